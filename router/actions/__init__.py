@@ -1,0 +1,1 @@
+"""What a delivery does: one module a type."""

@@ -1,0 +1,1 @@
+"""The listener for the people and machines that operate the daemon."""

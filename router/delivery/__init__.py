@@ -1,0 +1,1 @@
+"""From a stored delivery to a settled one."""

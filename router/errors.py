@@ -1,0 +1,74 @@
+"""The errors that may reach a person, and the problems of a rules file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RouterError(Exception):
+    """Base of the tree; its text is a whole sentence for a person: what, why and the cure."""
+
+
+class StartError(RouterError):
+    """The daemon can't start (exit code 3)."""
+
+
+class StoreError(RouterError):
+    """The store can't do what it was asked to."""
+
+
+class StoreInUse(StoreError):
+    """Another daemon owns the store."""
+
+
+class StoreUnavailable(StoreError):
+    """The store can't commit just now: disk full, I/O error, too far behind. Worth another try."""
+
+
+class TemplateError(RouterError):
+    """A template that can't be compiled."""
+
+
+class RenderError(RouterError):
+    """A template that can't be rendered for this event; it would never heal by itself."""
+
+
+class EvaluationError(RouterError):
+    """A condition that can't be judged for this event; the rule counts as unmatched."""
+
+
+class PayloadError(RouterError):
+    """A body that doesn't parse as what its content type says."""
+
+
+class Level(StrEnum):
+    """How bad a problem is."""
+
+    ERROR = "error"  #: the file doesn't load
+    WARNING = "warning"  #: it loads, but probably doesn't do what was meant; `check --strict` fails
+    NOTE = "note"  #: worth knowing, for example a secret that is unset on this machine
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong in a rules file: place, cause and cure in one line."""
+
+    file: str
+    line: int  #: 1 for the first line
+    column: int  #: 1 for the first character
+    path: str  #: where in the document, for example `rules[2] "deploy-main".match`
+    message: str
+    level: Level = Level.ERROR
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: "
+        level = "" if self.level is Level.ERROR else f"{self.level}: "
+        return place + level + (f"{self.path}: " if self.path else "") + self.message
+
+
+class RulesError(RouterError):
+    """A rules file that doesn't load, with every problem it has, sorted by place."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)

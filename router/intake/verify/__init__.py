@@ -1,0 +1,1 @@
+"""How senders are verified: one module a scheme."""

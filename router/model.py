@@ -1,0 +1,242 @@
+"""The nouns that every station shares: events, deliveries, attempts and their outcomes.
+
+Times are Unix times in whole milliseconds, and arrive as arguments; durations are in the unit their name says.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qsl
+
+UNMATCHED = "unmatched"  #: the reserved rule name of the actions for events that no rule matched
+
+
+class State(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"  #: due at next_attempt_at, or blocked by order
+    RUNNING = "running"  #: claimed by a dispatcher
+    SUCCEEDED = "succeeded"
+    DEAD = "dead"  #: gave up; stays until it is replayed, cancelled or pruned
+    CANCELLED = "cancelled"  #: by an operator
+
+
+class OutcomeKind(StrEnum):
+    """How one attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    RETRY = "retry"  #: failed, and worth another try
+    FAILED = "failed"  #: failed, and another try would fail as well
+    INTERRUPTED = "interrupted"  #: the daemon stopped under it; not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt: a value, not an exception."""
+
+    kind: OutcomeKind
+    error: str = ""  #: why it did not succeed; never a secret, a query string or the payload
+    status: int | None = None  #: HTTP status or exit code (negative: the signal that ended it)
+    excerpt: str = ""  #: the beginning of the response body or of the command's output
+    retry_after: float | None = None  #: seconds that the target asked us to wait
+
+    @classmethod
+    def succeeded(cls, status: int | None = None, excerpt: str = "") -> "Outcome":
+        """It worked."""
+        return cls(OutcomeKind.SUCCEEDED, status=status, excerpt=excerpt)
+
+    @classmethod
+    def retry(
+        cls, error: str, status: int | None = None, excerpt: str = "", retry_after: float | None = None
+    ) -> "Outcome":
+        """It failed and may heal."""
+        return cls(OutcomeKind.RETRY, error, status, excerpt, retry_after)
+
+    @classmethod
+    def failed(cls, error: str, status: int | None = None, excerpt: str = "") -> "Outcome":
+        """It failed for good."""
+        return cls(OutcomeKind.FAILED, error, status, excerpt)
+
+    @classmethod
+    def interrupted(cls, error: str) -> "Outcome":
+        """It was cut off by our own stop; nobody knows how far it came."""
+        return cls(OutcomeKind.INTERRUPTED, error)
+
+
+class Headers(Mapping[str, str]):
+    """Request headers: names without case, several values for a repeated name, order kept.
+
+    As a mapping it gives the first value of a name, and iterates over the names as they arrived.
+    """
+
+    __slots__ = ("_first", "items_as_received")
+
+    def __init__(self, items: tuple[tuple[str, str], ...]) -> None:
+        self.items_as_received = items
+        self._first: dict[str, str] = {}
+        for name, value in items:
+            self._first.setdefault(name.lower(), value)
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._first
+
+    def __iter__(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for name, _ in self.items_as_received:
+            if name.lower() not in seen:
+                seen.add(name.lower())
+                yield name
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of the header, in the order received."""
+        name = name.lower()
+        if name not in self._first:
+            return []
+        return [value for key, value in self.items_as_received if key.lower() == name]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One HTTP request as it reached the intake, before anything was believed about it."""
+
+    source: str
+    method: str
+    path: str
+    query: str  #: raw, without the question mark
+    headers: tuple[tuple[str, str], ...]  #: in the order received
+    body: bytes
+    ip: str  #: the sender's address
+    received_at: int  #: ms
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One received request, immutable; plain credentials are already taken out."""
+
+    id: str  #: UUIDv7
+    source: str
+    method: str
+    path: str
+    query: str  #: raw, without the question mark
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    ip: str
+    received_at: int  #: ms
+    dedupe_key: str | None = None  #: what a second copy of this event would share
+
+
+@dataclass(frozen=True)
+class ParsedEvent:
+    """An event together with its parsed payload: what conditions and templates look at."""
+
+    event: Event
+    payload: Any = field(repr=False)  #: the JSON value, the form as a mapping, or the text
+
+    @cached_property
+    def headers(self) -> Headers:
+        """The event's headers."""
+        return Headers(self.event.headers)
+
+    @cached_property
+    def query(self) -> dict[str, list[str]]:
+        """Every query parameter with its values, in order, percent-decoded."""
+        values: dict[str, list[str]] = {}
+        for name, value in parse_qsl(self.event.query, keep_blank_values=True):
+            values.setdefault(name, []).append(value)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedDelivery:
+    """One delivery that matching planned; it becomes a Delivery when it is appended."""
+
+    id: str  #: UUIDv7
+    rule: str
+    action: str
+    type: str  #: forward, command or append
+    target: str  #: whose limits it counts against
+    order_key: str | None = None  #: canonical JSON of order_by's values; none: unordered
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one action of one rule."""
+
+    id: str
+    seq: int  #: the store's commit order
+    event_id: str
+    rule: str
+    action: str
+    type: str
+    target: str
+    order_key: str | None
+    ruleset: str  #: hash of the ruleset that planned it
+    state: State
+    next_attempt_at: int  #: ms; while pending
+    attempts: int  #: counted attempts since the first one or the last replay; interrupted ones don't count
+    interruptions: int  #: interrupted attempts in a row
+    first_attempt_at: int | None  #: ms; start of the retry policy's clock
+    created_at: int  #: ms
+    blocked: bool = False  #: an earlier delivery of the same order key is not settled yet
+    error: str = ""  #: the last attempt's error
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one delivery."""
+
+    delivery_id: str
+    number: int  #: 1 for the first try, interrupted ones included
+    started_at: int  #: ms
+    finished_at: int | None  #: ms; none while it runs
+    outcome: OutcomeKind | None  #: none while it runs
+    status: int | None
+    error: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A delivery that is ours to attempt, the proof of it, and the event to deliver."""
+
+    token: str
+    delivery: Delivery
+    event: Event
+    attempt: int  #: number of the attempt that the claim started, 1 for the first
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an attempt ends: written only while the token still owns the delivery."""
+
+    delivery_id: str
+    token: str
+    outcome: Outcome
+    state: State  #: succeeded, dead, or pending for another try
+    finished_at: int  #: ms
+    next_attempt_at: int  #: ms; read only when state is pending
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The answer of the store to an append: committed and fsynced."""
+
+    event_id: str  #: of the first event, when this one is a duplicate
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RulesetText:
+    """A ruleset as it was written, to compile again when its deliveries outlive it."""
+
+    hash: str
+    text: str
+    base_dir: str  #: the folder that its relative paths start from

@@ -1,0 +1,1 @@
+"""From the text of rules.yaml to a compiled, immutable Ruleset."""

@@ -1,0 +1,99 @@
+"""Secrets: named in the rules file by where they come from, resolved when it loads, masked whenever shown."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
+
+
+class Secret:
+    """A resolved secret. Only `reveal` gives its value; everything else shows its name."""
+
+    __slots__ = ("_value", "name")
+
+    def __init__(self, name: str, value: str | None) -> None:
+        self.name = name
+        self._value = value
+
+    @property
+    def is_set(self) -> bool:
+        """False for a secret that this machine doesn't have (only `check` and `test` go on then)."""
+        return self._value is not None
+
+    def reveal(self) -> str:
+        """The value. An unset secret has none: asking for it is a mistake of ours."""
+        if self._value is None:
+            raise ValueError(f"secret {self.name} is not set")
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"<secret:{self.name}>"
+
+    __str__ = __repr__
+
+
+class SecretRef(BaseModel):
+    """Where a secret comes from: exactly one of an environment variable and a file."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    env: str | None = None
+    file: str | None = None
+    optional: bool = False  #: may be unset; for rotation lists, of which one must be present
+
+    @property
+    def name(self) -> str:
+        """How it is called in messages."""
+        return f"env {self.env}" if self.env is not None else f"file {self.file}"
+
+    def resolve(self, base_dir: Path, environ: Mapping[str, str]) -> tuple[Secret | None, str]:
+        """The secret, or none and why not; an empty one counts as unset, since an empty key lets anyone sign."""
+        if self.env is not None:
+            value = environ.get(self.env)
+            if value is None:
+                return None, f"environment variable {self.env} is not set"
+            if not value:
+                return None, f"environment variable {self.env} is empty"
+            return Secret(self.name, value), ""
+        try:
+            text = (base_dir / str(self.file)).read_bytes().decode()
+        except OSError as error:
+            return None, f"secret file {self.file} can't be read: {os.strerror(error.errno or 0)}"
+        except UnicodeDecodeError:
+            return None, f"secret file {self.file} is not UTF-8 text"
+        except ValueError:
+            return None, f"secret file {self.file!r} is not a path"
+        value = text.removesuffix("\n").removesuffix("\r")
+        return (Secret(self.name, value), "") if value else (None, f"secret file {self.file} is empty")
+
+
+_FORM = "write {env: NAME} or {file: PATH}"
+
+
+def _one(value: Any) -> Any:
+    if isinstance(value, str):
+        raise PydanticCustomError("secret_inline", "a secret is never written in the rules file; " + _FORM)
+    if isinstance(value, dict) and ("env" in value) == ("file" in value):
+        raise PydanticCustomError("secret_form", "expected exactly one of env and file; " + _FORM)
+    if isinstance(value, dict) and not (value.get("env", "x") and value.get("file", "x")):
+        raise PydanticCustomError("secret_form", "the name is empty; " + _FORM)
+    return value
+
+
+def _many(value: Any) -> Any:
+    if isinstance(value, list):
+        if not value:
+            raise PydanticCustomError("secret_form", "the list of secrets is empty; " + _FORM)
+        return tuple(value)
+    return (value,)
+
+
+OneSecret = Annotated[SecretRef, BeforeValidator(_one)]
+"""A field that names one secret."""
+
+Secrets = Annotated[tuple[OneSecret, ...], BeforeValidator(_many)]
+"""A field that names one secret or a list of them, for rotation."""

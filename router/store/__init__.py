@@ -1,0 +1,1 @@
+"""Where events, deliveries, attempts and ruleset texts live."""

@@ -1,0 +1,110 @@
+"""What every store promises.
+
+Any thread may call a store. Writing methods return a future at once; its result means: committed and durable.
+A future fails with StoreUnavailable when the commit could not be made (disk full, I/O error, too far behind, closed);
+the call may then be made again, and nothing of it was stored. A row that can't be stored fails alone, with StoreError.
+Reading methods block the caller for one query, so the asyncio loop calls them in a thread.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from router.model import Appended, Attempt, Claim, Delivery, Event, PlannedDelivery, RulesetText, Settlement, State
+
+MAX_INTERRUPTIONS = 3  #: interrupted attempts in a row after which a delivery is dead: it may be what kills us
+
+Due = Mapping[str, int]
+"""By target: when the earliest of its pending, unblocked deliveries is due, ms."""
+
+
+class Store(Protocol):
+    """Events, deliveries, attempts and ruleset texts."""
+
+    def append(
+        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+    ) -> "Future[Appended]":
+        """Write an event and its planned deliveries, all pending and due at received_at, in one transaction.
+
+        When the event has a dedupe key and dedupe_window (ms) is above zero, and an event of the same source with the
+        same key planned a delivery within the window before received_at, nothing is written and the first event's id
+        comes back as a duplicate. Two copies in one batch count too. An event that plans nothing doesn't bind its key.
+
+        A delivery with an order key is blocked while an earlier one of the same (rule, action, key) is pending or
+        running.
+        """
+        ...
+
+    def put_ruleset(self, ruleset: RulesetText) -> "Future[None]":
+        """Keep a ruleset's text by its hash; keeping it twice is fine. Must precede appends that name it."""
+        ...
+
+    def claim(self, wanted: Mapping[str, int], now: int) -> "Future[list[Claim]]":
+        """Claim up to wanted[target] due, unblocked deliveries of each target, the earliest due first, then by seq.
+
+        Each claimed delivery becomes running with a fresh token, and a started attempt is written for it.
+        """
+        ...
+
+    def settle(self, settlement: Settlement) -> "Future[bool]":
+        """Finish the attempt; False when the token doesn't own the delivery any more: log and drop.
+
+        A counted outcome adds one to `attempts`, sets first_attempt_at if it was unset and clears `interruptions`;
+        an interrupted one adds one to `interruptions` only. A delivery that becomes succeeded or dead unblocks the next
+        of its order key.
+        """
+        ...
+
+    def release(self, claim: Claim) -> "Future[bool]":
+        """Give a claim back unattempted: pending again as it was, its started attempt removed."""
+        ...
+
+    def refile(self, claim: Claim, target: str) -> "Future[bool]":
+        """Give a claim back unattempted, under another target."""
+        ...
+
+    def due(self) -> Due:
+        """What is pending and unblocked, in one quick look per target however many deliveries wait."""
+        ...
+
+    def on_due(self, listener: Callable[[Due], None]) -> None:
+        """Call the listener from the store's thread after each commit that made deliveries pending and unblocked."""
+        ...
+
+    def event(self, event_id: str) -> Event | None:
+        """One event."""
+        ...
+
+    def events(self, *, limit: int = 100, before: str | None = None) -> list[Event]:
+        """Events, the newest first; `before` an event id, for the next page."""
+        ...
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """One delivery."""
+        ...
+
+    def deliveries(
+        self, *, event_id: str | None = None, state: State | None = None, limit: int = 100, after: int = 0
+    ) -> list[Delivery]:
+        """Deliveries by seq, those above `after`."""
+        ...
+
+    def attempts(self, delivery_id: str) -> list[Attempt]:
+        """Every attempt of a delivery, by number."""
+        ...
+
+    def ruleset(self, ruleset_hash: str) -> RulesetText | None:
+        """One ruleset's text."""
+        ...
+
+    def waiting(self, rules: Iterable[str]) -> dict[str, int]:
+        """By rule name: how many of its deliveries are pending or running; rules without any are left out."""
+        ...
+
+    def writable(self) -> bool:
+        """Whether the last commit worked and the writer is alive."""
+        ...
+
+    def close(self) -> None:
+        """Commit what is queued, then release the store. Calls after it fail with StoreUnavailable."""
+        ...

@@ -1,0 +1,70 @@
+"""Durations, sizes and rates as people write them in the rules file.
+
+Each type is ready for a pydantic field: text in, a number out, a message with the cure otherwise.
+"""
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"{_NUMBER}\s*(ms|s|m|h|d)")
+_SIZE = re.compile(rf"{_NUMBER}\s*(B|KiB|MiB|GiB)")
+_RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+LONGEST_SECONDS = 366 * 86400.0  #: a year: longer ones are a slip of the pen, and would overflow timers
+
+
+def _shown(value: Any) -> str:
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def seconds(value: Any) -> float:
+    """Read a duration such as `500ms`, `30s`, `5m`, `1h` or `2d`; more than zero, at most a year."""
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    result = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if not 0 < result <= LONGEST_SECONDS:
+        raise PydanticCustomError(
+            "duration",
+            "expected a duration above zero and up to 366d, a number and one of ms s m h d, such as 30s; found {shown}",
+            {"shown": _shown(value)},
+        )
+    return result
+
+
+def size(value: Any) -> int:
+    """Read a size such as `512KiB` or `25MiB`, in bytes; a bare number is bytes."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    result = float(found[1]) * _BYTES[found[2]] if found else 0.0
+    if not 1 <= result <= 2**40:
+        raise PydanticCustomError(
+            "size",
+            "expected a size above zero, a number and one of B KiB MiB GiB, such as 25MiB; found {shown}",
+            {"shown": _shown(value)},
+        )
+    return math.floor(result)
+
+
+def per_second(value: Any) -> float:
+    """Read a rate such as `50/s`, `10/m` or `100/h`, in events a second."""
+    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    result = float(found[1]) / _SECONDS[found[2]] if found else 0.0
+    if not 0 < result <= 1e6:
+        raise PydanticCustomError(
+            "rate",
+            "expected a rate above zero, a number and one of /s /m /h, such as 50/s; found {shown}",
+            {"shown": _shown(value)},
+        )
+    return result
+
+
+Duration = Annotated[float, BeforeValidator(seconds)]
+Size = Annotated[int, BeforeValidator(size)]
+Rate = Annotated[float, BeforeValidator(per_second)]
