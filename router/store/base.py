@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from router.model import Appended, Attempt, Claim, Delivery, Event, PlannedDelivery, RulesetText, Settlement, State
+from router.model import (
+    Appended,
+    Attempt,
+    Claim,
+    Delivery,
+    Event,
+    PlannedDelivery,
+    RulesetText,
+    Settlement,
+    State,
+)
 
 MAX_INTERRUPTIONS = 3  #: interrupted attempts in a row after which a delivery is dead: it may be what kills us
 

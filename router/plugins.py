@@ -1,0 +1,200 @@
+"""What an action type and a verification scheme offer to the rules loader, and what it gives them.
+
+The loader reads YAML and knows positions; a plugin knows its own options. Between them travel a pydantic model,
+a `Build` and its faults, whose places are relative to the plugin's own node, so that neither imports the other.
+Every options model sets `strict=True, extra="forbid", frozen=True`; every field has a `description`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from router.errors import Level
+from router.model import Claim, Inbound, Outcome, ParsedEvent
+from router.secrets import Secret, SecretRef
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Place = tuple[str | int, ...]
+"""Keys and indexes from the plugin's own node down, for example `("headers", "X-Ref")`."""
+
+
+class Options(BaseModel):
+    """Base of every model that a mapping of the rules file is read into."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong in a plugin's options that only the plugin could see."""
+
+    place: Place
+    message: str  #: cause and cure
+    level: Level = Level.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """Where actions go, and the limits that all of them share there."""
+
+    key: str  #: the target's name; else the origin of a literal url; else rule/action
+    concurrency: int  #: attempts under way at once
+    rate: float | None = None  #: attempts started a second; none: no limit
+    url: str | None = None  #: base URL of a named target (a template; its authority literal or one whole secret)
+
+
+@dataclass(frozen=True)
+class Build:
+    """What an action or a scheme may use while it is compiled.
+
+    A plugin adds to `faults` and goes on, so that all faults are reported in one go; an error there makes the loader
+    throw the compiled result away.
+    """
+
+    name: str  #: `rule/action` for an action, the source's name for a scheme
+    base_dir: Path  #: relative paths start here
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)  #: the declared ones, by name; perhaps unset
+    find_secret: Callable[[SecretRef, Place], Secret] | None = None
+    """Resolve a secret; reports the unset one itself at that place, and gives an unset Secret then."""
+    timeout: float | None = None  #: seconds, from `defaults`
+    faults: list[Fault] = field(default_factory=list)
+
+    def fault(self, message: str, *place: str | int) -> None:
+        """Report an error at a place below the plugin's own node."""
+        self.faults.append(Fault(place, message))
+
+    def warn(self, message: str, *place: str | int) -> None:
+        """Report a warning at a place below the plugin's own node."""
+        self.faults.append(Fault(place, message, Level.WARNING))
+
+    def secret(self, ref: SecretRef, *place: str | int) -> Secret:
+        """Resolve a secret that the plugin's options name."""
+        if self.find_secret is None:
+            return Secret(ref.name, None)
+        return self.find_secret(ref, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt's work: the claim, the parsed event and the secrets of this moment."""
+
+    claim: Claim
+    parsed: ParsedEvent
+    secrets: Mapping[str, Secret]  #: of the current ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What attempts share in one running daemon; belongs to the delivery loop."""
+
+    session: "aiohttp.ClientSession"  #: made by `actions.forward.new_session`
+
+
+class Action(Protocol):
+    """A compiled action: immutable, used by many attempts at once."""
+
+    @property
+    def type(self) -> str:
+        """forward, command or append."""
+        ...
+
+    @property
+    def target(self) -> TargetSpec:
+        """Whose limits the deliveries count against."""
+        ...
+
+    def preview(self, job: Job) -> dict[str, Any]:
+        """What an attempt would do, as JSON data for `test`; does nothing; declared secrets show as `<secret:name>`.
+
+        forward: {method, url, headers, body}; command: {argv | shell, env, cwd}; append: {path, line}.
+        Raises RenderError when a template can't be rendered.
+        """
+        ...
+
+    async def attempt(self, job: Job, tools: Tools) -> Outcome:
+        """Do it once. Expected failures are outcomes. Never blocks the loop; a cancellation leaves nothing running."""
+        ...
+
+
+class ActionKind(Protocol):
+    """An action type: a module of router/actions with these names inside."""
+
+    @property
+    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
+        """The model of the mapping form."""
+        ...
+
+    @property
+    def SHORT(self) -> Mapping[type, str]:  # noqa: N802 - a constant of the module
+        """By plain Python type (str, list): the option that a bare scalar or list stands for."""
+        ...
+
+    @property
+    def RETRY(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
+        """What the type's retry policy has other than the general default, as written in YAML."""
+        ...
+
+    @property
+    def compile(self) -> "Callable[[Any, Build], Action]":
+        """Options in, Action out; faults go to the build."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The sender is who it has to be; the request without its plain credentials."""
+
+    inbound: Inbound
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The sender is not; the reason is for the log, never for the sender."""
+
+    reason: str
+
+
+class Verifier(Protocol):
+    """A compiled verification of one source."""
+
+    @property
+    def verifies(self) -> bool:
+        """False only for scheme none: anybody may send."""
+        ...
+
+    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+        """Judge the raw request; now in ms. Compares bytes in constant time; never raises, whatever was sent."""
+        ...
+
+
+class Scheme(Protocol):
+    """A verification scheme: a module of router/intake/verify with these names inside."""
+
+    @property
+    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
+        """The model of the `verify` mapping without its `scheme`."""
+        ...
+
+    @property
+    def DEFAULTS(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
+        """Keys of the source that the scheme sets unless the file does, as written in YAML."""
+        ...
+
+    @property
+    def compile(self) -> "Callable[[Any, Build], Verifier]":
+        """Options in, Verifier out; faults go to the build."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Registries:
+    """The plugins that a rules file may name; `app` hands them to the loader."""
+
+    actions: Mapping[str, ActionKind]
+    schemes: Mapping[str, Scheme]
