@@ -240,3 +240,17 @@ class RulesetText:
     hash: str
     text: str
     base_dir: str  #: the folder that its relative paths start from
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed attempt is tried again."""
+
+    initial: float = 2.0  #: seconds before the second attempt
+    factor: float = 2.0  #: each further wait is the last one times this
+    max: float = 3600.0  #: seconds, the longest wait
+    jitter: float = 0.2  #: each wait varies by up to this share of it, both ways
+    attempts: int | None = None  #: counted attempts at the most; none: only give_up_after ends it
+    give_up_after: float = 86400.0  #: seconds after the first attempt (or the last replay)
+    retry_after_max: float = 3600.0  #: seconds; a longer Retry-After is cut to this
+    retry_interrupted: bool = True  #: whether an attempt that our own stop cut off is made again
