@@ -139,6 +139,7 @@ class ParsedEvent:
 
     event: Event
     payload: Any = field(repr=False)  #: the JSON value, the form as a mapping, or the text
+    form: bool = False  #: the payload is a form: its values are text, numbers included
 
     @cached_property
     def headers(self) -> Headers:

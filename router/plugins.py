@@ -62,7 +62,9 @@ class Build:
     secrets: Mapping[str, Secret] = field(default_factory=dict)  #: the declared ones, by name; perhaps unset
     find_secret: Callable[[SecretRef, Place], Secret] | None = None
     """Resolve a secret; reports the unset one itself at that place, and gives an unset Secret then."""
+    require_secrets: bool = True  #: an unset secret is an error, not a note
     timeout: float | None = None  #: seconds, from `defaults`
+    commands: str = "any"  #: what commands may run: any, off, or the folder that they must be in
     faults: list[Fault] = field(default_factory=list)
 
     def fault(self, message: str, *place: str | int) -> None:
@@ -198,3 +200,5 @@ class Registries:
 
     actions: Mapping[str, ActionKind]
     schemes: Mapping[str, Scheme]
+    check_target_url: Callable[[str, Mapping[str, Secret]], list[str]]
+    """What is wrong with the url of a named target: messages with the cure; none when it is fine."""

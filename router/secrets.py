@@ -73,13 +73,23 @@ class SecretRef(BaseModel):
 _FORM = "write {env: NAME} or {file: PATH}"
 
 
+def check_form(value: Any) -> str:
+    """What is wrong with the form of a secret as it was written; empty when nothing is."""
+    if isinstance(value, str | int | float):
+        return "a secret is never written in the rules file; " + _FORM
+    if not isinstance(value, dict):
+        return "expected a secret; " + _FORM
+    if ("env" in value) == ("file" in value):
+        return "expected exactly one of env and file; " + _FORM
+    if not (value.get("env", "x") and value.get("file", "x")):
+        return "the name is empty; " + _FORM
+    return ""
+
+
 def _one(value: Any) -> Any:
-    if isinstance(value, str):
-        raise PydanticCustomError("secret_inline", "a secret is never written in the rules file; " + _FORM)
-    if isinstance(value, dict) and ("env" in value) == ("file" in value):
-        raise PydanticCustomError("secret_form", "expected exactly one of env and file; " + _FORM)
-    if isinstance(value, dict) and not (value.get("env", "x") and value.get("file", "x")):
-        raise PydanticCustomError("secret_form", "the name is empty; " + _FORM)
+    fault = check_form(value)
+    if fault:
+        raise PydanticCustomError("secret_form", "{fault}", {"fault": fault})
     return value
 
 

@@ -112,6 +112,7 @@ class Rule:
     condition: Condition
     actions: tuple[RuleAction, ...]
     stop: bool = False  #: later rules are not tried once this one matched
+    digest: str = ""  #: of what the file says of it, to tell after a reload whether it changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,170 @@
+"""Wires the stations together, and owns start, stop and reload."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from types import FrameType
+
+import structlog
+
+from router import __version__
+from router.actions.registry import ACTIONS, check_target_url
+from router.admin.health import health_app
+from router.delivery.dispatcher import Dispatcher
+from router.errors import Level, StartError, StoreError
+from router.intake.receiver import Receiver
+from router.intake.resource import intake_app
+from router.intake.server import Server
+from router.intake.verify.registry import SCHEMES
+from router.model import RulesetText
+from router.plugins import Registries
+from router.rules.loader import Loader
+from router.rules.reloader import Change, Reloader, refuse_writable
+from router.rules.ruleset import Current, Ruleset
+from router.settings import Settings
+from router.store.sqlite import SqliteStore
+
+ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
+_RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
+
+REGISTRIES = Registries(ACTIONS, SCHEMES, check_target_url)
+
+log = structlog.get_logger()
+
+
+def now_ms() -> int:
+    """The wall clock, ms."""
+    return time.time_ns() // 1_000_000
+
+
+class App:
+    """One running daemon. Start and stop belong to the main thread."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
+        self._settings = settings
+        self._environ = os.environ if environ is None else environ
+        self._loader = Loader(REGISTRIES, self._environ, require_secrets=True, commands=settings.commands)
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. Raises StartError or RulesError when it can't start."""
+        self._start()
+        try:
+            self._stop.wait()
+        finally:
+            self._shut_down()
+
+    def _start(self) -> None:
+        ruleset = self._load()
+        self._store = self._open_store()
+        try:
+            self._record(ruleset)
+            current = Current(ruleset)
+            self._current = current
+            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms)
+            receiver = Receiver(current, self._store, now_ms)
+            listen, admin = self._settings.listen, self._settings.admin
+            self._intake = Server(intake_app(receiver), listen.host, listen.port, max_body=_largest_body(ruleset))
+            self._admin = None
+            if admin is not None:
+                try:
+                    self._admin = Server(health_app(self._checks, admin.host), admin.host, admin.port, threads=2)
+                except StartError:
+                    self._intake.stop(0)
+                    raise
+        except BaseException:
+            self._store.close()
+            raise
+        self._reloader = Reloader(self._settings.rules, self._loader, current, self._record, self._applied)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        self._dispatcher.start()
+        self._intake.start()
+        if self._admin is not None:
+            self._admin.start()
+        self._reloader.start()
+        self._announce(ruleset)
+
+    def _load(self) -> Ruleset:
+        refusal = refuse_writable(self._settings.rules)
+        if refusal:
+            raise StartError(refusal)
+        loaded = self._loader.load_file(self._settings.rules)
+        for problem in loaded.problems:
+            if loaded.ruleset is not None and problem.level is Level.WARNING:
+                log.warning("rules file has a doubtful place", problem=str(problem))
+        return loaded.require()
+
+    def _open_store(self) -> SqliteStore:
+        try:
+            return SqliteStore(self._settings.store)
+        except StoreError as error:
+            raise StartError(str(error)) from None
+
+    def _record(self, ruleset: Ruleset) -> None:
+        """Keep the ruleset's text: deliveries name it by hash, and it must be there before they are."""
+        try:
+            self._store.put_ruleset(ruleset.text).result(_RECORD_SECONDS)
+        except TimeoutError:
+            raise StoreError("the store did not take the rules' text in time; is its disk slow or full?") from None
+
+    def _compile_recorded(self, text: RulesetText) -> Ruleset:
+        """Compile rules of the past; raises RulesError. A secret that is gone by now is the attempt's problem."""
+        loader = Loader(REGISTRIES, self._environ, require_secrets=False, commands=self._settings.commands)
+        return loader.load_recorded(text).require()
+
+    def _applied(self, ruleset: Ruleset, change: Change) -> None:
+        self._intake.max_body = _largest_body(ruleset)
+        waiting = self._store.waiting(change.removed)
+        for rule, count in waiting.items():
+            log.warning("removed rule still has deliveries; they follow its recorded text", rule=rule, deliveries=count)
+
+    def _checks(self) -> dict[str, bool]:
+        return {
+            "store": self._store.writable(),
+            "rules": True,  # a daemon without rules does not start, and a reload never takes them away
+            "dispatcher": self._dispatcher.alive,
+        }
+
+    def _announce(self, ruleset: Ruleset) -> None:
+        for source in ruleset.sources.values():
+            log.info("source", source=source.name, path=source.path, verified=source.verifier.verifies)
+        log.info(
+            "serving",
+            version=__version__,
+            listen=str(self._settings.listen).replace(":0", f":{self._intake.port}"),
+            admin=f"{self._settings.admin.host}:{self._admin.port}" if self._settings.admin and self._admin else None,
+            rules=len(ruleset.rules),
+            hash=ruleset.hash[:12],
+            store=str(self._settings.store),
+        )
+
+    def _on_stop(self, number: int, _: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+        self._stop.set()
+
+    def _on_reload(self, _: int, __: FrameType | None) -> None:
+        self._reloader.reload_soon()
+
+    def _shut_down(self) -> None:
+        """Stop in the order of the data: what feeds a station ends before the station does.
+
+        Intake first, so that nothing new comes; then deliveries, which settle into the store; the store last.
+        The admin listener goes late, so that probes see a daemon that is not ready rather than none.
+        """
+        log.info("stopping", signal=getattr(self, "_signal", None))
+        self._reloader.stop()
+        self._intake.stop(ANSWER_SECONDS)
+        self._dispatcher.stop(self._settings.grace)
+        if self._admin is not None:
+            self._admin.stop(1)
+        self._store.close()
+        log.info("stopped")
+
+
+def _largest_body(ruleset: Ruleset) -> int:
+    return max((source.max_body for source in ruleset.sources.values()), default=0)
+

@@ -1,0 +1,79 @@
+"""Which definition of an action a delivery follows: the current one, or the one that planned it."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from router.errors import RulesError
+from router.model import Delivery, RulesetText
+from router.rules.ruleset import Current, RuleAction, Ruleset
+from router.store.base import Store
+
+_KEPT = 16  #: recorded rulesets that stay compiled; deliveries rarely outlive more reloads than that
+
+Compile = Callable[[RulesetText], Ruleset]
+"""Compile a recorded ruleset; raises RulesError when it doesn't compile any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What an attempt follows."""
+
+    action: RuleAction
+    ruleset: Ruleset  #: that the action belongs to
+
+
+class Definitions:
+    """Finds definitions. Belongs to the delivery loop."""
+
+    def __init__(self, current: Current, store: Store, compile_recorded: Compile) -> None:
+        self._current = current
+        self._store = store
+        self._compile = compile_recorded
+        self._recorded: OrderedDict[str, asyncio.Future[Ruleset]] = OrderedDict()
+
+    async def of(self, delivery: Delivery) -> Definition | str:
+        """The definition, or why there is none.
+
+        The current ruleset's wins if name and type still agree, so that a corrected URL heals what is waiting.
+        """
+        ruleset = self._current.ruleset
+        action = ruleset.actions.get((delivery.rule, delivery.action))
+        if action is not None and action.action.type == delivery.type:
+            return Definition(action, ruleset)
+        recorded = await self._ruleset(delivery.ruleset)
+        if isinstance(recorded, str):
+            return recorded
+        action = recorded.actions.get((delivery.rule, delivery.action))
+        if action is None or action.action.type != delivery.type:
+            return f"neither the current rules nor those that planned it define {delivery.rule}/{delivery.action}"
+        return Definition(action, recorded)
+
+    async def _ruleset(self, ruleset_hash: str) -> Ruleset | str:
+        future = self._recorded.get(ruleset_hash)
+        if future is None:
+            future = asyncio.ensure_future(asyncio.to_thread(self._load, ruleset_hash))
+            self._recorded[ruleset_hash] = future
+            while len(self._recorded) > _KEPT:
+                self._recorded.popitem(last=False)
+        try:
+            return await asyncio.shield(future)
+        except UncompilableError as error:
+            return str(error)
+        except Exception:
+            self._recorded.pop(ruleset_hash, None)  # the store may answer next time
+            raise
+
+    def _load(self, ruleset_hash: str) -> Ruleset:
+        text = self._store.ruleset(ruleset_hash)
+        if text is None:
+            raise UncompilableError(f"the rules that planned it ({ruleset_hash[:12]}) are not in the store")
+        try:
+            return self._compile(text)
+        except RulesError as error:
+            raise UncompilableError(f"the rules that planned it don't compile any more: {error.problems[0]}") from None
+
+
+class UncompilableError(Exception):
+    """Recorded rules that can't be used any more; the text says why."""

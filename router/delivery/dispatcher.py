@@ -1,0 +1,265 @@
+"""Claims due deliveries, attempts them, settles them: one asyncio loop in its own thread."""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TypeVar
+
+import structlog
+
+from router.actions.forward import new_session
+from router.delivery.definitions import Compile, Definition, Definitions
+from router.delivery.retry import settlement
+from router.delivery.target import Target
+from router.errors import PayloadError, RouterError, StoreUnavailable
+from router.intake.payload import parse_event
+from router.model import Claim, Outcome, OutcomeKind, RetryPolicy
+from router.plugins import Job, TargetSpec, Tools
+from router.rules.ruleset import Current
+from router.store.base import Store
+
+RESCAN_SECONDS = 1.0  #: how often the store is asked what is due, for what no commit of ours announced
+_STORE_RETRY_SECONDS = (0.05, 0.2, 1.0)  #: waits before a settle or claim that couldn't commit is tried again
+_DEADLINE_SECONDS = 3.0  #: what a stop allows for the settles of attempts that it cut off
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Owns the delivery loop.
+
+    `start`, `stop` and `alive` may be called from any thread; `_due_soon` comes from the store's; all else belongs to
+    the loop.
+    """
+
+    def __init__(self, current: Current, store: Store, compile_recorded: Compile, now_ms: Callable[[], int]) -> None:
+        self._current = current
+        self._store = store
+        self._now_ms = now_ms
+        self._definitions = Definitions(current, store, compile_recorded)
+        self._thread = threading.Thread(target=self._main, name="delivery", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        self._stopping = False
+        self._targets: dict[str, Target] = {}
+        self._specs: tuple[object, Mapping[str, TargetSpec]] = (None, {})
+        self._due: dict[str, int] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Start delivering."""
+        self._store.on_due(self._due_soon)
+        self._thread.start()
+        self._started.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop runs."""
+        return self._thread.is_alive() and not self._stopping
+
+    def stop(self, grace: float) -> None:
+        """Claim nothing more, let running attempts end within `grace` seconds, cut off the rest, end the thread.
+
+        What was cut off is settled as interrupted, uncounted; so this must come before the store closes.
+        """
+        if self._loop is None:
+            return
+        self._grace = grace
+        self._call(self._begin_stop)
+        self._thread.join(grace + 2 * _DEADLINE_SECONDS)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            pass  # the loop has ended already: there is nothing left to tell it
+
+    def _begin_stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def _due_soon(self, due: Mapping[str, int]) -> None:
+        self._call(lambda: self._note(due))
+
+    def _note(self, due: Mapping[str, int]) -> None:
+        for target, at in due.items():
+            self._due[target] = min(at, self._due.get(target, at))
+        self._wake.set()
+
+    def _main(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._grace = 0.0
+        self._started.set()
+        session = new_session()
+        self._tools = Tools(session)
+        try:
+            await self._dispatch()
+            await self._drain()
+        finally:
+            await session.close()
+
+    async def _dispatch(self) -> None:
+        rescan_at = 0.0
+        while not self._stopping:
+            try:
+                if time.monotonic() >= rescan_at:
+                    self._note(await asyncio.to_thread(self._store.due))
+                    rescan_at = time.monotonic() + RESCAN_SECONDS
+                self._wake.clear()
+                pause = await self._claim_due()
+            except RouterError as error:
+                log.error("store can't be read or written; deliveries wait", error=str(error))
+                pause = _STORE_RETRY_SECONDS[-1]
+            pause = min(pause, rescan_at - time.monotonic())
+            if pause > 0 and not self._stopping:
+                try:
+                    await asyncio.wait_for(self._wake.wait(), pause)
+                except TimeoutError:
+                    continue
+
+    async def _claim_due(self) -> float:
+        """Claim what is due and has room, start its attempts; returns seconds until there may be more to do."""
+        now, clock = self._now_ms(), time.monotonic()
+        pause = RESCAN_SECONDS
+        wanted: dict[str, int] = {}
+        for key, at in self._due.items():
+            target = self._target(key, clock)
+            if at > now:
+                pause = min(pause, (at - now) / 1000)
+            elif free := target.free(clock):
+                wanted[key] = free
+            elif (soon := target.free_in(clock)) is not None:
+                pause = min(pause, soon)
+        if not wanted:
+            return pause
+        # Forget before claiming: what a commit announces while the claim is under way must not be forgotten after it.
+        for key in wanted:
+            del self._due[key]
+        try:
+            claims = await asyncio.wrap_future(self._store.claim(wanted, now))
+        except RouterError:
+            self._note(dict.fromkeys(wanted, now))
+            raise
+        counts = dict.fromkeys(wanted, 0)
+        for claim in claims:
+            counts[claim.delivery.target] += 1
+            self._begin(claim)
+        more = {key: now for key, count in counts.items() if count == wanted[key]}
+        self._note(more)
+        return 0.0
+
+    def _begin(self, claim: Claim) -> None:
+        target = self._targets[claim.delivery.target]
+        target.start()
+        task = asyncio.create_task(self._deliver(claim))
+        self._running.add(task)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            target.finish()
+            self._wake.set()
+
+        task.add_done_callback(done)
+
+    def _target(self, key: str, clock: float) -> Target:
+        spec = self._spec(key)
+        target = self._targets.get(key)
+        if target is None:
+            target = self._targets[key] = Target(spec, clock)
+        target.spec = spec  # a reload may have changed its limits; what runs keeps counting
+        return target
+
+    def _spec(self, key: str) -> TargetSpec:
+        ruleset = self._current.ruleset
+        if self._specs[0] is not ruleset:
+            specs = {action.action.target.key: action.action.target for action in ruleset.actions.values()}
+            self._specs = (ruleset, specs)
+        # A target that the current rules don't name is one of removed rules: one at a time is always safe.
+        return self._specs[1].get(key) or TargetSpec(key, concurrency=1)
+
+    async def _deliver(self, claim: Claim) -> None:
+        started_at = self._now_ms()
+        bound = log.bind(
+            event=claim.event.id, delivery=claim.delivery.id, rule=claim.delivery.rule, action=claim.delivery.action
+        )
+        try:
+            outcome, policy = await self._attempt(claim)
+        except asyncio.CancelledError:
+            outcome, policy = Outcome.interrupted("the daemon stopped"), RetryPolicy()
+        except Exception as error:  # noqa: BLE001 - the border of the loop: one delivery must not end it
+            bound.exception("attempt failed by a fault of ours")
+            outcome, policy = Outcome.retry(f"internal error ({type(error).__name__})"), RetryPolicy()
+        if outcome is None:
+            return
+        now = self._now_ms()
+        done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
+        settled = await self._commit(lambda: self._store.settle(done))
+        bound.log(
+            20 if outcome.kind in (OutcomeKind.SUCCEEDED, OutcomeKind.INTERRUPTED) else 30,
+            "attempt settled" if settled else "attempt lost: someone else owns the delivery",
+            attempt=claim.attempt,
+            outcome=outcome.kind.value,
+            state=done.state.value,
+            status=outcome.status,
+            error=outcome.error or None,
+            ms=now - started_at,
+        )
+
+    async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:
+        """One attempt with the policy of its action; no outcome when the delivery went to another target instead."""
+        definition = await self._definitions.of(claim.delivery)
+        if isinstance(definition, str):
+            return Outcome.failed(definition), RetryPolicy()
+        action, policy = definition.action.action, definition.action.retry
+        if claim.delivery.interruptions and not policy.retry_interrupted:
+            return Outcome.failed("an attempt was interrupted, and the action says interrupted: dead"), policy
+        if action.target.key != claim.delivery.target:
+            await self._commit(lambda: self._store.refile(claim, action.target.key))
+            return None, policy
+        job = self._job(claim, definition)
+        if isinstance(job, str):
+            return Outcome.failed(job), policy
+        return await action.attempt(job, self._tools), policy
+
+    def _job(self, claim: Claim, definition: Definition) -> Job | str:
+        source = definition.ruleset.sources.get(claim.event.source)
+        source = self._current.ruleset.sources.get(claim.event.source, source)
+        try:
+            parsed = parse_event(claim.event, source)
+        except PayloadError as error:
+            return f"the payload can't be parsed by the current settings of its source: {error}"
+        # The current secrets count: a recorded ruleset's may have been rotated since.
+        secrets = {**definition.ruleset.secrets, **self._current.ruleset.secrets}
+        return Job(claim, parsed, secrets)
+
+    async def _commit(self, write: "Callable[[], Future[T]]") -> T:
+        """Write until it is committed: the target has been called, so only the store may be called again."""
+        tries = 0
+        while True:
+            try:
+                # Shielded: a stop may cancel the attempt, never the record of what came of it.
+                return await asyncio.shield(asyncio.wrap_future(write()))
+            except StoreUnavailable as error:
+                if tries == 0:
+                    log.error("settle can't be committed; kept and tried again", error=str(error))
+                await asyncio.sleep(_STORE_RETRY_SECONDS[min(tries, len(_STORE_RETRY_SECONDS) - 1)])
+                tries += 1
+
+    async def _drain(self) -> None:
+        """Wait for running attempts, then cut them off; each settles itself as interrupted."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=self._grace)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            log.warning("attempts cut off by the stop; they will be made again", attempts=len(self._running))
+            await asyncio.wait(self._running, timeout=_DEADLINE_SECONDS)

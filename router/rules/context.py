@@ -1,0 +1,65 @@
+"""What the parts of the loader share while one file is compiled."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from router.errors import Level
+from router.plugins import Build, Registries, TargetSpec
+from router.rules.ruleset import Source
+from router.rules.schema import DefaultsOptions, RetryOptions
+from router.rules.spot import Report, Spot
+from router.secrets import Secret, SecretRef
+
+
+@dataclass
+class Context:
+    """One file's compilation: what came with it, and what its earlier parts gave."""
+
+    report: Report
+    base_dir: Path
+    registries: Registries
+    environ: Mapping[str, str]
+    require_secrets: bool  #: an unset secret is an error (serve, reload) or a note (check, test)
+    commands: str  #: any, off, or the folder that commands must be in
+    defaults: DefaultsOptions = field(default_factory=DefaultsOptions)
+    secrets: dict[str, Secret] = field(default_factory=dict)
+    targets: dict[str, TargetSpec] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    broken_sources: set[str] = field(default_factory=set)  #: named in the file, but with errors of their own
+    used_targets: set[str] = field(default_factory=set)
+    shared: dict[str, TargetSpec] = field(default_factory=dict)  #: targets by key, as their first action has them
+    retry: RetryOptions | None = None  #: of `defaults`
+
+    def secret(self, ref: SecretRef, spot: Spot, name: str | None = None) -> Secret:
+        """Resolve a secret; an unset one that isn't optional is reported at the spot."""
+        secret, reason = ref.resolve(self.base_dir, self.environ)
+        if secret is None:
+            if not ref.optional:
+                level = Level.ERROR if self.require_secrets else Level.NOTE
+                self.report.add(spot.node, spot.path, f"{reason}; set it before the daemon starts", level)
+            return Secret(name or ref.name, None)
+        return Secret(name, secret.reveal()) if name else secret
+
+    def build(self, name: str, spot: Spot) -> Build:
+        """What a plugin gets whose node is at the spot."""
+        find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: self.secret(  # noqa: E731
+            ref, spot.at(*place)
+        )
+        return Build(
+            name=name,
+            base_dir=self.base_dir,
+            targets=self.targets,
+            secrets=self.secrets,
+            find_secret=find,
+            require_secrets=self.require_secrets,
+            timeout=self.defaults.timeout,
+            commands=self.commands,
+        )
+
+    def settle(self, build: Build, spot: Spot) -> bool:
+        """Put a plugin's faults where the file has them; whether there was an error among them."""
+        for fault in build.faults:
+            below = spot.at(*fault.place)
+            self.report.add(below.node, below.path, fault.message, fault.level)
+        return any(fault.level is Level.ERROR for fault in build.faults)

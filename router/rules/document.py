@@ -1,0 +1,371 @@
+"""YAML text to nodes that know their line and column, by the core schema of YAML 1.2.
+
+PyYAML's own constructor follows YAML 1.1 (`on` is true, `12:30` is 750), takes duplicate keys in silence and, in C,
+overflows the stack on deep nesting. So this walks the parser's events, which keep nesting on a stack of their own, and
+builds the nodes itself, within bounds. Source of the schema: YAML 1.2.2, section 10.3.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn
+
+import yaml
+
+MAX_BYTES = 16 * 1024 * 1024  #: of a rules file; 100,000 rules take less
+MAX_DEPTH = 100  #: a rule nests to about 10; Python code that walks nodes recursively must never run out of stack
+MAX_ALIASED = 100_000  #: nodes that aliases may add up to; a "billion laughs" ends here
+
+Scalar = str | int | float | bool | None
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 2.5 times as fast
+
+_NULL = {"", "null", "Null", "NULL", "~"}
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+# Lengths that a float still holds.
+_INT = re.compile(r"[-+]?[0-9]{1,300}")
+_OCTAL = re.compile(r"0o[0-7]{1,300}")
+_HEX = re.compile(r"0x[0-9a-fA-F]{1,250}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_TAG = "tag:yaml.org,2002:"
+_KNOWN_TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A value and where it begins."""
+
+    line: int  #: 1 for the first line
+    column: int  #: 1 for the first character
+    size: int = field(default=1, kw_only=True)  #: nodes in it, aliases expanded
+
+
+@dataclass(slots=True, eq=False)
+class ScalarNode(Node):
+    """Text, a number, a boolean or null."""
+
+    value: Scalar
+    text: str  #: as written, without quotes
+    plain: bool = False  #: written without quotes
+
+
+@dataclass(slots=True, eq=False)
+class SequenceNode(Node):
+    """A list."""
+
+    items: list[Node]
+
+
+@dataclass(slots=True, eq=False)
+class MappingNode(Node):
+    """A mapping; its keys are text, each there once, in file order."""
+
+    entries: dict[str, tuple[ScalarNode, Node]]
+
+    def get(self, key: str) -> Node | None:
+        """The value of a key, or none when it isn't there."""
+        entry = self.entries.get(key)
+        return entry[1] if entry else None
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A reason why a text is no document, or not the one that was meant."""
+
+    line: int
+    column: int
+    message: str
+    level: Literal["error", "warning"] = "error"
+
+
+class DocumentError(Exception):
+    """A text that is no document; carries everything that was found until reading had to stop."""
+
+    def __init__(self, flaws: list[Flaw]) -> None:
+        super().__init__("; ".join(flaw.message for flaw in flaws))
+        self.flaws = flaws
+
+
+def data(node: Node) -> Any:
+    """The plain value of a node: dict, list, str, int, float, bool or None."""
+    if isinstance(node, MappingNode):
+        return {key: data(value) for key, (_, value) in node.entries.items()}
+    if isinstance(node, SequenceNode):
+        return [data(item) for item in node.items]
+    assert isinstance(node, ScalarNode)
+    return node.value
+
+
+def kind(node: Node) -> str:
+    """What a person calls the node in a message, a scalar with its value, shortened."""
+    if isinstance(node, MappingNode):
+        return "a mapping"
+    if isinstance(node, SequenceNode):
+        return "a list"
+    assert isinstance(node, ScalarNode)
+    value = node.value
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return f"the boolean {node.text}"
+    shown = node.text if len(node.text) <= 40 else node.text[:37] + "..."
+    return f'the text "{shown}"' if isinstance(value, str) else f"the number {shown}"
+
+
+def read(text: str) -> tuple[Node, list[Flaw]]:
+    """Read one document. Raises DocumentError; the flaws that come back are warnings."""
+    surrogate = re.search("[\ud800-\udfff]", text)
+    if surrogate:
+        line, column = _place(text, surrogate.start())
+        raise DocumentError([Flaw(line, column, "half a surrogate pair is no character; remove it")])
+    if len(text.encode()) > MAX_BYTES:
+        raise DocumentError([Flaw(1, 1, f"the file is larger than {MAX_BYTES // 1024**2} MiB; split it")])
+    reader = _Reader(text)
+    try:
+        root = reader.run()
+    except yaml.MarkedYAMLError as error:
+        reader.flaws.append(_syntax_flaw(error, text))
+        raise DocumentError(reader.flaws) from None
+    except yaml.reader.ReaderError as error:
+        reader.flaws.append(_character_flaw(error, text))
+        raise DocumentError(reader.flaws) from None
+    except _Stop:
+        raise DocumentError(reader.flaws) from None
+    if any(flaw.level == "error" for flaw in reader.flaws):
+        raise DocumentError(reader.flaws)
+    return root, reader.flaws
+
+
+class _Stop(Exception):
+    """Reading on makes no sense; the reason is among the flaws."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end event has not come yet."""
+
+    node: SequenceNode | MappingNode
+    anchor: str | None
+    key: ScalarNode | None = None  #: of a mapping: read, its value not yet
+
+
+class _Reader:
+    """Builds nodes from the parser's events."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.flaws: list[Flaw] = []
+        self.anchors: dict[str, Node | None] = {}  # none while the anchored collection is still open
+        self.aliased = 0
+        self.root: Node | None = None
+        self.open: list[_Open] = []
+
+    def run(self) -> Node:
+        for event in yaml.parse(self.text, Loader=_LOADER):
+            if isinstance(event, yaml.ScalarEvent):
+                self.take(self.scalar(event))
+            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+                self.start(event)
+            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+                self.end()
+            elif isinstance(event, yaml.AliasEvent):
+                self.take(self.alias(event))
+            elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
+                self.stop(event, "a second document begins here; a rules file is one document, remove the ---")
+        if self.root is None or (isinstance(self.root, ScalarNode) and self.root.value is None):
+            self.flaws.append(Flaw(1, 1, "the file is empty; it needs at least sources: and rules:"))
+            raise _Stop
+        return self.root
+
+    def flaw(self, place: Any, message: str, level: Literal["error", "warning"] = "error") -> None:
+        """Report a flaw at a node, or at a parser's event."""
+        if isinstance(place, Node):
+            line, column = place.line, place.column
+        else:
+            line, column = place.start_mark.line + 1, place.start_mark.column + 1
+        self.flaws.append(Flaw(line, column, message, level))
+
+    def stop(self, place: Any, message: str) -> NoReturn:
+        """Report a flaw after which reading on makes no sense."""
+        self.flaw(place, message)
+        raise _Stop
+
+    def start(self, event: Any) -> None:
+        if len(self.open) >= MAX_DEPTH:
+            self.stop(event, f"nested deeper than {MAX_DEPTH} levels")
+        mark = event.start_mark
+        self.check_tag(event)
+        node: MappingNode | SequenceNode
+        if isinstance(event, yaml.MappingStartEvent):
+            node = MappingNode(mark.line + 1, mark.column + 1, {})
+        else:
+            node = SequenceNode(mark.line + 1, mark.column + 1, [])
+        if event.anchor:
+            self.anchors[event.anchor] = None
+        self.open.append(_Open(node, event.anchor))
+
+    def end(self) -> None:
+        done = self.open.pop()
+        if done.anchor:
+            self.anchors[done.anchor] = done.node
+        self.take(done.node)
+
+    def take(self, node: Node) -> None:
+        """Put a finished node where it belongs: root, list item, mapping key or mapping value."""
+        if not self.open:
+            self.root = node
+            return
+        top = self.open[-1]
+        if isinstance(top.node, SequenceNode):
+            top.node.items.append(node)
+            top.node.size += node.size
+        elif top.key is None:
+            top.key = self.key(node)
+        else:
+            self.enter(top.node, top.key, node)
+            top.key = None
+
+    def enter(self, mapping: MappingNode, key: ScalarNode, value: Node) -> None:
+        if key.text in mapping.entries:
+            first = mapping.entries[key.text][0]
+            self.flaw(key, f'duplicate key "{key.text}"; it is on line {first.line} already')
+            return
+        mapping.entries[key.text] = (key, value)
+        mapping.size += value.size
+
+    def key(self, node: Node) -> ScalarNode:
+        if isinstance(node, MappingNode) and self.is_braces(node):
+            self.stop(node, 'a value that starts with {{ needs quotes: "{{ … }}"')
+        if not isinstance(node, ScalarNode):
+            self.stop(node, "a key must be text, not a list or a mapping; quote it")
+        if node.value is None and node.plain:
+            self.stop(node, "a key is missing before the colon (or it is null); write its name, or quote it")
+        if node.text == "<<" and node.plain:
+            self.stop(node, "merge keys (<<) are not supported; write the keys out, or use defaults:")
+        return node
+
+    def is_braces(self, node: Node) -> bool:
+        """Whether the node, a flow mapping used as a key, is the inner brace of an unquoted template."""
+        lines = self.text.splitlines()
+        line = lines[node.line - 1] if node.line <= len(lines) else ""
+        return line[max(0, node.column - 2) : node.column] == "{{" or line[node.column - 1 : node.column + 1] == "{{"
+
+    def alias(self, event: Any) -> Node:
+        name = event.anchor
+        if name not in self.anchors:
+            self.stop(event, f"*{name} names no anchor above it; quote a value that starts with an asterisk")
+        node = self.anchors[name]
+        if node is None:
+            self.stop(event, f"*{name} contains itself")
+        self.aliased += node.size
+        if self.aliased > MAX_ALIASED:
+            self.stop(event, f"the aliases add up to more than {MAX_ALIASED} values")
+        return node
+
+    def scalar(self, event: Any) -> ScalarNode:
+        mark = event.start_mark
+        value: Scalar = event.value
+        if event.tag is not None:
+            value = self.tagged(event)
+        elif event.implicit[0]:
+            value = self.resolve(event)
+        node = ScalarNode(mark.line + 1, mark.column + 1, value, event.value, plain=event.implicit[0])
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        return node
+
+    def check_tag(self, event: Any) -> str | None:
+        if event.tag is None or event.tag == "!":
+            return None
+        name = str(event.tag).removeprefix(_TAG)
+        if name not in _KNOWN_TAGS or not str(event.tag).startswith(_TAG):
+            self.flaw(event, f"the tag {event.tag} is not known; quote a value that starts with an exclamation mark")
+            return None
+        return name
+
+    def tagged(self, event: Any) -> Scalar:
+        name = self.check_tag(event)
+        if name in (None, "str"):
+            return str(event.value)
+        value = self.resolve(event)
+        wanted = {"int": int, "float": float, "bool": bool, "null": type(None)}.get(name or "")
+        if name == "float" and type(value) is int:
+            return float(value)
+        if wanted is None or type(value) is not wanted:
+            self.flaw(event, f'"{event.value}" is not what its tag !!{name} says')
+        return value
+
+    def resolve(self, event: Any) -> Scalar:
+        """A plain scalar by the core schema."""
+        text: str = event.value
+        if text in _NULL:
+            return None
+        if text in _BOOL:
+            return _BOOL[text]
+        if text[0] not in "0123456789+-.":
+            return text
+        if _INT.fullmatch(text):
+            if len(text.lstrip("+-")) > 1 and text.lstrip("+-")[0] == "0":
+                self.flaw(event, f"{text} is read as the number {int(text)}; quote it if it is text", "warning")
+            return _in_range(int(text))
+        if _OCTAL.fullmatch(text):
+            return _in_range(int(text, 0))
+        if _HEX.fullmatch(text):
+            return _in_range(int(text, 0))
+        if _FLOAT.fullmatch(text):
+            number = float(text)
+            if math.isinf(number):
+                self.flaw(event, f"the number {text[:40]} is too large; quote it if it is text")
+            return number
+        if _NOT_FINITE.fullmatch(text):
+            self.flaw(event, f"{text} can't occur in a payload; quote it if it is text")
+        return text
+
+
+def _in_range(number: int) -> int | float:
+    """As payloads have it: beyond 64 bits the JSON reader gives a float."""
+    return number if -(2**63) <= number < 2**64 else float(number)
+
+
+_TRAPS = (
+    (re.compile(r"unknown escape character"), "use single quotes, in which a backslash is just a backslash"),
+    (re.compile(r"mapping values are not allowed"), "quote a value that contains a colon and a space"),
+    (re.compile(r"alphabetic or numeric character|while scanning an alias"), "quote a value that starts with * or &"),
+    (re.compile(r"cannot start any token"), "quote a value that starts with @, ` or %"),
+)
+
+
+def _place(text: str, position: int) -> tuple[int, int]:
+    """Line and column, from 1, of a position in the text."""
+    before = text[:position]
+    return before.count("\n") + 1, position - before.rfind("\n")
+
+
+def _syntax_flaw(error: yaml.MarkedYAMLError, text: str) -> Flaw:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    lines = text.splitlines()
+    here = lines[line - 1] if line <= len(lines) else ""
+    problem = error.problem or error.context or "this can't be read"
+    cure = _cure(f"{error.context or ''} {problem}", here, column)
+    if not cure and error.context and error.context_mark:
+        cure = f"{error.context}, which began on line {error.context_mark.line + 1}"
+    return Flaw(line, column, f"not YAML: {problem}" + (f"; {cure}" if cure else ""))
+
+
+def _cure(problem: str, here: str, column: int) -> str:
+    """What to do about a syntax problem that the parser found at this column of this line."""
+    if here[column - 1 : column] == "\t" or (not here[: column - 1].strip() and "\t" in here[: column - 1]):
+        return "indent with spaces, never with tabs"
+    if re.search(r"\{[^'\"]*\$[^'\"]*\[", here):
+        return """quote a path with brackets inside { }: {"$.a[*]": x}"""
+    if "{{" in here and ("flow" in problem or "block mapping" in problem):
+        return 'quote a value with {{ }}: "{{ … }}"'
+    return next((cure for pattern, cure in _TRAPS if pattern.search(problem)), "")
+
+
+def _character_flaw(error: yaml.reader.ReaderError, text: str) -> Flaw:
+    position = error.position if isinstance(error.position, int) else 0
+    line, column = _place(text, position)
+    code = error.character if isinstance(error.character, int) else ord(str(error.character)[:1] or "\0")
+    return Flaw(line, column, f"the character U+{code:04X} is not allowed in YAML; remove it, or escape it in quotes")

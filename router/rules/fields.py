@@ -1,0 +1,96 @@
+"""The fields of an event that conditions, `dedupe` and `order_by` read."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from router.model import ParsedEvent
+from router.rules.jsonpath import Accessor, PathError, compile_path
+
+PLAIN = ("source", "method", "path", "ip")
+_NAMED = ("headers", "query")
+
+
+@dataclass(frozen=True, slots=True)
+class EventField:
+    """`source`, `method`, `path` or `ip`: always there, always text."""
+
+    text: str
+    text_only: bool = True  #: its values are always text
+    decimals: bool = False  #: numeric operators read decimals in its text
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """The one value."""
+        return [getattr(parsed.event, self.text)]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """`headers.<Name>`: one value for each time it was sent; the name's case doesn't matter."""
+
+    text: str
+    name: str
+    text_only: bool = True
+    decimals: bool = True
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """Its values, as text."""
+        return list(parsed.headers.all(self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class QueryField:
+    """`query.<name>`: one value for each time it was given."""
+
+    text: str
+    name: str
+    text_only: bool = True
+    decimals: bool = True
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """Its values, as text."""
+        return list(parsed.query.get(self.name, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadField:
+    """`$…`: a JSONPath on the payload."""
+
+    text: str
+    read: Accessor
+    text_only: bool = False
+    decimals: bool = False
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """What the path selects, in document order. Raises EvaluationError."""
+        return self.read(parsed.payload)
+
+
+AnyField = EventField | HeaderField | QueryField | PayloadField
+
+
+def field(text: str) -> AnyField:
+    """Compile a field. Raises PathError, whose text holds the cure."""
+    if text.startswith("$"):
+        return PayloadField(text, compile_path(text))
+    if text in PLAIN:
+        return EventField(text)
+    area, dot, name = text.partition(".")
+    if area in _NAMED and dot and name:
+        return HeaderField(text, name.lower()) if area == "headers" else QueryField(text, name)
+    raise PathError(unknown_field(text))
+
+
+def unknown_field(text: str) -> str:
+    """The message for a key that is no field: the nearest right one, or the JSONPath it was probably meant as."""
+    area, dot, name = text.partition(".")
+    if area in ("header", "params", "param", "args") and dot:
+        return f'unknown field "{text}"; did you mean "{"headers" if area == "header" else "query"}.{name}"?'
+    if area in ("payload", "body", "json", "event") and dot:
+        return f'unknown field "{text}"; a field of the payload is a JSONPath: "$.{name}"'
+    if area in _NAMED:
+        return f'"{text}" names no {area.rstrip("s")}; write {area}.<name>'
+    near = difflib.get_close_matches(text, [*PLAIN, *_NAMED, "all", "any", "none", "not"], 1, 0.7)
+    if near:
+        return f'unknown field "{text}"; did you mean "{near[0]}"?'
+    return f'unknown field "{text}"; a field of the payload is a JSONPath: "$.{text}"'

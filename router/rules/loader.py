@@ -1,0 +1,167 @@
+"""From the text of a rules file to a Ruleset, or to every problem that it has."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.errors import Level, Problem, RulesError
+from router.model import RulesetText
+from router.plugins import Registries, TargetSpec
+from router.rules.context import Context
+from router.rules.document import DocumentError, MappingNode
+from router.rules.document import read as read_document
+from router.rules.reading import read
+from router.rules.rules import load_rules, load_unmatched
+from router.rules.ruleset import Ruleset
+from router.rules.schema import TOP_KEYS, DefaultsOptions, RetryOptions, TargetOptions
+from router.rules.sources import load_sources
+from router.rules.spot import Report, Spot, did_you_mean, shortened
+from router.secrets import SecretRef, check_form
+
+VERSION = 1
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A ruleset with what `check` has to say of it, or no ruleset and why."""
+
+    ruleset: Ruleset | None
+    problems: tuple[Problem, ...]  #: sorted by place
+
+    def require(self) -> Ruleset:
+        """The ruleset. Raises RulesError with all errors when there is none."""
+        if self.ruleset is None:
+            raise RulesError([p for p in self.problems if p.level is Level.ERROR])
+        return self.ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Compiles rules files; what it needs besides a file's text."""
+
+    registries: Registries
+    environ: Mapping[str, str]
+    require_secrets: bool = True  #: False for `check` and `test`: unset secrets are notes
+    commands: str = "any"  #: what commands rules may run: any, off, or a folder
+
+    def load_file(self, path: Path) -> Loaded:
+        """Load a file; relative paths in it start from its own folder."""
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            return Loaded(None, (Problem(str(path), 1, 1, "", f"the rules file can't be read: {reason}"),))
+        return self.load(text, str(path), path.resolve().parent)
+
+    def load_recorded(self, text: RulesetText) -> Loaded:
+        """Load a text that the store kept."""
+        return self.load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir))
+
+    def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
+        """Load a text; `file` is how messages call it."""
+        report = Report(file)
+        if isinstance(text, bytes):
+            try:
+                text = text.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                line = error.object[: error.start].count(b"\n") + 1
+                column = error.start - error.object[: error.start].rfind(b"\n")
+                problem = Problem(file, line, column, "", "not UTF-8 text; save the file as UTF-8")
+                return Loaded(None, (problem,))
+        try:
+            root, warnings = read_document(text)
+        except DocumentError as error:
+            problems = [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in error.flaws]
+            return Loaded(None, tuple(sorted(problems)))
+        report.problems += [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in warnings]
+        context = Context(report, base_dir, self.registries, self.environ, self.require_secrets, self.commands)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
+        return Loaded(None if report.failed else ruleset, tuple(report.sorted()))
+
+
+def _compile(context: Context, root: Spot, text: RulesetText) -> Ruleset | None:
+    if not isinstance(root.node, MappingNode):
+        root.error(f"expected a mapping with sources: and rules:, found {root.found()}")
+        return None
+    _top_keys(root)
+    _version(root)
+    for key, load in (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources)):
+        if root.has(key):
+            load(context, root.at(key))
+    rules = load_rules(context, root.at("rules")) if root.has("rules") else []
+    unmatched = load_unmatched(context, root.at("unmatched")) if root.has("unmatched") else []
+    _warn_unused(context, root, {source for rule in rules for source in rule.sources}, bool(unmatched))
+    if context.report.failed:
+        return None
+    return Ruleset(text, tuple(rules), context.sources, context.targets, context.secrets, tuple(unmatched))
+
+
+def _top_keys(root: Spot) -> None:
+    for key, _ in root.entries():
+        if key not in TOP_KEYS and not key.startswith("x-"):
+            root.key_error(key, f'unknown key "{shortened(key)}"{did_you_mean(key, TOP_KEYS)}')
+    if not root.has("sources"):
+        root.error("missing sources: where events come from, and how their senders are verified")
+    if not root.has("rules") and not root.has("unmatched"):
+        root.error("missing rules: which events go where")
+
+
+def _version(root: Spot) -> None:
+    version = root.at("version")
+    if root.has("version") and not (type(version.data) is int and version.data == VERSION):
+        version.error(f"expected version {VERSION}, found {version.found()}; this program reads version {VERSION} only")
+
+
+def _secrets(context: Context, spot: Spot) -> None:
+    if not spot.expect_mapping("names to {env: NAME} or {file: PATH}"):
+        return
+    for name, below in spot.entries():
+        if not _IDENTIFIER.fullmatch(name):
+            spot.key_error(name, "a secret's name is letters, digits and _, since templates write secrets.name")
+            continue
+        fault = check_form(below.data)
+        if fault:
+            below.error(fault)
+            continue
+        ref = read(below, SecretRef)
+        if ref is not None:
+            context.secrets[name] = context.secret(ref, below, name)
+
+
+def _targets(context: Context, spot: Spot) -> None:
+    if not spot.expect_mapping("names to {url: …}"):
+        return
+    for name, below in spot.entries():
+        if not _TARGET_NAME.fullmatch(name):
+            spot.key_error(name, "a target's name is letters, digits, . _ and -, up to 64")
+            continue
+        options = read(below, TargetOptions)
+        if options is None:
+            context.targets[name] = TargetSpec(name, 1, None, None)  # so that its users aren't blamed as well
+            continue
+        for message in context.registries.check_target_url(options.url, context.secrets):
+            below.at("url").error(message)
+        context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url)
+
+
+def _defaults(context: Context, spot: Spot) -> None:
+    options = read(spot, DefaultsOptions)
+    if options is not None:
+        context.defaults = options
+    if spot.has("retry"):
+        context.retry = read(spot.at("retry"), RetryOptions)
+
+
+def _warn_unused(context: Context, root: Spot, used_sources: set[str], unmatched: bool) -> None:
+    for name in context.sources:
+        if name not in used_sources and not unmatched:
+            root.at("sources").key_warn(name, f'no rule listens to source "{name}"')
+    for name in context.targets:
+        if name not in context.used_targets:
+            root.at("targets").key_warn(name, f'no action uses target "{name}"')

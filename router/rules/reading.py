@@ -1,0 +1,105 @@
+"""From a node to a pydantic model, with every complaint put where the file has it."""
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from router.rules.document import MappingNode, Node, ScalarNode
+from router.rules.spot import Spot, did_you_mean, shortened
+
+M = TypeVar("M", bound=BaseModel)
+
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "mapping_type": "a mapping",
+}
+
+
+def read(spot: Spot, model: type[M], values: dict[str, Any] | None = None) -> M | None:
+    """Read a mapping into a model; none after an error, every one of which went to the report.
+
+    `values` replaces the node's own, for mappings that got defaults merged in.
+    """
+    if values is None:
+        if not isinstance(spot.node, MappingNode):
+            spot.error(f"expected a mapping, found {spot.found()}; keys: {', '.join(keys(model))}")
+            return None
+        values = spot.data
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            _report(spot, model, detail)
+        return None
+
+
+def _report(spot: Spot, model: type[BaseModel], detail: ErrorDetails) -> None:
+    place, kind = detail["loc"], detail["type"]
+    if kind == "missing":
+        spot.at(*place[:-1]).error(f'missing "{place[-1]}"')
+        return
+    if kind == "extra_forbidden":
+        key = str(place[-1])
+        parent = spot.at(*place[:-1])
+        known = keys(model) if len(place) == 1 else _inner_keys(model, place)
+        parent.key_error(key, f'unknown key "{shortened(key)}"{did_you_mean(key, known)}')
+        return
+    below = spot.at(*place)
+    below.error(_message(detail, below))
+
+
+def keys(model: type[BaseModel]) -> list[str]:
+    """The keys of a model as they are written in the file."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _inner_keys(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
+    """The keys of the model that sits at a place inside a model, as far as the types tell."""
+    for step in place[:-1]:
+        field = model.model_fields.get(str(step))
+        if field is None:
+            continue
+        inner = [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(a, type)]
+        models = [a for a in inner if issubclass(a, BaseModel)]
+        if not models:
+            return []
+        model = models[0]
+    return keys(model)
+
+
+def _message(detail: ErrorDetails, below: Spot) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}, found {below.found()}{_cure(kind, below.node)}"
+    if kind in ("literal_error", "enum"):
+        return f"expected {context.get('expected')}, found {below.found()}"
+    if kind == "greater_than_equal":
+        return f"expected at least {context.get('ge')}, found {below.found()}"
+    if kind == "less_than_equal":
+        return f"expected at most {context.get('le')}, found {below.found()}"
+    if kind == "greater_than":
+        return f"expected more than {context.get('gt')}, found {below.found()}"
+    if kind in ("too_short", "string_too_short"):
+        return f"expected at least one, found {below.found()}"
+    message = detail["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _cure(kind: str, node: Node) -> str:
+    if not isinstance(node, ScalarNode) or node.value is None:
+        return ""
+    if kind == "string_type":
+        return "; quote it"
+    if kind in ("int_type", "float_type", "bool_type") and isinstance(node.value, str):
+        return "; remove the quotes" if node.text.isdigit() or node.text in ("true", "false") else ""
+    return ""

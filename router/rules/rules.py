@@ -1,0 +1,252 @@
+"""Compiles the `rules` and the `unmatched` of a rules file."""
+
+import fnmatch
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from router.model import UNMATCHED, RetryPolicy
+from router.plugins import Action
+from router.rules.conditions import All, parse_match
+from router.rules.context import Context
+from router.rules.document import MappingNode, ScalarNode, SequenceNode
+from router.rules.fields import AnyField, field
+from router.rules.jsonpath import PathError
+from router.rules.reading import read
+from router.rules.ruleset import Condition, Rule, RuleAction
+from router.rules.schema import RetryOptions, RuleOptions
+from router.rules.spot import Spot, did_you_mean, shortened
+
+_ACTION_KEYS = ("name", "retry", "order_by")
+_ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_GLOB = re.compile(r"[*?\[]")
+
+
+def load_rules(context: Context, spot: Spot) -> list[Rule]:
+    """Compile every rule; those with errors are left out."""
+    if not spot.expect_list("rules"):
+        return []
+    names: dict[str, int] = {}
+    rules: list[Rule] = []
+    for item in spot.items():
+        rule = _rule(context, item, names)
+        if rule is not None:
+            rules.append(rule)
+    _warn_unreachable(spot, rules)
+    return rules
+
+
+def load_unmatched(context: Context, spot: Spot) -> list[RuleAction]:
+    """Compile the actions for events that no rule matched."""
+    open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
+    return _actions(context, UNMATCHED, spot, open_sources, cure="verify its senders")
+
+
+def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
+    name = spot.at("name").data if spot.has("name") else None
+    if isinstance(name, str):
+        spot = spot.named(name)
+    options = read(spot, RuleOptions)
+    sources = _sources(context, spot)
+    condition = _condition(spot)
+    if options is None:
+        return None
+    _check_name(spot, options.name, names)
+    open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
+    if options.allow_unverified:
+        open_sources = []
+    actions = _actions(
+        context,
+        options.name,
+        spot.at("actions"),
+        open_sources,
+        cure="verify its senders, or say allow_unverified: true",
+    )
+    digest = hashlib.sha256(orjson.dumps(spot.data)).hexdigest()
+    return Rule(options.name, sources, condition, tuple(actions), options.stop, digest)
+
+
+def _check_name(spot: Spot, name: str, names: dict[str, int]) -> None:
+    at = spot.at("name")
+    if name == UNMATCHED:
+        at.error(f'"{UNMATCHED}" is reserved for the events that no rule matched; choose another name')
+    elif not name.isprintable() or "/" in name or name != name.strip() or len(name) > 128:
+        at.error("a rule's name is printable text up to 128 characters, without / and outer spaces")
+    elif name in names:
+        at.error(f'duplicate rule name "{shortened(name)}"; it is on line {names[name]} already')
+    names.setdefault(name, at.node.line)
+
+
+def _condition(spot: Spot) -> Condition:
+    match = spot.at("match")
+    if not spot.has("match"):
+        return All(())
+    if isinstance(match.node, ScalarNode):
+        match.error(f"expected a mapping of fields, found {match.found()}; leave match out to match every event")
+        return All(())
+    return parse_match(match)
+
+
+def _sources(context: Context, spot: Spot) -> frozenset[str]:
+    """The names of the sources that the rule listens to."""
+    at = spot.at("source")
+    if not spot.has("source"):
+        if len(context.sources) > 1:
+            spot.error('missing source; there are several, so name one, a list, or "*" for every source')
+        return frozenset(context.sources)
+    spots = list(at.items()) if isinstance(at.node, SequenceNode) and at.node.items else [at]
+    found: set[str] = set()
+    for one in spots:
+        text = one.expect_text('a source\'s name, a glob or "*"')
+        if text is not None:
+            found |= _named_sources(context, one, text)
+    return frozenset(found)
+
+
+def _named_sources(context: Context, spot: Spot, text: str) -> set[str]:
+    if not _GLOB.search(text):
+        if text not in context.sources and text not in context.broken_sources:
+            spot.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
+        return {text} & set(context.sources)
+    found = set(fnmatch.filter(context.sources, text))
+    if not found and not context.broken_sources:
+        spot.error(f'no source has a name like "{shortened(text)}"; known: {", ".join(sorted(context.sources))}')
+    return found
+
+
+def _actions(context: Context, rule: str, spot: Spot, open_sources: Iterable[str], cure: str) -> list[RuleAction]:
+    if not spot.expect_list("actions"):
+        return []
+    actions: dict[str, RuleAction] = {}
+    for item in spot.items():
+        action = _action(context, rule, item)
+        if action is None:
+            continue
+        if action.name in actions:
+            named = item.has("name")
+            item.at("name" if named else action.action.type).error(
+                f'duplicate action name "{action.name}" in this rule'
+                + ("" if named else "; an action is named by its type unless it has a name:")
+            )
+        for source in open_sources if action.action.type == "command" else ():
+            item.key_error("command", f'source "{source}" has verify: none, so anybody could run this command; {cure}')
+        actions.setdefault(action.name, action)
+    return list(actions.values())
+
+
+def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
+    if not spot.expect_mapping("one action: " + ", ".join(context.registries.actions)):
+        return None
+    types = [key for key, _ in spot.entries() if key in context.registries.actions]
+    for key, _ in spot.entries():
+        if key not in types and key not in _ACTION_KEYS:
+            spot.key_error(key, _unknown_key(context, key))
+    if len(types) != 1:
+        wanted = ", ".join(context.registries.actions)
+        found = f"found {' and '.join(types)}; write them as separate actions" if types else "found none of them"
+        spot.error(f"expected exactly one of {wanted}; {found}")
+        return None
+    name = _action_name(spot, types[0])
+    retry = _retry(context, spot, types[0])
+    order_by = _order_by(spot)
+    action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]))
+    return RuleAction(rule, name, action, retry, order_by) if action else None
+
+
+def _unknown_key(context: Context, key: str) -> str:
+    for type_, kind in context.registries.actions.items():
+        if key in kind.Options.model_fields:
+            return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
+    return f'unknown key "{shortened(key)}"' + did_you_mean(key, (*context.registries.actions, *_ACTION_KEYS))
+
+
+def _action_name(spot: Spot, type_: str) -> str:
+    if not spot.has("name"):
+        return type_
+    name = spot.at("name").expect_text("a name")
+    if name is not None and not _ACTION_NAME.fullmatch(name):
+        spot.at("name").error("an action's name is letters, digits, . _ and -, up to 64")
+    return name or type_
+
+
+def _compile(context: Context, type_: str, name: str, spot: Spot) -> Action | None:
+    kind = context.registries.actions[type_]
+    values = spot.data
+    if not isinstance(spot.node, MappingNode):
+        key = kind.SHORT.get(type(values))
+        if key is None or not values:
+            short = " or ".join("text" if t is str else "a list" for t in kind.SHORT)
+            cure = "; for a shell script, write {shell: …}" if type_ == "command" and isinstance(values, str) else ""
+            spot.error(f"expected {short} or a mapping, found {spot.found()}{cure}")
+            return None
+        values = {key: values}
+    options = read(spot, kind.Options, values)
+    if options is None:
+        return None
+    build = context.build(name, spot)
+    action = kind.compile(options, build)
+    if context.settle(build, spot):
+        return None
+    _share_target(context, spot, action)
+    return action
+
+
+def _share_target(context: Context, spot: Spot, action: Action) -> None:
+    """Actions that share a target must agree on its limits."""
+    target = action.target
+    context.used_targets.add(target.key)
+    first = context.shared.setdefault(target.key, target)
+    if (first.concurrency, first.rate) != (target.concurrency, target.rate):
+        spot.error(
+            f"another action goes to {shortened(target.key)} with other limits (concurrency, rate); "
+            "define it once under targets: and name it in both"
+        )
+
+
+def _retry(context: Context, spot: Spot, type_: str) -> RetryPolicy:
+    """The type's policy, then the file's defaults, then the action's own: the later one wins, key by key."""
+    policy = RetryPolicy()
+    layers: list[Any] = [RetryOptions.model_validate(dict(context.registries.actions[type_].RETRY)), context.retry]
+    if spot.has("retry"):
+        layers.append(read(spot.at("retry"), RetryOptions))
+    known = {item.name for item in dataclass_fields(RetryPolicy)}
+    for layer in layers:
+        if layer is None:
+            continue
+        given = layer.model_dump(exclude_none=True)
+        if "interrupted" in given:
+            given["retry_interrupted"] = given.pop("interrupted") == "retry"
+        policy = replace(policy, **{key: value for key, value in given.items() if key in known})
+    if policy.initial > policy.max and spot.has("retry"):
+        spot.at("retry").error(f"initial ({policy.initial:g}s) is longer than max ({policy.max:g}s)")
+    return policy
+
+
+def _order_by(spot: Spot) -> AnyField | None:
+    if not spot.has("order_by"):
+        return None
+    text = spot.at("order_by").expect_text("a field such as $.repository.id")
+    if text is None:
+        return None
+    try:
+        return field(text)
+    except PathError as error:
+        spot.at("order_by").error(str(error))
+        return None
+
+
+def _warn_unreachable(spot: Spot, rules: list[Rule]) -> None:
+    """Warn of rules that can't match since an earlier one stops every event of their sources."""
+    stopped: dict[str, str] = {}
+    for rule in rules:
+        if rule.sources and all(source in stopped for source in rule.sources):
+            at = next((item for item in spot.items() if item.has("name") and item.at("name").data == rule.name), spot)
+            blocker = stopped[min(rule.sources)]
+            at.named(rule.name).warn(f'this can\'t match: rule "{blocker}" above stops every event of its sources')
+        if rule.stop and rule.condition == All(()):
+            stopped.update(dict.fromkeys(rule.sources - stopped.keys(), rule.name))

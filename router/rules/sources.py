@@ -1,0 +1,169 @@
+"""Compiles the `sources` of a rules file."""
+
+import ipaddress
+import re
+from typing import Any
+
+import orjson
+
+from router.plugins import Build, Verifier
+from router.rules.context import Context
+from router.rules.fields import AnyField, field
+from router.rules.jsonpath import PathError
+from router.rules.reading import read
+from router.rules.ruleset import Dedupe, Network, Respond, Source
+from router.rules.schema import DedupeOptions, RespondOptions, SourceOptions
+from router.rules.spot import Spot, did_you_mean
+from router.units import seconds
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PATH = re.compile(r"/[!-~]*")
+_METHOD = re.compile(r"[A-Z]{1,20}")
+_OFF = "none"
+
+
+def load_sources(context: Context, spot: Spot) -> None:
+    """Compile every source into the context."""
+    if not spot.expect_mapping("source names to their settings"):
+        return
+    paths: dict[str, str] = {}
+    for name, below in spot.entries():
+        source = _source(context, spot, name, below)
+        if source is None:
+            context.broken_sources.add(name)
+            continue
+        if source.path in paths:
+            below.error(f'the path {source.path} belongs to source "{paths[source.path]}" already')
+        paths.setdefault(source.path, name)
+        context.sources[name] = source
+
+
+def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | None:
+    if not NAME.fullmatch(name):
+        parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it stands in a URL")
+        return None
+    if not spot.has("verify"):
+        if spot.expect_mapping("settings with verify:"):
+            spot.error("missing verify; write how senders are verified, or verify: none if anybody may send")
+        return None
+    verifier, defaults = _verifier(context, name, spot.at("verify"))
+    options = read(spot, SourceOptions, {**defaults, **spot.data})
+    if options is None or verifier is None:
+        return None
+    return Source(
+        name=name,
+        path=_path(spot, options.path or f"/hooks/{name}"),
+        verifier=verifier,
+        methods=_methods(spot, options.methods),
+        max_body=options.max_body,
+        allow_ips=_networks(spot, options.allow_ips),
+        dedupe=_dedupe(spot, options.dedupe, explicit=spot.has("dedupe")),
+        json_field=options.json_field,
+        parse=options.parse,
+        respond=_respond(spot.at("respond"), options.respond),
+    )
+
+
+def _verifier(context: Context, name: str, spot: Spot) -> tuple[Verifier | None, dict[str, Any]]:
+    """The compiled verification, and what its scheme sets for the source."""
+    schemes = context.registries.schemes
+    written = spot.data
+    if isinstance(written, str):
+        written = {"scheme": written}
+        if written["scheme"] != _OFF and written["scheme"] in schemes:
+            spot.error(f"{written['scheme']} needs settings: {{scheme: {written['scheme']}, secret: {{env: NAME}}}}")
+            return None, {}
+    if not isinstance(written, dict):
+        spot.error(f"expected none or a mapping with scheme:, found {spot.found()}")
+        return None, {}
+    if "scheme" not in written:
+        spot.error(f"missing scheme; one of {', '.join(sorted(schemes))}")
+        return None, {}
+    scheme = schemes.get(written["scheme"]) if isinstance(written["scheme"], str) else None
+    if scheme is None:
+        word = str(written["scheme"])
+        spot.at("scheme").error(f'unknown scheme "{word[:60]}"{did_you_mean(word, schemes)}')
+        return None, {}
+    options = read(spot, scheme.Options, {key: value for key, value in written.items() if key != "scheme"})
+    if options is None:
+        return None, dict(scheme.DEFAULTS)
+    build: Build = context.build(name, spot)
+    verifier = scheme.compile(options, build)
+    failed = context.settle(build, spot)
+    return (None if failed else verifier), dict(scheme.DEFAULTS)
+
+
+def _path(spot: Spot, path: str) -> str:
+    if not _PATH.fullmatch(path) or "?" in path or "#" in path or "%" in path:
+        spot.at("path").error("expected an absolute path of plain ASCII such as /hooks/github, no ?, # or %")
+    elif path.startswith("/-/"):
+        spot.at("path").error("paths below /-/ belong to the daemon itself; choose another")
+    return path
+
+
+def _methods(spot: Spot, methods: list[str]) -> tuple[str, ...]:
+    for i, method in enumerate(methods):
+        if not _METHOD.fullmatch(method):
+            spot.at("methods", i).error("expected an HTTP method in capitals, such as POST")
+    return tuple(dict.fromkeys(methods))
+
+
+def _networks(spot: Spot, texts: list[str]) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for i, text in enumerate(texts):
+        try:
+            networks.append(ipaddress.ip_network(text))
+        except ValueError as error:
+            spot.at("allow_ips", i).error(f"expected an address or a network such as 10.0.0.0/8: {error}")
+    if spot.has("allow_ips") and not texts:
+        spot.at("allow_ips").error("an empty list lets nobody in; remove it to let every address in")
+    return tuple(networks)
+
+
+def _dedupe(spot: Spot, written: Any, *, explicit: bool) -> Dedupe | None:
+    if written is None and explicit:
+        spot.at("dedupe").error(f"expected a field, {{key, window}} or none, found {spot.at('dedupe').found()}")
+    if written is None or written == _OFF:
+        return None
+    at = spot.at("dedupe") if explicit else spot
+    if isinstance(written, str):
+        key = _key(at, written)
+        return Dedupe(key, DedupeOptions(key=written).window) if key else None
+    if not isinstance(written, dict):
+        at.error(f"expected a field, {{key, window}} or none, found {at.found()}")
+        return None
+    if not explicit:  # a scheme's own default, which a test of the scheme holds right
+        return Dedupe(field(written["key"]), seconds(written["window"]))
+    options = read(at, DedupeOptions)
+    key = _key(at.at("key"), options.key) if options else None
+    return Dedupe(key, options.window) if options and key else None
+
+
+def _key(spot: Spot, text: str) -> AnyField | None:
+    try:
+        return field(text)
+    except PathError as error:
+        spot.error(str(error))
+        return None
+
+
+def _respond(spot: Spot, written: Any) -> Respond | None:
+    if written is None:
+        return None
+    options = read(spot, RespondOptions)
+    if options is None:
+        return None
+    as_json = "json_" in options.model_fields_set
+    if as_json and options.body is not None:
+        spot.error("body and json exclude each other; keep one")
+    for name, value in options.headers.items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[\t -~]*", value):
+            spot.at("headers", name).error("a header is a name of letters, digits and - with a value of plain ASCII")
+        elif name.lower() in ("content-length", "transfer-encoding", "connection", "content-type"):
+            spot.at("headers").key_error(name, f"{name} is set by the server (the type: by content_type)")
+    body = orjson.dumps(options.json_) if as_json else (options.body or "").encode()
+    default = "application/json" if as_json else "text/plain; charset=utf-8"
+    content_type = options.content_type or (default if body else None)
+    if content_type and not re.fullmatch(r"[\t -~]+", content_type):
+        spot.at("content_type").error("expected plain ASCII such as text/plain")
+    return Respond(options.status, body, content_type, tuple(options.headers.items()))

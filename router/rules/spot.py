@@ -1,0 +1,164 @@
+"""A node of the document, what it is called, and where its problems go."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.errors import Level, Problem
+from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
+
+
+@dataclass(slots=True)
+class Report:
+    """Every problem of one file, in the order found."""
+
+    file: str
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, node: Node, path: str, message: str, level: Level = Level.ERROR) -> None:
+        """Note one problem."""
+        self.problems.append(Problem(self.file, node.line, node.column, path, message, level))
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error among the problems."""
+        return any(problem.level is Level.ERROR for problem in self.problems)
+
+    def sorted(self) -> list[Problem]:
+        """By place, each once (an alias would repeat them)."""
+        return sorted(set(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A node with its path, such as `rules[2] "deploy".match`."""
+
+    report: Report
+    node: Node
+    path: str
+
+    def error(self, message: str) -> None:
+        """This value is wrong."""
+        self.report.add(self.node, self.path, message)
+
+    def warn(self, message: str) -> None:
+        """This value is probably not what was meant."""
+        self.report.add(self.node, self.path, message, Level.WARNING)
+
+    def key_error(self, key: str, message: str) -> None:
+        """A key of this mapping is wrong: the place is the key's."""
+        self.report.add(self._key_node(key), self.path, message)
+
+    def key_warn(self, key: str, message: str) -> None:
+        """A key of this mapping is probably not what was meant."""
+        self.report.add(self._key_node(key), self.path, message, Level.WARNING)
+
+    def _key_node(self, key: str) -> Node:
+        entry = self.node.entries.get(key) if isinstance(self.node, MappingNode) else None
+        return entry[0] if entry else self.node
+
+    @property
+    def data(self) -> Any:
+        """The plain value."""
+        return data(self.node)
+
+    @property
+    def kind(self) -> str:
+        """What a person calls it."""
+        return kind(self.node)
+
+    @property
+    def is_blank(self) -> bool:
+        """Nothing stands after the colon or the dash."""
+        return isinstance(self.node, ScalarNode) and self.node.plain and self.node.text == ""
+
+    def has(self, key: str) -> bool:
+        """Whether this is a mapping with that key."""
+        return isinstance(self.node, MappingNode) and key in self.node.entries
+
+    def at(self, *place: str | int) -> "Spot":
+        """The spot below, as far down as the document has it."""
+        spot = self
+        for step in place:
+            below = spot._step(step)
+            if below is None:
+                break
+            spot = below
+        return spot
+
+    def _step(self, step: str | int) -> "Spot | None":
+        if isinstance(self.node, MappingNode) and isinstance(step, str) and step in self.node.entries:
+            return Spot(self.report, self.node.entries[step][1], join(self.path, step))
+        if isinstance(self.node, SequenceNode) and isinstance(step, int) and step < len(self.node.items):
+            return Spot(self.report, self.node.items[step], f"{self.path}[{step}]")
+        return None
+
+    def named(self, name: str) -> "Spot":
+        """The same spot with the name that a person gave it, for paths such as `rules[2] "deploy"`."""
+        return Spot(self.report, self.node, f'{self.path} "{shortened(name)}"')
+
+    def items(self) -> Iterator["Spot"]:
+        """The items of a list; none of anything else."""
+        count = len(self.node.items) if isinstance(self.node, SequenceNode) else 0
+        return (self.at(i) for i in range(count))
+
+    def entries(self) -> Iterator[tuple[str, "Spot"]]:
+        """The keys and values of a mapping; none of anything else."""
+        keys = list(self.node.entries) if isinstance(self.node, MappingNode) else []
+        return ((key, self.at(key)) for key in keys)
+
+    def expect_mapping(self, of: str) -> bool:
+        """Whether this is a mapping that has something in it; reports it otherwise."""
+        if isinstance(self.node, MappingNode) and self.node.entries:
+            return True
+        self.error(f"expected a mapping of {of}, found {self.found()}")
+        return False
+
+    def expect_list(self, of: str) -> bool:
+        """Whether this is a list that has something in it; reports it otherwise."""
+        if isinstance(self.node, SequenceNode) and self.node.items:
+            return True
+        self.error(f"expected a list of {of}, found {self.found()}")
+        return False
+
+    def expect_text(self, what: str) -> str | None:
+        """The text; anything else is reported."""
+        if isinstance(self.node, ScalarNode) and isinstance(self.node.value, str) and self.node.value:
+            return self.node.value
+        quote = isinstance(self.node, ScalarNode) and self.node.value is not None and self.node.value != ""
+        self.error(f"expected {what}, found {self.found()}" + ("; quote it" if quote else ""))
+        return None
+
+    def found(self) -> str:
+        """What is here, in words, with the usual reason when it is nothing."""
+        if self.is_blank:
+            return "nothing; a # after a space starts a comment, and a value that starts with # needs quotes"
+        if isinstance(self.node, MappingNode | SequenceNode) and self.node.size == 1:
+            return f"{self.kind} with nothing in it"
+        if isinstance(self.node, ScalarNode) and self.node.value == "":
+            return "empty text"
+        return self.kind
+
+
+def join(path: str, key: str) -> str:
+    """`a` and `b` make `a.b`; a key with odd characters goes into brackets."""
+    plain = key.replace("_", "").replace("-", "").isalnum()
+    if not plain:
+        return f"{path}[{shortened(key)}]"
+    return f"{path}.{key}" if path else key
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """Text fit for a message: short and on one line."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "x"?`, or the known words when none is near."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(word, choices, 1, 0.6)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return "; known: " + ", ".join(choices[:20]) if choices else ""

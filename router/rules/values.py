@@ -1,0 +1,45 @@
+"""How two JSON values compare: by type first, never by coercion."""
+
+import re
+from typing import Any
+
+_DECIMAL = re.compile(r"[-+]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,3})?")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; a boolean is none."""
+    return type(value) is int or type(value) is float
+
+
+def same(left: Any, right: Any) -> bool:
+    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true."""
+    pairs = [(left, right)]
+    while pairs:
+        a, b = pairs.pop()
+        if isinstance(a, list):
+            if not isinstance(b, list) or len(a) != len(b):
+                return False
+            pairs += zip(a, b, strict=True)
+        elif isinstance(a, dict):
+            if not isinstance(b, dict) or a.keys() != b.keys():
+                return False
+            pairs += ((value, b[key]) for key, value in a.items())
+        elif isinstance(b, list | dict) or isinstance(a, bool) != isinstance(b, bool) or a != b:
+            return False
+    return True
+
+
+def scalar_key(value: Any) -> tuple[bool, Any]:
+    """A scalar as a key of a set or dict in which true and 1 stay apart."""
+    return (isinstance(value, bool), value)
+
+
+def decimal(text: str) -> int | float | None:
+    """The number that a header, query or form value writes in decimal digits; none when it is no number."""
+    if not _DECIMAL.fullmatch(text):
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        return number if abs(number) != float("inf") else None

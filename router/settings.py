@@ -1,0 +1,48 @@
+"""What the command line says about the daemon; the rules file says the rest."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.errors import StartError
+
+GRACE_SECONDS = 10.0  #: how long a stop lets attempts end by themselves; service managers kill after 90 s or so
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int  #: 0: any free one
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One daemon's settings."""
+
+    rules: Path
+    listen: Address
+    admin: Address | None  #: none: no admin listener
+    store: Path
+    commands: str = "any"  #: any, off, or the folder that commands must be in
+    grace: float = GRACE_SECONDS
+
+
+def address(text: str) -> Address:
+    """Parse `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (every address). Raises StartError."""
+    found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", text)
+    if found is None or int(found["port"]) > 65535:
+        raise StartError(f"{text!r} is no address to listen on; write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
+    return Address(found["six"] or found["host"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - only when asked
+
+
+def store_path(text: str) -> Path:
+    """Parse `sqlite:PATH`. Raises StartError."""
+    scheme, colon, path = text.partition(":")
+    if scheme != "sqlite" or not colon or not path:
+        raise StartError(f"{text!r} is no store; write sqlite:PATH, such as sqlite:webhook-router.db")
+    return Path(path)
