@@ -167,4 +167,3 @@ class App:
 
 def _largest_body(ruleset: Ruleset) -> int:
     return max((source.max_body for source in ruleset.sources.values()), default=0)
-

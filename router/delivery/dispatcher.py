@@ -1,6 +1,7 @@
 """Claims due deliveries, attempts them, settles them: one asyncio loop in its own thread."""
 
 import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -74,10 +75,8 @@ class Dispatcher:
 
     def _call(self, function: Callable[[], None]) -> None:
         assert self._loop is not None
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop has ended already: there is nothing left to tell it
             self._loop.call_soon_threadsafe(function)
-        except RuntimeError:
-            pass  # the loop has ended already: there is nothing left to tell it
 
     def _begin_stop(self) -> None:
         self._stopping = True

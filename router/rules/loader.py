@@ -96,9 +96,9 @@ def _compile(context: Context, root: Spot, text: RulesetText) -> Ruleset | None:
             load(context, root.at(key))
     rules = load_rules(context, root.at("rules")) if root.has("rules") else []
     unmatched = load_unmatched(context, root.at("unmatched")) if root.has("unmatched") else []
-    _warn_unused(context, root, {source for rule in rules for source in rule.sources}, bool(unmatched))
     if context.report.failed:
         return None
+    _warn_unused(context, root, {source for rule in rules for source in rule.sources}, bool(unmatched))
     return Ruleset(text, tuple(rules), context.sources, context.targets, context.secrets, tuple(unmatched))
 
 

@@ -75,7 +75,12 @@ class Reloader:
         self._wake = threading.Event()
         self._forced = False
         self._stopping = False
-        self._seen: _Stat = (0, 0, 0, 0)  # never equal: the first look compares the text, whatever happened since loading
+        self._seen: _Stat = (
+            0,
+            0,
+            0,
+            0,
+        )  # never equal: the first look compares the text, whatever happened since loading
         self._tried = current.ruleset.hash
         self._missing = False
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
@@ -103,7 +108,7 @@ class Reloader:
                 return
             try:
                 self._look()
-            except Exception:  # noqa: BLE001 - the border of the thread: watching must go on
+            except Exception:
                 log.exception("watching the rules file failed; the running rules stay")
 
     def _stat(self) -> _Stat:

@@ -44,31 +44,32 @@ def load_rules(context: Context, spot: Spot) -> list[Rule]:
 def load_unmatched(context: Context, spot: Spot) -> list[RuleAction]:
     """Compile the actions for events that no rule matched."""
     open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
-    return _actions(context, UNMATCHED, spot, open_sources, cure="verify its senders")
+    return _actions(context, UNMATCHED, spot, open_sources, "verify its senders")
 
 
 def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
-    name = spot.at("name").data if spot.has("name") else None
-    if isinstance(name, str):
-        spot = spot.named(name)
+    if isinstance(spot.node, MappingNode) and isinstance(spot.at("name").data, str):
+        spot = spot.named(spot.at("name").data)
     options = read(spot, RuleOptions)
+    if not isinstance(spot.node, MappingNode):
+        return None
+    # After an error go on as far as possible: all of a rule's problems belong into one report.
+    name = options.name if options else spot.path
+    if options:
+        _check_name(spot, options.name, names)
     sources = _sources(context, spot)
     condition = _condition(spot)
+    open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
+    if spot.at("allow_unverified").data is True:
+        open_sources = []
+    actions: list[RuleAction] = []
+    if spot.has("actions"):
+        cure = "verify its senders, or say allow_unverified: true"
+        actions = _actions(context, name, spot.at("actions"), open_sources, cure)
     if options is None:
         return None
-    _check_name(spot, options.name, names)
-    open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
-    if options.allow_unverified:
-        open_sources = []
-    actions = _actions(
-        context,
-        options.name,
-        spot.at("actions"),
-        open_sources,
-        cure="verify its senders, or say allow_unverified: true",
-    )
     digest = hashlib.sha256(orjson.dumps(spot.data)).hexdigest()
-    return Rule(options.name, sources, condition, tuple(actions), options.stop, digest)
+    return Rule(name, sources, condition, tuple(actions), options.stop, digest)
 
 
 def _check_name(spot: Spot, name: str, names: dict[str, int]) -> None:
@@ -145,7 +146,7 @@ def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
     types = [key for key, _ in spot.entries() if key in context.registries.actions]
     for key, _ in spot.entries():
         if key not in types and key not in _ACTION_KEYS:
-            spot.key_error(key, _unknown_key(context, key))
+            spot.key_error(key, _unknown_key(context, key, types))
     if len(types) != 1:
         wanted = ", ".join(context.registries.actions)
         found = f"found {' and '.join(types)}; write them as separate actions" if types else "found none of them"
@@ -158,9 +159,9 @@ def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
     return RuleAction(rule, name, action, retry, order_by) if action else None
 
 
-def _unknown_key(context: Context, key: str) -> str:
-    for type_, kind in context.registries.actions.items():
-        if key in kind.Options.model_fields:
+def _unknown_key(context: Context, key: str, types: list[str]) -> str:
+    for type_ in types or context.registries.actions:
+        if key in context.registries.actions[type_].Options.model_fields:
             return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
     return f'unknown key "{shortened(key)}"' + did_you_mean(key, (*context.registries.actions, *_ACTION_KEYS))
 

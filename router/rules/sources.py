@@ -42,11 +42,14 @@ def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | N
     if not NAME.fullmatch(name):
         parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it stands in a URL")
         return None
-    if not spot.has("verify"):
-        if spot.expect_mapping("settings with verify:"):
-            spot.error("missing verify; write how senders are verified, or verify: none if anybody may send")
+    if not spot.expect_mapping("settings with verify:"):
         return None
-    verifier, defaults = _verifier(context, name, spot.at("verify"))
+    verifier: Verifier | None = None
+    defaults: dict[str, Any] = {"verify": _OFF}
+    if spot.has("verify"):
+        verifier, defaults = _verifier(context, name, spot.at("verify"))
+    else:
+        spot.error("missing verify; write how senders are verified, or verify: none if anybody may send")
     options = read(spot, SourceOptions, {**defaults, **spot.data})
     if options is None or verifier is None:
         return None

@@ -1,0 +1,359 @@
+"""The command line: parses flags, calls the daemon's parts, and turns what they raise into exit codes."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+import click
+import structlog
+
+from router import __version__, logs
+from router.errors import Level, PayloadError, Problem, RouterError, RulesError, StartError, StoreError
+
+FAILED, USAGE, NOT_STARTED = 1, 2, 3
+
+_SERVE_HELP = """Serve webhooks by the rules in RULES (default: rules.yaml).
+
+\b
+Examples:
+  webhook-router serve
+  webhook-router serve rules.yaml --listen 0.0.0.0:8080
+  webhook-router serve rules.yaml --store sqlite:/var/lib/webhook-router/events.db
+
+Every flag has an environment name, such as WEBHOOK_ROUTER_LISTEN. The rules reload when the file changes, and on
+SIGHUP. SIGTERM and SIGINT stop: intake first, then running attempts within --grace, then the store.
+Exit codes: 0 stopped as asked, 2 usage, 3 could not start.
+"""
+
+_CHECK_HELP = """Check rules files: every problem with its line, column and cure.
+
+\b
+Examples:
+  webhook-router check rules.yaml
+  webhook-router check --strict --json rules/*.yaml
+  webhook-router check --format github rules.yaml      (annotations in a GitHub workflow)
+
+Secrets that are unset on this machine are notes, so that a file can be checked in CI; --require-secrets makes them
+errors. Exit codes: 0 fine, 1 an error (with --strict: or a warning), 2 usage.
+"""
+
+_TEST_HELP = """Show which rules of RULES match a payload, and what each action would do; execute and verify nothing.
+
+\b
+Examples:
+  webhook-router test rules.yaml --source github --payload push.json --header 'X-GitHub-Event: push'
+  curl -s https://example.org/event | webhook-router test rules.yaml --source internal --payload -
+  webhook-router test rules.yaml --source github --payload push.json --expect deploy-main --expect notify
+  webhook-router test rules.yaml --event 0190… --store sqlite:webhook-router.db
+
+--expect names the exact set of rules that must match. Exit codes: 0 done, 1 not as expected (or a bad file), 2 usage.
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "WEBHOOK_ROUTER"})
+@click.version_option(__version__, prog_name="webhook-router")
+def cli() -> None:
+    """Route each webhook to the service, script or file it is meant for, by rules in one YAML file.
+
+    \b
+    webhook-router check rules.yaml       is the file right?
+    webhook-router test rules.yaml …      what would it do with this payload?
+    webhook-router serve rules.yaml       do it
+    """
+
+
+@cli.command(help=_SERVE_HELP)
+@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
+@click.option("--listen", default="127.0.0.1:8080", show_default=True, show_envvar=True, help="Where events arrive.")
+@click.option(
+    "--admin",
+    default="127.0.0.1:8081",
+    show_default=True,
+    show_envvar=True,
+    help="Where /-/healthy and /-/ready answer; off: nowhere.",
+)
+@click.option(
+    "--store",
+    default="sqlite:webhook-router.db",
+    show_default=True,
+    show_envvar=True,
+    help="Where events and deliveries are kept.",
+)
+@click.option(
+    "--commands",
+    default="any",
+    show_default=True,
+    show_envvar=True,
+    metavar="any|off|DIR",
+    help="What commands rules may run: any, off (none), or only programs in DIR.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 3600),
+    default=10.0,
+    show_default=True,
+    show_envvar=True,
+    help="Seconds that a stop lets running attempts end by themselves.",
+)
+@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, show_envvar=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    show_default=True,
+    show_envvar=True,
+    help="auto: text on a terminal, JSON otherwise.",
+)
+def serve(
+    rules: Path, listen: str, admin: str, store: str, commands: str, grace: float, log_level: str, log_format: str
+) -> None:
+    """Serve webhooks."""
+    from router.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
+    from router.settings import Settings, address, store_path  # noqa: PLC0415
+
+    logs.configure(log_level, log_format)
+    try:
+        settings = Settings(
+            rules=rules,
+            listen=address(listen),
+            admin=None if admin == "off" else address(admin),
+            store=store_path(store),
+            commands=commands if commands in ("any", "off") else str(Path(commands).resolve()),
+            grace=grace,
+        )
+    except StartError as error:
+        raise click.UsageError(str(error)) from None
+    App(settings).run()
+
+
+@cli.command(help=_CHECK_HELP)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--strict", is_flag=True, help="Warnings fail as well.")
+@click.option("--require-secrets", is_flag=True, help="Unset secrets are errors.")
+@click.option("--json", "as_json", is_flag=True, help="Problems as JSON: [{file, line, column, path, message, level}].")
+@click.option("--format", "style", type=click.Choice(["text", "github"]), default="text", show_default=True)
+def check(files: tuple[Path, ...], *, strict: bool, require_secrets: bool, as_json: bool, style: str) -> None:
+    """Check rules files."""
+    problems: list[Problem] = []
+    for file in files:
+        loaded = _loader(require_secrets=require_secrets).load_file(file)
+        problems += loaded.problems
+        if loaded.ruleset is not None and not as_json:
+            rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
+            click.echo(f"{file}: fine, {_count(rules, 'rule')}, {_count(sources, 'source')}")
+    if as_json:
+        click.echo(json.dumps([_problem_json(problem) for problem in problems], indent=2))
+    else:
+        for problem in problems:
+            click.echo(_annotation(problem) if style == "github" else str(problem), err=style == "text")
+    bad = {Level.ERROR, Level.WARNING} if strict else {Level.ERROR}
+    if any(problem.level in bad for problem in problems):
+        sys.exit(FAILED)
+
+
+@cli.command(name="test", help=_TEST_HELP)
+@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
+@click.option("--source", help="The source that the event comes in by; may be left out while there is one.")
+@click.option("--payload", type=click.Path(), help="A file with the request's body; -: standard input.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
+@click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
+@click.option("--content-type", help="The body's type; application/json unless a header says otherwise.")
+@click.option("--event", "event_id", help="Take an event from the store instead of a payload.")
+@click.option("--store", default="sqlite:webhook-router.db", show_default=True, show_envvar=True, help="For --event.")
+@click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
+@click.option("--expect-none", is_flag=True, help="No rule must match.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+def test(
+    rules: Path,
+    source: str | None,
+    payload: str | None,
+    headers: tuple[str, ...],
+    queries: tuple[str, ...],
+    content_type: str | None,
+    event_id: str | None,
+    store: str,
+    expected: tuple[str, ...],
+    *,
+    expect_none: bool,
+    as_json: bool,
+) -> None:
+    """Show what the rules would do."""
+    from router.preview import made_event, preview  # noqa: PLC0415 - `--help` need not wait for it
+
+    if (payload is None) == (event_id is None):
+        raise click.UsageError("give exactly one of --payload and --event")
+    if expected and expect_none:
+        raise click.UsageError("--expect and --expect-none exclude each other")
+    loaded = _loader(require_secrets=False).load_file(rules)
+    if loaded.ruleset is None:
+        _fail_with(loaded.problems)
+    if event_id is not None:
+        event = _stored_event(store, event_id)
+    else:
+        assert payload is not None
+        chosen = _source(loaded.ruleset.sources, source)
+        given = dict(_header(header) for header in headers)
+        if content_type is None and "content-type" not in {name.lower() for name in given}:
+            content_type = "application/json"
+        query = urlencode([_pair(pair) for pair in queries])
+        event = made_event(chosen, _body(payload), given, query, content_type, time.time_ns() // 1_000_000)
+    try:
+        result = preview(loaded.ruleset, event)
+    except PayloadError as error:
+        _fail(f"the payload can't be parsed: {error}; such a request is answered 400")
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
+    else:
+        _print_preview(result.as_json())
+    if (expected or expect_none) and set(result.matched) != set(expected):
+        _fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; the one place that turns exceptions into exit codes."""
+    try:
+        result = cli.main(arguments, prog_name="webhook-router", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except RulesError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        click.echo("webhook-router: could not start: the rules file has problems, listed above", err=True)
+        code = NOT_STARTED
+    except StartError as error:
+        click.echo(f"webhook-router: could not start: {error}", err=True)
+        code = NOT_STARTED
+    except RouterError as error:
+        click.echo(f"webhook-router: {error}", err=True)
+        code = FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing may be written to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    except Exception as error:  # noqa: BLE001 - the border of the program: no traceback reaches a user
+        structlog.get_logger().error(
+            "unexpected fault; please report it", error=type(error).__name__, detail=str(error)
+        )
+        code = FAILED
+    sys.exit(code)
+
+
+def _loader(*, require_secrets: bool) -> Any:
+    from router.app import REGISTRIES  # noqa: PLC0415 - see serve
+    from router.rules.loader import Loader  # noqa: PLC0415
+
+    return Loader(REGISTRIES, os.environ, require_secrets=require_secrets)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"webhook-router: {message}", err=True)
+    sys.exit(FAILED)
+
+
+def _fail_with(problems: Sequence[Problem]) -> NoReturn:
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    sys.exit(FAILED)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)) or "no rule"
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.message,
+        "level": problem.level.value,
+    }
+
+
+def _annotation(problem: Problem) -> str:
+    """A workflow command of GitHub Actions: docs.github.com, "Workflow commands"."""
+    level = "notice" if problem.level is Level.NOTE else problem.level.value
+    text = f"{problem.path}: {problem.message}" if problem.path else problem.message
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{level} file={problem.file},line={problem.line},col={problem.column}::{text}"
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.UsageError(f"--header {text!r} is not NAME: VALUE")
+    return name.strip(), value.strip()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--query {text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _source(sources: Any, name: str | None) -> Any:
+    if name is None and len(sources) == 1:
+        return next(iter(sources.values()))
+    if name is None:
+        raise click.UsageError(f"give --source: one of {', '.join(sorted(sources))}")
+    if name not in sources:
+        raise click.UsageError(f"no source is called {name!r}; there is {', '.join(sorted(sources))}")
+    return sources[name]
+
+
+def _body(payload: str) -> bytes:
+    if payload == "-":
+        return click.get_binary_stream("stdin").read()
+    try:
+        return Path(payload).read_bytes()
+    except OSError as error:
+        _fail(f"the payload {payload} can't be read: {os.strerror(error.errno or 0)}")
+
+
+def _stored_event(store: str, event_id: str) -> Any:
+    from router.settings import store_path  # noqa: PLC0415 - see serve
+    from router.store.sqlite import SqliteStore  # noqa: PLC0415
+
+    try:
+        path = store_path(store)
+    except StartError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        with closing(SqliteStore(path, create=False, own=False)) as opened:
+            event = opened.event(event_id)
+    except StoreError as error:
+        _fail(str(error))
+    if event is None:
+        _fail(f"the store {path} has no event {event_id}")
+    return event
+
+
+def _print_preview(result: dict[str, Any]) -> None:
+    matched = result["matched"]
+    click.echo("matched: " + (", ".join(matched) if matched else "no rule"))
+    for error in result.get("errors", ()):
+        click.echo(f"rule {error['rule']} could not be judged, so it counts as unmatched: {error['error']}")
+    for delivery in result["deliveries"]:
+        ordered = f", in order of {delivery['order_key']}" if delivery["order_key"] is not None else ""
+        click.echo(f"\n{delivery['rule']} / {delivery['action']}: {delivery['type']} to {delivery['target']}{ordered}")
+        if delivery["error"] is not None:
+            click.echo(f"  would be dead at once: {delivery['error']}")
+            continue
+        for key, value in delivery[delivery["type"]].items():
+            click.echo(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")

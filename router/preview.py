@@ -1,0 +1,107 @@
+"""What the rules would do with an event: the work of `test`, which executes and verifies nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router.errors import RenderError
+from router.ids import uuid7
+from router.intake.payload import parse_event
+from router.intake.verify.credentials import without_credentials
+from router.model import Claim, Delivery, Event, Inbound, ParsedEvent, State
+from router.plugins import Job
+from router.rules.ruleset import RuleAction, Ruleset, Source
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedDelivery:
+    """One delivery that would be planned."""
+
+    rule: str
+    action: str
+    type: str
+    target: str
+    order_key: str | None
+    error: str | None  #: why it would be dead at once; none: it would be attempted
+    does: dict[str, Any] | None  #: what the attempt would do; none with an error
+
+    def as_json(self) -> dict[str, Any]:
+        """As `test --json` shows it."""
+        shown: dict[str, Any] = {
+            "rule": self.rule,
+            "action": self.action,
+            "type": self.type,
+            "target": self.target,
+            "order_key": self.order_key,
+            "error": self.error,
+        }
+        if self.does is not None:
+            shown[self.type] = self.does
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the rules decide for one event."""
+
+    matched: tuple[str, ...]  #: rule names, in file order
+    deliveries: tuple[PreviewedDelivery, ...]
+    errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules that couldn't be judged
+
+    def as_json(self) -> dict[str, Any]:
+        """As `test --json` shows it."""
+        shown: dict[str, Any] = {"matched": list(self.matched), "deliveries": [d.as_json() for d in self.deliveries]}
+        if self.errors:
+            shown["errors"] = [{"rule": rule, "error": reason} for rule, reason in self.errors]
+        return shown
+
+
+def made_event(
+    source: Source, body: bytes, headers: Mapping[str, str], query: str, content_type: str | None, now: int
+) -> Event:
+    """The event that such a request to the source would become."""
+    items = [(name, value) for name, value in headers.items() if name.lower() != "content-type" or not content_type]
+    if content_type:
+        items.append(("Content-Type", content_type))
+    method = source.methods[0]
+    inbound = Inbound(source.name, method, source.path, query, tuple(items), body, "127.0.0.1", now)
+    inbound = without_credentials(inbound)
+    return Event(uuid7(now), source.name, method, source.path, query, inbound.headers, body, inbound.ip, now)
+
+
+def preview(ruleset: Ruleset, event: Event) -> Preview:
+    """Match, plan and render. Raises PayloadError."""
+    parsed = parse_event(event, ruleset.sources.get(event.source))
+    matched, errors = ruleset.match(parsed)
+    actions = [action for rule in matched for action in rule.actions] if matched else ruleset.unmatched
+    deliveries = tuple(_previewed(ruleset, action, parsed) for action in actions)
+    return Preview(tuple(rule.name for rule in matched), deliveries, tuple(errors))
+
+
+def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> PreviewedDelivery:
+    planned = action.plan(parsed)
+    event = parsed.event
+    delivery = Delivery(
+        id=planned.id,
+        seq=0,
+        event_id=event.id,
+        rule=planned.rule,
+        action=planned.action,
+        type=planned.type,
+        target=planned.target,
+        order_key=planned.order_key,
+        ruleset=ruleset.hash,
+        state=State.PENDING,
+        next_attempt_at=event.received_at,
+        attempts=0,
+        interruptions=0,
+        first_attempt_at=None,
+        created_at=event.received_at,
+    )
+    job = Job(Claim("", delivery, event, 1), parsed, ruleset.secrets)
+    does, error = None, None
+    try:
+        does = action.action.preview(job)
+    except RenderError as reason:
+        error = str(reason)
+    return PreviewedDelivery(planned.rule, planned.action, planned.type, planned.target, planned.order_key, error, does)

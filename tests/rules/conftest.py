@@ -1,0 +1,64 @@
+"""Events and conditions for the tests of the rule language."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from router.model import Event, ParsedEvent
+from router.rules.conditions import parse_match
+from router.rules.document import read
+from router.rules.ruleset import Condition
+from router.rules.spot import Report, Spot
+
+
+def _parsed(payload: Any, *, form: bool = False, **event: Any) -> ParsedEvent:
+    given = {
+        "id": "event",
+        "source": "github",
+        "method": "POST",
+        "path": "/hooks/github",
+        "query": "",
+        "headers": (),
+        "body": b"",
+        "ip": "192.0.2.7",
+        "received_at": 0,
+    } | event
+    return ParsedEvent(Event(**given), payload, form)
+
+
+def _condition(text: str) -> Condition:
+    report = Report("rules.yaml")
+    condition = parse_match(Spot(report, read(text)[0], "match"))
+    assert not report.problems, report.problems
+    return condition
+
+
+@pytest.fixture
+def parsed() -> Callable[..., ParsedEvent]:
+    """Make an event around a payload."""
+    return _parsed
+
+
+@pytest.fixture
+def condition() -> Callable[[str], Condition]:
+    """Compile a `match` mapping that has no problems."""
+    return _condition
+
+
+@pytest.fixture
+def matches() -> Callable[..., bool]:
+    """Whether a `match` mapping holds for a payload."""
+    return lambda text, payload, **event: _condition(text).holds(_parsed(payload, **event))
+
+
+@pytest.fixture
+def complaints() -> Callable[[str], list[str]]:
+    """The problems of a `match` mapping."""
+
+    def complain(text: str) -> list[str]:
+        report = Report("rules.yaml")
+        parse_match(Spot(report, read(text)[0], "match"))
+        return [str(problem) for problem in report.sorted()]
+
+    return complain

@@ -1,0 +1,146 @@
+"""Paths give what jsonpath-ng's own `find` gives, in its order, and nothing that it answers unsafely."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonpath_ng.ext import parse
+
+from router.errors import EvaluationError
+from router.rules.jsonpath import MAX_VALUES, PathError, compile_path
+
+PAYLOAD: dict[str, Any] = {
+    "ref": "refs/heads/main",
+    "repository": {"id": 7, "full_name": "acme/api", "owner": {"login": "acme"}},
+    "commits": [
+        {"id": "a", "author": {"email": "ann@acme.com"}, "added": ["x", "y"]},
+        {"id": "b", "author": {"email": "bob@acme.com"}, "added": []},
+        {"id": "c", "author": None},
+    ],
+    "*": "star",
+    "a-b": {"where": 1},
+    "items": {"0": "zero"},
+    "null": None,
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "$",
+        "$.ref",
+        "$.repository.full_name",
+        "$['repository']['full_name']",
+        "$['repository','ref']",
+        "$.commits[*].author.email",
+        "$.commits[0].id",
+        "$.commits[-1].id",
+        "$.commits[0,2].id",
+        "$.commits[1:].id",
+        "$.commits[::2].id",
+        "$.commits[::-1].id",
+        "$.commits[0:0]",
+        "$.*",
+        "$.*.*",
+        "$..id",
+        "$..*",
+        "$..author.email",
+        "$..commits[*]..email",
+        "$.commits[*].added[*]",
+        "$['*']",
+        "$.a-b['where']",
+        "$.items.0",
+        "$.null",
+        "$.null.deeper",
+        "$.ref[0]",
+        "$.missing",
+        "$.(repository.owner).login",
+        "$.repository.@.id",
+        "$.commits[?(@.id=='b')].author.email",
+        "$.commits[?(@.author.email)].id",
+        "$.commits.`len`",
+        "$.repository.`keys`",
+        "$.repository.owner.`parent`.id",
+        "$.commits[\\id].id",
+    ],
+)
+def test_a_path_selects_what_the_library_selects(path: str) -> None:
+    assert compile_path(path)(PAYLOAD) == [match.value for match in parse(path).find(PAYLOAD)]
+
+
+_names = st.sampled_from(["a", "b", "c", "d e"])
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["x", "y", ""]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_names, inner, max_size=4),
+    max_leaves=25,
+)
+_segments = st.one_of(
+    _names.map(lambda name: f"['{name}']"),
+    st.tuples(_names, _names).map(lambda names: f"['{names[0]}','{names[1]}']"),
+    st.just("[*]"),
+    st.integers(-3, 3).map(lambda index: f"[{index}]"),
+    st.tuples(st.integers(-3, 3), st.integers(-3, 3)).map(lambda indexes: f"[{indexes[0]},{indexes[1]}]"),
+    st.tuples(
+        st.sampled_from(["", "0", "1", "-2"]), st.sampled_from(["", "2", "-1"]), st.sampled_from(["1", "2", "-1"])
+    ).map(lambda parts: f"[{parts[0]}:{parts[1]}:{parts[2]}]"),
+    st.sampled_from(["..a", "..b", "..*", ".a", ".*", "..['a','b']", ".@"]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(payload=_json, segments=st.lists(_segments, max_size=5))
+def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str]) -> None:
+    path = "$" + "".join(segments)
+
+    assert compile_path(path)(payload) == [match.value for match in parse(path).find(payload)]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("$ref", "a dot is missing after the $: $.ref"),
+        ("$.where", "reserved word; write ['where']"),
+        ("$.a b", "goes into ['…']"),
+        ("$.ä", "goes into ['…']"),
+        ("$.a.", "ends with a dot"),
+        ("$.a[?(@.b =~ 'x')]", "backtracking"),
+        ("$.a.`sub(/x/, y)`", "backtracking"),
+        ("$.a + 1", "doesn't compute"),
+        ("$.a | $.b", "deprecated"),
+        ("$.a[?(@.b == word)]", "deprecated"),
+        ("$.a.$.b", "may only begin a path"),
+        ("$.a[", "not a JSONPath"),
+        ("$.a['b", "not a JSONPath"),
+        ("$" + ".a" * 4000, "longer than"),
+    ],
+)
+def test_a_path_that_would_mislead_is_refused_with_the_reason(path: str, message: str) -> None:
+    with pytest.raises(PathError) as caught:
+        compile_path(path)
+
+    assert message in str(caught.value)
+
+
+def test_a_thousand_segments_are_followed_without_recursion() -> None:
+    payload: Any = "deep"
+    for _ in range(1000):
+        payload = {"a": payload}
+
+    assert compile_path("$" + ".a" * 1000)(payload) == ["deep"]
+
+
+def test_a_path_that_fails_on_a_payload_says_so_without_its_values() -> None:
+    with pytest.raises(EvaluationError) as caught:
+        compile_path("$.a[?(@.b > 1)].`parent`.`parent`.`parent`.`parent`.`parent`")({"a": [{"b": 2, "c": "secret"}]})
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_path_that_multiplies_values_is_stopped() -> None:
+    payload: Any = []
+    for _ in range(150):
+        payload = [payload, *[[]] * 500]
+
+    with pytest.raises(EvaluationError, match=str(MAX_VALUES)):
+        compile_path("$..*..*..*")(payload)
