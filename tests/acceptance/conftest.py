@@ -1,0 +1,244 @@
+"""A real daemon in a process of its own, a real receiver, and real-looking payloads."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
+PATIENCE_SECONDS = 60.0  #: for a condition that must come true; a slow machine only makes the test slow
+
+Line = dict[str, Any]
+
+
+@dataclass
+class Answer:
+    """What the daemon answered to one request."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Daemon:
+    """One `webhook-router serve` process and its log."""
+
+    def __init__(self, folder: Path, rules: Path, *, flags: tuple[str, ...] = (), env: Mapping[str, str] | None = None):
+        self.rules = rules
+        self.store = folder / "webhook-router.db"
+        self.lines: list[Line] = []
+        self._news = threading.Condition()
+        self.process = subprocess.Popen(
+            [
+                *(PROGRAM, "serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+                *("--store", f"sqlite:{self.store}", "--log-format", "json", *flags),
+            ],
+            cwd=folder,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        serving = self.wait_for_line("serving")
+        self.port = int(serving["listen"].rpartition(":")[2])
+        self.admin_port = int(serving["admin"].rpartition(":")[2])
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for raw in self.process.stderr:
+            try:
+                line = json.loads(raw)
+            except ValueError:
+                line = {"event": "not JSON", "raw": raw.decode(errors="replace")}
+            with self._news:
+                self.lines.append(line)
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def wait_for_line(self, event: str, after: int = 0, **fields: Any) -> Line:
+        """The first log line from number `after` on with this message and these fields."""
+
+        def found() -> Line | None:
+            for line in self.lines[after:]:
+                if line.get("event") == event and all(line.get(key) == value for key, value in fields.items()):
+                    return line
+            return None
+
+        with self._news:
+            ended = self._news.wait_for(lambda: found() or self.process.poll() is not None, PATIENCE_SECONDS)
+            line = found()
+        assert ended and line, f"no line {event!r} {fields} in:\n" + "\n".join(map(str, self.lines[after:]))
+        return line
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None, method: str = "POST") -> Answer:
+        """Send one request to the intake."""
+        return request(self.port, method, path, body, headers)
+
+    def admin(self, path: str) -> Answer:
+        """Ask the admin listener."""
+        return request(self.admin_port, "GET", path)
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.process.kill()
+        self._gone()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop as a service manager does; returns the exit code."""
+        self.process.send_signal(number)
+        self._gone()
+        return self.process.returncode
+
+    def _gone(self) -> None:
+        self.process.wait(PATIENCE_SECONDS)
+        self._reader.join(PATIENCE_SECONDS)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+def request(
+    port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> Answer:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read())
+    finally:
+        connection.close()
+
+
+@dataclass
+class Received:
+    """One request that reached the receiver."""
+
+    path: str
+    headers: dict[str, str]  #: names in lower case
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    """A service of the user's: an HTTP server that keeps what it gets."""
+
+    requests: list[Received] = field(default_factory=list)
+    status: int = 200  #: answered to everything but /hang
+    release: threading.Event = field(default_factory=threading.Event)  #: lets requests to /hang be answered
+
+    def start(self) -> None:
+        """Listen on a free port."""
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                receiver.requests.append(Received(self.path, headers, body))
+                if self.path.startswith("/hang"):
+                    receiver.release.wait(PATIENCE_SECONDS)
+                self.send_response(receiver.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Keep quiet."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+            def handle_error(self, *_: Any) -> None:
+                """A client that was killed is no news here."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self.release.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def ids(self, path: str = "") -> list[str]:
+        """The event ids that arrived, one for each request."""
+        return [request.headers["webhook-id"] for request in list(self.requests) if request.path.startswith(path)]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A running receiver."""
+    receiver = Receiver()
+    receiver.start()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """Start daemons on a rules text; what still runs at the end is killed."""
+    daemons: list[Daemon] = []
+
+    def begin(rules: str | Path, **more: Any) -> Daemon:
+        path = rules if isinstance(rules, Path) else tmp_path / "rules.yaml"
+        if isinstance(rules, str):
+            path.write_text(rules)
+        daemon = Daemon(tmp_path, path, **more)
+        daemons.append(daemon)
+        return daemon
+
+    yield begin
+    for daemon in daemons:
+        if daemon.process.poll() is None:
+            daemon.kill()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], Any]:
+    """Wait until something is true, and give it back."""
+
+    def wait(condition: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = threading.Event()
+        while not (result := condition()):
+            assert time.monotonic() < deadline, "it never came true"
+            pause.wait(0.01)
+        return result
+
+    return wait
+
+
+@pytest.fixture
+def run() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line to its end."""
+
+    def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, **more
+        )
+
+    return command

@@ -1,0 +1,226 @@
+"""How the daemon starts, refuses to start, isolates targets, and stops."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import PATIENCE_SECONDS, Daemon, Receiver
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Wait = Callable[[Callable[[], Any]], Any]
+
+RULES = "sources: {open: {verify: none}}\nrules: [{name: all, actions: [append: all.jsonl]}]\n"
+
+
+def _one_clear_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    lines = [line for line in done.stderr.splitlines() if line.startswith("webhook-router:")]
+    assert done.returncode == 3, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_rules_file_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+    _one_clear_line(run("serve", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml", "No such file")
+
+
+def test_a_broken_rules_file_lists_its_problems(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("sources: {a: {verify: nonne}}\nrules: [{nam: x}]\n")
+
+    _one_clear_line(run("serve", cwd=tmp_path), "rules.yaml:1:23:", 'did you mean "none"?', "rules.yaml:2:9:")
+
+
+def test_an_unwritable_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+
+    for store in ("nowhere/x.db", "/dev/null/x.db", "."):
+        _one_clear_line(run("serve", "--store", f"sqlite:{store}", cwd=tmp_path), store)
+
+
+def test_a_file_that_is_no_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "x.db").write_text("this is no database, but long enough to look like something" * 100)
+
+    _one_clear_line(run("serve", "--store", "sqlite:x.db", cwd=tmp_path), "x.db")
+    assert (tmp_path / "x.db").read_text().startswith("this is no database")
+
+
+def test_a_store_in_use_is_one_clear_line(start: Callable[..., Daemon], run: Run, tmp_path: Path) -> None:
+    daemon = start(RULES)
+
+    done = run("serve", daemon.rules, "--listen", "127.0.0.1:0", "--store", f"sqlite:{daemon.store}", cwd=tmp_path)
+
+    _one_clear_line(done, str(daemon.store))
+    assert daemon.admin("/-/ready").status == 200
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--admin"])
+def test_a_taken_port_is_one_clear_line(run: Run, tmp_path: Path, flag: str) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        other = "--admin" if flag == "--listen" else "--listen"
+
+        done = run("serve", flag, address, other, "127.0.0.1:0", cwd=tmp_path)
+
+    _one_clear_line(done, address)
+
+
+def test_unset_and_empty_secrets_keep_it_from_starting(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES.replace("none", "{scheme: github, secret: {env: HOOK_KEY}}"))
+
+    for value, word in (({}, "is not set"), ({"HOOK_KEY": ""}, "is empty")):
+        env = {**os.environ, **value}
+        _one_clear_line(run("serve", cwd=tmp_path, env=env), "HOOK_KEY", word)
+
+
+@pytest.mark.parametrize("flags", [("--listen", "nonsense"), ("--store", "mysql:x"), ("--no-such-flag",)])
+def test_a_wrong_flag_is_a_usage_error(run: Run, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+
+    assert run("serve", *flags, cwd=tmp_path).returncode == 2
+
+
+def test_the_admin_listener_says_healthy_and_ready(start: Callable[..., Daemon]) -> None:
+    daemon = start(RULES)
+
+    assert daemon.admin("/-/healthy").status == 200
+    assert daemon.admin("/-/ready").json == {"store": True, "rules": True, "dispatcher": True}
+
+
+def test_the_store_is_for_its_owner_only(start: Callable[..., Daemon]) -> None:
+    daemon = start(RULES)
+    daemon.post("/hooks/open", b"{}")
+
+    for path in daemon.store.parent.glob("webhook-router.db*"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_drains_and_exits_0(start: Callable[..., Daemon], number: int, tmp_path: Path) -> None:
+    daemon = start(RULES)
+    ids = [daemon.post("/hooks/open", b"{}").json["id"] for _ in range(20)]
+
+    assert daemon.stop(number) == 0
+
+    assert daemon.lines[-1]["event"] == "stopped"
+    again = start(RULES)
+    assert again.stop() == 0
+    text = (tmp_path / "all.jsonl").read_text()
+    assert [id_ for id_ in ids if id_ not in text] == []
+
+
+def test_a_stop_is_bounded_however_long_a_target_takes(
+    start: Callable[..., Daemon], receiver: Receiver, eventually: Wait
+) -> None:
+    rules = f'sources: {{open: {{verify: none}}}}\nrules: [{{name: slow, actions: [forward: "{receiver.url}/hang"]}}]\n'
+    daemon = start(rules, flags=("--grace", "0.2"))
+    event = daemon.post("/hooks/open", b"{}").json["id"]
+    eventually(lambda: receiver.requests)
+
+    assert daemon.stop() == 0
+
+    daemon.wait_for_line("attempt settled", outcome="interrupted", state="pending")
+    receiver.release.set()
+    start(rules)
+    eventually(lambda: receiver.ids() == [event, event])
+    assert {request.headers["webhook-attempt"] for request in receiver.requests} == {"1", "2"}
+
+
+def test_a_command_that_outlives_the_grace_is_ended_with_its_children(
+    start: Callable[..., Daemon], eventually: Wait, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.sh").write_text("sleep 600 &\necho $! >child.pid\nwait\n")
+    daemon = start(
+        "sources: {open: {verify: none}}\n"
+        "rules: [{name: slow, allow_unverified: true, actions: [command: [sh, slow.sh]]}]\n",
+        flags=("--grace", "0.1"),
+    )
+    daemon.post("/hooks/open", b"{}")
+    child = int(eventually(lambda: (tmp_path / "child.pid").exists() and (tmp_path / "child.pid").read_text()))
+
+    assert daemon.stop() == 0
+
+    eventually(lambda: not _alive(child))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_hanging_target_does_not_hold_up_another(
+    start: Callable[..., Daemon], receiver: Receiver, eventually: Wait
+) -> None:
+    daemon = start(f"""
+sources: {{open: {{verify: none}}}}
+targets:
+  stuck: {{url: "{receiver.url}/hang", concurrency: 2}}
+  fine: {{url: "{receiver.url}/fine"}}
+rules:
+  - name: both
+    actions:
+      - {{name: a, forward: {{target: stuck}}}}
+      - {{name: b, forward: {{target: fine}}}}
+""")
+
+    for _ in range(30):
+        daemon.post("/hooks/open", b"{}")
+
+    eventually(lambda: len(receiver.ids("/fine")) == 30)
+    assert len(receiver.ids("/hang")) == 2
+
+
+def test_a_failing_target_is_tried_again_and_then_dead(
+    start: Callable[..., Daemon], receiver: Receiver, eventually: Wait
+) -> None:
+    receiver.status = 500
+    daemon = start(f"""
+sources: {{open: {{verify: none}}}}
+rules:
+  - name: out
+    actions: [{{forward: "{receiver.url}", retry: {{initial: 50ms, max: 100ms, attempts: 3}}}}]
+""")
+
+    daemon.post("/hooks/open", b"{}")
+
+    daemon.wait_for_line("attempt settled", attempt=3, state="dead", status=500)
+    assert len(receiver.requests) == 3
+    assert len({request.headers["idempotency-key"] for request in receiver.requests}) == 1
+
+
+def test_commands_can_be_forbidden_from_outside_the_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        "sources: {open: {verify: none}}\n"
+        "rules: [{name: c, allow_unverified: true, actions: [command: [/bin/true]]}]\n"
+    )
+
+    _one_clear_line(run("serve", "--commands", "off", cwd=tmp_path), "rules.yaml:2:", "--commands")
+
+
+def test_the_version_and_help_are_there(run: Run) -> None:
+    assert run("--version").stdout.startswith("webhook-router, version ")
+    for command in ("serve", "check", "test"):
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert "Examples:" in done.stdout
+
+
+def test_a_stop_during_requests_answers_them(start: Callable[..., Daemon]) -> None:
+    daemon = start(RULES)
+    with socket.create_connection(("127.0.0.1", daemon.port), PATIENCE_SECONDS) as connection:
+        connection.sendall(b"POST /hooks/open HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        daemon.process.send_signal(signal.SIGTERM)
+        answer = connection.recv(1000)
+
+    assert answer == b"" or b" 202 " in answer.splitlines()[0]
+    assert daemon.stop() == 0

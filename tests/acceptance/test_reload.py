@@ -1,0 +1,167 @@
+"""An edit takes effect while the daemon runs; a broken one is reported and hurts nothing."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.conftest import Daemon, Receiver
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+RULES = """\
+sources: {{open: {{verify: none}}}}
+rules:
+  - name: {name}
+    actions: [append: out.jsonl]
+"""
+
+
+def _matched(daemon: Daemon) -> Any:
+    # Unverified senders are not told what matched, so the log has to say it.
+    seen = len(daemon.lines)
+    assert daemon.post("/hooks/open", b"{}").status == 202
+    return daemon.wait_for_line("event received", seen)["matched"]
+
+
+def _in_place(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _renamed(path: Path, text: str) -> None:
+    new = path.with_name("new.yaml")
+    new.write_text(text)
+    new.replace(path)
+
+
+def _deleted_and_restored(path: Path, text: str) -> None:
+    path.unlink()
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("save", [_in_place, _renamed, _deleted_and_restored])
+def test_an_edit_takes_effect(start: Callable[..., Daemon], save: Callable[[Path, str], None]) -> None:
+    daemon = start(RULES.format(name="before"))
+    assert _matched(daemon) == ["before"]
+
+    save(daemon.rules, RULES.format(name="after"))
+
+    line = daemon.wait_for_line("rules reloaded")
+    assert (line["added"], line["removed"]) == (["after"], ["before"])
+    assert _matched(daemon) == ["after"]
+
+
+def test_a_swapped_symlink_is_an_edit(start: Callable[..., Daemon], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rules.yaml").write_text(RULES.format(name=name))
+    (tmp_path / "data").symlink_to("one")
+    (tmp_path / "rules.yaml").symlink_to("data/rules.yaml")
+    daemon = start(tmp_path / "rules.yaml")
+
+    (tmp_path / "next").symlink_to("two")
+    (tmp_path / "next").replace(tmp_path / "data")
+
+    assert daemon.wait_for_line("rules reloaded")["added"] == ["two"]
+
+
+def test_a_broken_edit_is_reported_with_its_place_and_the_old_rules_stay(
+    start: Callable[..., Daemon], run: Run
+) -> None:
+    daemon = start(RULES.format(name="good"))
+
+    daemon.rules.write_text(RULES.format(name="bad") + "    match: {$.ref: {equal: x}}\n    stopp: true\n")
+
+    daemon.wait_for_line("rules not reloaded; the running rules stay")
+    problems = [line["problem"] for line in daemon.lines if line["event"] == "rules file has a problem"]
+    assert problems == [
+        f'{daemon.rules}:5:21: rules[0] "bad".match[$.ref]: unknown operator "equal"; did you mean "equals"?',
+        f'{daemon.rules}:6:5: rules[0] "bad": unknown key "stopp"; did you mean "stop"?',
+    ]
+    assert _matched(daemon) == ["good"]
+    check = run("check", daemon.rules)
+    assert check.returncode == 1
+    assert check.stderr.splitlines() == problems
+
+    daemon.rules.write_text(RULES.format(name="mended"))
+    daemon.wait_for_line("rules reloaded")
+    assert _matched(daemon) == ["mended"]
+
+
+@pytest.mark.parametrize("text", ["", "sources: [", "a: {{ x }}", "[" * 50_000, "\x00", "sources: {}\nrules: []\n"])
+def test_no_broken_text_hurts(start: Callable[..., Daemon], text: str) -> None:
+    daemon = start(RULES.format(name="good"))
+
+    daemon.rules.write_text(text)
+
+    daemon.wait_for_line("rules not reloaded; the running rules stay")
+    assert _matched(daemon) == ["good"]
+
+
+def test_a_file_that_others_can_write_is_not_taken(start: Callable[..., Daemon]) -> None:
+    daemon = start(RULES.format(name="good"))
+
+    daemon.rules.write_text(RULES.format(name="foreign"))
+    daemon.rules.chmod(0o666)
+    os.utime(daemon.rules)
+
+    daemon.wait_for_line("rules not reloaded; the running rules stay")
+
+
+def test_sighup_reads_secret_files_again(start: Callable[..., Daemon], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old\n")
+    daemon = start(
+        "sources: {open: {verify: {scheme: token, header: X-Token, secret: {file: token}}}}\n"
+        "rules: [{name: all, actions: [append: out.jsonl]}]\n"
+    )
+    assert daemon.post("/hooks/open", b"{}", {"X-Token": "old"}).status == 202
+
+    (tmp_path / "token").write_text("new\n")
+    daemon.process.send_signal(signal.SIGHUP)
+
+    daemon.wait_for_line("rules reloaded")
+    assert daemon.post("/hooks/open", b"{}", {"X-Token": "old"}).status == 401
+    assert daemon.post("/hooks/open", b"{}", {"X-Token": "new"}).status == 202
+
+
+def test_a_corrected_url_heals_what_is_waiting(
+    start: Callable[..., Daemon], receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
+) -> None:
+    rules = """
+sources: {{open: {{verify: none}}}}
+rules:
+  - name: out
+    actions: [{{forward: "{url}", retry: {{initial: 200ms, max: 200ms}}}}]
+"""
+    daemon = start(rules.format(url="http://127.0.0.1:9/gone"))
+    daemon.post("/hooks/open", b"{}")
+    daemon.wait_for_line("attempt settled", outcome="retry")
+
+    daemon.rules.write_text(rules.format(url=receiver.url))
+
+    eventually(lambda: receiver.requests)
+
+
+def test_work_in_flight_is_untouched_by_a_reload(
+    start: Callable[..., Daemon], receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
+) -> None:
+    rules = """
+sources: {{open: {{verify: none}}}}
+rules:
+  - name: {name}
+    actions: [forward: "{url}/hang"]
+"""
+    daemon = start(rules.format(name="slow", url=receiver.url))
+    daemon.post("/hooks/open", b"{}")
+    eventually(lambda: receiver.requests)
+
+    daemon.rules.write_text(rules.format(name="other", url=receiver.url))
+    daemon.wait_for_line("rules reloaded")
+    receiver.release.set()
+
+    daemon.wait_for_line("attempt settled", outcome="succeeded", rule="slow")
+    assert len(receiver.requests) == 1
