@@ -1,0 +1,58 @@
+"""A target's slots and rate."""
+
+import pytest
+
+from router.delivery.target import Target
+from router.plugins import TargetSpec
+
+
+def test_slots_are_taken_and_given_back() -> None:
+    target = Target(TargetSpec("t", concurrency=2), now=0)
+
+    target.start()
+    assert target.free(0) == 1
+    target.start()
+    assert target.free(0) == 0
+    assert target.free_in(0) is None
+    target.finish()
+    assert target.free(0) == 1
+
+
+def test_a_rate_lets_through_what_it_says() -> None:
+    target = Target(TargetSpec("t", concurrency=1000, rate=50.0), now=0)
+
+    started = 0
+    for step in range(1001):  # ten seconds in steps of 10 ms
+        for _ in range(target.free(step / 100)):
+            target.start()
+            started += 1
+
+    assert started == pytest.approx(505, abs=1)  # the burst of a tenth of a second, then 50 a second
+
+
+def test_a_slow_rate_says_when_the_next_may_start() -> None:
+    target = Target(TargetSpec("t", concurrency=5, rate=0.1), now=0)
+    assert target.free(0) == 1
+    target.start()
+
+    assert target.free(1) == 0
+    assert target.free_in(1) == pytest.approx(9)
+    assert target.free(10) == 1
+
+
+def test_a_clock_that_stands_still_or_steps_back_gives_nothing_away() -> None:
+    target = Target(TargetSpec("t", concurrency=5, rate=1.0), now=100)
+    target.start()
+
+    assert target.free(50) == 0
+    assert target.free(50.5) == 0
+
+
+def test_fewer_slots_after_a_reload_never_count_below_zero() -> None:
+    target = Target(TargetSpec("t", concurrency=5), now=0)
+    for _ in range(5):
+        target.start()
+
+    target.spec = TargetSpec("t", concurrency=2)
+
+    assert target.free(0) == 0
