@@ -115,9 +115,7 @@ class Daemon:
         self.process.stderr.close()
 
 
-def request(
-    port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-) -> Answer:
+def request(port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
     """One request on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
@@ -238,7 +236,12 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False, **more
+            [PROGRAM, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+            **more,
         )
 
     return command

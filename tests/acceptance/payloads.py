@@ -62,7 +62,9 @@ def _payload(name: str, number: int, dice: random.Random) -> dict[str, Any]:
 
 def _repository(number: int, dice: random.Random) -> dict[str, Any]:
     name = dice.choice(["api", "web", "docs"])
-    urls = {f"{kind}_url": f"https://api.example.com/repos/acme/{name}/{kind}" for kind in ("keys", "tags", "git", "pulls")}
+    urls = {
+        f"{kind}_url": f"https://api.example.com/repos/acme/{name}/{kind}" for kind in ("keys", "tags", "git", "pulls")
+    }
     return {
         "id": 1000 + number % 3,
         "name": name,

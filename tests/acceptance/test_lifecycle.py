@@ -200,8 +200,7 @@ rules:
 
 def test_commands_can_be_forbidden_from_outside_the_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(
-        "sources: {open: {verify: none}}\n"
-        "rules: [{name: c, allow_unverified: true, actions: [command: [/bin/true]]}]\n"
+        "sources: {open: {verify: none}}\nrules: [{name: c, allow_unverified: true, actions: [command: [/bin/true]]}]\n"
     )
 
     _one_clear_line(run("serve", "--commands", "off", cwd=tmp_path), "rules.yaml:2:", "--commands")

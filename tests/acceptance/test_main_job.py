@@ -91,7 +91,9 @@ EXPECTED: dict[str, Callable[[str, Any], bool]] = {
     "acme-commits": lambda e, p: any(
         c["author"]["email"].casefold().endswith("@example.com") for c in p.get("commits", []) if isinstance(c, dict)
     ),
-    "pull-requests": lambda e, p: e == "pull_request" and p["pull_request"]["draft"] is False and "wip" not in _labels(p),
+    "pull-requests": lambda e, p: (
+        e == "pull_request" and p["pull_request"]["draft"] is False and "wip" not in _labels(p)
+    ),
     "created-or-opened": lambda e, p: p.get("action") in ("created", "opened"),
     "busy": lambda e, p: _issues(p) is not None and 100 <= _issues(p) < 150,
     "private": lambda e, p: p.get("repository", {}).get("private") is True,

@@ -60,7 +60,8 @@ def test_it_gives_up_after_the_allowed_attempts() -> None:
     policy = replace(POLICY, attempts=3)
 
     outcomes = [
-        next_attempt_at(policy, attempts=n, first_attempt_at=NOW, now=NOW, retry_after=None, spread=0) for n in (1, 2, 3)
+        next_attempt_at(policy, attempts=n, first_attempt_at=NOW, now=NOW, retry_after=None, spread=0)
+        for n in (1, 2, 3)
     ]
 
     assert outcomes[2] is None

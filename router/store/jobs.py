@@ -1,0 +1,259 @@
+"""What the writer is asked to do: each job runs inside the batch's transaction, several of a kind together."""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import apsw
+
+from router.model import (
+    Appended,
+    Claim,
+    Event,
+    OutcomeKind,
+    PlannedDelivery,
+    RulesetText,
+    Settlement,
+    State,
+)
+from router.store.rows import CLAIMED, claimed_row
+
+DueNote = Callable[[str, int], None]
+"""Told of each target that got pending, unblocked work, and when it is due."""
+
+
+@dataclass(slots=True)
+class Append:
+    """An event with its planned deliveries."""
+
+    event: Event
+    plan: Sequence[PlannedDelivery]
+    ruleset: str
+    window: int
+
+    @property
+    def weight(self) -> int:
+        """Bytes that wait with this job."""
+        return len(self.event.body) + 1024
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Append"], due: DueNote) -> list[Appended]:
+        """Write many at once: one statement for the events, one for the deliveries."""
+        results = _drop_duplicates(connection, jobs)
+        seq = connection.execute("SELECT coalesce(max(seq), 0) FROM event").get
+        events: list[tuple[Any, ...]] = []
+        deliveries: list[tuple[Any, ...]] = []
+        keys: list[tuple[Any, ...]] = []
+        for job, result in zip(jobs, results, strict=True):
+            if result.duplicate:
+                continue
+            seq += 1
+            e = job.event
+            headers = json.dumps(e.headers, ensure_ascii=False)
+            events.append(
+                (seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key)
+            )
+            for d in job.plan:
+                deliveries.append(
+                    (d.id, seq, d.rule, d.action, d.type, d.target, d.order_key, job.ruleset, e.received_at)
+                )
+                due(d.target, e.received_at)
+            if job.plan and e.dedupe_key is not None and job.window > 0:
+                keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
+        connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", events)
+        connection.executemany(_INSERT_DELIVERY, deliveries)
+        connection.executemany("INSERT OR REPLACE INTO dedupe VALUES (?, ?, ?, ?, ?)", keys)
+        return results
+
+
+_INSERT_DELIVERY = """
+INSERT INTO delivery
+    (id, event, rule, action, type, target, order_key, ruleset, next_attempt_at, created_at, blocked)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9,
+    ?7 IS NOT NULL AND EXISTS (
+        SELECT 1 FROM delivery
+        WHERE rule = ?3 AND action = ?4 AND order_key = ?7 AND state IN ('pending', 'running')
+    )
+"""
+
+
+def _drop_duplicates(connection: apsw.Connection, jobs: Sequence[Append]) -> list[Appended]:
+    """For each job its event's id, or that of the first event with its dedupe key."""
+    firsts: dict[tuple[str, str], tuple[str, int]] = {}
+    results: list[Appended] = []
+    for job in jobs:
+        event = job.event
+        if event.dedupe_key is None or job.window <= 0:
+            results.append(Appended(event.id))
+            continue
+        known = (event.source, event.dedupe_key)
+        first = firsts.get(known) or _first(connection, known)
+        if first is not None and first[1] > event.received_at - job.window:
+            results.append(Appended(first[0], duplicate=True))
+            continue
+        if job.plan:  # an event that plans nothing doesn't bind its key
+            firsts[known] = (event.id, event.received_at)
+        results.append(Appended(event.id))
+    return results
+
+
+def _first(connection: apsw.Connection, key: tuple[str, str]) -> tuple[str, int] | None:
+    rows = connection.execute("SELECT event, received_at FROM dedupe WHERE source = ? AND key = ?", key).fetchall()
+    return (str(rows[0][0]), int(str(rows[0][1]))) if rows else None
+
+
+@dataclass(slots=True)
+class PutRuleset:
+    """A ruleset's text."""
+
+    ruleset: RulesetText
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueNote) -> list[None]:  # noqa: ARG003
+        """Keep the texts; the same text from another folder takes its paths from there."""
+        connection.executemany(
+            "INSERT INTO ruleset (hash, text, base_dir) VALUES (?, ?, ?)"
+            " ON CONFLICT (hash) DO UPDATE SET base_dir = excluded.base_dir",
+            [(job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir) for job in jobs],
+        )
+        return [None] * len(jobs)
+
+
+@dataclass(slots=True)
+class Take:
+    """A claim of due deliveries."""
+
+    wanted: Mapping[str, int]
+    now: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Take"], due: DueNote) -> list[list[Claim]]:  # noqa: ARG003
+        """Claim for each."""
+        return [cls._one(connection, job) for job in jobs]
+
+    @staticmethod
+    def _one(connection: apsw.Connection, job: "Take") -> list[Claim]:
+        token = secrets.token_hex(16)  # one for the whole claim: with the delivery's id it is a proof for each
+        connection.executemany(
+            _CLAIM, [(token, target, job.now, count) for target, count in job.wanted.items() if count > 0]
+        )
+        connection.execute(_START_ATTEMPTS, (job.now, token))
+        rows = connection.execute(CLAIMED + " ORDER BY d.next_attempt_at, d.seq", (token,)).fetchall()
+        return [claimed_row(row, token) for row in rows]
+
+
+_CLAIM = """
+UPDATE delivery SET state = 'running', token = ?1
+WHERE seq IN (
+    SELECT seq FROM delivery INDEXED BY delivery_due
+    WHERE target = ?2 AND state = 'pending' AND blocked = 0 AND next_attempt_at <= ?3
+    ORDER BY next_attempt_at, seq LIMIT ?4
+)
+"""
+
+_START_ATTEMPTS = """
+INSERT INTO attempt (delivery, number, started_at)
+SELECT seq, 1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = seq), 0), ?1
+FROM delivery WHERE token = ?2 AND state = 'running'
+"""
+
+
+@dataclass(slots=True)
+class Settle:
+    """The end of an attempt."""
+
+    settlement: Settlement
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueNote) -> list[bool]:
+        """Settle each."""
+        return [cls._one(connection, job.settlement, due) for job in jobs]
+
+    @staticmethod
+    def _one(connection: apsw.Connection, done: Settlement, due: DueNote) -> bool:
+        outcome = done.outcome
+        counted = outcome.kind is not OutcomeKind.INTERRUPTED
+        rows = connection.execute(
+            _SETTLE,
+            {
+                "id": done.delivery_id,
+                "token": done.token,
+                "state": done.state.value,
+                "at": done.next_attempt_at,
+                "counted": int(counted),
+                "error": outcome.error,
+            },
+        ).fetchall()
+        if not rows:
+            return False
+        seq, target, rule, action, order_key = rows[0]
+        connection.execute(
+            "UPDATE attempt SET finished_at = ?, outcome = ?, status = ?, error = ?, excerpt = ?"
+            " WHERE delivery = ? AND finished_at IS NULL",
+            (done.finished_at, outcome.kind.value, outcome.status, outcome.error, outcome.excerpt, seq),
+        )
+        if done.state is State.PENDING:
+            due(str(target), done.next_attempt_at)
+        elif order_key is not None:
+            for next_target, at in connection.execute(_HEAD, (rule, action, order_key)):
+                due(str(next_target), int(str(at)))
+        return True
+
+
+_SETTLE = """
+UPDATE delivery SET
+    state = :state,
+    token = NULL,
+    next_attempt_at = CASE WHEN :state = 'pending' THEN :at ELSE next_attempt_at END,
+    attempts = attempts + :counted,
+    interruptions = CASE WHEN :counted THEN 0 ELSE interruptions + 1 END,
+    first_attempt_at = CASE WHEN :counted AND first_attempt_at IS NULL
+        THEN (SELECT started_at FROM attempt WHERE delivery = seq AND finished_at IS NULL)
+        ELSE first_attempt_at END,
+    error = :error
+WHERE id = :id AND state = 'running' AND token = :token
+RETURNING seq, target, rule, action, order_key
+"""
+
+_HEAD = """
+SELECT target, next_attempt_at FROM delivery
+WHERE rule = ? AND action = ? AND order_key = ? AND blocked = 0 AND state = 'pending'
+    AND state IN ('pending', 'running') -- said again in the words of the index
+ORDER BY seq LIMIT 1
+"""
+
+
+@dataclass(slots=True)
+class GiveBack:
+    """A claim that is not attempted: pending again, perhaps under another target."""
+
+    claim: Claim
+    target: str | None = field(default=None)
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["GiveBack"], due: DueNote) -> list[bool]:
+        """Give each back."""
+        return [cls._one(connection, job, due) for job in jobs]
+
+    @staticmethod
+    def _one(connection: apsw.Connection, job: "GiveBack", due: DueNote) -> bool:
+        rows = connection.execute(
+            "UPDATE delivery SET state = 'pending', token = NULL, target = coalesce(?, target)"
+            " WHERE id = ? AND state = 'running' AND token = ? RETURNING seq, target, next_attempt_at",
+            (job.target, job.claim.delivery.id, job.claim.token),
+        ).fetchall()
+        if not rows:
+            return False
+        seq, target, at = rows[0]
+        connection.execute("DELETE FROM attempt WHERE delivery = ? AND finished_at IS NULL", (seq,))
+        due(str(target), int(str(at)))
+        return True
+
+
+Job = Append | PutRuleset | Take | Settle | GiveBack

@@ -1,0 +1,48 @@
+"""How rows become the model's nouns."""
+
+import json
+from typing import Any
+
+from router.model import Attempt, Claim, Delivery, Event, OutcomeKind, State
+
+EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
+DELIVERY_COLUMNS = (
+    "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
+    " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error"
+)
+_EVENT_WIDTH = 10
+_DELIVERY_WIDTH = 17
+
+CLAIMED = (
+    f"SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS}, a.number FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
+    " JOIN attempt a ON a.delivery = d.seq AND a.finished_at IS NULL WHERE d.token = ? AND d.state = 'running'"
+)
+
+
+def event_row(row: tuple[Any, ...]) -> Event:
+    """From EVENT_COLUMNS."""
+    id_, source, method, path, query, headers, body, ip, received_at, key = row
+    pairs = tuple((name, value) for name, value in json.loads(headers))
+    return Event(id_, source, method, path, query, pairs, body, ip, received_at, key)
+
+
+def delivery_row(row: tuple[Any, ...]) -> Delivery:
+    """From DELIVERY_COLUMNS."""
+    values = list(row)
+    values[9] = State(values[9])
+    values[15] = bool(values[15])
+    return Delivery(*values)
+
+
+def claimed_row(row: tuple[Any, ...], token: str) -> Claim:
+    """From CLAIMED."""
+    event = event_row(row[:_EVENT_WIDTH])
+    delivery = delivery_row(row[_EVENT_WIDTH : _EVENT_WIDTH + _DELIVERY_WIDTH])
+    return Claim(token, delivery, event, row[-1])
+
+
+def attempt_row(row: tuple[Any, ...]) -> Attempt:
+    """From delivery id, number, started_at, finished_at, outcome, status, error, excerpt."""
+    delivery, number, started_at, finished_at, outcome, status, error, excerpt = row
+    kind = OutcomeKind(outcome) if outcome is not None else None
+    return Attempt(delivery, number, started_at, finished_at, kind, status, error, excerpt)

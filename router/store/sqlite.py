@@ -1,0 +1,238 @@
+"""The store in one SQLite file, for one machine."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from router.errors import StoreError
+from router.model import (
+    Appended,
+    Attempt,
+    Claim,
+    Delivery,
+    Event,
+    PlannedDelivery,
+    RulesetText,
+    Settlement,
+    State,
+)
+from router.store.base import MAX_INTERRUPTIONS, Due
+from router.store.jobs import Append, GiveBack, PutRuleset, Settle, Take
+from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, delivery_row, event_row
+from router.store.sqlite_file import connect, prepare, take
+from router.store.writer import Writer
+
+
+class SqliteStore:
+    """Implements the Store protocol. Any thread may call; each reads on a connection of its own."""
+
+    def __init__(self, path: Path, *, create: bool = True, own: bool = True) -> None:
+        """Open. The owner (a daemon) takes the lock, may create the file, and releases what a dead owner held;
+        others only read. Raises StoreError, or StoreInUse while another daemon owns the file.
+        """
+        self._path = path
+        self._listener: Callable[[Due], None] = lambda _: None
+        self._local = threading.local()
+        self._readers: list[apsw.Connection] = []
+        self._readers_lock = threading.Lock()
+        self._closed = False
+        self._lock = take(path) if own else None
+        try:
+            prepare(path, create=create and own)
+            if own:
+                self._recover()
+            self._writer = Writer(path, self._tell) if own else None
+        except BaseException:
+            if self._lock:
+                self._lock.release()
+            raise
+
+    def append(
+        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+    ) -> "Future[Appended]":
+        """See Store.append."""
+        return self._submit(Append(event, plan, ruleset, dedupe_window))
+
+    def put_ruleset(self, ruleset: RulesetText) -> "Future[None]":
+        """See Store.put_ruleset."""
+        return self._submit(PutRuleset(ruleset))
+
+    def claim(self, wanted: Mapping[str, int], now: int) -> "Future[list[Claim]]":
+        """See Store.claim."""
+        return self._submit(Take(dict(wanted), now))
+
+    def settle(self, settlement: Settlement) -> "Future[bool]":
+        """See Store.settle."""
+        return self._submit(Settle(settlement))
+
+    def release(self, claim: Claim) -> "Future[bool]":
+        """See Store.release."""
+        return self._submit(GiveBack(claim))
+
+    def refile(self, claim: Claim, target: str) -> "Future[bool]":
+        """See Store.refile."""
+        return self._submit(GiveBack(claim, target))
+
+    def _submit(self, job: Any) -> "Future[Any]":
+        if self._writer is None:
+            raise StoreError(f"the store {self._path} is open for reading only")
+        return self._writer.submit(job)
+
+    def due(self) -> Due:
+        """See Store.due."""
+        return {str(target): int(str(at)) for target, at in self._read(_DUE)}
+
+    def on_due(self, listener: Callable[[Due], None]) -> None:
+        """See Store.on_due."""
+        self._listener = listener
+
+    def _tell(self, due: Due) -> None:
+        self._listener(due)
+
+    def event(self, event_id: str) -> Event | None:
+        """See Store.event."""
+        rows = self._read(_EVENTS + " WHERE id = ?", (event_id,))
+        return event_row(rows[0]) if rows else None
+
+    def events(self, *, limit: int = 100, before: str | None = None) -> list[Event]:
+        """See Store.events."""
+        rows = self._read(
+            _EVENTS + _OLDER,
+            (before, limit),
+        )
+        return [event_row(row) for row in rows]
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """See Store.delivery."""
+        rows = self._read(_DELIVERIES + " WHERE d.id = ?", (delivery_id,))
+        return delivery_row(rows[0]) if rows else None
+
+    def deliveries(
+        self, *, event_id: str | None = None, state: State | None = None, limit: int = 100, after: int = 0
+    ) -> list[Delivery]:
+        """See Store.deliveries."""
+        where = ["d.seq > ?"]
+        values: list[int | str] = [after]
+        if event_id is not None:
+            where.append("e.id = ?")
+            values.append(event_id)
+        if state is not None:
+            where.append("d.state = ?")
+            values.append(state.value)
+        sql = _DELIVERIES + " WHERE " + " AND ".join(where) + " ORDER BY d.seq LIMIT ?"
+        return [delivery_row(row) for row in self._read(sql, (*values, limit))]
+
+    def attempts(self, delivery_id: str) -> list[Attempt]:
+        """See Store.attempts."""
+        sql = (
+            "SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt"
+            " FROM attempt a JOIN delivery d ON d.seq = a.delivery WHERE d.id = ? ORDER BY a.number"
+        )
+        return [attempt_row(row) for row in self._read(sql, (delivery_id,))]
+
+    def ruleset(self, ruleset_hash: str) -> RulesetText | None:
+        """See Store.ruleset."""
+        rows = self._read("SELECT hash, text, base_dir FROM ruleset WHERE hash = ?", (ruleset_hash,))
+        return RulesetText(*rows[0]) if rows else None
+
+    def waiting(self, rules: Iterable[str]) -> dict[str, int]:
+        """See Store.waiting."""
+        counts = {}
+        for rule in rules:
+            sql = "SELECT count(*) FROM delivery WHERE rule = ? AND state IN ('pending', 'running')"
+            count = int(self._read(sql, (rule,))[0][0])
+            if count:
+                counts[rule] = count
+        return counts
+
+    def writable(self) -> bool:
+        """See Store.writable."""
+        return self._writer is not None and self._writer.alive and self._writer.healthy
+
+    def close(self) -> None:
+        """Close: the writer first, so that what has queued is committed; the lock last, so that nobody else opens
+        the file before we have let go of it."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._writer is not None:
+            self._writer.close()
+        with self._readers_lock:
+            for reader in self._readers:
+                reader.close(force=True)
+        if self._lock is not None:
+            self._lock.release()
+
+    def _read(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        if self._closed:
+            raise StoreError(f"the store {self._path} is closed")
+        try:
+            return self._reader().execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise StoreError(f"the store {self._path} can't be read: {error}") from None
+
+    def _reader(self) -> apsw.Connection:
+        reader: apsw.Connection | None = getattr(self._local, "connection", None)
+        if reader is None:
+            reader = connect(self._path, readonly=True)
+            self._local.connection = reader
+            with self._readers_lock:
+                self._readers.append(reader)
+        return reader
+
+    def _recover(self) -> None:
+        """Give back what a dead owner held. Nobody else can be running: the lock is ours."""
+        connection = connect(self._path)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            with connection:
+                connection.execute(_INTERRUPT_ATTEMPTS)
+                connection.execute(_RELEASE_RUNNING, (MAX_INTERRUPTIONS, _TOO_OFTEN))
+        except apsw.Error as error:
+            raise StoreError(f"the store {self._path} can't be written: {error}") from None
+        finally:
+            connection.close()
+
+
+_EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
+_OLDER = " WHERE ?1 IS NULL OR seq < (SELECT seq FROM event WHERE id = ?1) ORDER BY seq DESC LIMIT ?2"
+_DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
+_TOO_OFTEN = (
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
+)
+
+# A loose index scan: one seek per target, however many rows wait there.
+_DUE = """
+WITH RECURSIVE
+    target (name) AS (
+        SELECT min(target) FROM delivery WHERE state = 'pending' AND blocked = 0
+        UNION ALL
+        SELECT (SELECT min(target) FROM delivery WHERE state = 'pending' AND blocked = 0 AND target > name)
+        FROM target WHERE name IS NOT NULL
+    )
+SELECT name, (
+    SELECT min(next_attempt_at) FROM delivery WHERE state = 'pending' AND blocked = 0 AND target = name
+)
+FROM target WHERE name IS NOT NULL
+"""
+
+_INTERRUPT_ATTEMPTS = """
+UPDATE attempt SET
+    finished_at = started_at,
+    outcome = 'interrupted',
+    error = 'the daemon ended under it'
+WHERE finished_at IS NULL AND delivery IN (SELECT seq FROM delivery WHERE state = 'running')
+"""
+
+_RELEASE_RUNNING = """
+UPDATE delivery SET
+    token = NULL,
+    interruptions = interruptions + 1,
+    state = CASE WHEN interruptions + 1 >= ?1 THEN 'dead' ELSE 'pending' END,
+    error = CASE WHEN interruptions + 1 >= ?1 THEN ?2 ELSE error END
+WHERE state = 'running'
+"""

@@ -1,0 +1,67 @@
+"""A real SQLite store in a temporary folder, and events to put into it."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.model import Event, PlannedDelivery, RulesetText
+from router.store.sqlite import SqliteStore
+
+NOW = 1_700_000_000_000
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the store is."""
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    """An empty store with the ruleset `r1`."""
+    store = SqliteStore(path)
+    store.put_ruleset(RulesetText("r1", "rules: []", "/etc")).result(10)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def event() -> Callable[..., Event]:
+    """Make an event."""
+
+    def make(**given: Any) -> Event:
+        defaults: dict[str, Any] = {
+            "id": f"event-{next(_numbers)}",
+            "source": "github",
+            "method": "POST",
+            "path": "/hooks/github",
+            "query": "a=1",
+            "headers": (("X-A", "1"), ("X-A", "2"), ("X-B", "é")),
+            "body": b'{"raw": "bytes \xc3\xa9"}',
+            "ip": "192.0.2.1",
+            "received_at": NOW,
+        }
+        return Event(**defaults | given)
+
+    return make
+
+
+@pytest.fixture
+def planned() -> Callable[..., PlannedDelivery]:
+    """Make a planned delivery."""
+
+    def make(target: str = "ci", **given: Any) -> PlannedDelivery:
+        defaults: dict[str, Any] = {
+            "id": f"delivery-{next(_numbers)}",
+            "rule": "deploy",
+            "action": "forward",
+            "type": "forward",
+            "target": target,
+        }
+        return PlannedDelivery(**defaults | given)
+
+    return make
