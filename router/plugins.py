@@ -6,6 +6,7 @@ Every options model sets `strict=True, extra="forbid", frozen=True`; every field
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +18,7 @@ from router.model import Claim, Inbound, Outcome, ParsedEvent
 from router.secrets import Secret, SecretRef
 
 if TYPE_CHECKING:
-    import aiohttp
+    from router.actions.client import Client
 
 Place = tuple[str | int, ...]
 """Keys and indexes from the plugin's own node down, for example `("headers", "X-Ref")`."""
@@ -95,7 +96,8 @@ class Job:
 class Tools:
     """What attempts share in one running daemon; belongs to the delivery loop."""
 
-    session: "aiohttp.ClientSession"  #: made by `actions.forward.new_session`
+    client: "Client"  #: for forwards
+    files: ThreadPoolExecutor  #: for what blocks on a disk, apart from the loop's own executor: a dead mount holds it
 
 
 class Action(Protocol):

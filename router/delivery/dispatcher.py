@@ -6,12 +6,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import structlog
 
-from router.actions.forward import new_session
+from router.actions.client import Client
 from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.retry import settlement
 from router.delivery.target import Target
@@ -24,6 +24,7 @@ from router.store.base import Store
 
 RESCAN_SECONDS = 1.0  #: how often the store is asked what is due, for what no commit of ours announced
 _STORE_RETRY_SECONDS = (0.05, 0.2, 1.0)  #: waits before a settle or claim that couldn't commit is tried again
+_FILE_THREADS = 16  #: appends to different files at once
 _DEADLINE_SECONDS = 3.0  #: what a stop allows for the settles of attempts that it cut off
 
 T = TypeVar("T")
@@ -98,13 +99,13 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._grace = 0.0
         self._started.set()
-        session = new_session()
-        self._tools = Tools(session)
+        self._tools = Tools(Client(), ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="append"))
         try:
             await self._dispatch()
             await self._drain()
         finally:
-            await session.close()
+            await self._tools.client.close()
+            self._tools.files.shutdown(wait=False, cancel_futures=True)
 
     async def _dispatch(self) -> None:
         rescan_at = 0.0

@@ -1,0 +1,262 @@
+"""Append: one line an event, whole and on disk."""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from router.errors import RenderError, TemplateError
+from router.model import Outcome
+from router.plugins import Action, Build, Job, TargetSpec, Tools
+from router.plugins import Options as Base
+from router.templates import Template, compile_template, context
+from router.units import Duration, Rate
+
+SHORT: Mapping[type, str] = {str: "path"}
+RETRY: Mapping[str, Any] = {}
+_TIMEOUT_SECONDS = 10.0
+_REOPENINGS = 10  #: times that a file may be rotated away between opening and locking it
+_ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_RECORD = re.compile(rf'\{{"id":"{_ID}","delivery":"{_ID}","received_at":"'.encode())
+_SAMPLE = (
+    b'{"id":"00000000-0000-0000-0000-000000000000","delivery":"00000000-0000-0000-0000-000000000000","received_at":"'
+)
+
+
+class Options(Base):
+    """Append a line to a file."""
+
+    path: str = Field(min_length=1, description="The file; a template, which stays below its constant part.")
+    line: str | None = Field(default=None, description="The line, a template; a JSON record of the event by default.")
+    timeout: Duration | None = Field(default=None, description="For opening, locking and writing; 10s.")
+    concurrency: Annotated[int, Field(ge=1, le=100)] = Field(default=1, description="Appends under way at once.")
+    rate: Rate | None = Field(default=None, description="Appends started in a time, such as 100/s.")
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A compiled append."""
+
+    target: TargetSpec
+    path: Template
+    line: Template | None
+    base: Path  #: the folder that the path's constant part names; it may not be left
+    timeout: float
+    type: str = "append"
+
+    def preview(self, job: Job) -> dict[str, Any]:
+        """See Action.preview."""
+        parts = self._parts(job)
+        return {"path": str(self.base.joinpath(*parts)), "line": self._line(job, mask=True).decode()}
+
+    async def attempt(self, job: Job, tools: Tools) -> Outcome:
+        """See Action.attempt."""
+        try:
+            parts, line = self._parts(job), self._line(job, mask=False)
+        except RenderError as error:
+            return Outcome.failed(str(error))
+        loop = asyncio.get_running_loop()
+        record = self.line is None
+        writing = loop.run_in_executor(tools.files, _append, self.base, parts, line + b"\n", record, self._follow)
+        try:
+            await asyncio.wait_for(asyncio.shield(writing), self.timeout)
+        except TimeoutError:
+            writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+            return Outcome.retry(f"not written within {self.timeout:g} s; is the file locked, or its disk slow?")
+        except OSError as error:
+            return Outcome.retry(_reason(error, parts[-1] if self._follow else "the file"))
+        return Outcome.succeeded()
+
+    @property
+    def _follow(self) -> bool:
+        """Whether the path is constant: then the operator's own symlinks are followed."""
+        return self.path.constant is not None
+
+    def _parts(self, job: Job) -> list[str]:
+        """The folders and the file below the base."""
+        if self.path.constant is not None:
+            return [Path(self.path.constant).name]
+        text = self.path.render(context(job, mask_secrets=True))
+        parts = text[len(_constant_part(self.path.text)) :].split("/")
+        for part in parts:
+            if part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > 255:
+                raise RenderError(
+                    "a part of the path would be empty, . or .., contain NUL, or be longer than 255 bytes"
+                )
+        return parts
+
+    def _line(self, job: Job, *, mask: bool) -> bytes:
+        if self.line is not None:
+            text = self.line.render(context(job, mask_secrets=mask))
+            # One line an event: a line break in the payload must not look like another event.
+            return text.replace("\r", "\\r").replace("\n", "\\n").encode()
+        event = job.parsed.event
+        received = datetime.fromtimestamp(event.received_at / 1000, UTC).isoformat(timespec="milliseconds")
+        return orjson.dumps(
+            {
+                "id": event.id,
+                "delivery": job.claim.delivery.id,
+                "received_at": received.replace("+00:00", "Z"),
+                "source": event.source,
+                "headers": {name: job.parsed.headers[name] for name in job.parsed.headers},
+                "payload": job.parsed.payload,
+            }
+        )
+
+
+def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name that every action module has
+    """Options in, Action out; faults go to the build."""
+    path = _template(options.path, build, "path")
+    line = _template(options.line, build, "line") if options.line is not None else None
+    constant = options.path if path.constant is not None else _constant_part(options.path)
+    base = build.base_dir / constant
+    if "secrets" in path.names:
+        build.fault("a secret in a file's name would be seen by everybody who lists the folder", "path")
+    if options.path.endswith("/") or "\0" in options.path or (path.constant is not None and base.is_dir()):
+        build.fault("expected a file, found a folder", "path")
+    if path.constant is None and ".." in constant.split("/"):
+        build.fault("a templated path has no .. before its first {{", "path")
+    return Append(
+        target=TargetSpec(build.name, options.concurrency, options.rate),
+        path=path,
+        line=line,
+        base=base.parent if path.constant is not None else base,
+        timeout=options.timeout or build.timeout or _TIMEOUT_SECONDS,
+    )
+
+
+def _constant_part(text: str) -> str:
+    """Up to the last slash before the first template."""
+    before = re.split(r"\{\{|\{%|\{#", text)[0]
+    return before[: before.rfind("/") + 1]
+
+
+def _template(text: str, build: Build, place: str) -> Template:
+    try:
+        return compile_template(text, secrets=build.secrets)
+    except TemplateError as error:
+        build.fault(str(error), place)
+        return Template(text, constant=text)
+
+
+def _append(base: Path, parts: list[str], data: bytes, record: bool, follow: bool) -> None:
+    """Append the data under the file's lock; all of it is on disk when this returns. Raises OSError."""
+    folder = _open_folder(base, parts[:-1], follow=follow)
+    try:
+        for _ in range(_REOPENINGS):
+            fd = _open_file(folder, parts[-1], follow=follow)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                if _is_current(folder, parts[-1], fd, follow=follow):
+                    _write(fd, data, record=record)
+                    return
+            finally:
+                os.close(fd)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    finally:
+        os.close(folder)
+
+
+def _open_folder(base: Path, names: list[str], *, follow: bool) -> int:
+    """Open the folder, making what is missing; below the base no symlink is followed."""
+    if not base.is_dir():
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    for name in names:
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=fd)
+                os.fsync(fd)
+            below = os.open(name, flags, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
+
+
+def _open_file(folder: int, name: str, *, follow: bool) -> int:
+    # Not blocking, so that a FIFO without a reader is an error rather than a thread that hangs for ever.
+    flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    try:
+        fd = os.open(name, flags, dir_fd=folder)
+    except FileNotFoundError:
+        fd = os.open(name, flags | os.O_CREAT, 0o600, dir_fd=folder)
+        os.fsync(folder)  # else a crash may take the new file's name with it
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return fd
+
+
+def _is_current(folder: int, name: str, fd: int, *, follow: bool) -> bool:
+    """Whether the name still means the file that we have locked, rather than one that a rotation put there."""
+    try:
+        named = os.stat(name, dir_fd=folder, follow_symlinks=follow)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(fd))
+
+
+def _write(fd: int, data: bytes, *, record: bool) -> None:
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        size, data = _mend_tail(fd, size, data, record=record)
+    left = memoryview(data)
+    try:
+        while left:
+            left = left[os.write(fd, left) :]
+        os.fsync(fd)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, size)  # a part of a line is worse than none
+        raise
+
+
+def _mend_tail(fd: int, size: int, data: bytes, *, record: bool) -> tuple[int, bytes]:
+    """A last line without its end: cut it if it is a record of ours that a crash tore, else end it.
+
+    The delivery that wrote a torn record is not settled, and will append it again.
+    """
+    start = _last_line(fd, size)
+    if record and _torn_record(os.pread(fd, len(_SAMPLE), start)):
+        os.ftruncate(fd, start)
+        return start, data
+    return size, b"\n" + data
+
+
+def _torn_record(beginning: bytes) -> bool:
+    """Whether a line begins as our records do, as far as it goes."""
+    filled = beginning + _SAMPLE[len(beginning) :]
+    return bool(_RECORD.match(filled))
+
+
+def _last_line(fd: int, size: int) -> int:
+    """Where the last line begins."""
+    end, chunk = size, 64 * 1024
+    while end > 0:
+        start = max(0, end - chunk)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _reason(error: OSError, name: str) -> str:
+    if error.errno == errno.ELOOP:
+        return f"{name} or a folder above it is a symlink, which a templated path doesn't follow"
+    if error.errno in (errno.EINVAL, errno.ENXIO):
+        return f"{name} is not a regular file"
+    return f"{name} can't be written: {os.strerror(error.errno or 0)}"

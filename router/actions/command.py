@@ -1,0 +1,249 @@
+"""Command: run a program or a constant shell script; payload text is an argument or input, never code."""
+
+import errno
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from router.actions.excerpt import excerpt
+from router.actions.process import run
+from router.errors import RenderError, TemplateError
+from router.model import Outcome
+from router.plugins import Action, Build, Job, TargetSpec, Tools
+from router.plugins import Options as Base
+from router.templates import Context, Template, compile_template, context
+from router.units import Duration, Rate, Size
+
+SHORT: Mapping[type, str] = {list: "argv"}
+RETRY: Mapping[str, Any] = {"attempts": 1}
+_TIMEOUT_SECONDS = 300.0
+_MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less its end)
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_INTERPRETER = re.compile(
+    r"(?:ba|da|z|k|fi|tc|c)?sh|busybox|python[\d.]*|perl[\d.]*|ruby[\d.]*|node|nodejs|php|lua[\d.]*"
+)
+_CODE_FLAG = re.compile(r"-[A-Za-z]*[ceErR]|--eval|--execute|--run|--print|-p")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Options(Base):
+    """Run a program. Exit code 0 is success."""
+
+    argv: list[str] | None = Field(default=None, description="Program and arguments, each a template; no shell.")
+    shell: str | None = Field(
+        default=None, description="A constant script for /bin/sh; the event comes by env and stdin."
+    )
+    env: dict[str, str] = Field(default_factory=dict, description="Environment variables to add; values are templates.")
+    cwd: str | None = Field(default=None, description="Folder to run in; that of the rules file.")
+    stdin: Literal["body", "none"] = Field(default="body", description="What comes by standard input: the raw body.")
+    timeout: Duration | None = Field(default=None, description="After it the process group is ended; 5m.")
+    kill_after: Duration = Field(default=5.0, description="Time from TERM to KILL.")
+    output_limit: Size = Field(default=64 * 1024, description="How much output is kept in memory: the end of it.")
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Runs under way at once.")
+    rate: Rate | None = Field(default=None, description="Runs started in a time, such as 10/m.")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A compiled command."""
+
+    target: TargetSpec
+    argv: tuple[Template, ...]
+    shell: str | None
+    env: tuple[tuple[str, Template], ...]
+    cwd: Path
+    stdin: bool
+    timeout: float
+    kill_after: float
+    output_limit: int
+    base_dir: Path
+    type: str = "command"
+
+    def preview(self, job: Job) -> dict[str, Any]:
+        """See Action.preview."""
+        values = context(job, mask_secrets=True)
+        env = {name: template.render(values) for name, template in self.env}
+        what = {"shell": self.shell} if self.shell is not None else {"argv": self._arguments(values)}
+        return {**what, "env": env, "cwd": str(self.cwd)}
+
+    async def attempt(self, job: Job, tools: Tools) -> Outcome:  # noqa: ARG002 - the actions' common signature
+        """See Action.attempt."""
+        try:
+            values = context(job, mask_secrets=False)
+            argv = ["/bin/sh", "-c", self.shell] if self.shell is not None else self._arguments(values)
+            env = self._environment(job, values)
+        except RenderError as error:
+            return Outcome.failed(str(error))
+        try:
+            done = await run(
+                argv,
+                cwd=str(self.cwd),
+                env=env,
+                stdin=job.parsed.event.body if self.stdin else b"",
+                timeout=self.timeout,
+                kill_after=self.kill_after,
+                output_limit=self.output_limit,
+            )
+        except OSError as error:
+            return Outcome.retry(self._reason(error, argv[0]))
+        shown = excerpt(done.output, end=True)
+        if done.timed_out:
+            return Outcome.retry(f"not done within {self.timeout:g} s, so it was ended", done.code, shown)
+        if done.code == 0:
+            return Outcome.succeeded(0, shown)
+        return Outcome.retry(
+            f"ended by signal {-done.code}" if done.code < 0 else f"exit code {done.code}", done.code, shown
+        )
+
+    def _arguments(self, values: Context) -> list[str]:
+        argv: list[str] = []
+        for i, template in enumerate(self.argv):
+            text = template.render(values)
+            _check_text(text, f"argv[{i}]", "; pass long or binary data by stdin")
+            # Payload text that begins with a dash would be taken for an option.
+            if text.startswith("-") and not template.text.startswith("-") and "--" not in argv:
+                raise RenderError(f'argv[{i}] would begin with a dash; put "--" before it, if the program knows that')
+            argv.append(text)
+        if "/" in argv[0]:
+            argv[0] = str(self.base_dir / argv[0])
+        return argv
+
+    def _environment(self, job: Job, values: Context) -> dict[str, str]:
+        env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        env.setdefault("PATH", _PATH)
+        delivery = job.claim.delivery
+        env |= {
+            "WEBHOOK_ROUTER_EVENT_ID": job.claim.event.id,
+            "WEBHOOK_ROUTER_SOURCE": job.claim.event.source,
+            "WEBHOOK_ROUTER_RULE": delivery.rule,
+            "WEBHOOK_ROUTER_ACTION": delivery.action,
+            "WEBHOOK_ROUTER_DELIVERY_ID": delivery.id,
+            "WEBHOOK_ROUTER_ATTEMPT": str(job.claim.attempt),
+        }
+        for name, template in self.env:
+            env[name] = template.render(values)
+            _check_text(f"{name}={env[name]}", f"env.{name}", "; pass long or binary data by stdin")
+        return env
+
+    def _reason(self, error: OSError, program: str) -> str:
+        """Why it could not be run; the program's name is constant, so it may be told."""
+        name = Path(program).name
+        if not self.cwd.is_dir():
+            return f"the folder to run in (cwd) is not there: {self.cwd.name}"
+        if error.errno == errno.ENOENT:
+            return f"{name} is not there, or the interpreter in its first line isn't"
+        if error.errno == errno.EACCES:
+            return f"{name} is not executable by this user; chmod +x may be the cure"
+        if error.errno == errno.ENOEXEC:
+            return f"{name} is no program; a script needs a first line such as #!/bin/sh"
+        if error.errno == errno.E2BIG:
+            return "arguments and environment are too long together; pass data by stdin"
+        return f"{name} can't be run: {os.strerror(error.errno or 0)}"
+
+
+def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name that every action module has
+    """Options in, Action out; faults go to the build."""
+    if (options.argv is None) == (options.shell is None):
+        build.fault("expected exactly one of argv and shell")
+    if build.commands == "off":
+        build.fault("commands are forbidden here: the daemon was started with --commands off")
+    argv = tuple(_template(text, build, "argv", i) for i, text in enumerate(options.argv or ()))
+    cwd = build.base_dir / options.cwd if options.cwd is not None else build.base_dir
+    if options.argv is not None:
+        _check_argv(options.argv, argv, build)
+    if options.shell is not None:
+        _check_shell(options.shell, build)
+    if options.cwd is not None and "{{" in options.cwd:
+        build.fault("cwd is constant, not a template", "cwd")
+    elif options.cwd is not None and not cwd.is_dir():
+        build.warn("this folder is not there", "cwd")
+    return Command(
+        target=TargetSpec(build.name, options.concurrency, options.rate),
+        argv=argv,
+        shell=options.shell,
+        env=tuple((name, _env(name, text, build)) for name, text in options.env.items()),
+        cwd=cwd,
+        stdin=options.stdin == "body",
+        timeout=options.timeout or build.timeout or _TIMEOUT_SECONDS,
+        kill_after=options.kill_after,
+        output_limit=options.output_limit,
+        base_dir=build.base_dir,
+    )
+
+
+def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build) -> None:
+    if not written or not written[0]:
+        build.fault("the list needs a program as its first item", "argv")
+        return
+    program = written[0]
+    if argv[0].constant is None:
+        build.fault("the program is constant: what a payload says must not choose what runs", "argv", 0)
+        return
+    for i, text in enumerate(written):
+        if "\0" in text:
+            build.fault("an argument can't contain NUL", "argv", i)
+    interprets = False
+    for i, template in enumerate(argv):
+        if template.constant is None:
+            continue
+        interprets = interprets or bool(_INTERPRETER.fullmatch(Path(template.constant).name))
+        follows = argv[i + 1] if i + 1 < len(argv) else None
+        if interprets and _CODE_FLAG.fullmatch(template.constant) and follows is not None and follows.constant is None:
+            build.fault(
+                f"what follows {template.constant} is code, so it is constant; give payload text as a further argument",
+                *("argv", i + 1),
+            )
+    _check_program(program, build)
+
+
+def _check_program(program: str, build: Build) -> None:
+    path = build.base_dir / program
+    if build.commands not in ("any", "off"):
+        folder = Path(build.commands).resolve()
+        if "/" not in program or not path.resolve().is_relative_to(folder):
+            build.fault(f"--commands allows only programs in {folder}; give the path of one", "argv", 0)
+            return
+    if "/" in program and not path.is_file():
+        build.warn("this program is not there", "argv", 0)
+    elif "/" in program and not os.access(path, os.X_OK):
+        build.warn("this program is not executable by this user; chmod +x may be the cure", "argv", 0)
+
+
+def _check_shell(script: str, build: Build) -> None:
+    if "{{" in script or "{%" in script:
+        build.fault('a shell script is constant: give it payload text by env: and write "$NAME"', "shell")
+    if not script.strip() or "\0" in script:
+        build.fault("expected a script", "shell")
+    if build.commands not in ("any", "off"):
+        build.fault("--commands allows only programs in a folder; a shell script could run any", "shell")
+
+
+def _env(name: str, text: str, build: Build) -> Template:
+    if not _ENV_NAME.fullmatch(name):
+        build.fault("an environment variable's name is letters, digits and _", "env", name)
+    return _template(text, build, "env", name)
+
+
+def _template(text: str, build: Build, *place: str | int) -> Template:
+    try:
+        return compile_template(text, secrets=build.secrets)
+    except TemplateError as error:
+        build.fault(str(error), *place)
+        return Template(text, constant=text)
+
+
+def _check_text(text: str, what: str, cure: str) -> None:
+    if "\0" in text:
+        raise RenderError(f"{what} would contain NUL{cure}")
+    try:
+        size = len(os.fsencode(text))
+    except UnicodeEncodeError:
+        raise RenderError(f"{what} would contain a character that can't be encoded{cure}") from None
+    if size > _MAX_ARGUMENT:
+        raise RenderError(f"{what} would be longer than 128 KiB{cure}")

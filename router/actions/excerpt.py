@@ -1,0 +1,10 @@
+"""The part of a response or of a command's output that is kept to look at."""
+
+LENGTH = 1024  #: bytes
+
+
+def excerpt(data: bytes, *, end: bool = False) -> str:
+    """The beginning (or the end) as text, control characters made visible: a terminal must not obey them."""
+    part = data[-LENGTH:] if end else data[:LENGTH]
+    text = part.decode(errors="replace")
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

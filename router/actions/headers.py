@@ -1,0 +1,40 @@
+"""Which of an event's headers a forward passes on."""
+
+import fnmatch
+from collections.abc import Iterable
+
+# RFC 9110, section 7.6.1, and what belongs to one connection or one hop only.
+_HOP = {
+    *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "host", "content-length", "expect", "accept-encoding"),
+}
+# Credentials, and what an internal service may take for the word of a proxy it trusts.
+_TRUSTED = {"authorization", "proxy-authorization", "cookie", "forwarded", "x-real-ip", "idempotency-key"}
+_TRUSTED_BEGINNINGS = ("x-forwarded-", "x-remote-", "x-auth", "webhook-")
+# Signatures of the original bytes, which say nothing true of another body.
+_SIGNATURES = (
+    *("x-hub-signature*", "stripe-signature", "x-slack-signature", "x-slack-request-timestamp", "x-gitlab-signature*"),
+    *("x-shopify-hmac-*", "x-twilio-signature", "x-signature*", "*-signature", "*-signature-*", "*-hmac-sha*"),
+    *("content-md5", "digest", "content-digest", "content-encoding", "content-type"),
+)
+
+
+def passed(items: Iterable[tuple[str, str]], *, only: tuple[str, ...] | None, original: bool) -> list[tuple[str, str]]:
+    """The headers to pass on: of another body than the original without what describes the bytes.
+
+    `only` narrows to names that match one of its globs, case aside; it never brings back what is dropped.
+    """
+    items = list(items)
+    named = {name.strip().lower() for key, value in items if key.lower() == "connection" for name in value.split(",")}
+    return [
+        (name, value)
+        for name, value in items
+        if _passes(name.lower(), named, original=original)
+        and (only is None or any(fnmatch.fnmatchcase(name.lower(), glob.lower()) for glob in only))
+    ]
+
+
+def _passes(name: str, named: set[str], *, original: bool) -> bool:
+    if name in _HOP or name in _TRUSTED or name in named or name.startswith(_TRUSTED_BEGINNINGS):
+        return False
+    return original or not any(fnmatch.fnmatchcase(name, glob) for glob in _SIGNATURES)

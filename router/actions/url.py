@@ -1,0 +1,134 @@
+"""URLs of forwards: the authority is literal or a whole secret; what a payload fills in stays in its place."""
+
+import fnmatch
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from router.errors import RenderError, TemplateError
+from router.secrets import Secret
+from router.templates import Context, Mask, Template, compile_template
+
+_BY_SECRET = re.compile(r"\s*\{\{-?\s*secrets(?:\.(\w+)|\[['\"](\w+)['\"]\])\s*-?\}\}")
+_LITERAL = re.compile(r"(https?)://([^/?#{]*)([/?]|$)")
+_TEXT = re.compile(r"[!-~]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A checked URL template."""
+
+    rest: Template  #: all of it, or what follows the secret
+    secret: str | None = None  #: the secret that gives scheme and authority
+    allow_hosts: tuple[str, ...] = ()  #: globs that a templated authority must be one of
+
+    def render(self, values: Context) -> str:
+        """The URL to call. Raises RenderError."""
+        rest = self.rest.render(values)
+        if self.secret is None:
+            _check_rendered(rest, self.allow_hosts)
+            return rest
+        base: str | None = values.values["secrets"].get(self.secret)
+        if base is None:
+            raise RenderError(f"secrets.{self.secret} is missing")
+        if isinstance(base, Mask):
+            return str(base) + rest
+        if rest.startswith("/"):
+            base = base.rstrip("/")
+        url = base.strip() + rest
+        if not url.isascii() or literal_fault(url):
+            raise RenderError(f"secrets.{self.secret} does not hold an http(s) URL")
+        _check_rendered(url, ())
+        return url
+
+    @property
+    def origin(self) -> str | None:
+        """`scheme://host:port` when it is literal, for the limits that its forwards share."""
+        text = self.rest.text
+        if self.secret is not None or literal_fault(text.split("{{")[0]):
+            return None
+        parts = urlsplit(text.split("{{")[0])
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = parts.hostname or ""
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def place(self) -> str:
+        """How errors call it: never with userinfo, path or query."""
+        return f"<secret:{self.secret}>" if self.secret is not None else self.origin or "its target"
+
+
+def compile_url(text: str, *, secrets: Collection[str], allow_hosts: tuple[str, ...] = ()) -> Url:
+    """Check a URL template. Raises TemplateError."""
+    if "#" in text.split("{{", maxsplit=1)[0]:
+        raise TemplateError("a URL's fragment (#…) is never sent; remove it, or write %23")
+    by_secret = _BY_SECRET.match(text)
+    if by_secret:
+        rest = text[by_secret.end() :]
+        if rest and not rest.startswith(("/", "?")):
+            raise TemplateError("after a secret that holds the URL only a path (/…) or a query (?…) may follow")
+        compile_template(by_secret.group(), secrets=secrets)  # for its error when the secret isn't declared
+        _check_literal_parts(rest)
+        return Url(compile_template(rest, secrets=secrets, url=True), by_secret[1] or by_secret[2])
+    fault = literal_fault(text.split("{{", maxsplit=1)[0])
+    if fault and not (allow_hosts and re.match(r"https?://", text)):
+        raise TemplateError(fault if "{{" not in text else fault + _TEMPLATED)
+    _check_literal_parts(text)
+    return Url(compile_template(text, secrets=secrets, url=True), None, allow_hosts)
+
+
+_TEMPLATED = (
+    "; payload text must not pick the host: write it out up to the / after it, take the URL whole from a secret, "
+    "or list the hosts in allow_hosts"
+)
+
+
+def literal_fault(text: str) -> str:
+    """What is wrong with the scheme and authority that a text begins with; empty when nothing is."""
+    found = _LITERAL.match(text)
+    if not found:
+        return "expected http:// or https:// and a host"
+    if "@" in found[2]:
+        return "a user or password in a URL would be a secret in the file; take the URL whole from a secret"
+    try:
+        parts = urlsplit(found.group())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "the host or port of the URL is not valid"
+    if not host or port == 0 or not re.fullmatch(r"[A-Za-z0-9_.:%-]+", host):
+        return "the host or port of the URL is not valid"
+    return ""
+
+
+def _check_literal_parts(text: str) -> None:
+    for part in re.split(r"\{\{.*?\}\}|\{%.*?%\}", text, flags=re.DOTALL):
+        if not _TEXT.fullmatch(part) or "\\" in part:
+            raise TemplateError("a URL is plain ASCII without spaces and backslashes; percent-encode what is not")
+        if any(unquote(segment) in (".", "..") for segment in part.split("?")[0].split("/")[1:-1]):
+            raise TemplateError("a URL's path may not contain . or .. segments; write the path out")
+
+
+def _check_rendered(url: str, allow_hosts: tuple[str, ...]) -> None:
+    """What payload text filled in may change neither the host nor climb up the path."""
+    parts = urlsplit(url)
+    if any(unquote(segment) in (".", "..") for segment in parts.path.split("/")):
+        raise RenderError("a segment of the URL's path would be . or ..")
+    host = (parts.hostname or "").lower()
+    if allow_hosts and not any(fnmatch.fnmatchcase(host, allowed.lower()) for allowed in allow_hosts):
+        raise RenderError("the URL's host is not among allow_hosts")
+    if literal_fault(url):
+        raise RenderError("the URL is not valid")
+
+
+def check_target_url(text: str, secrets: Mapping[str, Secret]) -> list[str]:
+    """What is wrong with the url of a named target, for the loader."""
+    try:
+        url = compile_url(text, secrets=secrets)
+    except TemplateError as error:
+        return [str(error)]
+    if url.rest.constant is None:
+        return ["a target's url is literal, or one whole secret; what varies goes into an action's path:"]
+    if "?" in text:
+        return ["a target's url has no query; give it in an action's path:"]
+    return []
