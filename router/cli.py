@@ -319,7 +319,7 @@ def _source(sources: Any, name: str | None) -> Any:
 
 def _body(payload: str) -> bytes:
     if payload == "-":
-        return click.get_binary_stream("stdin").read()
+        return sys.stdin.buffer.read()
     try:
         return Path(payload).read_bytes()
     except OSError as error:

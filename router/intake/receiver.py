@@ -1,0 +1,163 @@
+"""Receive: from a raw request to an answer that is ready once the event is on disk. Knows nothing of any server."""
+
+import hashlib
+import ipaddress
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass, replace
+
+import orjson
+import structlog
+
+from router.errors import EvaluationError, PayloadError, StoreError, StoreUnavailable
+from router.ids import uuid7
+from router.intake.payload import parse_event
+from router.intake.reply import Reply, accepted, problem
+from router.model import Appended, Event, Inbound, ParsedEvent
+from router.plugins import Refused
+from router.rules.ruleset import Current, Plan, Source
+from router.store.base import Store
+
+COMMIT_SECONDS = 10.0  #: how long a sender waits for the commit; most give up after 10 to 30 s themselves
+RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
+_LONGEST_KEY = 256  #: characters of a dedupe key that are kept as they are; longer ones by their hash
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Receives events. Any thread may call it."""
+
+    current: Current
+    store: Store
+    now_ms: Callable[[], int]
+
+    def receive(self, inbound: Inbound) -> Reply:
+        """Judge, match, store, and answer; blocks until the commit, at most COMMIT_SECONDS."""
+        ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
+        source = ruleset.by_path.get(inbound.path)
+        if source is None:
+            return self._refuse(inbound, None, problem(404, "no source has this path; check the webhook's URL"), "path")
+        refusal = self._check_request(inbound, source)
+        if refusal is not None:
+            return refusal
+        verified = source.verifier.verify(inbound, inbound.received_at)
+        if isinstance(verified, Refused):
+            detail = "the request could not be verified; check the secret or signature that the source expects"
+            return self._refuse(inbound, source, problem(401, detail), verified.reason)
+        event = _event(verified.inbound, source)
+        try:
+            parsed = parse_event(event, source)
+        except PayloadError as error:
+            return self._refuse(inbound, source, problem(400, f"{error}; nothing was stored"), str(error))
+        event = replace(event, dedupe_key=_dedupe_key(parsed, source))
+        plan = ruleset.plan(parsed)
+        for rule, reason in plan.errors:
+            log.warning("rule could not be judged, so it is unmatched", rule=rule, event=event.id, reason=reason)
+        window = round(source.dedupe.window * 1000) if source.dedupe else 0
+        future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
+        return self._answer(future, event, plan, source)
+
+    def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
+        """What can be refused without looking at the body."""
+        if inbound.method not in source.methods:
+            allowed = ", ".join(source.methods)
+            reply = problem(405, f"this source takes {allowed}", ("Allow", allowed))
+            return self._refuse(inbound, source, reply, "method")
+        if source.allow_ips and not _allowed(inbound.ip, source):
+            reply = problem(403, "this address may not send here; allow_ips of the source lists those that may")
+            return self._refuse(inbound, source, reply, "address")
+        if len(inbound.body) > source.max_body:
+            reply = problem(413, f"the body is larger than the {source.max_body} bytes that this source takes")
+            return self._refuse(inbound, source, reply, "size")
+        coding = next((value for name, value in inbound.headers if name.lower() == "content-encoding"), "identity")
+        if coding.strip().lower() not in ("", "identity"):
+            reply = problem(415, "send the body without Content-Encoding", ("Accept-Encoding", "identity"))
+            return self._refuse(inbound, source, reply, "content encoding")
+        return None
+
+    def _answer(self, future: "Future[Appended]", event: Event, plan: Plan, source: Source) -> Reply:
+        try:
+            stored = future.result(COMMIT_SECONDS)
+        except (StoreUnavailable, NotInTime) as error:
+            # When it is only late it may yet be stored; the sender will repeat it, and dedupe tells it apart.
+            reason = str(error) or "the commit took too long"
+            log.error("event not acknowledged", event=event.id, source=source.name, reason=reason)
+            return self._unavailable()
+        except StoreError as error:
+            log.error("event could not be stored", event=event.id, source=source.name, reason=str(error))
+            return self._unavailable()
+        if stored.duplicate:
+            log.info("duplicate received", event=stored.event_id, source=source.name)
+            return self._accepted(200, {"id": stored.event_id, "duplicate": True}, source)
+        matched, deliveries = list(plan.matched), len(plan.deliveries)
+        log.info("event received", event=event.id, source=source.name, matched=matched, deliveries=deliveries)
+        content: dict[str, object] = {"id": event.id}
+        if source.verifier.verifies:  # the names of rules are not for everybody
+            content |= {"matched": matched, "deliveries": deliveries}
+        return self._accepted(202, content, source)
+
+    @staticmethod
+    def _unavailable() -> Reply:
+        detail = "the event could not be stored just now and was not accepted; send it again"
+        return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))
+
+    @staticmethod
+    def _accepted(status: int, content: dict[str, object], source: Source) -> Reply:
+        respond = source.respond
+        if respond is None:
+            return accepted(status, content)
+        return Reply(respond.status, respond.body, respond.content_type, respond.headers)
+
+    @staticmethod
+    def _refuse(inbound: Inbound, source: Source | None, reply: Reply, reason: str) -> Reply:
+        log.warning(
+            "request refused",
+            source=source.name if source else None,
+            status=reply.status,
+            reason=reason,
+            ip=inbound.ip,
+            method=inbound.method,
+        )
+        return reply
+
+
+def _event(inbound: Inbound, source: Source) -> Event:
+    return Event(
+        id=uuid7(inbound.received_at),
+        source=source.name,
+        method=inbound.method,
+        path=inbound.path,
+        query=inbound.query,
+        headers=inbound.headers,
+        body=inbound.body,
+        ip=inbound.ip,
+        received_at=inbound.received_at,
+    )
+
+
+def _allowed(ip: str, source: Source) -> bool:
+    try:
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(ip.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in source.allow_ips)
+
+
+def _dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
+    """What a copy of the event would share; an empty or missing value, or one that is no text or number, is none."""
+    if source.dedupe is None:
+        return None
+    try:
+        values = source.dedupe.field.values(parsed)
+    except EvaluationError:
+        return None
+    value = values[0] if values else None
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        return None
+    key = orjson.dumps(value).decode()
+    return key if len(key) <= _LONGEST_KEY else "sha256:" + hashlib.sha256(key.encode()).hexdigest()

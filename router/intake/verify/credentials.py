@@ -1,0 +1,26 @@
+"""Plain credentials never get past verification: they are not stored, matched, forwarded or shown."""
+
+from dataclasses import replace
+from urllib.parse import unquote_plus
+
+from router.model import Inbound
+
+ALWAYS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+def without_credentials(inbound: Inbound, *, header: str | None = None, query: str | None = None) -> Inbound:
+    """The request without Authorization, Proxy-Authorization, Cookie, and what the scheme itself looked at.
+
+    The rest of the query stays byte for byte as it was.
+    """
+    dropped = ALWAYS | {header.lower()} if header else ALWAYS
+    headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)
+    kept = inbound.query
+    if query is not None:
+        kept = "&".join(part for part in kept.split("&") if parameter_name(part) != query)
+    return replace(inbound, headers=headers, query=kept)
+
+
+def parameter_name(part: str) -> str:
+    """The decoded name of one `name=value` of a query."""
+    return unquote_plus(part.partition("=")[0])

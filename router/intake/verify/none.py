@@ -1,0 +1,32 @@
+"""Scheme none: anybody who reaches the port may send. It has to be said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from router.intake.verify.credentials import without_credentials
+from router.model import Inbound
+from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Options as Base
+
+DEFAULTS: Mapping[str, Any] = {}
+
+
+class Options(Base):
+    """Nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """Verifies nothing."""
+
+    verifies: bool = False
+
+    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
+        """Let it in."""
+        return Verified(without_credentials(inbound))
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001, ARG001 - the name every scheme module has
+    """Options in, Verifier out."""
+    return Nobody()
