@@ -18,7 +18,11 @@ def configure(level: str, style: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if as_json:
-        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        shared += [
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("message"),  # an event is something else here
+            structlog.processors.JSONRenderer(),
+        ]
     else:
         shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
     structlog.configure(

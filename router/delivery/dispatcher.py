@@ -189,7 +189,10 @@ class Dispatcher:
     async def _deliver(self, claim: Claim) -> None:
         started_at = self._now_ms()
         bound = log.bind(
-            event=claim.event.id, delivery=claim.delivery.id, rule=claim.delivery.rule, action=claim.delivery.action
+            event_id=claim.event.id,
+            delivery_id=claim.delivery.id,
+            rule=claim.delivery.rule,
+            action=claim.delivery.action,
         )
         try:
             outcome, policy = await self._attempt(claim)

@@ -55,7 +55,7 @@ class Receiver:
         event = replace(event, dedupe_key=_dedupe_key(parsed, source))
         plan = ruleset.plan(parsed)
         for rule, reason in plan.errors:
-            log.warning("rule could not be judged, so it is unmatched", rule=rule, event=event.id, reason=reason)
+            log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
         return self._answer(future, event, plan, source)
@@ -84,16 +84,16 @@ class Receiver:
         except (StoreUnavailable, NotInTime) as error:
             # When it is only late it may yet be stored; the sender will repeat it, and dedupe tells it apart.
             reason = str(error) or "the commit took too long"
-            log.error("event not acknowledged", event=event.id, source=source.name, reason=reason)
+            log.error("event not acknowledged", event_id=event.id, source=source.name, reason=reason)
             return self._unavailable()
         except StoreError as error:
-            log.error("event could not be stored", event=event.id, source=source.name, reason=str(error))
+            log.error("event could not be stored", event_id=event.id, source=source.name, reason=str(error))
             return self._unavailable()
         if stored.duplicate:
-            log.info("duplicate received", event=stored.event_id, source=source.name)
+            log.info("duplicate received", event_id=stored.event_id, source=source.name)
             return self._accepted(200, {"id": stored.event_id, "duplicate": True}, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
-        log.info("event received", event=event.id, source=source.name, matched=matched, deliveries=deliveries)
+        log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import waitress
+import waitress.adjustments
 import waitress.channel
 import waitress.parser
 import waitress.server
@@ -134,7 +134,7 @@ class Server:
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         sock = _bind(host, port, shown)
         try:
-            self._adj = waitress.Adjustments(
+            self._adj = waitress.adjustments.Adjustments(
                 sockets=[sock],
                 threads=threads,
                 ident=None,

@@ -67,26 +67,26 @@ class Daemon:
             try:
                 line = json.loads(raw)
             except ValueError:
-                line = {"event": "not JSON", "raw": raw.decode(errors="replace")}
+                line = {"message": "not JSON", "raw": raw.decode(errors="replace")}
             with self._news:
                 self.lines.append(line)
                 self._news.notify_all()
         with self._news:
             self._news.notify_all()
 
-    def wait_for_line(self, event: str, after: int = 0, **fields: Any) -> Line:
+    def wait_for_line(self, message: str, after: int = 0, **fields: Any) -> Line:
         """The first log line from number `after` on with this message and these fields."""
 
         def found() -> Line | None:
             for line in self.lines[after:]:
-                if line.get("event") == event and all(line.get(key) == value for key, value in fields.items()):
+                if line.get("message") == message and all(line.get(key) == value for key, value in fields.items()):
                     return line
             return None
 
         with self._news:
             ended = self._news.wait_for(lambda: found() or self.process.poll() is not None, PATIENCE_SECONDS)
             line = found()
-        assert ended and line, f"no line {event!r} {fields} in:\n" + "\n".join(map(str, self.lines[after:]))
+        assert ended and line, f"no line {message!r} {fields} in:\n" + "\n".join(map(str, self.lines[after:]))
         return line
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None, method: str = "POST") -> Answer:

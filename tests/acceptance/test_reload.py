@@ -77,7 +77,7 @@ def test_a_broken_edit_is_reported_with_its_place_and_the_old_rules_stay(
     daemon.rules.write_text(RULES.format(name="bad") + "    match: {$.ref: {equal: x}}\n    stopp: true\n")
 
     daemon.wait_for_line("rules not reloaded; the running rules stay")
-    problems = [line["problem"] for line in daemon.lines if line["event"] == "rules file has a problem"]
+    problems = [line["problem"] for line in daemon.lines if line["message"] == "rules file has a problem"]
     assert problems == [
         f'{daemon.rules}:5:21: rules[0] "bad".match[$.ref]: unknown operator "equal"; did you mean "equals"?',
         f'{daemon.rules}:6:5: rules[0] "bad": unknown key "stopp"; did you mean "stop"?',
