@@ -3,8 +3,10 @@
 import base64
 import binascii
 import email.utils
+import errno
 import hashlib
 import hmac
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -210,7 +212,7 @@ class Forward:
         if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, RefusedAddressError):
             return f"{place} leads to a link-local or metadata address; name it in the url or in allow_hosts if meant"
         if isinstance(error, aiohttp.ClientConnectorError):
-            return f"no connection to {place}: {error.os_error.strerror or type(error.os_error).__name__}"
+            return f"no connection to {place}: {os.strerror(error.os_error.errno or errno.EIO)}"
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection to {place} within {self.timeout.sock_connect:g} s"
         if isinstance(error, TimeoutError):

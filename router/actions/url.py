@@ -12,6 +12,7 @@ from router.templates import Context, Mask, Template, compile_template
 
 _BY_SECRET = re.compile(r"\s*\{\{-?\s*secrets(?:\.(\w+)|\[['\"](\w+)['\"]\])\s*-?\}\}")
 _LITERAL = re.compile(r"(https?)://([^/?#{]*)([/?]|$)")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")  # a name or IPv4; IPv6 with a zone
 _TEXT = re.compile(r"[!-~]*")
 
 
@@ -45,10 +46,10 @@ class Url:
     @property
     def origin(self) -> str | None:
         """`scheme://host:port` when it is literal, for the limits that its forwards share."""
-        text = self.rest.text
-        if self.secret is not None or literal_fault(text.split("{{")[0]):
+        literal, template, _ = self.rest.text.partition("{{")
+        if self.secret is not None or literal_fault(literal, ends=not template):
             return None
-        parts = urlsplit(text.split("{{")[0])
+        parts = urlsplit(literal)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         host = parts.hostname or ""
         return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
@@ -61,7 +62,8 @@ class Url:
 
 def compile_url(text: str, *, secrets: Collection[str], allow_hosts: tuple[str, ...] = ()) -> Url:
     """Check a URL template. Raises TemplateError."""
-    if "#" in text.split("{{", maxsplit=1)[0]:
+    literal, template, _ = text.partition("{{")
+    if "#" in literal:
         raise TemplateError("a URL's fragment (#…) is never sent; remove it, or write %23")
     by_secret = _BY_SECRET.match(text)
     if by_secret:
@@ -71,11 +73,12 @@ def compile_url(text: str, *, secrets: Collection[str], allow_hosts: tuple[str, 
         compile_template(by_secret.group(), secrets=secrets)  # for its error when the secret isn't declared
         _check_literal_parts(rest)
         return Url(compile_template(rest, secrets=secrets, url=True), by_secret[1] or by_secret[2])
-    fault = literal_fault(text.split("{{", maxsplit=1)[0])
+    fault = literal_fault(literal, ends=not template)
     if fault and not (allow_hosts and re.match(r"https?://", text)):
-        raise TemplateError(fault if "{{" not in text else fault + _TEMPLATED)
+        raise TemplateError(fault + _TEMPLATED if template else fault)
+    compiled = compile_template(text, secrets=secrets, url=True)
     _check_literal_parts(text)
-    return Url(compile_template(text, secrets=secrets, url=True), None, allow_hosts)
+    return Url(compiled, None, allow_hosts)
 
 
 _TEMPLATED = (
@@ -84,11 +87,16 @@ _TEMPLATED = (
 )
 
 
-def literal_fault(text: str) -> str:
-    """What is wrong with the scheme and authority that a text begins with; empty when nothing is."""
+def literal_fault(text: str, *, ends: bool = True) -> str:
+    """What is wrong with the scheme and authority that a text begins with; empty when nothing is.
+
+    A text that doesn't end there (a template follows) has to close its authority with a slash or a question mark.
+    """
     found = _LITERAL.match(text)
     if not found:
         return "expected http:// or https:// and a host"
+    if not ends and not found[3]:
+        return "a template stands in the host or port"
     if "@" in found[2]:
         return "a user or password in a URL would be a secret in the file; take the URL whole from a secret"
     try:
@@ -96,7 +104,7 @@ def literal_fault(text: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         return "the host or port of the URL is not valid"
-    if not host or port == 0 or not re.fullmatch(r"[A-Za-z0-9_.:%-]+", host):
+    if not host or port == 0 or not _HOST.fullmatch(host):
         return "the host or port of the URL is not valid"
     return ""
 

@@ -55,13 +55,25 @@ def test_its_files_are_for_the_owner_only(store: SqliteStore, path: Path, event:
     assert set(modes.values()) == {0o600}
 
 
+def _other_database(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+
+
+def _newer_store(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda path: path.mkdir(), "is a folder"),
         (lambda path: path.write_text("no database " * 1000), "some other file"),
-        (lambda path: _other_database(path), "some other program"),
-        (lambda path: _newer_store(path), "schema version 99"),
+        (_other_database, "some other program"),
+        (_newer_store, "schema version 99"),
     ],
 )
 def test_what_is_no_store_is_left_alone_with_a_clear_error(
@@ -74,18 +86,6 @@ def test_what_is_no_store_is_left_alone_with_a_clear_error(
         SqliteStore(path)
 
     assert (path.read_bytes() if path.is_file() else None) == before
-
-
-def _other_database(path: Path) -> None:
-    connection = apsw.Connection(str(path))
-    connection.execute("CREATE TABLE mine (x)")
-    connection.close()
-
-
-def _newer_store(path: Path) -> None:
-    connection = apsw.Connection(str(path))
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
 
 
 def test_a_missing_folder_and_a_missing_store_are_told_apart(tmp_path: Path) -> None:
@@ -105,9 +105,12 @@ def test_a_full_disk_refuses_and_heals_without_a_restart(
     pages = connection.pragma("page_count")
     connection.pragma("max_page_count", pages)
 
-    with pytest.raises(StoreUnavailable, match="can't commit"):
+    def fill() -> None:
         for _ in range(1000):
             store.append(event(body=b"x" * 10_000), [planned()], "r1").result(10)
+
+    with pytest.raises(StoreUnavailable, match="can't commit"):
+        fill()
     assert not store.writable()
     stored = len(store.events(limit=10_000))
 

@@ -1,0 +1,103 @@
+"""Jobs to attempt, builds to compile with, and a way to run one attempt."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.actions.client import Client
+from router.actions.registry import ACTIONS
+from router.model import Claim, Delivery, Event, Outcome, ParsedEvent, State
+from router.plugins import Action, Build, Job, TargetSpec, Tools
+from router.secrets import Secret
+
+NOW = 1_700_000_000_000
+EVENT_ID = "018bcfe5-6800-7000-8000-000000000001"
+DELIVERY_ID = "018bcfe5-6800-7000-8000-000000000002"
+
+
+@pytest.fixture
+def job() -> Callable[..., Job]:
+    """Make a job."""
+
+    def make(payload: Any = None, *, secrets: Mapping[str, str] | None = None, **given: Any) -> Job:
+        defaults: dict[str, Any] = {
+            "id": EVENT_ID,
+            "source": "github",
+            "method": "POST",
+            "path": "/hooks/github",
+            "query": "",
+            "headers": (("X-GitHub-Event", "push"),),
+            "body": json.dumps(payload).encode(),
+            "ip": "192.0.2.1",
+            "received_at": NOW,
+        }
+        event = Event(**defaults | given)
+        delivery = Delivery(
+            DELIVERY_ID, 1, event.id, "deploy", "act", "forward", "t", None, "h", State.RUNNING, NOW, 0, 0, None, NOW
+        )
+        held = {name: Secret(name, value) for name, value in (secrets or {}).items()}
+        return Job(Claim("token", delivery, event, 1), ParsedEvent(event, payload), held)
+
+    return make
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Build]:
+    """Make a build."""
+
+    def make(**given: Any) -> Build:
+        targets = {name: TargetSpec(name, 16, None, url) for name, url in given.pop("targets", {}).items()}
+        secrets = {name: Secret(name, value) for name, value in given.pop("secrets", {}).items()}
+        return Build("deploy/act", tmp_path, targets, secrets, **given)
+
+    return make
+
+
+@pytest.fixture
+def act(build: Callable[..., Build]) -> Callable[..., Action]:
+    """Compile an action from its options as written in YAML; it must have no faults."""
+
+    def make(type_: str, options: dict[str, Any], **given: Any) -> Action:
+        made = build(**given)
+        action = ACTIONS[type_].compile(ACTIONS[type_].Options.model_validate(options), made)
+        assert not [fault for fault in made.faults if fault.level == "error"], made.faults
+        return action
+
+    return make
+
+
+@pytest.fixture
+def faults(build: Callable[..., Build]) -> Callable[..., list[str]]:
+    """The faults of an action's options, each with its place."""
+
+    def find(type_: str, options: dict[str, Any], **given: Any) -> list[str]:
+        made = build(**given)
+        ACTIONS[type_].compile(ACTIONS[type_].Options.model_validate(options), made)
+        return [f"{'.'.join(map(str, fault.place))}: {fault.message}" for fault in made.faults]
+
+    return find
+
+
+@pytest.fixture
+def attempt() -> Callable[..., Outcome]:
+    """Attempt once (or several times on the same connections), on a loop of its own."""
+
+    def run(action: Action, *jobs: Job) -> Outcome:
+        async def once() -> Outcome:
+            with ThreadPoolExecutor(4) as files:
+                tools = Tools(Client(), files)
+                try:
+                    for one in jobs:
+                        outcome = await action.attempt(one, tools)
+                finally:
+                    await tools.client.close()
+            return outcome
+
+        return asyncio.run(once())
+
+    return run

@@ -1,0 +1,452 @@
+"""Forward, against real servers on loopback."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
+
+from router.model import Outcome, OutcomeKind
+from router.plugins import Action, Job
+
+Make = Callable[..., Any]
+Attempt = Callable[..., Outcome]
+
+
+@pytest.fixture
+def seen(httpserver: HTTPServer) -> list[Request]:
+    """Requests that reached the server, each answered 200."""
+    requests: list[Request] = []
+
+    def answer(request: Request) -> Response:
+        request.get_data(cache=True)
+        requests.append(request)
+        return Response("thanks")
+
+    httpserver.expect_request("/in").respond_with_handler(answer)
+    return requests
+
+
+@pytest.fixture
+def raw() -> Iterator[Callable[..., str]]:
+    """A raw TCP server: each connection is handed to a function."""
+    stops: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def serve(handle: Callable[[socket.socket, int], None]) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        stops.append(listener)
+
+        def loop() -> None:
+            number = 0
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.settimeout(10)
+                    try:
+                        handle(connection, number)
+                    except OSError:
+                        pass
+                number += 1
+
+        threads.append(threading.Thread(target=loop))
+        threads[-1].start()
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/in"
+
+    yield serve
+    for stop in stops:
+        stop.shutdown(socket.SHUT_RDWR)
+        stop.close()
+    for thread in threads:
+        thread.join(10)
+
+
+def test_the_original_body_and_fitting_headers_pass(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request]
+) -> None:
+    headers = (
+        ("Host", "outside"),
+        ("X-GitHub-Event", "push"),
+        ("X-Many", "1"),
+        ("X-Many", "2"),
+        ("X-Name", "J\xc3\xb6rg"),  # UTF-8 as WSGI hands it on: one character a byte
+        ("Content-Type", "application/json"),
+        ("X-Hub-Signature-256", "sha256=ab"),
+        ("Content-Length", "999"),
+        ("Transfer-Encoding", "chunked"),
+        ("Connection", "X-Hop, close"),
+        ("X-Hop", "1"),
+        ("Keep-Alive", "1"),
+        ("Expect", "100-continue"),
+        ("Accept-Encoding", "gzip"),
+        ("Authorization", "Bearer x"),
+        ("Cookie", "a=b"),
+        ("Forwarded", "for=1"),
+        ("X-Forwarded-For", "1.2.3.4"),
+        ("X-Real-IP", "1.2.3.4"),
+        ("X-Remote-User", "root"),
+        ("X-Auth-Request-User", "root"),
+        ("Webhook-Id", "forged"),
+        ("Idempotency-Key", "forged"),
+    )
+    body = b'{ "raw" : "bytes" }'
+
+    outcome = attempt(act("forward", {"url": httpserver.url_for("/in")}), job({}, headers=headers, body=body))
+
+    assert outcome == Outcome.succeeded(200, "thanks")
+    [request] = seen
+    assert request.get_data() == body
+    assert request.method == "POST"
+    assert request.headers["Host"] == f"{httpserver.host}:{httpserver.port}"
+    assert request.headers.getlist("X-Many") == ["1", "2"] or request.headers["X-Many"] == "1,2"
+    assert request.headers["X-Name"].encode("latin-1") == b"J\xc3\xb6rg"
+    assert request.headers["X-Hub-Signature-256"] == "sha256=ab"
+    assert request.headers["webhook-id"] == "018bcfe5-6800-7000-8000-000000000001"
+    assert request.headers["Idempotency-Key"] == "018bcfe5-6800-7000-8000-000000000002"
+    assert request.headers["webhook-attempt"] == "1"
+    assert request.headers["webhook-timestamp"].isdigit()
+    assert request.headers["User-Agent"].startswith("webhook-router/")
+    passed = {name.lower() for name in request.headers.keys()}
+    assert passed.isdisjoint(
+        {
+            *("x-hop", "keep-alive", "expect", "accept-encoding", "authorization", "cookie", "forwarded", "x-real-ip"),
+            *("x-forwarded-for", "x-remote-user", "x-auth-request-user", "transfer-encoding", "accept"),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "payload", "sent", "content_type"),
+    [
+        ("payload", {"a": "é"}, '{"a":"é"}'.encode(), "application/json"),
+        (
+            {"json": {"n": "{{ payload.n }}", "t": "v{{ payload.n }}"}},
+            {"n": 5},
+            b'{"n":5,"t":"v5"}',
+            "application/json",
+        ),
+        (
+            {"form": {"n": "{{ payload.n }}", "l": ["a b", 1]}},
+            {"n": 5},
+            b"n=5&l=a+b&l=1",
+            "application/x-www-form-urlencoded",
+        ),
+        ({"text": "n is {{ payload.n }}"}, {"n": 5}, b"n is 5", "text/plain; charset=utf-8"),
+    ],
+)
+def test_another_body_drops_the_signature_and_gets_its_own_type(
+    act: Make,
+    job: Make,
+    attempt: Attempt,
+    httpserver: HTTPServer,
+    seen: list[Request],
+    body: Any,
+    payload: Any,
+    sent: bytes,
+    content_type: str,
+) -> None:
+    headers = (("Content-Type", "text/odd"), ("X-Hub-Signature-256", "x"), ("Stripe-Signature", "x"), ("X-Keep", "1"))
+
+    attempt(act("forward", {"url": httpserver.url_for("/in"), "body": body}), job(payload, headers=headers))
+
+    [request] = seen
+    assert request.get_data() == sent
+    assert request.headers["Content-Type"] == content_type
+    assert request.headers["X-Keep"] == "1"
+    assert "X-Hub-Signature-256" not in request.headers
+    assert "Stripe-Signature" not in request.headers
+
+
+def test_headers_can_be_set_and_narrowed(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request]
+) -> None:
+    action = act(
+        "forward",
+        {
+            "url": httpserver.url_for("/in"),
+            "method": "PUT",
+            "headers": {
+                "X-Ref": "{{ payload.ref }}",
+                "Authorization": "Bearer {{ secrets.key }}",
+                "User-Agent": "mine",
+            },
+            "pass_headers": ["X-GitHub-*", "Cookie"],
+        },
+        secrets={"key": "hush"},
+    )
+
+    headers = (("X-Github-Event", "push"), ("X-Other", "1"), ("Cookie", "c"))
+    attempt(action, job({"ref": "main"}, secrets={"key": "hush"}, headers=headers))
+
+    [request] = seen
+    assert request.method == "PUT"
+    assert request.headers["X-Ref"] == "main"
+    assert request.headers["Authorization"] == "Bearer hush"
+    assert request.headers["User-Agent"] == "mine"
+    assert request.headers["X-Github-Event"] == "push"
+    assert "X-Other" not in request.headers
+    assert "Cookie" not in request.headers
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "\x7f"])
+def test_a_header_that_would_split_fails_for_good(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request], value: str
+) -> None:
+    action = act("forward", {"url": httpserver.url_for("/in"), "headers": {"X-Ref": "{{ payload.ref }}"}})
+
+    outcome = attempt(action, job({"ref": value}))
+
+    assert outcome == Outcome.failed("header X-Ref would contain a control character")
+    assert not seen
+
+
+def test_signing_is_by_standard_webhooks(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request], tmp_path: Any
+) -> None:
+    from router.secrets import Secret
+
+    key = base64.b64encode(b"k" * 24).decode()
+    options = {"url": httpserver.url_for("/in"), "sign": {"secret": {"env": "KEY"}}}
+
+    attempt(act("forward", options, find_secret=lambda ref, place: Secret("KEY", f"whsec_{key}")), job({"a": 1}))
+
+    [request] = seen
+    signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.get_data()
+    expected = base64.b64encode(hmac.new(b"k" * 24, signed, hashlib.sha256).digest()).decode()
+    assert request.headers["webhook-signature"] == f"v1,{expected}"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "error", "retry_after"),
+    [
+        (204, {}, OutcomeKind.SUCCEEDED, "", None),
+        (301, {"Location": "/in2"}, OutcomeKind.RETRY, "redirects are not followed", None),
+        (400, {}, OutcomeKind.RETRY, "HTTP 400", None),
+        (410, {}, OutcomeKind.FAILED, "gone for good", None),
+        (429, {"Retry-After": "17"}, OutcomeKind.RETRY, "HTTP 429", 17.0),
+        (503, {"Retry-After": "soon"}, OutcomeKind.RETRY, "HTTP 503", None),
+        (503, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, OutcomeKind.RETRY, "HTTP 503", 0.0),
+    ],
+)
+def test_the_answer_decides_the_outcome(
+    act: Make,
+    job: Make,
+    attempt: Attempt,
+    httpserver: HTTPServer,
+    status: int,
+    headers: dict[str, str],
+    kind: OutcomeKind,
+    error: str,
+    retry_after: float | None,
+) -> None:
+    httpserver.expect_request("/in").respond_with_data("why", status=status, headers=headers)
+    httpserver.expect_request("/in2").respond_with_data("never")
+
+    outcome = attempt(act("forward", {"url": httpserver.url_for("/in")}), job({}))
+
+    assert (outcome.kind, outcome.status, outcome.retry_after) == (kind, status, retry_after)
+    assert error in outcome.error
+    assert len(httpserver.log) == 1
+
+
+def test_a_long_answer_is_read_to_its_cap_and_shown_safely(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/in").respond_with_data(b"\x1b[2J" + b"x" * 10_000_000)
+
+    outcome = attempt(act("forward", {"url": httpserver.url_for("/in"), "response_limit": "4KiB"}), job({}))
+
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    assert len(outcome.excerpt) == 1024
+    assert "\x1b" not in outcome.excerpt
+
+
+def _dead_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def test_a_refused_connection_says_where_without_path_or_query(act: Make, job: Make, attempt: Attempt) -> None:
+    port = _dead_port()
+
+    outcome = attempt(act("forward", {"url": f"http://127.0.0.1:{port}/secret?token=hush"}), job({}))
+
+    assert outcome.kind is OutcomeKind.RETRY
+    assert outcome.error == f"no connection to http://127.0.0.1:{port}: Connection refused"
+
+
+def test_a_url_from_a_secret_is_never_shown(act: Make, job: Make, attempt: Attempt) -> None:
+    secrets = {"chat": f"http://127.0.0.1:{_dead_port()}/hush"}
+    action = act("forward", {"url": "{{ secrets.chat }}"}, secrets=secrets)
+
+    outcome = attempt(action, job({}, secrets=secrets))
+
+    assert outcome.error == "no connection to <secret:chat>: Connection refused"
+    assert action.preview(job({}, secrets=secrets))["url"] == "<secret:chat>"
+
+
+def test_a_target_that_says_nothing_is_given_up_in_time(
+    act: Make, job: Make, attempt: Attempt, raw: Callable[..., str]
+) -> None:
+    url = raw(lambda connection, _: connection.recv(65536) and connection.recv(1))
+
+    outcome = attempt(act("forward", {"url": url, "timeout": "200ms"}), job({}))
+
+    assert outcome.kind is OutcomeKind.RETRY
+    assert "no answer from" in outcome.error
+    assert "within 0.2 s" in outcome.error
+
+
+def test_a_target_that_closes_without_an_answer_is_tried_again_later(
+    act: Make, job: Make, attempt: Attempt, raw: Callable[..., str]
+) -> None:
+    counts: list[int] = []
+
+    def close(connection: socket.socket, number: int) -> None:
+        counts.append(number)
+        connection.recv(65536)
+
+    outcome = attempt(act("forward", {"url": raw(close)}), job({}))
+
+    assert outcome.kind is OutcomeKind.RETRY
+    assert "closed the connection" in outcome.error
+    assert counts == [0]
+
+
+def test_an_idle_connection_that_was_closed_is_replaced_at_once(
+    act: Make, job: Make, attempt: Attempt, raw: Callable[..., str]
+) -> None:
+    requests: list[bytes] = []
+
+    def answer_once(connection: socket.socket, _: int) -> None:
+        requests.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        requests.append(connection.recv(65536))  # the next request on it is read, and never answered
+
+    outcome = attempt(act("forward", {"url": raw(answer_once)}), job({}), job({}))
+
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    assert len([request for request in requests if request]) == 3
+
+
+def test_an_answer_that_is_not_http_is_an_outcome(
+    act: Make, job: Make, attempt: Attempt, raw: Callable[..., str]
+) -> None:
+    def babble(connection: socket.socket, _: int) -> None:
+        connection.recv(65536)
+        connection.sendall(b"\x00\xff not http at all\r\n\r\n")
+
+    assert attempt(act("forward", {"url": raw(babble)}), job({})).kind is OutcomeKind.RETRY
+
+
+def test_a_missing_field_fails_for_good(act: Make, job: Make, attempt: Attempt) -> None:
+    action = act("forward", {"url": "http://127.0.0.1:9/{{ payload.no }}"})
+
+    assert attempt(action, job({})) == Outcome.failed("payload.no is missing")
+
+
+def test_a_metadata_address_is_refused_on_connection(act: Make, job: Make, attempt: Attempt, monkeypatch: Any) -> None:
+    # A name that leads to the metadata address: resolved as the system does, only with another answer.
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+
+    outcome = attempt(act("forward", {"url": "http://metadata.example/latest"}), job({}))
+
+    assert outcome.kind is OutcomeKind.RETRY
+    assert "link-local or metadata address" in outcome.error
+
+
+def test_the_preview_shows_the_request_with_secrets_masked(act: Make, job: Make) -> None:
+    action: Action = act(
+        "forward",
+        {
+            "target": "ci",
+            "path": "/b/{{ payload.n }}",
+            "headers": {"X-Key": "{{ secrets.key }}"},
+            "body": {"json": {"k": "{{ secrets.key }}"}},
+        },
+        targets={"ci": "http://ci:9/base/"},
+        secrets={"key": "hush"},
+    )
+    made: Job = job({"n": "x y"}, secrets={"key": "hush"})
+
+    shown = action.preview(made)
+
+    assert shown["url"] == "http://ci:9/base/b/x%20y"
+    assert shown["headers"]["X-Key"] == "<secret:key>"
+    assert json.loads(shown["body"]) == {"k": "<secret:key>"}
+    assert "hush" not in json.dumps(shown)
+    assert action.target.key == "ci"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, ": expected exactly one of url and target"),
+        ({"url": "http://h/", "target": "ci"}, "exactly one"),
+        ({"target": "cy"}, 'target: undefined target "cy"; known: ci'),
+        ({"target": "ci", "path": "x"}, "begins with /"),
+        ({"url": "http://h/", "path": "/x"}, "path goes with target"),
+        ({"target": "ci", "concurrency": 3}, "belongs to the target"),
+        ({"url": "http://{{ payload.h }}/"}, "url: "),
+        ({"url": "http://h/", "headers": {"X": "{{ nope }}"}}, "headers.X: unknown name"),
+        ({"url": "http://h/", "headers": {"Host": "x"}}, "set by the connection"),
+        ({"url": "http://h/", "headers": {"a b": "x"}}, "letters, digits"),
+        ({"url": "http://h/", "body": "raw"}, "body: expected original"),
+        ({"url": "http://h/", "body": {"json": 1, "text": "x"}}, "body: expected original"),
+        ({"url": "http://h/", "body": {"json": {"a": ["{{ nope }}"]}}}, "body.json.a.0: unknown name"),
+        ({"url": "http://h/", "body": {"form": {"a": {"b": 1}}}}, "body.form: expected a mapping"),
+        ({"url": "http://h/", "body": {"text": 5}}, "body.text: expected text"),
+    ],
+)
+def test_wrong_options_are_faults_with_their_place(faults: Make, options: dict[str, Any], message: str) -> None:
+    found = faults("forward", options, targets={"ci": "http://ci/"})
+
+    assert any(message in fault for fault in found), found
+
+
+def test_actions_of_one_origin_share_their_target(act: Make) -> None:
+    assert act("forward", {"url": "http://Host:80/a"}).target.key == "http://host:80"
+    assert act("forward", {"url": "http://host/b?c"}).target.key == "http://host:80"
+    assert act("forward", {"url": "https://host/{{ payload.x }}"}).target.key == "https://host:443"
+    assert act("forward", {"url": "{{ secrets.a }}"}, secrets={"a": "b"}).target.key == "deploy/act"
+
+
+def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Callable[..., str]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from router.actions.client import Client
+    from router.plugins import Tools
+
+    began, ended = threading.Event(), threading.Event()
+
+    def hang(connection: socket.socket, _: int) -> None:
+        connection.recv(65536)
+        began.set()
+        connection.recv(1)
+        ended.set()
+
+    action = act("forward", {"url": raw(hang)})
+
+    async def cancel() -> None:
+        with ThreadPoolExecutor(1) as files:
+            tools = Tools(Client(), files)
+            task = asyncio.create_task(action.attempt(job({}), tools))
+            await asyncio.to_thread(began.wait, 10)
+            task.cancel()
+            await asyncio.wait([task])
+            await tools.client.close()
+
+    asyncio.run(cancel())
+    assert ended.wait(10)
