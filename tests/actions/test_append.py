@@ -1,0 +1,216 @@
+"""Append, to real files."""
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.actions import append
+from router.model import Outcome, OutcomeKind
+
+Make = Callable[..., Any]
+Attempt = Callable[..., Outcome]
+
+
+def test_a_line_is_the_event_as_json(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    headers = (("X-A", "1"),)
+
+    assert attempt(act("append", {"path": "out/e.jsonl"}), job({"k": "v\n"}, headers=headers)) == Outcome.succeeded()
+
+    text = (tmp_path / "out" / "e.jsonl").read_text()
+    assert text.endswith("\n")
+    assert json.loads(text) == {
+        "id": "018bcfe5-6800-7000-8000-000000000001",
+        "delivery": "018bcfe5-6800-7000-8000-000000000002",
+        "received_at": "2023-11-14T22:13:20.000Z",
+        "source": "github",
+        "headers": {"X-A": "1"},
+        "payload": {"k": "v\n"},
+    }
+    assert stat.S_IMODE((tmp_path / "out" / "e.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_templated_line_stays_one_line(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    attempt(act("append", {"path": "a.txt", "line": "{{ payload.t }} by {{ source }}"}), job({"t": "a\r\nforged"}))
+
+    assert (tmp_path / "a.txt").read_text() == "a\\r\\nforged by github\n"
+
+
+def test_an_existing_file_keeps_its_mode_and_its_lines(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("first\n")
+    path.chmod(0o644)
+
+    attempt(act("append", {"path": "a.txt", "line": "second"}), job({}))
+
+    assert path.read_text() == "first\nsecond\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+_TORN = (
+    '{"id":"018bcfe5-6800-7000-8000-000000000001","delivery":"018bcfe5-6800-7000-8000-000000000009","received_at":"20'
+)
+
+
+@pytest.mark.parametrize("length", [1, 7, 30, len(_TORN) - 1])
+def test_a_record_that_a_crash_tore_is_cut(act: Make, job: Make, attempt: Attempt, tmp_path: Path, length: int) -> None:
+    (tmp_path / "a.jsonl").write_text("whole\n" + _TORN[:length])
+
+    attempt(act("append", {"path": "a.jsonl"}), job({}))
+
+    first, second = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert first == "whole"
+    assert json.loads(second)["source"] == "github"
+
+
+@pytest.mark.parametrize("tail", ["somebody else's line", '{"id":5}', '{"id":"x","other":1}', "x" * 200_000])
+def test_a_foreign_line_without_its_end_is_kept(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path, tail: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text("whole\n" + tail)
+
+    attempt(act("append", {"path": "a.jsonl"}), job({}))
+
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert lines[:2] == ["whole", tail]
+    assert json.loads(lines[2])
+
+
+def test_threads_and_rotation_lose_and_tear_nothing(tmp_path: Path) -> None:
+    rotated = 0
+    stop = threading.Event()
+
+    def write(number: int) -> None:
+        for i in range(100):
+            append._append(tmp_path, ["a.txt"], f"{number}-{i}-{'x' * 300}\n".encode(), False, True)
+
+    def rotate() -> None:
+        nonlocal rotated
+        while not stop.is_set():
+            if (tmp_path / "a.txt").exists() and (tmp_path / "a.txt").stat().st_size > 3000:
+                (tmp_path / "a.txt").rename(tmp_path / f"a.txt.{rotated}")
+                rotated += 1
+
+    rotator = threading.Thread(target=rotate)
+    rotator.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    stop.set()
+    rotator.join()
+
+    lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
+    assert sorted(lines) == sorted(f"{n}-{i}-{'x' * 300}" for n in range(4) for i in range(100))
+    assert rotated > 1
+
+
+def test_a_templated_path_stays_below_its_constant_part(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    action = act("append", {"path": "logs/{{ payload.repo }}.txt", "line": "x"})
+
+    assert attempt(action, job({"repo": "acme/api"})).kind is OutcomeKind.SUCCEEDED
+
+    assert (tmp_path / "logs" / "acme" / "api.txt").read_text() == "x\n"
+    for repo in ("../up", "a/../../up", "/etc/passwd", "a//b", ".", "a/./b", "x\0y", "y" * 300):
+        outcome = attempt(action, job({"repo": repo}, body=b""))
+        assert outcome.kind is OutcomeKind.FAILED or repo == ".", repo
+    assert not (tmp_path / "up.txt").exists()
+
+
+def test_a_templated_path_follows_no_symlink(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "folder").symlink_to(tmp_path / "outside")
+    (tmp_path / "logs" / "file.txt").symlink_to(tmp_path / "outside" / "file.txt")
+    action = act("append", {"path": "logs/{{ payload.repo }}.txt", "line": "x"})
+
+    for repo in ("folder/x", "file"):
+        outcome = attempt(action, job({"repo": repo}))
+        assert outcome.kind is OutcomeKind.RETRY
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_a_constant_path_follows_the_operators_own_symlink(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path
+) -> None:
+    (tmp_path / "real.txt").write_text("")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+
+    attempt(act("append", {"path": "link.txt", "line": "x"}), job({}))
+
+    assert (tmp_path / "real.txt").read_text() == "x\n"
+
+
+def test_what_is_no_file_is_an_outcome_and_holds_nothing_up(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+
+    outcome = attempt(act("append", {"path": "fifo"}), job({}))
+
+    assert outcome.kind is OutcomeKind.RETRY
+    assert outcome.error == "fifo is not a regular file"
+
+
+def test_a_locked_file_is_given_up_in_time(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    import fcntl
+
+    with (tmp_path / "a.txt").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        releaser = threading.Timer(1, fcntl.flock, (held, fcntl.LOCK_UN))
+        releaser.start()
+        outcome = attempt(act("append", {"path": "a.txt", "timeout": "100ms"}), job({}))
+        releaser.join()
+
+    assert outcome.kind is OutcomeKind.RETRY
+    assert "not written within 0.1 s" in outcome.error
+
+
+def test_a_full_disk_leaves_no_part_of_a_line(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("whole\n")
+    real, calls = os.write, []
+
+    def write(fd: int, data: bytes) -> int:
+        calls.append(fd)
+        if len(calls) == 1:
+            return real(fd, data[:3])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(append.os, "write", write)
+        with pytest.raises(OSError, match="No space"):
+            append._append(tmp_path, ["a.txt"], b"second\n", False, True)
+
+    assert (tmp_path / "a.txt").read_text() == "whole\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": "out/"}, "path: expected a file"),
+        ({"path": "."}, "path: expected a file"),
+        ({"path": "../{{ payload.x }}"}, "no .. before its first"),
+        ({"path": "{{ secrets.key }}.txt"}, "a secret in a file's name"),
+        ({"path": "{{ nope }}"}, "path: unknown name"),
+        ({"path": "a", "line": "{{ nope }}"}, "line: unknown name"),
+    ],
+)
+def test_wrong_options_are_faults_with_their_place(faults: Make, options: dict[str, Any], message: str) -> None:
+    found = faults("append", options, secrets={"key": "hush"})
+
+    assert any(message in fault for fault in found), found
+
+
+def test_the_preview_writes_nothing(act: Make, job: Make, tmp_path: Path) -> None:
+    action = act("append", {"path": "out/{{ payload.x }}.txt", "line": "{{ secrets.key }}"}, secrets={"key": "hush"})
+
+    shown = action.preview(job({"x": "a"}, secrets={"key": "hush"}))
+
+    assert shown == {"path": str(tmp_path / "out" / "a.txt"), "line": "<secret:key>"}
+    assert not (tmp_path / "out").exists()
