@@ -73,7 +73,7 @@ def _may_be_deep(data: bytes | str) -> bool:
 
 def _is_deeper(payload: Any, limit: int) -> bool:
     level = [payload]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [
             inner
             for value in level

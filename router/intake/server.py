@@ -31,6 +31,7 @@ HEADER_BYTES = 64 * 1024  #: of one request; real senders need a tenth
 BODY_MEMORY = 1024 * 1024  #: bytes of a body kept in memory; a larger one goes to a temporary file while it arrives
 IDLE_SECONDS = 120  #: how long a connection may say nothing
 REQUEST_SECONDS = 60.0  #: from a request's first byte to its last; a slow sender of 25 MiB needs 3.5 Mbit/s
+LINGER_SECONDS = 2.0  #: how long a refused sender may go on sending before its connection is cut
 _SWEEP_SECONDS = 2
 _POLL_SECONDS = 0.25
 _BEHIND_SECONDS = 0.05
@@ -74,6 +75,7 @@ class _ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]  # waitress has
     def execute(self) -> None:
         code = self.request.error.code
         reply = problem(code, _ERRORS.get(code, "the request can't be taken"))
+        self.channel.refused = True
         self.status = reply.status_line
         self.response_headers.append(("Content-Type", reply.content_type))
         self.set_close_on_finish()
@@ -86,14 +88,34 @@ class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress 
     task_class = _Task
     error_task_class = _ErrorTask
     request_began: float | None = None  #: monotonic, of the request that is being received
+    refused = False  #: an answer was given before the request was read to its end
+    lingering_since: float | None = None  #: monotonic; what still comes is thrown away
 
     def writable(self) -> bool:
         # While a worker writes an answer it holds the output's lock and waits for the GIL; waitress then says
         # "writable" some 30,000 times a second, tries the lock, fails, and keeps the GIL from the worker. The worker
         # flushes by itself and wakes the loop when it is done, so until then there is nothing to write.
-        if self.requests and not (self.will_close or self.close_when_flushed):
+        if self.lingering_since is not None or (self.requests and not (self.will_close or self.close_when_flushed)):
             return False
         return bool(super().writable())
+
+    def readable(self) -> bool:
+        return self.lingering_since is not None or bool(super().readable())
+
+    def handle_read(self) -> None:
+        if self.lingering_since is None:
+            super().handle_read()
+        elif not self.recv(self.adj.recv_bytes):
+            self.handle_close()
+
+    def handle_close(self) -> None:
+        # Closing while the sender still sends makes its kernel throw away the refusal that it has not read yet.
+        if self.refused and self.lingering_since is None and self.connected:
+            self.lingering_since = time.monotonic()
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+                return
+        super().handle_close()
 
     def received(self, data: bytes) -> bool:
         taken = bool(super().received(data))
@@ -110,10 +132,12 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
         # Any byte counts as activity, so a drip of single bytes would live for ever without a bound on the whole.
-        limit = time.monotonic() - REQUEST_SECONDS
+        now = time.monotonic()
         for channel in list(self.active_channels.values()):
-            if channel.request_began is not None and channel.request_began < limit:
+            if channel.request_began is not None and channel.request_began < now - REQUEST_SECONDS:
                 channel.will_close = True
+            if channel.lingering_since is not None and channel.lingering_since < now - LINGER_SECONDS:
+                channel.handle_close()
 
 
 class Server:

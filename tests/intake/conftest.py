@@ -1,0 +1,55 @@
+"""Rules, a store and requests for the intake's tests."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.app import REGISTRIES
+from router.intake.receiver import Receiver
+from router.model import Inbound
+from router.rules.loader import Loader
+from router.rules.ruleset import Current
+from router.store.sqlite import SqliteStore
+
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    """An empty store."""
+    store = SqliteStore(tmp_path / "store.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., Receiver]:
+    """A receiver on a rules text."""
+
+    def make(rules: str, **environ: str) -> Receiver:
+        ruleset = Loader(REGISTRIES, environ).load(rules, "rules.yaml", tmp_path).require()
+        store.put_ruleset(ruleset.text).result(10)
+        return Receiver(Current(ruleset), store, lambda: NOW)
+
+    return make
+
+
+@pytest.fixture
+def inbound() -> Callable[..., Inbound]:
+    """Make a request."""
+
+    def make(body: bytes = b"{}", **given: Any) -> Inbound:
+        defaults: dict[str, Any] = {
+            "source": "",
+            "method": "POST",
+            "path": "/hooks/open",
+            "query": "",
+            "headers": (("Content-Type", "application/json"),),
+            "ip": "192.0.2.1",
+            "received_at": NOW,
+        }
+        return Inbound(body=body, **defaults | given)
+
+    return make
