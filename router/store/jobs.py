@@ -18,6 +18,7 @@ from router.model import (
     Settlement,
     State,
 )
+from router.store import dedupe
 from router.store.rows import CLAIMED, claimed_row
 
 DueNote = Callable[[str, int], None]
@@ -35,17 +36,18 @@ class Append:
 
     @property
     def weight(self) -> int:
-        """Bytes that wait with this job."""
-        return len(self.event.body) + 1024
+        """About how many bytes wait with this job."""
+        return len(self.event.body) + 1024 + 512 * len(self.plan)
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Append"], due: DueNote) -> list[Appended]:
         """Write many at once: one statement for the events, one for the deliveries."""
         results = _drop_duplicates(connection, jobs)
-        seq = connection.execute("SELECT coalesce(max(seq), 0) FROM event").get
+        [(seq, last)] = connection.execute(_LAST).fetchall()
+        seq = int(str(seq))
         events: list[tuple[Any, ...]] = []
         deliveries: list[tuple[Any, ...]] = []
-        keys: list[tuple[Any, ...]] = []
+        keys: list[tuple[str, str, str, int, int]] = []
         for job, result in zip(jobs, results, strict=True):
             if result.duplicate:
                 continue
@@ -55,18 +57,24 @@ class Append:
             events.append(
                 (seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key)
             )
-            for d in job.plan:
-                deliveries.append(
-                    (d.id, seq, d.rule, d.action, d.type, d.target, d.order_key, job.ruleset, e.received_at)
-                )
-                due(d.target, e.received_at)
+            deliveries += [
+                (d.id, seq, d.rule, d.action, d.type, d.target, d.order_key, job.ruleset, e.received_at)
+                for d in job.plan
+            ]
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
         connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", events)
         connection.executemany(_INSERT_DELIVERY, deliveries)
-        connection.executemany("INSERT OR REPLACE INTO dedupe VALUES (?, ?, ?, ?, ?)", keys)
+        dedupe.bind(connection, keys)
+        if deliveries:
+            for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
+                due(str(target), int(str(at)))
         return results
 
+
+_LAST = "SELECT coalesce((SELECT max(seq) FROM event), 0), coalesce((SELECT max(seq) FROM delivery), 0)"
+
+_UNBLOCKED_SINCE = "SELECT target, min(next_attempt_at) FROM delivery WHERE seq > ? AND blocked = 0 GROUP BY target"
 
 _INSERT_DELIVERY = """
 INSERT INTO delivery
@@ -80,28 +88,25 @@ SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9,
 
 
 def _drop_duplicates(connection: apsw.Connection, jobs: Sequence[Append]) -> list[Appended]:
-    """For each job its event's id, or that of the first event with its dedupe key."""
-    firsts: dict[tuple[str, str], tuple[str, int]] = {}
+    """For each job its event's id, or that of the first event with its dedupe key, in this batch or before it."""
+    keys = {
+        (job.event.source, key): None for job in jobs if (key := job.event.dedupe_key) is not None and job.window > 0
+    }
+    firsts = dedupe.firsts(connection, list(keys))
     results: list[Appended] = []
     for job in jobs:
         event = job.event
         if event.dedupe_key is None or job.window <= 0:
             results.append(Appended(event.id))
             continue
-        known = (event.source, event.dedupe_key)
-        first = firsts.get(known) or _first(connection, known)
+        first = firsts.get((event.source, event.dedupe_key))
         if first is not None and first[1] > event.received_at - job.window:
             results.append(Appended(first[0], duplicate=True))
             continue
         if job.plan:  # an event that plans nothing doesn't bind its key
-            firsts[known] = (event.id, event.received_at)
+            firsts[event.source, event.dedupe_key] = (event.id, event.received_at)
         results.append(Appended(event.id))
     return results
-
-
-def _first(connection: apsw.Connection, key: tuple[str, str]) -> tuple[str, int] | None:
-    rows = connection.execute("SELECT event, received_at FROM dedupe WHERE source = ? AND key = ?", key).fetchall()
-    return (str(rows[0][0]), int(str(rows[0][1]))) if rows else None
 
 
 @dataclass(slots=True)
@@ -138,9 +143,12 @@ class Take:
     @staticmethod
     def _one(connection: apsw.Connection, job: "Take") -> list[Claim]:
         token = secrets.token_hex(16)  # one for the whole claim: with the delivery's id it is a proof for each
+        changes = connection.total_changes()
         connection.executemany(
             _CLAIM, [(token, target, job.now, count) for target, count in job.wanted.items() if count > 0]
         )
+        if connection.total_changes() == changes:
+            return []
         connection.execute(_START_ATTEMPTS, (job.now, token))
         rows = connection.execute(CLAIMED + " ORDER BY d.next_attempt_at, d.seq", (token,)).fetchall()
         return [claimed_row(row, token) for row in rows]
@@ -178,6 +186,8 @@ class Settle:
     def _one(connection: apsw.Connection, done: Settlement, due: DueNote) -> bool:
         outcome = done.outcome
         counted = outcome.kind is not OutcomeKind.INTERRUPTED
+        # The target was called: what it said may be cleaned, but never be a reason to refuse the settle.
+        error, excerpt = _storable(outcome.error), _storable(outcome.excerpt)
         rows = connection.execute(
             _SETTLE,
             {
@@ -186,7 +196,7 @@ class Settle:
                 "state": done.state.value,
                 "at": done.next_attempt_at,
                 "counted": int(counted),
-                "error": outcome.error,
+                "error": error,
             },
         ).fetchall()
         if not rows:
@@ -195,7 +205,7 @@ class Settle:
         connection.execute(
             "UPDATE attempt SET finished_at = ?, outcome = ?, status = ?, error = ?, excerpt = ?"
             " WHERE delivery = ? AND finished_at IS NULL",
-            (done.finished_at, outcome.kind.value, outcome.status, outcome.error, outcome.excerpt, seq),
+            (done.finished_at, outcome.kind.value, outcome.status, error, excerpt, seq),
         )
         if done.state is State.PENDING:
             due(str(target), done.next_attempt_at)
@@ -203,6 +213,10 @@ class Settle:
             for next_target, at in connection.execute(_HEAD, (rule, action, order_key)):
                 due(str(next_target), int(str(at)))
         return True
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="replace").decode()  # a lone surrogate is no UTF-8
 
 
 _SETTLE = """
@@ -256,4 +270,19 @@ class GiveBack:
         return True
 
 
-Job = Append | PutRuleset | Take | Settle | GiveBack
+@dataclass(slots=True)
+class Probe:
+    """Whether a commit of some size works again: with room it writes that many bytes, without it removes them."""
+
+    room: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Probe"], due: DueNote) -> list[None]:  # noqa: ARG003
+        """Write or remove."""
+        for job in jobs:
+            dedupe.probe(connection, job.room)
+        return [None] * len(jobs)
+
+
+Job = Append | PutRuleset | Take | Settle | GiveBack | Probe

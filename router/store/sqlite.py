@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from router.errors import StoreError
+from router.errors import StoreError, StoreUnavailable
 from router.model import (
     Appended,
     Attempt,
@@ -20,8 +20,10 @@ from router.model import (
     Settlement,
     State,
 )
-from router.store.base import MAX_INTERRUPTIONS, Due
+from router.store.base import Due
 from router.store.jobs import Append, GiveBack, PutRuleset, Settle, Take
+from router.store.readers import Readers
+from router.store.recovery import release_running
 from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, delivery_row, event_row
 from router.store.sqlite_file import connect, prepare, take
 from router.store.writer import Writer
@@ -34,22 +36,31 @@ class SqliteStore:
         """Open. The owner (a daemon) takes the lock, may create the file, and releases what a dead owner held;
         others only read. Raises StoreError, or StoreInUse while another daemon owns the file.
         """
+        path = path.resolve()  # one file has one lock, whatever links lead to it
         self._path = path
         self._listener: Callable[[Due], None] = lambda _: None
-        self._local = threading.local()
-        self._readers: list[apsw.Connection] = []
-        self._readers_lock = threading.Lock()
+        self._readers = Readers(path)
+        self._closing = threading.Lock()
         self._closed = False
         self._lock = take(path) if own else None
         try:
-            prepare(path, create=create and own)
-            if own:
-                self._recover()
-            self._writer = Writer(path, self._tell) if own else None
+            prepare(path, create=create and own, own=own)
+            self._writer = self._start() if own else None
         except BaseException:
             if self._lock:
                 self._lock.release()
             raise
+
+    def _start(self) -> Writer:
+        try:
+            connection = connect(self._path)
+            try:
+                release_running(connection)
+            finally:
+                connection.close()
+            return Writer(self._path, self._tell)
+        except apsw.Error as error:
+            raise StoreError(f"the store {self._path} can't be written: {error}") from None
 
     def append(
         self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
@@ -79,7 +90,11 @@ class SqliteStore:
 
     def _submit(self, job: Any) -> "Future[Any]":
         if self._writer is None:
-            raise StoreError(f"the store {self._path} is open for reading only")
+            return _refused(
+                StoreUnavailable("the store is closed")
+                if self._closed
+                else StoreError(f"the store {self._path} is open for reading only")
+            )
         return self._writer.submit(job)
 
     def due(self) -> Due:
@@ -100,10 +115,10 @@ class SqliteStore:
 
     def events(self, *, limit: int = 100, before: str | None = None) -> list[Event]:
         """See Store.events."""
-        rows = self._read(
-            _EVENTS + _OLDER,
-            (before, limit),
-        )
+        if before is None:
+            rows = self._read(_EVENTS + " ORDER BY seq DESC LIMIT ?", (limit,))
+        else:
+            rows = self._read(_EVENTS + _OLDER, (before, limit))
         return [event_row(row) for row in rows]
 
     def delivery(self, delivery_id: str) -> Delivery | None:
@@ -154,56 +169,36 @@ class SqliteStore:
         return self._writer is not None and self._writer.alive and self._writer.healthy
 
     def close(self) -> None:
-        """Close: the writer first, so that what has queued is committed; the lock last, so that nobody else opens
-        the file before we have let go of it."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._writer is not None:
-            self._writer.close()
-        with self._readers_lock:
-            for reader in self._readers:
-                reader.close(force=True)
-        if self._lock is not None:
-            self._lock.release()
+        """Close: the writer's threads first, so that what has queued is committed; then the readers, and only then
+        the writer's connection, because the last one to go has to be able to fold the WAL; the lock last, so that
+        nobody else opens the file before we have let go of it."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self._writer is not None:
+                    self._writer.stop()
+                self._readers.close()
+                if self._writer is not None:
+                    self._writer.disconnect()
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
 
     def _read(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        if self._closed:
-            raise StoreError(f"the store {self._path} is closed")
-        try:
-            return self._reader().execute(sql, bindings).fetchall()
-        except apsw.Error as error:
-            raise StoreError(f"the store {self._path} can't be read: {error}") from None
+        return self._readers.read(sql, bindings)
 
-    def _reader(self) -> apsw.Connection:
-        reader: apsw.Connection | None = getattr(self._local, "connection", None)
-        if reader is None:
-            reader = connect(self._path, readonly=True)
-            self._local.connection = reader
-            with self._readers_lock:
-                self._readers.append(reader)
-        return reader
 
-    def _recover(self) -> None:
-        """Give back what a dead owner held. Nobody else can be running: the lock is ours."""
-        connection = connect(self._path)
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            with connection:
-                connection.execute(_INTERRUPT_ATTEMPTS)
-                connection.execute(_RELEASE_RUNNING, (MAX_INTERRUPTIONS, _TOO_OFTEN))
-        except apsw.Error as error:
-            raise StoreError(f"the store {self._path} can't be written: {error}") from None
-        finally:
-            connection.close()
+def _refused(error: StoreError) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
 
 
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
-_OLDER = " WHERE ?1 IS NULL OR seq < (SELECT seq FROM event WHERE id = ?1) ORDER BY seq DESC LIMIT ?2"
+_OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
 _DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
-_TOO_OFTEN = (
-    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
-)
 
 # A loose index scan: one seek per target, however many rows wait there.
 _DUE = """
@@ -218,21 +213,4 @@ SELECT name, (
     SELECT min(next_attempt_at) FROM delivery WHERE state = 'pending' AND blocked = 0 AND target = name
 )
 FROM target WHERE name IS NOT NULL
-"""
-
-_INTERRUPT_ATTEMPTS = """
-UPDATE attempt SET
-    finished_at = started_at,
-    outcome = 'interrupted',
-    error = 'the daemon ended under it'
-WHERE finished_at IS NULL AND delivery IN (SELECT seq FROM delivery WHERE state = 'running')
-"""
-
-_RELEASE_RUNNING = """
-UPDATE delivery SET
-    token = NULL,
-    interruptions = interruptions + 1,
-    state = CASE WHEN interruptions + 1 >= ?1 THEN 'dead' ELSE 'pending' END,
-    error = CASE WHEN interruptions + 1 >= ?1 THEN ?2 ELSE error END
-WHERE state = 'running'
 """

@@ -9,9 +9,10 @@ import apsw
 
 from router.errors import StoreError, StoreInUse
 
-SCHEMA_VERSION = 1
 BUSY_MS = 5000  #: how long a statement waits for another process's transaction
 _MODE = 0o600  #: events hold customers' data: for the owner only
+_TABLES = ("attempt", "dedupe", "delivery", "event", "ruleset")
+_MIGRATIONS: tuple[str, ...] = ()  #: SQL that takes version 1, which is schema.sql, to 2, then 2 to 3, and so on
 
 
 class OwnerLock:
@@ -22,7 +23,7 @@ class OwnerLock:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = os.pread(self._fd, 20, 0).decode(errors="replace").strip()
             os.close(self._fd)
             by = f" (process {owner})" if owner.isdigit() else ""
@@ -30,6 +31,9 @@ class OwnerLock:
             raise StoreInUse(
                 f"the store {store} is in use by another daemon{by}; stop that one, or give --store another file"
             ) from None
+        except OSError:  # a file system without locks
+            os.close(self._fd)
+            raise
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
@@ -43,6 +47,7 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_MS)
+    connection.execute("PRAGMA synchronous = FULL")  # every commit is one that somebody was told of
     return connection
 
 
@@ -61,19 +66,31 @@ def _refusal(path: Path, error: OSError) -> str:
     return f"the store {path} can't be opened: {reason}; its folder must exist and be writable by this user"
 
 
-def prepare(path: Path, *, create: bool) -> None:
-    """Make sure that the file is there, is ours to read and write, and has the current schema. Raises StoreError."""
+def prepare(path: Path, *, create: bool, own: bool) -> None:
+    """Make sure that the file is there, is ours to read and write, and has the current schema. Raises StoreError.
+
+    Only an owner changes it: beside a running daemon of another version nobody may migrate its store.
+    """
     try:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         os.close(os.open(path, flags, _MODE))  # SQLite's own files beside it take over its mode
     except FileNotFoundError:
-        raise StoreError(f"there is no store {path}; a daemon makes it when it first serves") from None
+        raise _no_store(path) from None
     except OSError as error:
         raise StoreError(_refusal(path, error)) from None
     try:
         connection = connect(path)
         try:
-            _migrate(connection, path)
+            version = _version(connection, path)
+            if version == 0 and not create:
+                raise _no_store(path)
+            if own:
+                _migrate(connection, path, version)
+            elif version < newest_version():
+                raise StoreError(
+                    f"the store {path} has schema version {version}, this program needs {newest_version()}; "
+                    "start its daemon once with this program"
+                )
         finally:
             connection.close()
     except apsw.NotADBError:
@@ -82,19 +99,44 @@ def prepare(path: Path, *, create: bool) -> None:
         raise StoreError(f"the store {path} can't be opened: {error}") from None
 
 
-def _migrate(connection: apsw.Connection, path: Path) -> None:
+def newest_version() -> int:
+    """The schema version that this program works with."""
+    return 1 + len(_MIGRATIONS)
+
+
+def _no_store(path: Path) -> StoreError:
+    return StoreError(f"there is no store {path}; a daemon makes it when it first serves")
+
+
+def _version(connection: apsw.Connection, path: Path) -> int:
+    """The schema version, 0 for an empty file. Raises StoreError for what is not ours or too new."""
     version = int(str(connection.pragma("user_version")))
-    if version > SCHEMA_VERSION:
+    tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    # Other programs count in user_version as well, so the tables have to agree.
+    if tables and not (version > 0 and tables.issuperset(_TABLES)):
+        raise StoreError(f"{path} is a database of some other program; give --store another name")
+    if version > newest_version():
         raise StoreError(
-            f"the store {path} has schema version {version}, this program knows up to {SCHEMA_VERSION}; "
+            f"the store {path} has schema version {version}, this program knows up to {newest_version()}; "
             "use the newer program, or another store"
         )
-    if version == SCHEMA_VERSION:
-        return
-    if connection.execute("SELECT count(*) FROM sqlite_schema").get:
-        raise StoreError(f"{path} is a database of some other program; give --store another name")
-    connection.execute("PRAGMA journal_mode = WAL")  # kept in the file from here on
-    connection.execute("PRAGMA synchronous = FULL")
+    return version if tables else 0
+
+
+def _migrate(connection: apsw.Connection, path: Path, version: int) -> None:
+    """Step by step, each with its version in one transaction: a crash leaves a whole version, and the next go on."""
+    mode = connection.pragma("journal_mode", "wal")  # kept in the file, but a copy made elsewhere may have lost it
+    if mode != "wal":
+        raise StoreError(f"the store {path} can't use a write-ahead log; put it on a local file system")
+    if version == 0:
+        version = 1
+        _apply(connection, files("router.store").joinpath("schema.sql").read_text(), version)
+    for number, step in enumerate(_MIGRATIONS, start=2):
+        if version < number:
+            _apply(connection, step, number)
+
+
+def _apply(connection: apsw.Connection, script: str, version: int) -> None:
     with connection:
-        connection.execute(files("router.store").joinpath("schema.sql").read_text())
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(script)
+        connection.pragma("user_version", version)

@@ -7,24 +7,30 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import apsw
 import structlog
 
 from router.errors import StoreError, StoreUnavailable
 from router.store.base import Due
-from router.store.jobs import Append, Job
+from router.store.checkpoint import Checkpointer
+from router.store.jobs import Append, Job, Probe
 from router.store.sqlite_file import connect
 
 BATCH = 512  #: jobs in one transaction; more would not save fsyncs worth mentioning, and delay the first answer
+BATCH_BYTES = 16 * 1024 * 1024  #: of appends in one transaction, for the same reason; one larger job goes alone
 MAX_WAITING_JOBS = 4096  #: appends that may wait; at some 5,000 a second that is about a second
 MAX_WAITING_BYTES = 256 * 1024 * 1024  #: memory that waiting appends may take
-_WAL_LIMIT = 64 * 1024 * 1024  #: bytes of WAL after which the writer itself makes room, between two batches
-_CHECKPOINT_SECONDS = 1.0
+PROBE_SECONDS = 1.0  #: how often a writer that can't commit and has nothing to do tries whether it can again
+_PROBE_ROOM = 256 * 1024  #: bytes that must fit before we say so; with less we would change our mind at each event
+_WAL_KEPT = 64 * 1024 * 1024  #: bytes that the WAL is cut back to after a long reader let it grow
 
-T = TypeVar("T")
+Batch = list[tuple[Job, "Future[Any]"]]
 log = structlog.get_logger()
+
+# What says "not this row".
+_UNSTORABLE = (apsw.Error, ValueError, TypeError, OverflowError)
 
 # What says "not now" rather than "not this row".
 _UNAVAILABLE = (
@@ -48,7 +54,6 @@ class Writer:
     """Owns the writing connection. `submit` and `close` may be called from any thread."""
 
     def __init__(self, path: Path, listener: Callable[[Due], None]) -> None:
-        self._path = path
         self._listener = listener
         self._queue: deque[tuple[Job, Future[Any]]] = deque()
         self._news = threading.Condition()
@@ -56,15 +61,12 @@ class Writer:
         self._waiting = 0
         self._bytes = 0
         self.healthy = True
-        self._committed = threading.Event()
-        self._ended = threading.Event()
         self._connection = connect(path)
-        self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, off the commits' path
+        self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+        self._checkpointer = Checkpointer(path)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
-        self._checkpointer = threading.Thread(target=self._checkpoint, name="store-checkpoint", daemon=True)
         self._thread.start()
-        self._checkpointer.start()
 
     @property
     def alive(self) -> bool:
@@ -89,38 +91,65 @@ class Writer:
             self._news.notify()
         return future
 
-    def close(self) -> None:
-        """Commit what has queued, then end the threads: first the writer, which may still need the WAL, then the
-        checkpointer, which folds the WAL into the database once more. Nothing is accepted from here on."""
+    def stop(self) -> None:
+        """Commit what has queued, then end the threads: the writer first, since it hands work to the checkpointer.
+        Nothing is accepted from here on."""
         with self._news:
             self._closing = True
             self._news.notify()
         self._thread.join()
-        self._ended.set()
-        self._committed.set()
-        self._checkpointer.join()
+        self._checkpointer.close()
+
+    def disconnect(self) -> None:
+        """Close the connection, after `stop`. When it is the last one, SQLite folds the WAL and removes it."""
         self._connection.close()
 
     def _run(self) -> None:
-        while True:
+        batch: Batch | None = []
+        try:
+            while (batch := self._next()) is not None:
+                if batch:
+                    self._write(batch)
+                else:
+                    self._probe()
+        finally:  # however the thread ends, no future may stay open
             with self._news:
-                while not self._queue and not self._closing:
-                    self._news.wait()
-                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-                if not batch:
-                    return
-                for job, _ in batch:
-                    if isinstance(job, Append):
-                        self._waiting -= 1
-                        self._bytes -= job.weight
-            batch = [(job, future) for job, future in batch if future.set_running_or_notify_cancel()]
-            try:
-                self._write(batch)
-            except Exception as error:  # the border of the thread: no future may stay open
-                log.exception("store writer failed by a fault of ours")
-                _fail(batch, StoreUnavailable(f"internal error ({type(error).__name__})"))
+                self._closing = True
+                left = [one for one in self._queue if one[1].set_running_or_notify_cancel()]
+                self._queue.clear()
+            _fail([*(batch or []), *left], StoreUnavailable("the store's writer has ended"))
 
-    def _write(self, batch: list[tuple[Job, "Future[Any]"]]) -> None:
+    def _next(self) -> Batch | None:
+        """The next batch; an empty one when it is time to probe, none at the end."""
+        with self._news:
+            while not self._queue and not self._closing:
+                if not self._news.wait(None if self.healthy else PROBE_SECONDS):
+                    return []
+            if not self._queue:
+                return None
+            batch: Batch = []
+            size = 0
+            while self._queue and len(batch) < BATCH:
+                job, future = self._queue[0]
+                size += job.weight
+                if batch and size > BATCH_BYTES:
+                    break
+                self._queue.popleft()
+                if isinstance(job, Append):
+                    self._waiting -= 1
+                    self._bytes -= job.weight
+                if future.set_running_or_notify_cancel():
+                    batch.append((job, future))
+            return batch
+
+    def _probe(self) -> None:
+        """Readiness hangs on `healthy`: without traffic, nothing else would notice that the disk has room again."""
+        if not self.healthy:
+            self._write([(Probe(_PROBE_ROOM), Future())])
+        if self.healthy:
+            self._write([(Probe(0), Future())])
+
+    def _write(self, batch: Batch) -> None:
         due: dict[str, int] = {}
         try:
             results = self._transaction([job for job, _ in batch], due)
@@ -131,23 +160,27 @@ class Writer:
             self.healthy = False
             _fail(batch, StoreUnavailable(f"the store can't commit: {error}"))
             return
-        except (apsw.Error, ValueError, TypeError, OverflowError) as error:
+        except Exception as error:  # one job's fault, even when it is a fault of ours: the others are not to suffer
             self._rollback()
             if len(batch) > 1:
-                for one in batch:  # each for itself, so that the row that can't be stored fails alone
-                    self._write([one])
+                # By halves and in order, so that among many rows the one that can't be stored costs few commits.
+                self._write(batch[: len(batch) // 2])
+                self._write(batch[len(batch) // 2 :])
                 return
-            _fail(batch, StoreError(f"this can't be stored: {error}"))
+            if not isinstance(error, _UNSTORABLE):
+                log.exception("store writer failed by a fault of ours")
+            reason = str(error) if isinstance(error, _UNSTORABLE) else f"internal error ({type(error).__name__})"
+            _fail(batch, StoreError(f"this can't be stored: {reason}"))
             return
         if not self.healthy:
             log.info("store commits again")
         self.healthy = True
         for (_, future), result in zip(batch, results, strict=True):
             future.set_result(result)
-        self._committed.set()
         if due:
             self._tell(due)
-        self._bound_wal()
+        self._checkpointer.committed()
+        self._checkpointer.tail(self._connection)
 
     def _transaction(self, jobs: list[Job], due: dict[str, int]) -> list[Any]:
         def note(target: str, at: int) -> None:
@@ -173,27 +206,8 @@ class Writer:
         except Exception:  # somebody else's fault must not end the writer
             log.exception("the store's listener failed")
 
-    def _bound_wal(self) -> None:
-        """A checkpoint beside constant writing never catches up with it; here nothing is written meanwhile."""
-        with contextlib.suppress(OSError, apsw.Error):
-            if self._path.with_name(self._path.name + "-wal").stat().st_size > _WAL_LIMIT:
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-                self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT // 2}")
 
-    def _checkpoint(self) -> None:
-        connection = connect(self._path)
-        try:
-            while not self._ended.is_set():
-                self._committed.wait()
-                self._committed.clear()
-                with contextlib.suppress(apsw.Error):  # busy or full: the next one will do
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-                self._ended.wait(_CHECKPOINT_SECONDS)
-        finally:
-            connection.close()
-
-
-def _fail(batch: list[tuple[Job, "Future[Any]"]], error: Exception) -> None:
+def _fail(batch: Batch, error: Exception) -> None:
     for _, future in batch:
         if not future.done():
             future.set_exception(error)

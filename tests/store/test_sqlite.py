@@ -12,7 +12,7 @@ import pytest
 
 from router.errors import StoreError, StoreInUse, StoreUnavailable
 from router.model import Event, Outcome, PlannedDelivery, Settlement, State
-from router.store import jobs, sqlite, writer
+from router.store import jobs, rows, sqlite, writer
 from router.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -206,7 +206,7 @@ def test_what_a_dead_owner_held_is_given_back(
         (jobs._CLAIM, ("t", "ci", NOW, 5), "delivery_due"),
         (jobs._HEAD, ("r", "a", "k"), "delivery_order"),
         (sqlite._DUE, (), "delivery_due"),
-        (jobs.CLAIMED, ("t",), "delivery_running"),
+        (rows.CLAIMED, ("t",), "delivery_running"),
         (jobs._START_ATTEMPTS, (NOW, "t"), "delivery_running"),
     ],
 )
