@@ -56,7 +56,7 @@ Examples:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "WEBHOOK_ROUTER"})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="webhook-router")
 def cli() -> None:
     """Route each webhook to the service, script or file it is meant for, by rules in one YAML file.
@@ -70,12 +70,20 @@ def cli() -> None:
 
 @cli.command(help=_SERVE_HELP)
 @click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
-@click.option("--listen", default="127.0.0.1:8080", show_default=True, show_envvar=True, help="Where events arrive.")
+@click.option(
+    "--listen",
+    default="127.0.0.1:8080",
+    show_default=True,
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_LISTEN",
+    help="Where events arrive.",
+)
 @click.option(
     "--admin",
     default="127.0.0.1:8081",
     show_default=True,
     show_envvar=True,
+    envvar="WEBHOOK_ROUTER_ADMIN",
     help="Where /-/healthy and /-/ready answer; off: nowhere.",
 )
 @click.option(
@@ -83,6 +91,7 @@ def cli() -> None:
     default="sqlite:webhook-router.db",
     show_default=True,
     show_envvar=True,
+    envvar="WEBHOOK_ROUTER_STORE",
     help="Where events and deliveries are kept.",
 )
 @click.option(
@@ -90,6 +99,7 @@ def cli() -> None:
     default="any",
     show_default=True,
     show_envvar=True,
+    envvar="WEBHOOK_ROUTER_COMMANDS",
     metavar="any|off|DIR",
     help="What commands rules may run: any, off (none), or only programs in DIR.",
 )
@@ -99,15 +109,24 @@ def cli() -> None:
     default=10.0,
     show_default=True,
     show_envvar=True,
+    envvar="WEBHOOK_ROUTER_GRACE",
     help="Seconds that a stop lets running attempts end by themselves.",
 )
-@click.option("--log-level", type=click.Choice(logs.LEVELS), default="info", show_default=True, show_envvar=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(logs.LEVELS),
+    default="info",
+    show_default=True,
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_LOG_LEVEL",
+)
 @click.option(
     "--log-format",
     type=click.Choice(["auto", "json", "text"]),
     default="auto",
     show_default=True,
     show_envvar=True,
+    envvar="WEBHOOK_ROUTER_LOG_FORMAT",
     help="auto: text on a terminal, JSON otherwise.",
 )
 def serve(
@@ -165,7 +184,14 @@ def check(files: tuple[Path, ...], *, strict: bool, require_secrets: bool, as_js
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option("--content-type", help="The body's type; application/json unless a header says otherwise.")
 @click.option("--event", "event_id", help="Take an event from the store instead of a payload.")
-@click.option("--store", default="sqlite:webhook-router.db", show_default=True, show_envvar=True, help="For --event.")
+@click.option(
+    "--store",
+    default="sqlite:webhook-router.db",
+    show_default=True,
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_STORE",
+    help="For --event.",
+)
 @click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
 @click.option("--expect-none", is_flag=True, help="No rule must match.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")

@@ -3,7 +3,10 @@
 Any thread may call a store. Writing methods return a future at once; its result means: committed and durable.
 A future fails with StoreUnavailable when the commit could not be made (disk full, I/O error, too far behind, closed);
 the call may then be made again, and nothing of it was stored. A row that can't be stored fails alone, with StoreError.
-Reading methods block the caller for one query, so the asyncio loop calls them in a thread.
+A store that was opened without owning it (for commands beside a daemon) fails every write with StoreError.
+Callbacks of a future run in the store's writing thread: they must be short, and must not wait for the store.
+Reading methods block the caller for one query, so the asyncio loop calls them in a thread; they raise StoreError when
+the store can't be read, or is closed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,7 +81,10 @@ class Store(Protocol):
         ...
 
     def on_due(self, listener: Callable[[Due], None]) -> None:
-        """Call the listener from the store's thread after each commit that made deliveries pending and unblocked."""
+        """Call the listener from the store's thread after each commit that made deliveries pending and unblocked.
+
+        Not for what was due before: ask `due` once the listener is set. An exception in it is logged, nothing more.
+        """
         ...
 
     def event(self, event_id: str) -> Event | None:
@@ -116,5 +122,6 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Commit what is queued, then release the store. Calls after it fail with StoreUnavailable."""
+        """Commit what is queued, then release the store. Writes after it fail with StoreUnavailable, reads with
+        StoreError."""
         ...

@@ -144,10 +144,10 @@ class Writer:
 
     def _probe(self) -> None:
         """Readiness hangs on `healthy`: without traffic, nothing else would notice that the disk has room again."""
-        if not self.healthy:
-            self._write([(Probe(_PROBE_ROOM), Future())])
         if self.healthy:
-            self._write([(Probe(0), Future())])
+            return
+        self._write([(Probe(_PROBE_ROOM), Future())])
+        self._write([(Probe(0), Future())])
 
     def _write(self, batch: Batch) -> None:
         due: dict[str, int] = {}
@@ -160,18 +160,24 @@ class Writer:
             self.healthy = False
             _fail(batch, StoreUnavailable(f"the store can't commit: {error}"))
             return
-        except Exception as error:  # one job's fault, even when it is a fault of ours: the others are not to suffer
-            self._rollback()
-            if len(batch) > 1:
-                # By halves and in order, so that among many rows the one that can't be stored costs few commits.
-                self._write(batch[: len(batch) // 2])
-                self._write(batch[len(batch) // 2 :])
-                return
-            if not isinstance(error, _UNSTORABLE):
-                log.exception("store writer failed by a fault of ours")
-            reason = str(error) if isinstance(error, _UNSTORABLE) else f"internal error ({type(error).__name__})"
-            _fail(batch, StoreError(f"this can't be stored: {reason}"))
+        except Exception as error:  # noqa: BLE001 - one job's fault, even when it is ours: the others must not suffer
+            fault = error
+        else:
+            self._committed(batch, results, due)
             return
+        self._rollback()
+        if len(batch) > 1:
+            # By halves and in order, so that among many rows the one that can't be stored costs few commits.
+            self._write(batch[: len(batch) // 2])
+            self._write(batch[len(batch) // 2 :])
+            return
+        reason = str(fault)
+        if not isinstance(fault, _UNSTORABLE):
+            log.error("store writer failed by a fault of ours", exc_info=fault)
+            reason = f"internal error ({type(fault).__name__})"
+        _fail(batch, StoreError(f"this can't be stored: {reason}"))
+
+    def _committed(self, batch: Batch, results: list[Any], due: Due) -> None:
         if not self.healthy:
             log.info("store commits again")
         self.healthy = True

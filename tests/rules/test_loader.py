@@ -67,14 +67,23 @@ def test_every_key_of_the_language_is_in_the_good_file() -> None:
 @pytest.mark.parametrize(
     ("rules", "warning"),
     [
-        ("rules: [{name: r, source: a, actions: [append: x]}]", '1:32: warning: sources: no rule listens to source "b"'),
-        ("targets: {t: {url: 'http://h'}}\nrules: [{name: r, source: '*', actions: [append: x]}]", 'no action uses target "t"'),
+        (
+            "rules: [{name: r, source: a, actions: [append: x]}]",
+            '1:32: warning: sources: no rule listens to source "b"',
+        ),
+        (
+            "targets: {t: {url: 'http://h'}}\nrules: [{name: r, source: '*', actions: [append: x]}]",
+            'no action uses target "t"',
+        ),
         (
             "rules:\n  - {name: r, source: '*', stop: true, actions: [append: x]}\n"
             "  - {name: s, source: a, actions: [append: y]}",
             '4:5: warning: rules[1] "s": this can\'t match: rule "r" above stops every event of its sources',
         ),
-        ("rules: [{name: r, source: '*', match: {$.a: {exists: false, gt: 1}}, actions: [append: x]}]", "this can't hold"),
+        (
+            "rules: [{name: r, source: '*', match: {$.a: {exists: false, gt: 1}}, actions: [append: x]}]",
+            "this can't hold",
+        ),
         ("rules: [{name: r, source: '*', match: {$.a: 0123}, actions: [append: x]}]", "quote it if it is text"),
     ],
 )

@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from router.model import Event, PlannedDelivery, RulesetText
+from router.store.base import Store
 from router.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -21,12 +23,18 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    """An empty store with the ruleset `r1`."""
-    store = SqliteStore(path)
-    store.put_ruleset(RulesetText("r1", "rules: []", "/etc")).result(10)
-    yield store
-    store.close()
+def sqlite_store(path: Path) -> Iterator[SqliteStore]:
+    """An empty SQLite store with the ruleset `r1`."""
+    with closing(SqliteStore(path)) as store:
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc")).result(10)
+        yield store
+
+
+@pytest.fixture(params=["sqlite_store"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """An empty store of each implementation: a fixture's name above is all it takes to put one through the suite."""
+    found: Store = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture

@@ -214,6 +214,25 @@ def test_what_is_no_duplicate_is_stored(
     assert not put(store, event(**{"dedupe_key": "d1"} | change), planned(), window=window).duplicate
 
 
+def test_once_a_window_is_over_the_next_event_opens_its_own(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(dedupe_key="d1"), planned(), window=1000)
+    second = event(dedupe_key="d1", received_at=NOW + 1500)
+    put(store, second, planned(), window=1000)
+
+    answer = put(store, event(dedupe_key="d1", received_at=NOW + 2400), planned(), window=1000)
+
+    assert (answer.event_id, answer.duplicate) == (second.id, True)
+
+
+def test_copies_of_many_events_that_queue_together_are_found(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    futures = [store.append(event(dedupe_key=f"d{n % 300}"), [planned()], "r1", dedupe_window=1000) for n in range(900)]
+
+    answers = [future.result(10) for future in futures]
+
+    assert sum(not answer.duplicate for answer in answers) == 300
+    assert [a.event_id for a in answers[:300]] == [a.event_id for a in answers[300:600]]
+
+
 def test_an_event_that_planned_nothing_does_not_bind_its_key(store: Store, event: MakeEvent, planned: MakePlan) -> None:
     put(store, event(dedupe_key="d1"), window=1000)
 
@@ -241,6 +260,40 @@ def test_a_row_that_can_not_be_stored_fails_alone(store: Store, event: MakeEvent
     assert len(store.events()) == 40
 
 
+def test_a_call_that_makes_no_sense_fails_alone_too(store: Store, event: MakeEvent) -> None:
+    nonsense: Any = [None]
+    futures = [store.append(event(), [], "r1") for _ in range(20)]
+    failing = store.append(event(), nonsense, "r1")
+    futures += [store.append(event(), [], "r1") for _ in range(20)]
+
+    with pytest.raises(StoreError, match="can't be stored"):
+        failing.result(10)
+    assert [future.result(10).duplicate for future in futures] == [False] * 40
+    assert store.writable()
+
+
+def test_a_copy_is_stored_when_the_first_could_not_be(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    bad = store.append(event(dedupe_key="d1", path=None), [planned()], "r1", dedupe_window=1000)
+    good = store.append(event(dedupe_key="d1"), [planned()], "r1", dedupe_window=1000)
+
+    with pytest.raises(StoreError):
+        bad.result(10)
+    assert not good.result(10).duplicate
+    assert len(store.events()) == 1
+
+
+def test_what_an_attempt_said_never_keeps_it_from_being_settled(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+
+    assert settle(store, claim, Outcome.failed("no \udcff", excerpt="\ud800 \x00 é"), State.DEAD)
+
+    [attempt] = store.attempts(claim.delivery.id)
+    assert (attempt.error, attempt.excerpt) == ("no ?", "? \x00 é")
+
+
 def test_due_work_is_announced_after_its_commit(store: Store, event: MakeEvent, planned: MakePlan) -> None:
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
@@ -255,6 +308,43 @@ def test_due_work_is_announced_after_its_commit(store: Store, event: MakeEvent, 
     put(store, event())  # so that the writer is past the announcement
 
     assert told == [{"ci": NOW + 7}]
+
+
+def test_blocked_work_is_not_announced(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned(order_key="[1]"))
+    told: list[dict[str, int]] = []
+    store.on_due(lambda due: told.append(dict(due)))
+
+    put(store, event(), planned(order_key="[1]"), planned(target="other", action="b"))
+    put(store, event(), planned(order_key="[1]"))
+    put(store, event())  # so that the writer is past the announcement
+
+    assert told == [{"other": NOW}]
+    assert store.due() == {"ci": NOW, "other": NOW}
+
+
+def test_what_is_given_back_is_announced(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned(), planned(action="b"))
+    one, two = take(store)
+    told: list[dict[str, int]] = []
+    store.on_due(lambda due: told.append(dict(due)))
+
+    store.release(one).result(10)
+    store.refile(two, "new").result(10)
+    put(store, event())
+
+    assert told == [{"ci": NOW}, {"new": NOW}]
+
+
+def test_a_head_that_is_given_back_stays_the_head(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned(order_key="[1]"))
+    put(store, event(), planned(order_key="[1]"))
+    [claim] = take(store)
+
+    store.refile(claim, "new").result(10)
+
+    assert take(store) == []
+    assert [c.delivery.id for c in take(store, new=5)] == [claim.delivery.id]
 
 
 def test_a_listener_that_fails_does_not_end_the_store(store: Store, event: MakeEvent, planned: MakePlan) -> None:

@@ -1,0 +1,191 @@
+"""Who owns the file, who may read it, what is no store, and how versions follow each other."""
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from router.errors import StoreError, StoreInUse, StoreUnavailable
+from router.model import Event
+from router.store import sqlite_file
+from router.store.sqlite import SqliteStore
+
+MakeEvent = Callable[..., Event]
+
+
+@pytest.fixture
+def store(sqlite_store: SqliteStore) -> SqliteStore:
+    """Only SQLite's."""
+    return sqlite_store
+
+
+def test_a_second_owner_is_told_who_the_first_is(store: SqliteStore, path: Path) -> None:
+    with pytest.raises(StoreInUse, match=r"in use by another daemon \(process \d+\)"):
+        SqliteStore(path)
+
+
+def test_a_closed_store_can_be_opened_again(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    first = event()
+    store.append(first, [], "r1").result(10)
+    store.close()
+
+    again = SqliteStore(path)
+    assert again.events() == [first]
+    again.close()
+
+
+def test_others_may_read_while_a_daemon_owns_it(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    store.append(event(), [], "r1").result(10)
+
+    reader = SqliteStore(path, create=False, own=False)
+
+    assert len(reader.events()) == 1
+    with pytest.raises(StoreError, match="reading only"):
+        reader.append(event(), [], "r1").result(0)
+    reader.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        reader.append(event(), [], "r1").result(0)
+
+
+def test_a_link_to_the_store_does_not_get_it_a_second_owner(store: SqliteStore, path: Path) -> None:
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+
+    with pytest.raises(StoreInUse, match=re.escape(str(path))):
+        SqliteStore(link)
+
+
+def test_opening_without_owning_changes_nothing(path: Path) -> None:
+    path.touch()
+
+    with pytest.raises(StoreError, match="there is no store"):
+        SqliteStore(path, create=False, own=False)
+
+    assert path.stat().st_size == 0
+
+
+def test_an_empty_file_becomes_a_store_for_its_owner(path: Path) -> None:
+    path.touch()  # what a crash just after the first start leaves
+
+    with closing(SqliteStore(path)) as store:
+        assert store.events() == []
+
+
+def test_closing_folds_the_wal_though_others_have_read(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    store.append(event(), [], "r1").result(10)
+    store.due()
+
+    store.close()
+
+    assert {found.name for found in path.parent.iterdir()} == {"store.db", "store.db.lock"}
+
+
+def test_its_files_are_for_the_owner_only(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    store.append(event(), [], "r1").result(10)
+
+    modes = {found.name: stat.S_IMODE(found.stat().st_mode) for found in path.parent.glob("store.db*")}
+
+    assert set(modes) >= {"store.db", "store.db-wal", "store.db.lock"}
+    assert set(modes.values()) == {0o600}
+
+
+def _other_database(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE mine (x)")
+    connection.execute("PRAGMA user_version = 1")  # other programs count as well
+    connection.close()
+
+
+def _newer_store(path: Path) -> None:
+    SqliteStore(path).close()
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_text("no database " * 1000), "some other file"),
+        (_other_database, "some other program"),
+        (_newer_store, "schema version 99"),
+    ],
+)
+def test_what_is_no_store_is_left_alone_with_a_clear_error(
+    path: Path, make: Callable[[Path], object], message: str
+) -> None:
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+
+    with pytest.raises(StoreError, match=message):
+        SqliteStore(path)
+
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+def test_a_missing_folder_and_a_missing_store_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="folder must exist"):
+        SqliteStore(tmp_path / "none" / "store.db")
+    with pytest.raises(StoreError, match="there is no store"):
+        SqliteStore(tmp_path / "store.db", create=False, own=False)
+    assert not (tmp_path / "store.db").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="Not a directory"):
+        SqliteStore(tmp_path / "file" / "store.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_can_not_be_written_is_named_with_the_cure(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    with pytest.raises(StoreError, match=r"Permission denied.*must exist and be writable"):
+        SqliteStore(tmp_path / "store.db")
+
+
+def test_an_older_store_is_migrated_by_its_owner_only(
+    store: SqliteStore, path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = event()
+    store.append(first, [], "r1").result(10)
+    store.close()
+    steps = ("ALTER TABLE event ADD COLUMN two TEXT;", "CREATE TABLE three (x); CREATE INDEX i ON three (x);")
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", steps)
+
+    with pytest.raises(StoreError, match="schema version 1, this program needs 3"):
+        SqliteStore(path, create=False, own=False)
+    SqliteStore(path).close()
+
+    with closing(SqliteStore(path, create=False, own=False)) as reader:
+        assert reader.events() == [first]
+    with closing(apsw.Connection(str(path))) as connection:
+        assert connection.pragma("user_version") == 3
+        assert connection.execute("SELECT two FROM event JOIN (SELECT count(*) FROM three)").get is None
+
+
+def test_a_migration_that_fails_leaves_a_whole_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SqliteStore(path).close()
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", ("CREATE TABLE two (x);", "CREATE TABLE three (x); nonsense"))
+
+    with pytest.raises(StoreError, match="can't be opened"):
+        SqliteStore(path)
+
+    with closing(apsw.Connection(str(path))) as connection:
+        assert connection.pragma("user_version") == 2
+        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'three'").get == 0
+
+
+def test_a_copy_that_lost_its_write_ahead_log_gets_it_back(path: Path) -> None:
+    SqliteStore(path).close()
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.pragma("journal_mode", "delete")
+
+    SqliteStore(path).close()
+
+    with closing(apsw.Connection(str(path))) as connection:
+        assert connection.pragma("journal_mode") == "wal"

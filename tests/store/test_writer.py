@@ -1,0 +1,160 @@
+"""Full disks, locks, too much at once: what the writer refuses, and how it comes back."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from router.errors import StoreUnavailable
+from router.model import Event, Outcome, PlannedDelivery, Settlement, State
+from router.store import checkpoint, sqlite_file, writer
+from router.store.sqlite import SqliteStore
+
+NOW = 1_700_000_000_000
+MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
+
+
+@pytest.fixture
+def store(sqlite_store: SqliteStore) -> SqliteStore:
+    """Only SQLite's."""
+    return sqlite_store
+
+
+def wait_until(truth: Callable[[], bool]) -> None:
+    """Return as soon as it is true; fail after ten seconds."""
+    deadline = time.monotonic() + 10
+    while not truth():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_full_disk_refuses_and_heals_without_a_restart(
+    store: SqliteStore, event: MakeEvent, planned: MakePlan
+) -> None:
+    connection = store._writer._connection  # type: ignore[union-attr]  # the disk is made full from inside
+    store.append(event(), [planned()], "r1").result(10)
+    [claim] = store.claim({"ci": 1}, NOW).result(10)
+    pages = connection.pragma("page_count")
+    connection.pragma("max_page_count", pages)
+
+    def fill() -> None:
+        for _ in range(1000):
+            store.append(event(body=b"x" * 10_000), [planned()], "r1").result(10)
+
+    with pytest.raises(StoreUnavailable, match="can't commit"):
+        fill()
+    assert not store.writable()
+    stored = len(store.events(limit=10_000))
+
+    connection.pragma("max_page_count", 1_000_000_000)
+    done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
+    assert store.settle(done).result(10)
+    store.append(event(), [planned()], "r1").result(10)
+    assert store.writable()
+    assert len(store.events(limit=10_000)) == stored + 1
+    assert len(store.deliveries(limit=10_000)) == stored + 1  # nothing half-stored
+
+
+def test_a_store_without_work_notices_that_the_disk_has_room_again(
+    store: SqliteStore, path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PROBE_SECONDS", 0.01)
+    connection = store._writer._connection  # type: ignore[union-attr]
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+    with pytest.raises(StoreUnavailable):
+        store.append(event(body=b"x" * 500_000), [], "r1").result(10)
+    assert not store.writable()
+
+    connection.pragma("max_page_count", 1_000_000_000)
+
+    wait_until(store.writable)
+    store.close()
+    with closing(apsw.Connection(str(path))) as left:
+        assert left.execute("SELECT count(*) FROM dedupe").get == 0
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Another process writes, and takes its time."""
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_a_lock_that_another_process_keeps_makes_it_unavailable_for_as_long(
+    path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_MS", 50)
+    with closing(SqliteStore(path)) as store:
+        with _locked(path), pytest.raises(StoreUnavailable, match="locked"):
+            store.append(event(), [], "r1").result(10)
+
+        store.append(event(), [], "r1").result(10)
+
+        assert store.writable()
+
+
+def test_with_too_many_waiting_only_appends_are_refused(
+    store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_WAITING_JOBS", 5)
+    store.append(event(), [planned()], "r1").result(10)
+    [claim] = store.claim({"ci": 1}, NOW).result(10)
+
+    with _locked(path):
+        appends = [store.append(event(), [planned()], "r1") for _ in range(600)]
+        refused = [future for future in appends if future.done()]
+        release = store.release(claim)
+
+    assert len(refused) >= 600 - 512 - 5
+    assert {str(future.exception(0)) for future in refused} == {"the store is too far behind to take more"}
+    assert release.result(10)
+    assert len(store.events(limit=1000)) == 1 + sum(future.exception(10) is None for future in appends)
+
+
+def test_a_cancelled_call_that_still_queued_is_not_written(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    with _locked(path):
+        futures = [store.append(event(), [], "r1") for _ in range(2000)]  # more than one batch
+        assert futures[-1].cancel()
+
+    assert all(future.result(10) for future in futures[:-1])
+    assert len(store.events(limit=3000)) == 1999
+
+
+def test_an_open_reader_holds_up_no_commit(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    store.append(event(), [], "r1").result(10)
+    with closing(apsw.Connection(str(path))) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM event").get == 1
+
+        for _ in range(5):
+            store._writer._checkpointer._tail_wanted = True  # type: ignore[union-attr]
+            store.append(event(), [], "r1").result(sqlite_file.BUSY_MS / 1000 / 2)
+
+
+def test_the_wal_stays_small_beside_constant_writing(
+    path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "TAIL_FRAMES", 100)
+    monkeypatch.setattr(checkpoint, "PAUSE_SECONDS", 0)
+    with closing(SqliteStore(path)) as store:
+        for _ in range(500):
+            store.append(event(body=b"x" * 100_000), [], "r1").result(10)
+
+        assert path.with_name("store.db-wal").stat().st_size < 25_000_000 < path.stat().st_size
+
+
+def test_too_much_waiting_is_refused_at_once(
+    store: SqliteStore, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_WAITING_BYTES", 10_000)
+
+    future = store.append(event(body=b"x" * 20_000), [], "r1")
+
+    with pytest.raises(StoreUnavailable, match="too far behind"):
+        future.result(0)
