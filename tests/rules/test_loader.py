@@ -69,7 +69,7 @@ def test_every_key_of_the_language_is_in_the_good_file() -> None:
     [
         (
             "rules: [{name: r, source: a, actions: [append: x]}]",
-            '1:32: warning: sources: no rule listens to source "b"',
+            '1:30: warning: sources: no rule listens to source "b"',
         ),
         (
             "targets: {t: {url: 'http://h'}}\nrules: [{name: r, source: '*', actions: [append: x]}]",
