@@ -143,7 +143,7 @@ def serve(
             listen=address(listen),
             admin=None if admin == "off" else address(admin),
             store=store_path(store),
-            commands=commands if commands in ("any", "off") else str(Path(commands).resolve()),
+            commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=grace,
         )
     except StartError as error:

@@ -7,7 +7,7 @@ knows the whole name when a part of it is missing. No attribute or method of any
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -34,6 +34,7 @@ _FILTERS = (
 _STATEMENTS = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block, nodes.Macro, nodes.CallBlock)
 _LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
 _READ, _KEEP = "_read", "_keep"
+_JSON_TYPES = (str, int, float, list, dict)
 
 
 class Mask(str):
@@ -50,11 +51,30 @@ def as_text(value: Any) -> str:
     """How a value is written into text: true, false and containers as JSON. Null counts as missing."""
     if isinstance(value, str):
         return value
-    if isinstance(value, jinja2.Undefined):
-        return str(value)  # raises, with its name
     if value is None:
-        raise jinja2.UndefinedError("a value is missing (null)")
-    return orjson.dumps(value, default=str).decode()
+        raise RenderError("a value is missing (null)")
+    if type(value) is int:
+        return str(value)  # of any size
+    return as_json(value).decode()
+
+
+def as_json(value: Any) -> bytes:
+    """A rendered value as JSON. Raises RenderError for what a template can make but JSON can't hold."""
+    try:
+        return orjson.dumps(value, default=_plain)
+    except TypeError as error:
+        if isinstance(error.__cause__, RenderError):
+            raise error.__cause__ from None
+        raise RenderError("a rendered value can't be written as JSON; is a number beyond 64 bits?") from None
+
+
+def _plain(value: Any) -> Any:
+    """What filters and `range` make, as the list that it stands for."""
+    if isinstance(value, jinja2.Undefined):
+        raise RenderError(value._undefined_message)  # noqa: SLF001 - the text that its own error has
+    if isinstance(value, Iterator | range | tuple | Set):
+        return list(value)
+    raise RenderError(f"a rendered value is no JSON value ({type(value).__name__})")
 
 
 def in_url(value: Any) -> str:
@@ -71,10 +91,11 @@ class _Environment(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, jinja2.runtime.LoopContext) and attribute in _LOOP:
             return getattr(obj, attribute)
-        return self.getitem(obj, attribute)
+        return obj if isinstance(obj, jinja2.Undefined) else _item(obj, attribute, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        return obj if isinstance(obj, jinja2.Undefined) else _item(obj, argument, str(argument))
+        # The key was computed: it may be a secret or payload text, so the message doesn't name it.
+        return obj if isinstance(obj, jinja2.Undefined) else _item(obj, argument, "what a computed key names")
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
@@ -113,7 +134,7 @@ def _environment(finalize: Callable[[Any], str]) -> _Environment:
         "replace": _bounded_replace,
         "join": _bounded_join,
         "string": as_text,
-        "tojson": lambda value: orjson.dumps(value, default=str).decode(),
+        "tojson": lambda value: as_json(value).decode(),
     }
     environment.globals = {"range": environment.globals["range"]}
     return environment
@@ -145,11 +166,11 @@ class Template:
                 if size > MAX_OUTPUT:
                     raise RenderError(f"the result is longer than {MAX_OUTPUT} characters")
                 parts.append(part)
-        except RenderError:
-            raise
+            text = "".join(parts)
+            text.encode()  # half a surrogate pair can be written in a template, and sent nowhere
+            return text
         except Exception as error:  # noqa: BLE001 - the border of the sandbox: a payload may cause any error
             raise _render_error(error) from None
-        return "".join(parts)
 
     def native(self, context: "Context") -> Any:
         """The value itself when the whole text is one {{ … }}, else the text. Raises RenderError."""
@@ -159,9 +180,7 @@ class Template:
         try:
             self._native_code.render({**context.values, _READ: context.read, _KEEP: kept.append})
             value = kept[0]
-            if isinstance(value, jinja2.Undefined):
-                str(value)  # raises, with its name
-            return value
+            return value if value is None or isinstance(value, _JSON_TYPES) else _plain(value)
         except Exception as error:  # noqa: BLE001 - the border of the sandbox: a payload may cause any error
             raise _render_error(error) from None
 
@@ -371,6 +390,8 @@ def _with_reads(tree: nodes.Template) -> nodes.Template:
             return _call(_READ, nodes.Const(path, lineno=value.lineno))
         for name in value.fields:
             setattr(value, name, replace(getattr(value, name)))
+        if isinstance(value, nodes.Getitem) and isinstance(value.arg, nodes.Const) and isinstance(value.arg.value, str):
+            return nodes.Getattr(value.node, value.arg.value, value.ctx)  # a key that a message may name
         return value
 
     replaced = replace(tree)
@@ -386,8 +407,12 @@ def _call(name: str, argument: nodes.Expr) -> nodes.Call:
 
 def _render_error(error: Exception) -> RenderError:
     """Names only: other errors' texts may hold values of the payload."""
+    if isinstance(error, RenderError):
+        return error
     if isinstance(error, jinja2.UndefinedError | jinja2.exceptions.SecurityError):
         return RenderError(str(error.message))
+    if isinstance(error, UnicodeEncodeError):
+        return RenderError("the result would contain half a surrogate pair, which can't be encoded")
     return RenderError(f"the template can't be rendered for this event ({type(error).__name__})")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.errors import RenderError, TemplateError
 from router.model import Headers
-from router.templates import Context, _FirstValues, compile_template, compile_tree, render_tree
+from router.templates import Context, _FirstValues, as_json, compile_template, compile_tree, render_tree
 
 VALUES = Context(
     {
@@ -62,6 +62,7 @@ def _render(text: str) -> str:
         ("{{ secrets.chat }}", "https://chat.example/T0"),
         ("{{ payload.nested | tojson }}", '{"a b":"c","keys":"mine"}'),
         ("{{ 1 + 2 * 3 }}", "7"),
+        ("{{ payload.number ** 30 }}", "22539340290692258087863249"),
     ],
 )
 def test_a_template_renders(text: str, result: str) -> None:
@@ -89,6 +90,12 @@ def test_a_template_renders(text: str, result: str) -> None:
         ("{% for a in payload.many %}{{ payload.big }}{% endfor %}", "longer than"),
         ("{{ payload.ref / 2 }}", "TypeError"),
         ("{% for i in range(999999999) %}{% endfor %}", "OverflowError"),
+        ("{{ payload[payload.ref] }}", "what a computed key names is missing"),
+        ("{{ payload[secrets.chat] }}", "what a computed key names is missing"),
+        ("{{ payload.items | map(attribute=payload.ref) | list }}", "what a computed key names is missing"),
+        ("{% for item in payload.items %}{{ item['sub'] }}{% endfor %}", "sub is missing"),
+        ("{{ '\\ud800' }}", "half a surrogate pair"),
+        ("{{ [payload.number ** 60] }}", "beyond 64 bits"),
     ],
 )
 def test_a_template_that_fails_names_the_field_and_no_value(text: str, message: str) -> None:
@@ -142,6 +149,27 @@ def test_in_json_a_single_expression_keeps_its_type() -> None:
 def test_in_json_a_missing_field_is_an_error_too() -> None:
     with pytest.raises(RenderError, match="payload.no is missing"):
         render_tree(compile_tree({"n": "{{ payload.no }}"}, secrets=[]), VALUES)
+
+
+def test_what_filters_make_is_json_too() -> None:
+    tree = compile_tree({"l": "{{ payload.items | map('string') }}", "r": "{{ range(2) }}"}, secrets=[])
+
+    assert as_json(render_tree(tree, VALUES)) == b'{"l":["1","2"],"r":[0,1]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ payload.number ** 60 }}", "beyond 64 bits"),
+        ("{{ payload.items | map(attribute='no') }}", "what a computed key names is missing"),
+        ("{{ payload.items | map(attribute='no') | list }}", "what a computed key names is missing"),
+    ],
+)
+def test_what_json_cannot_hold_is_a_failure_of_the_template(text: str, message: str) -> None:
+    tree = compile_tree({"n": text}, secrets=[])
+
+    with pytest.raises(RenderError, match=message):
+        as_json(render_tree(tree, VALUES))
 
 
 def test_code_is_made_once_and_only_when_needed() -> None:

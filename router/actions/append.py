@@ -123,7 +123,7 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
     base = build.base_dir / constant
     if "secrets" in path.names:
         build.fault("a secret in a file's name would be seen by everybody who lists the folder", "path")
-    if options.path.endswith("/") or "\0" in options.path or (path.constant is not None and base.is_dir()):
+    if options.path.endswith("/") or "\0" in options.path or (path.constant is not None and os.path.isdir(base)):
         build.fault("expected a file, found a folder", "path")
     if path.constant is None and ".." in constant.split("/"):
         build.fault("a templated path has no .. before its first {{", "path")
@@ -170,7 +170,7 @@ def _append(base: Path, parts: list[str], data: bytes, record: bool, follow: boo
 
 def _open_folder(base: Path, names: list[str], *, follow: bool) -> int:
     """Open the folder, making what is missing; below the base no symlink is followed."""
-    if not base.is_dir():
+    if not os.path.isdir(base):
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)

@@ -134,7 +134,7 @@ class Command:
     def _reason(self, error: OSError, program: str) -> str:
         """Why it could not be run; the program's name is constant, so it may be told."""
         name = Path(program).name
-        if not self.cwd.is_dir():
+        if not os.path.isdir(self.cwd):
             return f"the folder to run in (cwd) is not there: {self.cwd.name}"
         if error.errno == errno.ENOENT:
             return f"{name} is not there, or the interpreter in its first line isn't"
@@ -161,7 +161,9 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         _check_shell(options.shell, build)
     if options.cwd is not None and "{{" in options.cwd:
         build.fault("cwd is constant, not a template", "cwd")
-    elif options.cwd is not None and not cwd.is_dir():
+    elif options.cwd is not None and "\0" in options.cwd:
+        build.fault("a folder's name can't contain NUL", "cwd")
+    elif options.cwd is not None and not os.path.isdir(cwd):
         build.warn("this folder is not there", "cwd")
     return Command(
         target=TargetSpec(build.name, options.concurrency, options.rate),
@@ -205,11 +207,11 @@ def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build) ->
 def _check_program(program: str, build: Build) -> None:
     path = build.base_dir / program
     if build.commands not in ("any", "off"):
-        folder = Path(build.commands).resolve()
-        if "/" not in program or not path.resolve().is_relative_to(folder):
+        folder = Path(os.path.realpath(build.commands))
+        if "/" not in program or not Path(os.path.realpath(path)).is_relative_to(folder):
             build.fault(f"--commands allows only programs in {folder}; give the path of one", "argv", 0)
             return
-    if "/" in program and not path.is_file():
+    if "/" in program and not os.path.isfile(path):
         build.warn("this program is not there", "argv", 0)
     elif "/" in program and not os.access(path, os.X_OK):
         build.warn("this program is not executable by this user; chmod +x may be the cure", "argv", 0)

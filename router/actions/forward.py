@@ -28,7 +28,17 @@ from router.model import Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.secrets import OneSecret, Secret
-from router.templates import Context, Template, Tree, as_text, compile_template, compile_tree, context, render_tree
+from router.templates import (
+    Context,
+    Template,
+    Tree,
+    as_json,
+    as_text,
+    compile_template,
+    compile_tree,
+    context,
+    render_tree,
+)
 from router.units import Duration, Rate, Size
 
 SHORT: Mapping[type, str] = {str: "url"}
@@ -196,7 +206,7 @@ class Forward:
             return orjson.dumps(job.parsed.payload)
         rendered = render_tree(self.body, values)
         if self.body_kind == "json":
-            return orjson.dumps(rendered)
+            return as_json(rendered)
         if self.body_kind == "text":
             return as_text(rendered).encode()
         pairs = [(k, as_text(v)) for k, vs in rendered.items() for v in (vs if isinstance(vs, list) else [vs])]

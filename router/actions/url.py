@@ -38,9 +38,9 @@ class Url:
         if rest.startswith("/"):
             base = base.rstrip("/")
         url = base.strip() + rest
-        if not url.isascii() or literal_fault(url):
+        if not url.isascii() or literal_fault(url, userinfo=True):
             raise RenderError(f"secrets.{self.secret} does not hold an http(s) URL")
-        _check_rendered(url, ())
+        _check_segments(url)
         return url
 
     @property
@@ -87,17 +87,18 @@ _TEMPLATED = (
 )
 
 
-def literal_fault(text: str, *, ends: bool = True) -> str:
+def literal_fault(text: str, *, ends: bool = True, userinfo: bool = False) -> str:
     """What is wrong with the scheme and authority that a text begins with; empty when nothing is.
 
     A text that doesn't end there (a template follows) has to close its authority with a slash or a question mark.
+    A user and password may stand in a secret's value only.
     """
     found = _LITERAL.match(text)
     if not found:
         return "expected http:// or https:// and a host"
     if not ends and not found[3]:
         return "a template stands in the host or port"
-    if "@" in found[2]:
+    if "@" in found[2] and not userinfo:
         return "a user or password in a URL would be a secret in the file; take the URL whole from a secret"
     try:
         parts = urlsplit(found.group())
@@ -119,14 +120,17 @@ def _check_literal_parts(text: str) -> None:
 
 def _check_rendered(url: str, allow_hosts: tuple[str, ...]) -> None:
     """What payload text filled in may change neither the host nor climb up the path."""
-    parts = urlsplit(url)
-    if any(unquote(segment) in (".", "..") for segment in parts.path.split("/")):
-        raise RenderError("a segment of the URL's path would be . or ..")
-    host = (parts.hostname or "").lower()
+    _check_segments(url)
+    host = (urlsplit(url).hostname or "").lower()
     if allow_hosts and not any(fnmatch.fnmatchcase(host, allowed.lower()) for allowed in allow_hosts):
         raise RenderError("the URL's host is not among allow_hosts")
     if literal_fault(url):
         raise RenderError("the URL is not valid")
+
+
+def _check_segments(url: str) -> None:
+    if any(unquote(segment) in (".", "..") for segment in urlsplit(url).path.split("/")):
+        raise RenderError("a segment of the URL's path would be . or ..")
 
 
 def check_target_url(text: str, secrets: Mapping[str, Secret]) -> list[str]:

@@ -56,7 +56,7 @@ class Loader:
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             return Loaded(None, (Problem(str(path), 1, 1, "", f"the rules file can't be read: {reason}"),))
-        return self.load(text, str(path), path.resolve().parent)
+        return self.load(text, str(path), Path(os.path.realpath(path)).parent)
 
     def load_recorded(self, text: RulesetText) -> Loaded:
         """Load a text that the store kept."""

@@ -163,7 +163,7 @@ class Reloader:
         if refusal:
             self._keep([refusal])
             return
-        loaded = self._loader.load(text, str(self._path), self._path.resolve().parent)
+        loaded = self._loader.load(text, str(self._path), Path(os.path.realpath(self._path)).parent)
         if loaded.ruleset is None:
             self._keep([str(p) for p in loaded.problems if p.level is Level.ERROR])
             return

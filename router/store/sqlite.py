@@ -1,5 +1,6 @@
 """The store in one SQLite file, for one machine."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -36,7 +37,7 @@ class SqliteStore:
         """Open. The owner (a daemon) takes the lock, may create the file, and releases what a dead owner held;
         others only read. Raises StoreError, or StoreInUse while another daemon owns the file.
         """
-        path = path.resolve()  # one file has one lock, whatever links lead to it
+        path = Path(os.path.realpath(path))  # one file has one lock, whatever links lead to it
         self._path = path
         self._listener: Callable[[Due], None] = lambda _: None
         self._readers = Readers(path)

@@ -53,7 +53,7 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
 
 def take(path: Path) -> OwnerLock:
     """Take a store for a daemon. Raises StoreError, naming path, cause and cure."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise StoreError(f"the store {path} is a folder; give --store a file, such as sqlite:{path}/webhook-router.db")
     try:
         return OwnerLock(path.with_name(path.name + ".lock"))

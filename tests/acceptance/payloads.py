@@ -20,6 +20,7 @@ _ACTIONS = {
     "member": ["added"],
     "repository": ["publicized"],
     "deployment_status": ["created"],
+    "organization": ["member_added"],  # of no repository
 }
 
 
@@ -35,7 +36,9 @@ def bodies(count: int = 110) -> Iterator[tuple[str, bytes]]:
 
 
 def _payload(name: str, number: int, dice: random.Random) -> dict[str, Any]:
-    payload: dict[str, Any] = {"repository": _repository(number, dice), "sender": _user(number, dice)}
+    payload: dict[str, Any] = {"sender": _user(number, dice)}
+    if name != "organization":
+        payload["repository"] = _repository(number, dice)
     if name in _ACTIONS:
         payload["action"] = dice.choice(_ACTIONS[name])
     if name in ("push", "create", "delete"):

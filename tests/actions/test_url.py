@@ -98,6 +98,13 @@ def test_listed_hosts_may_be_named_by_a_payload_and_no_others() -> None:
             _render(text, value, hosts)
 
 
+def test_a_secret_may_hold_user_and_password() -> None:
+    url = compile_url("{{ secrets.chat }}/x", secrets=SECRETS)
+
+    assert url.render(Context({"secrets": {"chat": "https://ann:pw@h:9/"}})) == "https://ann:pw@h:9/x"
+    assert url.place == "<secret:chat>"
+
+
 def test_a_secret_that_is_no_url_is_not_shown() -> None:
     url = compile_url("{{ secrets.chat }}", secrets=SECRETS)
 

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -140,12 +140,21 @@ def test_a_missing_folder_and_a_missing_store_are_told_apart(tmp_path: Path) -> 
         SqliteStore(tmp_path / "file" / "store.db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_can_not_be_written_is_named_with_the_cure(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def closed_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this process can't write to; root may write anywhere, so it becomes somebody else."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(user)
 
+
+def test_a_folder_that_can_not_be_written_is_named_with_the_cure(closed_folder: Path) -> None:
     with pytest.raises(StoreError, match=r"Permission denied.*must exist and be writable"):
-        SqliteStore(tmp_path / "store.db")
+        SqliteStore(closed_folder / "store.db")
 
 
 def test_an_older_store_is_migrated_by_its_owner_only(
