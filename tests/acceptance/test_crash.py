@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.conftest import Daemon, Receiver
+from tests.conftest import Daemon, Receiver
 
 Wait = Callable[[Callable[[], Any]], Any]
 KILLS = 4

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import PATIENCE_SECONDS, Daemon, Receiver
+from tests.conftest import PATIENCE_SECONDS, Daemon, Receiver
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Wait = Callable[[Callable[[], Any]], Any]

@@ -11,8 +11,8 @@ from typing import Any
 import apsw
 import pytest
 
-from tests.acceptance.conftest import Daemon, Receiver
 from tests.acceptance.payloads import bodies
+from tests.conftest import Daemon, Receiver
 
 SECRET = "test-only key"
 Wait = Callable[[Callable[[], Any]], Any]

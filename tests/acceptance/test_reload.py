@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import Daemon, Receiver
+from tests.conftest import Daemon, Receiver
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -1,0 +1,222 @@
+"""The command line, as a process: its answers, streams and exit codes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+Run = Callable[..., CompletedProcess[str]]
+
+RULES = """\
+version: 1
+secrets:
+  chat: {env: CLI_TEST_CHAT}
+sources:
+  a: {verify: none}
+  b: {verify: none, json_field: data}
+targets:
+  t: {url: http://127.0.0.1:9}
+rules:
+  - name: one
+    source: a
+    match: {$.x: 1}
+    actions:
+      - forward: {target: t, path: "/p/{{ payload.y }}", headers: {X-Chat: "{{ secrets.chat }}"}}
+      - append: {path: out.txt, line: "{{ payload.missing }}"}
+  - name: two
+    source: [a, b]
+    match: {headers.X-Kind: [k], query.q: v}
+    actions: [append: two.jsonl]
+"""
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES)
+    return path
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    path = tmp_path / "payload.json"
+    path.write_text('{"x": 1.0, "y": "a/b"}')
+    return path
+
+
+def test_check_of_a_fine_file(run: Run, rules: Path) -> None:
+    done = run("check", rules)
+
+    assert done.returncode == 0
+    assert done.stdout == f"{rules}: fine, 2 rules, 2 sources\n"
+    assert "note" in done.stderr  # the secret is unset here
+    assert "CLI_TEST_CHAT is not set" in done.stderr
+
+
+def test_check_demands_secrets_when_told_to(run: Run, rules: Path) -> None:
+    assert run("check", "--require-secrets", rules).returncode == 1
+    assert run("check", "--require-secrets", rules, env={"CLI_TEST_CHAT": "x"}).returncode == 0
+
+
+def test_check_says_all_in_json(run: Run, rules: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(RULES.replace("$.x: 1", "$.x: {equal: 1}").replace("target: t,", "target: u,"))
+
+    done = run("check", "--json", rules, bad)
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+    problems = [problem for problem in json.loads(done.stdout) if problem["level"] == "error"]
+    assert [(p["file"], p["line"], p["column"]) for p in problems] == [(str(bad), 12, 19), (str(bad), 14, 27)]
+    assert 'did you mean "equals"?' in problems[0]["message"]
+    assert set(problems[0]) == {"file", "line", "column", "path", "message", "level"}
+
+
+def test_check_annotates_for_github(run: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("sources: {a: {verify: none}}\nrules: {}\n")
+
+    done = run("check", "--format", "github", bad)
+
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"::error file={bad},line=2,col=8::rules: ")
+
+
+def test_warnings_fail_a_strict_check_only(run: Run, rules: Path) -> None:
+    rules.write_text(RULES.replace("  b:", "  c: {verify: none}\n  b:"))
+
+    assert run("check", rules).returncode == 0
+    done = run("check", "--strict", rules)
+
+    assert done.returncode == 1
+    assert 'warning: sources: no rule listens to source "c"' in done.stderr
+
+
+def test_check_of_a_missing_file_is_a_failed_check(run: Run, tmp_path: Path) -> None:
+    done = run("check", tmp_path / "none.yaml")
+
+    assert done.returncode == 1
+    assert "none.yaml:1:1: the rules file can't be read: No such file or directory" in done.stderr
+
+
+def test_test_shows_what_would_be_done(run: Run, rules: Path, payload: Path) -> None:
+    done = run("test", rules, "--source", "a", "--payload", payload, "--json", env={"CLI_TEST_CHAT": "hush"})
+
+    assert done.returncode == 0
+    assert "hush" not in done.stdout
+    result = json.loads(done.stdout)
+    assert result["matched"] == ["one"]
+    forward, append = result["deliveries"]
+    assert forward["forward"]["url"] == "http://127.0.0.1:9/p/a%2Fb"
+    assert forward["forward"]["headers"]["X-Chat"] == "<secret:chat>"
+    assert (forward["target"], forward["order_key"], forward["error"]) == ("t", None, None)
+    assert append["error"] == "payload.missing is missing"
+    assert "append" not in append
+
+
+def test_test_shows_a_person_the_same(run: Run, rules: Path, payload: Path) -> None:
+    done = run("test", rules, "--source", "a", "--payload", payload)
+
+    assert "matched: one" in done.stdout
+    assert "one / forward: forward to t" in done.stdout
+    assert "would be dead at once: payload.missing is missing" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (["--expect", "one"], 0),
+        (["--expect", "one", "--expect", "two"], 1),
+        (["--expect", "two"], 1),
+        (["--expect-none"], 1),
+        (["--expect", "one", "--expect", "two", "--header", "X-Kind: k", "--query", "q=v"], 0),
+    ],
+)
+def test_test_holds_the_routing(run: Run, rules: Path, payload: Path, flags: list[str], code: int) -> None:
+    done = run("test", rules, "--source", "a", "--payload", payload, *flags)
+
+    assert done.returncode == code
+    assert ("expected" in done.stderr) == bool(code)
+
+
+def test_test_reads_standard_input_and_other_content_types(run: Run, rules: Path) -> None:
+    form = "application/x-www-form-urlencoded"
+    header = ["--header", "X-Kind: k", "--query", "q=v"]
+
+    done = run("test", rules, "--source", "b", "--payload", "-", "--content-type", form, *header, input="data=%7B%7D")
+
+    assert done.returncode == 0
+    assert "matched: two" in done.stdout
+
+
+def test_test_of_an_empty_set_of_expectations(run: Run, rules: Path) -> None:
+    assert run("test", rules, "--source", "a", "--payload", "-", "--expect-none", input="{}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["test", "RULES", "--payload", "-"], 2, "give --source: one of a, b"),
+        (["test", "RULES", "--source", "z", "--payload", "-"], 2, "no source is called 'z'; there is a, b"),
+        (["test", "RULES", "--source", "a"], 2, "exactly one of --payload and --event"),
+        (["test", "RULES", "--source", "a", "--payload", "none.json"], 1, "none.json can't be read: No such file"),
+        (["test", "RULES", "--source", "a", "--payload", "-", "--header", "x"], 2, "is not NAME: VALUE"),
+        (["test", "RULES", "--source", "a", "--payload", "-", "--query", "x"], 2, "is not NAME=VALUE"),
+        (["test", "RULES", "--source", "a", "--payload", "-"], 1, "such a request is answered 400"),
+        (["test", "none.yaml", "--payload", "-"], 1, "can't be read"),
+        (["test", "RULES", "--event", "e", "--store", "sqlite:none.db"], 1, "there is no store"),
+        (["test", "RULES", "--event", "e", "--store", "redis:x"], 2, "write sqlite:PATH"),
+        (["serve", "none.yaml"], 3, "could not start"),
+        (["serve", "RULES", "--listen", "nonsense"], 2, "write HOST:PORT"),
+        (["serve", "RULES", "--store", "nonsense"], 2, "write sqlite:PATH"),
+        (["serve", "RULES", "--grace", "-1"], 2, "-1"),
+        (["check"], 2, "Missing argument"),
+        (["chekc"], 2, "chekc"),
+    ],
+)
+def test_a_wrong_call_is_told_what_is_wrong(
+    run: Run,
+    rules: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    done = run(*[str(rules) if a == "RULES" else a for a in arguments], cwd=tmp_path, input="{")
+
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["test"]])
+def test_help_has_examples(run: Run, command: list[str]) -> None:
+    done = run(*command, "--help")
+
+    assert done.returncode == 0
+    assert "webhook-router " in done.stdout
+    assert not command or "Examples:" in done.stdout
+
+
+def test_the_version_is_told(run: Run, tmp_path: Path) -> None:
+    from router import __version__
+
+    assert run("--version").stdout.strip() == f"webhook-router, version {__version__}"
+
+
+def test_a_stored_event_is_tested_again(run: Run, rules: Path, tmp_path: Path) -> None:
+    from router.model import Event, RulesetText
+    from router.store.sqlite import SqliteStore
+
+    store = SqliteStore(tmp_path / "s.db")
+    store.put_ruleset(RulesetText("h", "", "")).result(10)
+    event: Any = Event("e1", "a", "POST", "/hooks/a", "", (), b'{"x":1,"y":2}', "", 1_700_000_000_000)
+    store.append(event, [], "h").result(10)
+    store.close()
+
+    done = run("test", rules, "--event", "e1", "--store", f"sqlite:{tmp_path / 's.db'}", "--expect", "one")
+
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,115 @@
+"""The documentation is true: examples load and run, and every key and flag is there."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from router.app import REGISTRIES
+from router.cli import cli
+from router.errors import Level
+from router.rules import schema
+from router.rules.loader import Loader
+from tests.conftest import Daemon
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+
+
+def _blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def _marked(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```sh\n(.*?)```\n<!-- /{name} -->", README, re.DOTALL)
+    assert found, f"README.md has no {name}"
+    return found[1]
+
+
+@pytest.mark.parametrize("text", _blocks(README, "yaml"))
+def test_the_rules_of_the_readme_load(text: str, tmp_path: Path) -> None:
+    loaded = Loader(REGISTRIES, {}, require_secrets=False).load(text, "README.md", tmp_path)
+
+    assert [str(problem) for problem in loaded.problems if problem.level is Level.ERROR] == []
+
+
+def test_the_first_minutes_of_a_newcomer_go_as_the_readme_says(
+    start: Callable[..., Daemon],
+    eventually: Callable[[Callable[[], Any]], Any],
+    tmp_path: Path,
+) -> None:
+    assert "serve rules.example.yaml" in _marked("run-command")
+    for name in ("rules.example.yaml", "example-deploy.sh"):
+        shutil.copy(ROOT / name, tmp_path)
+    rules = tmp_path / "rules.example.yaml"
+    # The example forwards to the daemon itself, whose port is 8080 for a newcomer and any free one here.
+    port = _free_port()
+    rules.write_text(rules.read_text().replace(":8080", f":{port}"))
+    daemon = start(rules, flags=("--listen", f"127.0.0.1:{port}"))
+    curl = _marked("curl-command").replace(":8080", f":{daemon.port}").partition("\nsleep")[0]
+
+    answer = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert "HTTP/1.1 202 Accepted" in answer
+    for name in ("received.jsonl", "deploys.log", "pushes.jsonl"):
+        assert name in README
+        assert "4b825dc6" in eventually(lambda name=name: _text(tmp_path / "out" / name))
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def test_the_example_file_loads_without_a_word() -> None:
+    loaded = Loader(REGISTRIES, {}).load_file(ROOT / "rules.example.yaml")
+
+    assert [str(problem) for problem in loaded.problems] == []
+
+
+def test_every_key_is_in_the_reference() -> None:
+    models = [value for value in vars(schema).values() if isinstance(value, type) and hasattr(value, "model_fields")]
+    models += [kind.Options for kind in REGISTRIES.actions.values()] + [s.Options for s in REGISTRIES.schemes.values()]
+    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
+
+    missing = [key for key in sorted(keys) if not re.search(rf"`[^`]*\b{key}\b[^`]*`", REFERENCE)]
+
+    assert missing == []
+
+
+def test_every_scheme_and_action_is_in_the_reference() -> None:
+    for name in (*REGISTRIES.schemes, *REGISTRIES.actions):
+        assert f"`{name}`" in REFERENCE or f"**{name}**" in REFERENCE
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_flag_is_in_the_reference_with_its_environment_name(command: str) -> None:
+    assert f"`{command}" in REFERENCE
+    for parameter in cli.commands[command].params:
+        if isinstance(parameter, click.Option):
+            assert f"{parameter.opts[0]}" in REFERENCE, parameter.opts[0]
+            if parameter.envvar:
+                assert str(parameter.envvar).removeprefix("WEBHOOK_ROUTER") in REFERENCE
+
+
+def test_every_log_line_is_in_the_reference() -> None:
+    log_section = " ".join(REFERENCE.partition("## Log lines")[2].split())
+    messages: set[str] = set()
+    for path in (ROOT / "router").rglob("*.py"):
+        text = path.read_text()
+        messages |= set(re.findall(r'(?:log|bound)\.(?:info|warning|error|exception|log)\(\s*"([^"]+)"', text))
+
+    assert len(messages) > 15
+    assert [message for message in sorted(messages) if message not in log_section] == []

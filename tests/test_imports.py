@@ -1,0 +1,63 @@
+"""The stations of an event's journey import one way along it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROUTER = Path(__file__).parents[1] / "router"
+FORBIDDEN = {
+    "rules": ("router.actions", "router.intake", "router.delivery", "router.store", "router.admin"),
+    "actions": ("router.rules", "router.intake", "router.delivery", "router.store", "router.admin"),
+    "intake": ("router.actions", "router.delivery", "router.admin"),
+    "delivery": ("router.admin",),
+}
+STORE_MAY = ("router.store", "router.model", "router.errors")
+
+
+def _imports(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, those for type checkers only excepted."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide a direction"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def _files(folder: str) -> list[Path]:
+    return sorted((ROUTER / folder).rglob("*.py"))
+
+
+def _is_in(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+@pytest.mark.parametrize("folder", FORBIDDEN)
+def test_a_station_imports_none_that_lies_behind_it(folder: str) -> None:
+    assert _files(folder)
+    for path in _files(folder):
+        wrong = {name for name in _imports(path) if _is_in(name, FORBIDDEN[folder])}
+        assert not wrong, f"{path} imports {wrong}"
+
+
+def test_the_store_knows_model_and_errors_only() -> None:
+    for path in _files("store"):
+        ours = {name for name in _imports(path) if _is_in(name, ("router",))}
+        assert all(_is_in(name, STORE_MAY) for name in ours), f"{path} imports {ours}"
+
+
+@pytest.mark.parametrize(
+    ("library", "folders"), [("falcon", ("intake", "admin")), ("waitress", ("intake",)), ("apsw", ("store",))]
+)
+def test_a_library_stays_in_its_station(library: str, folders: tuple[str, ...]) -> None:
+    users = {path for path in _files("") if any(_is_in(name, (library,)) for name in _imports(path))}
+
+    assert users
+    assert {path.relative_to(ROUTER).parts[0] for path in users} <= set(folders)
