@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_the_first_minutes_of_a_newcomer_go_as_the_readme_says(
     assert "HTTP/1.1 202 Accepted" in answer
     for name in ("received.jsonl", "deploys.log", "pushes.jsonl"):
         assert name in README
-        assert "4b825dc6" in eventually(lambda name=name: _text(tmp_path / "out" / name))
+        assert "4b825dc6" in eventually(partial(_text, tmp_path / "out" / name))
 
 
 def _free_port() -> int:

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ rules:
 """
 
 
+def _reached(acknowledged: list[str], goal: int) -> bool:
+    return len(acknowledged) >= goal
+
+
 def test_kill_9_under_load_loses_nothing_that_was_answered_202(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
@@ -37,7 +42,7 @@ def test_kill_9_under_load_loses_nothing_that_was_answered_202(
         senders = [threading.Thread(target=_send, args=(daemon, acknowledged, stop)) for _ in range(SENDERS)]
         for sender in senders:
             sender.start()
-        eventually(lambda goal=goal: len(acknowledged) >= goal)
+        eventually(partial(_reached, acknowledged, goal))
         daemon.kill()
         stop.set()
         for sender in senders:

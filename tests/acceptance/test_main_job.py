@@ -125,7 +125,8 @@ def _appended(path: Path) -> list[str]:
 def _deliveries(store: Path) -> Counter[str]:
     connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
     try:
-        return Counter(dict(connection.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall()))
+        rows = connection.execute("SELECT state, count(*) FROM delivery GROUP BY state").fetchall()
+        return Counter({str(state): int(str(count)) for state, count in rows})
     finally:
         connection.close()
 

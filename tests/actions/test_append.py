@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(append.os, "write", write)
+        patch.setattr(os, "write", write)
         with pytest.raises(OSError, match="No space"):
             append._append(tmp_path, ["a.txt"], b"second\n", False, True)
 

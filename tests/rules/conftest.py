@@ -13,7 +13,7 @@ from router.rules.spot import Report, Spot
 
 
 def _parsed(payload: Any, *, form: bool = False, **event: Any) -> ParsedEvent:
-    given = {
+    given: dict[str, Any] = {
         "id": "event",
         "source": "github",
         "method": "POST",

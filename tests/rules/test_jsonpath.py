@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonpath_ng.ext import parse
+from jsonpath_ng.ext.parser import parse
 
 from router.errors import EvaluationError
 from router.rules.jsonpath import MAX_VALUES, PathError, compile_path
