@@ -71,19 +71,23 @@ class Headers(Mapping[str, str]):
     As a mapping it gives the first value of a name, and iterates over the names as they arrived.
     """
 
-    __slots__ = ("_first", "items_as_received")
+    __slots__ = ("by_name", "items_as_received")
 
     def __init__(self, items: tuple[tuple[str, str], ...]) -> None:
         self.items_as_received = items
-        self._first: dict[str, str] = {}
+        self.by_name: dict[str, list[str]] = {}  #: lower-case names, with all values
         for name, value in items:
-            self._first.setdefault(name.lower(), value)
+            lower = name.lower()
+            if lower in self.by_name:
+                self.by_name[lower].append(value)
+            else:
+                self.by_name[lower] = [value]
 
     def __getitem__(self, name: str) -> str:
-        return self._first[name.lower()]
+        return self.by_name[name.lower()][0]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._first
+        return isinstance(name, str) and name.lower() in self.by_name
 
     def __iter__(self) -> Iterator[str]:
         seen: set[str] = set()
@@ -93,14 +97,11 @@ class Headers(Mapping[str, str]):
                 yield name
 
     def __len__(self) -> int:
-        return len(self._first)
+        return len(self.by_name)
 
     def all(self, name: str) -> list[str]:
         """Every value of the header, in the order received."""
-        name = name.lower()
-        if name not in self._first:
-            return []
-        return [value for key, value in self.items_as_received if key.lower() == name]
+        return list(self.by_name.get(name.lower(), ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,10 +72,9 @@ def made_event(
 def preview(ruleset: Ruleset, event: Event) -> Preview:
     """Match, plan and render. Raises PayloadError."""
     parsed = parse_event(event, ruleset.sources.get(event.source))
-    matched, errors = ruleset.match(parsed)
-    actions = [action for rule in matched for action in rule.actions] if matched else ruleset.unmatched
-    deliveries = tuple(_previewed(ruleset, action, parsed) for action in actions)
-    return Preview(tuple(rule.name for rule in matched), deliveries, tuple(errors))
+    match = ruleset.match(parsed)
+    deliveries = tuple(_previewed(ruleset, action, parsed) for action in ruleset.actions_of(match))
+    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors)
 
 
 def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> PreviewedDelivery:

@@ -2,43 +2,47 @@
 
 import difflib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from router.errors import EvaluationError
 from router.model import ParsedEvent
-from router.rules.jsonpath import Accessor, PathError, compile_path
+from router.rules.jsonpath import Path, PathError, compile_path
 
 PLAIN = ("source", "method", "path", "ip")
 _NAMED = ("headers", "query")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EventField:
     """`source`, `method`, `path` or `ip`: always there, always text."""
 
     text: str
     text_only: bool = True  #: its values are always text
     decimals: bool = False  #: numeric operators read decimals in its text
+    fallible: bool = False  #: whether reading it may raise
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """The one value."""
         return [getattr(parsed.event, self.text)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class HeaderField:
     """`headers.<Name>`: one value for each time it was sent; the name's case doesn't matter."""
 
     text: str
-    name: str
+    name: str  #: in lower case
     text_only: bool = True
     decimals: bool = True
+    fallible: bool = False
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """Its values, as text."""
-        return list(parsed.headers.all(self.name))
+        return parsed.headers.all(self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class QueryField:
     """`query.<name>`: one value for each time it was given."""
 
@@ -46,31 +50,61 @@ class QueryField:
     name: str
     text_only: bool = True
     decimals: bool = True
+    fallible: bool = False
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """Its values, as text."""
         return list(parsed.query.get(self.name, ()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PayloadField:
     """`$…`: a JSONPath on the payload."""
 
     text: str
-    read: Accessor
+    compiled: Path
     text_only: bool = False
     decimals: bool = False
 
+    @property
+    def fallible(self) -> bool:
+        """Whether reading it may raise."""
+        return self.compiled.fallible
+
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """What the path selects, in document order. Raises EvaluationError."""
-        return self.read(parsed.payload)
+        return self.compiled.read(parsed.payload)
 
 
 AnyField = EventField | HeaderField | QueryField | PayloadField
 
 
+class Reads(dict[AnyField, list[Any]]):
+    """What the fields of one event gave: each is read once, by whichever condition asks first.
+
+    `reads[field]` are the field's values; nobody changes them. Raises EvaluationError.
+    """
+
+    __slots__ = ("failed", "parsed")
+
+    def __init__(self, parsed: ParsedEvent) -> None:
+        self.parsed = parsed
+        self.failed: dict[AnyField, EvaluationError] | None = None
+
+    def __missing__(self, field: AnyField) -> list[Any]:
+        if self.failed is not None and field in self.failed:
+            raise self.failed[field].with_traceback(None)
+        try:
+            values = self[field] = field.values(self.parsed)
+        except EvaluationError as error:
+            self.failed = {**(self.failed or {}), field: error}
+            raise
+        return values
+
+
+@lru_cache(maxsize=100_000)
 def field(text: str) -> AnyField:
-    """Compile a field. Raises PathError, whose text holds the cure."""
+    """Compile a field; the same text gives the same object. Raises PathError, whose text holds the cure."""
     if text.startswith("$"):
         return PayloadField(text, compile_path(text))
     if text in PLAIN:

@@ -5,8 +5,11 @@ values in the same order some 20 times as fast. What has no closure here falls b
 extended parser, less what it answers wrongly or unsafely.
 """
 
+import operator
+import re
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +21,7 @@ from jsonpath_ng.ext import string as ng_string
 from jsonpath_ng.ext.parser import ExtendedJsonPathParser
 
 from router.errors import EvaluationError, RouterError
+from router.rules.values import is_number, same
 
 Accessor = Callable[[Any], list[Any]]
 """Takes a payload, gives the selected values in document order. Raises EvaluationError."""
@@ -50,14 +54,24 @@ _SAFE: tuple[type, ...] = (  # exact types: SortedThis is a This, and does somet
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """A compiled path."""
+
+    read: Accessor
+    names: tuple[str, ...] | None = None  #: of a path that is `$` and single names only, by far the most common shape
+    fallible: bool = False  #: whether reading may raise
+
+
 class PathError(RouterError):
     """A path that is none, or none that we would run; the text holds the cure."""
 
 
 @lru_cache(maxsize=50_000)
-def compile_path(text: str) -> Accessor:
+def compile_path(text: str) -> Path:
     """Compile a path that starts with `$`. Cached by text, since parsing takes some 300 µs. Raises PathError."""
     tree = _parse(text)
+    _refuse_text(text)
     nodes = list(_walk(tree))
     for node in nodes:
         _refuse(node, text)
@@ -65,11 +79,13 @@ def compile_path(text: str) -> Accessor:
     if steps is None:
         if len(nodes) > 2 * MAX_FOLLOWED:
             raise PathError(f"the path has more than {MAX_FOLLOWED} segments beside a filter or function; shorten it")
-        return _find(tree)
+        return Path(_find(tree), fallible=True)
     if sum(type(node) is ng.Root for node in nodes) > 1:
         raise PathError("$ stands for the whole payload and may only begin a path")
     names = _names(tree)
-    return _follow_names(names) if names is not None else _follow(steps)
+    if names is not None:
+        return Path(_follow_names(names), names)
+    return Path(_follow(steps), fallible=any(type(node) is ng.Descendants for node in nodes))
 
 
 def _parse(text: str) -> ng.JSONPath:
@@ -125,6 +141,26 @@ def _refuse(node: Any, text: str) -> None:
     if type(node) not in _SAFE:
         raise PathError(
             f"{type(node).__name__} in {text} is not supported: a path selects values, it doesn't compute them"
+        )
+
+
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""")
+
+
+def _refuse_text(text: str) -> None:
+    """Refuse what the parser takes, but reads otherwise than it is written."""
+    for quoted in _QUOTED.finditer(text):
+        dropped = re.search(r"\\([^'\"\\])", quoted.group())
+        if dropped and quoted.group()[0] != "`":
+            raise PathError(
+                f"\\{dropped[1]} in a quoted name means {dropped[1]} alone here; write the character itself"
+                " (only a quote and a backslash take a backslash)"
+            )
+    number = re.search(r"\.(-?\d+)(?![\w.])|\.(-?\d+)(?=\.)", _QUOTED.sub("''", text))
+    if number and "?" not in text:
+        index = number[1] or number[2]
+        raise PathError(
+            f".{index} is a key called {index}: write [{index}] for a list's item, ['{index}'] for that key"
         )
 
 
@@ -272,6 +308,66 @@ def _descendants(node: Any) -> _Step | None:
     return step
 
 
+def _filter(node: Any) -> _Step | None:
+    """`[?…]` on the items of a list or the values of a mapping; only comparisons with literals have a closure."""
+    tests = [_filter_test(expression) for expression in node.expressions]
+    if not all(tests):
+        return None
+
+    def step(values: list[Any], _: Any) -> list[Any]:
+        found: list[Any] = []
+        for value in values:
+            items = value if type(value) is list else value.values() if type(value) is dict else ()
+            found += [item for item in items if all(test(item) for test in tests if test)]
+        return found
+
+    return step
+
+
+def _filter_test(node: Any) -> Callable[[Any], bool] | None:
+    """One expression of a filter, on one item."""
+    if isinstance(node, ng_filter.And | ng_filter.Or):
+        parts = [_filter_test(operand) for operand in node.operands]
+        if not all(parts):
+            return None
+        combine = all if isinstance(node, ng_filter.And) else any
+        return lambda item: combine(part(item) for part in parts if part)
+    if type(node) is not ng_filter.Expression or isinstance(node.value, ng.JSONPath):
+        return None
+    inner = list(_walk(node.target))
+    if any(type(part) in (ng.Root, ng.Descendants) for part in inner):
+        return None
+    steps = _steps(node.target)
+    return _compared(_follow(steps), node.op, node.value) if steps is not None else None
+
+
+def _compared(read: Accessor, op: str | None, wanted: Any) -> Callable[[Any], bool]:
+    if op is None:
+        return lambda item: bool(read(item))
+    if op == "!":
+        return lambda item: not read(item)
+    compare = _ORDERED.get(op)
+
+    def test(item: Any) -> bool:
+        values = read(item)
+        if not values:
+            return op == "!="  # nothing is unlike every literal
+        if compare is None:
+            return any(same(value, wanted) is (op != "!=") for value in values)
+        return any(
+            compare(value, wanted) if _comparable(value, wanted) else "=" in op and same(value, wanted)
+            for value in values
+        )
+
+    return test
+
+
+def _comparable(left: Any, right: Any) -> bool:
+    return (is_number(left) and is_number(right)) or (isinstance(left, str) and isinstance(right, str))
+
+
+_ORDERED = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
 _STEPS: dict[type, Callable[[Any], _Step | None]] = {
     ng.Root: _root,
     ng.This: _this,
@@ -280,4 +376,5 @@ _STEPS: dict[type, Callable[[Any], _Step | None]] = {
     ng.Index: _index,
     ng.Slice: _slice,
     ng.Descendants: _descendants,
+    ng_filter.Filter: _filter,
 }

@@ -67,6 +67,10 @@ def equal(node: Node, flags: Flags) -> Predicate:
             wanted = wanted.casefold()
         return _on_text(lambda value: value == wanted, flags)
     check_text_field(node, flags)
+    if wanted is None or isinstance(wanted, bool):
+        return lambda value: value is wanted
+    if not isinstance(wanted, list | dict):
+        return lambda value: value == wanted and not isinstance(value, bool)
     return lambda value: same(value, wanted)
 
 
@@ -177,10 +181,14 @@ def _compile(text: str, node: Node, flags: Flags) -> Any:
 
 def glob(node: Node, flags: Flags) -> Predicate:
     """The whole text matches; * is any text, / included, and ? any one character."""
-    text = _needle(node, flags)
-    parts = [".*" if c == "*" else "." if c == "?" else re2.escape(c) for c in re.sub(r"\*+", "*", text)]
-    pattern = _compile("(?s)" + "".join(parts), node, flags)
+    pattern = _compile(glob_pattern(_needle(node, flags)), node, flags)
     return _on_text(lambda value: pattern.fullmatch(value) is not None, flags)
+
+
+def glob_pattern(text: str) -> str:
+    """The regular expression of a glob, for the whole text."""
+    parts = (".*" if c == "*" else "." if c == "?" else re2.escape(c) for c in re.sub(r"\*+", "*", text))
+    return "(?s)" + "".join(parts)
 
 
 def cidr(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators' common signature

@@ -12,13 +12,14 @@ import orjson
 
 from router.model import UNMATCHED, RetryPolicy
 from router.plugins import Action
-from router.rules.conditions import All, parse_match
+from router.rules.conditions import All, Condition
 from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.fields import AnyField, field
 from router.rules.jsonpath import PathError
+from router.rules.match import parse_match
 from router.rules.reading import read
-from router.rules.ruleset import Condition, Rule, RuleAction
+from router.rules.ruleset import Rule, RuleAction
 from router.rules.schema import RetryOptions, RuleOptions
 from router.rules.spot import Spot, did_you_mean, shortened
 

@@ -1,9 +1,9 @@
 """The compiled, immutable rules: what intake and delivery look at. A Ruleset that exists is valid."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
 
@@ -11,17 +11,12 @@ from router.errors import EvaluationError
 from router.ids import uuid7
 from router.model import ParsedEvent, PlannedDelivery, RetryPolicy, RulesetText
 from router.plugins import Action, TargetSpec, Verifier
+from router.rules.conditions import Condition
+from router.rules.fields import Reads
+from router.rules.index import Index
 from router.secrets import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class Condition(Protocol):
-    """A compiled condition."""
-
-    def holds(self, parsed: ParsedEvent) -> bool:
-        """Whether the event satisfies it. Raises EvaluationError when that can't be judged."""
-        ...
 
 
 class Field(Protocol):
@@ -115,6 +110,13 @@ class Rule:
     digest: str = ""  #: of what the file says of it, to tell after a reload whether it changed
 
 
+class Match(NamedTuple):
+    """What the rules say of one event."""
+
+    rules: tuple[Rule, ...]  #: that match, in file order
+    errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of rules that couldn't be judged
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the rules decided for one event."""
@@ -136,45 +138,86 @@ class Ruleset:
     unmatched: tuple[RuleAction, ...] = ()
     by_path: Mapping[str, Source] = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
+    indexes: Mapping[str, Sequence[Index]] = field(init=False, repr=False)  #: by source
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_path", {source.path: source for source in self.sources.values()})
         every = [*self.unmatched, *(action for rule in self.rules for action in rule.actions)]
         object.__setattr__(self, "actions", {(action.rule, action.name): action for action in every})
+        object.__setattr__(self, "indexes", _indexes(self.rules))
 
     @property
     def hash(self) -> str:
         """Of the rules file's text."""
         return self.text.hash
 
-    def match(self, parsed: ParsedEvent) -> tuple[list[Rule], list[tuple[str, str]]]:
-        """The rules that match, in file order, and the rules that couldn't be judged with the reason."""
+    def match(self, parsed: ParsedEvent) -> "Match":
+        """The rules that match, in file order, and those that couldn't be judged."""
+        reads = Reads(parsed)
+        return self._judge(self.candidates(reads), reads)
+
+    def match_by_loop(self, parsed: ParsedEvent) -> "Match":
+        """What `match` answers, found by judging every rule: the specification that the index is held to."""
+        reads = Reads(parsed)
+        source = parsed.event.source
+        return self._judge([i for i, rule in enumerate(self.rules) if source in rule.sources], reads)
+
+    def candidates(self, reads: Reads) -> Sequence[int]:
+        """The numbers of the rules that may match the event or fail on it, in file order."""
+        groups = self.indexes.get(reads.parsed.event.source, ())
+        found: list[int] = []
+        residual: Sequence[int] = ()
+        for index in groups:
+            found += index.candidates(reads)
+            if index.residual:
+                residual = [*residual, *index.residual] if residual else index.residual
+        if not found and len(groups) <= 1:
+            return residual
+        return sorted({*found, *residual}) if len(found) + len(residual) > 1 else found or residual
+
+    def _judge(self, numbers: Iterable[int], reads: Reads) -> "Match":
         matched: list[Rule] = []
         errors: list[tuple[str, str]] = []
-        for rule in self.rules:
-            if parsed.event.source not in rule.sources:
-                continue
+        rules = self.rules
+        for number in numbers:
+            rule = rules[number]
             try:
-                holds = rule.condition.holds(parsed)
+                if not rule.condition.holds(reads):
+                    continue
             except EvaluationError as error:
                 # The whole rule is unmatched, without its stop: half a judgement must not hide later rules.
                 errors.append((rule.name, str(error)))
                 continue
-            if holds:
-                matched.append(rule)
-                if rule.stop:
-                    break
-        return matched, errors
+            matched.append(rule)
+            if rule.stop:
+                break
+        return Match(tuple(matched), tuple(errors))
 
     def plan(self, parsed: ParsedEvent) -> Plan:
         """Match, and plan the deliveries of every rule that matched (or of `unmatched`)."""
-        matched, errors = self.match(parsed)
-        actions = [action for rule in matched for action in rule.actions] if matched else self.unmatched
+        match = self.match(parsed)
         return Plan(
-            matched=tuple(rule.name for rule in matched),
-            deliveries=tuple(action.plan(parsed) for action in actions),
-            errors=tuple(errors),
+            matched=tuple(rule.name for rule in match.rules),
+            deliveries=tuple(action.plan(parsed) for action in self.actions_of(match)),
+            errors=match.errors,
         )
+
+    def actions_of(self, match: "Match") -> Sequence[RuleAction]:
+        """The actions of the rules that matched, or of `unmatched`."""
+        return [action for rule in match.rules for action in rule.actions] if match.rules else self.unmatched
+
+
+def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:
+    """One index for each set of sources that rules listen to, under each of those sources."""
+    groups: dict[frozenset[str], list[tuple[int, Condition]]] = {}
+    for number, rule in enumerate(rules):
+        groups.setdefault(rule.sources, []).append((number, rule.condition))
+    by_source: dict[str, list[Index]] = {}
+    for sources, group in groups.items():
+        index = Index(group)
+        for source in sources:
+            by_source.setdefault(source, []).append(index)
+    return by_source
 
 
 class Current:

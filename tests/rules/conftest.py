@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from router.model import Event, ParsedEvent
-from router.rules.conditions import parse_match
+from router.rules.conditions import Condition
 from router.rules.document import read
-from router.rules.ruleset import Condition
+from router.rules.fields import Reads
+from router.rules.match import parse_match
 from router.rules.spot import Report, Spot
 
 
@@ -49,7 +50,7 @@ def condition() -> Callable[[str], Condition]:
 @pytest.fixture
 def matches() -> Callable[..., bool]:
     """Whether a `match` mapping holds for a payload."""
-    return lambda text, payload, **event: _condition(text).holds(_parsed(payload, **event))
+    return lambda text, payload, **event: _condition(text).holds(Reads(_parsed(payload, **event)))
 
 
 @pytest.fixture

@@ -1,0 +1,241 @@
+"""Reads the `match` mappings of a rules file into conditions; every problem goes to the report."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from router.rules.conditions import (
+    All,
+    AnyOf,
+    AnyTest,
+    Clause,
+    Condition,
+    EachTest,
+    Every,
+    Exists,
+    FieldCondition,
+    Not,
+    NotTest,
+    OneValue,
+    Test,
+    element_test,
+)
+from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data
+from router.rules.fields import field, unknown_field
+from router.rules.jsonpath import PathError
+from router.rules.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError
+from router.rules.spot import Report, Spot, did_you_mean, shortened
+
+COMBINATORS = ("all", "any", "none", "not")
+_FIELD_WORDS = ("exists", "every", "not", "elem", "ignore_case")
+_WORDS = (*OPERATORS, *_FIELD_WORDS)
+
+
+def parse_match(spot: Spot, *, element: bool = False) -> Condition:
+    """Parse a mapping whose every entry must hold; problems go to the report.
+
+    In an element (`elem`) only `$` fields and combinators make sense, since `$` is the element there.
+    """
+    if not isinstance(spot.node, MappingNode):
+        spot.error(f"expected a mapping of fields to what they must be, found {spot.found()}")
+        return All(())
+    return All(tuple(c for key, below in spot.entries() for c in _entry(spot, key, below, element=element)))
+
+
+def _entry(spot: Spot, key: str, below: Spot, *, element: bool) -> list[Condition]:
+    if key in COMBINATORS:
+        return [_combinator(key, below, element=element)]
+    if element and not key.startswith("$"):
+        spot.key_error(key, f'"{shortened(key)}" is no part of an element; inside elem, $ is the element: "$.{key}"')
+        return []
+    if key in ("headers", "query"):
+        if not below.expect_mapping("names to what they must be"):
+            return []
+        return [c for name, value in below.entries() for c in _field(below, name, f"{key}.{name}", value)]
+    return _field(spot, key, key, below)
+
+
+def _field(spot: Spot, key: str, text: str, below: Spot) -> list[Condition]:
+    try:
+        compiled = field(text)
+    except PathError as error:
+        message = unknown_word(text) if text in _WORDS else str(error)
+        spot.key_error(key, message)
+        return []
+    strict = parse_test(below, Flags(text_only=compiled.text_only, decimals=compiled.decimals))
+    if compiled.text.startswith("$") and strict is not None and _has_numeric(below.node):
+        form = parse_test(Spot(Report(""), below.node, ""), Flags(decimals=True))
+        return [FieldCondition(compiled, strict, form or strict)]
+    return [FieldCondition(compiled, strict, strict)] if strict else []
+
+
+def unknown_word(word: str) -> str:
+    """The message for an operator that stands where a field belongs."""
+    return f'"{word}" is an operator and belongs below a field: {{"$.field": {{{word}: …}}}}; {unknown_field(word)}'
+
+
+def _combinator(name: str, spot: Spot, *, element: bool) -> Condition:
+    if name == "not":
+        if not spot.expect_mapping("fields to what they must not be (for a list, use none:)"):
+            return All(())
+        return Not(parse_match(spot, element=element), "not")
+    if not spot.expect_list(f"conditions, each a mapping: {name}: [{{…}}, {{…}}]"):
+        return All(())
+    conditions = tuple(_branch(item, element=element) for item in spot.items())
+    if name == "all":
+        return All(conditions)
+    return AnyOf(conditions) if name == "any" else Not(AnyOf(conditions), "none")
+
+
+def _branch(spot: Spot, *, element: bool) -> Condition:
+    if isinstance(spot.node, MappingNode) and not spot.node.entries:
+        spot.error("an empty condition holds for every event; remove it, or write what it must be")
+        return All(())
+    return parse_match(spot, element=element)
+
+
+def parse_test(spot: Spot, flags: Flags) -> Test | None:
+    """Parse what is asked of a field: a scalar, a list of alternatives, or an operator map; none after an error."""
+    if isinstance(spot.node, MappingNode):
+        return _operator_map(spot, flags)
+    if isinstance(spot.node, SequenceNode):
+        return _alternatives(spot, flags)
+    if spot.is_blank:
+        spot.error(f"expected a value, found {spot.found()}; write null for null, or {{exists: true}}")
+        return None
+    return _predicate("equals", spot, flags)
+
+
+def _alternatives(spot: Spot, flags: Flags) -> Test | None:
+    if not spot.expect_list("values, any of which it may be"):
+        return None
+    if all(isinstance(item.node, ScalarNode) and not item.is_blank for item in spot.items()):
+        return _predicate("in", spot, flags)
+    tests = []
+    for item in spot.items():
+        if isinstance(item.node, SequenceNode):
+            item.error("a list in a list; to match a whole array, write {equals: [ … ]}")
+        else:
+            tests.append(parse_test(item, flags))
+    return AnyTest(tuple(test for test in tests if test))
+
+
+def _predicate(name: str, spot: Spot, flags: Flags) -> Test | None:
+    clause = _build(name, spot, flags)
+    return OneValue((clause,)) if clause else None
+
+
+def _build(name: str, spot: Spot, flags: Flags) -> Clause | None:
+    try:
+        return Clause(name, data(spot.node), OPERATORS[name](spot.node, flags), flags.fold and name in FOLDING)
+    except OperandError as error:
+        spot.report.add(error.node, spot.path, str(error))
+        return None
+
+
+def _operator_map(spot: Spot, flags: Flags) -> Test | None:
+    if not spot.expect_mapping("operators"):
+        return None
+    flags = replace(flags, fold=_fold(spot, flags))
+    clauses: list[Clause] = []
+    tests: list[Test] = []
+    for name, operand in spot.entries():
+        if name in OPERATORS:
+            clause = _build(name, operand, flags)
+            clauses += [clause] if clause else []
+        elif name == "elem":
+            clauses += _elem(operand, flags)
+        elif name == "ignore_case":
+            continue
+        elif name in _FIELD_WORDS:
+            test = _FIELD_TESTS[name](operand, flags)
+            tests += [test] if test else []
+        else:
+            spot.key_error(name, _unknown_operator(name))
+    if clauses:
+        tests.insert(0, OneValue(tuple(clauses)))
+    _check_contradiction(spot)
+    if not tests and not spot.report.failed:
+        spot.error("ignore_case alone asks nothing; add an operator such as equals")
+    return tests[0] if len(tests) == 1 else EachTest(tuple(tests))
+
+
+def _fold(spot: Spot, flags: Flags) -> bool:
+    operand = spot.at("ignore_case")
+    if not spot.has("ignore_case"):
+        return flags.fold
+    if not isinstance(operand.node, ScalarNode) or not isinstance(operand.node.value, bool):
+        operand.error(f"expected true or false, found {operand.found()}")
+        return flags.fold
+    if operand.node.value and not _folds(spot.node):
+        spot.key_error("ignore_case", f"ignore_case changes nothing here; it goes beside {', '.join(sorted(FOLDING))}")
+    return operand.node.value
+
+
+def _folds(node: Node) -> bool:
+    """Whether an operator that ignore_case changes stands in this operator map, or in its not and every."""
+    if not isinstance(node, MappingNode):
+        return True  # a scalar or a list below not or every: equality
+    words = set(node.entries)
+    if words & FOLDING:
+        return True
+    return any(_folds(node.entries[word][1]) for word in ("not", "every") if word in node.entries)
+
+
+def _has_numeric(node: Node) -> bool:
+    if isinstance(node, SequenceNode):
+        return any(_has_numeric(item) for item in node.items)
+    if not isinstance(node, MappingNode):
+        return False
+    return bool(NUMERIC & set(node.entries)) or any(_has_numeric(value) for _, value in node.entries.values())
+
+
+def _check_contradiction(spot: Spot) -> None:
+    exists = spot.at("exists")
+    others = [key for key, _ in spot.entries() if key in OPERATORS or key in ("elem", "every")]
+    if spot.has("exists") and others and exists.data is False:
+        spot.key_warn("exists", f"this can't hold: {others[0]} needs a value and exists: false forbids one")
+
+
+def _exists(spot: Spot, flags: Flags) -> Test | None:  # noqa: ARG001 - the common signature
+    if isinstance(spot.node, ScalarNode) and isinstance(spot.node.value, bool):
+        return Exists(spot.node.value)
+    spot.error(f"expected true or false, found {spot.found()}")
+    return None
+
+
+def _every(spot: Spot, flags: Flags) -> Test | None:
+    test = parse_test(spot, flags)
+    return Every(test) if test else None
+
+
+def _not(spot: Spot, flags: Flags) -> Test | None:
+    test = parse_test(spot, flags)
+    return NotTest(test) if test else None
+
+
+_FIELD_TESTS: dict[str, Callable[[Spot, Flags], Test | None]] = {"exists": _exists, "every": _every, "not": _not}
+
+
+def _elem(spot: Spot, flags: Flags) -> list[Clause]:
+    if not spot.expect_mapping("$ fields of the element to what they must be"):
+        return []
+    condition = parse_match(spot, element=True)
+    return [Clause("elem", data(spot.node), element_test(condition, form=flags.decimals), fallible=condition.fallible)]
+
+
+def _unknown_operator(name: str) -> str:
+    if name.startswith("$"):
+        return (
+            f'"{shortened(name)}" is a field among operators; below a field come operators. '
+            "For fields of the same list element, use elem:"
+        )
+    synonyms = {
+        "eq": "equals", "equal": "equals", "is": "equals", "==": "equals", "ne": "not", "!=": "not", "neq": "not",
+        "starts_with": "prefix", "startswith": "prefix", "ends_with": "suffix", "endswith": "suffix",
+        "matches": "regex", "match": "regex", "pattern": "regex", "like": "glob", "wildcard": "glob",
+        ">": "gt", ">=": "gte", "<": "lt", "<=": "lte", "min": "gte", "max": "lte", "len": "length", "size": "length",
+        "any": "in", "one_of": "in", "anyof": "in", "includes": "contains", "has": "contains", "present": "exists",
+    }  # fmt: skip
+    if name.lower() in synonyms:
+        return f'unknown operator "{name}"; did you mean "{synonyms[name.lower()]}"?'
+    return f'unknown operator "{shortened(name)}"' + did_you_mean(name, _WORDS)
