@@ -26,6 +26,10 @@ _COST = {
 }  # fmt: skip
 
 
+_FEW = 8  #: plain paths up to which following each of them is quicker than walking the trie
+_MISSING = object()
+
+
 class Index:
     """The rules of one set of sources. Immutable once made; any thread may ask it."""
 
@@ -43,20 +47,23 @@ class Index:
             if not keys:
                 residual.append(number)
         self.residual = tuple(residual)
-        self._names = _Branch()
+        names = _Branch()
         self._headers: dict[str, Values] = {}
         self._query: dict[str, Values] = {}
         self._others: list[tuple[AnyField, Values]] = []
         for selector, entries in filed.items():
-            self._place(selector, entries)
+            self._place(selector, entries, names)
+        few = names.paths()
+        self._few = few if len(few) <= _FEW else ()
+        self._names = None if len(few) <= _FEW else names
 
-    def _place(self, selector: AnyField, entries: list[tuple[Key, int]]) -> None:
+    def _place(self, selector: AnyField, entries: list[tuple[Key, int]], names: "_Branch") -> None:
         if isinstance(selector, HeaderField):
             self._headers.setdefault(selector.name, Values(decimals=True)).add(entries)
         elif isinstance(selector, QueryField):
             self._query.setdefault(selector.name, Values(decimals=True)).add(entries)
         elif isinstance(selector, PayloadField) and selector.compiled.names is not None:
-            self._names.at(selector.compiled.names).add(entries)
+            names.at(selector.compiled.names).add(entries)
         else:
             values = Values()
             values.add(entries)
@@ -70,7 +77,14 @@ class Index:
             _look_by_name(self._headers, parsed.headers.by_name, found)
         if self._query:
             _look_by_name(self._query, parsed.query, found)
-        self._names.look(parsed.payload, form=parsed.form, found=found)
+        if self._names is not None:
+            self._names.look(parsed.payload, form=parsed.form, found=found)
+        for path, values in self._few:
+            value = parsed.payload
+            for name in path:
+                value = value.get(name, _MISSING) if type(value) is dict else _MISSING
+            if value is not _MISSING:
+                values.look(value, form=parsed.form, found=found)
         for selector, values in self._others:
             try:
                 selected = reads[selector]
@@ -79,8 +93,6 @@ class Index:
                 continue
             for value in selected:
                 values.look(value, form=parsed.form, found=found)
-            if selected and values.present:
-                found += values.present
         return found
 
 
@@ -90,7 +102,6 @@ def _look_by_name(filed: "Mapping[str, Values]", given: Mapping[str, list[str]],
         if values is not None and texts:
             for text in texts:
                 values.look(text, form=False, found=found)
-            found += values.present
 
 
 class _Chooser:
@@ -153,6 +164,17 @@ class _Branch:
             branch.values = Values()
         return branch.values
 
+    def paths(self) -> list[tuple[tuple[str, ...], Values]]:
+        """Every path that has values."""
+        found: list[tuple[tuple[str, ...], Values]] = []
+        stack: list[tuple[tuple[str, ...], _Branch]] = [((), self)]
+        while stack:
+            path, branch = stack.pop()
+            if branch.values is not None:
+                found.append((path, branch.values))
+            stack += [((*path, name), below) for name, below in branch.below.items()]
+        return found
+
     def look(self, payload: Any, *, form: bool, found: Ids) -> None:
         """Look up what the payload has at every path of the trie."""
         stack: list[tuple[_Branch, Any]] = [(self, payload)]
@@ -161,8 +183,6 @@ class _Branch:
             values, below = branch.values, branch.below
             if values is not None:
                 values.look(value, form=form, found=found)
-                if values.present:
-                    found += values.present
             if below and type(value) is dict:
                 shorter = below if len(below) < len(value) else value
                 stack += [(below[name], value[name]) for name in shorter if name in value and name in below]

@@ -82,6 +82,8 @@ class Values:
 
     def look(self, value: Any, *, form: bool, found: Ids) -> None:
         """Add the numbers of the rules that this one value may satisfy."""
+        if self.present:
+            found += self.present
         kind = type(value)
         if kind is str:
             ids = self._texts.get(value)

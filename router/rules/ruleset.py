@@ -11,7 +11,7 @@ from router.errors import EvaluationError
 from router.ids import uuid7
 from router.model import ParsedEvent, PlannedDelivery, RetryPolicy, RulesetText
 from router.plugins import Action, TargetSpec, Verifier
-from router.rules.conditions import Condition
+from router.rules.conditions import Condition, Judge
 from router.rules.fields import Reads
 from router.rules.index import Index
 from router.secrets import Secret
@@ -138,12 +138,14 @@ class Ruleset:
     unmatched: tuple[RuleAction, ...] = ()
     by_path: Mapping[str, Source] = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
+    judges: Sequence[Judge] = field(init=False, repr=False)  #: the rules' conditions, close together in memory
     indexes: Mapping[str, Sequence[Index]] = field(init=False, repr=False)  #: by source
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_path", {source.path: source for source in self.sources.values()})
         every = [*self.unmatched, *(action for rule in self.rules for action in rule.actions)]
         object.__setattr__(self, "actions", {(action.rule, action.name): action for action in every})
+        object.__setattr__(self, "judges", tuple(rule.condition.holds for rule in self.rules))
         object.__setattr__(self, "indexes", _indexes(self.rules))
 
     @property
@@ -178,18 +180,17 @@ class Ruleset:
     def _judge(self, numbers: Iterable[int], reads: Reads) -> "Match":
         matched: list[Rule] = []
         errors: list[tuple[str, str]] = []
-        rules = self.rules
+        rules, judges = self.rules, self.judges
         for number in numbers:
-            rule = rules[number]
             try:
-                if not rule.condition.holds(reads):
+                if not judges[number](reads):
                     continue
             except EvaluationError as error:
                 # The whole rule is unmatched, without its stop: half a judgement must not hide later rules.
-                errors.append((rule.name, str(error)))
+                errors.append((rules[number].name, str(error)))
                 continue
-            matched.append(rule)
-            if rule.stop:
+            matched.append(rules[number])
+            if rules[number].stop:
                 break
         return Match(tuple(matched), tuple(errors))
 
