@@ -1,7 +1,7 @@
 """Events a second for parse + match, by the number of rules, beside orjson alone and a loop over jsonpath-ng's find.
 
 (a) two equality conditions a rule; (b) 70 % equality, the rest any-of, prefix, suffix, regex and numeric; (c) rules
-with `any`, and rules that no index can file (`not` around up to four scalar conditions); (d) adversarial rules and values.
+with `any`, and rules that no index can file (`not` around four scalar conditions); (d) adversarial rules and values.
 Every figure is the best of several rounds over the same events, in one process on one core.
 """
 
