@@ -20,6 +20,7 @@ from router.intake.server import Server
 from router.intake.verify.registry import SCHEMES
 from router.model import RulesetText
 from router.plugins import Registries
+from router.rules.collecting import set_aside
 from router.rules.loader import Loader
 from router.rules.reloader import Change, Reloader, refuse_writable
 from router.rules.ruleset import Current, Ruleset
@@ -86,6 +87,7 @@ class App:
         if self._admin is not None:
             self._admin.start()
         self._reloader.start()
+        set_aside()
         self._announce(ruleset)
 
     def _load(self) -> Ruleset:

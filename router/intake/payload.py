@@ -1,5 +1,6 @@
 """From a body to its payload: JSON, a form, JSON in a form field, or text."""
 
+import codecs
 import re
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -14,6 +15,10 @@ MAX_DEPTH = 200  #: of JSON; Python code that walks a payload must never run out
 MAX_FIELDS = 10_000  #: of a form; real ones have some dozens
 
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([A-Za-z0-9_.:-]+)', re.IGNORECASE)
+# What senders use. Others are no charsets, take quadratic time (punycode), or give half surrogate pairs (utf-7).
+_TEXT_CODEC = re.compile(
+    r"utf-8|utf-(16|32)(-[bl]e)?|ascii|iso8859-\d+|cp\d+|koi8-[rtu]|shift_jis\w*|euc_\w+|gbk|gb2312|gb18030|big5\w*"
+)
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -106,6 +111,9 @@ def _form(text: str, json_field: str | None) -> tuple[Any, bool]:
 def _text(body: bytes, content_type: str | None) -> str:
     found = _CHARSET.search(content_type or "")
     try:
-        return body.decode(found[1] if found else "utf-8", errors="replace")
-    except (LookupError, ValueError):  # no such charset, or one that is not for text
-        return body.decode(errors="replace")
+        name = codecs.lookup(found[1]).name if found else "utf-8"
+    except (LookupError, ValueError):
+        name = ""
+    if not _TEXT_CODEC.fullmatch(name):
+        name = "utf-8"
+    return body.decode(name, errors="replace")

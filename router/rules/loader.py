@@ -10,6 +10,7 @@ from pathlib import Path
 from router.errors import Level, Problem, RulesError
 from router.model import RulesetText
 from router.plugins import Registries, TargetSpec
+from router.rules.collecting import UNCOLLECTED
 from router.rules.context import Context
 from router.rules.document import DocumentError, MappingNode
 from router.rules.document import read as read_document
@@ -64,6 +65,10 @@ class Loader:
 
     def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
         """Load a text; `file` is how messages call it."""
+        with UNCOLLECTED:
+            return self._load(text, file, base_dir)
+
+    def _load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
         report = Report(file)
         if isinstance(text, bytes):
             try:

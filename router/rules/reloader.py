@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from router.errors import Level, Problem, RouterError
+from router.rules.collecting import set_aside
 from router.rules.loader import Loader
 from router.rules.ruleset import Current, Ruleset
 
@@ -175,6 +176,7 @@ class Reloader:
             return
         change = compare(self._current.ruleset, loaded.ruleset)
         self._current.ruleset = loaded.ruleset
+        set_aside()
         _warn(loaded.problems)
         log.info(
             "rules reloaded",

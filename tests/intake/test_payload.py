@@ -96,3 +96,12 @@ def test_no_bytes_raise_anything_else(body: bytes, content_type: str | None) -> 
         parse_payload(body, content_type, json_field="a")
     except PayloadError:
         return
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-7", "punycode", "unicode_escape", "raw_unicode_escape", "rot13", "hex", "x\0"]
+)
+def test_a_charset_that_is_none_is_read_as_utf_8(charset: str) -> None:
+    payload, _ = parse_payload("+2AA- \\ud800 ü".encode(), f"text/plain; charset={charset}")
+
+    assert payload == "+2AA- \\ud800 ü"
