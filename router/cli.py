@@ -50,6 +50,7 @@ Examples:
   webhook-router test rules.yaml --source github --payload push.json --header 'X-GitHub-Event: push'
   curl -s https://example.org/event | webhook-router test rules.yaml --source internal --payload -
   webhook-router test rules.yaml --source github --payload push.json --expect deploy-main --expect notify
+  webhook-router test rules.yaml --source github --payload push.json --explain
   webhook-router test rules.yaml --event 0190… --store sqlite:webhook-router.db
 
 --expect names the exact set of rules that must match. Exit codes: 0 done, 1 not as expected (or a bad file), 2 usage.
@@ -194,6 +195,7 @@ def check(files: tuple[Path, ...], *, strict: bool, require_secrets: bool, as_js
 )
 @click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
 @click.option("--expect-none", is_flag=True, help="No rule must match.")
+@click.option("--explain", "explained", is_flag=True, help="Why each rule matched or did not.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 def test(
     rules: Path,
@@ -207,6 +209,7 @@ def test(
     expected: tuple[str, ...],
     *,
     expect_none: bool,
+    explained: bool,
     as_json: bool,
 ) -> None:
     """Show what the rules would do."""
@@ -230,13 +233,15 @@ def test(
         query = urlencode([_pair(pair) for pair in queries])
         event = made_event(chosen, _body(payload), given, query, content_type, time.time_ns() // 1_000_000)
     try:
-        result = preview(loaded.ruleset, event)
+        result = preview(loaded.ruleset, event, explained=explained)
     except PayloadError as error:
         _fail(f"the payload can't be parsed: {error}; such a request is answered 400")
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
     else:
         _print_preview(result.as_json())
+        for rule in result.explained or ():
+            _print_explained(rule)
     if (expected or expect_none) and set(result.matched) != set(expected):
         _fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
 
@@ -383,3 +388,19 @@ def _print_preview(result: dict[str, Any]) -> None:
             continue
         for key, value in delivery[delivery["type"]].items():
             click.echo(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+def _print_explained(rule: Any) -> None:
+    marks = {"matched": "+", "unmatched": "-", "error": "!", "not tried": " "}
+    click.echo(
+        f"\n{marks[rule.verdict]} {rule.rule}: {rule.verdict}" + (f", since {rule.reason}" if rule.reason else "")
+    )
+    for condition in rule.conditions:
+        _print_condition(condition, "    ")
+
+
+def _print_condition(condition: Any, indent: str) -> None:
+    mark = {True: "+", False: "-", None: "!"}[condition.holds]
+    click.echo(f"{indent}{mark} {condition.reason if condition.operator else condition.what}")
+    for part in condition.parts:
+        _print_condition(part, indent + "    ")

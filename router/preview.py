@@ -10,6 +10,7 @@ from router.intake.payload import parse_event
 from router.intake.verify.credentials import without_credentials
 from router.model import Claim, Delivery, Event, Inbound, ParsedEvent, State
 from router.plugins import Job
+from router.rules.explain import ExplainedRule, explain
 from router.rules.ruleset import RuleAction, Ruleset, Source
 
 
@@ -47,12 +48,15 @@ class Preview:
     matched: tuple[str, ...]  #: rule names, in file order
     deliveries: tuple[PreviewedDelivery, ...]
     errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules that couldn't be judged
+    explained: tuple[ExplainedRule, ...] | None = None  #: when asked for
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
         shown: dict[str, Any] = {"matched": list(self.matched), "deliveries": [d.as_json() for d in self.deliveries]}
         if self.errors:
             shown["errors"] = [{"rule": rule, "error": reason} for rule, reason in self.errors]
+        if self.explained is not None:
+            shown["explain"] = [rule.as_json() for rule in self.explained]
         return shown
 
 
@@ -69,12 +73,13 @@ def made_event(
     return Event(uuid7(now), source.name, method, source.path, query, inbound.headers, body, inbound.ip, now)
 
 
-def preview(ruleset: Ruleset, event: Event) -> Preview:
-    """Match, plan and render. Raises PayloadError."""
+def preview(ruleset: Ruleset, event: Event, *, explained: bool = False) -> Preview:
+    """Match, plan and render; explain each rule's verdict when asked to. Raises PayloadError."""
     parsed = parse_event(event, ruleset.sources.get(event.source))
     match = ruleset.match(parsed)
     deliveries = tuple(_previewed(ruleset, action, parsed) for action in ruleset.actions_of(match))
-    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors)
+    reasons = tuple(explain(ruleset, parsed)) if explained else None
+    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons)
 
 
 def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> PreviewedDelivery:

@@ -125,6 +125,19 @@ def test_test_shows_a_person_the_same(run: Run, rules: Path, payload: Path) -> N
     assert "would be dead at once: payload.missing is missing" in done.stdout
 
 
+def test_test_explains_each_rule(run: Run, rules: Path, payload: Path) -> None:
+    call = ("test", rules, "--source", "a", "--payload", payload, "--explain")
+
+    done, as_json = run(*call), run(*call, "--json")
+
+    assert "+ one: matched" in done.stdout
+    assert "+ $.x is 1.0; asked: equals 1" in done.stdout
+    assert '- two: unmatched, since headers.X-Kind is missing; asked: in ["k"]' in done.stdout
+    explained = json.loads(as_json.stdout)["explain"]
+    assert [(rule["rule"], rule["verdict"]) for rule in explained] == [("one", "matched"), ("two", "unmatched")]
+    assert explained[0]["conditions"][0]["operator"] == "equals"
+
+
 @pytest.mark.parametrize(
     ("flags", "code"),
     [
