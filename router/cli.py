@@ -51,6 +51,7 @@ Examples:
   curl -s https://example.org/event | webhook-router test rules.yaml --source internal --payload -
   webhook-router test rules.yaml --source github --payload push.json --expect deploy-main --expect notify
   webhook-router test rules.yaml --source github --payload push.json --explain
+  webhook-router test rules.yaml --cases rules.cases.yaml --junit report.xml
   webhook-router test rules.yaml --event 0190… --store sqlite:webhook-router.db
 
 --expect names the exact set of rules that must match. Exit codes: 0 done, 1 not as expected (or a bad file), 2 usage.
@@ -195,6 +196,10 @@ def check(files: tuple[Path, ...], *, strict: bool, require_secrets: bool, as_js
 )
 @click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
 @click.option("--expect-none", is_flag=True, help="No rule must match.")
+@click.option(
+    "--cases", "cases", multiple=True, type=click.Path(path_type=Path), help="A file of rule tests; repeatable."
+)
+@click.option("--junit", type=click.Path(path_type=Path), help="With --cases: write a JUnit report there.")
 @click.option("--explain", "explained", is_flag=True, help="Why each rule matched or did not.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 def test(
@@ -207,6 +212,8 @@ def test(
     event_id: str | None,
     store: str,
     expected: tuple[str, ...],
+    cases: tuple[Path, ...],
+    junit: Path | None,
     *,
     expect_none: bool,
     explained: bool,
@@ -215,8 +222,15 @@ def test(
     """Show what the rules would do."""
     from router.preview import made_event, preview  # noqa: PLC0415 - `--help` need not wait for it
 
+    if cases:
+        if payload or event_id or expected or expect_none:
+            raise click.UsageError("--cases brings its own payloads and expectations")
+        _test_cases(rules, cases, junit, as_json=as_json)
+        return
     if (payload is None) == (event_id is None):
-        raise click.UsageError("give exactly one of --payload and --event")
+        raise click.UsageError("give exactly one of --payload, --event and --cases")
+    if junit is not None:
+        raise click.UsageError("--junit goes with --cases")
     if expected and expect_none:
         raise click.UsageError("--expect and --expect-none exclude each other")
     loaded = _loader(require_secrets=False).load_file(rules)
@@ -404,3 +418,33 @@ def _print_condition(condition: Any, indent: str) -> None:
     click.echo(f"{indent}{mark} {condition.reason if condition.operator else condition.what}")
     for part in condition.parts:
         _print_condition(part, indent + "    ")
+
+
+def _test_cases(rules: Path, files: Sequence[Path], report: Path | None, *, as_json: bool) -> None:
+    from router.cases import junit, run_cases  # noqa: PLC0415 - see serve
+
+    loaded = _loader(require_secrets=False).load_file(rules)
+    if loaded.ruleset is None:
+        _fail_with(loaded.problems)
+    run = run_cases(loaded.ruleset, files, time.time_ns() // 1_000_000)
+    if report is not None:
+        try:
+            report.write_text(junit(run), encoding="utf-8")
+        except OSError as error:
+            _fail(f"the report {report} can't be written: {os.strerror(error.errno or 0)}")
+    if as_json:
+        shown = [{"file": r.file, "line": r.line, "name": r.name, "differences": r.differences} for r in run.results]
+        problems = [_problem_json(problem) for problem in run.problems]
+        click.echo(json.dumps({"cases": shown, "problems": problems}, indent=2, ensure_ascii=False))
+    else:
+        for result in run.results:
+            click.echo(f"{'-' if result.differences else '+'} {result.name}")
+            for difference in result.differences:
+                place = f"{result.file}:{result.line}: "
+                click.echo("    " + (place + difference).replace("\n", "\n    "))
+        for problem in run.problems:
+            click.echo(str(problem), err=True)
+        good = sum(not result.differences for result in run.results)
+        click.echo(f"{good} of {_count(len(run.results), 'case')} as expected")
+    if run.failed:
+        sys.exit(FAILED)

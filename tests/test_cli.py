@@ -174,7 +174,7 @@ def test_test_of_an_empty_set_of_expectations(run: Run, rules: Path) -> None:
     [
         (["test", "RULES", "--payload", "-"], 2, "give --source: one of a, b"),
         (["test", "RULES", "--source", "z", "--payload", "-"], 2, "no source is called 'z'; there is a, b"),
-        (["test", "RULES", "--source", "a"], 2, "exactly one of --payload and --event"),
+        (["test", "RULES", "--source", "a"], 2, "exactly one of --payload, --event and --cases"),
         (["test", "RULES", "--source", "a", "--payload", "none.json"], 1, "none.json can't be read: No such file"),
         (["test", "RULES", "--source", "a", "--payload", "-", "--header", "x"], 2, "is not NAME: VALUE"),
         (["test", "RULES", "--source", "a", "--payload", "-", "--query", "x"], 2, "is not NAME=VALUE"),

@@ -1,0 +1,214 @@
+"""Rule tests: events with what the rules have to make of them, written in YAML beside the rules.
+
+A file is a list of `{name, source, headers, query, content_type, payload, expect}`; `payload` is `{file: PATH}` or the
+value itself, and `expect` has `rules` (the exact set) and `deliveries` (parts that have to be there, each in a delivery
+of its own).
+"""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape, quoteattr
+
+import orjson
+from pydantic import Field
+
+from router.errors import PayloadError, Problem
+from router.plugins import Options
+from router.preview import Preview, made_event, preview
+from router.rules.document import DocumentError
+from router.rules.document import read as read_document
+from router.rules.reading import read
+from router.rules.ruleset import Ruleset
+from router.rules.spot import Report, Spot
+
+
+class ExpectOptions(Options):
+    """What the rules have to make of the event."""
+
+    rules: list[str] | None = Field(default=None, description="The exact set of rules that match; empty: none.")
+    deliveries: list[dict[str, Any]] = Field(default_factory=list, description="Parts of deliveries that are planned.")
+
+
+class CaseOptions(Options):
+    """One rule test."""
+
+    name: str = Field(min_length=1, description="What is true.")
+    source: str | None = Field(default=None, description="The source; may be left out while there is one.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Request headers.")
+    query: dict[str, str] = Field(default_factory=dict, description="Query parameters.")
+    content_type: str | None = Field(default=None, description="The body's type; application/json by default.")
+    payload: Any = Field(default=None, description="The payload itself, or {file: PATH} with the raw body.")
+    expect: ExpectOptions = Field(description="What the rules have to make of it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one case went."""
+
+    file: str
+    line: int
+    name: str
+    differences: tuple[str, ...] = ()  #: what is otherwise than expected, each in lines for a person; empty: passed
+
+
+@dataclass(slots=True)
+class Run:
+    """All cases of all files."""
+
+    results: list[Result] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)  #: of case files that are none
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything was otherwise than expected."""
+        return bool(self.problems) or any(result.differences for result in self.results)
+
+
+def run_cases(ruleset: Ruleset, files: Sequence[Path], now: int) -> Run:
+    """Run every case of the files. Paths in a case start from its file's folder."""
+    run = Run()
+    for file in files:
+        report = Report(str(file))
+        try:
+            root, _ = read_document(file.read_text("utf-8-sig"))
+        except DocumentError as error:
+            run.problems += [Problem(str(file), f.line, f.column, "", f.message) for f in error.flaws]
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            run.problems.append(Problem(str(file), 1, 1, "", f"the cases can't be read: {reason}"))
+            continue
+        spot = Spot(report, root, "")
+        if spot.expect_list("cases, each with name, payload and expect"):
+            for item in spot.items():
+                result = _run(ruleset, item, file, now)
+                run.results += [result] if result else []
+        run.problems += report.sorted()
+    return run
+
+
+def _run(ruleset: Ruleset, spot: Spot, file: Path, now: int) -> Result | None:
+    case = read(spot, CaseOptions)
+    if case is None:
+        return None
+    source = ruleset.sources.get(case.source or "")
+    if case.source is None and len(ruleset.sources) == 1:
+        source = next(iter(ruleset.sources.values()))
+    if source is None:
+        spot.at("source").error(f"expected one of the sources {', '.join(sorted(ruleset.sources))}")
+        return None
+    unknown = sorted(set(case.expect.rules or ()) - {rule.name for rule in ruleset.rules})
+    if unknown:
+        spot.at("expect", "rules").error(f'the rules file has no rule "{unknown[0]}"')
+        return None
+    body = _body(spot, case.payload, file.parent)
+    if body is None:
+        return None
+    typed = "content-type" in map(str.lower, case.headers)
+    content_type = case.content_type or (None if typed else "application/json")
+    event = made_event(source, body, case.headers, urlencode(case.query), content_type, now)
+    try:
+        shown = preview(ruleset, event, explained=True)
+    except PayloadError as error:
+        return Result(str(file), spot.node.line, case.name, (f"the payload can't be parsed: {error}",))
+    return Result(str(file), spot.node.line, case.name, tuple(_differences(case.expect, shown)))
+
+
+def _body(spot: Spot, payload: Any, folder: Path) -> bytes | None:
+    if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
+        return orjson.dumps(payload)
+    try:
+        return (folder / payload["file"]).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        spot.at("payload", "file").error(f"the payload can't be read: {reason}")
+        return None
+
+
+def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
+    found: list[str] = []
+    if expect.rules is not None:
+        wanted, matched = set(expect.rules), set(shown.matched)
+        reasons = {rule.rule: rule.reason for rule in shown.explained or ()}
+        found += [f'rule "{name}" did not match: {reasons[name]}' for name in expect.rules if name not in matched]
+        found += [f'rule "{name}" matched, and was not expected to' for name in shown.matched if name not in wanted]
+    left = [delivery.as_json() for delivery in shown.deliveries]
+    for part in expect.deliveries:
+        fitting = next((delivery for delivery in left if _holds(part, delivery)), None)
+        if fitting is None:
+            found.append(_no_delivery(part, left))
+        else:
+            left.remove(fitting)
+    return found
+
+
+def _holds(part: Any, whole: Any) -> bool:
+    """Whether everything that the part has is in the whole; lists are compared as they are."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(
+            key in whole and _holds(inner, whole[key]) for key, inner in part.items()
+        )
+    return bool(part == whole)
+
+
+def _no_delivery(part: Mapping[str, Any], planned: Sequence[Mapping[str, Any]]) -> str:
+    if not planned:
+        return f"no delivery is planned like {json.dumps(part, ensure_ascii=False)}; none is left"
+
+    def alike(delivery: Mapping[str, Any]) -> float:
+        return difflib.SequenceMatcher(None, _pretty(part), _pretty(_same_keys(part, delivery))).ratio()
+
+    nearest = max(planned, key=alike)
+    lines = difflib.unified_diff(
+        _pretty(part).splitlines(),
+        _pretty(_same_keys(part, nearest)).splitlines(),
+        "expected",
+        "planned",
+        lineterm="",
+        n=9,
+    )
+    return "no delivery is planned like this; the nearest:\n" + "\n".join(lines)
+
+
+def _same_keys(part: Any, whole: Any) -> Any:
+    """The whole, less the keys that the part says nothing of."""
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return {key: _same_keys(inner, whole[key]) for key, inner in part.items() if key in whole}
+    return whole
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def junit(run: Run) -> str:
+    """The run as a JUnit report, as CI systems read it."""
+    failures = sum(bool(result.differences) for result in run.results)
+    head = f'tests="{len(run.results) + len(run.problems)}" failures="{failures}" errors="{len(run.problems)}"'
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', f'<testsuites><testsuite name="webhook-router rules" {head}>']
+    for result in run.results:
+        case = f"<testcase classname={_attribute(result.file)} name={_attribute(result.name)}"
+        if result.differences:
+            text = _clean("\n".join(result.differences))
+            first = _attribute(result.differences[0].splitlines()[0])
+            lines.append(f"{case}><failure message={first}>{escape(text)}</failure></testcase>")
+        else:
+            lines.append(f"{case}/>")
+    for problem in run.problems:
+        case = f"<testcase classname={_attribute(problem.file)} name={_attribute(f'line {problem.line}')}>"
+        lines.append(f"{case}<error message={_attribute(str(problem))}/></testcase>")
+    return "\n".join([*lines, "</testsuite></testsuites>", ""])
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(_clean(text))
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML can't hold."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

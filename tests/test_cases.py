@@ -1,0 +1,137 @@
+"""Rule tests: cases that pass, cases that fail with a readable difference, and files that are none."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from xml.etree import ElementTree
+
+import pytest
+
+Run = Callable[..., CompletedProcess[str]]
+
+ROOT = Path(__file__).parents[1]
+RULES = """\
+sources: {a: {verify: none}}
+rules:
+  - name: one
+    match: {$.x: 1}
+    actions:
+      - forward: {url: "http://h/p/{{ payload.y }}", body: {json: {y: "{{ payload.y }}"}}}
+  - name: two
+    match: {$.x: {gte: 1}, query.q: v}
+    actions: [append: two.jsonl]
+"""
+
+
+@pytest.fixture
+def test(run: Run, tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
+    """Run cases on the rules above."""
+
+    def begin(cases: str, *flags: str) -> CompletedProcess[str]:
+        (tmp_path / "rules.yaml").write_text(RULES)
+        (tmp_path / "cases.yaml").write_text(cases)
+        return run("test", "rules.yaml", "--cases", "cases.yaml", *flags, cwd=tmp_path)
+
+    return begin
+
+
+def test_the_examples_cases_pass(run: Run) -> None:
+    done = run("test", ROOT / "rules.example.yaml", "--cases", ROOT / "rules.example.cases.yaml")
+
+    assert done.returncode == 0, done.stdout
+    assert "2 of 2 cases as expected" in done.stdout
+
+
+def test_cases_that_hold(test: Run, tmp_path: Path) -> None:
+    (tmp_path / "body.json").write_text('{"x": 1, "y": "z"}')
+
+    done = test(
+        f"""
+- {{name: from a file, payload: {{file: body.json}}, expect: {{rules: [one]}}}}
+- {{name: inline, payload: {{x: 2}}, query: {{q: v}}, expect: {{rules: [two]}}}}
+- {{name: parts, payload: {{x: 2}}, query: {{q: v}}, expect: {{deliveries: [{{append: {{path: {tmp_path}/two.jsonl}}}}]}}}}
+- {{name: nothing, payload: {{x: 0}}, expect: {{rules: []}}}}
+- {{name: url, payload: {{x: 1, y: 3}}, expect: {{deliveries: [{{rule: one, forward: {{url: http://h/p/3}}}}]}}}}
+"""
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 of 5 cases as expected" in done.stdout
+
+
+FAILING = """
+- name: wrong rules
+  payload: {x: 1, y: a}
+  expect: {rules: [two]}
+- name: wrong delivery
+  payload: {x: 1, y: a}
+  expect: {rules: [one], deliveries: [{type: forward, forward: {url: http://h/p/b}}]}
+- name: good
+  payload: {x: 0}
+  expect: {rules: []}
+"""
+
+
+def test_what_differs_is_shown_with_its_reason(test: Run) -> None:
+    done = test(FAILING)
+
+    assert done.returncode == 1
+    assert "1 of 3 cases as expected" in done.stdout
+    assert 'cases.yaml:2: rule "two" did not match: query.q is missing; asked: equals "v"' in done.stdout
+    assert 'rule "one" matched, and was not expected to' in done.stdout
+    assert '-    "url": "http://h/p/b"' in done.stdout
+    assert '+    "url": "http://h/p/a"' in done.stdout
+
+
+def test_a_ci_gets_a_junit_report(test: Run, tmp_path: Path) -> None:
+    done = test(FAILING, "--junit", "report.xml")
+
+    assert done.returncode == 1
+    suite = ElementTree.parse(tmp_path / "report.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "2", "0")
+    assert [case.get("name") for case in suite] == ["wrong rules", "wrong delivery", "good"]
+    assert "query.q is missing" in str(suite[0][0].text)
+
+
+def test_programs_get_json(test: Run) -> None:
+    shown = json.loads(test(FAILING, "--json").stdout)
+
+    assert [(case["name"], len(case["differences"])) for case in shown["cases"]] == [
+        ("wrong rules", 2),
+        ("wrong delivery", 1),
+        ("good", 0),
+    ]
+    assert shown["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("cases", "message"),
+    [
+        ("- {name: x}", 'cases.yaml:1:3: [0]: missing "expect"'),
+        ("- {name: x, expects: {}, expect: {}}", 'unknown key "expects"; did you mean "expect"?'),
+        ("- {name: x, expect: {rules: [three]}}", 'the rules file has no rule "three"'),
+        ("- {name: x, source: b, expect: {}}", "expected one of the sources a"),
+        ("- {name: x, payload: {file: none.json}, expect: {}}", "the payload can't be read: No such file"),
+        ("x: y", "expected a list of cases"),
+        ("- [", "not YAML"),
+    ],
+)
+def test_a_file_that_is_none_says_where_and_what(test: Run, cases: str, message: str) -> None:
+    done = test(cases)
+
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_a_missing_file_is_a_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+
+    done = run("test", "rules.yaml", "--cases", "none.yaml", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "the cases can't be read: No such file" in done.stderr
+
+
+def test_cases_and_payloads_exclude_each_other(test: Run) -> None:
+    assert test("[]", "--payload", "x").returncode == 2
