@@ -58,6 +58,15 @@ Examples:
 """
 
 
+_SCHEMA_HELP = """Print the JSON Schema of a rules file, with which editors complete and check it.
+
+\b
+Examples:
+  webhook-router schema > rules.schema.json
+  # yaml-language-server: $schema=rules.schema.json      (as the first line of rules.yaml)
+"""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="webhook-router")
 def cli() -> None:
@@ -258,6 +267,15 @@ def test(
             _print_explained(rule)
     if (expected or expect_none) and set(result.matched) != set(expected):
         _fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
+
+
+@cli.command(help=_SCHEMA_HELP)
+def schema() -> None:
+    """Print the JSON Schema."""
+    from router.app import REGISTRIES  # noqa: PLC0415 - see serve
+    from router.rules.json_schema import json_schema  # noqa: PLC0415
+
+    click.echo(json.dumps(json_schema(REGISTRIES), indent=2, ensure_ascii=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 
@@ -101,8 +101,18 @@ def _many(value: Any) -> Any:
     return (value,)
 
 
-OneSecret = Annotated[SecretRef, BeforeValidator(_one)]
+_SCHEMA = {
+    "type": "object",
+    "properties": {"env": {"type": "string"}, "file": {"type": "string"}, "optional": {"type": "boolean"}},
+    "additionalProperties": False,
+}
+
+OneSecret = Annotated[SecretRef, BeforeValidator(_one), WithJsonSchema(_SCHEMA)]
 """A field that names one secret."""
 
-Secrets = Annotated[tuple[OneSecret, ...], BeforeValidator(_many)]
+Secrets = Annotated[
+    tuple[OneSecret, ...],
+    BeforeValidator(_many),
+    WithJsonSchema({"anyOf": [_SCHEMA, {"type": "array", "items": _SCHEMA, "minItems": 1}]}),
+]
 """A field that names one secret or a list of them, for rotation."""

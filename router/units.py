@@ -7,7 +7,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -65,6 +65,15 @@ def per_second(value: Any) -> float:
     return result
 
 
-Duration = Annotated[float, BeforeValidator(seconds)]
-Size = Annotated[int, BeforeValidator(size)]
-Rate = Annotated[float, BeforeValidator(per_second)]
+def _written(pattern: re.Pattern[str], *examples: str) -> WithJsonSchema:
+    """What an editor is told of such a text."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$", "examples": list(examples)})
+
+
+Duration = Annotated[float, BeforeValidator(seconds), _written(_DURATION, "500ms", "30s", "24h")]
+Size = Annotated[
+    int,
+    BeforeValidator(size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, _written(_SIZE, "64KiB", "25MiB").json_schema or {}]}),
+]
+Rate = Annotated[float, BeforeValidator(per_second), _written(_RATE, "50/s", "10/m")]

@@ -1,0 +1,203 @@
+"""The JSON Schema of a rules file, made from the models that read it, so that editors complete and check rules.yaml.
+
+It knows keys, types and the words of the language; what it can't know (undefined names, paths, templates) `check` does.
+Dialect: JSON Schema draft 7, which the YAML servers of editors speak.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from router.plugins import Registries
+from router.rules.match import COMBINATORS
+from router.rules.operators import OPERATORS
+from router.rules.schema import (
+    DedupeOptions,
+    DefaultsOptions,
+    RespondOptions,
+    RetryOptions,
+    RuleOptions,
+    SourceOptions,
+    TargetOptions,
+)
+from router.secrets import SecretRef
+
+Schema = dict[str, Any]
+
+_SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
+_NUMBER: Schema = {"type": "number"}
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_OPERANDS: dict[str, Schema] = {
+    "equals": {},
+    "in": {"type": "array", "minItems": 1},
+    "contains": {},
+    "gt": _NUMBER,
+    "gte": _NUMBER,
+    "lt": _NUMBER,
+    "lte": _NUMBER,
+    "length": {
+        "anyOf": [
+            _NUMBER,
+            {
+                "type": "object",
+                "properties": dict.fromkeys(("gt", "gte", "lt", "lte", "equals"), _NUMBER),
+                "additionalProperties": False,
+                "minProperties": 1,
+            },
+        ]
+    },
+}
+
+
+def json_schema(registries: Registries) -> Schema:
+    """The schema, with the given actions and verification schemes."""
+    defs: dict[str, Schema] = {**_match_defs(), "retry": _model(RetryOptions)}
+    source = _model(SourceOptions)
+    source["properties"] |= {
+        "verify": _verify(registries),
+        "dedupe": {"anyOf": [_TEXT, _model(DedupeOptions)]},
+        "respond": _model(RespondOptions),
+    }
+    defaults = _model(DefaultsOptions)
+    defaults["properties"]["retry"] = _ref("retry")
+    rule = _model(RuleOptions)
+    rule["properties"] |= {
+        "source": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+        "match": _ref("match"),
+        "actions": _ref("actions"),
+    }
+    defs["actions"] = {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Rules of webhook-router",
+        "type": "object",
+        "properties": {
+            "version": {"const": 1},
+            "secrets": _named(_model(SecretRef)),
+            "sources": _named(source),
+            "targets": _named(_model(TargetOptions)),
+            "defaults": defaults,
+            "rules": {"type": "array", "items": rule, "minItems": 1},
+            "unmatched": _ref("actions"),
+        },
+        "patternProperties": {"^x-": {}},
+        "additionalProperties": False,
+        "required": ["sources"],
+        "definitions": defs,
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/definitions/{name}"}
+
+
+def _named(schema: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": schema, "minProperties": 1}
+
+
+def _model(model: type[BaseModel]) -> Schema:
+    """A model's schema with the schemas of the models in it put in place, and without what only Python needs."""
+    schema = model.model_json_schema(by_alias=True)
+    made = _plain(schema, schema.pop("$defs", {}))
+    assert isinstance(made, dict)
+    return made
+
+
+def _plain(value: Any, defs: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_plain(item, defs) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        return _plain(defs[str(value["$ref"]).rpartition("/")[2]], defs)
+    options = [option for option in value.get("anyOf", ()) if option != {"type": "null"}]
+    if "anyOf" in value and len(options) == 1:  # null is Python's word for a key that is left out, not the file's
+        return _plain(
+            {**{key: inner for key, inner in value.items() if key != "anyOf"}, **_plain(options[0], defs)}, defs
+        )
+    default = value.get("default")
+    if default is None or ("pattern" in value and not isinstance(default, str)):
+        value = {key: inner for key, inner in value.items() if key != "default"}  # not as the file would have it
+    return {
+        key: {name: _plain(inner, defs) for name, inner in part.items()} if key == "properties" else _plain(part, defs)
+        for key, part in value.items()
+        if not (key == "title" and isinstance(part, str))
+    }
+
+
+def _verify(registries: Registries) -> Schema:
+    schemes: list[Schema] = [{"const": "none"}]
+    for name, scheme in registries.schemes.items():
+        schema = _model(scheme.Options)
+        schema["properties"] = {"scheme": {"const": name}, **schema.get("properties", {})}
+        schema["required"] = ["scheme", *schema.get("required", ())]
+        schemes.append(schema)
+    return {"anyOf": schemes}
+
+
+def _actions(registries: Registries) -> list[Schema]:
+    """One alternative for each type: its key, with the long or a short form, and what every action may have."""
+    kinds: dict[type, Schema] = {str: _TEXT, list: {"type": "array", "minItems": 1}}
+    return [
+        {
+            "type": "object",
+            "properties": {
+                type_: {"anyOf": [_model(kind.Options), *(kinds[short] for short in kind.SHORT)]},
+                "name": {**_TEXT, "description": "The action's name in its rule; its type by default."},
+                "retry": _ref("retry"),
+                "order_by": {**_TEXT, "description": "A field: deliveries of one value go one at a time, in order."},
+            },
+            "required": [type_],
+            "additionalProperties": False,
+        }
+        for type_, kind in registries.actions.items()
+    ]
+
+
+def _combinators(of: str) -> Schema:
+    listed: Schema = {"type": "array", "items": _ref(of), "minItems": 1}
+    return {name: _ref(of) if name == "not" else listed for name in COMBINATORS}
+
+
+def _match_defs() -> dict[str, Schema]:
+    tests = _named(_ref("test"))
+    fields: Schema = {name: _ref("test") for name in ("source", "method", "path", "ip")}
+    operators: Schema = {name: _OPERANDS.get(name, _TEXT) for name in OPERATORS}
+    return {
+        "match": {
+            "type": "object",
+            "description": "Fields and what they must be; every entry must hold.",
+            "properties": {**fields, "headers": tests, "query": tests, **_combinators("match")},
+            "patternProperties": {r"^\$": _ref("test"), r"^(headers|query)\..": _ref("test")},
+            "additionalProperties": False,
+        },
+        "element": {
+            "type": "object",
+            "description": "A condition in which $ is the list element.",
+            "properties": _combinators("element"),
+            "patternProperties": {r"^\$": _ref("test")},
+            "additionalProperties": False,
+            "minProperties": 1,
+        },
+        "test": {
+            "description": "A value, a list of alternatives, or operators that one value has to satisfy.",
+            "anyOf": [
+                _SCALAR,
+                {"type": "array", "items": {"anyOf": [_SCALAR, _ref("operators")]}, "minItems": 1},
+                _ref("operators"),
+            ],
+        },
+        "operators": {
+            "type": "object",
+            "properties": {
+                **operators,
+                "exists": {"type": "boolean"},
+                "ignore_case": {"type": "boolean"},
+                "every": _ref("test"),
+                "not": _ref("test"),
+                "elem": _ref("element"),
+            },
+            "additionalProperties": False,
+            "minProperties": 1,
+        },
+    }

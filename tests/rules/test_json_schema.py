@@ -1,0 +1,65 @@
+"""The JSON Schema of rules files: it takes the good ones, refuses misspelt ones, and is what stands in the clone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from router.app import REGISTRIES
+from router.rules.document import data, read
+from router.rules.json_schema import json_schema
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = ROOT / "tests" / "configs"
+
+
+def _faults(text: str) -> list[Any]:
+    return list(Draft7Validator(json_schema(REGISTRIES)).iter_errors(data(read(text)[0])))
+
+
+def test_it_is_a_schema() -> None:
+    Draft7Validator.check_schema(json_schema(REGISTRIES))
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "rules.example.yaml", *sorted((CONFIGS / "good").glob("*.yaml"))], ids=lambda path: str(path.stem)
+)
+def test_good_files_pass(path: Path) -> None:
+    assert _faults(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("sources:", "source:"),
+        ("verify: none", "verfy: none"),
+        ("verify: none", "verify: {scheme: nosuch}"),
+        ("match:", "matches:"),
+        ("{$.a: 1}", "{ref: 1}"),
+        ("{$.a: 1}", "{$.a: {equal: 1}}"),
+        ("{$.a: 1}", "{$.a: {gt: x}}"),
+        ("{$.a: 1}", "{any: {$.a: 1}}"),
+        ("{$.a: 1}", "{$.a: {elem: {source: x}}}"),
+        ("append: x", "apend: x"),
+        ("append: x", "append: {path: x, timeout: 5}"),
+        ("append: x", "append: {path: x, timeout: 5 weeks}"),
+        ("append: x", "append: x, forward: http://h"),
+    ],
+)
+def test_mistakes_are_seen(change: tuple[str, str]) -> None:
+    text = "sources: {s: {verify: none}}\nrules: [{name: r, match: {$.a: 1}, actions: [{append: x}]}]"
+    assert _faults(text) == []
+
+    assert _faults(text.replace(*change)) != []
+
+
+def test_the_file_in_the_clone_is_the_current_one() -> None:
+    assert json.loads((ROOT / "rules.schema.json").read_text()) == json_schema(REGISTRIES)
+
+
+def test_the_example_names_it_in_its_first_line() -> None:
+    first = (ROOT / "rules.example.yaml").read_text().splitlines()[0]
+
+    assert first == "# yaml-language-server: $schema=rules.schema.json"
