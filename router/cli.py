@@ -170,18 +170,20 @@ def serve(
 @click.option("--format", "style", type=click.Choice(["text", "github"]), default="text", show_default=True)
 def check(files: tuple[Path, ...], *, strict: bool, require_secrets: bool, as_json: bool, style: str) -> None:
     """Check rules files."""
+    from router.printing import annotation, count, problem_json  # noqa: PLC0415 - see serve
+
     problems: list[Problem] = []
     for file in files:
         loaded = _loader(require_secrets=require_secrets).load_file(file)
         problems += loaded.problems
         if loaded.ruleset is not None and not as_json:
             rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
-            click.echo(f"{file}: fine, {_count(rules, 'rule')}, {_count(sources, 'source')}")
+            click.echo(f"{file}: fine, {count(rules, 'rule')}, {count(sources, 'source')}")
     if as_json:
-        click.echo(json.dumps([_problem_json(problem) for problem in problems], indent=2))
+        click.echo(json.dumps([problem_json(problem) for problem in problems], indent=2))
     else:
         for problem in problems:
-            click.echo(_annotation(problem) if style == "github" else str(problem), err=style == "text")
+            click.echo(annotation(problem) if style == "github" else str(problem), err=style == "text")
     bad = {Level.ERROR, Level.WARNING} if strict else {Level.ERROR}
     if any(problem.level in bad for problem in problems):
         sys.exit(FAILED)
@@ -230,6 +232,7 @@ def test(
 ) -> None:
     """Show what the rules would do."""
     from router.preview import made_event, preview  # noqa: PLC0415 - `--help` need not wait for it
+    from router.printing import print_explained, print_preview  # noqa: PLC0415
 
     if cases:
         if payload or event_id or expected or expect_none:
@@ -262,9 +265,9 @@ def test(
     if as_json:
         click.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
     else:
-        _print_preview(result.as_json())
+        print_preview(result.as_json())
         for rule in result.explained or ():
-            _print_explained(rule)
+            print_explained(rule)
     if (expected or expect_none) and set(result.matched) != set(expected):
         _fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
 
@@ -329,31 +332,8 @@ def _fail_with(problems: Sequence[Problem]) -> NoReturn:
     sys.exit(FAILED)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _names(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)) or "no rule"
-
-
-def _problem_json(problem: Problem) -> dict[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.message,
-        "level": problem.level.value,
-    }
-
-
-def _annotation(problem: Problem) -> str:
-    """A workflow command of GitHub Actions: docs.github.com, "Workflow commands"."""
-    level = "notice" if problem.level is Level.NOTE else problem.level.value
-    text = f"{problem.path}: {problem.message}" if problem.path else problem.message
-    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::{level} file={problem.file},line={problem.line},col={problem.column}::{text}"
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -407,39 +387,9 @@ def _stored_event(store: str, event_id: str) -> Any:
     return event
 
 
-def _print_preview(result: dict[str, Any]) -> None:
-    matched = result["matched"]
-    click.echo("matched: " + (", ".join(matched) if matched else "no rule"))
-    for error in result.get("errors", ()):
-        click.echo(f"rule {error['rule']} could not be judged, so it counts as unmatched: {error['error']}")
-    for delivery in result["deliveries"]:
-        ordered = f", in order of {delivery['order_key']}" if delivery["order_key"] is not None else ""
-        click.echo(f"\n{delivery['rule']} / {delivery['action']}: {delivery['type']} to {delivery['target']}{ordered}")
-        if delivery["error"] is not None:
-            click.echo(f"  would be dead at once: {delivery['error']}")
-            continue
-        for key, value in delivery[delivery["type"]].items():
-            click.echo(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
-
-
-def _print_explained(rule: Any) -> None:
-    marks = {"matched": "+", "unmatched": "-", "error": "!", "not tried": " "}
-    click.echo(
-        f"\n{marks[rule.verdict]} {rule.rule}: {rule.verdict}" + (f", since {rule.reason}" if rule.reason else "")
-    )
-    for condition in rule.conditions:
-        _print_condition(condition, "    ")
-
-
-def _print_condition(condition: Any, indent: str) -> None:
-    mark = {True: "+", False: "-", None: "!"}[condition.holds]
-    click.echo(f"{indent}{mark} {condition.reason if condition.operator else condition.what}")
-    for part in condition.parts:
-        _print_condition(part, indent + "    ")
-
-
 def _test_cases(rules: Path, files: Sequence[Path], report: Path | None, *, as_json: bool) -> None:
     from router.cases import junit, run_cases  # noqa: PLC0415 - see serve
+    from router.printing import print_cases  # noqa: PLC0415
 
     loaded = _loader(require_secrets=False).load_file(rules)
     if loaded.ruleset is None:
@@ -450,19 +400,6 @@ def _test_cases(rules: Path, files: Sequence[Path], report: Path | None, *, as_j
             report.write_text(junit(run), encoding="utf-8")
         except OSError as error:
             _fail(f"the report {report} can't be written: {os.strerror(error.errno or 0)}")
-    if as_json:
-        shown = [{"file": r.file, "line": r.line, "name": r.name, "differences": r.differences} for r in run.results]
-        problems = [_problem_json(problem) for problem in run.problems]
-        click.echo(json.dumps({"cases": shown, "problems": problems}, indent=2, ensure_ascii=False))
-    else:
-        for result in run.results:
-            click.echo(f"{'-' if result.differences else '+'} {result.name}")
-            for difference in result.differences:
-                place = f"{result.file}:{result.line}: "
-                click.echo("    " + (place + difference).replace("\n", "\n    "))
-        for problem in run.problems:
-            click.echo(str(problem), err=True)
-        good = sum(not result.differences for result in run.results)
-        click.echo(f"{good} of {_count(len(run.results), 'case')} as expected")
+    print_cases(run, as_json=as_json)
     if run.failed:
         sys.exit(FAILED)
