@@ -21,7 +21,7 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.errors import RenderError, TemplateError
-from router.model import Headers
+from router.model import Headers, ParsedEvent
 from router.plugins import Job
 
 NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
@@ -218,18 +218,30 @@ class Context:
 
 def context(job: Job, *, mask_secrets: bool) -> Context:
     """What a job's templates read; masked secrets show as `<secret:name>`."""
-    event, claim = job.parsed.event, job.claim
+    claim = job.claim
     secrets: dict[str, str | None] = {}
     for name, secret in job.secrets.items():
         if mask_secrets:
             secrets[name] = Mask(f"<secret:{name}>")
         elif secret.is_set:
             secrets[name] = secret.reveal()
+    delivery = {
+        "id": claim.delivery.id,
+        "rule": claim.delivery.rule,
+        "action": claim.delivery.action,
+        "attempt": claim.attempt,
+    }
+    return Context({**event_context(job.parsed).values, "delivery": delivery, "secrets": secrets})
+
+
+def event_context(parsed: ParsedEvent) -> Context:
+    """What is known of an event before there is a delivery."""
+    event = parsed.event
     received = datetime.fromtimestamp(event.received_at / 1000, UTC)
     values = {
-        "payload": job.parsed.payload,
-        "headers": _FirstValues(job.parsed.headers),
-        "query": {name: found[0] for name, found in job.parsed.query.items()},
+        "payload": parsed.payload,
+        "headers": _FirstValues(parsed.headers),
+        "query": {name: found[0] for name, found in parsed.query.items()},
         "source": event.source,
         "event": {
             "id": event.id,
@@ -239,13 +251,6 @@ def context(job: Job, *, mask_secrets: bool) -> Context:
             "ip": event.ip,
             "received_at": received.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         },
-        "delivery": {
-            "id": claim.delivery.id,
-            "rule": claim.delivery.rule,
-            "action": claim.delivery.action,
-            "attempt": claim.attempt,
-        },
-        "secrets": secrets,
     }
     return Context(values)
 
@@ -427,6 +432,14 @@ def compile_tree(value: Any, *, secrets: Collection[str]) -> Tree:
     if isinstance(value, list):
         return [compile_tree(inner, secrets=secrets) for inner in value]
     return compile_template(value, secrets=secrets) if isinstance(value, str) else value
+
+
+def names_of(tree: Tree) -> frozenset[str]:
+    """What the templates of JSON data read: `payload`, `secrets` …"""
+    if isinstance(tree, dict | list):
+        parts = tree.values() if isinstance(tree, dict) else tree
+        return frozenset(name for part in parts for name in names_of(part))
+    return tree.names if isinstance(tree, Template) else frozenset()
 
 
 def render_tree(tree: Tree, values: Context) -> Any:

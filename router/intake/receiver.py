@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import orjson
 import structlog
 
-from router.errors import EvaluationError, PayloadError, StoreError, StoreUnavailable
+from router.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
 from router.ids import uuid7
 from router.intake.payload import parse_event
 from router.intake.reply import Reply, accepted, problem
@@ -58,7 +58,7 @@ class Receiver:
             log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
-        return self._answer(future, event, plan, source)
+        return self._answer(future, parsed, plan, source)
 
     def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
         """What can be refused without looking at the body."""
@@ -78,7 +78,8 @@ class Receiver:
             return self._refuse(inbound, source, reply, "content encoding")
         return None
 
-    def _answer(self, future: "Future[Appended]", event: Event, plan: Plan, source: Source) -> Reply:
+    def _answer(self, future: "Future[Appended]", parsed: ParsedEvent, plan: Plan, source: Source) -> Reply:
+        event = parsed.event
         try:
             stored = future.result(COMMIT_SECONDS)
         except (StoreUnavailable, NotInTime) as error:
@@ -91,13 +92,13 @@ class Receiver:
             return self._unavailable()
         if stored.duplicate:
             log.info("duplicate received", event_id=stored.event_id, source=source.name)
-            return self._accepted(200, {"id": stored.event_id, "duplicate": True}, source)
+            return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}
-        return self._accepted(202, content, source)
+        return self._accepted(accepted(202, content), parsed, plan, source)
 
     @staticmethod
     def _unavailable() -> Reply:
@@ -105,10 +106,17 @@ class Receiver:
         return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))
 
     @staticmethod
-    def _accepted(status: int, content: dict[str, object], source: Source) -> Reply:
+    def _accepted(usual: Reply, parsed: ParsedEvent, plan: Plan, source: Source) -> Reply:
+        """What the first matching rule with a `respond` answers, else the source's, else the usual."""
         respond = source.respond
+        if plan.respond is not None:
+            try:
+                respond = plan.respond.render(parsed)
+            except RenderError as error:
+                # The event is stored, and the sender has to hear so, if in the usual words.
+                log.warning("respond of a rule failed; answered as usual", event_id=parsed.event.id, error=str(error))
         if respond is None:
-            return accepted(status, content)
+            return usual
         return Reply(respond.status, respond.body, respond.content_type, respond.headers)
 
     @staticmethod

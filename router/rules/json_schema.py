@@ -64,6 +64,7 @@ def json_schema(registries: Registries) -> Schema:
     rule["properties"] |= {
         "source": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
         "match": _ref("match"),
+        "respond": _model(RespondOptions),
         "actions": _ref("actions"),
     }
     defs["actions"] = {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1}

@@ -19,6 +19,7 @@ from router.rules.fields import AnyField, field
 from router.rules.jsonpath import PathError
 from router.rules.match import parse_match
 from router.rules.reading import read
+from router.rules.respond import load_rule_respond
 from router.rules.ruleset import Rule, RuleAction
 from router.rules.schema import RetryOptions, RuleOptions
 from router.rules.spot import Spot, did_you_mean, shortened
@@ -70,7 +71,8 @@ def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
     if options is None:
         return None
     digest = hashlib.sha256(orjson.dumps(spot.data)).hexdigest()
-    return Rule(name, sources, condition, tuple(actions), options.stop, digest)
+    respond = load_rule_respond(spot.at("respond"), options.respond, context.secrets)
+    return Rule(name, sources, condition, tuple(actions), options.stop, respond, digest)
 
 
 def _check_name(spot: Spot, name: str, names: dict[str, int]) -> None:

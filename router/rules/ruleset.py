@@ -14,6 +14,7 @@ from router.plugins import Action, TargetSpec, Verifier
 from router.rules.conditions import Condition, Judge
 from router.rules.fields import Reads
 from router.rules.index import Index
+from router.rules.respond import Respond, RuleRespond
 from router.secrets import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -30,16 +31,6 @@ class Field(Protocol):
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """The values it selects, in document order; empty when it is missing. Raises EvaluationError."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Respond:
-    """What a source answers instead of the usual 202 with the event's id."""
-
-    status: int
-    body: bytes
-    content_type: str | None
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +98,7 @@ class Rule:
     condition: Condition
     actions: tuple[RuleAction, ...]
     stop: bool = False  #: later rules are not tried once this one matched
+    respond: RuleRespond | None = None  #: answers the sender, of the first rule that matched and has one
     digest: str = ""  #: of what the file says of it, to tell after a reload whether it changed
 
 
@@ -124,6 +116,7 @@ class Plan:
     matched: tuple[str, ...]  #: names of the rules that matched, in file order
     deliveries: tuple[PlannedDelivery, ...]
     errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of rules that couldn't be judged
+    respond: RuleRespond | None = None  #: what answers the sender instead of the source
 
 
 @dataclass(frozen=True)
@@ -201,6 +194,7 @@ class Ruleset:
             matched=tuple(rule.name for rule in match.rules),
             deliveries=tuple(action.plan(parsed) for action in self.actions_of(match)),
             errors=match.errors,
+            respond=next((rule.respond for rule in match.rules if rule.respond is not None), None),
         )
 
     def actions_of(self, match: "Match") -> Sequence[RuleAction]:

@@ -84,6 +84,7 @@ class RuleOptions(Options):
     source: Any = Field(default=None, description="Name, list or glob of sources; may be left out while there is one.")
     match: Any = Field(default=None, description="Fields and what they must be; every entry must hold.")
     actions: Any = Field(description="What is done with the event.")
+    respond: Any = Field(default=None, description="What the sender is answered; body and json are templates.")
     stop: bool = Field(default=False, description="Later rules are not tried once this one matched.")
     allow_unverified: bool = Field(
         default=False, description="Commands may run for events of sources with verify: none."

@@ -4,15 +4,14 @@ import ipaddress
 import re
 from typing import Any
 
-import orjson
-
 from router.plugins import Build, Verifier
 from router.rules.context import Context
 from router.rules.fields import AnyField, field
 from router.rules.jsonpath import PathError
 from router.rules.reading import read
-from router.rules.ruleset import Dedupe, Network, Respond, Source
-from router.rules.schema import DedupeOptions, RespondOptions, SourceOptions
+from router.rules.respond import load_respond
+from router.rules.ruleset import Dedupe, Network, Source
+from router.rules.schema import DedupeOptions, SourceOptions
 from router.rules.spot import Spot, did_you_mean
 from router.units import seconds
 
@@ -63,7 +62,7 @@ def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | N
         dedupe=_dedupe(spot, options.dedupe, explicit=spot.has("dedupe")),
         json_field=options.json_field,
         parse=options.parse,
-        respond=_respond(spot.at("respond"), options.respond),
+        respond=load_respond(spot.at("respond"), options.respond),
     )
 
 
@@ -148,25 +147,3 @@ def _key(spot: Spot, text: str) -> AnyField | None:
     except PathError as error:
         spot.error(str(error))
         return None
-
-
-def _respond(spot: Spot, written: Any) -> Respond | None:
-    if written is None:
-        return None
-    options = read(spot, RespondOptions)
-    if options is None:
-        return None
-    as_json = "json_" in options.model_fields_set
-    if as_json and options.body is not None:
-        spot.error("body and json exclude each other; keep one")
-    for name, value in options.headers.items():
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not re.fullmatch(r"[\t -~]*", value):
-            spot.at("headers", name).error("a header is a name of letters, digits and - with a value of plain ASCII")
-        elif name.lower() in ("content-length", "transfer-encoding", "connection", "content-type"):
-            spot.at("headers").key_error(name, f"{name} is set by the server (the type: by content_type)")
-    body = orjson.dumps(options.json_) if as_json else (options.body or "").encode()
-    default = "application/json" if as_json else "text/plain; charset=utf-8"
-    content_type = options.content_type or (default if body else None)
-    if content_type and not re.fullmatch(r"[\t -~]+", content_type):
-        spot.at("content_type").error("expected plain ASCII such as text/plain")
-    return Respond(options.status, body, content_type, tuple(options.headers.items()))

@@ -172,6 +172,33 @@ def test_a_source_may_answer_in_its_own_words(receiver: Make, inbound: Request) 
     assert reply.headers == (("X-A", "b"),)
 
 
+RESPONDING = OPEN.replace(
+    "match: {$.kind: push}",
+    "match: {$.kind: push}\n    respond: {status: 201, json: {n: '{{ payload.n }}', from: '{{ source }}'}, headers: {X-A: b}}",
+).replace(
+    "match: {$.kind: {exists: true}}", "match: {$.kind: {exists: true}}\n    respond: {body: 'seen {{ payload.kind }}'}"
+)
+
+
+def test_the_first_matching_rule_with_a_respond_answers(receiver: Make, inbound: Request) -> None:
+    made = receiver(RESPONDING)
+
+    first = made.receive(inbound(b'{"kind": "push", "n": 7}'))
+    later = made.receive(inbound(b'{"kind": "other"}'))
+
+    assert (first.status, first.body, first.headers) == (201, b'{"n":7,"from":"open"}', (("X-A", "b"),))
+    assert (later.status, later.body, later.content_type) == (200, b"seen other", "text/plain; charset=utf-8")
+
+
+def test_a_respond_that_can_not_be_rendered_does_not_hide_that_the_event_is_stored(
+    receiver: Make, inbound: Request, store: SqliteStore
+) -> None:
+    reply = receiver(RESPONDING).receive(inbound(b'{"kind": "push"}'))
+
+    assert reply.status == 202
+    assert len(store.deliveries()) == 3
+
+
 def test_the_rules_are_read_once_for_an_event(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     made = receiver(OPEN)
     other = receiver(OPEN.replace("pushes", "renamed"))

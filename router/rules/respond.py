@@ -1,0 +1,100 @@
+"""`respond`: what a source, or the first rule that matched and has one, answers instead of 202 and the event's id."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from router.errors import TemplateError
+from router.model import ParsedEvent
+from router.rules.reading import read
+from router.rules.schema import RespondOptions
+from router.rules.spot import Spot
+from router.templates import Tree, as_json, as_text, compile_tree, event_context, names_of, render_tree
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[\t -~]*")
+_KEPT_FOR_ATTEMPTS = ("delivery", "secrets")
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """An answer."""
+
+    status: int
+    body: bytes
+    content_type: str | None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRespond:
+    """A rule's answer, whose body is made of the event."""
+
+    status: int
+    body: Tree
+    as_json: bool
+    content_type: str | None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def render(self, parsed: ParsedEvent) -> Respond:
+        """The answer to this event. Raises RenderError."""
+        rendered = render_tree(self.body, event_context(parsed))
+        body = as_json(rendered) if self.as_json else as_text(rendered).encode()
+        return Respond(self.status, body, self.content_type, self.headers)
+
+
+def load_respond(spot: Spot, written: Any) -> Respond | None:
+    """Compile a source's `respond`, in which nothing varies."""
+    options = _options(spot) if written is not None else None
+    if options is None:
+        return None
+    body = orjson.dumps(options.json_) if _is_json(options) else (options.body or "").encode()
+    return Respond(options.status, body, _content_type(spot, options, bool(body)), tuple(options.headers.items()))
+
+
+def load_rule_respond(spot: Spot, written: Any, secrets: Collection[str]) -> RuleRespond | None:
+    """Compile a rule's `respond`: body and json are templates of the event."""
+    options = _options(spot) if written is not None else None
+    if options is None:
+        return None
+    key = "json" if _is_json(options) else "body"
+    text = options.json_ if _is_json(options) else options.body or ""
+    try:
+        tree = compile_tree(text, secrets=secrets)
+    except TemplateError as error:
+        spot.at(key).error(str(error))
+        return None
+    for name in _KEPT_FOR_ATTEMPTS:
+        if name in names_of(tree):
+            spot.at(key).error(f'an answer can\'t read "{name}": it leaves before any delivery, and anybody may see it')
+    content_type = _content_type(spot, options, bool(text) or _is_json(options))
+    return RuleRespond(options.status, tree, _is_json(options), content_type, tuple(options.headers.items()))
+
+
+def _options(spot: Spot) -> RespondOptions | None:
+    options = read(spot, RespondOptions)
+    if options is None:
+        return None
+    if _is_json(options) and options.body is not None:
+        spot.error("body and json exclude each other; keep one")
+    for name, value in options.headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            spot.at("headers", name).error("a header is a name of letters, digits and - with a value of plain ASCII")
+        elif name.lower() in ("content-length", "transfer-encoding", "connection", "content-type"):
+            spot.at("headers").key_error(name, f"{name} is set by the server (the type: by content_type)")
+    return options
+
+
+def _is_json(options: RespondOptions) -> bool:
+    return "json_" in options.model_fields_set
+
+
+def _content_type(spot: Spot, options: RespondOptions, has_body: bool) -> str | None:
+    default = "application/json" if _is_json(options) else "text/plain; charset=utf-8"
+    content_type = options.content_type or (default if has_body else None)
+    if content_type and not re.fullmatch(r"[\t -~]+", content_type):
+        spot.at("content_type").error("expected plain ASCII such as text/plain")
+    return content_type
