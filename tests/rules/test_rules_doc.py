@@ -1,0 +1,52 @@
+"""docs/rules.md is the specification: every example in it is run."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.model import Event, ParsedEvent
+from router.rules.document import MappingNode, read
+from router.rules.fields import Reads
+from router.rules.match import COMBINATORS, parse_match
+from router.rules.operators import OPERATORS
+from router.rules.spot import Report, Spot
+
+TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```\n```\n(.*?)```", TEXT, re.DOTALL)
+
+
+def _event(given: dict[str, Any]) -> ParsedEvent:
+    headers = tuple(given.get("headers", {}).items())
+    event = Event(
+        id="e", source="s", method="POST", path="/hooks/s", query=given.get("query", ""), headers=headers, body=b"",
+        ip=given.get("ip", "127.0.0.1"), received_at=0,
+    )  # fmt: skip
+    payload = given.get("payload", given.get("form", given.get("text")))
+    return ParsedEvent(event, payload, form="form" in given)
+
+
+@pytest.mark.parametrize(("rules", "events"), EXAMPLES, ids=[rules.strip()[:60] for rules, _ in EXAMPLES])
+def test_an_example_of_the_specification_is_true(rules: str, events: str) -> None:
+    root = read(rules)[0]
+    assert isinstance(root, MappingNode)
+    report = Report("rules.md")
+    condition = parse_match(Spot(report, root, "").at("match"))
+    assert report.problems == []
+
+    lines = events.strip().splitlines()
+    assert lines
+    for line in lines:
+        assert line[0] in "+-"
+        assert condition.holds(Reads(_event(json.loads(line[2:])))) is (line[0] == "+"), line
+
+
+def test_every_example_is_found() -> None:
+    assert len(EXAMPLES) == TEXT.count("```yaml") >= 20
+
+
+@pytest.mark.parametrize("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case"])
+def test_every_word_is_specified(word: str) -> None:
+    assert re.search(rf"\*\*{word}\b|`{word}`", TEXT), word
