@@ -180,9 +180,10 @@ def table(sizes: list[int], sent: list[Event], rounds: int) -> None:
             gc.collect()
             gc.freeze()
             alone, both, matched = measure(rules, sent, rounds)
-            first = first or both / alone  # in units of orjson: the machine's own speed wanders within a run
+            share = both / alone
+            first = first or share  # in units of orjson: the machine's own speed wanders within a run
             print(
-                f"{size:>9,} {1 / both:>10,.0f}/s {1 / matched:>10,.0f}/s {both / alone:>9.2f} {both / alone / first:>11.2f}",
+                f"{size:>9,} {1 / both:>10,.0f}/s {1 / matched:>10,.0f}/s {share:>9.2f} {share / first:>11.2f}",
                 flush=True,
             )
             gc.unfreeze()
