@@ -98,7 +98,7 @@ class Daemon:
         return request(self.admin_port, "GET", path)
 
     def kill(self) -> None:
-        """kill -9, and wait until it is gone."""
+        """kill -9 unless it has ended, and wait until it is gone."""
         self.process.kill()
         self._gone()
 
@@ -211,8 +211,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
 
     yield begin
     for daemon in daemons:
-        if daemon.process.poll() is None:
-            daemon.kill()
+        daemon.kill()
 
 
 @pytest.fixture

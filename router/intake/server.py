@@ -226,14 +226,28 @@ class Server:
             wasyncore.poll2(_POLL_SECONDS, self._map)
 
     def _stop_accepting(self) -> None:
+        # Whoever connected before the stop has perhaps sent a request already: closing now would reset it unread.
+        for _ in range(BACKLOG):
+            before = len(self._server.active_channels)
+            self._server.handle_accept()
+            if len(self._server.active_channels) == before:
+                break
         self._server.accepting = False
         wasyncore.dispatcher.close(self._server)
 
     def _close_idle(self) -> None:
         for channel in list(self._server.active_channels.values()):
-            if not channel.requests and channel.request is None and not channel.total_outbufs_len:
+            busy = channel.requests or channel.request is not None or channel.total_outbufs_len
+            if not busy and not _has_unread(channel.socket):
                 with contextlib.suppress(OSError):
                     channel.handle_close()
+
+
+def _has_unread(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except OSError:
+        return False
 
 
 def _bind(host: str, port: int, shown: str) -> socket.socket:

@@ -347,6 +347,8 @@ def _syntax_flaw(error: yaml.MarkedYAMLError, text: str) -> Flaw:
     lines = text.splitlines()
     here = lines[line - 1] if line <= len(lines) else ""
     problem = error.problem or error.context or "this can't be read"
+    if "maximum nesting depth" in problem:  # libyaml's own bound, which looks some tokens ahead of ours
+        return Flaw(line, column, f"nested deeper than {MAX_DEPTH} levels")
     cure = _cure(f"{error.context or ''} {problem}", here, column)
     if not cure and error.context and error.context_mark:
         cure = f"{error.context}, which began on line {error.context_mark.line + 1}"

@@ -220,5 +220,5 @@ def test_a_stop_during_requests_answers_them(start: Callable[..., Daemon]) -> No
         daemon.process.send_signal(signal.SIGTERM)
         answer = connection.recv(1000)
 
-    assert answer == b"" or b" 202 " in answer.splitlines()[0]
+    assert b" 202 " in answer.splitlines()[0]
     assert daemon.stop() == 0
