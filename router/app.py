@@ -78,7 +78,9 @@ class App:
         except BaseException:
             self._store.close()
             raise
-        self._reloader = Reloader(self._settings.rules, self._loader, current, self._record, self._applied)
+        self._reloader = Reloader(
+            self._settings.rules, self._loader, current, self._record, self._applied, self._intake.is_busy
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)

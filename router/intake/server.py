@@ -195,6 +195,10 @@ class Server:
     def max_body(self, size: int) -> None:
         self._adj.max_request_body_size = size + 1  # waitress refuses from this size on
 
+    def is_busy(self) -> bool:
+        """Whether a request is being answered; any thread may ask."""
+        return bool(self._tasks.active_count or self._tasks.queue)
+
     def start(self) -> None:
         """Serve."""
         self._tasks.set_thread_count(self._threads)

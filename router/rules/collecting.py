@@ -1,16 +1,26 @@
-"""Keeps Python's cyclic garbage collector, and long turns of one thread, from costing what a load should not cost.
+"""Keeps a large load from being felt by the requests that are answered meanwhile.
 
-A load makes millions of objects that stay. The collector would walk all of them again and again meanwhile (two thirds
-of the time of loading 10,000 rules), and once more whenever it looks at its oldest generation later on, with every
-request waiting. So it pauses during a load, and what was loaded is set aside from its rounds.
+A load makes millions of objects that stay. The garbage collector would walk all of them again and again meanwhile (two
+thirds of the time of loading 10,000 rules), and once more whenever it looks at its oldest generation later on, with
+every request waiting. So it pauses during a load, and what was loaded is set aside from its rounds.
+
+A reload also competes for the interpreter with every request, each of which asks for it some ten times. So it works in
+slices, and while requests are under way it rests between them for most of the time.
 """
 
+import contextlib
 import gc
-import sys
 import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from types import TracebackType
+from typing import Any, TypeVar
 
-_SWITCH_SECONDS = 0.0005  #: a thread's longest turn beside a load; Python's 5 ms, five times a request, would be felt
+_T = TypeVar("_T")
+
+SLICE_SECONDS = 0.001  #: of work, before a look at whether somebody waits
+REST_SECONDS = 0.003  #: after a slice while requests are under way: they keep three quarters of the interpreter
 
 
 class _Uncollected:
@@ -20,27 +30,71 @@ class _Uncollected:
         self._lock = threading.Lock()
         self._inside = 0
         self._was_on = False
-        self._switch_seconds = 0.0
 
     def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
             if self._inside == 1:
                 self._was_on = gc.isenabled()
-                self._switch_seconds = sys.getswitchinterval()
                 gc.disable()
-                sys.setswitchinterval(_SWITCH_SECONDS)
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0:
-                sys.setswitchinterval(self._switch_seconds)
-                if self._was_on:
-                    gc.enable()
+            if self._inside == 0 and self._was_on:
+                gc.enable()
 
 
 UNCOLLECTED = _Uncollected()
+
+
+class _Pace:
+    """The slices of one load."""
+
+    def __init__(self, busy: Callable[[], bool]) -> None:
+        self._busy = busy
+        self._slice_ends = time.perf_counter() + SLICE_SECONDS
+
+    def step(self) -> None:
+        if time.perf_counter() < self._slice_ends:
+            return
+        # Even a rest of no length hands the interpreter to whoever waits for it.
+        time.sleep(REST_SECONDS if self._busy() else 0)
+        self._slice_ends = time.perf_counter() + SLICE_SECONDS
+
+
+_PACE: ContextVar[_Pace | None] = ContextVar("pace", default=None)
+
+
+@contextlib.contextmanager
+def resting_while(busy: Callable[[], bool]) -> Iterator[None]:
+    """Within it, this thread's work rests at each `breathe` as long as the others are busy."""
+    token = _PACE.set(_Pace(busy))
+    try:
+        yield
+    finally:
+        _PACE.reset(token)
+
+
+def breathe() -> None:
+    """Called between small steps of a load: rests when it is time to."""
+    pace = _PACE.get()
+    if pace is not None:
+        pace.step()
+
+
+def unhurried(items: Iterable[_T]) -> Iterator[_T]:
+    """The items, with a breath before each."""
+    for item in items:
+        breathe()
+        yield item
+
+
+def let_go(parts: list[Any]) -> None:
+    """Free what a list holds, piece by piece: the last reference to a large thing would free all of it in one go."""
+    while parts:
+        parts.pop()
+        breathe()
 
 
 def set_aside() -> None:

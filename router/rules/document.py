@@ -12,6 +12,8 @@ from typing import Any, Literal, NoReturn
 
 import yaml
 
+from router.rules.collecting import breathe
+
 MAX_BYTES = 16 * 1024 * 1024  #: of a rules file; 100,000 rules take less
 MAX_DEPTH = 100  #: a rule nests to about 10; Python code that walks nodes recursively must never run out of stack
 MAX_ALIASED = 100_000  #: nodes that aliases may add up to; a "billion laughs" ends here
@@ -136,6 +138,16 @@ def read(text: str) -> tuple[Node, list[Flaw]]:
     return root, reader.flaws
 
 
+def large_parts(root: Node) -> list[Node]:
+    """What is left of a document after its reading, to be let go of one by one; empties the document."""
+    found: list[Node] = []
+    for _, top in root.entries.values() if isinstance(root, MappingNode) else ():
+        if isinstance(top, SequenceNode):
+            found += top.items
+            top.items.clear()
+    return found
+
+
 class _Stop(Exception):
     """Reading on makes no sense; the reason is among the flaws."""
 
@@ -162,6 +174,7 @@ class _Reader:
 
     def run(self) -> Node:
         for event in yaml.parse(self.text, Loader=_LOADER):
+            breathe()
             if isinstance(event, yaml.ScalarEvent):
                 self.take(self.scalar(event))
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):

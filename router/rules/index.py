@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from router.errors import EvaluationError
+from router.rules.collecting import unhurried
 from router.rules.conditions import Condition
 from router.rules.fields import AnyField, HeaderField, PayloadField, QueryField, Reads
 from router.rules.lookup import Ids, Values
@@ -35,12 +36,12 @@ class Index:
 
     def __init__(self, rules: Sequence[tuple[int, Condition]]) -> None:
         """Make it for rules given as (number, condition), in the order of the numbers."""
-        needs = [(number, need(condition)) for number, condition in rules]
+        needs = [(number, need(condition)) for number, condition in unhurried(rules)]
         chooser = _Chooser(one for _, one in needs if one is not None)
         filed: defaultdict[AnyField, list[tuple[Key, int]]] = defaultdict(list)
         self.residual: tuple[int, ...] = ()  #: rules without a key
         residual = []
-        for number, one in needs:
+        for number, one in unhurried(needs):
             keys = chooser.choose(one)[1] if one is not None else ()
             for key in dict.fromkeys(keys):
                 filed[key.field].append((key, number))
@@ -110,7 +111,7 @@ class _Chooser:
     def __init__(self, needs: Iterable[Need]) -> None:
         self._shared: Counter[Key] = Counter()
         self._fields: Counter[AnyField] = Counter()
-        for one in needs:
+        for one in unhurried(needs):
             for key in _leaves(one):
                 self._shared[_crowd(key)] += 1
                 self._fields[key.field] += 1

@@ -10,9 +10,9 @@ from pathlib import Path
 from router.errors import Level, Problem, RulesError
 from router.model import RulesetText
 from router.plugins import Registries, TargetSpec
-from router.rules.collecting import UNCOLLECTED
+from router.rules.collecting import UNCOLLECTED, let_go
 from router.rules.context import Context
-from router.rules.document import DocumentError, MappingNode
+from router.rules.document import DocumentError, MappingNode, large_parts
 from router.rules.document import read as read_document
 from router.rules.reading import read
 from router.rules.rules import load_rules, load_unmatched
@@ -87,6 +87,7 @@ class Loader:
         context = Context(report, base_dir, self.registries, self.environ, self.require_secrets, self.commands)
         digest = hashlib.sha256(text.encode()).hexdigest()
         ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
+        let_go(large_parts(root))
         return Loaded(None if report.failed else ruleset, tuple(report.sorted()))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import re2
 
+from router.rules.collecting import breathe, unhurried
 from router.rules.needs import Key
 from router.rules.operators import MAX_PATTERN_MEMORY
 from router.rules.values import decimal, scalar_key
@@ -54,7 +55,7 @@ class Values:
 
     def add(self, entries: Iterable[tuple[Key, int]]) -> None:
         """File rules here."""
-        for key, number in entries:
+        for key, number in unhurried(entries):
             self._listed[key.kind].append((key.value, number))
             self.numbers.append(number)
         self._make()
@@ -131,7 +132,7 @@ class Values:
 
 def _by_value(entries: Iterable[tuple[Any, int]]) -> dict[Any, Ids]:
     ids: defaultdict[Any, Ids] = defaultdict(list)
-    for value, number in entries:
+    for value, number in unhurried(entries):
         ids[value].append(number)
     return dict(ids)
 
@@ -142,7 +143,7 @@ _ByLength = list[tuple[int, dict[str, Ids]]]
 def _by_length(entries: Iterable[tuple[str, int]]) -> _ByLength:
     """Texts by their length, short ones first."""
     lengths: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
-    for text, number in entries:
+    for text, number in unhurried(entries):
         lengths[len(text)].append((text, number))
     return [(length, _by_value(lengths[length])) for length in sorted(lengths)]
 
@@ -183,7 +184,7 @@ class Patterns:
         options.max_mem = MAX_PATTERN_MEMORY
         made = re2.Filter()
         try:
-            for pattern, _ in part:
+            for pattern, _ in unhurried(part):
                 made.Add(pattern, options)
             made.Compile()
         except re2.error:  # together they are too large
@@ -208,7 +209,7 @@ class Networks:
 
     def __init__(self, entries: Iterable[tuple[Any, int]]) -> None:
         self._by_mask: defaultdict[tuple[int, int], defaultdict[int, Ids]] = defaultdict(lambda: defaultdict(list))
-        for network, number in entries:
+        for network, number in unhurried(entries):
             mask = int(network.netmask)
             self._by_mask[network.version, mask][int(network.network_address)].append(number)
 
@@ -239,6 +240,7 @@ class Ranges:
         self.build([(low, high, number) for low, high, number in ends if low <= high])  # the others hold for nothing
 
     def build(self, intervals: list[tuple[Any, Any, int]]) -> None:
+        breathe()
         ends = sorted(end for low, high, _ in intervals for end in (low, high) if abs(end) != float("inf"))
         self.centre: Any = ends[len(ends) // 2] if ends else 0
         around = [entry for entry in intervals if entry[0] <= self.centre <= entry[1]]

@@ -19,6 +19,7 @@ from router.rules.conditions import (
     Test,
     element_test,
 )
+from router.rules.contradictions import warn_of_contradictions
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data
 from router.rules.fields import field, unknown_field
 from router.rules.jsonpath import PathError
@@ -153,7 +154,7 @@ def _operator_map(spot: Spot, flags: Flags) -> Test | None:
             spot.key_error(name, _unknown_operator(name))
     if clauses:
         tests.insert(0, OneValue(tuple(clauses)))
-    _check_contradiction(spot)
+    warn_of_contradictions(spot, clauses, flags)
     if not tests and not spot.report.failed:
         spot.error("ignore_case alone asks nothing; add an operator such as equals")
     return tests[0] if len(tests) == 1 else EachTest(tuple(tests))
@@ -187,13 +188,6 @@ def _has_numeric(node: Node) -> bool:
     if not isinstance(node, MappingNode):
         return False
     return bool(NUMERIC & set(node.entries)) or any(_has_numeric(value) for _, value in node.entries.values())
-
-
-def _check_contradiction(spot: Spot) -> None:
-    exists = spot.at("exists")
-    others = [key for key, _ in spot.entries() if key in OPERATORS or key in ("elem", "every")]
-    if spot.has("exists") and others and exists.data is False:
-        spot.key_warn("exists", f"this can't hold: {others[0]} needs a value and exists: false forbids one")
 
 
 def _exists(spot: Spot, flags: Flags) -> Test | None:  # noqa: ARG001 - the common signature

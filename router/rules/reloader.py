@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from router.errors import Level, Problem, RouterError
-from router.rules.collecting import set_aside
+from router.rules.collecting import UNCOLLECTED, let_go, resting_while, set_aside
 from router.rules.loader import Loader
 from router.rules.ruleset import Current, Ruleset
 
@@ -57,7 +57,8 @@ class Reloader:
     """Watches one rules file in a thread of its own.
 
     `reload_soon` may be called from any thread and from a signal handler. `prepare` is what must succeed before a new
-    ruleset may run (its text is stored); `applied` is told after the swap.
+    ruleset may run (its text is stored); `applied` is told after the swap; while requests are `busy` a reload takes
+    its time.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Reloader:
         current: Current,
         prepare: Callable[[Ruleset], None],
         applied: Callable[[Ruleset, Change], None],
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._path = path
         self._loader = loader
         self._current = current
         self._prepare = prepare
         self._applied = applied
+        self._busy = busy
         self._wake = threading.Event()
         self._forced = False
         self._stopping = False
@@ -141,7 +144,10 @@ class Reloader:
                 log.info("rules file is back, unchanged", file=str(self._path))
             return
         self._tried = digest
-        self._reload(text)
+        # The collector stays off until what was loaded is set aside, or its first round would walk all of it.
+        with UNCOLLECTED, resting_while(self._busy):
+            self._reload(text)
+            set_aside()
 
     def _settled(self) -> bytes | None:
         """The file's bytes once two looks in a row agree; a truncate-then-write is never read half way."""
@@ -175,8 +181,9 @@ class Reloader:
             self._keep([str(error)])
             return
         change = compare(self._current.ruleset, loaded.ruleset)
+        parts = self._current.ruleset.parts()
         self._current.ruleset = loaded.ruleset
-        set_aside()
+        let_go(parts)
         _warn(loaded.problems)
         log.info(
             "rules reloaded",

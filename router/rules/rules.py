@@ -12,6 +12,7 @@ import orjson
 
 from router.model import UNMATCHED, RetryPolicy
 from router.plugins import Action
+from router.rules.collecting import breathe
 from router.rules.conditions import All, Condition
 from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
@@ -36,6 +37,7 @@ def load_rules(context: Context, spot: Spot) -> list[Rule]:
     names: dict[str, int] = {}
     rules: list[Rule] = []
     for item in spot.items():
+        breathe()
         rule = _rule(context, item, names)
         if rule is not None:
             rules.append(rule)
@@ -128,6 +130,7 @@ def _actions(context: Context, rule: str, spot: Spot, open_sources: Iterable[str
         return []
     actions: dict[str, RuleAction] = {}
     for item in spot.items():
+        breathe()
         action = _action(context, rule, item)
         if action is None:
             continue

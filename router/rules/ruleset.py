@@ -11,6 +11,7 @@ from router.errors import EvaluationError
 from router.ids import uuid7
 from router.model import ParsedEvent, PlannedDelivery, RetryPolicy, RulesetText
 from router.plugins import Action, TargetSpec, Verifier
+from router.rules.collecting import unhurried
 from router.rules.conditions import Condition, Judge
 from router.rules.fields import Reads
 from router.rules.index import Index
@@ -141,6 +142,10 @@ class Ruleset:
         object.__setattr__(self, "judges", tuple(rule.condition.holds for rule in self.rules))
         object.__setattr__(self, "indexes", _indexes(self.rules))
 
+    def parts(self) -> list[Any]:
+        """Its largest pieces, to be let go of one by one."""
+        return [*self.indexes.values(), *self.judges, *self.actions.values(), *self.rules]
+
     @property
     def hash(self) -> str:
         """Of the rules file's text."""
@@ -205,7 +210,7 @@ class Ruleset:
 def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:
     """One index for each set of sources that rules listen to, under each of those sources."""
     groups: dict[frozenset[str], list[tuple[int, Condition]]] = {}
-    for number, rule in enumerate(rules):
+    for number, rule in enumerate(unhurried(rules)):
         groups.setdefault(rule.sources, []).append((number, rule.condition))
     by_source: dict[str, list[Index]] = {}
     for sources, group in groups.items():

@@ -209,6 +209,11 @@ def test_a_path_that_fails_is_an_error_also_below_not(
         ("not: [{$.a: 1}]", "use none:"),
         ("equals: 5", "is an operator and belongs below a field"),
         ("$.a: {exists: false, equals: 1}", "warning: match[$.a]: this can't hold"),
+        ("$.a: {gt: 5, lte: 5}", "warning: match[$.a]: this can't hold: nothing is gt 5 and lte 5"),
+        ("$.a: {length: {gte: 3, lt: 3}}", "warning: match[$.a].length: this can't hold"),
+        ("$.a: {prefix: x, gt: 5}", "warning: match[$.a]: this can't hold: gt needs a number and prefix needs text"),
+        ("$.a: {equals: x, prefix: y}", "warning: match[$.a]: this can't hold: the value fails prefix"),
+        ("$.a: {in: [1, 2], gt: 5}", "warning: match[$.a]: this can't hold: the value fails gt"),
     ],
 )
 def test_a_wrong_condition_is_reported_with_its_cure(complaints: Complaints, match: str, message: str) -> None:

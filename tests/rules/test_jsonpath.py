@@ -1,5 +1,7 @@
 """Paths give what jsonpath-ng's own `find` gives, in its order, and nothing that it answers unsafely."""
 
+import itertools
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from jsonpath_ng.ext.parser import parse
 
 from router.errors import EvaluationError
 from router.rules.jsonpath import MAX_VALUES, PathError, compile_path
+from tests.acceptance.payloads import bodies
 
 PAYLOAD: dict[str, Any] = {
     "ref": "refs/heads/main",
@@ -161,3 +164,29 @@ def test_a_path_that_multiplies_values_is_stopped() -> None:
 
     with pytest.raises(EvaluationError, match=str(MAX_VALUES)):
         compile_path("$..*..*..*").read(payload)
+
+
+def _paths_of(payload: Any) -> set[str]:
+    """Every path to a value of the payload, with list places written as [*], as they would be in a rule."""
+    found: set[str] = set()
+    stack: list[tuple[str, Any]] = [("$", payload)]
+    while stack:
+        path, value = stack.pop()
+        found.add(path)
+        if isinstance(value, dict):
+            stack += [(f"{path}['{name}']", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            stack += [(f"{path}[*]", inner) for inner in value]
+    return found
+
+
+def test_every_path_of_payloads_agrees_with_the_library() -> None:
+    payloads = [json.loads(body) for _, body in itertools.islice(bodies(40), 120)]
+    paths = set().union(*map(_paths_of, payloads))
+    paths |= {f"$..{name}" for name in ("login", "id", "name", "labels[*].name", "user.login")}
+    assert len(paths) > 50
+
+    for path in sorted(paths):
+        ours, theirs = compile_path(path), parse(path)
+        for payload in payloads:
+            assert ours.read(payload) == [match.value for match in theirs.find(payload)], path

@@ -1,0 +1,88 @@
+"""Hostile payloads against the real daemon: none may crash it, hang it, or be answered 500."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Daemon
+
+RULES = """
+sources: {open: {verify: none}, form: {verify: none, json_field: payload}}
+rules:
+  - {name: regex, source: open, match: {$.text: {regex: "(a+)+$"}}, actions: [append: out.jsonl]}
+  - {name: everywhere, source: open, match: {$..a: x}, actions: [append: out.jsonl]}
+  - {name: wild, source: open, match: {"$.*.*.*": {gt: 5}}, actions: [append: out.jsonl]}
+  - {name: sorted, source: open, match: {"$.list.`sorted`": 1}, actions: [append: out.jsonl]}
+  - {name: parent, source: open, match: {"$.`parent`.x": 1}, actions: [append: out.jsonl]}
+  - {name: folded, source: open, match: {$.text: {contains: "İ", ignore_case: true}}, actions: [append: out.jsonl]}
+  - {name: quoted, source: open, match: {'$["a.b"]["it''s"]': 1}, actions: [append: out.jsonl]}
+  - {name: range, source: open, match: {$.number: {gte: 0, lt: 10}}, actions: [append: out.jsonl]}
+  - {name: long, source: open, match: {headers.X-Long: {glob: "*a*a*a*a*a*b"}}, actions: [append: out.jsonl]}
+  - {name: form, source: form, match: {$.a: {length: {gt: 0}}}, actions: [append: out.jsonl]}
+"""
+
+
+def _nested(opening: str, closing: str, depth: int) -> bytes:
+    return (opening * depth + "1" + closing * depth).encode()
+
+
+BODIES = {
+    "brackets left open": b"[" * 50_000,
+    "braces left open": b'{"a":' * 50_000,
+    "lists 50,000 deep": _nested("[", "]", 50_000),
+    "mappings 199 deep": _nested('{"a":', "}", 199),
+    "mappings 201 deep": _nested('{"a":', "}", 201),
+    "a pattern's nightmare": json.dumps({"text": "a" * 200_000 + "!"}).encode(),
+    "two million characters": json.dumps({"text": "İ" * 2_000_000}).encode(),
+    "a long list": json.dumps({"list": list(range(300_000)), "a": ["x"] * 100_000}).encode(),
+    "a wide mapping": json.dumps({str(i): {"b": {"c": i}} for i in range(50_000)}).encode(),
+    "a list of many kinds": json.dumps({"list": [1, "a", None, {}, []]}).encode(),
+    "a huge integer": b'{"number": ' + b"9" * 4000 + b"}",
+    "a huge exponent": b'{"number": 1e999999}',
+    "not a number": b'{"number": NaN}',
+    "infinity": b'{"number": -Infinity}',
+    "half a surrogate pair": b'{"text": "\\ud800"}',
+    "zero bytes": b'{"text": "\\u0000\\u0000"}',
+    "keys with quotes and dots": json.dumps({"a.b": {"it's": 1}, "": {"": ""}, "$": 1, "[*]": 2}).encode(),
+    "duplicate keys": b'{"a": 1, "a": {"a": "x"}}',
+    "no UTF-8": b'{"a": "\xff\xfe"}',
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "nothing": b"",
+    "a scalar": b'"text"',
+}
+
+
+def test_hostile_payloads_are_answered_and_hurt_nothing(start: Callable[..., Daemon]) -> None:
+    daemon = start(RULES)
+
+    statuses = {title: daemon.post("/hooks/open", body).status for title, body in BODIES.items()}
+
+    assert set(statuses.values()) <= {202, 400}, statuses
+    refused = {"brackets left open", "lists 50,000 deep", "mappings 201 deep", "not a number", "nothing"}
+    assert {title for title in refused if statuses[title] == 400} == refused
+    assert statuses["mappings 199 deep"] == statuses["keys with quotes and dots"] == 202
+    assert daemon.stop() == 0
+    assert not any("exc_info" in line or "exception" in line for line in daemon.lines)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"&".join(b"a%d=1" % i for i in range(20_000))),
+        ("application/x-www-form-urlencoded", b"payload=" + b"%5B" * 50_000),
+        ("application/x-www-form-urlencoded", b"%" * 100_000 + b"=%zz&a=%00&a=%ff"),
+        ("text/plain; charset=utf-7", b"+2AA-" * 10_000),
+        ("text/plain; charset=punycode", b"a-" * 100_000),
+        ("application/json; charset=\u00ff", b"{}"),
+        ("multipart/form-data; boundary=x", b"--x\r\n" * 10_000),
+        ("a" * 60_000, b"{}"),
+    ],
+)
+def test_hostile_forms_and_types_are_answered(start: Callable[..., Daemon], content_type: str, body: bytes) -> None:
+    daemon = start(RULES)
+
+    status = daemon.post("/hooks/form", body, {"Content-Type": content_type}).status
+
+    assert status in (202, 400)
+    assert daemon.post("/hooks/open", b'{"number": 1}', {"X-Long": "a" * 60_000}).status == 202
