@@ -14,6 +14,7 @@ from router.actions.registry import ACTIONS, check_target_url
 from router.admin.health import health_app
 from router.delivery.dispatcher import Dispatcher
 from router.errors import Level, StartError, StoreError
+from router.intake.handshake.registry import HANDSHAKES
 from router.intake.receiver import Receiver
 from router.intake.resource import intake_app
 from router.intake.server import Server
@@ -30,7 +31,7 @@ from router.store.sqlite import SqliteStore
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
 
-REGISTRIES = Registries(ACTIONS, SCHEMES, check_target_url)
+REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES, check_target_url)
 
 log = structlog.get_logger()
 

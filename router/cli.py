@@ -37,6 +37,7 @@ _CHECK_HELP = """Check rules files: every problem with its line, column and cure
 Examples:
   webhook-router check rules.yaml
   webhook-router check --strict --json rules/*.yaml
+  webhook-router check --defaults rules.yaml           (what the schemes of its sources set)
   webhook-router check --format github rules.yaml      (annotations in a GitHub workflow)
 
 Secrets that are unset on this machine are notes, so that a file can be checked in CI; --require-secrets makes them
@@ -166,11 +167,17 @@ def serve(
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--strict", is_flag=True, help="Warnings fail as well.")
 @click.option("--require-secrets", is_flag=True, help="Unset secrets are errors.")
+@click.option("--defaults", is_flag=True, help="Show each source's settings in force, those of its scheme included.")
 @click.option("--json", "as_json", is_flag=True, help="Problems as JSON: [{file, line, column, path, message, level}].")
 @click.option("--format", "style", type=click.Choice(["text", "github"]), default="text", show_default=True)
-def check(files: tuple[Path, ...], *, strict: bool, require_secrets: bool, as_json: bool, style: str) -> None:
+def check(
+    files: tuple[Path, ...], *, strict: bool, require_secrets: bool, defaults: bool, as_json: bool, style: str
+) -> None:
     """Check rules files."""
-    from router.printing import annotation, count, problem_json  # noqa: PLC0415 - see serve
+    from router.printing import annotation, count, print_settings, problem_json  # noqa: PLC0415 - see serve
+
+    if defaults and as_json:
+        raise click.UsageError("--defaults prints YAML; leave out --json")
 
     problems: list[Problem] = []
     for file in files:
@@ -179,6 +186,8 @@ def check(files: tuple[Path, ...], *, strict: bool, require_secrets: bool, as_js
         if loaded.ruleset is not None and not as_json:
             rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
             click.echo(f"{file}: fine, {count(rules, 'rule')}, {count(sources, 'source')}")
+            if defaults:
+                print_settings(loaded.ruleset)
     if as_json:
         click.echo(json.dumps([problem_json(problem) for problem in problems], indent=2))
     else:

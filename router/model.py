@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -116,6 +117,24 @@ class Inbound:
     body: bytes
     ip: str  #: the sender's address
     received_at: int  #: ms
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to a sender."""
+
+    status: int
+    body: bytes
+    content_type: str | None = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def status_line(self) -> str:
+        """For example `202 Accepted`."""
+        try:
+            return f"{self.status} {HTTPStatus(self.status).phrase}"
+        except ValueError:
+            return f"{self.status} Status"
 
 
 @dataclass(frozen=True, slots=True)

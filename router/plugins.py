@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from router.errors import Level
-from router.model import Claim, Inbound, Outcome, ParsedEvent
+from router.model import Claim, Inbound, Outcome, ParsedEvent, Reply
 from router.secrets import Secret, SecretRef
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ class Refused:
     """The sender is not; the reason is for the log, never for the sender."""
 
     reason: str
+    challenge: str = ""  #: the answer's WWW-Authenticate (RFC 9110), where the scheme has one
 
 
 class Verifier(Protocol):
@@ -196,11 +197,43 @@ class Scheme(Protocol):
         ...
 
 
+class Handshake(Protocol):
+    """A compiled handshake of one source: answers the provider's questions, which are no events."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """HTTP methods that it takes beside the source's."""
+        ...
+
+    def before(self, inbound: Inbound) -> Reply | Refused | None:
+        """Answer or refuse a question that has a verification of its own; None: it is none."""
+        ...
+
+    def after(self, payload: Any) -> Reply | None:
+        """Answer a question that was verified as events are; None: it is an event."""
+        ...
+
+
+class HandshakeKind(Protocol):
+    """A kind of handshake: a module of router/intake/handshake with these names inside."""
+
+    @property
+    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
+        """The model of the `handshake` mapping without its `scheme`."""
+        ...
+
+    @property
+    def compile(self) -> "Callable[[Any, Build], Handshake]":
+        """Options in, Handshake out; faults go to the build."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Registries:
     """The plugins that a rules file may name; `app` hands them to the loader."""
 
     actions: Mapping[str, ActionKind]
     schemes: Mapping[str, Scheme]
+    handshakes: Mapping[str, HandshakeKind]
     check_target_url: Callable[[str, Mapping[str, Secret]], list[str]]
     """What is wrong with the url of a named target: messages with the cure; none when it is fine."""

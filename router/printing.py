@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 import click
+import yaml
 
 from router.cases import Run
 from router.errors import Level, Problem
 from router.rules.explain import Explained, ExplainedRule
+from router.rules.ruleset import Ruleset
 
 
 def count(number: int, noun: str) -> str:
@@ -33,6 +35,12 @@ def annotation(problem: Problem) -> str:
     text = f"{problem.path}: {problem.message}" if problem.path else problem.message
     text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return f"::{level} file={problem.file},line={problem.line},col={problem.column}::{text}"
+
+
+def print_settings(ruleset: Ruleset) -> None:
+    """Every source's settings in force, as YAML."""
+    sources = {source.name: dict(sorted(source.settings.items())) for source in ruleset.sources.values()}
+    click.echo(yaml.safe_dump({"sources": sources}, sort_keys=False, allow_unicode=True, width=100), nl=False)
 
 
 def print_preview(result: dict[str, Any]) -> None:

@@ -29,6 +29,10 @@ class Secret:
             raise ValueError(f"secret {self.name} is not set")
         return self._value
 
+    def reveal_bytes(self) -> bytes:
+        """The value as the bytes it came from: an environment variable may hold some that are no UTF-8."""
+        return self.reveal().encode("utf-8", "surrogateescape")
+
     def __repr__(self) -> str:
         return f"<secret:{self.name}>"
 

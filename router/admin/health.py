@@ -6,8 +6,9 @@ from typing import Any
 
 import falcon
 
-from router.intake.reply import Reply, accepted, problem
+from router.intake.reply import accepted, problem
 from router.intake.resource import answer, sink_app
+from router.model import Reply
 
 Checks = Callable[[], Mapping[str, bool]]
 

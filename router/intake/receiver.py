@@ -13,14 +13,15 @@ import structlog
 from router.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
 from router.ids import uuid7
 from router.intake.payload import parse_event
-from router.intake.reply import Reply, accepted, problem
-from router.model import Appended, Event, Inbound, ParsedEvent
+from router.intake.reply import accepted, problem
+from router.model import Appended, Event, Inbound, ParsedEvent, Reply
 from router.plugins import Refused
 from router.rules.ruleset import Current, Plan, Source
 from router.store.base import Store
 
 COMMIT_SECONDS = 10.0  #: how long a sender waits for the commit; most give up after 10 to 30 s themselves
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
+_UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
 _LONGEST_KEY = 256  #: characters of a dedupe key that are kept as they are; longer ones by their hash
 
 log = structlog.get_logger()
@@ -43,15 +44,27 @@ class Receiver:
         refusal = self._check_request(inbound, source)
         if refusal is not None:
             return refusal
+        if source.handshake is not None:
+            shaken = source.handshake.before(inbound)
+            if isinstance(shaken, Refused):
+                return self._refuse(inbound, source, problem(401, _UNVERIFIED), shaken.reason)
+            if shaken is not None:
+                return _shaken(source, shaken)
+        if inbound.method not in source.methods:
+            return self._wrong_method(inbound, source)
         verified = source.verifier.verify(inbound, inbound.received_at)
         if isinstance(verified, Refused):
-            detail = "the request could not be verified; check the secret or signature that the source expects"
-            return self._refuse(inbound, source, problem(401, detail), verified.reason)
+            challenge = [("WWW-Authenticate", verified.challenge)] if verified.challenge else []
+            return self._refuse(inbound, source, problem(401, _UNVERIFIED, *challenge), verified.reason)
         event = _event(verified.inbound, source)
         try:
             parsed = parse_event(event, source)
         except PayloadError as error:
             return self._refuse(inbound, source, problem(400, f"{error}; nothing was stored"), str(error))
+        if source.handshake is not None:
+            shaken = source.handshake.after(parsed.payload)
+            if shaken is not None:
+                return _shaken(source, shaken)
         event = replace(event, dedupe_key=_dedupe_key(parsed, source))
         plan = ruleset.plan(parsed)
         for rule, reason in plan.errors:
@@ -62,10 +75,10 @@ class Receiver:
 
     def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
         """What can be refused without looking at the body."""
-        if inbound.method not in source.methods:
-            allowed = ", ".join(source.methods)
-            reply = problem(405, f"this source takes {allowed}", ("Allow", allowed))
-            return self._refuse(inbound, source, reply, "method")
+        if inbound.method not in source.methods and not (
+            source.handshake and inbound.method in source.handshake.methods
+        ):
+            return self._wrong_method(inbound, source)
         if source.allow_ips and not _allowed(inbound.ip, source):
             reply = problem(403, "this address may not send here; allow_ips of the source lists those that may")
             return self._refuse(inbound, source, reply, "address")
@@ -77,6 +90,11 @@ class Receiver:
             reply = problem(415, "send the body without Content-Encoding", ("Accept-Encoding", "identity"))
             return self._refuse(inbound, source, reply, "content encoding")
         return None
+
+    def _wrong_method(self, inbound: Inbound, source: Source) -> Reply:
+        allowed = ", ".join(source.methods)
+        reply = problem(405, f"this source takes {allowed}", ("Allow", allowed))
+        return self._refuse(inbound, source, reply, "method")
 
     def _answer(self, future: "Future[Appended]", parsed: ParsedEvent, plan: Plan, source: Source) -> Reply:
         event = parsed.event
@@ -117,7 +135,7 @@ class Receiver:
                 log.warning("respond of a rule failed; answered as usual", event_id=parsed.event.id, error=str(error))
         if respond is None:
             return usual
-        return Reply(respond.status, respond.body, respond.content_type, respond.headers)
+        return respond
 
     @staticmethod
     def _refuse(inbound: Inbound, source: Source | None, reply: Reply, reason: str) -> Reply:
@@ -130,6 +148,11 @@ class Receiver:
             method=inbound.method,
         )
         return reply
+
+
+def _shaken(source: Source, reply: Reply) -> Reply:
+    log.info("handshake answered", source=source.name, status=reply.status)
+    return reply
 
 
 def _event(inbound: Inbound, source: Source) -> Event:

@@ -1,28 +1,11 @@
 """What the intake answers, whatever server carries it."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One answer."""
-
-    status: int
-    body: bytes
-    content_type: str | None = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def status_line(self) -> str:
-        """For example `202 Accepted`."""
-        try:
-            return f"{self.status} {HTTPStatus(self.status).phrase}"
-        except ValueError:
-            return f"{self.status} Status"
+from router.model import Reply
 
 
 def accepted(status: int, content: dict[str, Any]) -> Reply:

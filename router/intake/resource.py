@@ -7,8 +7,8 @@ import falcon
 import structlog
 
 from router.intake.receiver import Receiver
-from router.intake.reply import Reply, problem
-from router.model import Inbound
+from router.intake.reply import problem
+from router.model import Inbound, Reply
 
 log = structlog.get_logger()
 

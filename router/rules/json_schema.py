@@ -4,11 +4,12 @@ It knows keys, types and the words of the language; what it can't know (undefine
 Dialect: JSON Schema draft 7, which the YAML servers of editors speak.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-from router.plugins import Registries
+from router.plugins import HandshakeKind, Registries, Scheme
 from router.rules.match import COMBINATORS
 from router.rules.operators import OPERATORS
 from router.rules.schema import (
@@ -54,9 +55,10 @@ def json_schema(registries: Registries) -> Schema:
     defs: dict[str, Schema] = {**_match_defs(), "retry": _model(RetryOptions)}
     source = _model(SourceOptions)
     source["properties"] |= {
-        "verify": _verify(registries),
+        "verify": _schemes(registries.schemes),
+        "handshake": _schemes(registries.handshakes),
         "dedupe": {"anyOf": [_TEXT, _model(DedupeOptions)]},
-        "respond": _model(RespondOptions),
+        "respond": {"anyOf": [_model(RespondOptions), {"const": "none"}]},
     }
     defaults = _model(DefaultsOptions)
     defaults["properties"]["retry"] = _ref("retry")
@@ -126,13 +128,16 @@ def _plain(value: Any, defs: dict[str, Any]) -> Any:
     }
 
 
-def _verify(registries: Registries) -> Schema:
+def _schemes(plugins: Mapping[str, Scheme] | Mapping[str, HandshakeKind]) -> Schema:
+    """`NAME` for those that need no settings, or `{scheme: NAME, …}`."""
     schemes: list[Schema] = [{"const": "none"}]
-    for name, scheme in registries.schemes.items():
+    for name, scheme in plugins.items():
         schema = _model(scheme.Options)
         schema["properties"] = {"scheme": {"const": name}, **schema.get("properties", {})}
         schema["required"] = ["scheme", *schema.get("required", ())]
         schemes.append(schema)
+        if schema["required"] == ["scheme"] and name != "none":
+            schemes.append({"const": name})
     return {"anyOf": schemes}
 
 

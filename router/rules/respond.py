@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from router.errors import TemplateError
-from router.model import ParsedEvent
+from router.model import ParsedEvent, Reply
 from router.rules.reading import read
 from router.rules.schema import RespondOptions
 from router.rules.spot import Spot
@@ -17,16 +17,6 @@ from router.templates import Tree, as_json, as_text, compile_tree, event_context
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 _KEPT_FOR_ATTEMPTS = ("delivery", "secrets")
-
-
-@dataclass(frozen=True, slots=True)
-class Respond:
-    """An answer."""
-
-    status: int
-    body: bytes
-    content_type: str | None
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +29,25 @@ class RuleRespond:
     content_type: str | None
     headers: tuple[tuple[str, str], ...] = ()
 
-    def render(self, parsed: ParsedEvent) -> Respond:
+    def render(self, parsed: ParsedEvent) -> Reply:
         """The answer to this event. Raises RenderError."""
         rendered = render_tree(self.body, event_context(parsed))
         body = as_json(rendered) if self.as_json else as_text(rendered).encode()
-        return Respond(self.status, body, self.content_type, self.headers)
+        return Reply(self.status, body, self.content_type, self.headers)
 
 
-def load_respond(spot: Spot, written: Any) -> Respond | None:
-    """Compile a source's `respond`, in which nothing varies."""
-    options = _options(spot) if written is not None else None
+def load_respond(spot: Spot, written: Any) -> Reply | None:
+    """Compile a source's `respond`, in which nothing varies; `written` may be its scheme's default."""
+    options = _options(spot, written) if written is not None else None
     if options is None:
         return None
     body = orjson.dumps(options.json_) if _is_json(options) else (options.body or "").encode()
-    return Respond(options.status, body, _content_type(spot, options, bool(body)), tuple(options.headers.items()))
+    return Reply(options.status, body, _content_type(spot, options, bool(body)), tuple(options.headers.items()))
 
 
 def load_rule_respond(spot: Spot, written: Any, secrets: Collection[str]) -> RuleRespond | None:
     """Compile a rule's `respond`: body and json are templates of the event."""
-    options = _options(spot) if written is not None else None
+    options = _options(spot, written) if written is not None else None
     if options is None:
         return None
     key = "json" if _is_json(options) else "body"
@@ -74,8 +64,8 @@ def load_rule_respond(spot: Spot, written: Any, secrets: Collection[str]) -> Rul
     return RuleRespond(options.status, tree, _is_json(options), content_type, tuple(options.headers.items()))
 
 
-def _options(spot: Spot) -> RespondOptions | None:
-    options = read(spot, RespondOptions)
+def _options(spot: Spot, written: Any) -> RespondOptions | None:
+    options = read(spot, RespondOptions, written if isinstance(written, dict) else None)
     if options is None:
         return None
     if _is_json(options) and options.body is not None:

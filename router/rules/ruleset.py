@@ -9,13 +9,13 @@ import orjson
 
 from router.errors import EvaluationError
 from router.ids import uuid7
-from router.model import ParsedEvent, PlannedDelivery, RetryPolicy, RulesetText
-from router.plugins import Action, TargetSpec, Verifier
+from router.model import ParsedEvent, PlannedDelivery, Reply, RetryPolicy, RulesetText
+from router.plugins import Action, Handshake, TargetSpec, Verifier
 from router.rules.collecting import unhurried
 from router.rules.conditions import Condition, Judge
 from router.rules.fields import Reads
 from router.rules.index import Index
-from router.rules.respond import Respond, RuleRespond
+from router.rules.respond import RuleRespond
 from router.secrets import Secret
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -55,7 +55,9 @@ class Source:
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
     parse: Literal["json"] | None = None  #: parse the body as JSON whatever its content type says
-    respond: Respond | None = None
+    respond: Reply | None = None
+    handshake: Handshake | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)  #: in force, for people; secrets by name
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class SourceOptions(Options):
     json_field: Text | None = Field(default=None, description="The form field that holds JSON.")
     parse: Literal["json"] | None = Field(default=None, description="Parse as JSON whatever the content type says.")
     respond: Any = Field(default=None, description="What is answered instead of 202 and the event's id.")
+    handshake: Any = Field(default=None, description="How the provider's test of the address is answered; none: not.")
 
 
 class TargetOptions(Options):

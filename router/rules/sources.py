@@ -2,9 +2,12 @@
 
 import ipaddress
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from router.plugins import Build, Verifier
+from pydantic import BaseModel
+
+from router.plugins import Handshake, HandshakeKind, Scheme, Verifier
 from router.rules.context import Context
 from router.rules.fields import AnyField, field
 from router.rules.jsonpath import PathError
@@ -45,16 +48,18 @@ def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | N
         return None
     verifier: Verifier | None = None
     defaults: dict[str, Any] = {"verify": _OFF}
+    verify: Any = _OFF
     if spot.has("verify"):
-        verifier, defaults = _verifier(context, name, spot.at("verify"))
+        verifier, defaults, verify = _verifier(context, name, spot.at("verify"))
     else:
         spot.error("missing verify; write how senders are verified, or verify: none if anybody may send")
     options = read(spot, SourceOptions, {**defaults, **spot.data})
     if options is None or verifier is None:
         return None
+    path = _path(spot, options.path or f"/hooks/{name}")
     return Source(
         name=name,
-        path=_path(spot, options.path or f"/hooks/{name}"),
+        path=path,
         verifier=verifier,
         methods=_methods(spot, options.methods),
         max_body=options.max_body,
@@ -62,37 +67,73 @@ def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | N
         dedupe=_dedupe(spot, options.dedupe, explicit=spot.has("dedupe")),
         json_field=options.json_field,
         parse=options.parse,
-        respond=load_respond(spot.at("respond"), options.respond),
+        respond=load_respond(spot.at("respond"), options.respond if options.respond != _OFF else None),
+        handshake=_handshake(context, name, spot.at("handshake"), options.handshake),
+        settings={**options.model_dump(exclude_none=True), "path": path, "verify": verify},
     )
 
 
-def _verifier(context: Context, name: str, spot: Spot) -> tuple[Verifier | None, dict[str, Any]]:
-    """The compiled verification, and what its scheme sets for the source."""
-    schemes = context.registries.schemes
-    written = spot.data
-    if isinstance(written, str):
-        written = {"scheme": written}
-        if written["scheme"] != _OFF and written["scheme"] in schemes:
-            spot.error(f"{written['scheme']} needs settings: {{scheme: {written['scheme']}, secret: {{env: NAME}}}}")
-            return None, {}
-    if not isinstance(written, dict):
-        spot.error(f"expected none or a mapping with scheme:, found {spot.found()}")
-        return None, {}
-    if "scheme" not in written:
-        spot.error(f"missing scheme; one of {', '.join(sorted(schemes))}")
-        return None, {}
-    scheme = schemes.get(written["scheme"]) if isinstance(written["scheme"], str) else None
-    if scheme is None:
-        word = str(written["scheme"])
-        spot.at("scheme").error(f'unknown scheme "{word[:60]}"{did_you_mean(word, schemes)}')
-        return None, {}
-    options = read(spot, scheme.Options, {key: value for key, value in written.items() if key != "scheme"})
+def _verifier(context: Context, name: str, spot: Spot) -> tuple[Verifier | None, dict[str, Any], Any]:
+    """The compiled verification, what its scheme sets for the source, and what is in force."""
+    found = _plugin(context.registries.schemes, spot, spot.data, "settings")
+    if found is None:
+        return None, {}, _OFF
+    scheme, settings = found
+    defaults = dict(scheme.DEFAULTS)
+    options = read(spot, scheme.Options, settings)
     if options is None:
-        return None, dict(scheme.DEFAULTS)
-    build: Build = context.build(name, spot)
+        return None, defaults, _OFF
+    build = context.build(name, spot)
     verifier = scheme.compile(options, build)
     failed = context.settle(build, spot)
-    return (None if failed else verifier), dict(scheme.DEFAULTS)
+    word = spot.data if isinstance(spot.data, str) else spot.data["scheme"]
+    return (None if failed else verifier), defaults, {"scheme": word, **_shown(options)}
+
+
+def _handshake(context: Context, name: str, spot: Spot, written: Any) -> Handshake | None:
+    if written is None or written == _OFF:
+        return None
+    found = _plugin(context.registries.handshakes, spot, written, "handshake")
+    if found is None:
+        return None
+    kind, settings = found
+    options = read(spot, kind.Options, settings)
+    if options is None:
+        return None
+    build = context.build(name, spot)
+    handshake = kind.compile(options, build)
+    context.settle(build, spot)
+    return handshake
+
+
+P = TypeVar("P", bound="Scheme | HandshakeKind")
+
+
+def _plugin(plugins: Mapping[str, P], spot: Spot, written: Any, noun: str) -> tuple[P, dict[str, Any]] | None:
+    """The plugin that `NAME` or `{scheme: NAME, …}` names, with its options; none after an error."""
+    if isinstance(written, str):
+        fields = plugins[written].Options.model_fields if written in plugins else {}
+        needed = [f"{key}: …" for key, field in fields.items() if field.is_required()]
+        if needed:
+            spot.error(f"{written} needs {noun}: {{scheme: {written}, {', '.join(needed)}}}")
+            return None
+        written = {"scheme": written}
+    if not isinstance(written, dict):
+        spot.error(f"expected none or a mapping with scheme:, found {spot.found()}")
+        return None
+    if "scheme" not in written:
+        spot.error(f"missing scheme; one of {', '.join(sorted(plugins))}")
+        return None
+    word = written["scheme"]
+    if not isinstance(word, str) or word not in plugins:
+        spot.at("scheme").error(f'unknown scheme "{str(word)[:60]}"{did_you_mean(str(word), plugins)}')
+        return None
+    return plugins[word], {key: value for key, value in written.items() if key != "scheme"}
+
+
+def _shown(options: BaseModel) -> dict[str, Any]:
+    """Options as they may be shown: secrets by where they come from."""
+    return options.model_dump(exclude_none=True)
 
 
 def _path(spot: Spot, path: str) -> str:

@@ -1,9 +1,12 @@
-"""Plain credentials never get past verification: they are not stored, matched, forwarded or shown."""
+"""Plain credentials: compared as they are, and removed. They are not stored, matched, forwarded or shown."""
 
-from dataclasses import replace
+import hmac
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
 
+from router.intake.verify.headers import one_header
 from router.model import Inbound
+from router.plugins import Refused, Verified
 
 ALWAYS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
@@ -24,3 +27,35 @@ def without_credentials(inbound: Inbound, *, header: str | None = None, query: s
 def parameter_name(part: str) -> str:
     """The decoded name of one `name=value` of a query."""
     return unquote_plus(part.partition("=")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Compares what a header or a query parameter carries, and removes it."""
+
+    allowed: tuple[bytes, ...]  #: as they are sent, after the prefix
+    header: str | None = None
+    prefix: str = ""
+    query: str | None = None
+    challenge: str = ""  #: WWW-Authenticate of a refusal
+    verifies: bool = True
+
+    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
+        """See Verifier.verify."""
+        given = one_header(inbound, self.header) if self.header is not None else self._parameter(inbound)
+        if isinstance(given, Refused):
+            return replace(given, challenge=self.challenge)
+        if not given.startswith(self.prefix):
+            return Refused("the credential does not begin with the prefix", self.challenge)
+        sent, good = given.removeprefix(self.prefix).encode(), False
+        for allowed in self.allowed:
+            good |= hmac.compare_digest(allowed, sent)
+        if not good:
+            return Refused("the credential is not one of the secrets", self.challenge)
+        return Verified(without_credentials(inbound, header=self.header, query=self.query))
+
+    def _parameter(self, inbound: Inbound) -> str | Refused:
+        found = [part for part in inbound.query.split("&") if parameter_name(part) == self.query]
+        if len(found) != 1:
+            return Refused("the query parameter is missing" if not found else "the query parameter was sent twice")
+        return unquote_plus(found[0].partition("=")[2])

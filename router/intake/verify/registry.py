@@ -1,6 +1,34 @@
 """The verification schemes that sources may name: one module each, one line here."""
 
-from router.intake.verify import github, hmac, none, token
+from router.intake.verify import (
+    basic,
+    bearer,
+    discord,
+    github,
+    gitlab,
+    hmac,
+    none,
+    shopify,
+    slack,
+    standard_webhooks,
+    stripe,
+    token,
+    twilio,
+)
 from router.plugins import Scheme
 
-SCHEMES: dict[str, Scheme] = {"none": none, "github": github, "hmac": hmac, "token": token}
+SCHEMES: dict[str, Scheme] = {
+    "standard-webhooks": standard_webhooks,
+    "github": github,
+    "gitlab": gitlab,
+    "stripe": stripe,
+    "slack": slack,
+    "shopify": shopify,
+    "twilio": twilio,
+    "discord": discord,
+    "hmac": hmac,
+    "basic": basic,
+    "bearer": bearer,
+    "token": token,
+    "none": none,
+}

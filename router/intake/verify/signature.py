@@ -1,26 +1,48 @@
-"""What the schemes that compare an HMAC share."""
+"""What the schemes that compare a signature share. Signatures are compared as text, in the one form that is right.
 
-import hashlib
+Decoding first would let many texts through for one signature: capital hex digits, blanks, the unused bits of base64.
+"""
+
+import base64
+import binascii
 import hmac
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from router.errors import Level
-from router.model import Headers, Inbound
-from router.plugins import Build, Fault, Refused
+from router.intake.verify.credentials import without_credentials
+from router.intake.verify.headers import one_header
+from router.model import Inbound
+from router.plugins import Build, Fault, Refused, Verified
 from router.secrets import Secret, SecretRef
 
+Encoding = Literal["hex", "base64"]
+TOLERANCE_SECONDS = 300.0  #: how far a signed time may be off, both ways: what Stripe, Slack and Svix recommend
+UNSIGNED = Refused("the signature does not fit the request and any secret")
 
-def digest(secret: Secret, algorithm: str, message: bytes) -> bytes:
-    """The HMAC of a message."""
-    return hmac.new(secret.reveal().encode(), message, getattr(hashlib, algorithm)).digest()
+_TIMESTAMP = re.compile(r"[0-9]{1,15}")
+_MILLISECONDS_FROM = 10**11  #: a timestamp this large counts milliseconds: in seconds it would be the year 5138
 
 
-def signed_by_any(secrets: Sequence[Secret], algorithm: str, message: bytes, given: bytes) -> bool:
-    """Whether one of the secrets made the signature; every one is tried, each in constant time."""
-    good = False
-    for secret in secrets:
-        if secret.is_set:
-            good |= hmac.compare_digest(digest(secret, algorithm, message), given)
+def key_bytes(secrets: Sequence[Secret]) -> tuple[bytes, ...]:
+    """The keys that are set."""
+    return tuple(secret.reveal_bytes() for secret in secrets if secret.is_set)
+
+
+def encoded(digest: bytes, encoding: Encoding) -> str:
+    """A digest as senders write it."""
+    return digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
+
+
+def signed_by_any(
+    keys: Sequence[bytes], algorithm: str, message: bytes, given: str, encoding: Encoding = "hex"
+) -> bool:
+    """Whether one of the keys made the signature (RFC 2104); every one is tried, each in constant time."""
+    good, text = False, given.encode()
+    for key in keys:
+        good |= hmac.compare_digest(encoded(hmac.digest(key, message, algorithm), encoding).encode(), text)
     return good
 
 
@@ -33,15 +55,57 @@ def resolve(refs: Sequence[SecretRef], build: Build) -> tuple[Secret, ...]:
     return found
 
 
-def one_header(inbound: Inbound, name: str) -> str | Refused:
-    """The only value of a header; missing, empty, repeated or not ASCII is a refusal."""
-    values = Headers(inbound.headers).all(name)
-    if not values:
-        return Refused(f"header {name} is missing")
-    if len(values) > 1:
-        return Refused(f"header {name} was sent more than once")
-    if not values[0]:
-        return Refused(f"header {name} is empty")
-    if not values[0].isascii():
-        return Refused(f"header {name} is not ASCII")
-    return values[0]
+def check_time(text: str, name: str, tolerance: float, now: int) -> Refused | None:
+    """Refuse a signed Unix time (s or ms) that is none, or is further from now (ms) than the tolerance (s)."""
+    if not _TIMESTAMP.fullmatch(text):
+        return Refused(f"{name} is no Unix time")
+    sent = int(text) if int(text) >= _MILLISECONDS_FROM else int(text) * 1000
+    if abs(now - sent) > tolerance * 1000:
+        return Refused("the timestamp is too far from now; is a clock wrong, or is this a replay?")
+    return None
+
+
+def strict_base64(text: str) -> bytes | None:
+    """Decode base64 that is written in the one right way; None for everything else."""
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return decoded if base64.b64encode(decoded).decode() == text else None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHeader:
+    """Verifies a header that carries an HMAC of the body, and perhaps of a time that another header carries."""
+
+    keys: tuple[bytes, ...]
+    header: str
+    algorithm: str = "sha256"
+    prefix: str = ""
+    encoding: Encoding = "hex"
+    timestamp_header: str | None = None
+    tolerance: float = TOLERANCE_SECONDS
+    signed: tuple[bytes, ...] = (b"{body}",)  #: parts; {timestamp} and {body} are filled in
+    verifies: bool = True
+
+    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+        """See Verifier.verify."""
+        given = one_header(inbound, self.header)
+        if isinstance(given, Refused):
+            return given
+        if not given.startswith(self.prefix):
+            return Refused(f"header {self.header} does not begin with the prefix")
+        timestamp = ""
+        if self.timestamp_header is not None:
+            found = one_header(inbound, self.timestamp_header)
+            if isinstance(found, Refused):
+                return found
+            refused = check_time(found, f"header {self.timestamp_header}", self.tolerance, now)
+            if refused is not None:
+                return refused
+            timestamp = found
+        filled = {b"{timestamp}": timestamp.encode(), b"{body}": inbound.body}
+        message = b"".join(filled.get(part, part) for part in self.signed)
+        if not signed_by_any(self.keys, self.algorithm, message, given.removeprefix(self.prefix), self.encoding):
+            return UNSIGNED
+        return Verified(without_credentials(inbound))

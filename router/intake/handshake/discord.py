@@ -1,0 +1,40 @@
+"""Handshake discord: signed PINGs of interactions and of webhook events.
+
+docs.discord.com, "Interactions: Overview" (type 1, answered {"type": 1}) and "Webhook Events" (type 0, answered 204). A
+webhook event that carries something is of type 1 too, but has an `event`.
+"""
+
+from typing import Any
+
+import orjson
+
+from router.model import Inbound, Reply
+from router.plugins import Build, Handshake, Refused
+from router.plugins import Options as Base
+
+
+class Options(Base):
+    """Nothing to say."""
+
+
+class Discord:
+    """Answers PINGs."""
+
+    methods: tuple[str, ...] = ()
+
+    def before(self, inbound: Inbound) -> Reply | Refused | None:  # noqa: ARG002 - the common signature
+        """See Handshake.before."""
+        return None
+
+    def after(self, payload: Any) -> Reply | None:
+        """See Handshake.after."""
+        if not isinstance(payload, dict) or "event" in payload or type(payload.get("type")) is not int:
+            return None
+        if payload["type"] == 1:
+            return Reply(200, orjson.dumps({"type": 1}))
+        return Reply(204, b"", "application/json") if payload["type"] == 0 else None
+
+
+def compile(options: Options, build: Build) -> Handshake:  # noqa: A001, ARG001 - the name every such module has
+    """Options in, Handshake out."""
+    return Discord()

@@ -1,0 +1,66 @@
+"""Handshake meta: a GET with a token that you chose and a challenge, answered with the challenge.
+
+developers.facebook.com, "Webhooks: Getting started" (Facebook, Instagram, WhatsApp, Messenger). Events themselves are
+POSTs that scheme `hmac` verifies: header X-Hub-Signature-256, prefix `sha256=`.
+"""
+
+import hmac
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import Field
+
+from router.model import Inbound, Reply
+from router.plugins import Build, Handshake, Refused
+from router.plugins import Options as Base
+from router.secrets import OneSecret
+
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_MOST_PARAMETERS = 20
+
+
+class Options(Base):
+    """What was entered beside the callback URL."""
+
+    verify_token: OneSecret = Field(description="The verify token that was entered beside the callback URL.")
+
+
+class Meta:
+    """Answers hub.challenge."""
+
+    methods: tuple[str, ...] = ("GET",)
+
+    def __init__(self, token: bytes | None) -> None:
+        self._token = token
+
+    def before(self, inbound: Inbound) -> Reply | Refused | None:
+        """See Handshake.before."""
+        if inbound.method != "GET":
+            return None
+        try:
+            pairs = parse_qsl(inbound.query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+        except ValueError:
+            return Refused("the query has too many parameters")
+        given = dict(pairs)
+        if "hub.mode" not in given:
+            return None
+        if given["hub.mode"] != "subscribe" or len(given) != len(pairs):
+            return Refused("hub.mode is not subscribe, or a parameter was sent twice")
+        sent = given.get("hub.verify_token", "").encode("utf-8", "surrogateescape")
+        if self._token is None or not hmac.compare_digest(sent, self._token):
+            return Refused("hub.verify_token is not the verify token")
+        challenge = given.get("hub.challenge", "")
+        if not _CHALLENGE.fullmatch(challenge):
+            return Refused("hub.challenge is missing or not letters and digits")
+        return Reply(200, challenge.encode(), "text/plain; charset=utf-8")
+
+    def after(self, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
+        """See Handshake.after."""
+        return None
+
+
+def compile(options: Options, build: Build) -> Handshake:  # noqa: A001 - the name every such module has
+    """Options in, Handshake out; faults go to the build."""
+    token = build.secret(options.verify_token, "verify_token")
+    return Meta(token.reveal_bytes() if token.is_set else None)

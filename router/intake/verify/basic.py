@@ -1,0 +1,33 @@
+"""Scheme basic: a user name and a password in `Authorization: Basic …` (RFC 7617). They go no further than here."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from router.intake.verify.credentials import Credential
+from router.intake.verify.signature import key_bytes, resolve
+from router.plugins import Build, Verifier
+from router.plugins import Options as Base
+from router.secrets import Secrets
+
+DEFAULTS: Mapping[str, Any] = {}
+
+
+class Options(Base):
+    """Who the sender says it is."""
+
+    username: str = Field(min_length=1, description="The user name.")
+    secret: Secrets = Field(description="The password, or a list of them for rotation.")
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    if ":" in options.username:
+        build.fault("a user name can't hold a colon: it ends there", "username")
+    user = options.username.encode() + b":"
+    allowed = tuple(base64.b64encode(user + password) for password in key_bytes(resolve(options.secret, build)))
+    return Credential(
+        allowed, header="Authorization", prefix="Basic ", challenge='Basic realm="webhooks", charset="UTF-8"'
+    )

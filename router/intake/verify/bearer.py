@@ -1,0 +1,26 @@
+"""Scheme bearer: a shared secret in `Authorization: Bearer …` (RFC 6750). It goes no further than here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from router.intake.verify.credentials import Credential
+from router.intake.verify.signature import key_bytes, resolve
+from router.plugins import Build, Verifier
+from router.plugins import Options as Base
+from router.secrets import Secrets
+
+DEFAULTS: Mapping[str, Any] = {}
+
+
+class Options(Base):
+    """What the sender sends."""
+
+    secret: Secrets = Field(description="The token, or a list of them for rotation.")
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    allowed = key_bytes(resolve(options.secret, build))
+    return Credential(allowed, header="Authorization", prefix="Bearer ", challenge='Bearer realm="webhooks"')

@@ -1,0 +1,72 @@
+"""Scheme gitlab: a secret token sent as it is in X-Gitlab-Token, or a signing token by Standard Webhooks.
+
+docs.gitlab.com, "Webhooks". A secret that begins with `whsec_` is a signing token, anything else a secret token; a list
+may hold both while a webhook is moved from the one to the other. The token is removed from what is received either way.
+"""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from router.intake.verify.credentials import without_credentials
+from router.intake.verify.headers import one_header
+from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
+from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
+from router.model import Headers, Inbound
+from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Options as Base
+from router.secrets import Secrets
+from router.units import Duration
+
+HEADER = "X-Gitlab-Token"
+DEFAULTS: Mapping[str, Any] = {
+    "dedupe": {"key": "headers.Idempotency-Key", "window": "24h"},  # stays the same when GitLab repeats a delivery
+}
+
+
+class Options(Base):
+    """What GitLab sends or signs with."""
+
+    secret: Secrets = Field(description="The secret token, or a whsec_… signing token; or a list of them for rotation.")
+    tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
+
+
+@dataclass(frozen=True, slots=True)
+class GitLab:
+    """Verifies either kind."""
+
+    tokens: tuple[bytes, ...]
+    signed: StandardWebhooks
+    verifies: bool = True
+
+    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+        """See Verifier.verify."""
+        if self.signed.keys and (not self.tokens or "webhook-signature" in Headers(inbound.headers)):
+            result = self.signed.verify(inbound, now)
+            if isinstance(result, Refused):
+                return result
+        else:
+            given = one_header(inbound, HEADER)
+            if isinstance(given, Refused):
+                return given
+            good = False
+            for token in self.tokens:
+                good |= hmac.compare_digest(token, given.encode())
+            if not good:
+                return Refused("the token is not one of the secrets")
+        return Verified(without_credentials(inbound, header=HEADER))
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    tokens: list[bytes] = []
+    keys: list[bytes] = []
+    for i, secret in enumerate(resolve(options.secret, build)):
+        if secret.is_set and secret.reveal().startswith(SECRET_PREFIX):
+            keys += shared_key(secret, build, i)
+        elif secret.is_set:
+            tokens.append(secret.reveal_bytes())
+    return GitLab(tuple(tokens), StandardWebhooks(tuple(keys), (), tolerance=options.tolerance))

@@ -1,0 +1,22 @@
+"""How schemes read headers."""
+
+import re
+
+from router.model import Headers, Inbound
+from router.plugins import Refused
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def one_header(inbound: Inbound, name: str) -> str | Refused:
+    """The only value of a header; missing, empty, repeated or not ASCII is a refusal."""
+    values = Headers(inbound.headers).all(name)
+    if not values:
+        return Refused(f"header {name} is missing")
+    if len(values) > 1:
+        return Refused(f"header {name} was sent more than once")
+    if not values[0]:
+        return Refused(f"header {name} is empty")
+    if not values[0].isascii():
+        return Refused(f"header {name} is not ASCII")
+    return values[0]

@@ -1,0 +1,30 @@
+"""Scheme shopify: HMAC-SHA256 of the raw body, in base64, in X-Shopify-Hmac-SHA256.
+
+shopify.dev, "Deliver webhooks through HTTPS". The key is the app's client secret. X-Shopify-Webhook-Id stays the same
+when Shopify repeats a delivery; X-Shopify-Event-Id may be shared by deliveries of several topics and would lose some.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from router.intake.verify.signature import SignedHeader, key_bytes, resolve
+from router.plugins import Build, Verifier
+from router.plugins import Options as Base
+from router.secrets import Secrets
+
+DEFAULTS: Mapping[str, Any] = {
+    "dedupe": {"key": "headers.X-Shopify-Webhook-Id", "window": "24h"},  # it repeats for 4 hours
+}
+
+
+class Options(Base):
+    """What Shopify signs with."""
+
+    secret: Secrets = Field(description="The app's client secret, or a list of them for rotation.")
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    return SignedHeader(key_bytes(resolve(options.secret, build)), "X-Shopify-Hmac-SHA256", encoding="base64")

@@ -1,0 +1,123 @@
+"""Scheme standard-webhooks: signatures by the Standard Webhooks specification, v1 (HMAC-SHA256) and v1a (ed25519).
+
+standardwebhooks.com, "Specification". What is signed is `<id>.<time>.<body>`. A secret is `whsec_` and base64 for v1, a
+public key `whpk_` and base64 for v1a. Svix sends the same as `svix-…` headers: say `headers: svix`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import Field
+
+from router.intake.verify.credentials import without_credentials
+from router.intake.verify.headers import one_header
+from router.intake.verify.signature import (
+    TOLERANCE_SECONDS,
+    UNSIGNED,
+    check_time,
+    resolve,
+    signed_by_any,
+    strict_base64,
+)
+from router.model import Inbound
+from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Options as Base
+from router.secrets import Secret, Secrets
+from router.units import Duration
+
+DEFAULTS: Mapping[str, Any] = {
+    "dedupe": {"key": "headers.webhook-id", "window": "24h"},  # the specification's way to tell copies apart
+}
+SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, no secret
+PUBLIC_PREFIX = "whpk_"
+_VERSION = re.compile(r"v[0-9]+[a-z]?")
+_KEY_BYTES = 32  #: of an ed25519 public key
+_MOST_SIGNATURES = 20  #: in one header; a rotation needs two
+
+
+class Options(Base):
+    """What the sender signs with."""
+
+    secret: Secrets = Field(description="whsec_… (v1) or whpk_… (v1a, a public key), or a list of them for rotation.")
+    headers: Literal["webhook", "svix"] = Field(default="webhook", description="What the headers' names begin with.")
+    tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
+
+
+@dataclass(frozen=True, slots=True)
+class StandardWebhooks:
+    """Verifies id, time and body."""
+
+    keys: tuple[bytes, ...]
+    public_keys: tuple[Ed25519PublicKey, ...]
+    headers: str = "webhook"
+    tolerance: float = TOLERANCE_SECONDS
+    verifies: bool = True
+
+    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+        """See Verifier.verify."""
+        values: list[str] = []
+        for name in ("id", "timestamp", "signature"):
+            value = one_header(inbound, f"{self.headers}-{name}")
+            if isinstance(value, Refused):
+                return value
+            values.append(value)
+        identity, timestamp, signatures = values
+        refused = check_time(timestamp, f"header {self.headers}-timestamp", self.tolerance, now)
+        if refused is not None:
+            return refused
+        message = f"{identity}.{timestamp}.".encode() + inbound.body
+        good = False
+        parts = signatures.split(" ")
+        if len(parts) > _MOST_SIGNATURES:
+            return Refused("there are too many signatures")
+        for part in parts:
+            version, _, text = part.partition(",")
+            if not _VERSION.fullmatch(version) or not strict_base64(text):
+                return Refused(f"header {self.headers}-signature is not a list of version,base64")
+            good |= self._signed(version, text, message)
+        return Verified(without_credentials(inbound)) if good else UNSIGNED
+
+    def _signed(self, version: str, text: str, message: bytes) -> bool:
+        if version == "v1":
+            return signed_by_any(self.keys, "sha256", message, text, "base64")
+        return version == "v1a" and any(is_signed(key, strict_base64(text) or b"", message) for key in self.public_keys)
+
+
+def is_signed(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
+    """Whether the private half of an ed25519 key made the signature (RFC 8032)."""
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    keys: list[bytes] = []
+    public_keys: list[Ed25519PublicKey] = []
+    for i, secret in enumerate(resolve(options.secret, build)):
+        if not secret.is_set:
+            continue
+        if secret.reveal().startswith(PUBLIC_PREFIX):
+            key = strict_base64(secret.reveal().removeprefix(PUBLIC_PREFIX))
+            if key is None or len(key) != _KEY_BYTES:
+                build.fault(f"{secret.name} is not {PUBLIC_PREFIX} and the base64 of {_KEY_BYTES} bytes", "secret", i)
+            else:
+                public_keys.append(Ed25519PublicKey.from_public_bytes(key))
+        else:
+            keys += shared_key(secret, build, i)
+    return StandardWebhooks(tuple(keys), tuple(public_keys), options.headers, options.tolerance)
+
+
+def shared_key(secret: Secret, build: Build, place: int) -> list[bytes]:
+    """The key of a `whsec_…` secret; a fault and nothing when it is another text."""
+    key = strict_base64(secret.reveal().removeprefix(SECRET_PREFIX))
+    if not secret.reveal().startswith(SECRET_PREFIX) or not key:
+        build.fault(f"{secret.name} is not {SECRET_PREFIX} and base64; copy it as the sender shows it", "secret", place)
+        return []
+    return [key]

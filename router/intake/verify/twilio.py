@@ -1,0 +1,110 @@
+"""Scheme twilio: HMAC-SHA1 of the public URL and the form's fields in X-Twilio-Signature.
+
+twilio.com/docs, "Webhooks security". The URL is the one that Twilio was told, with its query; behind a proxy the daemon
+can't know it, so `url` says it. Of a body that is no form its SHA-256 stands in the URL, as the parameter bodySHA256.
+Twilio signs no time and no id that every product sends: it has no dedupe by default.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import Field
+
+from router.intake.verify.credentials import without_credentials
+from router.intake.verify.headers import one_header
+from router.intake.verify.signature import UNSIGNED, key_bytes, resolve, signed_by_any
+from router.model import Headers, Inbound
+from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Options as Base
+from router.secrets import Secrets
+
+HEADER = "X-Twilio-Signature"
+DEFAULTS: Mapping[str, Any] = {
+    # An answer that is not TwiML is an error in Twilio's eyes; an empty one does nothing.
+    "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
+}
+_FORM = "application/x-www-form-urlencoded"
+_BODY_HASH = "bodySHA256"
+_PORTS = {"https": 443, "http": 80}
+_MOST_FIELDS = 1000  #: of a signed form; a message with media has some 60
+
+
+class Options(Base):
+    """What Twilio signs with, and what it signs."""
+
+    secret: Secrets = Field(description="The account's auth token, or a list of them for rotation.")
+    url: str = Field(description="The webhook's public URL as Twilio was told, without its query.")
+
+
+@dataclass(frozen=True, slots=True)
+class Twilio:
+    """Verifies Twilio's signature."""
+
+    keys: tuple[bytes, ...]
+    urls: tuple[str, ...]  #: with and without the port: Twilio's own products differ
+    verifies: bool = True
+
+    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
+        """See Verifier.verify."""
+        given = one_header(inbound, HEADER)
+        if isinstance(given, Refused):
+            return given
+        fields = self._signed_fields(inbound)
+        if isinstance(fields, Refused):
+            return fields
+        query, good = f"?{inbound.query}" if inbound.query else "", False
+        for url in self.urls:
+            good |= signed_by_any(self.keys, "sha1", (url + query + fields).encode(), given, "base64")
+        return Verified(without_credentials(inbound)) if good else UNSIGNED
+
+    @staticmethod
+    def _signed_fields(inbound: Inbound) -> str | Refused:
+        """The form's fields as they are signed; nothing for a body whose hash is signed with the URL."""
+        hashes = [value for name, value in parse_qsl(inbound.query, keep_blank_values=True) if name == _BODY_HASH]
+        if hashes:
+            actual = hashlib.sha256(inbound.body).hexdigest()
+            if len(hashes) != 1 or not hmac.compare_digest(hashes[0].encode(), actual.encode()):
+                return Refused(f"{_BODY_HASH} is not the hash of the body")
+            return ""
+        if not inbound.body:
+            return ""
+        types = Headers(inbound.headers).all("content-type")
+        if len(types) != 1 or types[0].partition(";")[0].strip().lower() != _FORM:
+            return Refused(f"a body that is no form needs {_BODY_HASH} in the query")
+        try:
+            pairs = parse_qsl(
+                inbound.body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict",
+                max_num_fields=_MOST_FIELDS,
+            )  # fmt: skip
+        except ValueError:
+            return Refused("the body is not the form that its type says")
+        return "".join(name + value for name, value in sorted(set(pairs)))
+
+
+def _urls(url: str) -> Iterator[str]:
+    yield url
+    parts = urlsplit(url)
+    usual = _PORTS[parts.scheme]
+    if parts.port is None:
+        yield parts._replace(netloc=f"{parts.netloc}:{usual}").geturl()
+    elif parts.port == usual:
+        yield parts._replace(netloc=parts.netloc.removesuffix(f":{usual}")).geturl()
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    try:
+        parts = urlsplit(options.url)
+        good = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    urls: tuple[str, ...] = ()
+    if not good or "?" in options.url or "#" in options.url or not options.url.isascii():
+        build.fault("expected the webhook's public URL such as https://hooks.example.com/hooks/twilio, no query", "url")
+    else:
+        urls = tuple(_urls(options.url))
+    return Twilio(key_bytes(resolve(options.secret, build)), urls)
