@@ -1,6 +1,7 @@
 """Wires the stations together, and owns start, stop and reload."""
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -29,6 +30,7 @@ from router.settings import Settings
 from router.store.sqlite import SqliteStore
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
+_OTHER_DESCRIPTORS = 1024  #: for targets' connections, commands' pipes and the store
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
 
 REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES, check_target_url)
@@ -66,9 +68,16 @@ class App:
             current = Current(ruleset)
             self._current = current
             self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms)
-            receiver = Receiver(current, self._store, now_ms)
+            receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies)
             listen, admin = self._settings.listen, self._settings.admin
-            self._intake = Server(intake_app(receiver), listen.host, listen.port, max_body=_largest_body(ruleset))
+            self._intake = Server(
+                intake_app(receiver),
+                listen.host,
+                listen.port,
+                max_body=_largest_body(ruleset),
+                connections=_connections(self._settings.max_connections),
+                request_seconds=self._settings.request_timeout,
+            )
             self._admin = None
             if admin is not None:
                 try:
@@ -168,6 +177,20 @@ class App:
             self._admin.stop(1)
         self._store.close()
         log.info("stopped")
+
+
+def _connections(wanted: int) -> int:
+    """How many connections the intake may hold open: their descriptors must leave some for all else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_DESCRIPTORS
+    if soft < needed:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+        soft = max(soft, most)
+    granted = min(wanted, soft - min(_OTHER_DESCRIPTORS, soft // 2))
+    if granted < wanted:
+        log.warning("fewer connections than asked for: raise the limit of open files", connections=granted, limit=soft)
+    return granted
 
 
 def _largest_body(ruleset: Ruleset) -> int:

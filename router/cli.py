@@ -125,6 +125,32 @@ def cli() -> None:
     help="Seconds that a stop lets running attempts end by themselves.",
 )
 @click.option(
+    "--trusted-proxies",
+    default="",
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_TRUSTED_PROXIES",
+    metavar="NETWORKS",
+    help="Proxies whose X-Forwarded-For is believed, such as 127.0.0.1,10.0.0.0/8; none by default.",
+)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1, 100_000),
+    default=1024,
+    show_default=True,
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_MAX_CONNECTIONS",
+    help="Connections of senders that are open at once; further ones wait.",
+)
+@click.option(
+    "--request-timeout",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    show_default=True,
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_REQUEST_TIMEOUT",
+    help="Seconds that a sender has from a request's first byte to its last.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(logs.LEVELS),
     default="info",
@@ -142,11 +168,21 @@ def cli() -> None:
     help="auto: text on a terminal, JSON otherwise.",
 )
 def serve(
-    rules: Path, listen: str, admin: str, store: str, commands: str, grace: float, log_level: str, log_format: str
+    rules: Path,
+    listen: str,
+    admin: str,
+    store: str,
+    commands: str,
+    grace: float,
+    trusted_proxies: str,
+    max_connections: int,
+    request_timeout: float,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Serve webhooks."""
     from router.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
-    from router.settings import Settings, address, store_path  # noqa: PLC0415
+    from router.settings import Settings, address, networks, store_path  # noqa: PLC0415
 
     logs.configure(log_level, log_format)
     try:
@@ -157,6 +193,9 @@ def serve(
             store=store_path(store),
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=grace,
+            trusted_proxies=networks(trusted_proxies),
+            max_connections=max_connections,
+            request_timeout=request_timeout,
         )
     except StartError as error:
         raise click.UsageError(str(error)) from None

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.errors import StartError
+from router.networks import Network, network
 
 GRACE_SECONDS = 10.0  #: how long a stop lets attempts end by themselves; service managers kill after 90 s or so
+MAX_CONNECTIONS = 1024  #: open at once; further ones wait in the kernel. Each costs a descriptor and some 20 kB
+REQUEST_SECONDS = 60.0  #: from a request's first byte to its last; a slow sender of 25 MiB needs 3.5 Mbit/s
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class Settings:
     store: Path
     commands: str = "any"  #: any, off, or the folder that commands must be in
     grace: float = GRACE_SECONDS
+    trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
+    max_connections: int = MAX_CONNECTIONS
+    request_timeout: float = REQUEST_SECONDS
 
 
 def address(text: str) -> Address:
@@ -38,6 +44,14 @@ def address(text: str) -> Address:
     if found is None or int(found["port"]) > 65535:
         raise StartError(f"{text!r} is no address to listen on; write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
     return Address(found["six"] or found["host"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - only when asked
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Parse `10.0.0.0/8,::1`: addresses and networks with commas between. Raises StartError."""
+    try:
+        return tuple(network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise StartError(f"expected addresses and networks such as 10.0.0.0/8,::1: {error}") from None
 
 
 def store_path(text: str) -> Path:

@@ -1,7 +1,6 @@
 """Receive: from a raw request to an answer that is ready once the event is on disk. Knows nothing of any server."""
 
 import hashlib
-import ipaddress
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
@@ -12,13 +11,16 @@ import structlog
 
 from router.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
 from router.ids import uuid7
+from router.intake.address import client_address
 from router.intake.payload import parse_event
 from router.intake.reply import accepted, problem
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
+from router.networks import Network, is_within, parse_address
 from router.plugins import Refused
 from router.rules.ruleset import Current, Plan, Source
 from router.store.base import Store
 
+MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
 COMMIT_SECONDS = 10.0  #: how long a sender waits for the commit; most give up after 10 to 30 s themselves
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
 _UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
@@ -34,9 +36,14 @@ class Receiver:
     current: Current
     store: Store
     now_ms: Callable[[], int]
+    trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
 
     def receive(self, inbound: Inbound) -> Reply:
         """Judge, match, store, and answer; blocks until the commit, at most COMMIT_SECONDS."""
+        inbound = replace(inbound, ip=client_address(inbound.ip, inbound.headers, self.trusted_proxies))
+        if len(inbound.query) > MAX_QUERY:
+            detail = f"the query is longer than {MAX_QUERY} characters; send what is long as the body"
+            return self._refuse(inbound, None, problem(414, detail), "query")
         ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
         source = ruleset.by_path.get(inbound.path)
         if source is None:
@@ -79,7 +86,7 @@ class Receiver:
             source.handshake and inbound.method in source.handshake.methods
         ):
             return self._wrong_method(inbound, source)
-        if source.allow_ips and not _allowed(inbound.ip, source):
+        if source.allow_ips and not is_within(parse_address(inbound.ip), source.allow_ips):
             reply = problem(403, "this address may not send here; allow_ips of the source lists those that may")
             return self._refuse(inbound, source, reply, "address")
         if len(inbound.body) > source.max_body:
@@ -167,16 +174,6 @@ def _event(inbound: Inbound, source: Source) -> Event:
         ip=inbound.ip,
         received_at=inbound.received_at,
     )
-
-
-def _allowed(ip: str, source: Source) -> bool:
-    try:
-        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(ip.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in source.allow_ips)
 
 
 def _dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:

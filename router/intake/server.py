@@ -17,29 +17,31 @@ import waitress.channel
 import waitress.parser
 import waitress.server
 import waitress.task
+import waitress.utilities
 from waitress import wasyncore
 
 from router.errors import StartError
 from router.intake.reply import problem
 from router.intake.resource import HEADERS_KEY
+from router.settings import MAX_CONNECTIONS, REQUEST_SECONDS
 
 WAITRESS = "3.0.2"
 THREADS = 32  #: each may wait for a commit; a batch of commits is as large as this at the most
-CONNECTIONS = 1024  #: waiting beyond that is the kernel's backlog
 BACKLOG = 1024
+MAX_HEADERS = 100  #: of one request; real senders need 30
 HEADER_BYTES = 64 * 1024  #: of one request; real senders need a tenth
 BODY_MEMORY = 1024 * 1024  #: bytes of a body kept in memory; a larger one goes to a temporary file while it arrives
 IDLE_SECONDS = 120  #: how long a connection may say nothing
-REQUEST_SECONDS = 60.0  #: from a request's first byte to its last; a slow sender of 25 MiB needs 3.5 Mbit/s
 LINGER_SECONDS = 2.0  #: how long a refused sender may go on sending before its connection is cut
 _SWEEP_SECONDS = 2
 _POLL_SECONDS = 0.25
 _BEHIND_SECONDS = 0.05
 
+_TOO_MANY = "too many headers"
 _ERRORS = {
     400: "the request is not valid HTTP",
     413: "the body is larger than any source takes",
-    431: f"the headers are larger than {HEADER_BYTES} bytes",
+    431: f"the headers are more than {MAX_HEADERS}, or larger than {HEADER_BYTES} bytes",
     500: "the request failed by a fault of the router's; send it again",
     501: "of transfer encodings only chunked is taken",
 }
@@ -48,9 +50,13 @@ _ERRORS = {
 class _Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
     """Keeps the headers as they arrived: waitress joins repeated ones with commas and loses their case."""
 
+    error: Any = None
+
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
         lines = waitress.parser.get_header_lines(header_plus[header_plus.find(b"\r\n") + 2 :])
+        if len(lines) > MAX_HEADERS:
+            raise waitress.parser.ParsingError(_TOO_MANY)
         pairs = (line.partition(b":") for line in lines)
         # Names with underscores are dropped, as waitress does: proxies and applications confuse them with dashes.
         self.items_as_received = tuple(
@@ -58,6 +64,12 @@ class _Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]  # waitr
             for name, _, value in pairs
             if b"_" not in name
         )
+
+    def received(self, data: bytes) -> int:
+        consumed = int(super().received(data))
+        if self.error is not None and self.error.body == _TOO_MANY:
+            self.error = waitress.utilities.RequestHeaderFieldsTooLarge(_TOO_MANY)
+        return consumed
 
 
 class _Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no types
@@ -128,13 +140,14 @@ class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress 
 
 class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     channel_class = _Channel
+    request_seconds = REQUEST_SECONDS
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
         # Any byte counts as activity, so a drip of single bytes would live for ever without a bound on the whole.
         now = time.monotonic()
         for channel in list(self.active_channels.values()):
-            if channel.request_began is not None and channel.request_began < now - REQUEST_SECONDS:
+            if channel.request_began is not None and channel.request_began < now - self.request_seconds:
                 channel.will_close = True
             if channel.lingering_since is not None and channel.lingering_since < now - LINGER_SECONDS:
                 channel.handle_close()
@@ -144,7 +157,15 @@ class Server:
     """One listener with its workers. `start` and `stop` belong to one thread; it serves in threads of its own."""
 
     def __init__(
-        self, app: Callable[..., Any], host: str, port: int, *, max_body: int = 1024 * 1024, threads: int = THREADS
+        self,
+        app: Callable[..., Any],
+        host: str,
+        port: int,
+        *,
+        max_body: int = 1024 * 1024,
+        threads: int = THREADS,
+        connections: int = MAX_CONNECTIONS,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         """Bind. Raises StartError when the address can't be had, or waitress is another version."""
         found = importlib.metadata.version("waitress")
@@ -163,7 +184,7 @@ class Server:
                 threads=threads,
                 ident=None,
                 backlog=BACKLOG,
-                connection_limit=CONNECTIONS,
+                connection_limit=connections,
                 asyncore_use_poll=True,  # select can't see descriptors past 1023
                 max_request_header_size=HEADER_BYTES,
                 inbuf_overflow=BODY_MEMORY,
@@ -182,6 +203,7 @@ class Server:
         except BaseException:
             sock.close()
             raise
+        self._server.request_seconds = request_seconds
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
         self._threads = threads

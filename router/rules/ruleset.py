@@ -1,6 +1,5 @@
 """The compiled, immutable rules: what intake and delivery look at. A Ruleset that exists is valid."""
 
-import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -10,6 +9,7 @@ import orjson
 from router.errors import EvaluationError
 from router.ids import uuid7
 from router.model import ParsedEvent, PlannedDelivery, Reply, RetryPolicy, RulesetText
+from router.networks import Network
 from router.plugins import Action, Handshake, TargetSpec, Verifier
 from router.rules.collecting import unhurried
 from router.rules.conditions import Condition, Judge
@@ -17,8 +17,6 @@ from router.rules.fields import Reads
 from router.rules.index import Index
 from router.rules.respond import RuleRespond
 from router.secrets import Secret
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Field(Protocol):

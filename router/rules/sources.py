@@ -1,19 +1,19 @@
 """Compiles the `sources` of a rules file."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from router.networks import Network, network
 from router.plugins import Handshake, HandshakeKind, Scheme, Verifier
 from router.rules.context import Context
 from router.rules.fields import AnyField, field
 from router.rules.jsonpath import PathError
 from router.rules.reading import read
 from router.rules.respond import load_respond
-from router.rules.ruleset import Dedupe, Network, Source
+from router.rules.ruleset import Dedupe, Source
 from router.rules.schema import DedupeOptions, SourceOptions
 from router.rules.spot import Spot, did_you_mean
 from router.units import seconds
@@ -155,7 +155,7 @@ def _networks(spot: Spot, texts: list[str]) -> tuple[Network, ...]:
     networks: list[Network] = []
     for i, text in enumerate(texts):
         try:
-            networks.append(ipaddress.ip_network(text))
+            networks.append(network(text))
         except ValueError as error:
             spot.at("allow_ips", i).error(f"expected an address or a network such as 10.0.0.0/8: {error}")
     if spot.has("allow_ips") and not texts:

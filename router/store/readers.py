@@ -11,6 +11,9 @@ from router.errors import StoreError
 from router.store.sqlite_file import connect
 
 
+_HEARD_SECONDS = 0.02  #: how long a query gets to end by itself, and an interrupt to be heard
+
+
 class _Reader:
     """One thread's connection; the lock is held during a query, so that `close` never takes it away under one."""
 
@@ -48,9 +51,11 @@ class Readers:
             self._closed = True
             readers = list(self._all)
         for reader in readers:
-            reader.connection.interrupt()
-            with reader.lock:
-                reader.connection.close()
+            # An interrupt that comes just before a query begins does not end it, so it is said until it is heard.
+            while not reader.lock.acquire(timeout=_HEARD_SECONDS):
+                reader.connection.interrupt()
+            reader.connection.close()
+            reader.lock.release()
 
     def _mine(self) -> _Reader:
         reader: _Reader | None = getattr(self._local, "reader", None)

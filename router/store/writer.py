@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -22,6 +23,7 @@ BATCH = 512  #: jobs in one transaction; more would not save fsyncs worth mentio
 BATCH_BYTES = 16 * 1024 * 1024  #: of appends in one transaction, for the same reason; one larger job goes alone
 MAX_WAITING_JOBS = 4096  #: appends that may wait; at some 5,000 a second that is about a second
 MAX_WAITING_BYTES = 256 * 1024 * 1024  #: memory that waiting appends may take
+STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of piling up behind it
 PROBE_SECONDS = 1.0  #: how often a writer that can't commit and has nothing to do tries whether it can again
 _PROBE_ROOM = 256 * 1024  #: bytes that must fit before we say so; with less we would change our mind at each event
 _WAL_KEPT = 64 * 1024 * 1024  #: bytes that the WAL is cut back to after a long reader let it grow
@@ -60,6 +62,7 @@ class Writer:
         self._closing = False
         self._waiting = 0
         self._bytes = 0
+        self._writing_since: float | None = None  # monotonic, of the transaction that is under way
         self.healthy = True
         self._connection = connect(path)
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, off the commits' path
@@ -82,6 +85,10 @@ class Writer:
                 return future
             if isinstance(job, Append):
                 # Only appends are refused: all else finishes work that was begun, and makes room.
+                since = self._writing_since
+                if since is not None and time.monotonic() - since > STALLED_SECONDS:
+                    future.set_exception(StoreUnavailable("the disk does not answer"))
+                    return future
                 if self._waiting >= MAX_WAITING_JOBS or self._bytes + job.weight > MAX_WAITING_BYTES:
                     future.set_exception(StoreUnavailable("the store is too far behind to take more"))
                     return future
@@ -192,6 +199,13 @@ class Writer:
         def note(target: str, at: int) -> None:
             due[target] = min(at, due.get(target, at))
 
+        self._writing_since = time.monotonic()
+        try:
+            return self._commit(jobs, note)
+        finally:
+            self._writing_since = None
+
+    def _commit(self, jobs: list[Job], note: Callable[[str, int], None]) -> list[Any]:
         results: list[Any] = []
         self._connection.execute("BEGIN IMMEDIATE")
         for _, run in itertools.groupby(jobs, type):

@@ -1,8 +1,10 @@
 """Receive: each request gets the answer it is due, and what was accepted is stored."""
 
+import hmac
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from router.intake import receiver as module
 from router.intake.receiver import Receiver
 from router.model import Inbound
+from router.settings import networks
 from router.store.sqlite import SqliteStore
 
 Make = Callable[..., Receiver]
@@ -208,3 +211,144 @@ def test_the_rules_are_read_once_for_an_event(receiver: Make, inbound: Request, 
     made.receive(inbound(b'{"kind": "push"}'))
 
     assert [d.rule for d in store.deliveries()] == ["pushes", "pushes", "last", "renamed", "renamed", "last"]
+
+
+SHAKEN = """
+sources:
+  slack: {verify: {scheme: slack, secret: {env: S}}}
+  discord: {verify: {scheme: token, header: X-Token, secret: {env: S}}, handshake: discord}
+  meta:
+    verify: {scheme: token, header: X-Token, secret: {env: S}}
+    handshake: {scheme: meta, verify_token: {env: T}}
+rules: [{name: all, source: "*", actions: [append: a.jsonl]}]
+"""
+
+
+def _slack(body: bytes, key: bytes = b"s") -> tuple[tuple[str, str], ...]:
+    signature = hmac.digest(key, b"v0:1700000000:" + body, "sha256").hex()
+    return (
+        ("Content-Type", "application/json"),
+        ("X-Slack-Request-Timestamp", "1700000000"),
+        ("X-Slack-Signature", f"v0={signature}"),
+    )
+
+
+def test_slacks_challenge_is_answered_when_it_is_signed(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+    body = b'{"type": "url_verification", "challenge": "3eZbrw1a"}'
+    made = receiver(SHAKEN, S="s", T="t")
+
+    reply = made.receive(inbound(body, path="/hooks/slack", headers=_slack(body)))
+    refused = made.receive(inbound(body, path="/hooks/slack", headers=_slack(body, b"x")))
+
+    assert (reply.status, json.loads(reply.body)) == (200, {"challenge": "3eZbrw1a"})
+    assert refused.status == 401
+    assert not store.events()
+
+
+def test_a_slack_event_gets_slacks_empty_200(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+    body = b'{"type": "event_callback", "event_id": "Ev1"}'
+    made = receiver(SHAKEN, S="s", T="t")
+
+    replies = [made.receive(inbound(body, path="/hooks/slack", headers=_slack(body))) for _ in range(2)]
+
+    assert [(reply.status, reply.body) for reply in replies] == [(200, b"")] * 2
+    assert len(store.events()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "answer", "events"),
+    [
+        (b'{"type": 1, "id": "1", "token": "x"}', 200, b'{"type":1}', 0),
+        (b'{"type": 0, "version": 1}', 204, b"", 0),
+        (b'{"type": 1, "event": {"type": "ENTITLEMENT_CREATE"}}', 202, None, 1),
+        (b'{"type": 2, "data": {}}', 202, None, 1),
+        (b'{"type": true}', 202, None, 1),
+    ],
+)
+def test_discords_pings_are_no_events(
+    receiver: Make, inbound: Request, store: SqliteStore, body: bytes, status: int, answer: bytes | None, events: int
+) -> None:
+    headers = (("Content-Type", "application/json"), ("X-Token", "s"))
+    reply = receiver(SHAKEN, S="s", T="t").receive(inbound(body, path="/hooks/discord", headers=headers))
+
+    assert reply.status == status
+    assert answer is None or reply.body == answer
+    assert len(store.events()) == events
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "answer"),
+    [
+        ("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=t", 200, b"1158201444"),
+        ("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=x", 401, None),
+        ("hub.mode=subscribe&hub.challenge=1158201444", 401, None),
+        ("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=%FF", 401, None),
+        ("hub.mode=subscribe&hub.challenge=%3Cscript%3E&hub.verify_token=t", 401, None),
+        ("hub.mode=subscribe&hub.challenge=1&hub.challenge=2&hub.verify_token=t", 401, None),
+        ("hub.mode=unsubscribe&hub.challenge=1&hub.verify_token=t", 401, None),
+        ("&".join(["a=1"] * 30), 401, None),
+        ("a=1", 405, None),
+    ],
+)
+def test_metas_challenge_needs_the_verify_token(
+    receiver: Make, inbound: Request, store: SqliteStore, query: str, status: int, answer: bytes | None
+) -> None:
+    made = receiver(SHAKEN, S="s", T="t")
+
+    reply = made.receive(inbound(b"", path="/hooks/meta", method="GET", query=query, headers=()))
+
+    assert reply.status == status
+    assert answer is None or (reply.body == answer and str(reply.content_type).startswith("text/plain"))
+    assert made.receive(inbound(b"{}", path="/hooks/meta", method="PUT")).status == 405
+    assert not store.events()
+
+
+def test_a_query_beyond_the_limit_is_refused(receiver: Make, inbound: Request) -> None:
+    made = receiver(OPEN)
+
+    assert made.receive(inbound(query="a" * module.MAX_QUERY)).status == 202
+    assert made.receive(inbound(query="a" * (module.MAX_QUERY + 1))).status == 414
+
+
+LISTED = OPEN.replace(
+    "verify: none", 'verify: none, allow_ips: [192.0.2.7, "2001:db8::/32", "::ffff:198.51.100.0/120"]'
+)
+
+
+@pytest.mark.parametrize(
+    ("ip", "forwarded", "status"),
+    [
+        ("192.0.2.7", "", 202),
+        ("192.0.2.8", "", 403),
+        ("::ffff:192.0.2.7", "", 202),
+        ("198.51.100.9", "", 202),
+        ("2001:db8::1", "", 202),
+        ("fe80::1%eth0", "", 403),
+        ("nonsense", "", 403),
+        ("192.0.2.8", "192.0.2.7", 403),  # not a proxy that is trusted
+        ("10.0.0.1", "192.0.2.7", 202),
+        ("::ffff:10.0.0.1", "192.0.2.7", 202),
+        ("10.0.0.1", "192.0.2.7, 192.0.2.8", 403),  # what the sender itself invented stands left
+        ("10.0.0.1", "192.0.2.8, 192.0.2.7, 10.1.1.1", 202),
+        ("10.0.0.1", "192.0.2.7:4711", 202),
+        ("10.0.0.1", "[2001:db8::5]:4711", 202),
+        ("10.0.0.1", "192.0.2.7, unknown", 403),
+        ("10.0.0.1", "192.0.2.7,", 403),
+        ("10.0.0.1", "", 403),
+        ("10.0.0.1", "1.1.1.1," * 100_000 + "192.0.2.7", 202),
+    ],
+)
+def test_only_listed_addresses_may_send(receiver: Make, inbound: Request, ip: str, forwarded: str, status: int) -> None:
+    made = replace(receiver(LISTED), trusted_proxies=networks("10.0.0.0/8, ::1"))
+    headers = (("Content-Type", "application/json"), *((("X-Forwarded-For", forwarded),) if forwarded else ()))
+
+    assert made.receive(inbound(ip=ip, headers=headers)).status == status
+
+
+def test_an_event_knows_its_senders_address(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+    made = replace(receiver(OPEN), trusted_proxies=networks("10.0.0.0/8"))
+    headers = (("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "203.0.113.9, 10.2.2.2"))
+
+    made.receive(inbound(ip="::ffff:10.0.0.1", headers=headers))
+
+    assert [event.ip for event in store.events()] == ["203.0.113.9"]

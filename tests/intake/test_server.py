@@ -100,6 +100,8 @@ def test_a_chunked_body_is_bounded_as_well(serve: Serve) -> None:
         (b"GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", 400),
         (b"get / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"hush" * 20_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"X: hush\r\n" * 101 + b"\r\n", 431),
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n" + b"X: 1\r\n" * 99 + b"\r\n", 200),
         (b"GET /%ff%00%zz/../?" + b"a" * 5000 + b" HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
         (b"GET //a//b HTTP/1.0\r\n\r\n", 200),
         (b"\r\n\r\nGET / HTTP/1.0\r\n\r\n", 200),
@@ -172,13 +174,17 @@ def test_while_requests_wait_for_the_disk_the_loop_is_idle(serve: Serve, monkeyp
     assert count < 50, count
 
 
-def test_a_drip_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.2)
+@pytest.mark.parametrize(
+    "beginning",
+    [b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", b"POST / HTTP/1.1\r\nX: "],
+    ids=["body", "headers"],
+)
+def test_a_drip_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
     monkeypatch.setattr(module, "_SWEEP_SECONDS", 0.1)
-    server = serve(echo)
+    server = serve(echo, request_seconds=0.2)
     server._server.adj.cleanup_interval = 0.1
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        connection.sendall(beginning)
         sent = 0
         with pytest.raises(OSError, match="Connection reset|Broken pipe"):
             while True:
