@@ -20,6 +20,7 @@ from tests.conftest import Daemon
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+SOURCES = (ROOT / "docs" / "sources.md").read_text()
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 
@@ -38,6 +39,20 @@ def test_the_rules_of_the_readme_load(text: str, tmp_path: Path) -> None:
     loaded = Loader(REGISTRIES, {}, require_secrets=False).load(text, "README.md", tmp_path)
 
     assert [str(problem) for problem in loaded.problems if problem.level is Level.ERROR] == []
+
+
+@pytest.mark.parametrize("text", _blocks(SOURCES, "yaml"))
+def test_the_sources_of_each_provider_load(text: str, tmp_path: Path) -> None:
+    rules = 'rules: [{name: all, source: "*", actions: [append: all.jsonl]}]\n'
+
+    loaded = Loader(REGISTRIES, {}, require_secrets=False).load(text + rules, "sources.md", tmp_path)
+
+    assert [str(problem) for problem in loaded.problems if problem.level is not Level.NOTE] == []
+
+
+def test_every_scheme_and_handshake_is_in_the_sources() -> None:
+    for name in (*REGISTRIES.schemes, *REGISTRIES.handshakes):
+        assert re.search(rf"(scheme|handshake|verify): {name}\b", SOURCES), name
 
 
 def test_the_first_minutes_of_a_newcomer_go_as_the_readme_says(
@@ -83,6 +98,7 @@ def test_the_example_file_loads_without_a_word() -> None:
 def test_every_key_is_in_the_reference() -> None:
     models = [value for value in vars(schema).values() if isinstance(value, type) and hasattr(value, "model_fields")]
     models += [kind.Options for kind in REGISTRIES.actions.values()] + [s.Options for s in REGISTRIES.schemes.values()]
+    models += [kind.Options for kind in REGISTRIES.handshakes.values()]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 
     missing = [key for key in sorted(keys) if not re.search(rf"`[^`]*\b{key}\b[^`]*`", REFERENCE)]

@@ -93,7 +93,7 @@ def _verifier(context: Context, name: str, spot: Spot) -> tuple[Verifier | None,
 def _handshake(context: Context, name: str, spot: Spot, written: Any) -> Handshake | None:
     if written is None or written == _OFF:
         return None
-    found = _plugin(context.registries.handshakes, spot, written, "handshake")
+    found = _plugin(context.registries.handshakes, spot, written, "settings")
     if found is None:
         return None
     kind, settings = found
@@ -113,7 +113,12 @@ def _plugin(plugins: Mapping[str, P], spot: Spot, written: Any, noun: str) -> tu
     """The plugin that `NAME` or `{scheme: NAME, …}` names, with its options; none after an error."""
     if isinstance(written, str):
         fields = plugins[written].Options.model_fields if written in plugins else {}
-        needed = [f"{key}: …" for key, field in fields.items() if field.is_required()]
+        form = "{env: NAME}"
+        needed = [
+            f"{key}: {form if 'secret' in key or 'token' in key else '…'}"
+            for key, field in fields.items()
+            if field.is_required()
+        ]
         if needed:
             spot.error(f"{written} needs {noun}: {{scheme: {written}, {', '.join(needed)}}}")
             return None

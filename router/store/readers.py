@@ -10,7 +10,6 @@ import apsw
 from router.errors import StoreError
 from router.store.sqlite_file import connect
 
-
 _HEARD_SECONDS = 0.02  #: how long a query gets to end by itself, and an interrupt to be heard
 
 

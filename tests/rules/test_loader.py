@@ -12,6 +12,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 ENVIRON = {
     "CHAT_URL": "http://127.0.0.1:9/hush",
     "HOOK_KEY": "hush",
+    "WHSEC": "whsec_aHVzaA==",
     "SIGN_KEY": "aHVzaGh1c2g=",
     "EMPTY": "",
 }
@@ -59,6 +60,7 @@ def test_every_key_of_the_language_is_in_the_good_file() -> None:
     text = (CONFIGS / "good" / "every-key.yaml").read_text()
     models = [value for value in vars(schema).values() if isinstance(value, type) and hasattr(value, "model_fields")]
     models += [kind.Options for kind in REGISTRIES.actions.values()] + [s.Options for s in REGISTRIES.schemes.values()]
+    models += [kind.Options for kind in REGISTRIES.handshakes.values()]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 
     assert [key for key in sorted(keys) if f"{key}:" not in text] == []
