@@ -5,10 +5,7 @@ again while the file is edited over and over, each edit a reload of the whole of
 """
 
 import argparse
-import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +16,7 @@ from pathlib import Path
 
 from load import text
 from machine import describe
+from wrk import Log, measure, serving
 
 SCRIPT = """
 wrk.method = "POST"
@@ -28,38 +26,11 @@ wrk.body = '{"repository": {"full_name": "acme/other"}, "fill": "' .. string.rep
 """
 
 
-def serving(process: "subprocess.Popen[str]") -> str:
-    """Wait for the daemon; where it listens."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        found = json.loads(line)
-        if found.get("message") == "serving":
-            return str(found["listen"])
-    raise SystemExit("the daemon did not start")
-
-
-def measure(url: str, script: Path, seconds: int) -> tuple[float, float, float]:
-    """Requests a second, p50 and p99 in ms."""
-    command = ["wrk", "-t1", "-c64", f"-d{seconds}s", "--latency", "-s", str(script), url]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", shown)
-    assert rate is not None
-    return float(rate[1]), _latency(shown, "50%"), _latency(shown, "99%")
-
-
-def _latency(shown: str, share: str) -> float:
-    found = re.search(rf"{share}\s+([\d.]+)(us|ms|s)", shown)
-    assert found is not None
-    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rules", type=int, default=10_000)
     arguments.add_argument("--seconds", type=int, default=15)
     given = arguments.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is not installed (Debian: apt-get install wrk)")
     print(describe("waitress", "falcon", "apsw"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -72,17 +43,11 @@ def main() -> None:
             [program, "serve", str(rules), *flags, "--log-format", "json", "--log-level", "info"],
             stderr=subprocess.PIPE, text=True, cwd=folder, env=os.environ,
         )  # fmt: skip
-        reloads: list[str] = []
+        log = Log()
         try:
-            url = f"http://{serving(daemon)}/hooks/s"
-
-            def watch() -> None:
-                assert daemon.stderr is not None
-                reloads.extend(line for line in daemon.stderr if '"rules reloaded"' in line)
-
-            threading.Thread(target=watch, daemon=True).start()
-            measure(url, script, 3)
-            usual = measure(url, script, given.seconds)
+            url = f"http://{serving(daemon, log)}/hooks/s"
+            measure(url, script, 3, 64)
+            usual = measure(url, script, given.seconds, 64)
             stop = threading.Event()
 
             def edit() -> None:
@@ -90,23 +55,24 @@ def main() -> None:
                 while not stop.is_set():
                     number += 1
                     rules.write_text(text(given.rules) + f"# edit {number}\n")
-                    before = len(reloads)
-                    while len(reloads) == before and not stop.is_set():
+                    before = log.count("rules reloaded")
+                    while log.count("rules reloaded") == before and not stop.is_set():
                         time.sleep(0.05)
 
             editor = threading.Thread(target=edit)
             editor.start()
-            beside = measure(url, script, given.seconds)
+            beside = measure(url, script, given.seconds, 64)
             stop.set()
             editor.join()
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(30)
-    print(f"{given.rules:,} rules, 64 connections, {given.seconds} s each; {len(reloads)} reloads in the second part")
+    reloads = log.count("rules reloaded")
+    print(f"{given.rules:,} rules, 64 connections, {given.seconds} s each; {reloads} reloads in the second part")
     print(f"{'':>16} {'requests':>11} {'p50':>9} {'p99':>9}")
-    for title, (rate, p50, p99) in (("usual", usual), ("while reloading", beside)):
-        print(f"{title:>16} {rate:>9,.0f}/s {p50:>6.1f} ms {p99:>6.1f} ms")
-    print(f"p99: {beside[2] / usual[2]:.2f} x the usual")
+    for title, measured in (("usual", usual), ("while reloading", beside)):
+        print(f"{title:>16} {measured.rate:>9,.0f}/s {measured.p50:>6.1f} ms {measured.p99:>6.1f} ms")
+    print(f"p99: {beside.p99 / usual.p99:.2f} x the usual")
 
 
 if __name__ == "__main__":

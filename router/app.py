@@ -77,6 +77,7 @@ class App:
                 max_body=_largest_body(ruleset),
                 connections=_connections(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
+                defers=True,
             )
             self._admin = None
             if admin is not None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, replace
+from functools import partial
 
 import orjson
 import structlog
@@ -13,6 +14,7 @@ from router.errors import EvaluationError, PayloadError, RenderError, StoreError
 from router.ids import uuid7
 from router.intake.address import client_address
 from router.intake.payload import parse_event
+from router.intake.pending import Pending
 from router.intake.reply import accepted, problem
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
 from router.networks import Network, is_within, parse_address
@@ -21,7 +23,7 @@ from router.rules.ruleset import Current, Plan, Source
 from router.store.base import Store
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
-COMMIT_SECONDS = 10.0  #: how long a sender waits for the commit; most give up after 10 to 30 s themselves
+ANSWER_SECONDS = 10.0  #: how long an answer may wait for its commit; most senders give up after 10 to 30 s themselves
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
 _UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
 _LONGEST_KEY = 256  #: characters of a dedupe key that are kept as they are; longer ones by their hash
@@ -39,7 +41,12 @@ class Receiver:
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
 
     def receive(self, inbound: Inbound) -> Reply:
-        """Judge, match, store, and answer; blocks until the commit, at most COMMIT_SECONDS."""
+        """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
+        reply = self.begin(inbound)
+        return reply.reply(ANSWER_SECONDS) if isinstance(reply, Pending) else reply
+
+    def begin(self, inbound: Inbound) -> Reply | Pending:
+        """Judge, match, and hand to the store; what is stored is answered once it is committed. Never blocks."""
         inbound = replace(inbound, ip=client_address(inbound.ip, inbound.headers, self.trusted_proxies))
         if len(inbound.query) > MAX_QUERY:
             detail = f"the query is longer than {MAX_QUERY} characters; send what is long as the body"
@@ -78,7 +85,7 @@ class Receiver:
             log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
-        return self._answer(future, parsed, plan, source)
+        return Pending(future, partial(self._answer, future, parsed, plan, source))
 
     def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
         """What can be refused without looking at the body."""
@@ -103,10 +110,12 @@ class Receiver:
         reply = problem(405, f"this source takes {allowed}", ("Allow", allowed))
         return self._refuse(inbound, source, reply, "method")
 
-    def _answer(self, future: "Future[Appended]", parsed: ParsedEvent, plan: Plan, source: Source) -> Reply:
+    def _answer(
+        self, future: "Future[Appended]", parsed: ParsedEvent, plan: Plan, source: Source, timeout: float
+    ) -> Reply:
         event = parsed.event
         try:
-            stored = future.result(COMMIT_SECONDS)
+            stored = future.result(timeout)
         except (StoreUnavailable, NotInTime) as error:
             # When it is only late it may yet be stored; the sender will repeat it, and dedupe tells it apart.
             reason = str(error) or "the commit took too long"

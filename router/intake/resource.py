@@ -6,12 +6,14 @@ from typing import Any
 import falcon
 import structlog
 
-from router.intake.receiver import Receiver
+from router.intake.pending import Pending
+from router.intake.receiver import ANSWER_SECONDS, Receiver
 from router.intake.reply import problem
 from router.model import Inbound, Reply
 
 log = structlog.get_logger()
 
+DEFER_KEY = "router.defer"  #: a server's function that takes a Pending; the answer given besides is then not sent
 HEADERS_KEY = "router.headers"  #: where the server leaves the headers as they arrived: repeated, with their case
 
 
@@ -19,7 +21,14 @@ def intake_app(receiver: Receiver) -> "falcon.App[Any, Any]":
     """The WSGI application."""
 
     def receive(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
-        answer(response, receiver.receive(inbound(request, receiver.now_ms())))
+        reply = receiver.begin(inbound(request, receiver.now_ms()))
+        if isinstance(reply, Pending):
+            defer = request.env.get(DEFER_KEY)
+            if defer is not None:
+                defer(reply)
+                return
+            reply = reply.reply(ANSWER_SECONDS)
+        answer(response, reply)
 
     return sink_app(receive)
 

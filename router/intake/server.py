@@ -1,146 +1,211 @@
 """waitress, corrected: what its version 3.0.2 does badly under our load, and defaults that are too open.
 
-The corrections reach into this version's inner parts, so another version is refused at start.
+The corrections reach into this version's inner parts, so another version is refused at start. They are: a loop of our
+own, since waitress's asks every connection at every turn what it waits for; small requests are judged in the loop's own
+thread, since handing each to a worker and back costs more than judging it; and answers that wait for a commit hold no
+thread while they do (`Pending`).
 """
 
 import contextlib
 import importlib.metadata
 import logging
+import select
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import waitress.adjustments
-import waitress.channel
-import waitress.parser
 import waitress.server
 import waitress.task
-import waitress.utilities
 from waitress import wasyncore
 
 from router.errors import StartError
-from router.intake.reply import problem
-from router.intake.resource import HEADERS_KEY
+from router.intake.connection import HEADER_BYTES, Channel
+from router.intake.pending import Pending
+from router.intake.receiver import ANSWER_SECONDS
 from router.settings import MAX_CONNECTIONS, REQUEST_SECONDS
 
 WAITRESS = "3.0.2"
-THREADS = 32  #: each may wait for a commit; a batch of commits is as large as this at the most
+THREADS = 4  #: for requests that are not judged in the loop's thread; they share one interpreter anyway
+INLINE_BYTES = 64 * 1024  #: bodies up to this are judged in the loop's thread: that takes less than a millisecond
 BACKLOG = 1024
-MAX_HEADERS = 100  #: of one request; real senders need 30
-HEADER_BYTES = 64 * 1024  #: of one request; real senders need a tenth
 BODY_MEMORY = 1024 * 1024  #: bytes of a body kept in memory; a larger one goes to a temporary file while it arrives
 IDLE_SECONDS = 120  #: how long a connection may say nothing
 LINGER_SECONDS = 2.0  #: how long a refused sender may go on sending before its connection is cut
 _SWEEP_SECONDS = 2
 _POLL_SECONDS = 0.25
 _BEHIND_SECONDS = 0.05
-
-_TOO_MANY = "too many headers"
-_ERRORS = {
-    400: "the request is not valid HTTP",
-    413: "the body is larger than any source takes",
-    431: f"the headers are more than {MAX_HEADERS}, or larger than {HEADER_BYTES} bytes",
-    500: "the request failed by a fault of the router's; send it again",
-    501: "of transfer encodings only chunked is taken",
-}
+_ACCEPTED_AT_ONCE = 64  #: connections, before the others get their turn
+_BUSY_SECONDS = 0.02  #: after its last request, in which the server counts as busy
+_IN, _OUT = select.POLLIN, select.POLLOUT
 
 
-class _Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Keeps the headers as they arrived: waitress joins repeated ones with commas and loses their case."""
+class _Work:
+    """What a worker is given: one request of a channel."""
 
-    error: Any = None
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
 
-    def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        lines = waitress.parser.get_header_lines(header_plus[header_plus.find(b"\r\n") + 2 :])
-        if len(lines) > MAX_HEADERS:
-            raise waitress.parser.ParsingError(_TOO_MANY)
-        pairs = (line.partition(b":") for line in lines)
-        # Names with underscores are dropped, as waitress does: proxies and applications confuse them with dashes.
-        self.items_as_received = tuple(
-            (name.decode("latin-1"), value.strip(b" \t").decode("latin-1"))
-            for name, _, value in pairs
-            if b"_" not in name
-        )
+    def service(self) -> None:
+        self._channel.service()
+        self._channel.server.touched(self._channel)
 
-    def received(self, data: bytes) -> int:
-        consumed = int(super().received(data))
-        if self.error is not None and self.error.body == _TOO_MANY:
-            self.error = waitress.utilities.RequestHeaderFieldsTooLarge(_TOO_MANY)
-        return consumed
-
-
-class _Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no types
-    """Hands on the headers as they arrived."""
-
-    def get_environment(self) -> dict[str, Any]:
-        environ: dict[str, Any] = super().get_environment()
-        environ[HEADERS_KEY] = self.request.items_as_received
-        return environ
-
-
-class _ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]  # waitress has no types
-    """Answers waitress's own refusals as problem+json, without repeating what was sent."""
-
-    def execute(self) -> None:
-        code = self.request.error.code
-        reply = problem(code, _ERRORS.get(code, "the request can't be taken"))
-        self.channel.refused = True
-        self.status = reply.status_line
-        self.response_headers.append(("Content-Type", reply.content_type))
-        self.set_close_on_finish()
-        self.content_length = len(reply.body)
-        self.write(reply.body)
-
-
-class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    parser_class = _Parser
-    task_class = _Task
-    error_task_class = _ErrorTask
-    request_began: float | None = None  #: monotonic, of the request that is being received
-    refused = False  #: an answer was given before the request was read to its end
-    lingering_since: float | None = None  #: monotonic; what still comes is thrown away
-
-    def writable(self) -> bool:
-        # While a worker writes an answer it holds the output's lock and waits for the GIL; waitress then says
-        # "writable" some 30,000 times a second, tries the lock, fails, and keeps the GIL from the worker. The worker
-        # flushes by itself and wakes the loop when it is done, so until then there is nothing to write.
-        if self.lingering_since is not None or (self.requests and not (self.will_close or self.close_when_flushed)):
-            return False
-        return bool(super().writable())
-
-    def readable(self) -> bool:
-        return self.lingering_since is not None or bool(super().readable())
-
-    def handle_read(self) -> None:
-        if self.lingering_since is None:
-            super().handle_read()
-        elif not self.recv(self.adj.recv_bytes):
-            self.handle_close()
-
-    def handle_close(self) -> None:
-        # Closing while the sender still sends makes its kernel throw away the refusal that it has not read yet.
-        if self.refused and self.lingering_since is None and self.connected:
-            self.lingering_since = time.monotonic()
-            with contextlib.suppress(OSError):
-                self.socket.shutdown(socket.SHUT_WR)
-                return
-        super().handle_close()
-
-    def received(self, data: bytes) -> bool:
-        taken = bool(super().received(data))
-        if self.request is None:
-            self.request_began = None
-        elif self.request_began is None:
-            self.request_began = time.monotonic()
-        return taken
+    def cancel(self) -> None:
+        self._channel.cancel()
 
 
 class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
-    channel_class = _Channel
+    """The listening socket and the loop. All but what says otherwise belongs to the loop's thread."""
+
+    channel_class = Channel
     request_seconds = REQUEST_SECONDS
+    defers = False  #: whether answers may be left for later, and small requests be judged by the loop
+    last_request = 0.0  #: monotonic
+
+    def prepare(self) -> None:
+        """Before anything is watched: waitress registers its own parts while it is being made."""
+        self.poller = select.epoll() if hasattr(select, "epoll") else select.poll()
+        self._listening = False
+        self._woken = False
+        self._inline: deque[Channel] = deque()
+        self._touched: deque[Channel] = deque()
+        self._answers: deque[tuple[Channel, Pending]] = deque()
+        self.waiting: dict[Pending, tuple[Channel, float]] = {}  #: answers to come, and since when; the oldest first
+
+    def watch(self, channel: Channel) -> None:
+        """A connection was accepted."""
+        self.poller.register(channel, _IN)
+        channel.watched = _IN
+
+    def forget(self, channel: Channel) -> None:
+        """A connection is being closed."""
+        if channel.watched is not None:
+            channel.watched = None
+            self.poller.unregister(channel)
+
+    def touched(self, channel: Channel) -> None:
+        """A worker is done with a request; any thread."""
+        self._touched.append(channel)
+        self.pull_trigger()
+
+    def pull_trigger(self) -> None:
+        """Wake the loop; any thread."""
+        if not self._woken:  # once is enough, and each costs a write
+            self._woken = True
+            self.trigger.pull_trigger()
+
+    def add_task(self, channel: Channel) -> None:
+        """A request has arrived whole, or another one waits behind one that was answered."""
+        self.last_request = time.monotonic()
+        if self.defers and channel.requests[0].body_bytes_received <= INLINE_BYTES:
+            self._inline.append(channel)
+        else:
+            self.task_dispatcher.add_task(_Work(channel))
+
+    def answer_later(self, channel: Channel, pending: Pending) -> None:
+        """The first request of the channel is answered when its future is done; any thread."""
+        self.waiting[pending] = channel, time.monotonic()
+        pending.future.add_done_callback(partial(self._answer_soon, channel, pending))
+
+    def _answer_soon(self, channel: Channel, pending: Pending, _: Any) -> None:
+        self._answers.append((channel, pending))
+        self.pull_trigger()
+
+    def turn(self, timeout: float) -> None:
+        """Wait for something to happen, and serve it."""
+        self._listen(wanted=self.readable())  # which also does the maintenance when it is due
+        ready = self.poller.poll(timeout) if hasattr(select, "epoll") else self.poller.poll(timeout * 1000)
+        for number, events in ready:
+            found = self._map.get(number)
+            if found is self:
+                self._accept()
+            elif isinstance(found, Channel):
+                self._serve(found, events)
+            elif found is not None:
+                self._woken = False
+                wasyncore.readwrite(found, events)
+        self._woken = False
+        self._answer_ready()
+        self._judge()
+        while self._touched:
+            self._settle(self._touched.popleft())
+        self._give_up()
+
+    def _listen(self, wanted: bool) -> None:
+        if wanted != self._listening and self._fileno is not None:
+            if wanted:
+                self.poller.register(self._fileno, _IN)
+            else:
+                self.poller.unregister(self._fileno)
+            self._listening = wanted
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            before = len(self.active_channels)
+            self.handle_accept()
+            if len(self.active_channels) == before:
+                return
+
+    def _serve(self, channel: Channel, events: int) -> None:
+        if events & _IN and not channel.readable():
+            # Said only now that it happens: most senders wait for their answer before they say more.
+            events &= ~_IN
+            self._watch(channel, (channel.watched or 0) & ~_IN)
+        wasyncore.readwrite(channel, events)
+        self._judge()
+        self._settle(channel)
+
+    def _judge(self) -> None:
+        while self._inline:
+            channel = self._inline.popleft()
+            channel.service()
+            self._settle(channel)
+
+    def _answer_ready(self) -> None:
+        while self._answers:
+            channel, pending = self._answers.popleft()
+            if self.waiting.pop(pending, None) is not None:
+                self._answer(channel, pending)
+
+    def _give_up(self) -> None:
+        """Answer those that have waited too long; their commit may still come, and dedupe tells a repeat apart."""
+        too_old = time.monotonic() - ANSWER_SECONDS
+        while self.waiting:
+            pending, (channel, since) = next(iter(self.waiting.items()))
+            if since > too_old:
+                return
+            del self.waiting[pending]
+            self._answer(channel, pending)
+
+    def _answer(self, channel: Channel, pending: Pending) -> None:
+        if channel.requests:  # none when it was closed meanwhile
+            channel.reply = pending.reply(0)
+            channel.service()
+            self._settle(channel)
+
+    def _settle(self, channel: Channel) -> None:
+        """After anything was done with a connection: write or close what is due, and watch for what it waits for."""
+        if channel.watched is None:
+            return
+        if channel.writable():
+            wasyncore.readwrite(channel, _OUT)
+            if channel.watched is None:
+                return
+        events = channel.watched & _IN
+        if not events and channel.readable():
+            events = _IN
+        if channel.writable():
+            events |= _OUT
+        if events != channel.watched:
+            self._watch(channel, events)
+
+    def _watch(self, channel: Channel, events: int) -> None:
+        channel.watched = events
+        self.poller.modify(channel, events)
 
     def maintenance(self, now: float) -> None:
         super().maintenance(now)
@@ -151,6 +216,30 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
                 channel.will_close = True
             if channel.lingering_since is not None and channel.lingering_since < now - LINGER_SECONDS:
                 channel.handle_close()
+            elif channel.will_close:
+                self._settle(channel)
+
+    def close_poller(self) -> None:
+        """Give its descriptor back, at the very end."""
+        if hasattr(self.poller, "close"):
+            self.poller.close()
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket."""
+        # Whoever connected before the stop has perhaps sent a request already: closing now would reset it unread.
+        for _ in range(BACKLOG // _ACCEPTED_AT_ONCE):
+            self._accept()
+        self.accepting = False
+        self._listen(wanted=False)
+        wasyncore.dispatcher.close(self)
+
+    def close_idle(self) -> None:
+        """Close connections on which nothing is under way."""
+        for channel in list(self.active_channels.values()):
+            busy = channel.requests or channel.request is not None or channel.total_outbufs_len
+            if not busy and not _has_unread(channel.socket):
+                with contextlib.suppress(OSError):
+                    channel.handle_close()
 
 
 class Server:
@@ -166,8 +255,13 @@ class Server:
         threads: int = THREADS,
         connections: int = MAX_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
+        defers: bool = False,
     ) -> None:
-        """Bind. Raises StartError when the address can't be had, or waitress is another version."""
+        """Bind. Raises StartError when the address can't be had, or waitress is another version.
+
+        An app that `defers` never blocks for long: it is called in the loop's thread for small bodies, and may leave an
+        answer for later by calling `environ[DEFER_KEY]` with a Pending.
+        """
         found = importlib.metadata.version("waitress")
         if found != WAITRESS:
             raise StartError(f"this program needs waitress {WAITRESS}, found {found}; install it again")
@@ -185,7 +279,6 @@ class Server:
                 ident=None,
                 backlog=BACKLOG,
                 connection_limit=connections,
-                asyncore_use_poll=True,  # select can't see descriptors past 1023
                 max_request_header_size=HEADER_BYTES,
                 inbuf_overflow=BODY_MEMORY,
                 channel_timeout=IDLE_SECONDS,
@@ -197,13 +290,17 @@ class Server:
             self.max_body = max_body
             self._tasks = waitress.task.ThreadedTaskDispatcher()
             info = (sock.family, sock.type, sock.proto, sock.getsockname())
-            self._server = _Listener(
+            self._server = _Listener.__new__(_Listener)
+            self._server.prepare()
+            self._server.__init__(  # type: ignore[misc]
                 app, self._map, _sock=sock, dispatcher=self._tasks, adj=self._adj, bind_socket=False, sockinfo=info
             )
+            self._server.poller.register(self._server.trigger._fileno, _IN)  # noqa: SLF001 - waitress has no other name for it
         except BaseException:
             sock.close()
             raise
         self._server.request_seconds = request_seconds
+        self._server.defers = defers
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
         self._threads = threads
@@ -218,8 +315,8 @@ class Server:
         self._adj.max_request_body_size = size + 1  # waitress refuses from this size on
 
     def is_busy(self) -> bool:
-        """Whether a request is being answered; any thread may ask."""
-        return bool(self._tasks.active_count or self._tasks.queue)
+        """Whether requests are being answered; any thread may ask."""
+        return bool(self._server.waiting) or time.monotonic() - self._server.last_request < _BUSY_SECONDS
 
     def start(self) -> None:
         """Serve."""
@@ -237,36 +334,20 @@ class Server:
         self._stopped = True
         if self._thread.is_alive():
             deadline = time.monotonic() + timeout
-            self._server.trigger.pull_trigger(self._stop_accepting)
+            self._server.trigger.pull_trigger(self._server.stop_accepting)
             while self._server.active_channels and time.monotonic() < deadline:
-                self._server.trigger.pull_trigger(self._close_idle)
+                self._server.trigger.pull_trigger(self._server.close_idle)
                 time.sleep(_BEHIND_SECONDS)
             self._ending = True
             self._server.trigger.pull_trigger()
             self._thread.join(10)
             self._tasks.shutdown(timeout=1)
         wasyncore.close_all(self._map)
+        self._server.close_poller()
 
     def _run(self) -> None:
         while not self._ending:
-            wasyncore.poll2(_POLL_SECONDS, self._map)
-
-    def _stop_accepting(self) -> None:
-        # Whoever connected before the stop has perhaps sent a request already: closing now would reset it unread.
-        for _ in range(BACKLOG):
-            before = len(self._server.active_channels)
-            self._server.handle_accept()
-            if len(self._server.active_channels) == before:
-                break
-        self._server.accepting = False
-        wasyncore.dispatcher.close(self._server)
-
-    def _close_idle(self) -> None:
-        for channel in list(self._server.active_channels.values()):
-            busy = channel.requests or channel.request is not None or channel.total_outbufs_len
-            if not busy and not _has_unread(channel.socket):
-                with contextlib.suppress(OSError):
-                    channel.handle_close()
+            self._server.turn(_POLL_SECONDS)
 
 
 def _has_unread(sock: socket.socket) -> bool:

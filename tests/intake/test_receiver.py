@@ -159,7 +159,7 @@ def test_a_commit_that_takes_too_long_is_a_503(
     receiver: Make, inbound: Request, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = receiver(OPEN)
-    monkeypatch.setattr(module, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
 
     assert made.receive(inbound()).status == 503
 

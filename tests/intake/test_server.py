@@ -12,8 +12,9 @@ from waitress import wasyncore
 
 from router.errors import StartError
 from router.intake import server as module
+from router.intake.connection import Channel
 from router.intake.resource import HEADERS_KEY
-from router.intake.server import Server, _Channel
+from router.intake.server import Server
 
 Serve = Callable[..., Server]
 
@@ -123,7 +124,7 @@ def test_what_the_server_itself_refuses_is_a_problem_that_repeats_nothing(
 
 
 def test_a_worker_at_work_does_not_make_the_loop_spin() -> None:
-    channel = _Channel.__new__(_Channel)
+    channel = Channel.__new__(Channel)
     channel.total_outbufs_len = 100
     channel.will_close = channel.close_when_flushed = False
 
