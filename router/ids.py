@@ -5,6 +5,8 @@ import threading
 
 _RANDOM_BITS = 62
 _COUNTER_BITS = 12
+_DRAWN = 256  #: ids whose random part is drawn at once
+_random: list[bytes] = []
 _lock = threading.Lock()
 _last = 0  # the last id's time and counter, as one number: it only ever grows
 
@@ -20,7 +22,11 @@ def uuid7(now_ms: int) -> str:
     with _lock:
         _last = max(_last + 1, floor)
         stamp = _last
-    random = int.from_bytes(os.urandom(8)) >> 2
+        if not _random:
+            # One call for many: each gives the interpreter's turn away.
+            drawn = os.urandom(8 * _DRAWN)
+            _random.extend(drawn[at : at + 8] for at in range(0, len(drawn), 8))
+        random = int.from_bytes(_random.pop()) >> 2
     time, counter = stamp >> _COUNTER_BITS, stamp & ((1 << _COUNTER_BITS) - 1)
     number = (time & ((1 << 48) - 1)) << 80 | 7 << 76 | counter << 64 | 2 << _RANDOM_BITS | random
     text = f"{number:032x}"

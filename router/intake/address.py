@@ -14,6 +14,8 @@ MAX_FORWARDED = 32  #: addresses that are looked at; real chains have two or thr
 
 def client_address(peer: str, headers: tuple[tuple[str, str], ...], trusted: Sequence[Network]) -> str:
     """The sender's address: the peer's, or what trusted proxies say of it; empty when they say what is no address."""
+    if not trusted and ":" not in peer:
+        return peer
     address = parse_address(peer)
     if trusted and is_within(address, trusted):
         forwarded = ",".join(Headers(headers).all("x-forwarded-for"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 import time
 from typing import Any
 
@@ -28,8 +29,29 @@ _ERRORS = {
 }
 
 
+_SAME_FOR_ALL = {
+    "SCRIPT_NAME": "",
+    "SERVER_NAME": "localhost",
+    "SERVER_SOFTWARE": "",
+    "wsgi.version": (1, 0),
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": False,
+    "wsgi.run_once": False,
+    "wsgi.input_terminated": True,
+}
+
+
 class Deferred(BaseException):
     """The answer comes later. No error: it only has to get past waitress's own handling of those."""
+
+
+def _lines(header_plus: bytes) -> list[str]:
+    """The header's lines without the first, of a header that waitress found right."""
+    if b"\r\n " in header_plus or b"\r\n\t" in header_plus:  # a line that is continued on the next, as of old
+        first = header_plus.find(b"\r\n") + 2
+        return [line.decode("latin-1") for line in waitress.parser.get_header_lines(header_plus[first:])]
+    return [line for line in header_plus.decode("latin-1").split("\r\n")[1:] if line]
 
 
 class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
@@ -38,16 +60,16 @@ class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]  # waitre
     error: Any = None
 
     def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        lines = waitress.parser.get_header_lines(header_plus[header_plus.find(b"\r\n") + 2 :])
-        if len(lines) > MAX_HEADERS:
+        if header_plus.count(b"\n") > MAX_HEADERS + 2:
             raise waitress.parser.ParsingError(_TOO_MANY)
-        pairs = (line.partition(b":") for line in lines)
+        super().parse_header(header_plus)
         # Names with underscores are dropped, as waitress does: proxies and applications confuse them with dashes.
         self.items_as_received = tuple(
-            (name.decode("latin-1"), value.strip(b" \t").decode("latin-1"))
-            for name, _, value in pairs
-            if b"_" not in name
+            [
+                (name, value.strip(" \t"))
+                for name, _, value in [line.partition(":") for line in _lines(header_plus)]
+                if "_" not in name
+            ]
         )
 
     def received(self, data: bytes) -> int:
@@ -63,11 +85,28 @@ class Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no typ
     pending: Pending | None = None
 
     def get_environment(self) -> dict[str, Any]:
+        if self.channel.server.defers:
+            return self._short_environment()
         environ: dict[str, Any] = super().get_environment()
         environ[HEADERS_KEY] = self.request.items_as_received
-        if self.channel.server.defers:
-            environ[DEFER_KEY] = self._defer
         return environ
+
+    def _short_environment(self) -> dict[str, Any]:
+        """What WSGI demands (PEP 3333), without a variable for each header: the application reads them as they came."""
+        request, channel = self.request, self.channel
+        return {
+            **_SAME_FOR_ALL,
+            "REMOTE_ADDR": channel.addr[0],
+            "REQUEST_METHOD": request.command.upper(),
+            "SERVER_PORT": channel.server.shown_port,
+            "SERVER_PROTOCOL": f"HTTP/{self.version}",
+            "PATH_INFO": "/" + request.path.lstrip("/") if request.path.startswith("/") else request.path,
+            "QUERY_STRING": request.query,
+            "wsgi.url_scheme": request.url_scheme,
+            "wsgi.input": request.get_body_stream(),
+            HEADERS_KEY: request.items_as_received,
+            DEFER_KEY: self._defer,
+        }
 
     def _defer(self, pending: Pending) -> None:
         self.pending = pending

@@ -47,7 +47,9 @@ class Receiver:
 
     def begin(self, inbound: Inbound) -> Reply | Pending:
         """Judge, match, and hand to the store; what is stored is answered once it is committed. Never blocks."""
-        inbound = replace(inbound, ip=client_address(inbound.ip, inbound.headers, self.trusted_proxies))
+        ip = client_address(inbound.ip, inbound.headers, self.trusted_proxies)
+        if ip != inbound.ip:
+            inbound = replace(inbound, ip=ip)
         if len(inbound.query) > MAX_QUERY:
             detail = f"the query is longer than {MAX_QUERY} characters; send what is long as the body"
             return self._refuse(inbound, None, problem(414, detail), "query")
@@ -79,7 +81,9 @@ class Receiver:
             shaken = source.handshake.after(parsed.payload)
             if shaken is not None:
                 return _shaken(source, shaken)
-        event = replace(event, dedupe_key=_dedupe_key(parsed, source))
+        key = _dedupe_key(parsed, source)
+        if key is not None:
+            event = replace(event, dedupe_key=key)
         plan = ruleset.plan(parsed)
         for rule, reason in plan.errors:
             log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)

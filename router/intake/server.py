@@ -64,6 +64,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     channel_class = Channel
     request_seconds = REQUEST_SECONDS
     defers = False  #: whether answers may be left for later, and small requests be judged by the loop
+    shown_port = ""
     last_request = 0.0  #: monotonic
 
     def prepare(self) -> None:
@@ -301,6 +302,7 @@ class Server:
             raise
         self._server.request_seconds = request_seconds
         self._server.defers = defers
+        self._server.shown_port = str(self._server.effective_port)
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
         self._threads = threads

@@ -1,12 +1,12 @@
 """What the writer is asked to do: each job runs inside the batch's transaction, several of a kind together."""
 
-import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import apsw
+import orjson
 
 from router.model import (
     Appended,
@@ -47,24 +47,30 @@ class Append:
         seq = int(str(seq))
         events: list[tuple[Any, ...]] = []
         deliveries: list[tuple[Any, ...]] = []
+        ordered: set[tuple[str, str, str]] = set()
         keys: list[tuple[str, str, str, int, int]] = []
         for job, result in zip(jobs, results, strict=True):
             if result.duplicate:
                 continue
             seq += 1
             e = job.event
-            headers = json.dumps(e.headers, ensure_ascii=False)
+            headers = orjson.dumps(e.headers).decode()
             events.append(
                 (seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key)
             )
-            deliveries += [
-                (d.id, seq, d.rule, d.action, d.type, d.target, d.order_key, job.ruleset, e.received_at)
-                for d in job.plan
-            ]
+            for d in job.plan:
+                behind = 0
+                if d.order_key is not None:
+                    lane = (d.rule, d.action, d.order_key)
+                    behind = int(lane in ordered)
+                    ordered.add(lane)
+                deliveries.append(
+                    (d.id, seq, d.rule, d.action, d.type, d.target, d.order_key, job.ruleset, e.received_at, behind)
+                )
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
-        connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", events)
-        connection.executemany(_INSERT_DELIVERY, deliveries)
+        _insert(connection, "INSERT INTO event VALUES {}", events)
+        _insert(connection, _INSERT_DELIVERY, deliveries)
         dedupe.bind(connection, keys)
         if deliveries:
             for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
@@ -79,12 +85,29 @@ _UNBLOCKED_SINCE = "SELECT target, min(next_attempt_at) FROM delivery WHERE seq 
 _INSERT_DELIVERY = """
 INSERT INTO delivery
     (id, event, rule, action, type, target, order_key, ruleset, next_attempt_at, created_at, blocked)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9,
-    ?7 IS NOT NULL AND EXISTS (
+SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column9,
+    column10 OR column7 IS NOT NULL AND EXISTS (
         SELECT 1 FROM delivery
-        WHERE rule = ?3 AND action = ?4 AND order_key = ?7 AND state IN ('pending', 'running')
+        WHERE rule = column3 AND action = column4 AND order_key = column7 AND state IN ('pending', 'running')
     )
+FROM (VALUES {})
 """
+
+_ROWS = 64  #: in one statement
+
+
+def _insert(connection: apsw.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert many rows by few statements: each step of one hands the interpreter to another thread and back.
+
+    The sizes are powers of two, so that few texts fill the cache of statements.
+    """
+    start = 0
+    while start < len(rows):
+        size = min(_ROWS, 1 << ((len(rows) - start).bit_length() - 1))
+        piece = rows[start : start + size]
+        places = ", ".join(["(" + ", ".join("?" * len(piece[0])) + ")"] * size)
+        connection.execute(sql.format(places), [value for row in piece for value in row])
+        start += size
 
 
 def _drop_duplicates(connection: apsw.Connection, jobs: Sequence[Append]) -> list[Appended]:

@@ -18,6 +18,8 @@ def without_credentials(inbound: Inbound, *, header: str | None = None, query: s
     """
     dropped = ALWAYS | {header.lower()} if header else ALWAYS
     headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)
+    if query is None and len(headers) == len(inbound.headers):
+        return inbound
     kept = inbound.query
     if query is not None:
         kept = "&".join(part for part in kept.split("&") if parameter_name(part) != query)

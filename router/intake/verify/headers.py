@@ -2,7 +2,7 @@
 
 import re
 
-from router.model import Headers, Inbound
+from router.model import Inbound
 from router.plugins import Refused
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -10,7 +10,8 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 def one_header(inbound: Inbound, name: str) -> str | Refused:
     """The only value of a header; missing, empty, repeated or not ASCII is a refusal."""
-    values = Headers(inbound.headers).all(name)
+    wanted = name.lower()
+    values = [value for given, value in inbound.headers if given.lower() == wanted]
     if not values:
         return Refused(f"header {name} is missing")
     if len(values) > 1:
