@@ -8,6 +8,7 @@ thread while they do (`Pending`).
 
 import contextlib
 import importlib.metadata
+import itertools
 import logging
 import select
 import socket
@@ -74,8 +75,9 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         self._woken = False
         self._inline: deque[Channel] = deque()
         self._touched: deque[Channel] = deque()
-        self._answers: deque[tuple[Channel, Pending]] = deque()
-        self.waiting: dict[Pending, tuple[Channel, float]] = {}  #: answers to come, and since when; the oldest first
+        self._answers: deque[tuple[Channel, int]] = deque()
+        self._serials = itertools.count()
+        self.waiting: dict[Channel, tuple[int, Pending, float]] = {}  #: answers to come, since when; the oldest first
 
     def watch(self, channel: Channel) -> None:
         """A connection was accepted."""
@@ -109,11 +111,13 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     def answer_later(self, channel: Channel, pending: Pending) -> None:
         """The first request of the channel is answered when its future is done; any thread."""
-        self.waiting[pending] = channel, time.monotonic()
-        pending.future.add_done_callback(partial(self._answer_soon, channel, pending))
+        serial = next(self._serials)
+        self.waiting[channel] = serial, pending, time.monotonic()
+        # The future must not know what knows it: the event would live on until the garbage collector comes round.
+        pending.future.add_done_callback(partial(self._answer_soon, channel, serial))
 
-    def _answer_soon(self, channel: Channel, pending: Pending, _: Any) -> None:
-        self._answers.append((channel, pending))
+    def _answer_soon(self, channel: Channel, serial: int, _: Any) -> None:
+        self._answers.append((channel, serial))
         self.pull_trigger()
 
     def turn(self, timeout: float) -> None:
@@ -168,21 +172,21 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     def _answer_ready(self) -> None:
         while self._answers:
-            channel, pending = self._answers.popleft()
-            if self.waiting.pop(pending, None) is not None:
-                self._answer(channel, pending)
+            channel, serial = self._answers.popleft()
+            if channel in self.waiting and self.waiting[channel][0] == serial:
+                self._answer(channel)
 
     def _give_up(self) -> None:
         """Answer those that have waited too long; their commit may still come, and dedupe tells a repeat apart."""
         too_old = time.monotonic() - ANSWER_SECONDS
         while self.waiting:
-            pending, (channel, since) = next(iter(self.waiting.items()))
+            channel, (_, _, since) = next(iter(self.waiting.items()))
             if since > too_old:
                 return
-            del self.waiting[pending]
-            self._answer(channel, pending)
+            self._answer(channel)
 
-    def _answer(self, channel: Channel, pending: Pending) -> None:
+    def _answer(self, channel: Channel) -> None:
+        _, pending, _ = self.waiting.pop(channel)
         if channel.requests:  # none when it was closed meanwhile
             channel.reply = pending.reply(0)
             channel.service()
