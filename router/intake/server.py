@@ -163,6 +163,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         wasyncore.readwrite(channel, events)
         self._judge()
         self._settle(channel)
+        self._answer_ready()  # the others' answers need not wait until all of this turn's requests are judged
 
     def _judge(self) -> None:
         while self._inline:

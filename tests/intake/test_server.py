@@ -1,10 +1,13 @@
 """waitress as we run it: corrected, bounded, and honest when it refuses."""
 
+import gc
 import importlib.metadata
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -13,8 +16,11 @@ from waitress import wasyncore
 from router.errors import StartError
 from router.intake import server as module
 from router.intake.connection import Channel
-from router.intake.resource import HEADERS_KEY
+from router.intake.receiver import Receiver
+from router.intake.resource import HEADERS_KEY, intake_app
 from router.intake.server import Server
+from router.model import Appended
+from router.store.sqlite import SqliteStore
 
 Serve = Callable[..., Server]
 
@@ -283,3 +289,94 @@ def test_many_connections_beyond_descriptor_1023_are_served(serve: Serve) -> Non
     finally:
         for sock in pad:
             sock.close()
+
+
+DEFERRED = """
+sources: {open: {verify: none}}
+rules: [{name: all, match: {$.n: {exists: true}}, actions: [append: never.jsonl]}]
+"""
+
+
+@pytest.fixture
+def deferring(receiver: Callable[..., Receiver], serve: Serve) -> Server:
+    """A server whose answers wait for the store."""
+    return serve(intake_app(receiver(DEFERRED)), defers=True)
+
+
+def _post(number: int, *headers: bytes) -> bytes:
+    body = b'{"n": %d}' % number
+    head = [b"POST /hooks/open HTTP/1.1", b"Host: x", b"Content-Type: application/json", *headers]
+    return b"\r\n".join([*head, b"Content-Length: %d" % len(body), b"", body])
+
+
+def test_an_answer_that_waits_for_the_commit_holds_no_thread(deferring: Server) -> None:
+    before = threading.active_count()
+
+    answers = [talk(deferring, _post(number, b"Connection: close")) for number in range(20)]
+
+    assert all(answer.startswith(b"HTTP/1.1 202 Accepted\r\n") for answer in answers)
+    assert len({json.loads(answer.partition(b"\r\n\r\n")[2])["id"] for answer in answers}) == 20
+    assert threading.active_count() <= before
+
+
+def test_requests_in_one_breath_are_answered_in_order(deferring: Server, store: SqliteStore) -> None:
+    last = _post(9, b"Connection: close")
+
+    answer = talk(deferring, b"".join(map(_post, range(9))) + b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" + last)
+
+    statuses = re.findall(rb"HTTP/1\.1 (\d+) ", answer)  # a body ends without a line break
+    assert statuses == [b"202"] * 9 + [b"404"] + [b"202"]
+    bodies = [event.body for event in reversed(store.events())]
+    assert bodies == [b'{"n": %d}' % number for number in range(10)]
+
+
+def test_a_sender_that_leaves_before_its_answer_hurts_nobody(deferring: Server, store: SqliteStore) -> None:
+    for number in range(30):
+        with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+            connection.sendall(_post(number))
+
+    assert b" 202 " in talk(deferring, _post(30, b"Connection: close"))
+    assert len(store.events()) >= 1
+
+
+def test_an_answer_that_takes_too_long_is_a_503(deferring: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
+    held: list[Future[Appended]] = []
+
+    def append(*_: Any, **__: Any) -> Future[Appended]:
+        held.append(Future())
+        return held[-1]
+
+    monkeypatch.setattr(SqliteStore, "append", append)
+
+    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+        connection.sendall(_post(1))
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 503 ")
+        connection.sendall(_post(2))
+        while len(held) < 2:
+            threading.Event().wait(0.005)
+        held[0].set_result(Appended("late"))  # of the request that was answered already
+        held[1].set_result(Appended("in time"))
+        assert b'"id":"' in connection.recv(10_000)
+
+
+def test_a_large_body_is_judged_beside_the_loop(deferring: Server) -> None:
+    body = b'{"n": "' + b"x" * module.INLINE_BYTES + b'"}'
+    head = b"POST /hooks/open HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    assert b" 202 " in talk(deferring, head + body)
+
+
+def test_an_answered_request_leaves_no_garbage(deferring: Server) -> None:
+    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+        collected = []
+        for _ in range(2):  # the first round fills caches
+            gc.collect()
+            gc.disable()
+            for number in range(50):
+                connection.sendall(_post(number))
+                assert b" 202 " in connection.recv(10_000)
+            collected.append(gc.collect())
+            gc.enable()
+
+    assert collected[1] < 50
