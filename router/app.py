@@ -126,7 +126,7 @@ class App:
     def _record(self, ruleset: Ruleset) -> None:
         """Keep the ruleset's text: deliveries name it by hash, and it must be there before they are."""
         try:
-            self._store.put_ruleset(ruleset.text).result(_RECORD_SECONDS)
+            self._store.put_ruleset(ruleset.text, now_ms()).result(_RECORD_SECONDS)
         except TimeoutError:
             raise StoreError("the store did not take the rules' text in time; is its disk slow or full?") from None
 

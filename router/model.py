@@ -264,6 +264,40 @@ class RulesetText:
 
 
 @dataclass(frozen=True, slots=True)
+class Filter:
+    """Which deliveries are meant: those for which everything given holds."""
+
+    states: tuple[State, ...] = ()  #: any of them; empty: whatever the state
+    rule: str | None = None
+    action: str | None = None
+    target: str | None = None
+    source: str | None = None
+    event_id: str | None = None
+    since: int | None = None  #: ms; planned then or later
+    until: int | None = None  #: ms; planned before
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a target has to do, and what it failed to."""
+
+    target: str
+    due: int = 0  #: pending, and nothing but time or the target's limits holds it
+    blocked: int = 0  #: pending behind an earlier one of the same order key
+    running: int = 0
+    dead: int = 0
+    oldest_at: int | None = None  #: ms; when the oldest pending one was planned
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one step of pruning did, and where the next one goes on."""
+
+    events: int  #: removed, with their deliveries and attempts
+    next_after: int | None  #: none: no event is older than that
+
+
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When a failed attempt is tried again."""
 

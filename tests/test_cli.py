@@ -225,7 +225,7 @@ def test_a_stored_event_is_tested_again(run: Run, rules: Path, tmp_path: Path) -
     from router.store.sqlite import SqliteStore
 
     store = SqliteStore(tmp_path / "s.db")
-    store.put_ruleset(RulesetText("h", "", "")).result(10)
+    store.put_ruleset(RulesetText("h", "", ""), 0).result(10)
     event: Any = Event("e1", "a", "POST", "/hooks/a", "", (), b'{"x":1,"y":2}', "", 1_700_000_000_000)
     store.append(event, [], "h").result(10)
     store.close()

@@ -3,7 +3,9 @@
 Any thread may call a store. Writing methods return a future at once; its result means: committed and durable.
 A future fails with StoreUnavailable when the commit could not be made (disk full, I/O error, too far behind, closed);
 the call may then be made again, and nothing of it was stored. A row that can't be stored fails alone, with StoreError.
-A store that was opened without owning it (for commands beside a daemon) fails every write with StoreError.
+A store that was opened without owning it (for commands beside a daemon, or without one) takes an operator's writes,
+`replay`, `cancel` and `plan_again`, each in one transaction that the daemon notices by itself; every other write fails
+with StoreError.
 Callbacks of a future run in the store's writing thread: they must be short, and must not wait for the store.
 Reading methods block the caller for one query, so the asyncio loop calls them in a thread; they raise StoreError when
 the store can't be read, or is closed.
@@ -18,13 +20,16 @@ from router.model import (
     Attempt,
     Claim,
     Delivery,
+    Depth,
     Event,
+    Filter,
     PlannedDelivery,
+    Pruned,
     RulesetText,
     Settlement,
-    State,
 )
 
+PAGE = 500  #: rows that an operator's command may change in one transaction: the daemon's commits wait meanwhile
 MAX_INTERRUPTIONS = 3  #: interrupted attempts in a row after which a delivery is dead: it may be what kills us
 
 Due = Mapping[str, int]
@@ -48,8 +53,10 @@ class Store(Protocol):
         """
         ...
 
-    def put_ruleset(self, ruleset: RulesetText) -> "Future[None]":
-        """Keep a ruleset's text by its hash; keeping it twice is fine. Must precede appends that name it."""
+    def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
+        """Keep the text of the ruleset that is current from now on (ms), by its hash; keeping it twice is fine. Must
+        precede appends that name it. `prune` removes the text once another one is current and no event is left that
+        it planned."""
         ...
 
     def claim(self, wanted: Mapping[str, int], now: int) -> "Future[list[Claim]]":
@@ -100,9 +107,56 @@ class Store(Protocol):
         ...
 
     def deliveries(
-        self, *, event_id: str | None = None, state: State | None = None, limit: int = 100, after: int = 0
+        self,
+        which: Filter = Filter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
     ) -> list[Delivery]:
-        """Deliveries by seq, those above `after`."""
+        """Deliveries by seq, those above `after`; or from the newest down, those below it (0: from the very newest)."""
+        ...
+
+    def count(self, which: Filter) -> int:
+        """How many deliveries there are of those."""
+        ...
+
+    def replay(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
+        """Make deliveries due at once, PAGE of them at the most; gives the ids of those that were.
+
+        A settled one begins anew: no attempts counted, its retry policy's clock unset, and last in its order. A pending
+        one that waits for its next try is only due earlier. A running one, or one that is blocked, is left alone.
+        """
+        ...
+
+    def cancel(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
+        """Cancel deliveries that are pending, running or dead, PAGE of them at the most; gives the ids of those that
+        were. An attempt under way is not stopped, but its outcome is not recorded any more."""
+        ...
+
+    def plan_again(
+        self, event_id: str, plan: Sequence[PlannedDelivery], ruleset: RulesetText, now: int
+    ) -> "Future[bool]":
+        """Add deliveries to an event that is there, due now and last in their order; False when it is not there."""
+        ...
+
+    def depths(self) -> list[Depth]:
+        """By target, the names in order: what waits, runs and is dead; targets with none of that are left out."""
+        ...
+
+    def put_note(self, name: str, value: str) -> "Future[None]":
+        """Keep a word of the daemon about itself (JSON) for those who look at the store; the last of a name stays."""
+        ...
+
+    def notes(self) -> dict[str, str]:
+        """Every note by name."""
+        ...
+
+    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+        """Remove, in one small transaction, some events that were received before `before` (ms) and whose deliveries
+        are all settled; those with a dead one only when they were received before `dead_before`. Looks at the events
+        after that place only; `next_after` of the answer goes on from there.
+        """
         ...
 
     def attempts(self, delivery_id: str) -> list[Attempt]:

@@ -1,7 +1,7 @@
-"""What the writer is asked to do: each job runs inside the batch's transaction, several of a kind together."""
+"""What the river of events asks of the writer: append, claim, settle, give back."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,10 +19,8 @@ from router.model import (
     State,
 )
 from router.store import dedupe
+from router.store.job import DueNote
 from router.store.rows import CLAIMED, claimed_row
-
-DueNote = Callable[[str, int], None]
-"""Told of each target that got pending, unblocked work, and when it is due."""
 
 
 @dataclass(slots=True)
@@ -58,29 +56,43 @@ class Append:
             events.append(
                 (seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key)
             )
-            for d in job.plan:
-                behind = 0
-                if d.order_key is not None:
-                    lane = (d.rule, d.action, d.order_key)
-                    behind = int(lane in ordered)
-                    ordered.add(lane)
-                deliveries.append(
-                    (d.id, seq, d.rule, d.action, d.type, d.target, d.order_key, job.ruleset, e.received_at, behind)
-                )
+            deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered)
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
         _insert(connection, "INSERT INTO event VALUES {}", events)
-        _insert(connection, _INSERT_DELIVERY, deliveries)
+        insert_planned(connection, deliveries, last, due)
         dedupe.bind(connection, keys)
-        if deliveries:
-            for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
-                due(str(target), int(str(at)))
         return results
 
 
 _LAST = "SELECT coalesce((SELECT max(seq) FROM event), 0), coalesce((SELECT max(seq) FROM delivery), 0)"
 
 _UNBLOCKED_SINCE = "SELECT target, min(next_attempt_at) FROM delivery WHERE seq > ? AND blocked = 0 GROUP BY target"
+
+
+def planned_rows(
+    event: int, plan: Sequence[PlannedDelivery], ruleset: str, at: int, ordered: set[tuple[str, str, str]]
+) -> list[tuple[Any, ...]]:
+    """The rows of one event's deliveries; `ordered` are the lanes that earlier rows of the same insert are in."""
+    rows: list[tuple[Any, ...]] = []
+    for d in plan:
+        behind = 0
+        if d.order_key is not None:
+            lane = (d.rule, d.action, d.order_key)
+            behind = int(lane in ordered)
+            ordered.add(lane)
+        rows.append((d.id, event, d.rule, d.action, d.type, d.target, d.order_key, ruleset, at, behind))
+    return rows
+
+
+def insert_planned(connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], last: object, due: DueNote) -> None:
+    """Insert rows of `planned_rows`, and tell what became due; `last` is the newest delivery's seq before that."""
+    if not rows:
+        return
+    _insert(connection, _INSERT_DELIVERY, rows)
+    for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
+        due(str(target), int(str(at)))
+
 
 _INSERT_DELIVERY = """
 INSERT INTO delivery
@@ -134,19 +146,24 @@ def _drop_duplicates(connection: apsw.Connection, jobs: Sequence[Append]) -> lis
 
 @dataclass(slots=True)
 class PutRuleset:
-    """A ruleset's text."""
+    """The text of the ruleset that is current from now on."""
 
     ruleset: RulesetText
+    now: int
     weight: ClassVar[int] = 0
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueNote) -> list[None]:  # noqa: ARG003
         """Keep the texts; the same text from another folder takes its paths from there."""
-        connection.executemany(
-            "INSERT INTO ruleset (hash, text, base_dir) VALUES (?, ?, ?)"
-            " ON CONFLICT (hash) DO UPDATE SET base_dir = excluded.base_dir",
-            [(job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir) for job in jobs],
-        )
+        for job in jobs:
+            connection.execute(
+                "UPDATE ruleset SET retired_at = ? WHERE hash <> ? AND retired_at IS NULL", (job.now, job.ruleset.hash)
+            )
+            connection.execute(
+                "INSERT INTO ruleset (hash, text, base_dir) VALUES (?, ?, ?)"
+                " ON CONFLICT (hash) DO UPDATE SET base_dir = excluded.base_dir, retired_at = NULL",
+                (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir),
+            )
         return [None] * len(jobs)
 
 
@@ -233,7 +250,7 @@ class Settle:
         if done.state is State.PENDING:
             due(str(target), done.next_attempt_at)
         elif order_key is not None:
-            for next_target, at in connection.execute(_HEAD, (rule, action, order_key)):
+            for next_target, at in connection.execute(HEAD, (rule, action, order_key)):
                 due(str(next_target), int(str(at)))
         return True
 
@@ -257,11 +274,11 @@ WHERE id = :id AND state = 'running' AND token = :token
 RETURNING seq, target, rule, action, order_key
 """
 
-_HEAD = """
+HEAD = """
 SELECT target, next_attempt_at FROM delivery
 WHERE rule = ? AND action = ? AND order_key = ? AND blocked = 0 AND state = 'pending'
     AND state IN ('pending', 'running') -- said again in the words of the index
-ORDER BY seq LIMIT 1
+ORDER BY coalesce(place, seq) LIMIT 1
 """
 
 
@@ -306,6 +323,3 @@ class Probe:
         for job in jobs:
             dedupe.probe(connection, job.room)
         return [None] * len(jobs)
-
-
-Job = Append | PutRuleset | Take | Settle | GiveBack | Probe

@@ -15,18 +15,25 @@ from router.model import (
     Attempt,
     Claim,
     Delivery,
+    Depth,
     Event,
+    Filter,
     PlannedDelivery,
+    Pruned,
     RulesetText,
     Settlement,
-    State,
 )
 from router.store.base import Due
+from router.store.job import Job
 from router.store.jobs import Append, GiveBack, PutRuleset, Settle, Take
+from router.store.operating import Cancel, PlanAgain, Replay
+from router.store.questions import DEPTHS, DUE, depths, where
 from router.store.readers import Readers
 from router.store.recovery import release_running
 from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, delivery_row, event_row
 from router.store.sqlite_file import connect, prepare, take
+from router.store.upkeep import Prune, PutNote
+from router.store.visitor import Visitor
 from router.store.writer import Writer
 
 
@@ -35,7 +42,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, create: bool = True, own: bool = True) -> None:
         """Open. The owner (a daemon) takes the lock, may create the file, and releases what a dead owner held;
-        others only read. Raises StoreError, or StoreInUse while another daemon owns the file.
+        others read, and do what operators do. Raises StoreError, or StoreInUse while another daemon owns the file.
         """
         path = Path(os.path.realpath(path))  # one file has one lock, whatever links lead to it
         self._path = path
@@ -47,6 +54,7 @@ class SqliteStore:
         try:
             prepare(path, create=create and own, own=own)
             self._writer = self._start() if own else None
+            self._visitor = Visitor(path)
         except BaseException:
             if self._lock:
                 self._lock.release()
@@ -69,9 +77,9 @@ class SqliteStore:
         """See Store.append."""
         return self._submit(Append(event, plan, ruleset, dedupe_window))
 
-    def put_ruleset(self, ruleset: RulesetText) -> "Future[None]":
+    def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """See Store.put_ruleset."""
-        return self._submit(PutRuleset(ruleset))
+        return self._submit(PutRuleset(ruleset, now))
 
     def claim(self, wanted: Mapping[str, int], now: int) -> "Future[list[Claim]]":
         """See Store.claim."""
@@ -89,18 +97,45 @@ class SqliteStore:
         """See Store.refile."""
         return self._submit(GiveBack(claim, target))
 
-    def _submit(self, job: Any) -> "Future[Any]":
+    def replay(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
+        """See Store.replay."""
+        return self._operate(Replay(delivery_ids, now))
+
+    def cancel(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
+        """See Store.cancel."""
+        return self._operate(Cancel(delivery_ids, now))
+
+    def plan_again(
+        self, event_id: str, plan: Sequence[PlannedDelivery], ruleset: RulesetText, now: int
+    ) -> "Future[bool]":
+        """See Store.plan_again."""
+        return self._operate(PlanAgain(event_id, plan, ruleset, now))
+
+    def put_note(self, name: str, value: str) -> "Future[None]":
+        """See Store.put_note."""
+        return self._submit(PutNote(name, value))
+
+    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+        """See Store.prune."""
+        return self._submit(Prune(before, dead_before, after))
+
+    def _submit(self, job: Job) -> "Future[Any]":
         if self._writer is None:
             return _refused(
                 StoreUnavailable("the store is closed")
                 if self._closed
-                else StoreError(f"the store {self._path} is open for reading only")
+                else StoreError(f"the store {self._path} is open for reading and an operator's commands only")
             )
         return self._writer.submit(job)
 
+    def _operate(self, job: Job) -> "Future[Any]":
+        if self._writer is not None or self._closed:
+            return self._submit(job)
+        return self._visitor.submit(job)
+
     def due(self) -> Due:
         """See Store.due."""
-        return {str(target): int(str(at)) for target, at in self._read(_DUE)}
+        return {str(target): int(str(at)) for target, at in self._read(DUE)}
 
     def on_due(self, listener: Callable[[Due], None]) -> None:
         """See Store.on_due."""
@@ -128,19 +163,37 @@ class SqliteStore:
         return delivery_row(rows[0]) if rows else None
 
     def deliveries(
-        self, *, event_id: str | None = None, state: State | None = None, limit: int = 100, after: int = 0
+        self,
+        which: Filter = Filter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
     ) -> list[Delivery]:
         """See Store.deliveries."""
-        where = ["d.seq > ?"]
-        values: list[int | str] = [after]
-        if event_id is not None:
-            where.append("e.id = ?")
-            values.append(event_id)
-        if state is not None:
-            where.append("d.state = ?")
-            values.append(state.value)
-        sql = _DELIVERIES + " WHERE " + " AND ".join(where) + " ORDER BY d.seq LIMIT ?"
-        return [delivery_row(row) for row in self._read(sql, (*values, limit))]
+        condition, values = where(which)
+        if newest_first:
+            page = "d.seq < ? ORDER BY d.seq DESC LIMIT ?"
+            after = after or 2**62
+        else:
+            page = "d.seq > ? ORDER BY d.seq LIMIT ?"
+        sql = f"{_DELIVERIES} WHERE {condition} AND {page}"
+        return [delivery_row(row) for row in self._read(sql, (*values, after, limit))]
+
+    def count(self, which: Filter) -> int:
+        """See Store.count."""
+        condition, values = where(which)
+        event = "JOIN event e ON e.seq = d.event" if which.source is not None or which.event_id is not None else ""
+        rows = self._read(f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)  # noqa: S608 - constants
+        return int(rows[0][0])
+
+    def depths(self) -> list[Depth]:
+        """See Store.depths."""
+        return depths(self._read(DEPTHS))
+
+    def notes(self) -> dict[str, str]:
+        """See Store.notes."""
+        return {str(name): str(value) for name, value in self._read("SELECT name, value FROM note")}
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """See Store.attempts."""
@@ -181,6 +234,7 @@ class SqliteStore:
                 if self._writer is not None:
                     self._writer.stop()
                 self._readers.close()
+                self._visitor.close()
                 if self._writer is not None:
                     self._writer.disconnect()
             finally:
@@ -200,18 +254,3 @@ def _refused(error: StoreError) -> "Future[Any]":
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
 _DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
-
-# A loose index scan: one seek per target, however many rows wait there.
-_DUE = """
-WITH RECURSIVE
-    target (name) AS (
-        SELECT min(target) FROM delivery WHERE state = 'pending' AND blocked = 0
-        UNION ALL
-        SELECT (SELECT min(target) FROM delivery WHERE state = 'pending' AND blocked = 0 AND target > name)
-        FROM target WHERE name IS NOT NULL
-    )
-SELECT name, (
-    SELECT min(next_attempt_at) FROM delivery WHERE state = 'pending' AND blocked = 0 AND target = name
-)
-FROM target WHERE name IS NOT NULL
-"""

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from router.errors import StoreError, StoreInUse
 BUSY_MS = 5000  #: how long a statement waits for another process's transaction
 _MODE = 0o600  #: events hold customers' data: for the owner only
 _TABLES = ("attempt", "dedupe", "delivery", "event", "ruleset")
-_MIGRATIONS: tuple[str, ...] = ()  #: SQL that takes version 1, which is schema.sql, to 2, then 2 to 3, and so on
+_LOCK_SECONDS = 0.2  #: how long an owner tries: `owner_of` holds the lock for some microseconds
+
+
+def _script(name: str) -> str:
+    return files("router.store").joinpath(name).read_text()
+
+
+_MIGRATIONS = (_script("schema_2.sql"),)  #: SQL that takes version 1, which is schema.sql, to 2, then 2 to 3, and so on
 
 
 class OwnerLock:
@@ -22,7 +30,7 @@ class OwnerLock:
         """Take the lock. Raises StoreInUse."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_soon(self._fd)
         except BlockingIOError:
             owner = os.pread(self._fd, 20, 0).decode(errors="replace").strip()
             os.close(self._fd)
@@ -40,6 +48,34 @@ class OwnerLock:
     def release(self) -> None:
         """Give it up. The file stays: removing it would let two owners lock two files of one name."""
         os.close(self._fd)
+
+
+def _lock_soon(fd: int) -> None:
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOCK_SECONDS / 20)
+
+
+def owner_of(path: Path) -> int | None:
+    """The process of the daemon that owns the store; none when none does. Raises OSError."""
+    path = Path(os.path.realpath(path))
+    try:
+        fd = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode(errors="replace").strip()
+        return int(owner) if owner.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None
 
 
 def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
@@ -130,7 +166,7 @@ def _migrate(connection: apsw.Connection, path: Path, version: int) -> None:
         raise StoreError(f"the store {path} can't use a write-ahead log; put it on a local file system")
     if version == 0:
         version = 1
-        _apply(connection, files("router.store").joinpath("schema.sql").read_text(), version)
+        _apply(connection, _script("schema.sql"), version)
     for number, step in enumerate(_MIGRATIONS, start=2):
         if version < number:
             _apply(connection, step, number)

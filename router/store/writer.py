@@ -16,7 +16,9 @@ import structlog
 from router.errors import StoreError, StoreUnavailable
 from router.store.base import Due
 from router.store.checkpoint import Checkpointer
-from router.store.jobs import Append, Job, Probe
+from router.store.job import Job
+from router.store.jobs import Append, Probe
+from router.store.questions import DUE
 from router.store.sqlite_file import connect
 
 BATCH = 512  #: jobs in one transaction; more would not save fsyncs worth mentioning, and delay the first answer
@@ -24,6 +26,7 @@ BATCH_BYTES = 16 * 1024 * 1024  #: of appends in one transaction, for the same r
 MAX_WAITING_JOBS = 4096  #: appends that may wait; at some 5,000 a second that is about a second
 MAX_WAITING_BYTES = 256 * 1024 * 1024  #: memory that waiting appends may take
 STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of piling up behind it
+NOTICE_SECONDS = 0.2  #: how often it is looked whether an operator's command has written something; a look is 3 µs
 PROBE_SECONDS = 1.0  #: how often a writer that can't commit and has nothing to do tries whether it can again
 _PROBE_ROOM = 256 * 1024  #: bytes that must fit before we say so; with less we would change our mind at each event
 _WAL_KEPT = 64 * 1024 * 1024  #: bytes that the WAL is cut back to after a long reader let it grow
@@ -64,9 +67,12 @@ class Writer:
         self._bytes = 0
         self._writing_since: float | None = None  # monotonic, of the transaction that is under way
         self.healthy = True
+        self._probed_at = 0.0
         self._connection = connect(path)
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, off the commits' path
         self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
+        self._others = self._commits_of_others()
+        self._noticed_at = time.monotonic()
         self._checkpointer = Checkpointer(path)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -119,6 +125,7 @@ class Writer:
                     self._write(batch)
                 else:
                     self._probe()
+                self._notice()
         finally:  # however the thread ends, no future may stay open
             with self._news:
                 self._closing = True
@@ -127,10 +134,10 @@ class Writer:
             _fail([*(batch or []), *left], StoreUnavailable("the store's writer has ended"))
 
     def _next(self) -> Batch | None:
-        """The next batch; an empty one when it is time to probe, none at the end."""
+        """The next batch; an empty one when it is time to look around, none at the end."""
         with self._news:
             while not self._queue and not self._closing:
-                if not self._news.wait(None if self.healthy else PROBE_SECONDS):
+                if not self._news.wait(NOTICE_SECONDS):
                     return []
             if not self._queue:
                 return None
@@ -151,10 +158,26 @@ class Writer:
 
     def _probe(self) -> None:
         """Readiness hangs on `healthy`: without traffic, nothing else would notice that the disk has room again."""
-        if self.healthy:
+        if self.healthy or time.monotonic() < self._probed_at + PROBE_SECONDS:
             return
+        self._probed_at = time.monotonic()
         self._write([(Probe(_PROBE_ROOM), Future())])
         self._write([(Probe(0), Future())])
+
+    def _notice(self) -> None:
+        """Tell what another process made due: its commits don't come through our queue."""
+        if time.monotonic() < self._noticed_at + NOTICE_SECONDS:
+            return
+        self._noticed_at = time.monotonic()
+        with contextlib.suppress(apsw.Error):  # the next look will do
+            others = self._commits_of_others()
+            if others != self._others:
+                self._tell({str(target): int(str(at)) for target, at in self._connection.execute(DUE)})
+                self._others = others
+
+    def _commits_of_others(self) -> int:
+        """A number that changes with each commit that was not ours."""
+        return int(str(self._connection.pragma("data_version")))
 
     def _write(self, batch: Batch) -> None:
         due: dict[str, int] = {}

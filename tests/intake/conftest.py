@@ -30,7 +30,7 @@ def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., Receiver]:
 
     def make(rules: str, **environ: str) -> Receiver:
         ruleset = Loader(REGISTRIES, environ).load(rules, "rules.yaml", tmp_path).require()
-        store.put_ruleset(ruleset.text).result(10)
+        store.put_ruleset(ruleset.text, 0).result(10)
         return Receiver(Current(ruleset), store, lambda: NOW)
 
     return make

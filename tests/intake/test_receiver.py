@@ -11,7 +11,7 @@ import pytest
 
 from router.intake import receiver as module
 from router.intake.receiver import Receiver
-from router.model import Inbound
+from router.model import Filter, Inbound
 from router.settings import networks
 from router.store.sqlite import SqliteStore
 
@@ -49,7 +49,7 @@ def test_an_accepted_event_is_stored_with_its_plan(receiver: Make, inbound: Requ
     assert event is not None
     assert (event.body, event.query, event.source) == (b'{"kind": "push"}', "a=1", "open")
     assert event.headers == (("Content-Type", "application/json"), ("X-A", "1"), ("x-a", "2"))
-    planned = [(d.rule, d.action, d.type, d.target) for d in store.deliveries(event_id=event.id)]
+    planned = [(d.rule, d.action, d.type, d.target) for d in store.deliveries(Filter(event_id=event.id))]
     assert planned == [
         ("pushes", "append", "append", "pushes/append"),
         ("pushes", "second", "append", "pushes/second"),

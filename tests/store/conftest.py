@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 def sqlite_store(path: Path) -> Iterator[SqliteStore]:
     """An empty SQLite store with the ruleset `r1`."""
     with closing(SqliteStore(path)) as store:
-        store.put_ruleset(RulesetText("r1", "rules: []", "/etc")).result(10)
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
         yield store
 
 

@@ -11,11 +11,13 @@ import apsw
 import pytest
 
 from router.errors import StoreError, StoreInUse, StoreUnavailable
-from router.model import Event
+from router.model import Depth, Event, Outcome, PlannedDelivery, Settlement, State
 from router.store import sqlite_file
 from router.store.sqlite import SqliteStore
 
+NOW = 1_700_000_000_000
 MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_others_may_read_while_a_daemon_owns_it(store: SqliteStore, path: Path, 
     reader = SqliteStore(path, create=False, own=False)
 
     assert len(reader.events()) == 1
-    with pytest.raises(StoreError, match="reading only"):
+    with pytest.raises(StoreError, match="open for reading"):
         reader.append(event(), [], "r1").result(0)
     reader.close()
     with pytest.raises(StoreUnavailable, match="closed"):
@@ -163,29 +165,58 @@ def test_an_older_store_is_migrated_by_its_owner_only(
     first = event()
     store.append(first, [], "r1").result(10)
     store.close()
+    version = sqlite_file.newest_version()
     steps = ("ALTER TABLE event ADD COLUMN two TEXT;", "CREATE TABLE three (x); CREATE INDEX i ON three (x);")
-    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", steps)
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*sqlite_file._MIGRATIONS, *steps))
 
-    with pytest.raises(StoreError, match="schema version 1, this program needs 3"):
+    with pytest.raises(StoreError, match=f"schema version {version}, this program needs {version + 2}"):
         SqliteStore(path, create=False, own=False)
     SqliteStore(path).close()
 
     with closing(SqliteStore(path, create=False, own=False)) as reader:
         assert reader.events() == [first]
     with closing(apsw.Connection(str(path))) as connection:
-        assert connection.pragma("user_version") == 3
+        assert connection.pragma("user_version") == version + 2
         assert connection.execute("SELECT two FROM event JOIN (SELECT count(*) FROM three)").get is None
+
+
+@pytest.mark.parametrize("version", range(1, sqlite_file.newest_version()))
+def test_a_store_of_every_earlier_version_goes_on_where_it_was(
+    path: Path, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[: version - 1])
+        with closing(SqliteStore(path)) as store:
+            made = [event(), event()]
+            for one in made:
+                store.append(one, [planned(order_key="k"), planned(action="b")], "r1").result(10)
+            [claim] = store.claim({"ci": 1}, NOW).result(10)
+    with closing(apsw.Connection(str(path))) as connection:
+        assert connection.pragma("user_version") == version
+
+    with closing(SqliteStore(path)) as store:
+        assert store.events() == [*reversed(made)]
+        assert [d.blocked for d in store.deliveries()] == [False, False, True, False]
+        claims = store.claim({"ci": 10}, NOW).result(10)
+        assert len(claims) == 3
+        [head] = [c for c in claims if c.delivery.id == claim.delivery.id]
+        done = Settlement(head.delivery.id, head.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
+        assert store.settle(done).result(10)
+        assert not any(d.blocked for d in store.deliveries())
+        assert store.depths() == [Depth("ci", due=1, running=2, oldest_at=NOW)]
 
 
 def test_a_migration_that_fails_leaves_a_whole_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteStore(path).close()
-    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", ("CREATE TABLE two (x);", "CREATE TABLE three (x); nonsense"))
+    version = sqlite_file.newest_version()
+    steps = ("CREATE TABLE two (x);", "CREATE TABLE three (x); nonsense")
+    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*sqlite_file._MIGRATIONS, *steps))
 
     with pytest.raises(StoreError, match="can't be opened"):
         SqliteStore(path)
 
     with closing(apsw.Connection(str(path))) as connection:
-        assert connection.pragma("user_version") == 2
+        assert connection.pragma("user_version") == version + 1
         assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'three'").get == 0
 
 

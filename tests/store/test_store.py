@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.errors import StoreError, StoreUnavailable
-from router.model import Claim, Event, Outcome, OutcomeKind, PlannedDelivery, RulesetText, Settlement, State
+from router.model import Claim, Event, Filter, Outcome, OutcomeKind, PlannedDelivery, RulesetText, Settlement, State
 from router.store.base import Store
 
 NOW = 1_700_000_000_000
@@ -47,7 +47,7 @@ def test_planned_deliveries_wait_at_once_in_commit_order(store: Store, event: Ma
 
     put(store, first, *plan)
 
-    found = store.deliveries(event_id=first.id)
+    found = store.deliveries(Filter(event_id=first.id))
     assert [d.id for d in found] == [p.id for p in plan]
     assert [(d.state, d.next_attempt_at, d.attempts, d.blocked) for d in found] == [(State.PENDING, NOW, 0, False)] * 2
     assert store.due() == {"ci": NOW, "files": NOW}
@@ -360,8 +360,8 @@ def test_a_listener_that_fails_does_not_end_the_store(store: Store, event: MakeE
 def test_a_rulesets_text_is_kept_once(store: Store) -> None:
     text = RulesetText("r2", "rules: [] # é", "/etc")
 
-    store.put_ruleset(text).result(10)
-    store.put_ruleset(text).result(10)
+    store.put_ruleset(text, NOW).result(10)
+    store.put_ruleset(text, NOW).result(10)
 
     assert store.ruleset("r2") == text
     assert store.ruleset("r3") is None
@@ -383,9 +383,9 @@ def test_events_and_deliveries_come_in_pages(store: Store, event: MakeEvent, pla
     page = store.events(limit=2)
     assert page == [made[4], made[3]]
     assert store.events(limit=2, before=page[-1].id) == [made[2], made[1]]
-    first = store.deliveries(limit=2, state=State.PENDING)
+    first = store.deliveries(Filter(states=(State.PENDING,)), limit=2)
     assert len(store.deliveries(limit=10, after=first[-1].seq)) == 3
-    assert store.deliveries(state=State.DEAD) == []
+    assert store.deliveries(Filter(states=(State.DEAD,))) == []
 
 
 def test_after_close_every_call_fails_and_none_hangs(store: Store, event: MakeEvent, planned: MakePlan) -> None:
