@@ -7,15 +7,17 @@ Every options model sets `strict=True, extra="forbid", frozen=True`; every field
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from router.errors import Level
 from router.model import Claim, Inbound, Outcome, ParsedEvent, Reply
 from router.secrets import Secret, SecretRef
+from router.units import Duration
 
 if TYPE_CHECKING:
     from router.actions.client import Client
@@ -39,6 +41,27 @@ class Fault:
     level: Level = Level.ERROR
 
 
+class BreakerSpec(Options):
+    """When a target counts as down, and how it is tried then."""
+
+    failures: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=10, description="Failures in a row that open it; fewer would open it on the blip of one restart."
+    )
+    pause: Duration = Field(default=5.0, description="Until one attempt is made to see; doubled when that fails.")
+    max_pause: Duration = Field(default=60.0, description="The longest pause: a target that is back is noticed in it.")
+
+
+_NONE = "none"
+NO_BREAKER = BreakerSpec.model_construct(failures=2**62)  #: a target that is tried however often it fails
+
+BreakerField = Annotated[
+    BreakerSpec,
+    BeforeValidator(lambda value: NO_BREAKER if value == _NONE else value),
+    WithJsonSchema({"anyOf": [{"const": _NONE}, BreakerSpec.model_json_schema()]}),
+]
+"""`none`, or a mapping."""
+
+
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
     """Where actions go, and the limits that all of them share there."""
@@ -47,6 +70,7 @@ class TargetSpec:
     concurrency: int  #: attempts under way at once
     rate: float | None = None  #: attempts started a second; none: no limit
     url: str | None = None  #: base URL of a named target (a template; its authority literal or one whole secret)
+    breaker: BreakerSpec = NO_BREAKER
 
 
 @dataclass(frozen=True)
@@ -59,14 +83,14 @@ class Build:
 
     name: str  #: `rule/action` for an action, the source's name for a scheme
     base_dir: Path  #: relative paths start here
-    targets: Mapping[str, TargetSpec] = field(default_factory=dict)
-    secrets: Mapping[str, Secret] = field(default_factory=dict)  #: the declared ones, by name; perhaps unset
+    targets: Mapping[str, TargetSpec] = attribute(default_factory=dict)
+    secrets: Mapping[str, Secret] = attribute(default_factory=dict)  #: the declared ones, by name; perhaps unset
     find_secret: Callable[[SecretRef, Place], Secret] | None = None
     """Resolve a secret; reports the unset one itself at that place, and gives an unset Secret then."""
     require_secrets: bool = True  #: an unset secret is an error, not a note
     timeout: float | None = None  #: seconds, from `defaults`
     commands: str = "any"  #: what commands may run: any, off, or the folder that they must be in
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault] = attribute(default_factory=list)
 
     def fault(self, message: str, *place: str | int) -> None:
         """Report an error at a place below the plugin's own node."""

@@ -25,7 +25,7 @@ from router.actions.headers import passed
 from router.actions.url import Url, compile_url
 from router.errors import RenderError, TemplateError
 from router.model import Outcome
-from router.plugins import Action, Build, Job, TargetSpec, Tools
+from router.plugins import Action, BreakerField, BreakerSpec, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.secrets import OneSecret, Secret
 from router.templates import (
@@ -77,6 +77,9 @@ class Options(Base):
         default=None, description="Attempts under way at once; 16."
     )
     rate: Rate | None = Field(default=None, description="Attempts started in a time, such as 50/s.")
+    breaker: BreakerField | None = Field(
+        default=None, description="When the host counts as down, and how it is tried then; none: never."
+    )
     allow_hosts: list[str] = Field(default_factory=list, description="Hosts that a templated authority may name.")
     sign: SignOptions | None = Field(default=None, description="Sign by Standard Webhooks.")
     response_limit: Size = Field(default=64 * 1024, description="How much of a response is read.")
@@ -292,11 +295,13 @@ def _url(options: Options, build: Build) -> Url:
 
 def _target(options: Options, build: Build, url: Url) -> TargetSpec:
     if options.target is not None:
-        for key in ("concurrency", "rate"):
+        for key in ("concurrency", "rate", "breaker"):
             if getattr(options, key) is not None:
                 build.fault(f"{key} belongs to the target: write it under targets: {options.target}", key)
         return build.targets.get(options.target) or TargetSpec(options.target, 1)
-    return TargetSpec(url.origin or build.name, options.concurrency or 16, options.rate)
+    return TargetSpec(
+        url.origin or build.name, options.concurrency or 16, options.rate, breaker=options.breaker or BreakerSpec()
+    )
 
 
 def _is_named(url: Url, allow_hosts: list[str]) -> bool:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import orjson
 import structlog
 
 from router.actions.client import Client
+from router.delivery.breaker import Standing, answered
 from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.retry import settlement
 from router.delivery.target import Target
@@ -50,7 +52,7 @@ class Dispatcher:
         self._targets: dict[str, Target] = {}
         self._specs: tuple[object, Mapping[str, TargetSpec]] = (None, {})
         self._due: dict[str, int] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[bool | None]] = set()
 
     def start(self) -> None:
         """Start delivering."""
@@ -99,6 +101,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._grace = 0.0
         self._started.set()
+        self._note_breakers()
         self._tools = Tools(Client(), ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="append"))
         try:
             await self._dispatch()
@@ -163,19 +166,50 @@ class Dispatcher:
         task = asyncio.create_task(self._deliver(claim))
         self._running.add(task)
 
-        def done(task: asyncio.Task[None]) -> None:
+        def done(task: asyncio.Task[bool | None]) -> None:
             self._running.discard(task)
-            target.finish()
+            fine = not task.cancelled() and task.exception() is None
+            self._finish(target, task.result() if fine else None)
             self._wake.set()
 
         task.add_done_callback(done)
+
+    def _finish(self, target: Target, answered: bool | None) -> None:
+        before = target.breaker.standing
+        target.finish(answered, time.monotonic())
+        now = target.breaker.standing
+        if now is before:
+            return
+        if now is Standing.CLOSED:
+            log.info("target answers again", target=target.spec.key)
+        elif before is Standing.CLOSED:
+            failures, pause = target.breaker.failures, target.breaker.until - time.monotonic()
+            log.warning(
+                "target fails; its deliveries wait", target=target.spec.key, failures=failures, seconds=round(pause, 1)
+            )
+        self._note_breakers()
+
+    def _note_breakers(self) -> None:
+        """Tell the store, for `status`: what is not closed."""
+        now_ms, now = self._now_ms(), time.monotonic()
+        found = {
+            key: {
+                "state": target.breaker.standing.value,
+                "failures": target.breaker.failures,
+                "until": now_ms + round((target.breaker.until - now) * 1000),
+            }
+            for key, target in self._targets.items()
+            if target.breaker.standing is not Standing.CLOSED
+        }
+        # Nobody waits for it: a note that can't be written is as old as the store is.
+        self._store.put_note("breakers", orjson.dumps(found).decode())
 
     def _target(self, key: str, clock: float) -> Target:
         spec = self._spec(key)
         target = self._targets.get(key)
         if target is None:
             target = self._targets[key] = Target(spec, clock)
-        target.spec = spec  # a reload may have changed its limits; what runs keeps counting
+        target.follow(spec)
         return target
 
     def _spec(self, key: str) -> TargetSpec:
@@ -186,7 +220,8 @@ class Dispatcher:
         # A target that the current rules don't name is one of removed rules: one at a time is always safe.
         return self._specs[1].get(key) or TargetSpec(key, concurrency=1)
 
-    async def _deliver(self, claim: Claim) -> None:
+    async def _deliver(self, claim: Claim) -> bool | None:
+        """Attempt and settle; gives whether the target answered, for its breaker."""
         started_at = self._now_ms()
         bound = log.bind(
             event_id=claim.event.id,
@@ -202,7 +237,7 @@ class Dispatcher:
             bound.exception("attempt failed by a fault of ours")
             outcome, policy = Outcome.retry(f"internal error ({type(error).__name__})"), RetryPolicy()
         if outcome is None:
-            return
+            return None
         now = self._now_ms()
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
         settled = await self._commit(lambda: self._store.settle(done))
@@ -216,6 +251,7 @@ class Dispatcher:
             error=outcome.error or None,
             ms=now - started_at,
         )
+        return answered(outcome)
 
     async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:
         """One attempt with the policy of its action; no outcome when the delivery went to another target instead."""

@@ -2,19 +2,29 @@
 
 import math
 
-from router.plugins import TargetSpec
+from router.delivery.breaker import Breaker, Standing
+from router.plugins import NO_BREAKER, TargetSpec
 
 _BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat a receiver's own limit
 
 
 class Target:
-    """Slots and rate of one target. Belongs to the delivery loop; no other thread may touch it."""
+    """Slots, rate and breaker of one target. Belongs to the delivery loop; no other thread may touch it."""
 
     def __init__(self, spec: TargetSpec, now: float) -> None:
+        self.breaker = Breaker(spec.breaker)
         self.spec = spec
         self.running = 0
         self._tokens = self._burst
         self._filled_at = now
+
+    def follow(self, spec: TargetSpec) -> None:
+        """Take over limits that a reload may have changed; what runs and what failed keeps counting."""
+        if spec is not self.spec:
+            self.spec = spec
+            self.breaker.spec = spec.breaker
+            if spec.breaker is NO_BREAKER:
+                self.breaker.standing = Standing.CLOSED
 
     @property
     def _burst(self) -> float:
@@ -23,6 +33,9 @@ class Target:
     def free(self, now: float) -> int:
         """How many attempts may start at `now` (monotonic seconds)."""
         slots = self.spec.concurrency - self.running
+        lets = self.breaker.lets(now)
+        if lets is not None:
+            slots = min(slots, lets)
         if self.spec.rate is None:
             return max(0, slots)
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._filled_at) * self.spec.rate)
@@ -31,18 +44,23 @@ class Target:
         return max(0, min(slots, math.floor(self._tokens + 1e-6)))
 
     def free_in(self, now: float) -> float | None:
-        """Seconds until the rate lets the next attempt start; none while the slots are what is full."""
-        if self.spec.concurrency <= self.running:
+        """Seconds until rate and breaker let the next attempt start; none while attempts under way are what it waits
+        for."""
+        if self.spec.concurrency <= self.running or self.breaker.standing is Standing.HALF_OPEN:
             return None
+        closed = self.breaker.standing is Standing.CLOSED
+        pause = 0.0 if closed else max(0.0, self.breaker.until - now)
         if self.spec.rate is None or self.free(now):
-            return 0.0
-        return (1 - self._tokens) / self.spec.rate
+            return pause
+        return max(pause, (1 - self._tokens) / self.spec.rate)
 
     def start(self) -> None:
         """An attempt starts."""
         self.running += 1
         self._tokens -= 1
+        self.breaker.start()
 
-    def finish(self) -> None:
-        """An attempt ended."""
+    def finish(self, answered: bool | None, now: float) -> None:
+        """An attempt ended; whether the target answered it, or none when it says nothing of the target."""
         self.running -= 1
+        self.breaker.finish(answered, now)

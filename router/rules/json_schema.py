@@ -119,7 +119,7 @@ def _plain(value: Any, defs: dict[str, Any]) -> Any:
             {**{key: inner for key, inner in value.items() if key != "anyOf"}, **_plain(options[0], defs)}, defs
         )
     default = value.get("default")
-    if default is None or ("pattern" in value and not isinstance(default, str)):
+    if default is None or isinstance(default, dict) or ("pattern" in value and not isinstance(default, str)):
         value = {key: inner for key, inner in value.items() if key != "default"}  # not as the file would have it
     return {
         key: {name: _plain(inner, defs) for name, inner in part.items()} if key == "properties" else _plain(part, defs)

@@ -149,11 +149,11 @@ def _targets(context: Context, spot: Spot) -> None:
             continue
         options = read(below, TargetOptions)
         if options is None:
-            context.targets[name] = TargetSpec(name, 1, None, None)  # so that its users aren't blamed as well
+            context.targets[name] = TargetSpec(name, 1)  # so that its users aren't blamed as well
             continue
         for message in context.registries.check_target_url(options.url, context.secrets):
             below.at("url").error(message)
-        context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url)
+        context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url, options.breaker)
 
 
 def _defaults(context: Context, spot: Spot) -> None:

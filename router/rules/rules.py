@@ -208,9 +208,9 @@ def _share_target(context: Context, spot: Spot, action: Action) -> None:
     target = action.target
     context.used_targets.add(target.key)
     first = context.shared.setdefault(target.key, target)
-    if (first.concurrency, first.rate) != (target.concurrency, target.rate):
+    if first != target:
         spot.error(
-            f"another action goes to {shortened(target.key)} with other limits (concurrency, rate); "
+            f"another action goes to {shortened(target.key)} with other limits (concurrency, rate, breaker); "
             "define it once under targets: and name it in both"
         )
 

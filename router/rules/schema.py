@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from router.plugins import Options
+from router.plugins import BreakerField, BreakerSpec, Options
 from router.units import Duration, Rate, Size
 
 Text = Annotated[str, Field(min_length=1)]
@@ -51,6 +51,9 @@ class TargetOptions(Options):
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=16, description="Attempts under way at once.")
     rate: Rate | None = Field(
         default=None, description="Attempts started in a time, such as 50/s; no limit by default."
+    )
+    breaker: BreakerField = Field(
+        default=BreakerSpec(), description="When it counts as down, and how it is tried then; none: never."
     )
 
 

@@ -1,9 +1,9 @@
-"""A target's slots and rate."""
+"""A target's slots, rate and breaker."""
 
 import pytest
 
 from router.delivery.target import Target
-from router.plugins import TargetSpec
+from router.plugins import BreakerSpec, TargetSpec
 
 
 def test_slots_are_taken_and_given_back() -> None:
@@ -14,7 +14,7 @@ def test_slots_are_taken_and_given_back() -> None:
     target.start()
     assert target.free(0) == 0
     assert target.free_in(0) is None
-    target.finish()
+    target.finish(True, 0)
     assert target.free(0) == 1
 
 
@@ -53,6 +53,42 @@ def test_fewer_slots_after_a_reload_never_count_below_zero() -> None:
     for _ in range(5):
         target.start()
 
-    target.spec = TargetSpec("t", concurrency=2)
+    target.follow(TargetSpec("t", concurrency=2))
 
     assert target.free(0) == 0
+
+
+def test_an_open_breaker_lets_one_attempt_through_after_its_pause() -> None:
+    target = Target(TargetSpec("t", concurrency=5, breaker=BreakerSpec.model_construct(failures=2, pause=10.0)), now=0)
+    for _ in range(2):
+        target.start()
+        target.finish(False, 100)
+
+    assert target.free(100) == 0
+    assert target.free_in(104) == pytest.approx(6)
+    assert target.free(110) == 1
+    target.start()
+    assert target.free(110) == 0
+    assert target.free_in(110) is None  # the attempt under way decides
+    target.finish(True, 111)
+    assert target.free(111) == 5
+
+
+def test_a_breaker_and_a_rate_both_have_to_let_it_through() -> None:
+    target = Target(TargetSpec("t", 5, rate=0.1, breaker=BreakerSpec.model_construct(failures=1, pause=2.0)), now=0)
+    target.start()
+    target.finish(False, 0)
+
+    assert target.free(3) == 0
+    assert target.free_in(3) == pytest.approx(7)
+
+
+def test_a_reload_may_take_the_breaker_away() -> None:
+    target = Target(TargetSpec("t", 5, breaker=BreakerSpec.model_construct(failures=1)), now=0)
+    target.start()
+    target.finish(False, 0)
+    assert target.free(1) == 0
+
+    target.follow(TargetSpec("t", 5))
+
+    assert target.free(1) == 5

@@ -1,0 +1,89 @@
+"""A target's breaker: when it opens, what it lets through then, when it closes."""
+
+import pytest
+
+from router.delivery.breaker import Breaker, Standing, answered
+from router.model import Outcome
+from router.plugins import BreakerSpec
+
+SPEC = BreakerSpec.model_validate({"failures": 3, "pause": "5s", "max_pause": "12s"})
+
+
+def _opened(at: float = 0) -> Breaker:
+    breaker = Breaker(SPEC)
+    for _ in range(SPEC.failures):
+        breaker.start()
+        breaker.finish(False, at)
+    return breaker
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (Outcome.succeeded(200), True),
+        (Outcome.retry("HTTP 404", 404), True),
+        (Outcome.failed("HTTP 410", 410), True),
+        (Outcome.retry("HTTP 429", 429), False),
+        (Outcome.retry("HTTP 500", 500), False),
+        (Outcome.retry("no connection"), False),
+        (Outcome.failed("payload.x is missing"), None),
+        (Outcome.interrupted("the daemon stopped"), None),
+    ],
+)
+def test_what_an_outcome_says_of_its_target(outcome: Outcome, said: bool | None) -> None:
+    assert answered(outcome) is said
+
+
+def test_it_opens_after_failures_in_a_row_only() -> None:
+    breaker = Breaker(SPEC)
+
+    for said in (False, False, True, False, False):
+        breaker.finish(said, 0)
+    assert breaker.lets(0) is None
+
+    breaker.finish(False, 0)
+    assert breaker.standing is Standing.OPEN
+    assert breaker.lets(4.9) == 0
+    assert breaker.lets(5) == 1
+
+
+def test_its_pause_doubles_up_to_the_longest_while_attempts_fail() -> None:
+    breaker = _opened()
+
+    pauses = []
+    now = 0.0
+    for _ in range(4):
+        pauses.append(breaker.until - now)
+        now = breaker.until
+        breaker.start()
+        assert breaker.lets(now) == 0
+        breaker.finish(False, now)
+    assert pauses == [5, 10, 12, 12]
+
+
+def test_one_answer_closes_it_and_forgets() -> None:
+    breaker = _opened()
+    breaker.start()
+    breaker.finish(True, 5)
+
+    assert breaker.lets(5) is None
+    for _ in range(SPEC.failures):
+        breaker.finish(False, 10)
+    assert breaker.until == 15
+
+
+def test_late_failures_do_not_prolong_the_pause_and_a_late_answer_ends_it() -> None:
+    breaker = _opened()
+    breaker.finish(False, 4)
+    assert breaker.until == 5
+
+    breaker.finish(True, 4.5)
+    assert breaker.lets(4.5) is None
+
+
+def test_an_attempt_that_says_nothing_leaves_the_next_one_to_decide() -> None:
+    breaker = _opened()
+    breaker.start()
+    breaker.finish(None, 6)
+
+    assert breaker.lets(6) == 1

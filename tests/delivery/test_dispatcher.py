@@ -1,0 +1,217 @@
+"""The delivery loop, with a real store and real receivers: what it sends, what it leaves waiting, what it says."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from router.app import REGISTRIES, now_ms
+from router.delivery.dispatcher import Dispatcher
+from router.ids import uuid7
+from router.intake.payload import parse_event
+from router.model import Event, Filter, State
+from router.rules.loader import Loader
+from router.rules.ruleset import Current
+from router.store.sqlite import SqliteStore
+
+PATIENCE_SECONDS = 30
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        threading.Event().wait(0.01)
+
+
+class Receiver:
+    """A target that answers as it is told, and counts."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.seen: list[str] = []
+        self.held = threading.Event()
+        self.held.set()
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.seen.append(self.headers["Idempotency-Key"])
+                receiver.held.wait(PATIENCE_SECONDS)
+                self.send_response(receiver.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def close(self) -> None:
+        self.held.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receivers() -> Iterator[Callable[[], Receiver]]:
+    """Make receivers."""
+    made: list[Receiver] = []
+
+    def make() -> Receiver:
+        made.append(Receiver())
+        return made[-1]
+
+    yield make
+    for receiver in made:
+        receiver.close()
+
+
+class Running:
+    """A store with a dispatcher at work, and no intake."""
+
+    def __init__(self, folder: Path, rules: str) -> None:
+        loader = Loader(REGISTRIES, {})
+        text = "sources: {s: {verify: none}}\n" + rules
+        ruleset = loader.load(text, "rules.yaml", folder).require()
+        self.path = folder / "store.db"
+        self.store = SqliteStore(self.path)
+        self.store.put_ruleset(ruleset.text, now_ms()).result(10)
+        self.current = Current(ruleset)
+        compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731
+        self.dispatcher = Dispatcher(self.current, self.store, compiled, now_ms)
+        self.dispatcher.start()
+
+    def receive(self, payload: object) -> str:
+        """Append an event as the intake does; gives its id."""
+        now = now_ms()
+        ruleset = self.current.ruleset
+        headers = (("Content-Type", "application/json"),)
+        event = Event(uuid7(now), "s", "POST", "/hooks/s", "", headers, json.dumps(payload).encode(), "127.0.0.1", now)
+        plan = ruleset.plan(parse_event(event, ruleset.sources["s"]))
+        self.store.append(event, plan.deliveries, ruleset.hash).result(10)
+        return event.id
+
+    def count(self, *states: State, rule: str | None = None) -> int:
+        """How many deliveries are in these states."""
+        return self.store.count(Filter(states=states, rule=rule))
+
+    def close(self) -> None:
+        self.dispatcher.stop(0)
+        self.store.close()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
+    """Run a dispatcher by rules."""
+    made: list[Running] = []
+
+    def make(rules: str) -> Running:
+        made.append(Running(tmp_path, rules))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+RULES = """
+targets:
+  a: {url: %s, concurrency: 2, breaker: {failures: 3, pause: 300ms}}
+  b: {url: %s}
+defaults: {retry: {initial: 50ms, max: 50ms}}
+rules:
+  - {name: to-a, match: {$.to: a}, actions: [forward: {target: a}]}
+  - {name: to-b, match: {$.to: b}, actions: [forward: {target: b}]}
+"""
+
+
+def test_a_target_that_is_down_costs_its_deliveries_few_attempts(
+    running: Callable[[str], Running], receivers: Callable[[], Receiver]
+) -> None:
+    down, up = receivers(), receivers()
+    down.status = 503
+    daemon = running(RULES % (down.url, up.url))
+
+    for _ in range(20):
+        daemon.receive({"to": "a"})
+    until(lambda: "a" in json.loads(daemon.store.notes()["breakers"]))
+    note = json.loads(daemon.store.notes()["breakers"])["a"]
+    assert note["state"] in ("open", "half-open")
+    assert note["failures"] >= 3
+    daemon.receive({"to": "b"})
+    until(lambda: daemon.count(State.SUCCEEDED, rule="to-b"))
+    attempted = len(down.seen)
+    assert attempted <= 3 + 2 + 2  # those that opened it, those under way then, and tries to see
+
+    down.status = 200
+    until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 20)
+    until(lambda: json.loads(daemon.store.notes()["breakers"]) == {})
+
+
+def test_a_target_that_hangs_holds_its_own_slots_only(
+    running: Callable[[str], Running], receivers: Callable[[], Receiver]
+) -> None:
+    hung, up = receivers(), receivers()
+    hung.held.clear()
+    daemon = running(RULES % (hung.url, up.url))
+
+    for _ in range(50):
+        daemon.receive({"to": "a"})
+        daemon.receive({"to": "b"})
+
+    until(lambda: daemon.count(State.SUCCEEDED, rule="to-b") == 50)
+    assert len(hung.seen) == 2
+    assert daemon.count(State.RUNNING) == 2
+    hung.held.set()
+    until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 50)
+
+
+def test_what_an_operator_replays_is_delivered_at_once(
+    running: Callable[[str], Running], receivers: Callable[[], Receiver]
+) -> None:
+    target = receivers()
+    target.status = 410
+    daemon = running(RULES % (target.url, target.url))
+    daemon.receive({"to": "b"})
+    until(lambda: daemon.count(State.DEAD))
+    target.status = 200
+    [dead] = daemon.store.deliveries()
+
+    with closing(SqliteStore(daemon.path, create=False, own=False)) as beside:
+        assert beside.replay([dead.id], now_ms()).result(10) == [dead.id]
+
+    until(lambda: daemon.count(State.SUCCEEDED))
+    assert [a.status for a in daemon.store.attempts(dead.id)] == [410, 200]
+
+
+def test_what_an_operator_cancels_under_way_is_not_tried_again(
+    running: Callable[[str], Running], receivers: Callable[[], Receiver]
+) -> None:
+    target = receivers()
+    target.status = 503
+    target.held.clear()
+    daemon = running(RULES % (target.url, target.url))
+    daemon.receive({"to": "b"})
+    until(lambda: target.seen)
+    [running_one] = daemon.store.deliveries()
+
+    with closing(SqliteStore(daemon.path, create=False, own=False)) as beside:
+        assert beside.cancel([running_one.id], now_ms()).result(10) == [running_one.id]
+    target.held.set()
+    daemon.receive({"to": "b"})  # and once this one was tried twice, the other would have been as well
+    until(lambda: len(target.seen) >= 3)
+
+    assert target.seen.count(running_one.id) == 1
+    assert daemon.count(State.CANCELLED) == 1
+    [attempt] = daemon.store.attempts(running_one.id)
+    assert attempt.error == "cancelled while it was made"
