@@ -3,10 +3,11 @@
 import gc
 import os
 import resource
+import shlex
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 import structlog
@@ -27,7 +28,9 @@ from router.rules.collecting import set_aside
 from router.rules.loader import Loader
 from router.rules.reloader import Change, Reloader, refuse_writable
 from router.rules.ruleset import Current, Ruleset
-from router.settings import Settings
+from router.settings import Address, Settings
+from router.standing import note_process, note_refused, note_rules
+from router.store.retention import Retention
 from router.store.sqlite import SqliteStore
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
@@ -92,16 +95,27 @@ class App:
             self._store.close()
             raise
         self._reloader = Reloader(
-            self._settings.rules, self._loader, current, self._record, self._applied, self._intake.is_busy
+            self._settings.rules,
+            self._loader,
+            current,
+            self._record,
+            self._applied,
+            self._refused,
+            self._intake.is_busy,
         )
+        self._retention = Retention(self._store, self._settings.keep, self._settings.keep_dead, now_ms)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
+        self._loaded_at = now_ms()
+        note_process(self._store, self._loaded_at, *self._addresses())
+        note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)
         self._dispatcher.start()
         self._intake.start()
         if self._admin is not None:
             self._admin.start()
         self._reloader.start()
+        self._retention.start()
         set_aside()
         # Answered requests leave no cycles behind (a test says so), so there is little to collect.
         gc.set_threshold(*_COLLECTED_AFTER)
@@ -137,9 +151,19 @@ class App:
 
     def _applied(self, ruleset: Ruleset, change: Change) -> None:
         self._intake.max_body = _largest_body(ruleset)
+        self._loaded_at = now_ms()
+        note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)
         waiting = self._store.waiting(change.removed)
         for rule, count in waiting.items():
-            log.warning("removed rule still has deliveries; they follow its recorded text", rule=rule, deliveries=count)
+            log.warning(
+                "removed rule still has deliveries; they follow its recorded text",
+                rule=rule,
+                deliveries=count,
+                cancel=f"webhook-router deliveries cancel --rule {shlex.quote(rule)}",
+            )
+
+    def _refused(self, problems: Sequence[str]) -> None:
+        note_refused(self._store, now_ms(), self._current.ruleset, self._settings.rules, self._loaded_at, problems)
 
     def _checks(self) -> dict[str, bool]:
         return {
@@ -151,15 +175,22 @@ class App:
     def _announce(self, ruleset: Ruleset) -> None:
         for source in ruleset.sources.values():
             log.info("source", source=source.name, path=source.path, verified=source.verifier.verifies)
+        listen, admin = self._addresses()
         log.info(
             "serving",
             version=__version__,
-            listen=str(self._settings.listen).replace(":0", f":{self._intake.port}"),
-            admin=f"{self._settings.admin.host}:{self._admin.port}" if self._settings.admin and self._admin else None,
+            listen=listen,
+            admin=admin,
             rules=len(ruleset.rules),
             hash=ruleset.hash[:12],
             store=str(self._settings.store),
         )
+
+    def _addresses(self) -> tuple[str, str | None]:
+        """Where it listens, with the ports that were really taken."""
+        admin = self._settings.admin
+        shown = str(Address(admin.host, self._admin.port)) if admin and self._admin else None
+        return str(Address(self._settings.listen.host, self._intake.port)), shown
 
     def _on_stop(self, number: int, _: FrameType | None) -> None:
         self._signal = signal.Signals(number).name
@@ -176,6 +207,7 @@ class App:
         """
         log.info("stopping", signal=getattr(self, "_signal", None))
         self._reloader.stop()
+        self._retention.stop()
         self._intake.stop(ANSWER_SECONDS)
         self._dispatcher.stop(self._settings.grace)
         if self._admin is not None:

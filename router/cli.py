@@ -151,6 +151,24 @@ def cli() -> None:
     help="Seconds that a sender has from a request's first byte to its last.",
 )
 @click.option(
+    "--keep",
+    default="7d",
+    show_default=True,
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_KEEP",
+    metavar="DURATION",
+    help="How long events stay in the store once all is done; forever: until somebody removes the store.",
+)
+@click.option(
+    "--keep-dead",
+    default="30d",
+    show_default=True,
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_KEEP_DEAD",
+    metavar="DURATION",
+    help="The same for events with a dead delivery; the longer of both counts.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(logs.LEVELS),
     default="info",
@@ -177,12 +195,14 @@ def serve(
     trusted_proxies: str,
     max_connections: int,
     request_timeout: float,
+    keep: str,
+    keep_dead: str,
     log_level: str,
     log_format: str,
 ) -> None:
     """Serve webhooks."""
     from router.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
-    from router.settings import Settings, address, networks, store_path  # noqa: PLC0415
+    from router.settings import Settings, address, networks, retention, store_path  # noqa: PLC0415
 
     logs.configure(log_level, log_format)
     try:
@@ -196,6 +216,8 @@ def serve(
             trusted_proxies=networks(trusted_proxies),
             max_connections=max_connections,
             request_timeout=request_timeout,
+            keep=retention(keep),
+            keep_dead=retention(keep_dead),
         )
     except StartError as error:
         raise click.UsageError(str(error)) from None

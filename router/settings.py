@@ -6,10 +6,14 @@ from pathlib import Path
 
 from router.errors import StartError
 from router.networks import Network, network
+from router.units import seconds
 
 GRACE_SECONDS = 10.0  #: how long a stop lets attempts end by themselves; service managers kill after 90 s or so
 MAX_CONNECTIONS = 1024  #: open at once; further ones wait in the kernel. Each costs a descriptor and some 20 kB
 REQUEST_SECONDS = 60.0  #: from a request's first byte to its last; a slow sender of 25 MiB needs 3.5 Mbit/s
+
+KEEP_SECONDS = 7 * 86400.0  #: settled events: long enough to look into last week's; a day of 1 event/s takes 100 MB
+KEEP_DEAD_SECONDS = 30 * 86400.0  #: those that wait for somebody to replay them
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     max_connections: int = MAX_CONNECTIONS
     request_timeout: float = REQUEST_SECONDS
+    keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; none: for ever
+    keep_dead: float | None = KEEP_DEAD_SECONDS  #: the same for events with a dead delivery, if longer
 
 
 def address(text: str) -> Address:
@@ -44,6 +50,16 @@ def address(text: str) -> Address:
     if found is None or int(found["port"]) > 65535:
         raise StartError(f"{text!r} is no address to listen on; write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
     return Address(found["six"] or found["host"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - only when asked
+
+
+def retention(text: str) -> float | None:
+    """Parse a duration such as `7d`, in seconds, or `forever` (none). Raises StartError."""
+    if text == "forever":
+        return None
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise StartError(f"expected forever, or a duration such as 7d: {error}") from None
 
 
 def networks(text: str) -> tuple[Network, ...]:

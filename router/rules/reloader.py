@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +57,8 @@ class Reloader:
     """Watches one rules file in a thread of its own.
 
     `reload_soon` may be called from any thread and from a signal handler. `prepare` is what must succeed before a new
-    ruleset may run (its text is stored); `applied` is told after the swap; while requests are `busy` a reload takes
-    its time.
+    ruleset may run (its text is stored); `applied` is told after the swap, `refused` what was wrong with a file that
+    changed nothing; while requests are `busy` a reload takes its time.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Reloader:
         current: Current,
         prepare: Callable[[Ruleset], None],
         applied: Callable[[Ruleset, Change], None],
+        refused: Callable[[Sequence[str]], None] = lambda _: None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._path = path
@@ -75,6 +76,7 @@ class Reloader:
         self._current = current
         self._prepare = prepare
         self._applied = applied
+        self._refused = refused
         self._busy = busy
         self._wake = threading.Event()
         self._forced = False
@@ -205,6 +207,7 @@ class Reloader:
             hash=self._current.ruleset.hash[:12],
             problems=len(problems),
         )
+        self._refused(problems)
 
 
 def _warn(problems: tuple[Problem, ...]) -> None:
