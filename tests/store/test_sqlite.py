@@ -189,3 +189,40 @@ def test_the_busy_queries_walk_an_index(
     assert all("delivery_running" in step for step in scans if sql is recovery._RELEASE_RUNNING), plan
     assert sql is recovery._RELEASE_RUNNING or not scans, plan
     assert not any("TEMP B-TREE" in step for step in plan if sql is jobs._CLAIM), plan
+
+
+_MILLION = """
+WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
+INSERT INTO delivery
+    (id, event, rule, action, type, target, ruleset, next_attempt_at, created_at, order_key, blocked)
+SELECT 'd' || n, 1, 'r', 'a', 'forward', CASE WHEN n % 10000 THEN 'full' ELSE 'free' END, 'r1', n, n,
+    CASE WHEN n % 10 = 3 THEN 'k' END, n % 10 = 3
+FROM n
+"""
+
+
+def test_claims_walk_past_none_of_a_million_waiting_rows(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    store.append(event(), [], "r1").result(10)
+    store.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute(_MILLION)
+    steps = 0
+
+    def counted() -> bool:
+        nonlocal steps
+        steps += 100
+        return False
+
+    connection.set_progress_handler(counted, 100)  # each hundred instructions of SQLite's machine
+
+    [claims] = jobs.Take.run(connection, [jobs.Take({"free": 10}, NOW)], lambda _, __: None)
+
+    assert [claim.delivery.id for claim in claims] == [f"d{n}0000" for n in range(1, 11)]
+    assert 0 < steps < 10_000
+    steps = 0
+    assert sorted(connection.execute(questions.DUE)) == [("free", 110_000), ("full", 1)]
+    assert steps < 1000
+    plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + jobs._CLAIM, ("t", "free", NOW, 5))]
+    connection.close()
+    assert any("USING COVERING INDEX delivery_due (target=? AND next_attempt_at<?)" in step for step in plan), plan
