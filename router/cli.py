@@ -38,6 +38,7 @@ Examples:
   webhook-router check rules.yaml
   webhook-router check --strict --json rules/*.yaml
   webhook-router check --defaults rules.yaml           (what the schemes of its sources set)
+  webhook-router check --explain-retry rules.yaml      (when each action is tried)
   webhook-router check --format github rules.yaml      (annotations in a GitHub workflow)
 
 Secrets that are unset on this machine are notes, so that a file can be checked in CI; --require-secrets makes them
@@ -229,18 +230,33 @@ def serve(
 @click.option("--strict", is_flag=True, help="Warnings fail as well.")
 @click.option("--require-secrets", is_flag=True, help="Unset secrets are errors.")
 @click.option("--defaults", is_flag=True, help="Show each source's settings in force, those of its scheme included.")
-@click.option("--json", "as_json", is_flag=True, help="Problems as JSON: [{file, line, column, path, message, level}].")
+@click.option("--explain-retry", is_flag=True, help="Show when each action is tried, and after which failures.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Problems as JSON: [{file, line, column, path, message, level}]; with --explain-retry {problems, retry}.",
+)
 @click.option("--format", "style", type=click.Choice(["text", "github"]), default="text", show_default=True)
 def check(
-    files: tuple[Path, ...], *, strict: bool, require_secrets: bool, defaults: bool, as_json: bool, style: str
+    files: tuple[Path, ...],
+    *,
+    strict: bool,
+    require_secrets: bool,
+    defaults: bool,
+    explain_retry: bool,
+    as_json: bool,
+    style: str,
 ) -> None:
     """Check rules files."""
     from router.printing import annotation, count, print_settings, problem_json  # noqa: PLC0415 - see serve
+    from router.schedules import schedule_json, schedule_line  # noqa: PLC0415
 
     if defaults and as_json:
         raise click.UsageError("--defaults prints YAML; leave out --json")
 
     problems: list[Problem] = []
+    schedules: list[dict[str, Any]] = []
     for file in files:
         loaded = _loader(require_secrets=require_secrets).load_file(file)
         problems += loaded.problems
@@ -249,8 +265,15 @@ def check(
             click.echo(f"{file}: fine, {count(rules, 'rule')}, {count(sources, 'source')}")
             if defaults:
                 print_settings(loaded.ruleset)
+        for action in _every_action(loaded.ruleset) if loaded.ruleset is not None and explain_retry else ():
+            if as_json:
+                schedules.append(schedule_json(str(file), action))
+            else:
+                click.echo(schedule_line(action))
     if as_json:
-        click.echo(json.dumps([problem_json(problem) for problem in problems], indent=2))
+        listed = [problem_json(problem) for problem in problems]
+        shown = {"problems": listed, "retry": schedules} if explain_retry else listed
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
         for problem in problems:
             click.echo(annotation(problem) if style == "github" else str(problem), err=style == "text")
@@ -389,6 +412,11 @@ def _loader(*, require_secrets: bool) -> Any:
     from router.rules.loader import Loader  # noqa: PLC0415
 
     return Loader(REGISTRIES, os.environ, require_secrets=require_secrets)
+
+
+def _every_action(ruleset: Any) -> list[Any]:
+    """In file order; those for events that no rule matched at the end."""
+    return [*(action for rule in ruleset.rules for action in rule.actions), *ruleset.unmatched]
 
 
 def _fail(message: str) -> NoReturn:

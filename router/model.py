@@ -28,9 +28,22 @@ class OutcomeKind(StrEnum):
     """How one attempt ended."""
 
     SUCCEEDED = "succeeded"
-    RETRY = "retry"  #: failed, and worth another try
-    FAILED = "failed"  #: failed, and another try would fail as well
+    RETRY = "retry"  #: failed and may heal; the retry policy decides by its cause
+    FAILED = "failed"  #: failed, and another try would fail as well, or the policy wants none
     INTERRUPTED = "interrupted"  #: the daemon stopped under it; not counted
+
+
+class Cause(StrEnum):
+    """What an attempt failed by. All but status, exit and fault are words of `retry.on`."""
+
+    STATUS = "status"  #: the answer's HTTP status
+    NETWORK = "network"  #: no connection, or one that broke or spoke nonsense before there was an answer
+    TIMEOUT = "timeout"  #: not done in time
+    EXIT = "exit"  #: the program's exit code
+    SIGNAL = "signal"  #: a signal ended the program
+    NOT_STARTED = "not-started"  #: the program could not be started
+    NOT_WRITTEN = "not-written"  #: the file could not be opened or written
+    FAULT = "fault"  #: a fault of ours, which is always tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,7 @@ class Outcome:
     status: int | None = None  #: HTTP status or exit code (negative: the signal that ended it)
     excerpt: str = ""  #: the beginning of the response body or of the command's output
     retry_after: float | None = None  #: seconds that the target asked us to wait
+    cause: Cause | None = None  #: what a retry failed by; none otherwise
 
     @classmethod
     def succeeded(cls, status: int | None = None, excerpt: str = "") -> "Outcome":
@@ -50,10 +64,16 @@ class Outcome:
 
     @classmethod
     def retry(
-        cls, error: str, status: int | None = None, excerpt: str = "", retry_after: float | None = None
+        cls,
+        error: str,
+        status: int | None = None,
+        excerpt: str = "",
+        retry_after: float | None = None,
+        *,
+        cause: Cause = Cause.FAULT,
     ) -> "Outcome":
         """It failed and may heal."""
-        return cls(OutcomeKind.RETRY, error, status, excerpt, retry_after)
+        return cls(OutcomeKind.RETRY, error, status, excerpt, retry_after, cause)
 
     @classmethod
     def failed(cls, error: str, status: int | None = None, excerpt: str = "") -> "Outcome":
@@ -298,6 +318,30 @@ class Pruned:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryOn:
+    """An entry of `retry.on`: failures of one cause, of a status or an exit code those in a range."""
+
+    cause: Cause
+    first: int = 0  #: of the range; read only when the cause is status or exit
+    last: int = 0  #: included
+
+    def __str__(self) -> str:
+        if self.cause not in (Cause.STATUS, Cause.EXIT):
+            return self.cause.value
+        if self.first == self.last:
+            return str(self.first)
+        if self.cause is Cause.STATUS and self.first % 100 == 0 and self.last == self.first + 99:
+            return f"{self.first // 100}xx"
+        return f"{self.first}-{self.last}"
+
+    def names(self, outcome: Outcome) -> bool:
+        """Whether the outcome is one of these failures."""
+        if self.cause in (Cause.STATUS, Cause.EXIT):
+            return outcome.cause is self.cause and self.first <= (outcome.status or 0) <= self.last
+        return outcome.cause is self.cause
+
+
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When a failed attempt is tried again."""
 
@@ -309,3 +353,4 @@ class RetryPolicy:
     give_up_after: float = 86400.0  #: seconds after the first attempt (or the last replay)
     retry_after_max: float = 3600.0  #: seconds; a longer Retry-After is cut to this
     retry_interrupted: bool = True  #: whether an attempt that our own stop cut off is made again
+    on: tuple[RetryOn, ...] | None = None  #: what is tried again; none: everything but HTTP 410

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from router.errors import Level
-from router.model import Claim, Inbound, Outcome, ParsedEvent, Reply
+from router.model import Cause, Claim, Inbound, Outcome, ParsedEvent, Reply
 from router.secrets import Secret, SecretRef
 from router.units import Duration
 
@@ -166,6 +166,11 @@ class ActionKind(Protocol):
     @property
     def RETRY(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
         """What the type's retry policy has other than the general default, as written in YAML."""
+        ...
+
+    @property
+    def CAUSES(self) -> tuple[Cause, ...]:  # noqa: N802 - a constant of the module
+        """What its attempts can fail by: what `retry.on` may list for it."""
         ...
 
     @property

@@ -37,6 +37,20 @@ def seconds(value: Any) -> float:
     return result
 
 
+def shown(seconds: float) -> str:
+    """A duration as a person writes it: `500 ms`, `2.5 s`, `1 h 8 m 14 s`, `7 d`; to the millisecond."""
+    ms = round(seconds * 1000)
+    if 0 < ms < 1000:
+        return f"{ms} ms"
+    days, rest = divmod(ms, 86_400_000) if ms >= 2 * 86_400_000 else (0, ms)
+    hours, rest = divmod(rest, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    parts = [f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m")) if count]
+    if rest or not parts:
+        parts.append(f"{rest / 1000:g} s")
+    return " ".join(parts)
+
+
 def size(value: Any) -> int:
     """Read a size such as `512KiB` or `25MiB`, in bytes; a bare number is bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:

@@ -17,7 +17,7 @@ import orjson
 from pydantic import Field
 
 from router.errors import RenderError, TemplateError
-from router.model import Outcome
+from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.templates import Template, compile_template, context
@@ -25,6 +25,7 @@ from router.units import Duration, Rate
 
 SHORT: Mapping[type, str] = {str: "path"}
 RETRY: Mapping[str, Any] = {}
+CAUSES = (Cause.NOT_WRITTEN, Cause.TIMEOUT)
 _TIMEOUT_SECONDS = 10.0
 _REOPENINGS = 10  #: times that a file may be rotated away between opening and locking it
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -73,9 +74,11 @@ class Append:
             await asyncio.wait_for(asyncio.shield(writing), self.timeout)
         except TimeoutError:
             writing.add_done_callback(lambda done: done.cancelled() or done.exception())
-            return Outcome.retry(f"not written within {self.timeout:g} s; is the file locked, or its disk slow?")
+            reason = f"not written within {self.timeout:g} s; is the file locked, or its disk slow?"
+            return Outcome.retry(reason, cause=Cause.TIMEOUT)
         except OSError as error:
-            return Outcome.retry(_reason(error, parts[-1] if self._follow else "the file"))
+            reason = _reason(error, parts[-1] if self._follow else "the file")
+            return Outcome.retry(reason, cause=Cause.NOT_WRITTEN)
         return Outcome.succeeded()
 
     @property

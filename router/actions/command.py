@@ -13,7 +13,7 @@ from pydantic import Field
 from router.actions.excerpt import excerpt
 from router.actions.process import run
 from router.errors import RenderError, TemplateError
-from router.model import Outcome
+from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.templates import Context, Template, compile_template, context
@@ -21,6 +21,7 @@ from router.units import Duration, Rate, Size
 
 SHORT: Mapping[type, str] = {list: "argv"}
 RETRY: Mapping[str, Any] = {"attempts": 1}
+CAUSES = (Cause.EXIT, Cause.SIGNAL, Cause.TIMEOUT, Cause.NOT_STARTED)
 _TIMEOUT_SECONDS = 300.0
 _MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less its end)
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -91,15 +92,16 @@ class Command:
                 output_limit=self.output_limit,
             )
         except OSError as error:
-            return Outcome.retry(self._reason(error, argv[0]))
+            return Outcome.retry(self._reason(error, argv[0]), cause=Cause.NOT_STARTED)
         shown = excerpt(done.output, end=True)
         if done.timed_out:
-            return Outcome.retry(f"not done within {self.timeout:g} s, so it was ended", done.code, shown)
+            reason = f"not done within {self.timeout:g} s, so it was ended"
+            return Outcome.retry(reason, done.code, shown, cause=Cause.TIMEOUT)
         if done.code == 0:
             return Outcome.succeeded(0, shown)
-        return Outcome.retry(
-            f"ended by signal {-done.code}" if done.code < 0 else f"exit code {done.code}", done.code, shown
-        )
+        if done.code < 0:
+            return Outcome.retry(f"ended by signal {-done.code}", done.code, shown, cause=Cause.SIGNAL)
+        return Outcome.retry(f"exit code {done.code}", done.code, shown, cause=Cause.EXIT)
 
     def _arguments(self, values: Context) -> list[str]:
         argv: list[str] = []

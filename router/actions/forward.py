@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import email.utils
 import errno
 import hashlib
 import hmac
@@ -10,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -22,9 +20,10 @@ from router import __version__
 from router.actions.client import RefusedAddressError, Trace, encoded
 from router.actions.excerpt import excerpt
 from router.actions.headers import passed
+from router.actions.retry_after import retry_after
 from router.actions.url import Url, compile_url
 from router.errors import RenderError, TemplateError
-from router.model import Outcome
+from router.model import Cause, Outcome
 from router.plugins import Action, BreakerField, BreakerSpec, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.secrets import OneSecret, Secret
@@ -43,6 +42,7 @@ from router.units import Duration, Rate, Size
 
 SHORT: Mapping[type, str] = {str: "url"}
 RETRY: Mapping[str, Any] = {}
+CAUSES = (Cause.STATUS, Cause.NETWORK, Cause.TIMEOUT)
 _TIMEOUT_SECONDS = 30.0
 _METHODS = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
 _BODY_KINDS = ("json", "form", "text")
@@ -147,13 +147,14 @@ class Forward:
                 timeout=self.timeout,
                 trace_request_ctx=trace,
             ) as response:
-                return _judge(response, await self._read(response))
+                body = await self._read(response)
+                return _judge(response, body, now=time.time())
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError, aiohttp.ClientOSError) as error:
             if trace.reused and not fresh and not isinstance(error, aiohttp.ClientConnectorError):
                 return None
-            return Outcome.retry(self._reason(error))
+            return self._unanswered(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            return Outcome.retry(self._reason(error))
+            return self._unanswered(error)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The beginning of the response; the status is known by now, so a failure here changes nothing."""
@@ -214,6 +215,10 @@ class Forward:
             return as_text(rendered).encode()
         pairs = [(k, as_text(v)) for k, vs in rendered.items() for v in (vs if isinstance(vs, list) else [vs])]
         return urlencode(pairs).encode()
+
+    def _unanswered(self, error: Exception) -> Outcome:
+        cause = Cause.TIMEOUT if isinstance(error, TimeoutError) else Cause.NETWORK
+        return Outcome.retry(self._reason(error), cause=cause)
 
     def _reason(self, error: Exception) -> str:
         """Why there was no answer: place and cause, without userinfo, path, query or any text of the other side."""
@@ -408,30 +413,17 @@ def _sendable(value: str) -> str | None:
         return None
 
 
-def _judge(response: aiohttp.ClientResponse, body: bytes) -> Outcome:
+def _judge(response: aiohttp.ClientResponse, body: bytes, *, now: float) -> Outcome:
     status, text = response.status, excerpt(body)
     if 200 <= status < 300:
         return Outcome.succeeded(status, text)
+    reason = f"HTTP {status}"
     if status == 410:
-        return Outcome.failed("HTTP 410: the target is gone for good", status, text)
-    if 300 <= status < 400:
-        return Outcome.retry(f"HTTP {status}: redirects are not followed; give the final URL", status, text)
-    return Outcome.retry(f"HTTP {status}", status, text, _retry_after(response.headers.get("Retry-After")))
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait: RFC 9110, section 10.2.3, a number of seconds or a date."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:12])
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time())
+        reason = "HTTP 410: the target is gone for good"
+    elif 300 <= status < 400:
+        reason = f"HTTP {status}: redirects are not followed; give the final URL"
+    return Outcome.retry(reason, status, text, retry_after(response.headers, now), cause=Cause.STATUS)
 
 
 def _no_answer(url: Url) -> Outcome:
-    return Outcome.retry(f"{url.place} closed the connection before it answered")
+    return Outcome.retry(f"{url.place} closed the connection before it answered", cause=Cause.NETWORK)

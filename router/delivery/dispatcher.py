@@ -241,12 +241,14 @@ class Dispatcher:
         now = self._now_ms()
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
         settled = await self._commit(lambda: self._store.settle(done))
+        outcome = done.outcome
         bound.log(
             20 if outcome.kind in (OutcomeKind.SUCCEEDED, OutcomeKind.INTERRUPTED) else 30,
             "attempt settled" if settled else "attempt lost: someone else owns the delivery",
             attempt=claim.attempt,
             outcome=outcome.kind.value,
             state=done.state.value,
+            cause=outcome.cause.value if outcome.cause else None,
             status=outcome.status,
             error=outcome.error or None,
             ms=now - started_at,

@@ -1,17 +1,29 @@
 """When an attempt is made again, and when a delivery gives up: pure functions of policy, outcome and time."""
 
 import math
+from dataclasses import replace
 
-from router.model import Claim, Outcome, OutcomeKind, RetryPolicy, Settlement, State
+from router.model import Cause, Claim, Outcome, OutcomeKind, RetryPolicy, Settlement, State
 from router.store.base import MAX_INTERRUPTIONS
+
+_GONE = 410  #: RFC 9110, section 15.5.11: gone, and likely for ever; so it is tried again only where retry.on names it
 
 
 def wait(policy: RetryPolicy, attempts: int) -> float:
     """Seconds between counted attempt number `attempts` (1 for the first) and the next, before jitter."""
-    growth = (attempts - 1) * math.log(policy.factor)
-    if growth >= math.log(policy.max / policy.initial):  # compared as logarithms: the power itself may overflow
-        return max(policy.initial, policy.max)
-    return policy.initial * math.exp(growth)
+    try:
+        return min(policy.initial * policy.factor ** (attempts - 1), policy.max)
+    except OverflowError:
+        return policy.max
+
+
+def retries(policy: RetryPolicy, outcome: Outcome) -> bool:
+    """Whether the policy tries again after such a failure, time and attempts permitting."""
+    if outcome.cause is Cause.FAULT:
+        return True
+    if policy.on is None:
+        return not (outcome.cause is Cause.STATUS and outcome.status == _GONE)
+    return any(entry.names(outcome) for entry in policy.on)
 
 
 def next_attempt_at(
@@ -26,14 +38,15 @@ def next_attempt_at(
     seconds = wait(policy, attempts) * (1 + policy.jitter * spread)
     if retry_after is not None:
         seconds = max(seconds, min(retry_after, policy.retry_after_max))
-    at = now + math.ceil(seconds * 1000)
+    # Rounded up, so that nobody is called too early; but not for a hair that is only the float's.
+    at = now + max(1, math.ceil(round(seconds * 1000, 6)))
     return at if at <= first_attempt_at + policy.give_up_after * 1000 else None
 
 
 def settlement(
     claim: Claim, outcome: Outcome, policy: RetryPolicy, *, started_at: int, now: int, spread: float
 ) -> Settlement:
-    """What becomes of a delivery after this outcome."""
+    """What becomes of a delivery after this outcome; where there is no other try, the settlement's outcome says why."""
     delivery = claim.delivery
     state, at = State.PENDING, now
     if outcome.kind is OutcomeKind.SUCCEEDED:
@@ -43,6 +56,9 @@ def settlement(
     elif outcome.kind is OutcomeKind.INTERRUPTED:
         if not policy.retry_interrupted or delivery.interruptions + 1 >= MAX_INTERRUPTIONS:
             state = State.DEAD
+    elif not retries(policy, outcome):
+        reason = f"{outcome.error}; not tried again: retry.on does not list it" if policy.on else outcome.error
+        state, outcome = State.DEAD, replace(outcome, kind=OutcomeKind.FAILED, error=reason)
     else:
         again = next_attempt_at(
             policy,
@@ -52,5 +68,17 @@ def settlement(
             retry_after=outcome.retry_after,
             spread=spread,
         )
-        state, at = (State.DEAD, now) if again is None else (State.PENDING, again)
+        if again is None:
+            reason = f"{outcome.error}{_gave_up(policy, delivery.attempts + 1)}"
+            state, outcome = State.DEAD, replace(outcome, error=reason)
+        else:
+            at = again
     return Settlement(delivery.id, claim.token, outcome, state, finished_at=now, next_attempt_at=at)
+
+
+def _gave_up(policy: RetryPolicy, attempts: int) -> str:
+    if policy.attempts == 1:
+        return ""  # there was never to be another one
+    if policy.attempts is not None and attempts >= policy.attempts:
+        return f"; gave up after {attempts} attempts"
+    return "; gave up: the next attempt would be later than give_up_after"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from router.errors import Level
 from router.plugins import Build, Registries, TargetSpec
+from router.rules.retry import RetryLayer
 from router.rules.ruleset import Source
-from router.rules.schema import DefaultsOptions, RetryOptions
+from router.rules.schema import DefaultsOptions
 from router.rules.spot import Report, Spot
 from router.secrets import Secret, SecretRef
 
@@ -29,7 +30,8 @@ class Context:
     broken_sources: set[str] = field(default_factory=set)  #: named in the file, but with errors of their own
     used_targets: set[str] = field(default_factory=set)
     shared: dict[str, TargetSpec] = field(default_factory=dict)  #: targets by key, as their first action has them
-    retry: RetryOptions | None = None  #: of `defaults`
+    retry: RetryLayer | None = None  #: of `defaults`
+    target_retry: dict[str, RetryLayer] = field(default_factory=dict)  #: of the named targets that have one
 
     def secret(self, ref: SecretRef, spot: Spot, name: str | None = None) -> Secret:
         """Resolve a secret; an unset one that isn't optional is reported at the spot."""

@@ -4,14 +4,16 @@ It knows keys, types and the words of the language; what it can't know (undefine
 Dialect: JSON Schema draft 7, which the YAML servers of editors speak.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
+from router.model import Cause
 from router.plugins import HandshakeKind, Registries, Scheme
 from router.rules.match import COMBINATORS
 from router.rules.operators import OPERATORS
+from router.rules.retry import on_schema
 from router.rules.schema import (
     DedupeOptions,
     DefaultsOptions,
@@ -52,7 +54,8 @@ _OPERANDS: dict[str, Schema] = {
 
 def json_schema(registries: Registries) -> Schema:
     """The schema, with the given actions and verification schemes."""
-    defs: dict[str, Schema] = {**_match_defs(), "retry": _model(RetryOptions)}
+    defs: dict[str, Schema] = {**_match_defs(), "retry": _retry(tuple(Cause))}
+    defs |= {f"retry_{type_}": _retry(kind.CAUSES) for type_, kind in registries.actions.items()}
     source = _model(SourceOptions)
     source["properties"] |= {
         "verify": _schemes(registries.schemes),
@@ -62,6 +65,8 @@ def json_schema(registries: Registries) -> Schema:
     }
     defaults = _model(DefaultsOptions)
     defaults["properties"]["retry"] = _ref("retry")
+    target = _model(TargetOptions)
+    target["properties"]["retry"] = _ref("retry_forward")
     rule = _model(RuleOptions)
     rule["properties"] |= {
         "source": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
@@ -78,7 +83,7 @@ def json_schema(registries: Registries) -> Schema:
             "version": {"const": 1},
             "secrets": _named(_model(SecretRef)),
             "sources": _named(source),
-            "targets": _named(_model(TargetOptions)),
+            "targets": _named(target),
             "defaults": defaults,
             "rules": {"type": "array", "items": rule, "minItems": 1},
             "unmatched": _ref("actions"),
@@ -128,6 +133,13 @@ def _plain(value: Any, defs: dict[str, Any]) -> Any:
     }
 
 
+def _retry(causes: Sequence[Cause]) -> Schema:
+    """A `retry` for actions that fail by these causes."""
+    schema = _model(RetryOptions)
+    schema["properties"]["on"] |= on_schema(causes)
+    return schema
+
+
 def _schemes(plugins: Mapping[str, Scheme] | Mapping[str, HandshakeKind]) -> Schema:
     """`NAME` for those that need no settings, or `{scheme: NAME, …}`."""
     schemes: list[Schema] = [{"const": "none"}]
@@ -150,7 +162,7 @@ def _actions(registries: Registries) -> list[Schema]:
             "properties": {
                 type_: {"anyOf": [_model(kind.Options), *(kinds[short] for short in kind.SHORT)]},
                 "name": {**_TEXT, "description": "The action's name in its rule; its type by default."},
-                "retry": _ref("retry"),
+                "retry": _ref(f"retry_{type_}"),
                 "order_by": {**_TEXT, "description": "A field: deliveries of one value go one at a time, in order."},
             },
             "required": [type_],

@@ -15,9 +15,10 @@ from router.rules.context import Context
 from router.rules.document import DocumentError, MappingNode, large_parts
 from router.rules.document import read as read_document
 from router.rules.reading import read
+from router.rules.retry import load_retry
 from router.rules.rules import load_rules, load_unmatched
 from router.rules.ruleset import Ruleset
-from router.rules.schema import TOP_KEYS, DefaultsOptions, RetryOptions, TargetOptions
+from router.rules.schema import TOP_KEYS, DefaultsOptions, TargetOptions
 from router.rules.sources import load_sources
 from router.rules.spot import Report, Spot, did_you_mean, shortened
 from router.secrets import SecretRef, check_form
@@ -148,6 +149,10 @@ def _targets(context: Context, spot: Spot) -> None:
             spot.key_error(name, "a target's name is letters, digits, . _ and -, up to 64")
             continue
         options = read(below, TargetOptions)
+        # Only forwards go to named targets.
+        retry = load_retry(below.at("retry"), context.registries.actions["forward"]) if below.has("retry") else None
+        if retry is not None:
+            context.target_retry[name] = retry
         if options is None:
             context.targets[name] = TargetSpec(name, 1)  # so that its users aren't blamed as well
             continue
@@ -161,7 +166,7 @@ def _defaults(context: Context, spot: Spot) -> None:
     if options is not None:
         context.defaults = options
     if spot.has("retry"):
-        context.retry = read(spot.at("retry"), RetryOptions)
+        context.retry = load_retry(spot.at("retry"), None)
 
 
 def _warn_unused(context: Context, root: Spot, used_sources: set[str], unmatched: bool) -> None:

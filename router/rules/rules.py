@@ -4,9 +4,6 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import fields as dataclass_fields
-from dataclasses import replace
-from typing import Any
 
 import orjson
 
@@ -21,8 +18,9 @@ from router.rules.jsonpath import PathError
 from router.rules.match import parse_match
 from router.rules.reading import read
 from router.rules.respond import load_rule_respond
+from router.rules.retry import load_retry, policy
 from router.rules.ruleset import Rule, RuleAction
-from router.rules.schema import RetryOptions, RuleOptions
+from router.rules.schema import RuleOptions
 from router.rules.spot import Spot, did_you_mean, shortened
 
 _ACTION_KEYS = ("name", "retry", "order_by")
@@ -159,9 +157,9 @@ def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
         spot.error(f"expected exactly one of {wanted}; {found}")
         return None
     name = _action_name(spot, types[0])
-    retry = _retry(context, spot, types[0])
     order_by = _order_by(spot)
     action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]))
+    retry = _retry(context, spot, types[0], action)
     return RuleAction(rule, name, action, retry, order_by) if action else None
 
 
@@ -215,23 +213,16 @@ def _share_target(context: Context, spot: Spot, action: Action) -> None:
         )
 
 
-def _retry(context: Context, spot: Spot, type_: str) -> RetryPolicy:
-    """The type's policy, then the file's defaults, then the action's own: the later one wins, key by key."""
-    policy = RetryPolicy()
-    layers: list[Any] = [RetryOptions.model_validate(dict(context.registries.actions[type_].RETRY)), context.retry]
-    if spot.has("retry"):
-        layers.append(read(spot.at("retry"), RetryOptions))
-    known = {item.name for item in dataclass_fields(RetryPolicy)}
-    for layer in layers:
-        if layer is None:
-            continue
-        given = layer.model_dump(exclude_none=True)
-        if "interrupted" in given:
-            given["retry_interrupted"] = given.pop("interrupted") == "retry"
-        policy = replace(policy, **{key: value for key, value in given.items() if key in known})
-    if policy.initial > policy.max and spot.has("retry"):
-        spot.at("retry").error(f"initial ({policy.initial:g}s) is longer than max ({policy.max:g}s)")
-    return policy
+def _retry(context: Context, spot: Spot, type_: str, action: Action | None) -> RetryPolicy:
+    """By the type, then the file's defaults, then the target, then the action's own: the later one wins, key by key."""
+    kind = context.registries.actions[type_]
+    own = load_retry(spot.at("retry"), kind) if spot.has("retry") else None
+    of_target = context.target_retry.get(action.target.key) if action else None
+    made = policy(kind, [layer for layer in (context.retry, of_target, own) if layer is not None])
+    if own is not None and own.on and made.attempts == 1:
+        of_type = " (the default of this type)" if "attempts" in kind.RETRY and not own.options.attempts else ""
+        own.spot.at("on").warn(f"this changes nothing while attempts is 1{of_type}; allow more")
+    return made
 
 
 def _order_by(spot: Spot) -> AnyField | None:

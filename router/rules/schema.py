@@ -55,6 +55,7 @@ class TargetOptions(Options):
     breaker: BreakerField = Field(
         default=BreakerSpec(), description="When it counts as down, and how it is tried then; none: never."
     )
+    retry: Any = Field(default=None, description="As in an action; for the forwards that go there.")
 
 
 class RetryOptions(Options):
@@ -72,6 +73,7 @@ class RetryOptions(Options):
     interrupted: Literal["retry", "dead"] | None = Field(
         default=None, description="What becomes of an attempt that the daemon's own stop cut off; retry."
     )
+    on: Any = Field(default=None, description="The failures that are tried again; everything but HTTP 410.")
 
 
 class DefaultsOptions(Options):

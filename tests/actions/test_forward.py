@@ -233,7 +233,7 @@ def test_signing_is_by_standard_webhooks(
         (204, {}, OutcomeKind.SUCCEEDED, "", None),
         (301, {"Location": "/in2"}, OutcomeKind.RETRY, "redirects are not followed", None),
         (400, {}, OutcomeKind.RETRY, "HTTP 400", None),
-        (410, {}, OutcomeKind.FAILED, "gone for good", None),
+        (410, {}, OutcomeKind.RETRY, "gone for good", None),
         (429, {"Retry-After": "17"}, OutcomeKind.RETRY, "HTTP 429", 17.0),
         (503, {"Retry-After": "soon"}, OutcomeKind.RETRY, "HTTP 503", None),
         (503, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, OutcomeKind.RETRY, "HTTP 503", 0.0),

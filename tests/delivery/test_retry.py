@@ -1,87 +1,248 @@
-"""The retry schedule: pure functions of policy, outcome and time."""
+"""The retry policy: pure functions of policy, outcome and time."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router.delivery.retry import next_attempt_at, settlement, wait
-from router.model import Claim, Delivery, Event, Outcome, RetryPolicy, State
+from router.delivery.retry import next_attempt_at, retries, settlement, wait
+from router.model import (
+    Cause,
+    Claim,
+    Delivery,
+    Event,
+    Outcome,
+    OutcomeKind,
+    RetryOn,
+    RetryPolicy,
+    Settlement,
+    State,
+)
 
 NOW = 1_700_000_000_000
 POLICY = RetryPolicy()
 EVENT = Event("e", "s", "POST", "/", "", (), b"", "", NOW)
 DELIVERY = Delivery("d", 1, "e", "r", "a", "forward", "t", None, "h", State.RUNNING, NOW, 0, 0, None, NOW)
 
+# Every policy that a rules file can make: durations from 1 ms to 366 days, `initial` at most `max`.
+_SECONDS = st.floats(0.001, 366 * 86_400)
+POLICIES = st.builds(
+    lambda bounds, **more: RetryPolicy(initial=min(bounds), max=max(bounds), **more),
+    bounds=st.tuples(_SECONDS, _SECONDS),
+    factor=st.floats(1, 100),
+    jitter=st.floats(0, 1),
+    attempts=st.none() | st.integers(1, 1_000_000),
+    give_up_after=_SECONDS,
+    retry_after_max=_SECONDS,
+)
+SPREADS = st.floats(-1, 1)
+
+
+def _settled(outcome: Outcome, delivery: Delivery = DELIVERY, policy: RetryPolicy = POLICY) -> Settlement:
+    claim = Claim("token", delivery, EVENT, 1)
+    return settlement(claim, outcome, policy, started_at=NOW, now=NOW + 500, spread=0.0)
+
 
 def _settle(outcome: Outcome, delivery: Delivery = DELIVERY, policy: RetryPolicy = POLICY) -> tuple[State, int]:
-    done = settlement(Claim("token", delivery, EVENT, 1), outcome, policy, started_at=NOW, now=NOW + 500, spread=0.0)
+    done = _settled(outcome, delivery, policy)
     return done.state, done.next_attempt_at
+
+
+def _next(policy: RetryPolicy, attempts: int = 1, now: int = NOW, **given: Any) -> int | None:
+    more = {"first_attempt_at": NOW, "retry_after": None, "spread": 0.0} | given
+    return next_attempt_at(policy, attempts=attempts, now=now, **more)
 
 
 def test_waits_double_from_two_seconds_to_an_hour() -> None:
     waits = [wait(POLICY, attempts) for attempts in range(1, 15)]
 
-    assert waits == pytest.approx([2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600, 3600])
+    assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600, 3600]
 
 
 def test_a_very_late_attempt_overflows_nothing() -> None:
     assert wait(replace(POLICY, factor=100.0), 1_000_000) == 3600
-    assert wait(replace(POLICY, factor=1.0), 1_000_000) == pytest.approx(2)
+    assert wait(replace(POLICY, factor=1.0), 1_000_000) == 2
+
+
+@given(policy=POLICIES, attempts=st.integers(1, 1_000_000))
+@example(policy=replace(POLICY, factor=1.0000000000000002, max=1e7), attempts=5_000)
+def test_before_jitter_waits_never_shrink_and_end_at_the_longest(policy: RetryPolicy, attempts: int) -> None:
+    now, later = wait(policy, attempts), wait(policy, attempts + 1)
+
+    assert policy.initial <= now <= later <= policy.max
+    assert wait(policy, 1) == policy.initial
+
+
+@given(policy=POLICIES, attempts=st.integers(1, 1_000_000), spread=SPREADS)
+def test_with_jitter_a_wait_stays_within_its_share_of_the_plain_one(
+    policy: RetryPolicy, attempts: int, spread: float
+) -> None:
+    patient = replace(policy, attempts=None, give_up_after=1e9)
+
+    at = _next(patient, attempts, spread=spread)
+
+    assert at is not None
+    waited = (at - NOW) / 1000
+    plain = wait(policy, attempts)
+    millisecond = 0.0011  # times are whole ones, rounded up
+    assert NOW < at
+    assert plain * (1 - policy.jitter) - 1e-6 <= waited <= plain * (1 + policy.jitter) + millisecond
+    assert waited <= policy.max * (1 + policy.jitter) + millisecond
 
 
 @given(
-    spread=st.floats(-1, 1),
-    attempts=st.integers(1, 10_000),
-    retry_after=st.none() | st.floats(0, 1e9),
-    factor=st.floats(1, 100),
+    policy=POLICIES,
+    attempts=st.integers(1, 1_000_000),
+    age=st.integers(0, 10**11),
+    retry_after=st.none() | st.floats(0, 1e12),
+    spread=SPREADS,
 )
-def test_the_next_attempt_is_later_and_never_past_the_end(
-    spread: float, attempts: int, retry_after: float | None, factor: float
+def test_it_is_never_tried_after_the_time_to_give_up(
+    policy: RetryPolicy, attempts: int, age: int, retry_after: float | None, spread: float
 ) -> None:
-    policy = replace(POLICY, factor=factor)
+    at = _next(policy, attempts, NOW + age, retry_after=retry_after, spread=spread)
 
-    at = next_attempt_at(
-        policy, attempts=attempts, first_attempt_at=NOW, now=NOW + 1000, retry_after=retry_after, spread=spread
-    )
+    assert at is None or NOW + age < at <= NOW + policy.give_up_after * 1000
+
+
+@given(
+    policy=POLICIES,
+    attempts=st.integers(1, 1_000_000),
+    retry_after=st.floats(0, 1e12),
+    spread=SPREADS,
+)
+def test_retry_after_is_kept_to_its_cap_and_never_shortens_a_wait(
+    policy: RetryPolicy, attempts: int, retry_after: float, spread: float
+) -> None:
+    patient = replace(policy, attempts=None, give_up_after=1e10)
+
+    without = _next(patient, attempts, spread=spread)
+    at = _next(patient, attempts, spread=spread, retry_after=retry_after)
 
     assert at is not None
-    assert NOW + 1000 < at <= NOW + 1000 + 3600 * 1.2 * 1000 + 1
+    assert without is not None
+    asked = NOW + min(retry_after, policy.retry_after_max) * 1000
+    assert at >= asked - 1e-3
+    assert without <= at <= max(without, asked + 1.001)
+
+
+@given(policy=POLICIES, limit=st.integers(1, 1_000_000), spread=SPREADS)
+def test_the_limit_of_attempts_is_exact(policy: RetryPolicy, limit: int, spread: float) -> None:
+    limited = replace(policy, attempts=limit, give_up_after=1e10)
+
+    assert _next(limited, limit, spread=spread) is None
+    if limit > 1:
+        assert _next(limited, limit - 1, spread=spread) is not None
+
+
+@given(policy=POLICIES, attempts=st.integers(1, 1_000), back=st.integers(0, 10**10), spread=SPREADS)
+def test_a_clock_that_was_set_back_neither_ends_nor_hastens_it(
+    policy: RetryPolicy, attempts: int, back: int, spread: float
+) -> None:
+    patient = replace(policy, attempts=None, give_up_after=1e10)
+
+    at, later = _next(patient, attempts, NOW, spread=spread), _next(patient, attempts, NOW - back, spread=spread)
+
+    assert at is not None
+    assert later is not None
+    assert at - NOW == later - (NOW - back)
 
 
 def test_it_gives_up_a_day_after_the_first_attempt() -> None:
-    late = NOW + 86_400_000 - 1000
+    day = 86_400_000
 
-    assert next_attempt_at(POLICY, attempts=5, first_attempt_at=NOW, now=late, retry_after=None, spread=0) is None
-
-
-def test_it_gives_up_after_the_allowed_attempts() -> None:
-    policy = replace(POLICY, attempts=3)
-
-    outcomes = [
-        next_attempt_at(policy, attempts=n, first_attempt_at=NOW, now=NOW, retry_after=None, spread=0)
-        for n in (1, 2, 3)
-    ]
-
-    assert outcomes[2] is None
-    assert None not in outcomes[:2]
+    assert _next(POLICY, 5, NOW + day - 33_000) == NOW + day - 1000
+    assert _next(POLICY, 5, NOW + day - 31_000) is None
 
 
 def test_retry_after_lengthens_a_wait_up_to_its_cap_and_never_shortens_it() -> None:
-    def at(retry_after: float) -> int | None:
-        return next_attempt_at(POLICY, attempts=3, first_attempt_at=NOW, now=NOW, retry_after=retry_after, spread=0)
+    assert _next(POLICY, 3, retry_after=30) == NOW + 30_000
+    assert _next(POLICY, 3, retry_after=1e12) == NOW + 3_600_000
+    assert _next(POLICY, 3, retry_after=float("inf")) == NOW + 3_600_000
+    assert _next(POLICY, 3, retry_after=0) == NOW + 8_000
 
-    assert at(30) == NOW + 30_000
-    assert at(1e12) == NOW + 3_600_000
-    assert at(0) == NOW + 8_000
+
+def _status(status: int, **more: Any) -> Outcome:
+    return Outcome.retry(f"HTTP {status}", status, cause=Cause.STATUS, **more)
+
+
+def _other(cause: Cause, status: int | None = None) -> Outcome:
+    return Outcome.retry("no", status, cause=cause)
+
+
+def test_by_default_everything_is_tried_again_but_410() -> None:
+    assert [status for status in range(100, 1000) if not retries(POLICY, _status(status))] == [410]
+    assert all(retries(POLICY, _other(cause)) for cause in Cause)
+    assert retries(POLICY, _other(Cause.EXIT, 410))  # no exit code is that high, and none means "gone"
+
+
+@pytest.mark.parametrize(
+    ("entry", "yes", "no"),
+    [
+        (RetryOn(Cause.STATUS, 503, 503), [_status(503)], [_status(502), _status(504), _other(Cause.EXIT, 503)]),
+        (RetryOn(Cause.STATUS, 400, 499), [_status(400), _status(410), _status(499)], [_status(399), _status(500)]),
+        (RetryOn(Cause.EXIT, 64, 78), [_other(Cause.EXIT, 64), _other(Cause.EXIT, 78)], [_other(Cause.EXIT, 63)]),
+        (RetryOn(Cause.EXIT, 9, 9), [_other(Cause.EXIT, 9)], [_other(Cause.SIGNAL, -9), _other(Cause.TIMEOUT, -9)]),
+        (RetryOn(Cause.NETWORK), [_other(Cause.NETWORK)], [_other(Cause.TIMEOUT), _status(503)]),
+        (RetryOn(Cause.TIMEOUT), [_other(Cause.TIMEOUT), _other(Cause.TIMEOUT, -15)], [_other(Cause.NETWORK)]),
+        (RetryOn(Cause.SIGNAL), [_other(Cause.SIGNAL, -11)], [_other(Cause.EXIT, 139)]),
+        (RetryOn(Cause.NOT_STARTED), [_other(Cause.NOT_STARTED)], [_other(Cause.EXIT, 127)]),
+        (RetryOn(Cause.NOT_WRITTEN), [_other(Cause.NOT_WRITTEN)], [_other(Cause.TIMEOUT)]),
+    ],
+)
+def test_a_list_is_the_whole_list(entry: RetryOn, yes: list[Outcome], no: list[Outcome]) -> None:
+    policy = replace(POLICY, on=(entry,))
+
+    assert all(retries(policy, outcome) for outcome in yes)
+    assert not any(retries(policy, outcome) for outcome in no)
+    assert retries(policy, _other(Cause.FAULT))  # a fault of ours is never held against the delivery
 
 
 def test_each_outcome_leads_to_its_state() -> None:
     assert _settle(Outcome.succeeded(200)) == (State.SUCCEEDED, NOW + 500)
-    assert _settle(Outcome.failed("gone"))[0] is State.DEAD
-    assert _settle(Outcome.retry("HTTP 500")) == (State.PENDING, NOW + 2500)
+    assert _settle(Outcome.failed("no field"))[0] is State.DEAD
+    assert _settle(_status(500)) == (State.PENDING, NOW + 2500)
+    assert _settle(_status(500, retry_after=60.0)) == (State.PENDING, NOW + 60_500)
+    assert _settle(_status(410)) == (State.DEAD, NOW + 500)
     assert _settle(Outcome.interrupted("stop")) == (State.PENDING, NOW + 500)
+
+
+def test_what_the_list_leaves_out_is_dead_at_once_and_says_so() -> None:
+    policy = replace(POLICY, on=(RetryOn(Cause.STATUS, 503, 503),))
+
+    done = _settled(_status(404), policy=policy)
+
+    assert (done.state, done.outcome.kind) == (State.DEAD, OutcomeKind.FAILED)
+    assert done.outcome.error == "HTTP 404; not tried again: retry.on does not list it"
+    assert _settle(_status(503), policy=policy)[0] is State.PENDING
+    assert _settled(_status(503), policy=policy).outcome == _status(503)
+
+
+def test_who_names_410_has_it_tried_again() -> None:
+    assert _settle(_status(410), policy=replace(POLICY, on=(RetryOn(Cause.STATUS, 410, 410),)))[0] is State.PENDING
+    assert _settle(_status(410), policy=replace(POLICY, on=(RetryOn(Cause.STATUS, 400, 499),)))[0] is State.PENDING
+    assert _settled(_status(410)).outcome.error == "HTTP 410"
+
+
+def test_the_last_attempt_says_why_it_was_the_last() -> None:
+    third = replace(DELIVERY, attempts=2, first_attempt_at=NOW)
+
+    limited = _settled(_status(500), third, replace(POLICY, attempts=3))
+    late = _settled(_status(500), third, replace(POLICY, give_up_after=8))
+    only = _settled(_other(Cause.EXIT, 1), policy=replace(POLICY, attempts=1))
+
+    assert limited.state is late.state is only.state is State.DEAD
+    assert limited.outcome.error == "HTTP 500; gave up after 3 attempts"
+    assert late.outcome.error == "HTTP 500; gave up: the next attempt would be later than give_up_after"
+    assert only.outcome.error == "no"
+
+
+def test_a_replay_starts_the_clock_anew() -> None:
+    replayed = replace(DELIVERY, attempts=0, first_attempt_at=None, created_at=NOW - 10**10)
+
+    assert _settle(_status(500), replayed) == (State.PENDING, NOW + 2500)
 
 
 def test_an_interruption_is_not_counted_but_three_in_a_row_are_the_end() -> None:

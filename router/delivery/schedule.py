@@ -1,0 +1,49 @@
+"""The times at which a delivery that keeps failing is tried: what a retry policy comes to."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from router.delivery.retry import next_attempt_at, wait
+from router.model import RetryPolicy
+
+LONGEST = 100_000  #: tries that are looked at one by one; a factor just above 1 would have no end
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When it is tried: without jitter, and as if an attempt took no time."""
+
+    growing: tuple[int, ...]  #: ms after the first attempt, which is its 0; as long as the waits grow
+    every: int | None  #: ms from each further try to the next, once the waits have grown up; none: there are none
+    tries: int  #: all of them
+    ended_by: Literal["attempts", "give_up_after"] | None  #: none: there are more than these, too many to count
+
+    @property
+    def last(self) -> int:
+        """When the last one is, in ms after the first."""
+        return self.growing[-1] + (self.every or 0) * (self.tries - len(self.growing))
+
+
+def schedule(policy: RetryPolicy) -> Schedule:
+    """The schedule of a policy, by the same function that settles attempts."""
+    growing = [0]
+    while len(growing) < LONGEST:
+        again = next_attempt_at(
+            policy, attempts=len(growing), first_attempt_at=0, now=growing[-1], retry_after=None, spread=0
+        )
+        if again is None:
+            by_attempts = policy.attempts is not None and len(growing) >= policy.attempts
+            ended_by: Literal["attempts", "give_up_after"] = "attempts" if by_attempts else "give_up_after"
+            return Schedule(tuple(growing), None, len(growing), ended_by)
+        if policy.factor == 1 or wait(policy, len(growing)) == policy.max:
+            return _grown(policy, growing, again - growing[-1])
+        growing.append(again)
+    return Schedule(tuple(growing), None, LONGEST, None)
+
+
+def _grown(policy: RetryPolicy, growing: list[int], every: int) -> Schedule:
+    """The rest of a schedule whose waits are all the same."""
+    tries = len(growing) + int((policy.give_up_after * 1000 - growing[-1]) // every)
+    if policy.attempts is not None and policy.attempts <= tries:
+        return Schedule(tuple(growing), every, policy.attempts, "attempts")
+    return Schedule(tuple(growing), every, tries, "give_up_after")
