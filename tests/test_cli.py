@@ -233,3 +233,97 @@ def test_a_stored_event_is_tested_again(run: Run, rules: Path, tmp_path: Path) -
     done = run("test", rules, "--event", "e1", "--store", f"sqlite:{tmp_path / 's.db'}", "--expect", "one")
 
     assert done.returncode == 0, done.stderr
+
+
+RETRIED = """\
+sources: {a: {verify: none}}
+targets: {ci: {url: http://127.0.0.1:9, retry: {on: [5xx, network]}}}
+rules:
+  - name: deploy
+    allow_unverified: true
+    actions:
+      - {name: plain, forward: "http://127.0.0.1:9"}
+      - {name: build, forward: {target: ci}, retry: {initial: 250ms, max: 5m, jitter: 0, attempts: 20}}
+      - {name: few, forward: {target: ci}, retry: {attempts: 4, interrupted: dead}}
+      - {name: even, append: x, retry: {factor: 1, initial: 5s, give_up_after: 1m}}
+      - {name: half, append: x, retry: {give_up_after: 30m, jitter: 0.5}}
+      - {name: hasty, append: x, retry: {give_up_after: 500ms}}
+      - {name: slow, append: x, retry: {initial: 1ms, factor: 1.000000001}}
+      - command: [/bin/true]
+unmatched: [append: y]
+"""
+
+
+def test_check_explains_when_each_action_is_tried(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RETRIED)
+
+    done = run("check", "--explain-retry", "r.yaml", cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "r.yaml: fine, 1 rule, 1 source",
+        "deploy/plain: tries at 0 s, 2 s, 6 s, 14 s, 30 s, 1 m 2 s, ... then every 1 h, for 24 h "
+        "(about 34 tries, each wait ±20 %); retries on: everything but 410; Retry-After up to 1 h; interrupted: retry",
+        "deploy/build: tries at 0 s, 250 ms, 750 ms, 1.75 s, 3.75 s, 7.75 s, ... then every 5 m (20 tries); "
+        "retries on: 5xx, network; Retry-After up to 1 h; interrupted: retry",
+        "deploy/few: tries at 0 s, 2 s, 6 s, 14 s (4 tries, each wait ±20 %); "
+        "retries on: 5xx, network; Retry-After up to 1 h; interrupted: dead",
+        "deploy/even: tries at 0 s, then every 5 s, for 1 m (about 13 tries, each wait ±20 %); "
+        "retries on: everything; interrupted: retry",
+        "deploy/half: tries at 0 s, 2 s, 6 s, 14 s, 30 s, 1 m 2 s, ... 17 m 2 s, for 30 m "
+        "(about 10 tries, each wait ±50 %); retries on: everything; interrupted: retry",
+        "deploy/hasty: one try, never again, for give_up_after is shorter than the first wait; interrupted: retry",
+        "deploy/slow: tries at 0 s, 1 ms, 2 ms, 3 ms, 4 ms, 5 ms, ... 3 m 19.498 s, for 24 h "
+        "(more than 100,000 tries, each wait ±20 %); retries on: everything; interrupted: retry",
+        "deploy/command: one try, never again; interrupted: retry",
+        "unmatched/append: tries at 0 s, 2 s, 6 s, 14 s, 30 s, 1 m 2 s, ... then every 1 h, for 24 h "
+        "(about 34 tries, each wait ±20 %); retries on: everything; interrupted: retry",
+    ]
+
+
+def test_check_explains_retry_to_programs(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RETRIED)
+    (tmp_path / "bad.yaml").write_text("sources: {a: {verify: none}}\nrules: {}\n")
+
+    done = run("check", "--explain-retry", "--json", "r.yaml", "bad.yaml", cwd=tmp_path)
+
+    assert done.returncode == 1
+    shown = json.loads(done.stdout)
+    assert [problem["file"] for problem in shown["problems"]] == ["bad.yaml"]
+    assert [one["action"] for one in shown["retry"]] == [
+        *("plain", "build", "few", "even", "half", "hasty", "slow", "command", "append"),
+    ]
+    few = shown["retry"][2]
+    assert few == {
+        "file": "r.yaml",
+        "rule": "deploy",
+        "action": "few",
+        "type": "forward",
+        "target": "ci",
+        "tries_at": [0, 2, 6, 14],
+        "then_every": None,
+        "tries": 4,
+        "ended_by": "attempts",
+        "policy": {
+            "initial": 2,
+            "factor": 2,
+            "max": 3600,
+            "jitter": 0.2,
+            "attempts": 4,
+            "give_up_after": 86400,
+            "retry_after_max": 3600,
+            "interrupted": "dead",
+            "on": ["5xx", "network"],
+        },
+    }
+    assert (shown["retry"][3]["then_every"], shown["retry"][3]["tries"]) == (5, 13)
+    assert shown["retry"][0]["policy"]["on"] is None
+
+
+def test_a_file_with_errors_has_no_schedules(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(RETRIED.replace("5xx", "42x"))
+
+    done = run("check", "--explain-retry", "r.yaml", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'r.yaml:2:54: targets.ci.retry.on[0]: unknown failure "42x"; write "420-429"' in done.stderr

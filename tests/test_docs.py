@@ -14,8 +14,10 @@ import pytest
 from router.app import REGISTRIES
 from router.cli import cli
 from router.errors import Level
+from router.model import Cause
 from router.rules import schema
 from router.rules.loader import Loader
+from router.schedules import schedule_line
 from tests.conftest import Daemon
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +111,26 @@ def test_every_key_is_in_the_reference() -> None:
 def test_every_scheme_and_action_is_in_the_reference() -> None:
     for name in (*REGISTRIES.schemes, *REGISTRIES.actions):
         assert f"`{name}`" in REFERENCE or f"**{name}**" in REFERENCE
+
+
+def test_every_failure_that_retry_knows_is_in_the_reference() -> None:
+    assert [cause for cause in Cause if f"`{cause}`" not in REFERENCE] == []
+
+
+def test_the_schedules_in_the_reference_are_what_check_prints(tmp_path: Path) -> None:
+    text = """
+sources: {github: {verify: {scheme: github, secret: {env: KEY}}}}
+rules:
+  - name: deploy-main
+    actions:
+      - {name: build, forward: "http://127.0.0.1:9"}
+      - command: [./deploy.sh]
+"""
+    ruleset = Loader(REGISTRIES, {}, require_secrets=False).load(text, "rules.yaml", tmp_path).require()
+
+    lines = "".join(schedule_line(action) + "\n" for action in ruleset.actions.values())
+
+    assert f"```\n{lines}```" in REFERENCE
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))

@@ -1,6 +1,7 @@
 """The times at which a delivery that keeps failing is tried: what a retry policy comes to."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from router.delivery.retry import next_attempt_at, wait
@@ -24,6 +25,7 @@ class Schedule:
         return self.growing[-1] + (self.every or 0) * (self.tries - len(self.growing))
 
 
+@lru_cache(maxsize=64)  # most actions of a file share a few policies
 def schedule(policy: RetryPolicy) -> Schedule:
     """The schedule of a policy, by the same function that settles attempts."""
     growing = [0]

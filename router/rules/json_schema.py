@@ -13,7 +13,7 @@ from router.model import Cause
 from router.plugins import HandshakeKind, Registries, Scheme
 from router.rules.match import COMBINATORS
 from router.rules.operators import OPERATORS
-from router.rules.retry import on_schema
+from router.rules.retry_on import EVERY_CAUSE, on_schema
 from router.rules.schema import (
     DedupeOptions,
     DefaultsOptions,
@@ -54,7 +54,7 @@ _OPERANDS: dict[str, Schema] = {
 
 def json_schema(registries: Registries) -> Schema:
     """The schema, with the given actions and verification schemes."""
-    defs: dict[str, Schema] = {**_match_defs(), "retry": _retry(tuple(Cause))}
+    defs: dict[str, Schema] = {**_match_defs(), "retry": _retry(EVERY_CAUSE)}
     defs |= {f"retry_{type_}": _retry(kind.CAUSES) for type_, kind in registries.actions.items()}
     source = _model(SourceOptions)
     source["properties"] |= {

@@ -46,6 +46,15 @@ def test_good_files_pass(path: Path) -> None:
         ("append: x", "append: {path: x, timeout: 5}"),
         ("append: x", "append: {path: x, timeout: 5 weeks}"),
         ("append: x", "append: x, forward: http://h"),
+        ("append: x", "append: x, retry: {on: []}"),
+        ("append: x", "append: x, retry: {on: [network]}"),
+        ("append: x", "append: x, retry: {on: [75]}"),
+        ("append: x", "forward: http://h, retry: {on: [signal]}"),
+        ("append: x", "forward: http://h, retry: {on: [700]}"),
+        ("append: x", "forward: http://h, retry: {on: [42x]}"),
+        ("append: x", "forward: http://h, retry: {on: 503}"),
+        ("append: x", "command: [x], retry: {on: [5xx]}"),
+        ("append: x", "command: [x], retry: {on: [503]}"),
     ],
 )
 def test_mistakes_are_seen(change: tuple[str, str]) -> None:

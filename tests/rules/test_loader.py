@@ -127,24 +127,3 @@ def test_a_file_that_can_not_be_read_is_a_problem(tmp_path: Path) -> None:
 
     assert "No such file" in str(loaded.problems[0])
     assert "Is a directory" in str(Loader(REGISTRIES, {}).load_file(tmp_path).problems[0])
-
-
-def test_the_last_layer_of_retry_wins_key_by_key(tmp_path: Path) -> None:
-    text = """
-sources: {a: {verify: none}}
-defaults: {retry: {initial: 5s, max: 1m}}
-rules:
-  - name: r
-    allow_unverified: true
-    actions:
-      - append: x
-      - forward: http://127.0.0.1:9
-        retry: {max: 30s}
-      - command: [/bin/true]
-"""
-    ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", tmp_path).require()
-    policies = {action.name: action.retry for action in ruleset.rules[0].actions}
-
-    assert (policies["append"].initial, policies["append"].max, policies["append"].attempts) == (5, 60, None)
-    assert (policies["forward"].initial, policies["forward"].max) == (5, 30)
-    assert (policies["command"].initial, policies["command"].attempts) == (5, 1)
