@@ -241,19 +241,18 @@ class Dispatcher:
         now = self._now_ms()
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
         settled = await self._commit(lambda: self._store.settle(done))
-        outcome = done.outcome
         bound.log(
             20 if outcome.kind in (OutcomeKind.SUCCEEDED, OutcomeKind.INTERRUPTED) else 30,
             "attempt settled" if settled else "attempt lost: someone else owns the delivery",
             attempt=claim.attempt,
-            outcome=outcome.kind.value,
+            outcome=done.outcome.kind.value,
             state=done.state.value,
             cause=outcome.cause.value if outcome.cause else None,
             status=outcome.status,
-            error=outcome.error or None,
+            error=done.outcome.error or None,
             ms=now - started_at,
         )
-        return answered(outcome)
+        return answered(outcome)  # as it was, whatever the policy made of it
 
     async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:
         """One attempt with the policy of its action; no outcome when the delivery went to another target instead."""
