@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from router.model import Outcome, OutcomeKind
+from router.model import Cause, Outcome, OutcomeKind
 from router.plugins import BreakerSpec
 
 
@@ -21,7 +21,7 @@ def answered(outcome: Outcome) -> bool | None:
     """
     if outcome.kind is OutcomeKind.SUCCEEDED:
         return True
-    if outcome.kind is OutcomeKind.INTERRUPTED or (outcome.kind is OutcomeKind.FAILED and outcome.status is None):
+    if outcome.kind in (OutcomeKind.INTERRUPTED, OutcomeKind.FAILED) or outcome.cause is Cause.FAULT:
         return None
     return outcome.status is not None and outcome.status < 500 and outcome.status != 429
 

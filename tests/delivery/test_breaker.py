@@ -3,7 +3,7 @@
 import pytest
 
 from router.delivery.breaker import Breaker, Standing, answered
-from router.model import Outcome
+from router.model import Cause, Outcome
 from router.plugins import BreakerSpec
 
 SPEC = BreakerSpec.model_validate({"failures": 3, "pause": "5s", "max_pause": "12s"})
@@ -21,11 +21,13 @@ def _opened(at: float = 0) -> Breaker:
     ("outcome", "said"),
     [
         (Outcome.succeeded(200), True),
-        (Outcome.retry("HTTP 404", 404), True),
-        (Outcome.failed("HTTP 410", 410), True),
-        (Outcome.retry("HTTP 429", 429), False),
-        (Outcome.retry("HTTP 500", 500), False),
-        (Outcome.retry("no connection"), False),
+        (Outcome.retry("HTTP 404", 404, cause=Cause.STATUS), True),
+        (Outcome.retry("HTTP 410", 410, cause=Cause.STATUS), True),
+        (Outcome.retry("HTTP 429", 429, cause=Cause.STATUS), False),
+        (Outcome.retry("HTTP 500", 500, cause=Cause.STATUS), False),
+        (Outcome.retry("no connection", cause=Cause.NETWORK), False),
+        (Outcome.retry("no answer", cause=Cause.TIMEOUT), False),
+        (Outcome.retry("internal error"), None),
         (Outcome.failed("payload.x is missing"), None),
         (Outcome.interrupted("the daemon stopped"), None),
     ],

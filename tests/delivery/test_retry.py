@@ -76,6 +76,7 @@ def test_before_jitter_waits_never_shrink_and_end_at_the_longest(policy: RetryPo
 
 
 @given(policy=POLICIES, attempts=st.integers(1, 1_000_000), spread=SPREADS)
+@example(policy=replace(POLICY, jitter=1.0), attempts=1, spread=-1.0)
 def test_with_jitter_a_wait_stays_within_its_share_of_the_plain_one(
     policy: RetryPolicy, attempts: int, spread: float
 ) -> None:
