@@ -9,6 +9,7 @@ from router.rules.reading import read
 from router.rules.retry_on import EVERY_CAUSE, Entries, load_on
 from router.rules.schema import RetryOptions
 from router.rules.spot import Spot
+from router.units import shown
 
 _COMMON = (Cause.TIMEOUT,)  #: what every type has
 
@@ -38,7 +39,7 @@ def policy(kind: ActionKind, layers: Sequence[RetryLayer]) -> RetryPolicy:
         made = made if on is None else replace(made, on=on)
     bounds = [layer.spot for layer in layers if layer.spot.has("initial") or layer.spot.has("max")]
     if made.initial > made.max and bounds:
-        bounds[-1].error(f"initial ({made.initial:g}s) is longer than max ({made.max:g}s)")
+        bounds[-1].error(f"initial ({shown(made.initial)}) is longer than max ({shown(made.max)}); set both")
     return made
 
 

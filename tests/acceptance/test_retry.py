@@ -87,3 +87,32 @@ def test_each_failure_is_tried_again_as_the_rules_say(
     for path in ("/after-1/200", "/after-86400/200"):
         first, second = script.times[path]
         assert second - first >= 0.99
+
+
+INTERRUPTED = """
+sources: {open: {verify: none}}
+rules:
+  - name: r
+    allow_unverified: true
+    actions:
+      - {name: again, command: {shell: "echo x >>again; test $(wc -l <again) -ge 2 || sleep 600"}}
+      - {name: never, command: {shell: "echo x >>never; sleep 600"}, retry: {interrupted: dead}}
+"""
+
+
+def test_what_a_stop_cut_off_is_made_again_unless_the_rules_say_dead(
+    start: Callable[..., Daemon], eventually: Callable[[Callable[[], object]], object], tmp_path: Path
+) -> None:
+    daemon = start(INTERRUPTED, flags=("--grace", "0"))
+    assert daemon.post("/hooks/open", b"{}").status == 202
+    eventually(lambda: (tmp_path / "again").exists() and (tmp_path / "never").exists())
+    assert daemon.stop() == 0
+    assert daemon.wait_for_line("attempt settled", action="never")["outcome"] == "interrupted"
+
+    daemon = start(tmp_path / "rules.yaml")
+
+    assert daemon.wait_for_line("attempt settled", action="again")["state"] == "succeeded"
+    never = daemon.wait_for_line("attempt settled", action="never")
+    assert never["state"] == "dead"
+    assert "interrupted: dead" in never["error"]
+    assert ((tmp_path / "again").read_text(), (tmp_path / "never").read_text()) == ("x\nx\n", "x\n")
