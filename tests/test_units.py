@@ -1,0 +1,36 @@
+"""Durations as people write them, and as they are shown."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.units import shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.25, "250 ms"),
+        (1, "1 s"),
+        (2.5, "2.5 s"),
+        (59.999, "59.999 s"),
+        (60, "1 m"),
+        (62, "1 m 2 s"),
+        (3600, "1 h"),
+        (4094, "1 h 8 m 14 s"),
+        (86_400, "24 h"),
+        (2 * 86_400, "2 d"),
+        (7 * 86_400 + 61, "7 d 1 m 1 s"),
+    ],
+)
+def test_a_duration_is_shown_as_a_person_writes_it(seconds: float, text: str) -> None:
+    assert shown(seconds) == text
+
+
+@given(st.integers(0, 366 * 86_400_000))
+def test_nothing_of_a_duration_is_lost(ms: int) -> None:
+    units = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+    words = shown(ms / 1000).split()
+
+    assert round(sum(float(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))) == ms
