@@ -298,6 +298,30 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events are meant: those for which everything given holds."""
+
+    source: str | None = None
+    since: int | None = None  #: ms; received then or later
+    until: int | None = None  #: ms; received before
+
+
+@dataclass(frozen=True, slots=True)
+class EventHead:
+    """An event without its headers and body, and how its deliveries stand."""
+
+    seq: int  #: the store's commit order
+    id: str
+    source: str
+    method: str
+    path: str
+    ip: str
+    received_at: int  #: ms
+    size: int  #: bytes of the body
+    deliveries: Mapping[State, int]  #: how many of each state; empty: no rule matched
+
+
+@dataclass(frozen=True, slots=True)
 class Depth:
     """What a target has to do, and what it failed to."""
 

@@ -22,6 +22,8 @@ from router.model import (
     Delivery,
     Depth,
     Event,
+    EventFilter,
+    EventHead,
     Filter,
     PlannedDelivery,
     Pruned,
@@ -102,6 +104,21 @@ class Store(Protocol):
         """Events, the newest first; `before` an event id, for the next page."""
         ...
 
+    def event_heads(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[EventHead]:
+        """Events without their bodies by seq, in pages as `deliveries` gives them."""
+        ...
+
+    def count_events(self, which: EventFilter) -> int:
+        """How many events there are of those."""
+        ...
+
     def delivery(self, delivery_id: str) -> Delivery | None:
         """One delivery."""
         ...
@@ -137,7 +154,10 @@ class Store(Protocol):
     def plan_again(
         self, event_id: str, plan: Sequence[PlannedDelivery], ruleset: RulesetText, now: int
     ) -> "Future[bool]":
-        """Add deliveries to an event that is there, due now and last in their order; False when it is not there."""
+        """Add deliveries to an event that is there, due now and last in their order; False when it is not there.
+
+        Their ids must be made now, not at the event's time: a filter by time finds deliveries by their ids.
+        """
         ...
 
     def depths(self) -> list[Depth]:

@@ -3,7 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from router.model import Depth, Filter
+from router.model import Depth, EventFilter, Filter, State
+
+Part = tuple[str, tuple[Any, ...]]
+"""A part of a query, and the values of its question marks."""
 
 # A loose index scan: one seek per target, however many rows wait there.
 DUE = """
@@ -44,7 +47,7 @@ def depths(rows: Iterable[tuple[Any, ...]]) -> list[Depth]:
     return [Depth(target, **counts[target], oldest_at=oldest.get(target)) for target in sorted(counts)]
 
 
-def where(which: Filter) -> tuple[str, tuple[Any, ...]]:
+def where(which: Filter) -> Part:
     """A condition on delivery `d` and, for source and event, on event `e`; with its values."""
     parts = ["1"]
     values: list[Any] = []
@@ -55,8 +58,10 @@ def where(which: Filter) -> tuple[str, tuple[Any, ...]]:
             values.append(value)
 
     if which.states:
-        # Written out, so that the indexes of single states serve.
+        # Written out, so that the indexes of single states serve; and those of what is not settled.
         parts.append("(" + " OR ".join(f"d.state = '{state.value}'" for state in which.states) + ")")
+        if set(which.states) <= {State.PENDING, State.RUNNING}:
+            parts.append("d.state IN ('pending', 'running')")
     add("d.rule = ?", which.rule)
     add("d.action = ?", which.action)
     add("d.target = ?", which.target)
@@ -68,6 +73,56 @@ def where(which: Filter) -> tuple[str, tuple[Any, ...]]:
         add("d.created_at >= ?", which.since)
     add("d.created_at < ?", which.until)
     return " AND ".join(parts), tuple(values)
+
+
+def floor(which: Filter) -> Part:
+    """The least seq of what is meant, with its values, so that a walk by seq need not cross all that is older."""
+    return _floor("delivery", which.since)
+
+
+def page(condition: Part, name: str, lowest: Part, after: int, *, newest_first: bool) -> Part:
+    """The rest of a query for a page of `name`'s rows by seq; a value for its LIMIT is still to come."""
+    (meant, values), (least, floors) = condition, lowest
+    if newest_first:
+        walk, places = f"{name}.seq >= {least} AND {name}.seq < ? ORDER BY {name}.seq DESC", (*floors, after or _NEVER)
+    elif after:  # above the floor already
+        walk, places = f"{name}.seq > ? ORDER BY {name}.seq", (after,)
+    else:
+        walk, places = f"{name}.seq >= {least} ORDER BY {name}.seq", floors
+    return f" WHERE {meant} AND {walk} LIMIT ?", (*values, *places)
+
+
+EVENT_HEADS = """
+SELECT e.seq, e.id, e.source, e.method, e.path, e.ip, e.received_at, length(e.body), (
+    SELECT json_group_object(state, number)
+    FROM (SELECT state, count(*) AS number FROM delivery WHERE event = e.seq GROUP BY state)
+)
+FROM event e
+"""
+
+
+def event_where(which: EventFilter) -> Part:
+    """A condition on event `e`, with its values."""
+    given: list[tuple[str, Any]] = [("e.source = ?", which.source), ("e.received_at < ?", which.until)]
+    if which.since is not None:
+        given += [("e.id >= ?", _first_id(which.since)), ("e.received_at >= ?", which.since)]
+    used = [(part, value) for part, value in given if value is not None]
+    return " AND ".join(["1", *(part for part, _ in used)]), tuple(value for _, value in used)
+
+
+def event_floor(which: EventFilter) -> Part:
+    """As `floor`, for events."""
+    return _floor("event", which.since)
+
+
+def _floor(table: str, since: int | None) -> Part:
+    if since is None:
+        return "0", ()
+    # With a plus, or the least seq would be sought by walking up to it.
+    return f"coalesce((SELECT min(+seq) FROM {table} WHERE id >= ?), {_NEVER})", (_first_id(since),)  # noqa: S608 - constants
+
+
+_NEVER = 2**62  #: no seq comes so far
 
 
 def _first_id(at: int) -> str:

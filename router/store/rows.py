@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from router.model import Attempt, Claim, Delivery, Event, OutcomeKind, State
+from router.model import Attempt, Claim, Delivery, Event, EventHead, OutcomeKind, State
 
 EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
 DELIVERY_COLUMNS = (
@@ -24,6 +24,13 @@ def event_row(row: tuple[Any, ...]) -> Event:
     id_, source, method, path, query, headers, body, ip, received_at, key = row
     pairs = tuple((name, value) for name, value in json.loads(headers))
     return Event(id_, source, method, path, query, pairs, body, ip, received_at, key)
+
+
+def event_head_row(row: tuple[Any, ...]) -> EventHead:
+    """From questions.EVENT_HEADS."""
+    seq, id_, source, method, path, ip, received_at, size, counts = row
+    deliveries = {State(state): number for state, number in json.loads(counts).items()}
+    return EventHead(seq, id_, source, method, path, ip, received_at, size, deliveries)
 
 
 def delivery_row(row: tuple[Any, ...]) -> Delivery:

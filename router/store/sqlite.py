@@ -17,6 +17,8 @@ from router.model import (
     Delivery,
     Depth,
     Event,
+    EventFilter,
+    EventHead,
     Filter,
     PlannedDelivery,
     Pruned,
@@ -27,10 +29,20 @@ from router.store.base import Due
 from router.store.job import Job
 from router.store.jobs import Append, GiveBack, PutRuleset, Settle, Take
 from router.store.operating import Cancel, PlanAgain, Replay
-from router.store.questions import DEPTHS, DUE, depths, where
+from router.store.questions import (
+    DEPTHS,
+    DUE,
+    EVENT_HEADS,
+    depths,
+    event_floor,
+    event_where,
+    floor,
+    page,
+    where,
+)
 from router.store.readers import Readers
 from router.store.recovery import release_running
-from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, delivery_row, event_row
+from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, delivery_row, event_head_row, event_row
 from router.store.sqlite_file import connect, prepare, take
 from router.store.upkeep import Prune, PutNote
 from router.store.visitor import Visitor
@@ -157,6 +169,23 @@ class SqliteStore:
             rows = self._read(_EVENTS + _OLDER, (before, limit))
         return [event_row(row) for row in rows]
 
+    def event_heads(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[EventHead]:
+        """See Store.event_heads."""
+        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        return [event_head_row(row) for row in self._read(EVENT_HEADS + sql, (*values, limit))]
+
+    def count_events(self, which: EventFilter) -> int:
+        """See Store.count_events."""
+        condition, values = event_where(which)
+        return int(self._read(f"SELECT count(*) FROM event e WHERE {condition}", values)[0][0])  # noqa: S608 - constants
+
     def delivery(self, delivery_id: str) -> Delivery | None:
         """See Store.delivery."""
         rows = self._read(_DELIVERIES + " WHERE d.id = ?", (delivery_id,))
@@ -171,14 +200,8 @@ class SqliteStore:
         newest_first: bool = False,
     ) -> list[Delivery]:
         """See Store.deliveries."""
-        condition, values = where(which)
-        if newest_first:
-            page = "d.seq < ? ORDER BY d.seq DESC LIMIT ?"
-            after = after or 2**62
-        else:
-            page = "d.seq > ? ORDER BY d.seq LIMIT ?"
-        sql = f"{_DELIVERIES} WHERE {condition} AND {page}"
-        return [delivery_row(row) for row in self._read(sql, (*values, after, limit))]
+        sql, values = page(where(which), "d", floor(which), after, newest_first=newest_first)
+        return [delivery_row(row) for row in self._read(_DELIVERIES + sql, (*values, limit))]
 
     def count(self, which: Filter) -> int:
         """See Store.count."""

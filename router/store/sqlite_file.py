@@ -78,6 +78,16 @@ def owner_of(path: Path) -> int | None:
     return None
 
 
+def disk_usage(path: Path) -> tuple[int, int]:
+    """Bytes of the store and of its write-ahead log. Raises OSError."""
+    path = Path(os.path.realpath(path))
+    try:
+        log = path.with_name(path.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        log = 0
+    return path.stat().st_size, log
+
+
 def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     """A connection with our settings; the file must exist. Raises apsw.Error."""
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE

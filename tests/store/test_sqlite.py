@@ -13,8 +13,8 @@ import apsw
 import pytest
 
 from router.errors import StoreError
-from router.model import Event, Filter, PlannedDelivery, State
-from router.store import dedupe, jobs, questions, recovery, rows
+from router.model import Event, EventFilter, Filter, PlannedDelivery, State
+from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep
 from router.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -174,6 +174,16 @@ _TRIGGER_SUBQUERY = """
         (dedupe.PRUNE, (NOW, 10), "dedupe_expiry (expires_at<?)"),
         (recovery._RELEASE_RUNNING, (3, "x"), "delivery_running"),
         (_TRIGGER_SUBQUERY, ("r", "a", "k"), "delivery_order"),
+        (operating._HASTEN, (NOW, "d"), "sqlite_autoindex_delivery_1 (id=?)"),
+        (operating._BEGIN_ANEW, (NOW, "d"), "sqlite_autoindex_delivery_1 (id=?)"),
+        (operating._BEGIN_ANEW, (NOW, "d"), "delivery_order (rule=? AND action=? AND order_key=?)"),
+        (operating._TAKE_PLACE, ("d",), "sqlite_autoindex_delivery_1 (id=?)"),
+        (operating._CANCEL, ("d",), "sqlite_autoindex_delivery_1 (id=?)"),
+        (operating._END_ATTEMPT, (NOW, 7), "PRIMARY KEY (delivery=?)"),
+        (operating._EVENT, ("e",), "sqlite_autoindex_event_1 (id=?)"),
+        (upkeep._WINDOW, (7, 10), "INTEGER PRIMARY KEY (rowid>?)"),
+        (upkeep._GONE, (7, 1000, NOW, NOW, 10), "delivery_event (event=?)"),
+        (upkeep._GONE, (7, 1000, NOW, NOW, 10), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     ],
 )
 def test_the_busy_queries_walk_an_index(
@@ -226,3 +236,130 @@ def test_claims_walk_past_none_of_a_million_waiting_rows(store: SqliteStore, pat
     plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + jobs._CLAIM, ("t", "free", NOW, 5))]
     connection.close()
     assert any("USING COVERING INDEX delivery_due (target=? AND next_attempt_at<?)" in step for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("which", "index"),
+    [
+        (Filter(states=(State.DEAD,)), "delivery_dead (seq"),
+        (Filter(states=(State.DEAD,), rule="r", since=NOW), "delivery_dead (seq"),
+        (Filter(states=(State.PENDING,), rule="r"), "delivery_waiting (rule=? AND rowid"),
+        (Filter(event_id="e"), "delivery_event (event=? AND rowid"),
+        (Filter(since=NOW), "sqlite_autoindex_delivery_1 (id>?)"),
+        (Filter(source="s"), "INTEGER PRIMARY KEY (rowid"),
+        (Filter(), "INTEGER PRIMARY KEY (rowid"),
+    ],
+)
+def test_lists_of_deliveries_walk_an_index_in_their_order(
+    store: SqliteStore, path: Path, which: Filter, index: str
+) -> None:
+    for newest_first, after in ((True, 0), (True, 7), (False, 7)):
+        sql, values = questions.page(
+            questions.where(which), "d", questions.floor(which), after, newest_first=newest_first
+        )
+        plan = _plan(path, sqlite._DELIVERIES + sql, (*values, 10))
+        if newest_first or which.since is None:
+            assert any(index in step for step in plan), plan
+        assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in plan), plan
+
+
+@pytest.mark.parametrize("which", [EventFilter(), EventFilter(source="s"), EventFilter(since=NOW)])
+def test_lists_of_events_walk_an_index_in_their_order(store: SqliteStore, path: Path, which: EventFilter) -> None:
+    sql, values = questions.page(questions.event_where(which), "e", questions.event_floor(which), 0, newest_first=True)
+
+    plan = _plan(path, questions.EVENT_HEADS + sql, (*values, 10))
+
+    assert any("SEARCH e USING INTEGER PRIMARY KEY" in step for step in plan), plan
+    assert any("delivery_event (event=?)" in step for step in plan), plan
+    assert not any(step.startswith("SCAN e") for step in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("which", "index"),
+    [
+        (Filter(states=(State.DEAD,)), "COVERING INDEX delivery_dead"),
+        (Filter(states=(State.PENDING,), rule="r"), "delivery_waiting (rule=?)"),
+        (Filter(states=(State.PENDING, State.RUNNING)), "INDEX delivery_waiting"),
+        (Filter(since=NOW), "sqlite_autoindex_delivery_1 (id>?)"),
+        (Filter(event_id="e"), "delivery_event (event=?)"),
+    ],
+)
+def test_counts_use_an_index(store: SqliteStore, path: Path, which: Filter, index: str) -> None:
+    condition, values = questions.where(which)
+    event = "JOIN event e ON e.seq = d.event" if which.event_id else ""
+
+    plan = _plan(path, f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)
+
+    assert any(index in step for step in plan), plan
+
+
+def test_depths_read_indexes_only(store: SqliteStore, path: Path) -> None:
+    plan = _plan(path, questions.DEPTHS, ())
+
+    # What is running is bounded by the targets' concurrency, so that its rows may be looked up.
+    scans = [step for step in plan if step.startswith("SCAN") and "delivery_running" not in step]
+    assert len(scans) == 3
+    assert all("COVERING INDEX" in step for step in scans), plan
+
+
+def _plan(path: Path, sql: str, bindings: tuple[object, ...]) -> list[str]:
+    with closing(apsw.Connection(str(path))) as connection:
+        return [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + sql, bindings)]
+
+
+def test_questions_stay_quick_among_many_deliveries(store: SqliteStore, path: Path) -> None:
+    with closing(apsw.Connection(str(path))) as connection, connection:
+        connection.execute(_MANY)
+    dead = Filter(states=(State.DEAD,))
+    far = NOW + 199_000
+    with closing(SqliteStore(path, create=False, own=False)) as reader:
+        steps = {
+            "claimable": _steps(reader, reader.due),
+            "dead, newest": _steps(reader, lambda: reader.deliveries(dead, limit=50, newest_first=True)),
+            "of a rule that waits": _steps(
+                reader, lambda: reader.deliveries(Filter(states=(State.PENDING,), rule="rare"), limit=50)
+            ),
+            "of an event": _steps(reader, lambda: reader.deliveries(Filter(event_id="e-7"))),
+            "lately, by a rule without any": _steps(
+                reader, lambda: reader.deliveries(Filter(since=far, rule="none"), limit=50, newest_first=True)
+            ),
+            "events lately": _steps(reader, lambda: reader.event_heads(EventFilter(since=far), newest_first=True)),
+        }
+        assert reader.count(dead) == 2000
+        assert len(reader.deliveries(dead, limit=3000)) == 2000
+        assert reader.depths()[0].due == 198_000
+
+    # A walk over 200,000 rows takes more than a million; what is looked for is found in a few thousand.
+    assert {name: count for name, count in steps.items() if count > 100} == {}
+
+
+_MANY = """
+INSERT INTO event (id, source, method, path, query, headers, body, ip, received_at)
+SELECT format('%08x-%04x-7000-8000-%012x', (1700000000000 + value) >> 16, (1700000000000 + value) & 65535, value),
+    's', 'POST', '/', '', '[]', x'00', '', 1700000000000 + value
+FROM (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 200000) SELECT value FROM n);
+INSERT INTO delivery (id, event, rule, action, type, target, ruleset, next_attempt_at, created_at, state)
+SELECT id, seq, iif(seq % 50000 = 7, 'rare', 'r'), 'a', 'forward', 'ci', 'r1', received_at, received_at,
+    iif(seq % 100 = 0, 'dead', 'pending')
+FROM event;
+UPDATE event SET id = 'e-7' WHERE seq = 7;
+"""
+
+
+def _steps(reader: SqliteStore, ask: Callable[[], object]) -> int:
+    """About how many thousand steps of SQLite's machine a question takes."""
+    count = 0
+
+    def step() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    ask()  # so that the connection is there
+    connection = reader._readers._mine().connection
+    connection.set_progress_handler(step, 1000)
+    try:
+        ask()
+    finally:
+        connection.set_progress_handler(None)
+    return count
