@@ -14,6 +14,10 @@ import click
 import structlog
 
 from router import __version__, logs
+from router.commands.deliveries import deliveries
+from router.commands.events import events
+from router.commands.status import status
+from router.commands.store import store as store_commands
 from router.errors import Level, PayloadError, Problem, RouterError, RulesError, StartError, StoreError
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
@@ -78,7 +82,12 @@ def cli() -> None:
     webhook-router check rules.yaml       is the file right?
     webhook-router test rules.yaml …      what would it do with this payload?
     webhook-router serve rules.yaml       do it
+    webhook-router status                 how does it go?
     """
+
+
+for _command in (events, deliveries, status, store_commands):
+    cli.add_command(_command)
 
 
 @cli.command(help=_SERVE_HELP)

@@ -1,0 +1,1 @@
+"""What an operator does: commands on the store itself, so that they work with the daemon running or stopped."""

@@ -1,0 +1,211 @@
+"""`webhook-router deliveries`: list, show, replay and cancel what is to be delivered."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from router.commands.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
+from router.model import Delivery, Filter, State
+
+if TYPE_CHECKING:
+    from router.commands.changes import Report, Verb
+    from router.store.sqlite import SqliteStore
+
+_LIST_HELP = """List deliveries, the newest first.
+
+\b
+Examples:
+  webhook-router deliveries list --state dead --since 2h
+  webhook-router deliveries list --rule deploy-main --json | jq -r '.[].id'
+
+Exit codes: 0 done, 1 the store can't be read, 2 usage.
+"""
+
+_SHOW_HELP = """Show a delivery with every attempt.
+
+\b
+Examples:
+  webhook-router deliveries show 0190…
+
+Exit codes: 0 done, 1 there is no such delivery (or no store), 2 usage.
+"""
+
+_REPLAY_HELP = """Deliver again: named deliveries, or all that a filter finds, the oldest first.
+
+\b
+Examples:
+  webhook-router deliveries replay 0190…
+  webhook-router deliveries replay --rule deploy-main --since 2h --dry-run
+  webhook-router deliveries replay --target ci --state pending      (those that wait for their next try)
+  webhook-router deliveries replay --all
+
+A delivery that is dead or cancelled begins anew, with all its tries; a pending one is only due at once; one that has
+succeeded is left alone unless --state succeeded is said. A daemon that runs begins within a second.
+Exit codes: 0 done, 1 a delivery that was named is not there (or no store), 2 usage.
+"""
+
+_CANCEL_HELP = """Give up deliveries: named ones, or all that a filter finds.
+
+\b
+Examples:
+  webhook-router deliveries cancel 0190…
+  webhook-router deliveries cancel --rule deploy-main --dry-run
+  webhook-router deliveries cancel --rule deploy-main --state pending --state dead
+
+A filter finds pending deliveries unless --state is said. An attempt that is under way is not stopped, but its outcome
+is not recorded any more. `deliveries replay` takes a cancelled one up again.
+Exit codes: 0 done, 1 a delivery that was named is not there (or no store), 2 usage.
+"""
+
+
+@click.group()
+def deliveries() -> None:
+    """List, show, replay and cancel deliveries.
+
+    \b
+    webhook-router deliveries list --state dead       what failed for good?
+    webhook-router deliveries show 0190…              why?
+    webhook-router deliveries replay --since 2h       deliver it again
+    """
+
+
+@deliveries.command(name="list", help=_LIST_HELP)
+@filter_options(list(State), "any")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many at the most.")
+@store_option
+@json_option
+def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **given: Any) -> None:
+    """List deliveries."""
+    from router.listing import delivery_json, print_deliveries, print_json  # noqa: PLC0415 - `--help` need not wait
+
+    with closing(open_store(store)) as opened:
+        found = _newest(opened, filter_of(states, given), limit + 1)
+    shown = found[:limit]
+    if as_json:
+        print_json([delivery_json(d) for d in shown])
+        return
+    if not shown:
+        click.echo("no such delivery", err=True)
+        return
+    print_deliveries(shown, now_ms())
+    if len(found) > limit:
+        click.echo(f"there are more than these {limit:,}; --limit shows more", err=True)
+
+
+def _newest(store: "SqliteStore", which: Filter, limit: int) -> list[Delivery]:
+    """In pages: a long read would let the write-ahead log grow."""
+    from router.store.base import PAGE  # noqa: PLC0415 - `--help` need not wait
+
+    found: list[Delivery] = []
+    while len(found) < limit:
+        after = found[-1].seq if found else 0
+        wanted = min(PAGE, limit - len(found))
+        page = store.deliveries(which, limit=wanted, after=after, newest_first=True)
+        found += page
+        if len(page) < wanted:
+            break
+    return found
+
+
+@deliveries.command(help=_SHOW_HELP)
+@click.argument("delivery_id", metavar="ID")
+@store_option
+@json_option
+def show(delivery_id: str, store: str, *, as_json: bool) -> None:
+    """Show one delivery."""
+    from router.listing import attempt_json, delivery_json, print_delivery, print_json, safe  # noqa: PLC0415 - as above
+
+    with closing(open_store(store)) as opened:
+        found = opened.delivery(delivery_id)
+        attempts = opened.attempts(delivery_id)
+    if found is None:
+        click.echo(f"webhook-router: the store has no delivery {safe(delivery_id)}", err=True)
+        sys.exit(1)
+    if as_json:
+        print_json({**delivery_json(found), "attempts_made": [attempt_json(a) for a in attempts]})
+    else:
+        print_delivery(found, attempts, now_ms())
+
+
+def _change_options(command: Any) -> Any:
+    for flag, text in (
+        ("--yes", "Don't ask, when nothing but a state says which."),
+        ("--all", "All of them: needed when nothing but a state says which."),
+        ("--dry-run", "Say what would be done, and change nothing."),
+    ):
+        name = flag.removeprefix("--").replace("-", "_")
+        command = click.option(flag, "every" if name == "all" else name, is_flag=True, help=text)(command)
+    return json_option(store_option(command))
+
+
+@deliveries.command(help=_REPLAY_HELP)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@filter_options([State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED], "dead; of named ones any but succeeded")
+@_change_options
+def replay(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: Any) -> None:
+    """Deliver again."""
+    from router.commands.changes import REPLAY  # noqa: PLC0415 - `--help` need not wait
+
+    named = (State.PENDING, State.DEAD, State.CANCELLED)
+    _run(REPLAY, ids, states, store, given, named=named, found=(State.DEAD,))
+
+
+@deliveries.command(help=_CANCEL_HELP)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@filter_options([State.PENDING, State.RUNNING, State.DEAD], "pending; of named ones any")
+@_change_options
+def cancel(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: Any) -> None:
+    """Give up."""
+    from router.commands.changes import CANCEL  # noqa: PLC0415 - `--help` need not wait
+
+    named = (State.PENDING, State.RUNNING, State.DEAD)
+    _run(CANCEL, ids, states, store, given, named=named, found=(State.PENDING,))
+
+
+def _run(
+    verb: "Verb",
+    ids: Sequence[str],
+    said: Sequence[str],
+    store: str,
+    given: dict[str, Any],
+    *,
+    named: Sequence[State],
+    found: Sequence[State],
+) -> None:
+    from router.commands.changes import Report, change_found, change_named, narrowed  # noqa: PLC0415 - as above
+
+    which = filter_of(said or [state.value for state in found], given)
+    if ids and (narrowed(which) or given["every"]):
+        raise click.UsageError("give either ids or a filter; with ids, only --state narrows them")
+    report = Report(verb, dry_run=given["dry_run"], by_name=bool(ids))
+    with closing(open_store(store)) as opened:
+        if ids:
+            change_named(opened, report, ids, [State(state) for state in said] or named)
+        else:
+            if not (narrowed(which) or given["every"] or given["dry_run"] or given["yes"]):
+                _ask(opened, verb, which)
+            change_found(opened, report, which)
+    finish(report, store, as_json=given["as_json"])
+
+
+def _ask(store: "SqliteStore", verb: "Verb", which: Filter) -> None:
+    from router.commands.changes import deliveries as many  # noqa: PLC0415 - as above
+
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"say which deliveries to {verb.name}: ids, a filter such as --rule, or --all")
+    states = " or ".join(which.states)
+    count = store.count(which)
+    if count and not click.confirm(f"{verb.name} all {states} deliveries: {many(count)}?", err=True):
+        raise click.Abort
+
+
+def finish(report: "Report", store: str, *, as_json: bool) -> None:
+    """Say what was done; the exit code tells of what was named and is not there."""
+    from router.commands.status import owner  # noqa: PLC0415 - as above
+
+    report.print(as_json=as_json, owner=owner(store))
+    if report.missing:
+        sys.exit(1)

@@ -1,0 +1,115 @@
+"""Flags that several commands share, and what they mean."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from router.errors import StartError
+from router.model import Filter, State
+
+if TYPE_CHECKING:
+    from router.store.sqlite import SqliteStore
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def store_option(command: Command) -> Command:
+    """Which store."""
+    return click.option(
+        "--store",
+        default="sqlite:webhook-router.db",
+        show_default=True,
+        show_envvar=True,
+        envvar="WEBHOOK_ROUTER_STORE",
+        help="Where events and deliveries are kept.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """For programs."""
+    return click.option("--json", "as_json", is_flag=True, help="The result as JSON, for programs.")(command)
+
+
+def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """`2h` (ago), or an ISO 8601 time, local unless it names its zone; in ms."""
+    from router.units import seconds  # noqa: PLC0415 - its libraries take longer than all else at a start
+
+    if value is None:
+        return None
+    try:
+        return now_ms() - round(seconds(value) * 1000)
+    except ValueError:
+        pass
+    try:
+        return round(datetime.fromisoformat(value).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{value!r} is no time; write 30m, 2h or 3d (ago), or 2026-01-31T12:00+01:00"
+        ) from None
+
+
+def time_options(command: Command) -> Command:
+    """From when to when."""
+    for flag, text in (("--until", "Only those before then."), ("--since", "Only those since then.")):
+        command = click.option(flag, callback=moment, metavar="TIME", help=f"{text} 2h (ago), or an ISO 8601 time.")(
+            command
+        )
+    return command
+
+
+def filter_options(states: Sequence[State], default: str) -> Callable[[Command], Command]:
+    """Which deliveries."""
+
+    def add(command: Command) -> Command:
+        command = time_options(command)
+        for flag, text in (
+            ("--event", "Only those of this event (an id)."),
+            ("--source", "Only those whose event came in by this source."),
+            ("--target", "Only those to this target."),
+            ("--action", "Only those of actions with this name."),
+            ("--rule", "Only those of this rule."),
+        ):
+            command = click.option(flag, metavar=flag.removeprefix("--").upper(), help=text)(command)
+        return click.option(
+            "--state",
+            "states",
+            multiple=True,
+            type=click.Choice([state.value for state in states]),
+            help=f"Only those in this state; repeatable. Default: {default}.",
+        )(command)
+
+    return add
+
+
+def filter_of(states: Sequence[str], given: dict[str, Any]) -> Filter:
+    """What `filter_options` were given."""
+    return Filter(
+        states=tuple(State(state) for state in states),
+        rule=given["rule"],
+        action=given["action"],
+        target=given["target"],
+        source=given["source"],
+        event_id=given["event"],
+        since=given["since"],
+        until=given["until"],
+    )
+
+
+def open_store(text: str) -> "SqliteStore":
+    """The store as an operator uses it; it is never made. Raises StoreError."""
+    from router.settings import store_path  # noqa: PLC0415 - `--help` need not wait for it
+    from router.store.sqlite import SqliteStore  # noqa: PLC0415
+
+    try:
+        path = store_path(text)
+    except StartError as error:
+        raise click.UsageError(str(error)) from None
+    return SqliteStore(path, create=False, own=False)
+
+
+def now_ms() -> int:
+    """The wall clock, ms."""
+    return time.time_ns() // 1_000_000

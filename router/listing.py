@@ -1,0 +1,297 @@
+"""How events, deliveries and attempts are shown: tables for people, JSON for programs.
+
+What came from outside may hold anything: `safe` makes it harmless to a terminal, and no markup is ever read from it.
+"""
+
+import base64
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from router.model import Attempt, Delivery, Event, EventHead, State
+
+_CUT = 160  #: characters of an error in a table on a terminal; `show` has the whole
+_SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
+
+
+def safe(text: str) -> str:
+    """Text in one line in which every control character, line ends included, is written out as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def safe_lines(text: str) -> list[str]:
+    """The lines of a text, each safe; tabs are blanks."""
+    return [safe(line) for line in text.expandtabs(4).replace("\r\n", "\n").split("\n")]
+
+
+def iso(at: int | None) -> str | None:
+    """ISO 8601 in UTC, with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local(at: int) -> str:
+    """The time here, with its zone."""
+    return datetime.fromtimestamp(at / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def span(ms: int) -> str:
+    """A duration in the unit that fits: `850ms`, `42s`, `5m`, `3h`, `2d`."""
+    for unit, size in (("d", 2 * _DAY), ("h", 2 * _HOUR), ("m", 2 * _MINUTE), ("s", _SECOND)):
+        if ms >= size:
+            return f"{ms // {'d': _DAY, 'h': _HOUR, 'm': _MINUTE, 's': _SECOND}[unit]}{unit}"
+    return f"{max(0, ms)}ms"
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    if count < 1024:
+        return f"{count} B"
+    for unit, factor in (("KiB", 1024), ("MiB", 1024**2)):
+        if count < 1024 * factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count / 1024**3:.1f} GiB"
+
+
+def times(**given: int | None) -> dict[str, Any]:
+    """Each time twice: as ISO 8601 under its name, as a number with `_ms`."""
+    return {key: value for name, at in given.items() for key, value in ((name, iso(at)), (f"{name}_ms", at))}
+
+
+def print_json(value: Any) -> None:
+    """For programs."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], whole: int = 1) -> None:
+    """A table: on a terminal as wide as that is, its first `whole` columns never cut; else plain and as wide as needed.
+
+    The cells are safe already.
+    """
+    if not sys.stdout.isatty():
+        lines = [headings, *rows]
+        widths = [max(len(line[at]) for line in lines) for at in range(len(headings))]
+        for line in lines:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a person at a terminal waits for it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    cells = [[Text(cell) for cell in row] for row in rows]
+    for at, heading in enumerate(headings):
+        widest = max((cell[at].cell_len for cell in cells), default=0)
+        table.add_column(
+            heading, no_wrap=at < whole, min_width=widest if at < whole else None, overflow="fold", vertical="top"
+        )
+    for row in cells:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def delivery_json(d: Delivery) -> dict[str, Any]:
+    """A delivery as `--json` shows it."""
+    return {
+        "id": d.id,
+        "event": d.event_id,
+        "rule": d.rule,
+        "action": d.action,
+        "type": d.type,
+        "target": d.target,
+        "order_key": d.order_key,
+        "state": d.state.value,
+        "blocked": d.blocked,
+        "attempts": d.attempts,
+        "interruptions": d.interruptions,
+        **times(
+            created_at=d.created_at,
+            first_attempt_at=d.first_attempt_at,
+            next_attempt_at=d.next_attempt_at if d.state is State.PENDING else None,
+        ),
+        "error": d.error,
+        "ruleset": d.ruleset,
+    }
+
+
+def attempt_json(a: Attempt) -> dict[str, Any]:
+    """An attempt as `--json` shows it."""
+    return {
+        "number": a.number,
+        **times(started_at=a.started_at, finished_at=a.finished_at),
+        "duration_ms": a.finished_at - a.started_at if a.finished_at is not None else None,
+        "outcome": a.outcome.value if a.outcome else None,
+        "status": a.status,
+        "error": a.error,
+        "excerpt": a.excerpt,
+    }
+
+
+def event_json(e: Event) -> dict[str, Any]:
+    """An event without its body as `--json` shows it."""
+    return {
+        "id": e.id,
+        "source": e.source,
+        "method": e.method,
+        "path": e.path,
+        "query": e.query,
+        "ip": e.ip,
+        **times(received_at=e.received_at),
+        "headers": [list(pair) for pair in e.headers],
+        "size": len(e.body),
+        "dedupe_key": e.dedupe_key,
+    }
+
+
+def body_json(body: bytes) -> dict[str, str]:
+    """A body as text, or in base64 when it is none."""
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}
+
+
+def head_json(e: EventHead) -> dict[str, Any]:
+    """An event in a list as `--json` shows it."""
+    return {
+        "id": e.id,
+        "source": e.source,
+        "method": e.method,
+        "path": e.path,
+        "ip": e.ip,
+        **times(received_at=e.received_at),
+        "size": e.size,
+        "deliveries": states_json(e.deliveries),
+    }
+
+
+def states_json(counts: Mapping[State, int]) -> dict[str, int]:
+    """Counts by state, in the order of a delivery's life."""
+    return {state.value: counts[state] for state in State if counts.get(state)}
+
+
+def print_deliveries(deliveries: Sequence[Delivery], now: int) -> None:
+    """Deliveries as a table."""
+    headings = ("id", "state", "rule/action", "target", "attempts", "next try", "age", "error")
+    print_table(headings, [_delivery_cells(d, now) for d in deliveries])
+
+
+def _delivery_cells(d: Delivery, now: int) -> tuple[str, ...]:
+    error = safe(d.error)
+    if sys.stdout.isatty() and len(error) > _CUT:
+        error = error[: _CUT - 1] + "…"
+    place = safe(f"{d.rule}/{d.action}")
+    return (
+        d.id,
+        d.state.value,
+        place,
+        safe(d.target),
+        str(d.attempts),
+        next_try(d, now),
+        span(now - d.created_at),
+        error,
+    )
+
+
+def next_try(d: Delivery, now: int) -> str:
+    """When a delivery is attempted next, in few words."""
+    if d.state is not State.PENDING:
+        return "-"
+    if d.blocked:
+        return "in its turn"
+    return "due" if d.next_attempt_at <= now else f"in {span(d.next_attempt_at - now)}"
+
+
+def print_events(events: Sequence[EventHead], now: int) -> None:
+    """Events as a table."""
+    print_table(("id", "age", "source", "request", "size", "deliveries"), [_event_cells(e, now) for e in events])
+
+
+def _event_cells(e: EventHead, now: int) -> tuple[str, ...]:
+    counts = ", ".join(f"{number} {state}" for state, number in states_json(e.deliveries).items())
+    request = safe(f"{e.method} {e.path}")
+    return (e.id, span(now - e.received_at), safe(e.source), request, size(e.size), counts or "none")
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """One fact a line, the names in a column of their own. The values are safe already."""
+    pairs = list(fields)
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        click.echo(f"{name.ljust(width)}  {value}".rstrip())
+
+
+def print_event(e: Event, deliveries: Sequence[Delivery], now: int) -> None:
+    """An event with its headers and deliveries."""
+    print_fields(
+        [
+            ("event", e.id),
+            ("received", f"{local(e.received_at)} ({span(now - e.received_at)} ago)"),
+            ("source", safe(e.source)),
+            ("request", safe(f"{e.method} {e.path}{'?' + e.query if e.query else ''}")),
+            ("from", safe(e.ip)),
+            ("body", size(len(e.body))),
+            *([("dedupe key", safe(e.dedupe_key))] if e.dedupe_key is not None else []),
+        ]
+    )
+    click.echo("\nheaders")
+    for name, value in e.headers:
+        click.echo(f"  {safe(name)}: {safe(value)}")
+    click.echo("\ndeliveries" if deliveries else "\nno deliveries: no rule matched")
+    if deliveries:
+        print_deliveries(deliveries, now)
+
+
+def print_body(body: bytes) -> None:
+    """A body: its very bytes into a pipe or file; on a terminal as safe text, or what it is when it is no text."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        click.echo(f"{size(len(body))} that are no text; send them to a file: … --body > FILE")
+        return
+    for line in safe_lines(text):
+        click.echo(line)
+
+
+def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int) -> None:
+    """A delivery with every attempt."""
+    waits = f", {next_try(d, now)}" if d.state is State.PENDING else ""
+    print_fields(
+        [
+            ("delivery", d.id),
+            ("event", d.event_id),
+            ("state", d.state.value + waits),
+            ("rule/action", safe(f"{d.rule}/{d.action} ({d.type})")),
+            ("target", safe(d.target)),
+            *([("order key", safe(d.order_key))] if d.order_key is not None else []),
+            ("planned", f"{local(d.created_at)} ({span(now - d.created_at)} ago)"),
+            ("attempts", f"{d.attempts} counted since the first one or the last replay"),
+            ("rules", d.ruleset[:12]),
+            *([("error", safe(d.error))] if d.error else []),
+        ]
+    )
+    for attempt in attempts:
+        _print_attempt(attempt, now)
+
+
+def _print_attempt(a: Attempt, now: int) -> None:
+    took = "" if a.finished_at is None else f", took {span(a.finished_at - a.started_at)}"
+    outcome = a.outcome.value if a.outcome else f"under way for {span(now - a.started_at)}"
+    status = "" if a.status is None else f", status {a.status}"
+    click.echo(f"\nattempt {a.number}: {local(a.started_at)}{took}: {outcome}{status}")
+    if a.error:
+        click.echo(f"  {safe(a.error)}")
+    if a.excerpt:
+        for line in safe_lines(a.excerpt):
+            click.echo(f"  | {line}")
