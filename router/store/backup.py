@@ -17,7 +17,7 @@ SYNCED_STEPS = 4  #: after which the copy is put to disk: all at the end would h
 _MODE = 0o600  #: as the store itself
 
 
-def backup(store: Path, copy: Path, advance: Callable[[int, int], None]) -> int:
+def backup(store: Path, copy: Path, advance: Callable[[int, int], None], *, pages: int = PAGES) -> int:
     """Copy the store to a file that must not be there yet; returns its size in bytes.
 
     `advance` is told how many pages are copied, of how many. Written under another name, checked, fsynced, then named:
@@ -33,7 +33,7 @@ def backup(store: Path, copy: Path, advance: Callable[[int, int], None]) -> int:
     except OSError as error:
         raise _refused(copy, f"{os.strerror(error.errno or 0)}; its folder must exist and be writable") from None
     try:
-        _copy(store, draft, advance)
+        _copy(store, draft, advance, pages)
         _check(draft, copy)
         _name(draft, copy)
         return copy.stat().st_size
@@ -47,7 +47,7 @@ def backup(store: Path, copy: Path, advance: Callable[[int, int], None]) -> int:
                 draft.with_name(name).unlink()
 
 
-def _copy(store: Path, draft: Path, advance: Callable[[int, int], None]) -> None:
+def _copy(store: Path, draft: Path, advance: Callable[[int, int], None], pages: int) -> None:
     source = connect(store, readonly=True)
     target = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)
     descriptor = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
@@ -58,7 +58,7 @@ def _copy(store: Path, draft: Path, advance: Callable[[int, int], None]) -> None
         with target.backup("main", source, "main") as steps:
             for number in itertools.count(1):
                 began = time.monotonic()
-                steps.step(PAGES)
+                steps.step(pages)
                 if number % SYNCED_STEPS == 0:
                     os.fdatasync(descriptor)
                 advance(steps.page_count - steps.remaining, steps.page_count)
