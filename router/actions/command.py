@@ -86,7 +86,7 @@ class Command:
                 argv,
                 cwd=str(self.cwd),
                 env=env,
-                stdin=job.parsed.event.body if self.stdin else b"",
+                stdin=job.event.body if self.stdin else b"",
                 timeout=self.timeout,
                 kill_after=self.kill_after,
                 output_limit=self.output_limit,

@@ -187,7 +187,7 @@ class Forward:
     def _headers(self, job: Job, values: Context) -> list[tuple[str, str]]:
         """The event's headers that pass, overridden by those that the action sets."""
         original = self.body_kind == "original" and self.method not in ("GET", "HEAD")
-        found = passed(job.parsed.event.headers, only=self.pass_headers, original=original)
+        found = passed(job.event.headers, only=self.pass_headers, original=original)
         headers = [(name, sendable) for name, value in found if (sendable := _sendable(value)) is not None]
         if not any(name.lower() == "user-agent" for name, _ in headers):
             headers.append(("User-Agent", f"webhook-router/{__version__}"))
@@ -205,7 +205,7 @@ class Forward:
         if self.method in ("GET", "HEAD"):
             return b""
         if self.body_kind == "original":
-            return job.parsed.event.body
+            return job.event.body
         if self.body_kind == "payload":
             return orjson.dumps(job.parsed.payload)
         rendered = render_tree(self.body, values)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import orjson
@@ -17,11 +18,11 @@ from router.delivery.breaker import Standing, answered
 from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.retry import settlement
 from router.delivery.target import Target
-from router.errors import PayloadError, RouterError, StoreUnavailable
+from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
 from router.intake.payload import parse_event
-from router.model import Claim, Outcome, OutcomeKind, RetryPolicy
+from router.model import Claim, Event, Outcome, OutcomeKind, ParsedEvent, RetryPolicy
 from router.plugins import Job, TargetSpec, Tools
-from router.rules.ruleset import Current
+from router.rules.ruleset import Current, Source
 from router.store.base import Store
 
 RESCAN_SECONDS = 1.0  #: how often the store is asked what is due, for what no commit of ours announced
@@ -265,21 +266,14 @@ class Dispatcher:
         if action.target.key != claim.delivery.target:
             await self._commit(lambda: self._store.refile(claim, action.target.key))
             return None, policy
-        job = self._job(claim, definition)
-        if isinstance(job, str):
-            return Outcome.failed(job), policy
-        return await action.attempt(job, self._tools), policy
+        return await action.attempt(self._job(claim, definition), self._tools), policy
 
-    def _job(self, claim: Claim, definition: Definition) -> Job | str:
-        source = definition.ruleset.sources.get(claim.event.source)
-        source = self._current.ruleset.sources.get(claim.event.source, source)
-        try:
-            parsed = parse_event(claim.event, source)
-        except PayloadError as error:
-            return f"the payload can't be parsed by the current settings of its source: {error}"
+    def _job(self, claim: Claim, definition: Definition) -> Job:
+        recorded, current = definition.ruleset, self._current.ruleset
+        source = current.sources.get(claim.event.source) or recorded.sources.get(claim.event.source)
         # The current secrets count: a recorded ruleset's may have been rotated since.
-        secrets = {**definition.ruleset.secrets, **self._current.ruleset.secrets}
-        return Job(claim, parsed, secrets)
+        secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
+        return Job(claim, partial(_parse, claim.event, source), secrets)
 
     async def _commit(self, write: "Callable[[], Future[T]]") -> T:
         """Write until it is committed: the target has been called, so only the store may be called again."""
@@ -303,3 +297,11 @@ class Dispatcher:
         if self._running:
             log.warning("attempts cut off by the stop; they will be made again", attempts=len(self._running))
             await asyncio.wait(self._running, timeout=_DEADLINE_SECONDS)
+
+
+def _parse(event: Event, source: Source | None) -> ParsedEvent:
+    """Parse an event for those that look into it; most forwards send it on as it is. Raises RenderError."""
+    try:
+        return parse_event(event, source)
+    except PayloadError as error:
+        raise RenderError(f"the payload can't be parsed by the current settings of its source: {error}") from None
