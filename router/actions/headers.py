@@ -1,6 +1,7 @@
 """Which of an event's headers a forward passes on."""
 
 import fnmatch
+import functools
 from collections.abc import Iterable
 
 # RFC 9110, section 7.6.1, and what belongs to one connection or one hop only.
@@ -19,6 +20,9 @@ _SIGNATURES = (
 )
 
 
+_REMEMBERED = 64  #: characters of a name that is judged once for all; real ones are shorter
+
+
 def passed(items: Iterable[tuple[str, str]], *, only: tuple[str, ...] | None, original: bool) -> list[tuple[str, str]]:
     """The headers to pass on: of another body than the original without what describes the bytes.
 
@@ -29,12 +33,17 @@ def passed(items: Iterable[tuple[str, str]], *, only: tuple[str, ...] | None, or
     return [
         (name, value)
         for name, value in items
-        if _passes(name.lower(), named, original=original)
-        and (only is None or any(fnmatch.fnmatchcase(name.lower(), glob.lower()) for glob in only))
+        if (_passes if len(name) <= _REMEMBERED else _judge)(name, only, original) and name.lower() not in named
     ]
 
 
-def _passes(name: str, named: set[str], *, original: bool) -> bool:
-    if name in _HOP or name in _TRUSTED or name in named or name.startswith(_TRUSTED_BEGINNINGS):
+def _judge(name: str, only: tuple[str, ...] | None, original: bool) -> bool:
+    name = name.lower()
+    if name in _HOP or name in _TRUSTED or name.startswith(_TRUSTED_BEGINNINGS):
         return False
-    return original or not any(fnmatch.fnmatchcase(name, glob) for glob in _SIGNATURES)
+    if not original and any(fnmatch.fnmatchcase(name, glob) for glob in _SIGNATURES):
+        return False
+    return only is None or any(fnmatch.fnmatchcase(name, glob.lower()) for glob in only)
+
+
+_passes = functools.lru_cache(maxsize=4096)(_judge)
