@@ -17,8 +17,9 @@ import orjson
 from pydantic import Field
 
 from router import __version__
-from router.actions.client import RefusedAddressError, Trace, encoded
+from router.actions.client import RefusedAddressError
 from router.actions.excerpt import excerpt
+from router.actions.exchange import Answer, Request, Trace
 from router.actions.headers import passed
 from router.actions.retry_after import retry_after
 from router.actions.url import Url, compile_url
@@ -86,16 +87,6 @@ class Options(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What one attempt sends."""
-
-    method: str
-    url: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Forward:
     """A compiled forward."""
 
@@ -135,39 +126,18 @@ class Forward:
 
     async def _send(self, request: Request, tools: Tools, *, fresh: bool) -> Outcome | None:
         """Send it once; none when an idle connection turned out to be closed before any answer."""
-        trace = Trace()
-        session = tools.client.session(named=self.named, fresh=fresh)
+        trace = Trace(fresh)
         try:
-            async with session.request(
-                request.method,
-                encoded(request.url),
-                data=request.body or None,
-                headers=request.headers,
-                allow_redirects=False,
-                timeout=self.timeout,
-                trace_request_ctx=trace,
-            ) as response:
-                body = await self._read(response)
-                return _judge(response, body, now=time.time())
+            answer = await tools.client.exchange(
+                request, named=self.named, within=self.timeout, limit=self.response_limit, trace=trace
+            )
+            return _judge(answer, now=time.time())
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError, aiohttp.ClientOSError) as error:
             if trace.reused and not fresh and not isinstance(error, aiohttp.ClientConnectorError):
                 return None
             return self._unanswered(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             return self._unanswered(error)
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        """The beginning of the response; the status is known by now, so a failure here changes nothing."""
-        parts, room = [], self.response_limit
-        try:
-            while room > 0 and (part := await response.content.read(room)):
-                parts.append(part)
-                room -= len(part)
-        except (aiohttp.ClientError, OSError):
-            response.close()
-        if room <= 0:
-            response.close()  # the rest is not read, so the connection can't serve another request
-        return b"".join(parts)
 
     def _request(self, job: Job, now: int) -> Request:
         values = context(job, mask_secrets=False)
@@ -413,8 +383,8 @@ def _sendable(value: str) -> str | None:
         return None
 
 
-def _judge(response: aiohttp.ClientResponse, body: bytes, *, now: float) -> Outcome:
-    status, text = response.status, excerpt(body)
+def _judge(answer: Answer, *, now: float) -> Outcome:
+    status, text = answer.status, excerpt(answer.body)
     if 200 <= status < 300:
         return Outcome.succeeded(status, text)
     reason = f"HTTP {status}"
@@ -422,7 +392,7 @@ def _judge(response: aiohttp.ClientResponse, body: bytes, *, now: float) -> Outc
         reason = "HTTP 410: the target is gone for good"
     elif 300 <= status < 400:
         reason = f"HTTP {status}: redirects are not followed; give the final URL"
-    return Outcome.retry(reason, status, text, retry_after(response.headers, now), cause=Cause.STATUS)
+    return Outcome.retry(reason, status, text, retry_after(answer.headers, now), cause=Cause.STATUS)
 
 
 def _no_answer(url: Url) -> Outcome:
