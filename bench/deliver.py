@@ -269,8 +269,8 @@ def throughput(folder: Path, port: int, target: Receiver, rows: Rows, given: arg
         sustained = run.sustained(rate)
         settled = f"settled {run.settled:.2f} s after" if run.settled is not None else "not settled in time"
         print(
-            f"at {rate:,.0f}/s: {run.rate:,.0f}/s answered, {run.delivered:,} delivered,"
-            f" {run.waiting:,} waiting at the end, {run.most:,} at most, {settled} {run.errors}: {'sustained' if sustained else 'not sustained'}",
+            f"at {rate:,.0f}/s: {run.rate:,.0f}/s answered, {run.delivered:,} delivered, {run.waiting:,} waiting at the"
+            f" end, {run.most:,} at most, {settled} {run.errors}: {'sustained' if sustained else 'not sustained'}",
             flush=True,
         )
         if sustained:

@@ -1,8 +1,8 @@
 """Healthy targets' latency beside targets that hang, answer late, refuse connections and drip their answers.
 
-A sender that keeps to its timetable posts small events to a daemon: half of them for a healthy target, the other half in
-turn for four that are ill. In each round, on a fresh daemon, it does so twice: first with rules that route nothing to
-the ill ones (their events are received, and match no rule), then with rules that do. Measured is the time from the
+A sender that keeps to its timetable posts small events to a daemon: half of them for a healthy target, the other half
+in turn for four that are ill. In each round, on a fresh daemon, it does so twice: first with rules that route nothing
+to the ill ones (their events are received, and match no rule), then with rules that do. Measured is the time from the
 moment in the timetable to the receipt at the healthy target. The ill targets have no breaker, so that they go on
 hurting; with `--breaker` they have the usual one.
 """
@@ -94,9 +94,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=12, help="of each load")
     arguments.add_argument("--rounds", type=int, default=2)
     arguments.add_argument("--late", type=float, default=5, help="seconds until `slow` and `drip` have answered")
-    arguments.add_argument(
-        "--timeout", type=float, default=10, help="seconds that an attempt may take; `hang` takes all"
-    )
+    arguments.add_argument("--timeout", type=float, default=10, help="seconds for an attempt; `hang` takes them all")
     arguments.add_argument("--size", type=int, default=1000, help="bytes of an event")
     arguments.add_argument("--breaker", action="store_true")
     given = arguments.parse_args()
@@ -108,12 +106,8 @@ def main() -> None:
     print(f"{'':<22} {'received':>8} {'p50':>8} {'p99':>8} {'max':>8} {'202 p99':>9}")
     pooled: dict[bool, list[float]] = {False: [], True: []}
     held, refuses = refusing_port()
-    with held, receiver("hang", "slow", "drip", seconds=given.late) as target:
-        ports = {
-            "good": target.port,
-            **dict(zip(("hang", "slow", "drip"), target.others, strict=True)),
-            "refuse": refuses,
-        }
+    with held, receiver(*ILL[:3], seconds=given.late) as target:
+        ports = {"good": target.port, "refuse": refuses, **dict(zip(ILL[:3], target.others, strict=True))}
         for number, ill in itertools.product(range(given.rounds), (False, True)):
             text = rules(ports, ill=ill, timeout=given.timeout, breaker=given.breaker)
             with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
@@ -122,14 +116,10 @@ def main() -> None:
                     sent, found = phase(port, target, given.rate, given.seconds, given.size)
                     states = Rows(Path(name) / "store.db").states()
                 pooled[ill] += found["late"]
-                print(
-                    line(f"{number + 1}: {'with ill ones' if ill else 'without'}", found["late"], sent, found["events"])
-                )
+                what = f"{number + 1}: {'with ill ones' if ill else 'without'}"
+                print(line(what, found["late"], sent, found["events"]), flush=True)
                 if ill:
-                    print(
-                        f"   deliveries to them: {shown(states)}; attempts: {log.count('attempt settled'):,}",
-                        flush=True,
-                    )
+                    print(f"   to the ill ones: {shown(states)}; {log.count('attempt settled'):,} attempts in all")
     without, with_ill = (share(sorted(pooled[ill]), 0.99) for ill in (False, True))
     print(f"healthy p99 with ill targets {with_ill:.2f} ms: {with_ill / without:.2f} x the {without:.2f} ms without")
 
