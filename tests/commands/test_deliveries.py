@@ -331,11 +331,11 @@ def test_a_store_of_an_older_program_is_one_clear_line(shop: Shop) -> None:
     assert "start its daemon once with this program" in done.stderr
 
 
-def test_the_store_comes_from_the_environment(shop: Shop, dead: list[str], tmp_path: Any) -> None:
-    import os
-
-    env = {**os.environ, "WEBHOOK_ROUTER_STORE": f"sqlite:{shop.path}"}
+def test_the_store_comes_from_the_environment(
+    shop: Shop, dead: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = Shop(tmp_path / "elsewhere")
     elsewhere.folder.mkdir()
+    monkeypatch.setenv("WEBHOOK_ROUTER_STORE", f"sqlite:{shop.path}")
 
-    assert dead[0] in elsewhere.run("deliveries", "list", env=env).stdout
+    assert dead[0] in elsewhere.run("deliveries", "list").stdout
