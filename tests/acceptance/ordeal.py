@@ -175,10 +175,12 @@ class Ordeal:
         return daemon
 
     def _end(self, daemon: Daemon, *, kill: bool) -> int:
-        if kill:
-            daemon.kill()
-        else:
-            daemon.stop()
+        if not kill:
+            try:
+                daemon.stop()
+            except subprocess.TimeoutExpired:
+                self.ledger.faults.append(f"life {len(self.lives) + 1} does not end by SIGTERM")
+        daemon.kill()
         code = daemon.process.returncode
         self.lives.append(Life(len(self.lives) + 1, killed=kill, ended=time.monotonic(), code=code))
         with self._changed:

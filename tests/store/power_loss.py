@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -66,6 +66,7 @@ class History:
 
     plans: dict[str, set[str]] = field(default_factory=dict)  #: by event: its deliveries
     keys: dict[str, str] = field(default_factory=dict)  #: by event that plans something: its dedupe key
+    operated: set[str] = field(default_factory=set)  #: deliveries that were to be replayed or cancelled at some time
     notes: list[Note] = field(default_factory=list)
 
     def folds(self) -> int:
@@ -85,7 +86,7 @@ def work(folder: Path, *, rounds: int, seed: int) -> History:
         for part in range(3):
             store = SqliteStore(folder / NAME)
             try:
-                store.put_ruleset(RulesetText("r1", "rules: []", "/etc")).result(PATIENCE_SECONDS)
+                store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(PATIENCE_SECONDS)
                 work = _Work(store, disk, history, random.Random(seed + part))
                 for number in range(rounds // 3):
                     work.round()
@@ -137,6 +138,8 @@ class _Work:
         claim = self.store.claim({"ci": 5, "chat": 2}, NOW)
         claim.add_done_callback(self._claimed)
         asked += [settled for one in claim.result(PATIENCE_SECONDS) if (settled := self._settle(one)) is not None]
+        asked.append(self._operate(self.store.replay))
+        asked.append(self._operate(self.store.cancel))
         if self.chance.random() < 0.5:
             for future in asked:
                 future.result(PATIENCE_SECONDS)
@@ -169,6 +172,12 @@ class _Work:
 
         future.add_done_callback(done)
         return future
+
+    def _operate(self, what: "Callable[[list[str], int], Future[list[str]]]") -> "Future[Any]":
+        known = [delivery for plan in self.history.plans.values() for delivery in sorted(plan)]
+        chosen = self.chance.sample(known, min(len(known), 2))
+        self.history.operated.update(chosen)
+        return what(chosen, NOW)
 
     def _settle(self, claim: Claim) -> "Future[Any] | None":
         if self.chance.random() < 0.1:
@@ -235,7 +244,7 @@ class _Found:
     def faults(self, facts: list[Fact], history: History) -> Iterator[str]:
         """What was told and is not so, and what is half there."""
         for fact in facts:
-            yield from self._broken(fact)
+            yield from self._broken(fact, history)
         for event, deliveries in self.plans.items():
             if deliveries != history.plans[event]:
                 yield f"{event} is half stored: {deliveries}"
@@ -252,7 +261,7 @@ class _Found:
             if blocked != [0] + [1] * (len(blocked) - 1):
                 yield f"lane {lane}: not just its head is free: {blocked}"
 
-    def _broken(self, fact: Fact) -> Iterator[str]:
+    def _broken(self, fact: Fact, history: History) -> Iterator[str]:
         match fact:
             case Stored():
                 if fact.event not in self.plans:
@@ -263,7 +272,9 @@ class _Found:
             case Settled():
                 if self.attempts.get((fact.delivery, fact.number)) != fact.outcome.kind.value:
                     yield f"{fact}: the attempt's outcome is lost"
-                if fact.state is not State.PENDING and self.states.get(fact.delivery) != fact.state.value:
+                if fact.state is State.PENDING or fact.delivery in history.operated:
+                    return
+                if self.states.get(fact.delivery) != fact.state.value:
                     yield f"{fact}: it is {self.states.get(fact.delivery)}"
 
     def _outcomes(self, delivery: str) -> list[Any]:
@@ -273,6 +284,6 @@ class _Found:
 
 _DELIVERIES = """
 SELECT e.id, d.id, d.action, d.order_key, d.state, d.blocked FROM delivery d JOIN event e ON e.seq = d.event
-ORDER BY d.seq
+ORDER BY coalesce(d.place, d.seq)
 """
 _ATTEMPTS = "SELECT d.id, a.number, a.outcome FROM attempt a JOIN delivery d ON d.seq = a.delivery"
