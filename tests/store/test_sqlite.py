@@ -14,7 +14,7 @@ import pytest
 
 from router.errors import StoreError
 from router.model import Event, EventFilter, Filter, PlannedDelivery, State
-from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep
+from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep, waits
 from router.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -169,6 +169,7 @@ _TRIGGER_SUBQUERY = """
         (questions.DUE, (), "delivery_due"),
         (rows.CLAIMED, ("t",), "delivery_running"),
         (jobs._START_ATTEMPTS, (NOW, "t"), "delivery_running"),
+        (waits._SHORTEN, (NOW, 0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (jobs._UNBLOCKED_SINCE, (7,), "INTEGER PRIMARY KEY (rowid>?)"),
         (dedupe._firsts_sql(4), ("s", "k") * 4, "PRIMARY KEY (source=? AND key=?)"),
         (dedupe.PRUNE, (NOW, 10), "dedupe_expiry (expires_at<?)"),
