@@ -14,7 +14,7 @@ import pytest
 
 from router.errors import StoreError
 from router.model import Event, EventFilter, Filter, PlannedDelivery, State
-from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep
+from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep, waits
 from router.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -175,6 +175,7 @@ _TRIGGER_SUBQUERY = """
             "delivery USING INDEX sqlite_auto",
         ),
         (jobs._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?)"), (None,) * 6, "attempt USING PRIMARY KEY (delivery=?)"),
+        (waits._SHORTEN, (NOW, 0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (jobs._UNBLOCKED_SINCE, (7,), "INTEGER PRIMARY KEY (rowid>?)"),
         (dedupe._firsts_sql(4), ("s", "k") * 4, "PRIMARY KEY (source=? AND key=?)"),
         (dedupe.PRUNE, (NOW, 10), "dedupe_expiry (expires_at<?)"),
