@@ -19,6 +19,7 @@ from router.store.job import Job
 from router.store.jobs import Append, Probe, Take
 from router.store.questions import DUE
 from router.store.sqlite_file import connect
+from router.store.waking import gathered
 
 BATCH = 512  #: jobs in one transaction; more would not save fsyncs worth mentioning, and delay the first answer
 BATCH_BYTES = 16 * 1024 * 1024  #: of appends in one transaction, for the same reason; one larger job goes alone
@@ -210,10 +211,11 @@ class Writer:
         if not self.healthy:
             log.info("store commits again")
         self.healthy = True
-        for (_, future), result in zip(batch, results, strict=True):
-            future.set_result(result)
-        if due:
-            self._tell(due)
+        with gathered():
+            for (_, future), result in zip(batch, results, strict=True):
+                future.set_result(result)
+            if due:
+                self._tell(due)
         self._checkpointer.committed()
         self._checkpointer.tail(self._connection)
 
