@@ -19,7 +19,6 @@ from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon
 
 LANES = 8  #: order keys, each with one sender, which repeats what was not answered before it goes on
 CONCURRENCY = 8  #: of each forward
-COMMANDS = 2  #: at once
 APPENDED_EVERY, RUN_EVERY = 3, 7  #: events of a lane for which a line is written, or a command run
 _LARGE = 120_000  #: characters of every fortieth event, for lines that a kill can tear
 _AHEAD = 150  #: deliveries that the senders may be ahead of the receiver

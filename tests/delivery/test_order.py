@@ -116,7 +116,9 @@ def test_order_holds_across_failures_restarts_and_many_keys(live: Callable[[], R
     assert witness.most >= 4  # and the lanes did not wait for each other
 
 
-def test_a_replay_goes_to_the_end_and_a_newcomer_waits_for_the_one_under_way(live: Callable[[], Running], witness: Witness) -> None:
+def test_a_replay_goes_to_the_end_and_a_newcomer_waits_for_the_one_under_way(
+    live: Callable[[], Running], witness: Witness
+) -> None:
     lanes = range(3)
     witness.refused = {(f"lane-{lane}", 1) for lane in lanes}
     running = live()
