@@ -120,8 +120,8 @@ class Verdict:
         cut: Counter[tuple[int, str]] = Counter()
         for seen in self._ordeal.witness.seen:
             stored = self._deliveries.get(seen.delivery)
-            if stored is None:
-                yield f"{seen} is of no delivery in the store"
+            if stored is None or seen.life == 0:
+                yield f"{seen} is of no delivery in the store, or sent by a second owner"
             elif stored.attempts.get(seen.number) != "interrupted":
                 continue
             elif seen.life not in killed:
