@@ -144,7 +144,7 @@ class Verdict:
             self.counts[f"{action}: interrupted"] = count
 
     def _disordered(self) -> Iterator[str]:
-        """In each lane nothing arrives after a later event did, and nothing is missing."""
+        """In each lane nothing arrives after a later event did."""
         lanes: dict[str, list[Seen]] = {}
         for seen in sorted(self._ordeal.witness.seen, key=lambda one: one.life):  # stable: by arrival within a life
             if seen.ordered:
