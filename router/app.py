@@ -36,6 +36,7 @@ from router.store.sqlite import SqliteStore
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 _OTHER_DESCRIPTORS = 1024  #: for targets' connections, commands' pipes and the store
 _COLLECTED_AFTER = (20_000, 50, 100)  #: objects and rounds; Python's 700 are a tenth of one large payload
+_AWAKE_SECONDS = 0.5  #: how often the main thread looks whether a signal came
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
 
 REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES, check_target_url)
@@ -61,7 +62,9 @@ class App:
         """Serve until SIGTERM or SIGINT. Raises StartError or RulesError when it can't start."""
         self._start()
         try:
-            self._stop.wait()
+            # The kernel may give a signal to any thread, but its handler runs in this one, and only while it is awake.
+            while not self._stop.wait(_AWAKE_SECONDS):
+                pass
         finally:
             self._shut_down()
 
