@@ -23,6 +23,7 @@ from router.rules.ruleset import Current, Plan, Source
 from router.store.base import Store
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
+UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
 ANSWER_SECONDS = 10.0  #: how long an answer may wait for its commit; most senders give up after 10 to 30 s themselves
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
 _UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
@@ -44,6 +45,17 @@ class Receiver:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
         reply = self.begin(inbound)
         return reply.reply(ANSWER_SECONDS) if isinstance(reply, Pending) else reply
+
+    def body_limit(self, path: str) -> int:
+        """The largest body that is received on a path at all, in bytes."""
+        source = self.current.ruleset.by_path.get(path)
+        return UNKNOWN_BODY if source is None else source.max_body
+
+    def judge(
+        self, method: str, path: str, query: str, headers: tuple[tuple[str, str], ...], body: bytes, ip: str
+    ) -> Reply | Pending:
+        """`begin`, for a server that has no request object."""
+        return self.begin(Inbound("", method, path, query, headers, body, ip, self.now_ms()))
 
     def begin(self, inbound: Inbound) -> Reply | Pending:
         """Judge, match, and hand to the store; what is stored is answered once it is committed. Never blocks."""
@@ -121,7 +133,9 @@ class Receiver:
         try:
             stored = future.result(timeout)
         except (StoreUnavailable, NotInTime) as error:
-            # When it is only late it may yet be stored; the sender will repeat it, and dedupe tells it apart.
+            # What still queues is taken back, since the sender will repeat it. If it is being committed at this very
+            # moment it may yet be stored, and dedupe tells the repeat apart.
+            future.cancel()
             reason = str(error) or "the commit took too long"
             log.error("event not acknowledged", event_id=event.id, source=source.name, reason=reason)
             return self._unavailable()
