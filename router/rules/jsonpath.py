@@ -83,6 +83,7 @@ class Path:
     read: Accessor
     names: tuple[str, ...] | None = None  #: of a path that is `$` and single names only, by far the most common shape
     fallible: bool = False  #: whether reading may raise
+    single: bool = False  #: it selects one value at the most
 
 
 class PathError(RouterError):
@@ -110,9 +111,16 @@ def compile_path(text: str) -> Path:
         return Path(_find(tree), fallible=True)
     names = _names(tree, ng.Root)
     if names is not None:
-        return Path(_follow_names(names), names)
+        return Path(_follow_names(names), names, single=True)
     roots = sum(type(node) is ng.Root for node in nodes)
-    return Path(_follow(steps), fallible=roots > 1 or any(_may_raise(node) for node in nodes))
+    fallible = roots > 1 or any(_may_raise(node) for node in nodes)
+    return Path(_follow(steps), fallible=fallible, single=all(_is_single(node) for node in nodes))
+
+
+def _is_single(node: Any) -> bool:
+    if isinstance(node, ng.Fields | ng.Index):
+        return len(node.fields if isinstance(node, ng.Fields) else node.indices) == 1
+    return type(node) in (ng.Root, ng.This, ng.Child)
 
 
 def _may_raise(node: Any) -> bool:
@@ -133,6 +141,9 @@ def _parse(text: str) -> ng.JSONPath:
         raise PathError(f"not a JSONPath: {_hint(text, error)}") from None
 
 
+_LIBRARY = re.compile(
+    r"Unexpected character: (.)|near token (\S+)"
+)  #: its messages count lines and columns of their own
 _NAMES = "a name with other characters than letters, digits, _ and - goes into ['…']"
 _HINTS = (
     (re.compile(r"\[\s*\("), "for the last item write [-1], for a filter [?(…)]"),
@@ -154,7 +165,8 @@ def _hint(text: str, error: Exception) -> str:
         return f"a dot is missing after the $: $.{text[1:]}"
     if text.endswith("."):
         return "it ends with a dot"
-    shown = str(error).rstrip(" !.") or type(error).__name__
+    found = _LIBRARY.search(str(error))
+    shown = f'unexpected "{found[1] or found[2]}"' if found else str(error).rstrip(" !.") or type(error).__name__
     return f"{shown}; {next((hint for pattern, hint in _HINTS if pattern.search(text)), _NAMES)}"
 
 
