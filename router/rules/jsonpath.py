@@ -410,6 +410,8 @@ def _descendants(node: Any) -> _Step | None:
     right = _steps(node.right)
     if right is None:
         return None
+    if isinstance(node.right, ng.Fields) and len(node.right.fields) == 1:
+        return _descendants_named(node.right.fields[0])
     # A path into a value gives nothing for text and numbers, which are most of a payload.
     into = type(_leftmost(node.right)) in (ng.Fields, ng.Wildcard, ng.Index, ng.Slice, ng_filter.Filter)
 
@@ -427,12 +429,38 @@ def _descendants(node: Any) -> _Step | None:
             if type(value) is dict or type(value) is list:
                 walk.look_at(len(value))
                 below: Iterable[Any] = value.values() if type(value) is dict else value
-                if into:
-                    below = [v for v in below if type(v) is dict or type(v) is list]
-                stack += list(below)[::-1]
+                stack += _full(below) if into else list(below)[::-1]
         return found
 
     return step
+
+
+def _descendants_named(name: str) -> _Step:
+    """`..name`, by far the most common."""
+
+    def step(values: list[Any], walk: _Walk) -> list[Any]:
+        found: list[Any] = []
+        stack = values[::-1]
+        while stack:
+            value = stack.pop()
+            if type(value) is dict:
+                walk.look_at(len(value))
+                if name in value:
+                    found.append(value[name])
+                stack += _full(value.values())
+            elif type(value) is list:
+                walk.look_at(len(value))
+                stack += _full(value)
+            if len(found) > MAX_VALUES:
+                raise _too_many()
+        return found
+
+    return step
+
+
+def _full(values: Iterable[Any]) -> list[Any]:
+    """The lists and mappings that have something in them, the last one first."""
+    return [v for v in values if v and (type(v) is dict or type(v) is list)][::-1]
 
 
 def _len(_: Any) -> _Step:
