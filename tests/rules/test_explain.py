@@ -49,6 +49,21 @@ def test_the_first_reason_is_the_first_in_the_file() -> None:
     ]  # fmt: skip
 
 
+def test_several_operators_are_told_with_the_case_they_ignore() -> None:
+    ruleset = only(
+        {"$.a": {"prefix": "x", "suffix": "y", "ignore_case": True}},
+        {"$.a": {"not": {"in": ["AB"], "ignore_case": True}}},
+        {"$.a": {"equals": "X", "ignore_case": True}},
+    )
+
+    both, no, one = explain(ruleset, event({"a": "ab"}))
+
+    assert both.reason == '$.a is "ab"; asked: {"prefix": "x", "suffix": "y", "ignore_case": true}'
+    assert both.conditions[0].operator == "prefix, suffix, ignore_case"
+    assert no.reason == '$.a is "ab"; asked: not {"in": ["AB"], "ignore_case": true}'
+    assert one.conditions[0].operand == {"equals": "X", "ignore_case": True}
+
+
 def test_missing_several_and_long_values_are_told() -> None:
     ruleset = only({"$.a": 1}, {"$.b[*]": {"prefix": "x"}}, {"$.c": {"regex": "y"}})
 
