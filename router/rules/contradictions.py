@@ -33,6 +33,7 @@ from router.rules.values import decimal
 _TEXT, _NUMBER, _LIST, _MAPPING, _OTHER = "text", "a number", "a list", "a mapping", "true, false or null"
 _ALL = frozenset({_TEXT, _NUMBER, _LIST, _MAPPING, _OTHER})
 _ON_TEXT = ("prefix", "suffix", "regex", "glob", "cidr")
+MAX_BRANCHES = 100  #: of an `any` that are held against what stands beside it; each costs as much as all of that
 _DECIMAL = re.compile(r"[-+0-9.eE]*")
 
 Group = tuple[Clause, ...]
@@ -153,7 +154,7 @@ def warn_of_conjunction(spot: Spot, entries: Sequence[tuple[str, Condition]], kn
     for key, condition in entries:
         if isinstance(condition, AnyOf):
             beside = [*known, *(other for _, other in entries if other is not condition)]
-            for number, branch in enumerate(condition.conditions):
+            for number, branch in enumerate(condition.conditions[:MAX_BRANCHES]):
                 reason = _reason(_facts([*beside, branch]), known)
                 if reason is not None and cannot_hold([branch]) is None:
                     spot.at(key, number).warn(reason)

@@ -179,6 +179,11 @@ def _found(shown: tuple[Any, ...], count: int) -> str:
     return f"is {', '.join(_as_text(value) for value in shown[:3])}{', …' if len(shown) > 3 else ''}{more}"
 
 
+def operator_of(condition: FieldCondition) -> str:
+    """The operator of a field, or several joined by commas."""
+    return _asked(condition.test)[0]
+
+
 def _asked(test: Test) -> tuple[str, Any]:
     """Operator and operand of a test, as near to the file's words as JSON has them."""
     if isinstance(test, OneValue) and len(test.clauses) == 1 and not test.clauses[0].fold:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from jsonschema import Draft7Validator
 
 from router.app import REGISTRIES
 from router.rules.document import DocumentError, data, read
 from router.rules.json_schema import json_schema
+from tests.rules.generated import MATCHES, Match
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "tests" / "configs"
@@ -62,6 +64,15 @@ def test_mistakes_are_seen(change: tuple[str, str]) -> None:
     assert _faults(text) == []
 
     assert _faults(text.replace(*change)) != []
+
+
+@settings(max_examples=100, deadline=None)
+@given(match=MATCHES)
+def test_it_takes_every_condition_that_loads(match: Match) -> None:
+    schema = json_schema(REGISTRIES)
+    conditions = {"$ref": "#/definitions/match", "definitions": schema["definitions"]}
+
+    assert list(Draft7Validator(conditions).iter_errors(match)) == []
 
 
 # What only `check` can know: what other places define, what paths, patterns and templates say, what this machine has.
