@@ -19,7 +19,6 @@ from router.rules.index import Index
 from router.rules.respond import RuleRespond
 from router.secrets import Secret
 
-
 LONGEST_KEY = 1024  #: bytes of an order key that is kept as it is; it is stored, and looked up, with every delivery
 
 
@@ -84,7 +83,7 @@ class RuleAction:
         )
 
     def order_key(self, parsed: ParsedEvent) -> str | None:
-        """Canonical JSON of order_by's values, long ones by their hash; none when there are none, or they can't be read."""
+        """Canonical JSON of order_by's values, or its hash when that is long; none: unordered, or unreadable."""
         if self.order_by is None:
             return None
         try:

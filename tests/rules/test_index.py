@@ -16,7 +16,7 @@ from router.rules.match import parse_match
 from router.rules.needs import MAX_KEYS
 from router.rules.ruleset import Rule, Ruleset
 from router.rules.spot import Report, Spot
-from tests.rules.generated import EVENTS, RULES, GeneratedRule, Match, event
+from tests.rules.generated import EVENTS, JSON, RULES, GeneratedRule, Match, event
 
 
 def compiled(match: Match) -> Condition:
@@ -112,6 +112,18 @@ def test_too_many_alternatives_are_not_filed() -> None:
 
     assert _candidates(ruleset, event({"a": "v"})) == [0, 1]
     assert _candidates(ruleset, event({"a": "u"})) == [0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(JSON, min_size=1, max_size=6), rules=st.lists(RULES, max_size=5), form=st.booleans())
+def test_hundreds_of_values_are_looked_up_as_few_are(values: list[Any], rules: list[GeneratedRule], form: bool) -> None:
+    own: list[Match] = [{"$.a[*]": {"equals": value}} for value in values]
+    own += [{"$.a[*]": {"contains": 1}}, {"$.a[*]": {"gt": 1}}, {"$.a[*]": {"exists": True}}, {"$.a[*]": {"length": 1}}]
+    ruleset = ruleset_of([*((match, frozenset({"s"}), False) for match in own), *rules])
+    parsed = event({"a": values * 300}, form=form)
+
+    assert ruleset.match(parsed) == ruleset.match_by_loop(parsed)
+    assert len(ruleset.match(parsed).rules) >= min(len(values), 1)
 
 
 def test_each_field_is_read_once_for_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
