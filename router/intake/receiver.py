@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import orjson
@@ -16,6 +16,7 @@ from router.intake.address import client_address
 from router.intake.payload import parse_event
 from router.intake.pending import Pending
 from router.intake.reply import accepted, problem
+from router.intake.unmatched import UnmatchedLog
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
 from router.networks import Network, is_within, parse_address
 from router.plugins import Refused
@@ -40,6 +41,7 @@ class Receiver:
     store: Store
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
+    unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
 
     def receive(self, inbound: Inbound) -> Reply:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
@@ -147,6 +149,8 @@ class Receiver:
             return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
+        if not matched:
+            self.unmatched.note(self.current.ruleset, parsed)
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}
