@@ -2,8 +2,8 @@
 
 A number of events is posted; each one's rule runs `/bin/true`. Counted is what ended, not what was
 answered: a run lasts from the first request to the last exit.
-  - Ours: the attempts in the store, each with the exit code it recorded. Every event was fsynced before its answer, every
-    exit after it.
+  - Ours: the attempts in the store, each with the exit code it recorded. Every event was fsynced before its answer,
+    every exit after it.
   - adnanh/webhook (the Debian package `webhook`): its log has "finished handling" for each run that ended, and
     "error executing command" for each that failed. It stores nothing, and waits for no command before it answers.
 `/bin/true` leaves no trace that both could be counted by, and a program that does would measure itself.
@@ -122,7 +122,9 @@ def run_ours(folder: Path, count: int, given: argparse.Namespace) -> Ran:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while reader.execute(unsettled).fetchone()[0] and time.monotonic() < deadline:
             time.sleep(0.1)
-        codes = Counter(str(code) for (code,) in reader.execute("SELECT status FROM attempt WHERE finished_at NOT NULL"))
+        codes = Counter(
+            str(code) for (code,) in reader.execute("SELECT status FROM attempt WHERE finished_at NOT NULL")
+        )
         last = reader.execute("SELECT max(finished_at) FROM attempt").fetchone()[0] / 1000
         reader.close()
     return Ran(last - start, accepted, codes)
@@ -155,7 +157,9 @@ def run_theirs(folder: Path, count: int, given: argparse.Namespace) -> Ran:
 def shown(name: str, ran: Ran, count: int) -> str:
     codes = ", ".join(f"{code}: {number:,}" for code, number in sorted(ran.codes.items()))
     lost = "" if ran.codes.total() == count else f"; {count - ran.codes.total():,} never ended"
-    return f"{name:<15} {ran.rate:>7,.0f}/s  {count / ran.accepted_seconds:>7,.0f}/s accepted   exit codes {codes}{lost}"
+    return (
+        f"{name:<15} {ran.rate:>7,.0f}/s  {count / ran.accepted_seconds:>7,.0f}/s accepted   exit codes {codes}{lost}"
+    )
 
 
 def main() -> None:

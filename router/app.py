@@ -107,6 +107,8 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
+        # Where it was ignored by who started us, the kernel would throw the exit codes of commands away.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._loaded_at = now_ms()
         note_process(self._store, self._loaded_at, *self._addresses())
         note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)

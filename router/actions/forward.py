@@ -5,12 +5,13 @@ import binascii
 import errno
 import hashlib
 import hmac
+import ipaddress
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import orjson
@@ -45,6 +46,7 @@ RETRY: Mapping[str, Any] = {}
 CAUSES = (Cause.STATUS, Cause.NETWORK, Cause.TIMEOUT)
 _TIMEOUT_SECONDS = 30.0
 _METHODS = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
+_KEY_BYTES = 16  #: shorter keys can be guessed; the specification says 24
 _BODY_KINDS = ("json", "form", "text")
 _TYPES = {
     "payload": "application/json",
@@ -107,7 +109,7 @@ class Forward:
     body_kind: str  #: original, payload, json, form or text
     body: Tree
     timeout: aiohttp.ClientTimeout
-    named: bool  #: metadata and link-local addresses were named
+    named: bool  #: the host is an address that is written out, so it may be a metadata or link-local one
     sign: Secret | None
     response_limit: int
     type: str = "forward"
@@ -136,7 +138,7 @@ class Forward:
     async def _send(self, request: Request, tools: Tools, *, fresh: bool) -> Outcome | None:
         """Send it once; none when an idle connection turned out to be closed before any answer."""
         trace = Trace()
-        session = tools.client.session(named=self.named, fresh=fresh)
+        session = tools.client.session(named=self.named or self._listed(request.url), fresh=fresh)
         try:
             async with session.request(
                 request.method,
@@ -155,6 +157,11 @@ class Forward:
             return self._unanswered(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             return self._unanswered(error)
+
+    def _listed(self, url: str) -> bool:
+        """Whether a templated host is an address that allow_hosts has written out; a glob names nothing."""
+        host = (urlsplit(url).hostname or "").lower() if self.url.allow_hosts else ""
+        return _is_address(host) and host in self.url.allow_hosts
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The beginning of the response; the status is known by now, so a failure here changes nothing."""
@@ -228,7 +235,7 @@ class Forward:
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
             return f"TLS with {place} failed: its certificate or protocol was not accepted"
         if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, RefusedAddressError):
-            return f"{place} leads to a link-local or metadata address; name it in the url or in allow_hosts if meant"
+            return f"{place} leads to a link-local or metadata address; write that address as the host if it is meant"
         if isinstance(error, aiohttp.ClientConnectorError):
             return f"no connection to {place}: {os.strerror(error.os_error.errno or errno.EIO)}"
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -262,7 +269,7 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         body_kind=kind,
         body=body,
         timeout=timeout,
-        named=_is_named(url, options.allow_hosts),
+        named=_is_named(url),
         sign=_sign(options, build),
         response_limit=options.response_limit,
     )
@@ -309,13 +316,18 @@ def _target(options: Options, build: Build, url: Url) -> TargetSpec:
     )
 
 
-def _is_named(url: Url, allow_hosts: list[str]) -> bool:
-    """Whether a refused address was written out as the URL's host, or hosts were listed."""
+def _is_named(url: Url) -> bool:
+    """Whether an address was written out as the URL's host: it can lead nowhere else."""
     origin = url.origin
-    if origin is None:
-        return bool(allow_hosts)
-    host = origin.partition("://")[2].rpartition(":")[0].strip("[]")
-    return host.replace(".", "").isdigit() or ":" in host or bool(allow_hosts)
+    return origin is not None and _is_address(urlsplit(origin).hostname or "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _header(name: str, text: str, build: Build) -> Template | None:
@@ -381,17 +393,24 @@ def _compile_parts(value: Any, build: Build, place: tuple[str | int, ...]) -> Tr
 def _sign(options: Options, build: Build) -> Secret | None:
     if options.sign is None:
         return None
+    for name in options.headers:
+        if name.lower() in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+            build.fault(f"{name} is part of the signature, which sets it", "headers", name)
     secret = build.secret(options.sign.secret, "sign", "secret")
     if secret.is_set and _key(secret) is None:
-        build.fault("the signing key is not base64 (with or without whsec_ before it)", "sign", "secret")
+        build.fault(
+            f"the signing key is not {_KEY_BYTES} bytes or more in base64 (with or without whsec_ before it)",
+            *("sign", "secret"),
+        )
     return secret
 
 
 def _key(secret: Secret) -> bytes | None:
     try:
-        return base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
         return None
+    return key if len(key) >= _KEY_BYTES else None
 
 
 def _signature(secret: Secret, event: str, now: int, body: bytes) -> str:

@@ -49,7 +49,13 @@ async def run(
         if feeder is not None:
             ours.callback(feeder.close)
         pid = await _spawned(threads, argv, cwd, env, source, theirs)
-        return await _Running(pid, threads, output, feeder, output_limit).ended(timeout, kill_after)
+        try:
+            running = _Running(pid, threads, output, feeder, output_limit)
+        except BaseException:
+            _signal_group(pid, signal.SIGKILL)
+            threads.call("wait", os.waitpid, pid, 0)
+            raise
+        return await running.ended(timeout, kill_after)
 
 
 def _input(data: bytes) -> "tuple[int, _Feeder | None]":
@@ -111,7 +117,7 @@ class _Running:
             if self._feeder is not None:
                 self._feeder.close()
             self._drain.close()
-            _, status = os.waitpid(self._pid, 0)
+            _, status = os.waitpid(self._pid, 0)  # noqa: ASYNC222 - it has ended
         return Finished(os.waitstatus_to_exitcode(status), timed_out, self._drain.output)
 
     async def _end(self, kill_after: float) -> None:

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -117,8 +116,3 @@ def _by_subprocess(
     )
     process.returncode = 0  # it is ours to wait for: subprocess must neither reap it nor warn that nobody did
     return process.pid
-
-
-def default_child_signal() -> None:
-    """Undo an ignored SIGCHLD that the daemon was started with: with it the kernel throws exit codes away."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -38,7 +38,7 @@ class Url:
         if rest.startswith("/"):
             base = base.rstrip("/")
         url = base.strip() + rest
-        if not url.isascii() or literal_fault(url, userinfo=True):
+        if not _TEXT.fullmatch(url) or literal_fault(url, userinfo=True):
             raise RenderError(f"secrets.{self.secret} does not hold an http(s) URL")
         _check_segments(url)
         return url

@@ -6,13 +6,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 import orjson
 import structlog
 
 from router.actions.client import Client
+from router.actions.threads import Threads
 from router.delivery.breaker import Standing, answered
 from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.retry import settlement
@@ -26,7 +27,8 @@ from router.store.base import Store
 
 RESCAN_SECONDS = 1.0  #: how often the store is asked what is due, for what no commit of ours announced
 _STORE_RETRY_SECONDS = (0.05, 0.2, 1.0)  #: waits before a settle or claim that couldn't commit is tried again
-_FILE_THREADS = 16  #: appends to different files at once
+_FILE_THREADS = 64  #: appends under way at once; those on a mount that is gone hold theirs for ever
+_SPAWN_THREADS = 16  #: programs being started at once; each takes a millisecond, unless its mount is gone
 _DEADLINE_SECONDS = 3.0  #: what a stop allows for the settles of attempts that it cut off
 
 T = TypeVar("T")
@@ -102,13 +104,14 @@ class Dispatcher:
         self._grace = 0.0
         self._started.set()
         self._note_breakers()
-        self._tools = Tools(Client(), ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="append"))
+        self._tools = Tools(Client(), Threads("append", _FILE_THREADS), Threads("spawn", _SPAWN_THREADS))
         try:
             await self._dispatch()
             await self._drain()
         finally:
             await self._tools.client.close()
-            self._tools.files.shutdown(wait=False, cancel_futures=True)
+            self._tools.files.close()
+            self._tools.processes.close()
 
     async def _dispatch(self) -> None:
         rescan_at = 0.0

@@ -16,6 +16,7 @@ from werkzeug import Request, Response
 
 from router.model import Outcome, OutcomeKind
 from router.plugins import Action, Job
+from tests.actions.conftest import close, make_tools
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
@@ -424,11 +425,6 @@ def test_actions_of_one_origin_share_their_target(act: Make) -> None:
 
 
 def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Callable[..., str]) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from router.actions.client import Client
-    from router.plugins import Tools
-
     began, ended = threading.Event(), threading.Event()
 
     def hang(connection: socket.socket, _: int) -> None:
@@ -440,13 +436,14 @@ def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Cal
     action = act("forward", {"url": raw(hang)})
 
     async def cancel() -> None:
-        with ThreadPoolExecutor(1) as files:
-            tools = Tools(Client(), files)
+        tools = make_tools()
+        try:
             task = asyncio.create_task(action.attempt(job({}), tools))
             await asyncio.to_thread(began.wait, 10)
             task.cancel()
             await asyncio.wait([task])
-            await tools.client.close()
+        finally:
+            await close(tools)
 
     asyncio.run(cancel())
     assert ended.wait(10)
