@@ -136,7 +136,10 @@ class Forward:
         return outcome if outcome is not None else await self._send(request, tools, fresh=True) or _no_answer(self.url)
 
     async def _send(self, request: Request, tools: Tools, *, fresh: bool) -> Outcome | None:
-        """Send it once; none when an idle connection turned out to be closed before any answer."""
+        """Send it once; none when an idle connection turned out to be closed before any answer.
+
+        The client doesn't say whether a part of the answer's head had arrived; that counts as no answer.
+        """
         trace = Trace()
         session = tools.client.session(named=self.named or self._listed(request.url), fresh=fresh)
         try:
@@ -242,7 +245,9 @@ class Forward:
             return f"no connection to {place} within {self.timeout.sock_connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no answer from {place} within {self.timeout.total:g} s"
-        if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+            return f"the answer of {place} is no valid HTTP, or has too large headers"
+        if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
             return f"{place} closed the connection before it answered"
         return f"the exchange with {place} failed ({type(error).__name__})"
 
