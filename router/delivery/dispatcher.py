@@ -271,7 +271,10 @@ class Dispatcher:
         job = self._job(claim, definition)
         if isinstance(job, str):
             return Outcome.failed(job), policy
-        return await action.attempt(job, self._tools), policy
+        try:
+            return await action.attempt(job, self._tools), policy
+        except asyncio.CancelledError:
+            return Outcome.interrupted("the daemon stopped"), policy
 
     def _job(self, claim: Claim, definition: Definition) -> Job | str:
         source = definition.ruleset.sources.get(claim.event.source)
