@@ -72,7 +72,7 @@ class App:
             self._record(ruleset)
             current = Current(ruleset)
             self._current = current
-            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms)
+            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms, self._stop.is_set)
             receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies)
             listen, admin = self._settings.listen, self._settings.admin
             self._intake = Server(

@@ -123,6 +123,7 @@ class Tools:
     client: "Client"  #: for forwards
     files: "Threads"  #: for what blocks on a disk
     processes: "Threads"  #: for starting programs
+    stopping: Callable[[], bool] = lambda: False  #: whether the daemon was told to stop
 
 
 class Action(Protocol):

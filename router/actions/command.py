@@ -1,8 +1,10 @@
 """Command: run a program or a constant shell script; payload text is an argument or input, never code."""
 
+import asyncio
 import errno
 import os
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +27,8 @@ SHORT: Mapping[type, str] = {list: "argv"}
 RETRY: Mapping[str, Any] = {"attempts": 1}
 CAUSES = (Cause.EXIT, Cause.SIGNAL, Cause.TIMEOUT, Cause.NOT_STARTED)
 _TIMEOUT_SECONDS = 300.0
+_STOP_CODES = tuple(-number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)) + (128 + signal.SIGTERM,)
+_STOP_SECONDS = 0.2  #: by then the daemon's own signal has arrived too
 _MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less its end)
 _INHERITED = (b"PATH", b"HOME", b"USER", b"LOGNAME", b"SHELL", b"LANG", b"LC_ALL", b"TZ", b"TMPDIR")
 _PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -98,6 +102,11 @@ class Command:
         except OSError as error:
             return Outcome.retry(self._reason(error, argv[0]), cause=Cause.NOT_STARTED)
         shown = excerpt(done.output, end=True)
+        if done.code in _STOP_CODES and not done.timed_out:
+            # A service manager tells the daemon and its commands to stop at the same moment, in any order.
+            await asyncio.sleep(_STOP_SECONDS)
+            if tools.stopping():
+                return Outcome.interrupted("it was told to stop together with the daemon")
         if done.timed_out:
             reason = f"not done within {self.timeout:g} s, so it was ended"
             return Outcome.retry(reason, done.code, shown, cause=Cause.TIMEOUT)

@@ -57,7 +57,7 @@ def _operand_faults(argv: Sequence[Template], at: int, name: str, *, body_on_std
             return {i: f"{name} would run what the payload names; write that out, and give payload text after it"}
         if interprets and body_on_stdin and text in ("-", "-s", "/dev/stdin"):
             return {i: f"{name} would run the event's body; give it a script, or say stdin: none"}
-        if _SHORT.match(text) and interprets:
+        if interprets and (_SHORT.match(text) or _LONG.match(text)):
             return {}  # the code is constant: see _flag_faults
         if not text.startswith("-") and not (wraps and ("=" in text or _is_value(argv[i - 1].text, text))):
             wanted -= 1

@@ -42,10 +42,18 @@ class Dispatcher:
     the loop.
     """
 
-    def __init__(self, current: Current, store: Store, compile_recorded: Compile, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        current: Current,
+        store: Store,
+        compile_recorded: Compile,
+        now_ms: Callable[[], int],
+        told_to_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._current = current
         self._store = store
         self._now_ms = now_ms
+        self._told_to_stop = told_to_stop
         self._definitions = Definitions(current, store, compile_recorded)
         self._thread = threading.Thread(target=self._main, name="delivery", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -104,7 +112,8 @@ class Dispatcher:
         self._grace = 0.0
         self._started.set()
         self._note_breakers()
-        self._tools = Tools(Client(), Threads("append", _FILE_THREADS), Threads("spawn", _SPAWN_THREADS))
+        files, processes = Threads("append", _FILE_THREADS), Threads("spawn", _SPAWN_THREADS)
+        self._tools = Tools(Client(), files, processes, self._told_to_stop)
         try:
             await self._dispatch()
             await self._drain()

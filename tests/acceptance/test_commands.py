@@ -279,6 +279,28 @@ def test_an_interrupted_command_may_be_dead_at_once(start: Start, tmp_path: Path
     daemon.wait_for_line("attempt settled", after, outcome="interrupted", state="dead")
 
 
+@pytest.mark.parametrize("first", ["command", "daemon"])
+def test_a_command_that_a_service_manager_ends_with_the_daemon_is_run_again(
+    start: Start, eventually: Wait, tmp_path: Path, first: str
+) -> None:
+    rules = _rules({"deploy": "{shell: 'echo $$ >pid; exec sleep 600'}"})
+    daemon = start(rules)
+    daemon.post("/hooks/open", b"{}", {"X-Run": "deploy"})
+    command = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+
+    for pid in (command, daemon.process.pid) if first == "command" else (daemon.process.pid, command):
+        os.kill(pid, signal.SIGTERM)
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0
+
+    daemon.wait_for_line("attempt settled", outcome="interrupted", state="pending")
+
+
+def test_a_command_that_somebody_else_ends_has_failed(start: Start) -> None:
+    line = _run(start(_rules({"killed": "{shell: 'kill -TERM $$'}"})), "killed")
+
+    assert (line["outcome"], line["state"], line["error"]) == ("retry", "dead", "ended by signal 15")
+
+
 def test_the_folder_of_commands_bounds_what_rules_may_run(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     allowed.mkdir()
