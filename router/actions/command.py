@@ -27,7 +27,7 @@ SHORT: Mapping[type, str] = {list: "argv"}
 RETRY: Mapping[str, Any] = {"attempts": 1}
 CAUSES = (Cause.EXIT, Cause.SIGNAL, Cause.TIMEOUT, Cause.NOT_STARTED)
 _TIMEOUT_SECONDS = 300.0
-_STOP_CODES = tuple(-number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)) + (128 + signal.SIGTERM,)
+_STOP_CODES = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 128 + signal.SIGTERM)
 _STOP_SECONDS = 0.2  #: by then the daemon's own signal has arrived too
 _MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less its end)
 _INHERITED = (b"PATH", b"HOME", b"USER", b"LOGNAME", b"SHELL", b"LANG", b"LC_ALL", b"TZ", b"TMPDIR")
@@ -52,7 +52,7 @@ class Options(Base):
     stdin: Literal["body", "none"] = Field(default="body", description="What comes by standard input: the raw body.")
     timeout: Duration | None = Field(default=None, description="After it the process group is ended; 5m.")
     kill_after: Duration = Field(default=5.0, description="Time from TERM to KILL.")
-    output_limit: Size = Field(default=64 * 1024, description="How much output is kept in memory: the end of it.")
+    output_limit: Size = Field(default=16 * 1024, description="How much output is kept with the attempt: the end of it.")
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Runs under way at once.")
     rate: Rate | None = Field(default=None, description="Runs started in a time, such as 10/m.")
 
@@ -101,7 +101,7 @@ class Command:
             )
         except OSError as error:
             return Outcome.retry(self._reason(error, argv[0]), cause=Cause.NOT_STARTED)
-        shown = excerpt(done.output, end=True)
+        shown = excerpt(done.output, self.output_limit, end=True)
         if done.code in _STOP_CODES and not done.timed_out:
             # A service manager tells the daemon and its commands to stop at the same moment, in any order.
             await asyncio.sleep(_STOP_SECONDS)

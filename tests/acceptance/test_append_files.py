@@ -46,7 +46,8 @@ def test_two_daemons_and_rotation_share_a_file(tmp_path: Path, eventually: Wait)
         folder.mkdir()
         (folder / "rules.yaml").write_text(RULES.format(path=shared / "all"))
         daemons.append(Daemon(folder, folder / "rules.yaml"))
-    stop, rotations = threading.Event(), []
+    stop = threading.Event()
+    rotations: list[int] = []
 
     def rotate() -> None:
         while not stop.wait(0.02):

@@ -83,7 +83,7 @@ def test_the_end_of_the_output_is_kept_and_shown_safely(act: Make, job: Make, at
     outcome = attempt(act("command", {"shell": shell, "output_limit": "4KiB"}), job({}))
 
     assert outcome.excerpt.endswith("[31mthe end")
-    assert len(outcome.excerpt) == 1024
+    assert len(outcome.excerpt) == 4096
     assert "\x1b" not in outcome.excerpt
 
 

@@ -62,7 +62,8 @@ def test_a_call_that_never_returns_holds_neither_others_nor_the_end_of_the_loop(
 
 
 def test_a_call_that_is_cancelled_before_its_turn_is_not_made() -> None:
-    gate, made = threading.Event(), []
+    gate = threading.Event()
+    made: list[int] = []
 
     async def body(threads: Threads) -> None:
         first = threads.call("a", gate.wait, 30)
