@@ -5,8 +5,9 @@ What came from outside may hold anything: `safe` makes it harmless to a terminal
 
 import base64
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import click
 
 from router.model import Attempt, Delivery, Event, EventHead, State
 
-_CUT = 160  #: characters of an error in a table on a terminal; `show` has the whole
+_WIDE = 130  #: columns from which a terminal has room for a delivery in one line
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 
 
@@ -70,16 +71,13 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], whole: int = 1) -> None:
-    """A table: on a terminal as wide as that is, its first `whole` columns never cut; else plain and as wide as needed.
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], folding: Collection[str] = ()) -> None:
+    """A table: on a terminal as wide as that is, to which only the columns of `folding` give way; else plain and whole.
 
     The cells are safe already.
     """
     if not sys.stdout.isatty():
-        lines = [headings, *rows]
-        widths = [max(len(line[at]) for line in lines) for at in range(len(headings))]
-        for line in lines:
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        _print_plain([headings, *rows])
         return
     from rich.console import Console  # noqa: PLC0415 - only a person at a terminal waits for it
     from rich.table import Table  # noqa: PLC0415
@@ -88,13 +86,23 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], whole: i
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     cells = [[Text(cell) for cell in row] for row in rows]
     for at, heading in enumerate(headings):
-        widest = max((cell[at].cell_len for cell in cells), default=0)
-        table.add_column(
-            heading, no_wrap=at < whole, min_width=widest if at < whole else None, overflow="fold", vertical="top"
-        )
+        widest = max(len(heading), *(row[at].cell_len for row in cells)) if cells else len(heading)
+        if heading in folding:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, no_wrap=True, min_width=widest)
     for row in cells:
         table.add_row(*row)
     Console().print(table)
+
+
+def _print_plain(lines: Sequence[Sequence[str]], below: Sequence[str] = ()) -> None:
+    """Columns as wide as their widest cell; `below` has a line to go under each but the first."""
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    for number, line in enumerate(lines):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        if below and number:
+            click.echo(below[number - 1])
 
 
 def delivery_json(d: Delivery) -> dict[str, Any]:
@@ -178,26 +186,22 @@ def states_json(counts: Mapping[State, int]) -> dict[str, int]:
 
 
 def print_deliveries(deliveries: Sequence[Delivery], now: int) -> None:
-    """Deliveries as a table."""
+    """Deliveries as a table; on a terminal that is too narrow for it, each in two lines."""
     headings = ("id", "state", "rule/action", "target", "attempts", "next try", "age", "error")
-    print_table(headings, [_delivery_cells(d, now) for d in deliveries])
+    rows = [_delivery_cells(d, now) for d in deliveries]
+    columns = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty() or columns >= _WIDE:
+        print_table(headings, rows, folding=("rule/action", "target", "error"))
+        return
+    short = [(id_, state, attempts, soon, age) for id_, state, _, _, attempts, soon, age, _ in [headings, *rows]]
+    details = [f"  {place} to {target}{': ' + error if error else ''}" for _, _, place, target, _, _, _, error in rows]
+    _print_plain(short, [line if len(line) <= columns else line[: columns - 1] + "…" for line in details])
 
 
 def _delivery_cells(d: Delivery, now: int) -> tuple[str, ...]:
-    error = safe(d.error)
-    if sys.stdout.isatty() and len(error) > _CUT:
-        error = error[: _CUT - 1] + "…"
     place = safe(f"{d.rule}/{d.action}")
-    return (
-        d.id,
-        d.state.value,
-        place,
-        safe(d.target),
-        str(d.attempts),
-        next_try(d, now),
-        span(now - d.created_at),
-        error,
-    )
+    age = span(now - d.created_at)
+    return d.id, d.state.value, place, safe(d.target), str(d.attempts), next_try(d, now), age, safe(d.error)
 
 
 def next_try(d: Delivery, now: int) -> str:
@@ -211,7 +215,8 @@ def next_try(d: Delivery, now: int) -> str:
 
 def print_events(events: Sequence[EventHead], now: int) -> None:
     """Events as a table."""
-    print_table(("id", "age", "source", "request", "size", "deliveries"), [_event_cells(e, now) for e in events])
+    headings = ("id", "age", "source", "request", "size", "deliveries")
+    print_table(headings, [_event_cells(e, now) for e in events], folding=("source", "request", "deliveries"))
 
 
 def _event_cells(e: EventHead, now: int) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 import structlog
 
+from router.log_lines import Lines
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -26,12 +28,14 @@ def configure(level: str, style: str) -> None:
         ]
     else:
         shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+    logger_factory: Any = structlog.PrintLoggerFactory(sys.stderr)
+    if as_json:
+        lines = Lines(sys.stderr.buffer)
+        logger_factory = lambda *_: lines  # noqa: E731 - one for all
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer)
-        if as_json
-        else structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=logger_factory,
         cache_logger_on_first_use=True,
     )
     # Libraries that log by the standard library: warnings and worse, on the same stream.

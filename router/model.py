@@ -189,10 +189,15 @@ class ParsedEvent:
     @cached_property
     def query(self) -> dict[str, list[str]]:
         """Every query parameter with its values, in order, percent-decoded."""
-        values: dict[str, list[str]] = {}
-        for name, value in parse_qsl(self.event.query, keep_blank_values=True):
-            values.setdefault(name, []).append(value)
-        return values
+        return query_values(self.event.query)
+
+
+def query_values(query: str) -> dict[str, list[str]]:
+    """A raw query's parameters with their values, in order, percent-decoded."""
+    values: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        values.setdefault(name, []).append(value)
+    return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ Every options model sets `strict=True, extra="forbid", frozen=True`; every field
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from router.errors import Level
-from router.model import Cause, Claim, Inbound, Outcome, ParsedEvent, Reply
+from router.model import Cause, Claim, Event, Inbound, Outcome, ParsedEvent, Reply
 from router.secrets import Secret, SecretRef
 from router.units import Duration
 
@@ -107,13 +108,23 @@ class Build:
         return self.find_secret(ref, place)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Job:
-    """One attempt's work: the claim, the parsed event and the secrets of this moment."""
+    """One attempt's work: the claim, the event, parsed when it is asked for, and the secrets of this moment."""
 
     claim: Claim
-    parsed: ParsedEvent
+    parse: Callable[[], ParsedEvent]  #: raises RenderError when the event can't be parsed as its source now says
     secrets: Mapping[str, Secret]  #: of the current ruleset
+
+    @property
+    def event(self) -> Event:
+        """The event as it was received."""
+        return self.claim.event
+
+    @cached_property
+    def parsed(self) -> ParsedEvent:
+        """The event with its payload. Raises RenderError, as a template does that asks for it."""
+        return self.parse()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def note_refused(store: Store, now: int, ruleset: Ruleset, file: Path, loaded_at
 
 
 def _rules(ruleset: Ruleset, file: Path) -> dict[str, Any]:
-    return {"file": str(file), "hash": ruleset.hash, "rules": len(ruleset.rules)}
+    return {"file": str(file.absolute()), "hash": ruleset.hash, "rules": len(ruleset.rules)}
 
 
 def _note(store: Store, name: str, value: dict[str, Any]) -> None:

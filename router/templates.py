@@ -21,7 +21,7 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.errors import RenderError, TemplateError
-from router.model import Headers, ParsedEvent
+from router.model import Event, Headers, ParsedEvent, query_values
 from router.plugins import Job
 
 NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
@@ -161,7 +161,7 @@ class Template:
             return self.constant
         parts, size = [], 0
         try:
-            for part in self._code.generate({**context.values, _READ: context.read}):
+            for part in self._code.generate(self._read_from(context)):
                 size += len(part)
                 if size > MAX_OUTPUT:
                     raise RenderError(f"the result is longer than {MAX_OUTPUT} characters")
@@ -178,11 +178,14 @@ class Template:
             return self.render(context)
         kept: list[Any] = []
         try:
-            self._native_code.render({**context.values, _READ: context.read, _KEEP: kept.append})
+            self._native_code.render({**self._read_from(context), _KEEP: kept.append})
             value = kept[0]
             return value if value is None or isinstance(value, _JSON_TYPES) else _plain(value)
         except Exception as error:  # noqa: BLE001 - the border of the sandbox: a payload may cause any error
             raise _render_error(error) from None
+
+    def _read_from(self, context: "Context") -> dict[str, Any]:
+        return {**{name: context.values[name] for name in self.names if name in NAMES}, _READ: context.read}
 
     @cached_property
     def _code(self) -> jinja2.Template:
@@ -216,43 +219,58 @@ class Context:
         return Missing(hint=f"{dotted(path)} is missing (null)") if value is None else value
 
 
+class _Values(dict[str, Any]):
+    """What each name stands for, made when a template first reads it: most read one name, many none."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
+        super().__init__()
+        self._makers = makers
+
+    def __missing__(self, name: str) -> Any:
+        value = self[name] = self._makers[name]()
+        return value
+
+
 def context(job: Job, *, mask_secrets: bool) -> Context:
     """What a job's templates read; masked secrets show as `<secret:name>`."""
-    claim = job.claim
-    secrets: dict[str, str | None] = {}
-    for name, secret in job.secrets.items():
+
+    def secrets() -> dict[str, str]:
         if mask_secrets:
-            secrets[name] = Mask(f"<secret:{name}>")
-        elif secret.is_set:
-            secrets[name] = secret.reveal()
-    delivery = {
-        "id": claim.delivery.id,
-        "rule": claim.delivery.rule,
-        "action": claim.delivery.action,
-        "attempt": claim.attempt,
-    }
-    return Context({**event_context(job.parsed).values, "delivery": delivery, "secrets": secrets})
+            return {name: Mask(f"<secret:{name}>") for name in job.secrets}
+        return {name: secret.reveal() for name, secret in job.secrets.items() if secret.is_set}
+
+    def delivery() -> dict[str, Any]:
+        planned = job.claim.delivery
+        return {"id": planned.id, "rule": planned.rule, "action": planned.action, "attempt": job.claim.attempt}
+
+    makers = _makers(job.event, lambda: job.parsed)
+    return Context(_Values({**makers, "delivery": delivery, "secrets": secrets}))
 
 
 def event_context(parsed: ParsedEvent) -> Context:
     """What is known of an event before there is a delivery."""
-    event = parsed.event
-    received = datetime.fromtimestamp(event.received_at / 1000, UTC)
-    values = {
-        "payload": parsed.payload,
-        "headers": _FirstValues(parsed.headers),
-        "query": {name: found[0] for name, found in parsed.query.items()},
-        "source": event.source,
-        "event": {
+    return Context(_Values(_makers(parsed.event, lambda: parsed)))
+
+
+def _makers(event: Event, parsed: Callable[[], ParsedEvent]) -> dict[str, Callable[[], Any]]:
+    def facts() -> dict[str, str]:
+        received = datetime.fromtimestamp(event.received_at / 1000, UTC)
+        return {
             "id": event.id,
             "source": event.source,
             "method": event.method,
             "path": event.path,
             "ip": event.ip,
             "received_at": received.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        },
+        }
+
+    return {
+        "payload": lambda: parsed().payload,
+        "headers": lambda: _FirstValues(Headers(event.headers)),
+        "query": lambda: {name: values[0] for name, values in query_values(event.query).items()},
+        "source": lambda: event.source,
+        "event": facts,
     }
-    return Context(values)
 
 
 class _FirstValues(dict[str, str]):

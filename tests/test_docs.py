@@ -133,14 +133,38 @@ rules:
     assert f"```\n{lines}```" in REFERENCE
 
 
-@pytest.mark.parametrize("command", sorted(cli.commands))
+def _commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
+    """Every command by its full name, such as `deliveries list`."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found |= (
+            _commands(command, f"{prefix}{name} ") if isinstance(command, click.Group) else {prefix + name: command}
+        )
+    return found
+
+
+COMMANDS = _commands(cli)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_flag_is_in_the_reference_with_its_environment_name(command: str) -> None:
-    assert f"`{command}" in REFERENCE
-    for parameter in cli.commands[command].params:
+    [row] = [line for line in REFERENCE.splitlines() if re.match(rf"\| `{command}[ `]", line)]
+    for parameter in COMMANDS[command].params:
         if isinstance(parameter, click.Option):
-            assert f"{parameter.opts[0]}" in REFERENCE, parameter.opts[0]
+            assert f"`{parameter.opts[0]}" in row, parameter.opts[0]
             if parameter.envvar:
                 assert str(parameter.envvar).removeprefix("WEBHOOK_ROUTER") in REFERENCE
+
+
+def test_the_commands_for_when_something_went_wrong_exist() -> None:
+    section = README.partition("## When something went wrong")[2].partition("\n## ")[0]
+    lines = re.findall(r"^webhook-router ([^#\n]+)", section, re.MULTILINE)
+
+    assert len(lines) > 4
+    for line in lines:
+        [name] = [name for name in COMMANDS if line.startswith(f"{name} ") or line.strip() == name]
+        flags = {flag for parameter in COMMANDS[name].params for flag in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", line)) <= flags, line
 
 
 def test_every_log_line_is_in_the_reference() -> None:

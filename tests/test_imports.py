@@ -1,6 +1,8 @@
 """The stations of an event's journey import one way along it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,10 @@ FORBIDDEN = {
     "actions": ("router.rules", "router.intake", "router.delivery", "router.store", "router.admin"),
     "intake": ("router.actions", "router.delivery", "router.admin"),
     "delivery": ("router.admin",),
+    # An operator's commands work on the store itself, whether a daemon runs or not.
+    "commands": ("router.delivery", "router.admin", "router.intake.server", "router.intake.receiver", "router.cli"),
 }
+FRONT = ("router.cli", "router.commands", "router.listing", "router.printing")
 STORE_MAY = ("router.store", "router.model", "router.errors")
 
 
@@ -45,6 +50,23 @@ def test_a_station_imports_none_that_lies_behind_it(folder: str) -> None:
     for path in _files(folder):
         wrong = {name for name in _imports(path) if _is_in(name, FORBIDDEN[folder])}
         assert not wrong, f"{path} imports {wrong}"
+
+
+def test_nothing_but_the_command_line_imports_what_faces_a_person() -> None:
+    for path in _files(""):
+        place = path.relative_to(ROUTER).with_suffix("").parts[0]
+        if place not in {"commands", "cli", "listing", "printing", "__main__"}:
+            wrong = {name for name in _imports(path) if _is_in(name, FRONT)}
+            assert not wrong, f"{path} imports {wrong}"
+
+
+def test_help_waits_for_no_library_that_it_does_not_need() -> None:
+    heavy = ("aiohttp", "apsw", "falcon", "jinja2", "pydantic", "re2", "waitress", "yaml")
+    code = f"import sys, router.cli; print([name for name in {heavy} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == "[]\n"
 
 
 def test_the_store_knows_model_and_errors_only() -> None:

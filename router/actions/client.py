@@ -7,8 +7,8 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
+from router.actions.exchange import Answer, Exchanges, Request, Trace
 from router.actions.threads import Threads
 
 _LOOKUPS = 32  #: names looked up at once
@@ -57,13 +57,6 @@ def _checked_socket(info: Any) -> socket.socket:
     return socket.socket(family, kind, protocol)
 
 
-@dataclass(slots=True)
-class Trace:
-    """What became known of one request's connection."""
-
-    reused: bool = False  #: an idle connection was taken, which its server may have been closing
-
-
 async def _on_reuse(_: Any, context: Any, __: Any) -> None:
     context.trace_request_ctx.reused = True
 
@@ -96,8 +89,16 @@ class _Resolver(AbstractResolver):
 class Client:
     """Belongs to the delivery loop."""
 
+    exchanges: Exchanges = field(default_factory=Exchanges)
     _resolver: _Resolver = field(default_factory=_Resolver)
     _sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = field(default_factory=dict)
+
+    async def exchange(
+        self, request: Request, *, named: bool, within: aiohttp.ClientTimeout, limit: int, trace: Trace
+    ) -> Answer:
+        """See Exchanges.exchange; `named` reaches refused addresses as well."""
+        session = self.session(named=named, fresh=trace.fresh)
+        return await self.exchanges.exchange(session, request, within, limit, trace)
 
     def session(self, *, named: bool = False, fresh: bool = False) -> aiohttp.ClientSession:
         """A session: `named` reaches refused addresses as well, `fresh` connects anew for each request."""
@@ -127,8 +128,3 @@ class Client:
         for session in self._sessions.values():
             await session.close()
         await self._resolver.close()
-
-
-def encoded(url: str) -> URL:
-    """The URL as it is: it was rendered percent-encoded, and nothing may be decoded or normalised on the way."""
-    return URL(url, encoded=True)

@@ -52,7 +52,9 @@ class Options(Base):
     stdin: Literal["body", "none"] = Field(default="body", description="What comes by standard input: the raw body.")
     timeout: Duration | None = Field(default=None, description="After it the process group is ended; 5m.")
     kill_after: Duration = Field(default=5.0, description="Time from TERM to KILL.")
-    output_limit: Size = Field(default=16 * 1024, description="How much output is kept with the attempt: the end of it.")
+    output_limit: Size = Field(
+        default=16 * 1024, description="How much output is kept with the attempt: the end of it."
+    )
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Runs under way at once.")
     rate: Rate | None = Field(default=None, description="Runs started in a time, such as 10/m.")
 
@@ -94,7 +96,7 @@ class Command:
                 threads=tools.processes,
                 cwd=os.fsencode(self.cwd),
                 env=env,
-                stdin=job.parsed.event.body if self.stdin else b"",
+                stdin=job.event.body if self.stdin else b"",
                 timeout=self.timeout,
                 kill_after=self.kill_after,
                 output_limit=self.output_limit,

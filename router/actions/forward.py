@@ -18,8 +18,9 @@ import orjson
 from pydantic import Field
 
 from router import __version__
-from router.actions.client import RefusedAddressError, Trace, encoded
+from router.actions.client import RefusedAddressError
 from router.actions.excerpt import excerpt
+from router.actions.exchange import Answer, Request, Trace
 from router.actions.headers import passed
 from router.actions.retry_after import retry_after
 from router.actions.url import Url, compile_url
@@ -88,16 +89,6 @@ class Options(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What one attempt sends."""
-
-    method: str
-    url: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Forward:
     """A compiled forward."""
 
@@ -136,24 +127,17 @@ class Forward:
         return outcome if outcome is not None else await self._send(request, tools, fresh=True) or _no_answer(self.url)
 
     async def _send(self, request: Request, tools: Tools, *, fresh: bool) -> Outcome | None:
-        """Send it once; none when an idle connection turned out to be closed before any answer.
-
-        The client doesn't say whether a part of the answer's head had arrived; that counts as no answer.
-        """
-        trace = Trace()
-        session = tools.client.session(named=self.named or self._listed(request.url), fresh=fresh)
+        """Send it once; none when an idle connection turned out to be closed before any answer."""
+        trace = Trace(fresh)
         try:
-            async with session.request(
-                request.method,
-                encoded(request.url),
-                data=request.body or None,
-                headers=request.headers,
-                allow_redirects=False,
-                timeout=self.timeout,
-                trace_request_ctx=trace,
-            ) as response:
-                body = await self._read(response)
-                return _judge(response, body, now=time.time())
+            answer = await tools.client.exchange(
+                request,
+                named=self.named or self._listed(request.url),
+                within=self.timeout,
+                limit=self.response_limit,
+                trace=trace,
+            )
+            return _judge(answer, now=time.time())
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError, aiohttp.ClientOSError) as error:
             if trace.reused and not fresh and not isinstance(error, aiohttp.ClientConnectorError):
                 return None
@@ -165,19 +149,6 @@ class Forward:
         """Whether a templated host is an address that allow_hosts has written out; a glob names nothing."""
         host = (urlsplit(url).hostname or "").lower() if self.url.allow_hosts else ""
         return _is_address(host) and host in self.url.allow_hosts
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        """The beginning of the response; the status is known by now, so a failure here changes nothing."""
-        parts, room = [], self.response_limit
-        try:
-            while room > 0 and (part := await response.content.read(room)):
-                parts.append(part)
-                room -= len(part)
-        except (aiohttp.ClientError, OSError):
-            response.close()
-        if room <= 0:
-            response.close()  # the rest is not read, so the connection can't serve another request
-        return b"".join(parts)
 
     def _request(self, job: Job, now: int) -> Request:
         values = context(job, mask_secrets=False)
@@ -197,7 +168,7 @@ class Forward:
     def _headers(self, job: Job, values: Context) -> list[tuple[str, str]]:
         """The event's headers that pass, overridden by those that the action sets."""
         original = self.body_kind == "original" and self.method not in ("GET", "HEAD")
-        found = passed(job.parsed.event.headers, only=self.pass_headers, original=original)
+        found = passed(job.event.headers, only=self.pass_headers, original=original)
         headers = [(name, sendable) for name, value in found if (sendable := _sendable(value)) is not None]
         if not any(name.lower() == "user-agent" for name, _ in headers):
             headers.append(("User-Agent", f"webhook-router/{__version__}"))
@@ -215,7 +186,7 @@ class Forward:
         if self.method in ("GET", "HEAD"):
             return b""
         if self.body_kind == "original":
-            return job.parsed.event.body
+            return job.event.body
         if self.body_kind == "payload":
             return orjson.dumps(job.parsed.payload)
         rendered = render_tree(self.body, values)
@@ -437,8 +408,8 @@ def _sendable(value: str) -> str | None:
         return None
 
 
-def _judge(response: aiohttp.ClientResponse, body: bytes, *, now: float) -> Outcome:
-    status, text = response.status, excerpt(body)
+def _judge(answer: Answer, *, now: float) -> Outcome:
+    status, text = answer.status, excerpt(answer.body)
     if 200 <= status < 300:
         return Outcome.succeeded(status, text)
     reason = f"HTTP {status}"
@@ -446,7 +417,7 @@ def _judge(response: aiohttp.ClientResponse, body: bytes, *, now: float) -> Outc
         reason = "HTTP 410: the target is gone for good"
     elif 300 <= status < 400:
         reason = f"HTTP {status}: redirects are not followed; give the final URL"
-    return Outcome.retry(reason, status, text, retry_after(response.headers, now), cause=Cause.STATUS)
+    return Outcome.retry(reason, status, text, retry_after(answer.headers, now), cause=Cause.STATUS)
 
 
 def _no_answer(url: Url) -> Outcome:

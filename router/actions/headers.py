@@ -1,6 +1,7 @@
 """Which of an event's headers a forward passes on."""
 
 import fnmatch
+import functools
 from collections.abc import Iterable
 
 # RFC 9110, section 7.6.1, and what belongs to one connection or one hop only.
@@ -20,6 +21,9 @@ _SIGNATURES = (
 )
 
 
+_REMEMBERED = 64  #: characters of a name that is judged once for all; real ones are shorter
+
+
 def passed(items: Iterable[tuple[str, str]], *, only: tuple[str, ...] | None, original: bool) -> list[tuple[str, str]]:
     """The headers to pass on: of another body than the original without what describes the bytes.
 
@@ -28,16 +32,24 @@ def passed(items: Iterable[tuple[str, str]], *, only: tuple[str, ...] | None, or
     """
     items = list(items)
     named = {_plain(name.strip()) for key, value in items if key.lower() == "connection" for name in value.split(",")}
-    return [(name, value) for name, value in items if _passes(_plain(name), named, only, original=original)]
+    return [
+        (name, value)
+        for name, value in items
+        if (_passes if len(name) <= _REMEMBERED else _judge)(name, only, original) and _plain(name) not in named
+    ]
 
 
 def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def _passes(name: str, named: set[str], only: tuple[str, ...] | None, *, original: bool) -> bool:
-    if name in _HOP or name in _TRUSTED or name in named or name.startswith(_TRUSTED_BEGINNINGS):
+def _judge(name: str, only: tuple[str, ...] | None, original: bool) -> bool:
+    name = _plain(name)
+    if name in _HOP or name in _TRUSTED or name.startswith(_TRUSTED_BEGINNINGS):
         return False
     if not original and any(fnmatch.fnmatchcase(name, glob) for glob in _SIGNATURES):
         return False
     return only is None or name == "content-type" or any(fnmatch.fnmatchcase(name, _plain(glob)) for glob in only)
+
+
+_passes = functools.lru_cache(maxsize=4096)(_judge)

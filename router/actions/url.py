@@ -1,6 +1,7 @@
 """URLs of forwards: the authority is literal or a whole secret; what a payload fills in stays in its place."""
 
 import fnmatch
+import functools
 import ipaddress
 import re
 from collections.abc import Collection, Mapping
@@ -29,7 +30,8 @@ class Url:
         """The URL to call. Raises RenderError."""
         rest = self.rest.render(values)
         if self.secret is None:
-            _check_rendered(rest, self.allow_hosts)
+            check = _check_rendered if self.rest.constant is None else _check_constant
+            check(rest, self.allow_hosts)
             return rest
         base: str | None = values.values["secrets"].get(self.secret)
         if base is None:
@@ -138,6 +140,9 @@ def _check_rendered(url: str, allow_hosts: tuple[str, ...]) -> None:
         raise RenderError("the URL's host is not among allow_hosts")
     if literal_fault(url):
         raise RenderError("the URL is not valid")
+
+
+_check_constant = functools.lru_cache(maxsize=1024)(_check_rendered)  # what raises is judged anew each time
 
 
 def _check_segments(url: str) -> None:

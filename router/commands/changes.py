@@ -63,7 +63,7 @@ CANCEL = Verb(
     of=lambda store, ids, now: store.cancel(ids, now),
 )
 _NOT = {
-    ("replay", State.RUNNING): "an attempt is under way",
+    ("replay", State.RUNNING): "an attempt is under way, or was when the daemon ended: its next start goes on with it",
     ("cancel", State.SUCCEEDED): "it has succeeded",
     ("cancel", State.CANCELLED): "it is cancelled already",
 }
@@ -165,7 +165,7 @@ def _change(
                 advance(len(page))
         except BaseException:
             if report.done and not report.dry_run:
-                click.echo(f"stopped after {report.verb.past} {deliveries(len(report.done))}", err=True)
+                click.echo(f"stopped; so far {report.verb.past} {deliveries(len(report.done))}", err=True)
             raise
 
 

@@ -195,7 +195,8 @@ def _print_targets(depths: Mapping[str, Depth], breakers: dict[str, Any], names:
         oldest = span(now - d.oldest_at) if d.oldest_at is not None else "-"
         counts = [f"{number:,}" for number in (d.due, d.blocked, d.running, d.dead)]
         rows.append((safe(name), *counts, oldest, _breaker(breakers.get(name), now)))
-    print_table(("target", "due", "blocked", "running", "dead", "oldest", "breaker"), rows)
+    headings = ("target", "due", "blocked", "running", "dead", "oldest", "breaker")
+    print_table(headings, rows, folding=("target", "breaker"))
 
 
 def _breaker(breaker: Any, now: int) -> str:

@@ -1,12 +1,12 @@
 """Claims due deliveries, attempts them, settles them: one asyncio loop in its own thread."""
 
 import asyncio
-import contextlib
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import TypeVar
 
 import orjson
@@ -16,13 +16,14 @@ from router.actions.client import Client
 from router.actions.threads import Threads
 from router.delivery.breaker import Standing, answered
 from router.delivery.definitions import Compile, Definition, Definitions
+from router.delivery.inbox import Inbox
 from router.delivery.retry import settlement
 from router.delivery.target import Target
-from router.errors import PayloadError, RouterError, StoreUnavailable
+from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
 from router.intake.payload import parse_event
-from router.model import Claim, Outcome, OutcomeKind, RetryPolicy
+from router.model import Claim, Event, Outcome, OutcomeKind, ParsedEvent, RetryPolicy
 from router.plugins import Job, TargetSpec, Tools
-from router.rules.ruleset import Current
+from router.rules.ruleset import Current, Source
 from router.store.base import Store
 
 RESCAN_SECONDS = 1.0  #: how often the store is asked what is due, for what no commit of ours announced
@@ -56,17 +57,15 @@ class Dispatcher:
         self._told_to_stop = told_to_stop
         self._definitions = Definitions(current, store, compile_recorded)
         self._thread = threading.Thread(target=self._main, name="delivery", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._stopping = False
         self._targets: dict[str, Target] = {}
         self._specs: tuple[object, Mapping[str, TargetSpec]] = (None, {})
         self._due: dict[str, int] = {}
-        self._running: set[asyncio.Task[bool | None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Start delivering."""
-        self._store.on_due(self._due_soon)
         self._thread.start()
         self._started.wait()
 
@@ -80,23 +79,18 @@ class Dispatcher:
 
         What was cut off is settled as interrupted, uncounted; so this must come before the store closes.
         """
-        if self._loop is None:
+        if not self._started.is_set():
             return
         self._grace = grace
-        self._call(self._begin_stop)
+        self._inbox.say(self._begin_stop)
         self._thread.join(grace + 2 * _DEADLINE_SECONDS)
-
-    def _call(self, function: Callable[[], None]) -> None:
-        assert self._loop is not None
-        with contextlib.suppress(RuntimeError):  # the loop has ended already: there is nothing left to tell it
-            self._loop.call_soon_threadsafe(function)
 
     def _begin_stop(self) -> None:
         self._stopping = True
         self._wake.set()
 
     def _due_soon(self, due: Mapping[str, int]) -> None:
-        self._call(lambda: self._note(due))
+        self._inbox.say(partial(self._note, due))
 
     def _note(self, due: Mapping[str, int]) -> None:
         for target, at in due.items():
@@ -107,9 +101,10 @@ class Dispatcher:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._inbox = Inbox()
         self._wake = asyncio.Event()
         self._grace = 0.0
+        self._store.on_due(self._due_soon)
         self._started.set()
         self._note_breakers()
         files, processes = Threads("append", _FILE_THREADS), Threads("spawn", _SPAWN_THREADS)
@@ -136,10 +131,9 @@ class Dispatcher:
                 pause = _STORE_RETRY_SECONDS[-1]
             pause = min(pause, rescan_at - time.monotonic())
             if pause > 0 and not self._stopping:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), pause)
-                except TimeoutError:
-                    continue
+                alarm = asyncio.get_running_loop().call_later(pause, self._wake.set)
+                await self._wake.wait()
+                alarm.cancel()
 
     async def _claim_due(self) -> float:
         """Claim what is due and has room, start its attempts; returns seconds until there may be more to do."""
@@ -160,7 +154,7 @@ class Dispatcher:
         for key in wanted:
             del self._due[key]
         try:
-            claims = await asyncio.wrap_future(self._store.claim(wanted, now))
+            claims = await self._inbox.result(self._store.claim(wanted, now))
         except RouterError:
             self._note(dict.fromkeys(wanted, now))
             raise
@@ -175,21 +169,15 @@ class Dispatcher:
     def _begin(self, claim: Claim) -> None:
         target = self._targets[claim.delivery.target]
         target.start()
-        task = asyncio.create_task(self._deliver(claim))
+        task = asyncio.create_task(self._deliver(claim, target))
         self._running.add(task)
-
-        def done(task: asyncio.Task[bool | None]) -> None:
-            self._running.discard(task)
-            fine = not task.cancelled() and task.exception() is None
-            self._finish(target, task.result() if fine else None)
-            self._wake.set()
-
-        task.add_done_callback(done)
+        task.add_done_callback(self._running.discard)
 
     def _finish(self, target: Target, answered: bool | None) -> None:
         before = target.breaker.standing
         target.finish(answered, time.monotonic())
         now = target.breaker.standing
+        self._wake.set()
         if now is before:
             return
         if now is Standing.CLOSED:
@@ -232,8 +220,8 @@ class Dispatcher:
         # A target that the current rules don't name is one of removed rules: one at a time is always safe.
         return self._specs[1].get(key) or TargetSpec(key, concurrency=1)
 
-    async def _deliver(self, claim: Claim) -> bool | None:
-        """Attempt and settle; gives whether the target answered, for its breaker."""
+    async def _deliver(self, claim: Claim, target: Target) -> None:
+        """Attempt, which holds one of the target's slots, and settle, which doesn't."""
         started_at = self._now_ms()
         bound = log.bind(
             event_id=claim.event.id,
@@ -241,6 +229,7 @@ class Dispatcher:
             rule=claim.delivery.rule,
             action=claim.delivery.action,
         )
+        outcome: Outcome | None = None
         try:
             outcome, policy = await self._attempt(claim)
         except asyncio.CancelledError:
@@ -248,8 +237,11 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the border of the loop: one delivery must not end it
             bound.exception("attempt failed by a fault of ours")
             outcome, policy = Outcome.retry(f"internal error ({type(error).__name__})"), RetryPolicy()
+        finally:
+            # Judged as it was, whatever the policy makes of it.
+            self._finish(target, None if outcome is None else answered(outcome))
         if outcome is None:
-            return None
+            return
         now = self._now_ms()
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
         settled = await self._commit(lambda: self._store.settle(done))
@@ -264,7 +256,6 @@ class Dispatcher:
             error=done.outcome.error or None,
             ms=now - started_at,
         )
-        return answered(outcome)  # as it was, whatever the policy made of it
 
     async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:
         """One attempt with the policy of its action; no outcome when the delivery went to another target instead."""
@@ -277,32 +268,25 @@ class Dispatcher:
         if action.target.key != claim.delivery.target:
             await self._commit(lambda: self._store.refile(claim, action.target.key))
             return None, policy
-        job = self._job(claim, definition)
-        if isinstance(job, str):
-            return Outcome.failed(job), policy
         try:
-            return await action.attempt(job, self._tools), policy
+            return await action.attempt(self._job(claim, definition), self._tools), policy
         except asyncio.CancelledError:
             return Outcome.interrupted("the daemon stopped"), policy
 
-    def _job(self, claim: Claim, definition: Definition) -> Job | str:
-        source = definition.ruleset.sources.get(claim.event.source)
-        source = self._current.ruleset.sources.get(claim.event.source, source)
-        try:
-            parsed = parse_event(claim.event, source)
-        except PayloadError as error:
-            return f"the payload can't be parsed by the current settings of its source: {error}"
+    def _job(self, claim: Claim, definition: Definition) -> Job:
+        recorded, current = definition.ruleset, self._current.ruleset
+        source = current.sources.get(claim.event.source) or recorded.sources.get(claim.event.source)
         # The current secrets count: a recorded ruleset's may have been rotated since.
-        secrets = {**definition.ruleset.secrets, **self._current.ruleset.secrets}
-        return Job(claim, parsed, secrets)
+        secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
+        return Job(claim, partial(_parse, claim.event, source), secrets)
 
     async def _commit(self, write: "Callable[[], Future[T]]") -> T:
         """Write until it is committed: the target has been called, so only the store may be called again."""
         tries = 0
         while True:
             try:
-                # Shielded: a stop may cancel the attempt, never the record of what came of it.
-                return await asyncio.shield(asyncio.wrap_future(write()))
+                # A stop may cancel the attempt, never the record of what came of it: the store goes on writing.
+                return await self._inbox.result(write())
             except StoreUnavailable as error:
                 if tries == 0:
                     log.error("settle can't be committed; kept and tried again", error=str(error))
@@ -318,3 +302,11 @@ class Dispatcher:
         if self._running:
             log.warning("attempts cut off by the stop; they will be made again", attempts=len(self._running))
             await asyncio.wait(self._running, timeout=_DEADLINE_SECONDS)
+
+
+def _parse(event: Event, source: Source | None) -> ParsedEvent:
+    """Parse an event for those that look into it; most forwards send it on as it is. Raises RenderError."""
+    try:
+        return parse_event(event, source)
+    except PayloadError as error:
+        raise RenderError(f"the payload can't be parsed by the current settings of its source: {error}") from None

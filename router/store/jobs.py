@@ -12,6 +12,7 @@ from router.model import (
     Appended,
     Claim,
     Event,
+    Outcome,
     OutcomeKind,
     PlannedDelivery,
     RulesetText,
@@ -59,7 +60,7 @@ class Append:
             deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered)
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
-        _insert(connection, "INSERT INTO event VALUES {}", events)
+        _write(connection, "INSERT INTO event VALUES {}", events)
         insert_planned(connection, deliveries, last, due)
         dedupe.bind(connection, keys)
         return results
@@ -89,7 +90,7 @@ def insert_planned(connection: apsw.Connection, rows: Sequence[tuple[Any, ...]],
     """Insert rows of `planned_rows`, and tell what became due; `last` is the newest delivery's seq before that."""
     if not rows:
         return
-    _insert(connection, _INSERT_DELIVERY, rows)
+    _write(connection, _INSERT_DELIVERY, rows)
     for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
         due(str(target), int(str(at)))
 
@@ -108,18 +109,19 @@ FROM (VALUES {})
 _ROWS = 64  #: in one statement
 
 
-def _insert(connection: apsw.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert many rows by few statements: each step of one hands the interpreter to another thread and back.
+def _write(connection: apsw.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Write many rows by few statements: each step of one hands the interpreter to another thread and back.
 
-    The sizes are powers of two, so that few texts fill the cache of statements.
+    The sizes are powers of two, so that few texts fill the cache of statements. Gives what the statements return.
     """
-    start = 0
+    start, returned = 0, []
     while start < len(rows):
         size = min(_ROWS, 1 << ((len(rows) - start).bit_length() - 1))
         piece = rows[start : start + size]
         places = ", ".join(["(" + ", ".join("?" * len(piece[0])) + ")"] * size)
-        connection.execute(sql.format(places), [value for row in piece for value in row])
+        returned += connection.execute(sql.format(places), [value for row in piece for value in row]).fetchall()
         start += size
+    return returned
 
 
 def _drop_duplicates(connection: apsw.Connection, jobs: Sequence[Append]) -> list[Appended]:
@@ -219,40 +221,54 @@ class Settle:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueNote) -> list[bool]:
-        """Settle each."""
-        return [cls._one(connection, job.settlement, due) for job in jobs]
+        """Settle many by two statements; two of one delivery, of which one token is no longer good, apart."""
+        settlements = [job.settlement for job in jobs]
+        if len({done.delivery_id for done in settlements}) == len(settlements):
+            return _settle(connection, settlements, due)
+        return [result for done in settlements for result in _settle(connection, [done], due)]
 
-    @staticmethod
-    def _one(connection: apsw.Connection, done: Settlement, due: DueNote) -> bool:
-        outcome = done.outcome
-        counted = outcome.kind is not OutcomeKind.INTERRUPTED
-        # The target was called: what it said may be cleaned, but never be a reason to refuse the settle.
-        error, excerpt = _storable(outcome.error), _storable(outcome.excerpt)
-        rows = connection.execute(
-            _SETTLE,
-            {
-                "id": done.delivery_id,
-                "token": done.token,
-                "state": done.state.value,
-                "at": done.next_attempt_at,
-                "counted": int(counted),
-                "error": error,
-            },
-        ).fetchall()
-        if not rows:
-            return False
-        seq, target, rule, action, order_key = rows[0]
-        connection.execute(
-            "UPDATE attempt SET finished_at = ?, outcome = ?, status = ?, error = ?, excerpt = ?"
-            " WHERE delivery = ? AND finished_at IS NULL",
-            (done.finished_at, outcome.kind.value, outcome.status, error, excerpt, seq),
-        )
-        if done.state is State.PENDING:
-            due(str(target), done.next_attempt_at)
-        elif order_key is not None:
-            for next_target, at in connection.execute(HEAD, (rule, action, order_key)):
-                due(str(next_target), int(str(at)))
-        return True
+
+def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueNote) -> list[bool]:
+    # The target was called: what it said may be cleaned, but never be a reason to refuse the settle.
+    errors = [_storable(done.outcome.error) for done in settlements]
+    rows = _write(
+        connection,
+        _SETTLE,
+        [
+            (done.delivery_id, done.token, done.state.value, done.next_attempt_at, _counts(done.outcome), error)
+            for done, error in zip(settlements, errors, strict=True)
+        ],
+    )
+    owned = {str(id_): rest for id_, *rest in rows}
+    _write(
+        connection,
+        _END_ATTEMPTS,
+        [
+            (
+                owned[done.delivery_id][0],
+                done.finished_at,
+                done.outcome.kind.value,
+                done.outcome.status,
+                error,
+                _storable(done.outcome.excerpt),
+            )
+            for done, error in zip(settlements, errors, strict=True)
+            if done.delivery_id in owned
+        ],
+    )
+    for done in settlements:
+        if done.delivery_id in owned:
+            _, target, rule, action, order_key = owned[done.delivery_id]
+            if done.state is State.PENDING:
+                due(str(target), done.next_attempt_at)
+            elif order_key is not None:
+                for next_target, at in connection.execute(HEAD, (rule, action, order_key)):
+                    due(str(next_target), int(str(at)))
+    return [done.delivery_id in owned for done in settlements]
+
+
+def _counts(outcome: Outcome) -> int:
+    return int(outcome.kind is not OutcomeKind.INTERRUPTED)
 
 
 def _storable(text: str) -> str:
@@ -260,18 +276,29 @@ def _storable(text: str) -> str:
 
 
 _SETTLE = """
+WITH done (id, token, state, at, counted, error) AS (VALUES {})
 UPDATE delivery SET
-    state = :state,
+    state = done.state,
     token = NULL,
-    next_attempt_at = CASE WHEN :state = 'pending' THEN :at ELSE next_attempt_at END,
-    attempts = attempts + :counted,
-    interruptions = CASE WHEN :counted THEN 0 ELSE interruptions + 1 END,
-    first_attempt_at = CASE WHEN :counted AND first_attempt_at IS NULL
-        THEN (SELECT started_at FROM attempt WHERE delivery = seq AND finished_at IS NULL)
+    next_attempt_at = CASE WHEN done.state = 'pending' THEN done.at ELSE next_attempt_at END,
+    attempts = attempts + done.counted,
+    interruptions = CASE WHEN done.counted THEN 0 ELSE interruptions + 1 END,
+    first_attempt_at = CASE WHEN done.counted AND first_attempt_at IS NULL
+        THEN (SELECT started_at FROM attempt WHERE delivery = delivery.seq AND finished_at IS NULL)
         ELSE first_attempt_at END,
-    error = :error
-WHERE id = :id AND state = 'running' AND token = :token
-RETURNING seq, target, rule, action, order_key
+    error = done.error
+FROM done
+WHERE delivery.id = done.id AND delivery.state = 'running' AND delivery.token = done.token
+RETURNING delivery.id, seq, target, rule, action, order_key
+"""
+
+_END_ATTEMPTS = """
+WITH done (delivery, finished_at, outcome, status, error, excerpt) AS (VALUES {})
+UPDATE attempt SET
+    finished_at = done.finished_at, outcome = done.outcome, status = done.status, error = done.error,
+    excerpt = done.excerpt
+FROM done
+WHERE attempt.delivery = done.delivery AND attempt.finished_at IS NULL
 """
 
 HEAD = """

@@ -1,7 +1,8 @@
 """How rows become the model's nouns."""
 
-import json
 from typing import Any
+
+import orjson
 
 from router.model import Attempt, Claim, Delivery, Event, EventHead, OutcomeKind, State
 
@@ -22,14 +23,14 @@ CLAIMED = (
 def event_row(row: tuple[Any, ...]) -> Event:
     """From EVENT_COLUMNS."""
     id_, source, method, path, query, headers, body, ip, received_at, key = row
-    pairs = tuple((name, value) for name, value in json.loads(headers))
+    pairs = tuple([(name, value) for name, value in orjson.loads(headers)])
     return Event(id_, source, method, path, query, pairs, body, ip, received_at, key)
 
 
 def event_head_row(row: tuple[Any, ...]) -> EventHead:
     """From questions.EVENT_HEADS."""
     seq, id_, source, method, path, ip, received_at, size, counts = row
-    deliveries = {State(state): number for state, number in json.loads(counts).items()}
+    deliveries = {State(state): number for state, number in orjson.loads(counts).items()}
     return EventHead(seq, id_, source, method, path, ip, received_at, size, deliveries)
 
 

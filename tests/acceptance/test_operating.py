@@ -1,6 +1,7 @@
 """An operator's commands beside a real daemon, and while it is stopped."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -229,15 +230,29 @@ def test_a_backup_of_a_daemon_at_work_holds_what_was_acknowledged(
     assert [event["id"] for event in json.loads(done.stdout)] == events[::-1]
 
 
-def test_status_beside_a_running_daemon(start: Start, run: Run, receiver: Receiver) -> None:
+def test_status_beside_a_running_daemon(start: Start, run: Run, eventually: Wait, receiver: Receiver) -> None:
+    receiver.status = 500
     daemon = start(rules(receiver))
     operate = Operator(run, daemon)
+    for key in range(30):
+        post(daemon, key=key)
+    daemon.wait_for_line("target fails; its deliveries wait", target=receiver.url)
+    after = len(daemon.lines)
+    daemon.rules.write_text("sources: {in: {verify: nonne}}\n")
+    daemon.wait_for_line("rules not reloaded; the running rules stay", after)
 
-    found = operate.json("status")
+    found = eventually(lambda: (s := operate.json("status"))["rules"].get("problems") and s["breakers"] and s)
+    text = operate("status").stdout
 
     assert found["running"]
-    assert found["pid"] == daemon.process.pid
-    assert f"runs, process {daemon.process.pid}" in operate("status").stdout
+    assert (found["pid"], found["process"]["listen"]) == (daemon.process.pid, f"127.0.0.1:{daemon.port}")
+    assert f"runs, process {daemon.process.pid}, version " in text
+    assert (found["rules"]["file"], found["rules"]["rules"]) == (str(daemon.rules), 1)
+    assert found["rules"]["hash"][:12] in text
+    assert re.search(r"^reload +failed \d+m?s ago, the rules above stay: .*rules\.yaml:1:", text, re.MULTILINE)
+    [target] = found["targets"]
+    assert (target["target"], target["due"], target["breaker"]["state"]) == (receiver.url, 30, "open")
+    assert re.search(r"open, tried again in \d+s, \d+ failures", text)
 
 
 @pytest.mark.parametrize("command", [["events", "list"], ["deliveries", "replay", "--all"], ["status"]])

@@ -41,7 +41,7 @@ def job() -> Callable[..., Job]:
             DELIVERY_ID, 1, event.id, "deploy", "act", "forward", "t", None, "h", State.RUNNING, NOW, 0, 0, None, NOW
         )
         held = {name: Secret(name, value) for name, value in (secrets or {}).items()}
-        return Job(Claim("token", delivery, event, 1), ParsedEvent(event, payload), held)
+        return Job(Claim("token", delivery, event, 1), lambda: ParsedEvent(event, payload), held)
 
     return make
 

@@ -1,9 +1,12 @@
 """A store to operate on, with no daemon, and the command line on it: into a pipe, or at a terminal."""
 
+import contextlib
+import io
 import json
 import os
 import pty
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from router.cli import main
 from router.ids import uuid7
 from router.model import Event, Outcome, PlannedDelivery, RulesetText, Settlement, State
 from router.store.sqlite import SqliteStore
@@ -89,12 +93,19 @@ class Shop:
         with self.opened(own=False) as store:
             return {d.id: d.state for d in store.deliveries(limit=10_000)}
 
-    def run(self, *arguments: str, code: int = 0, **more: Any) -> Done:
-        """A command, into pipes."""
-        done = subprocess.run(
-            [PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-            stdin=subprocess.DEVNULL, **more,
-        )  # fmt: skip
+    def run(self, *arguments: str, code: int = 0) -> Done:
+        """A command, into pipes; in this process, which saves each a start. Others run it as its own, in acceptance."""
+        out, err = io.StringIO(), io.StringIO()
+        ended: int | str | None = None
+        before, sys.stdin = sys.stdin, io.StringIO()
+        try:
+            with contextlib.chdir(self.folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                main(arguments)
+        except SystemExit as end:
+            ended = end.code
+        finally:
+            sys.stdin = before
+        done = Done(arguments, int(ended or 0), out.getvalue(), err.getvalue())
         assert "Traceback" not in done.stderr
         assert done.returncode == code, (done.stdout, done.stderr)
         return done

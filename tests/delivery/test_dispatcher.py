@@ -14,7 +14,7 @@ from router.app import REGISTRIES, now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.ids import uuid7
 from router.intake.payload import parse_event
-from router.model import Event, Filter, State
+from router.model import Event, Filter, ParsedEvent, State
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
 from router.store.sqlite import SqliteStore
@@ -174,6 +174,29 @@ def test_a_target_that_hangs_holds_its_own_slots_only(
     assert daemon.count(State.RUNNING) == 2
     hung.held.set()
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 50)
+
+
+def test_only_what_looks_into_a_payload_needs_one_that_parses(
+    running: Callable[[str], Running], receivers: Callable[[], Receiver]
+) -> None:
+    target = receivers()
+    daemon = running(
+        "rules:\n"
+        f"  - {{name: as-it-is, actions: [forward: '{target.url}']}}\n"
+        f"  - {{name: looks, actions: [forward: {{url: '{target.url}', headers: {{X-A: '{{{{ payload.a }}}}'}}}}]}}\n"
+    )
+    now = now_ms()
+    headers = (("Content-Type", "application/json"),)
+    # As if it had come while its source took it for text.
+    event = Event(uuid7(now), "s", "POST", "/hooks/s", "", headers, b"no {json}", "127.0.0.1", now)
+    ruleset = daemon.current.ruleset
+    daemon.store.append(event, ruleset.plan(ParsedEvent(event, "no {json}")).deliveries, ruleset.hash).result(10)
+
+    until(lambda: daemon.count(State.SUCCEEDED, rule="as-it-is"))
+    until(lambda: daemon.count(State.DEAD, rule="looks"))
+    [dead] = daemon.store.deliveries(Filter(states=(State.DEAD,)))
+    assert "can't be parsed by the current settings of its source" in dead.error
+    assert len(target.seen) == 1
 
 
 def test_what_an_operator_replays_is_delivered_at_once(

@@ -171,16 +171,16 @@ def test_replays_go_to_the_end_of_their_order_in_the_order_asked_for(
 def test_a_replay_into_an_idle_order_goes_before_what_is_planned_later(
     store: Store, event: MakeEvent, planned: MakePlan
 ) -> None:
-    put(store, event(), planned(order_key="[1]"))
-    put(store, event(), planned(order_key="[1]"))
-    dead = end(store, State.DEAD, State.DEAD)
+    for _ in range(3):
+        put(store, event(), planned(order_key="[1]"))
+    dead = end(store, State.DEAD, State.DEAD, State.DEAD)
 
     replay(store, *reversed(dead))
     for _ in range(2):
         put(store, event(), planned(order_key="[1]"))
     later = [d.id for d in store.deliveries() if d.id not in dead]
 
-    assert run_lane(store, 4) == [*reversed(dead), *later]
+    assert run_lane(store, 5) == [*reversed(dead), *later]
 
 
 def test_a_delivery_that_is_replayed_twice_takes_the_last_place_twice(

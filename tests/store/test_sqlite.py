@@ -169,6 +169,12 @@ _TRIGGER_SUBQUERY = """
         (questions.DUE, (), "delivery_due"),
         (rows.CLAIMED, ("t",), "delivery_running"),
         (jobs._START_ATTEMPTS, (NOW, "t"), "delivery_running"),
+        (
+            jobs._SETTLE.format("(?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?)"),
+            (None,) * 12,
+            "delivery USING INDEX sqlite_auto",
+        ),
+        (jobs._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?)"), (None,) * 6, "attempt USING PRIMARY KEY (delivery=?)"),
         (jobs._UNBLOCKED_SINCE, (7,), "INTEGER PRIMARY KEY (rowid>?)"),
         (dedupe._firsts_sql(4), ("s", "k") * 4, "PRIMARY KEY (source=? AND key=?)"),
         (dedupe.PRUNE, (NOW, 10), "dedupe_expiry (expires_at<?)"),

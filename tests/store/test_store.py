@@ -132,6 +132,48 @@ def test_only_the_token_that_owns_a_delivery_settles_it(store: Store, event: Mak
     assert settle(store, new, Outcome.succeeded(), State.SUCCEEDED)
 
 
+def test_many_settles_at_once_keep_each_to_its_own_delivery(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    for number in range(100):
+        put(store, event(), planned(target="ci", order_key=f'"{number // 2}"'))
+    claims = take(store, ci=100)
+    assert len(claims) == 50  # one of each order key
+    store.release(claims[0]).result(10)
+    [again] = take(store, ci=1)
+    kinds = {
+        0: (Outcome.succeeded(200, "fine"), State.SUCCEEDED),
+        1: (Outcome.retry("HTTP 500", 500, "oops"), State.PENDING),
+        2: (Outcome.failed("gone", 410), State.DEAD),
+        3: (Outcome.interrupted("stop"), State.PENDING),
+    }
+
+    def settlement(claim: Claim, number: int) -> Settlement:
+        outcome, state = kinds[number % 4]
+        return Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 5, NOW + 1000 + number)
+
+    # The first one's old token and its new one come in the same breath.
+    futures = [store.settle(settlement(claim, number)) for number, claim in enumerate([*claims, again])]
+
+    assert [future.result(10) for future in futures] == [False, *[True] * 50]
+    for number, claim in enumerate([*claims[1:], again], 1):
+        outcome, state = kinds[number % 4]
+        found, tried = store.delivery(claim.delivery.id), store.attempts(claim.delivery.id)[-1]
+        assert found is not None
+        assert (found.state, found.error) == (state, outcome.error)
+        assert (found.attempts, found.interruptions) == ((0, 1) if number % 4 == 3 else (1, 0))
+        assert found.first_attempt_at == (None if number % 4 == 3 else NOW)
+        assert state is not State.PENDING or found.next_attempt_at == NOW + 1000 + number
+        assert (tried.outcome, tried.status, tried.error, tried.excerpt, tried.finished_at) == (
+            outcome.kind,
+            outcome.status,
+            outcome.error,
+            outcome.excerpt,
+            NOW + 5,
+        )
+    # Only those that are settled for good let the next one of their order go.
+    settled_for_good = sum(number % 4 in (0, 2) for number in range(1, 51))
+    assert len(take(store, ci=100)) == settled_for_good
+
+
 def test_a_release_leaves_no_trace(store: Store, event: MakeEvent, planned: MakePlan) -> None:
     put(store, event(), planned())
     before = store.deliveries()

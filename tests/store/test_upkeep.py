@@ -202,3 +202,15 @@ def test_the_text_of_a_plan_made_again_stays_as_long_as_its_event(
     end(store, State.SUCCEEDED)
     prune(store, NOW + 50 * DAY)
     assert texts(store) == ["r1"]
+
+
+def test_a_text_stays_a_day_longer_since_clocks_jump(store: Store, event: MakeEvent) -> None:
+    store.put_ruleset(RulesetText("r2", "two", "/"), NOW + DAY).result(10)
+    put(store, event(received_at=NOW + 2 * DAY))
+    prune(store, NOW + DAY)
+    assert texts(store) == ["r1", "r2"]
+
+    prune(store, NOW + 3 * DAY)
+    put(store, event(received_at=NOW + 2 * DAY + 1))
+    prune(store, NOW + DAY)
+    assert texts(store) == ["r2"]

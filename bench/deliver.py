@@ -1,0 +1,283 @@
+"""From POST to receipt at the target: latency at given rates, and the highest rate that can go on for ever.
+
+A push payload of 7 kB with a GitHub signature is posted to a daemon with ten rules, of which one matches and forwards
+the event to a receiver on the same machine, as sender and daemon are. Every process takes its time from
+CLOCK_MONOTONIC. In one run:
+  - latency: a sender that keeps to its timetable (open_loop.py) at 10, 100 and 500 events/s; from the moment in the
+    timetable to the receipt of the whole request at the target, and to the 202;
+  - intake alone: wrk (a Debian package) posts as fast as it is answered to a source of the same daemon whose events
+    match no rule;
+  - end to end: wrk posts at a rate that is lowered until it is sustained: each answer a 202, every event received by
+    the target and settled as succeeded in the store within a second of the last answer, and no more than a quarter of
+    a second's events waiting at the end of the load.
+"""
+
+import argparse
+import hmac
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+from intake import SECRET, push, script
+from machine import describe
+from open_loop import send, share
+from wrk import Log, measure, serving
+
+SETTLED_SECONDS = 1.0
+WAITING_SECONDS = 0.25
+RULES = """
+sources:
+  github: {verify: {scheme: github, secret: {env: BENCH_SECRET}}, dedupe: none}
+  unrouted: {verify: {scheme: github, secret: {env: BENCH_SECRET}}, dedupe: none}
+targets:
+  service: {url: "http://127.0.0.1:%d", concurrency: %d}
+rules:
+  - name: main
+    source: github
+    match: {headers.X-GitHub-Event: push, $.ref: refs/heads/main, $.repository.full_name: acme/api}
+    actions: [forward: {target: service, path: /}]
+"""
+RULE = """
+  - name: rule-%d
+    source: "*"
+    match: {headers.X-GitHub-Event: push, $.ref: refs/heads/release-%d, $.repository.full_name: acme/service-%d}
+    actions: [append: never.jsonl]
+"""
+# wrk asks after each answer how many ms to wait; without a rate it is never asked.
+PACE = """
+local ffi = require("ffi")
+ffi.cdef[[typedef struct {long seconds; long nanoseconds;} moment; int clock_gettime(int clock, moment *now);]]
+local now, due = ffi.new("moment"), nil
+function delay()
+  ffi.C.clock_gettime(1, now)
+  local ms = tonumber(now.seconds) * 1e3 + tonumber(now.nanoseconds) / 1e6
+  due = due or ms
+  local left = due - ms
+  due = due + 1e3 / %f
+  return left > 0 and math.floor(left) or 0
+end
+"""
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """The target."""
+
+    port: int
+    others: tuple[int, ...] = ()  #: ports that misbehave
+
+    def take(self) -> dict[str, Any]:
+        """What came since the last time."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/") as response:
+            found: dict[str, Any] = json.load(response)
+            return found
+
+
+@contextmanager
+def receiver(*bad: str, seconds: float = 30.0) -> Iterator[Receiver]:
+    """receiver.py, running, with its bad ports."""
+    program = [sys.executable, str(Path(__file__).with_name("receiver.py")), "--seconds", str(seconds), "--bad", *bad]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        ports = [int(process.stdout.readline()) for _ in range(1 + len(bad))]
+        yield Receiver(ports[0], tuple(ports[1:]))
+    finally:
+        process.kill()
+        process.wait(30)
+
+
+@contextmanager
+def daemon(folder: Path, rules: str) -> Iterator[tuple[int, Log]]:
+    """Our daemon; its port and what it logs."""
+    (folder / "rules.yaml").write_text(rules)
+    command = [
+        *(str(Path(sys.executable).with_name("webhook-router")), "serve", str(folder / "rules.yaml")),
+        *("--listen", "127.0.0.1:0", "--admin", "off", "--log-format", "json"),
+        *("--store", f"sqlite:{folder / 'store.db'}"),
+    ]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, "BENCH_SECRET": SECRET}
+    )
+    log = Log()
+    try:
+        port = int(serving(process, log).rpartition(":")[2])
+        yield port, log
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+class Rows:
+    """Counts in the store."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+
+    def waiting(self) -> int:
+        return self._count("state IN ('pending', 'running')")
+
+    def succeeded(self) -> int:
+        return self._count("state = 'succeeded'")
+
+    def _count(self, where: str) -> int:
+        return int(str(self._connection.execute(f"SELECT count(*) FROM delivery WHERE {where}").get))
+
+    def states(self) -> Counter[tuple[str, str]]:
+        """How many deliveries there are by target and state."""
+        rows = self._connection.execute("SELECT target, state, count(*) FROM delivery GROUP BY 1, 2")
+        return Counter({(str(target), str(state)): int(str(count)) for target, state, count in rows})
+
+    def settled_within(self, seconds: float) -> float | None:
+        """Seconds until nothing waits; none when that takes longer."""
+        begun = time.monotonic()
+        while self.waiting():
+            if time.monotonic() - begun > seconds:
+                return None
+            time.sleep(0.02)
+        return time.monotonic() - begun
+
+
+def request(path: str, body: bytes, port: int) -> tuple[bytes, bytes]:
+    """The parts of a request before and after the value of its X-Sent."""
+    signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\n"
+        f"X-Hub-Signature-256: sha256={signature}\r\nContent-Length: {len(body)}\r\nX-Sent: "
+    )
+    return head.encode(), b"\r\n\r\n" + body
+
+
+def latency(port: int, target: Receiver, rows: Rows, body: bytes, rate: float, seconds: float) -> str:
+    """One line of the table."""
+    before, after = request("/hooks/github", body, port)
+    target.take()
+    sent = send(port, lambda moment: before + b"%d" % moment + after, rate, seconds)
+    settled = rows.settled_within(10)
+    found = target.take()
+    late, answers = found["late"], sent.answer_ms
+    note = "" if found["events"] == sent.answered == sent.requests and settled is not None else (
+        f"  {sent.answered} of {sent.requests} answered 202, {found['events']} received"
+    )  # fmt: skip
+    return (
+        f"{rate:>8,.0f}/s {share(late, 0.5):>9.2f} {share(late, 0.99):>8.2f} {late[-1] if late else 0:>8.2f}"
+        f" {share(answers, 0.5):>9.2f} {share(answers, 0.99):>8.2f}{note}"
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One load of wrk."""
+
+    rate: float  #: answers a second
+    waiting: int  #: deliveries, at the end of the load
+    most: int  #: that ever waited
+    settled: float | None  #: seconds after the load until nothing waited; none: more than what was allowed
+    received: int  #: events that the target got
+    delivered: int  #: deliveries that became succeeded
+    errors: str
+
+    def sustained(self, wanted: float) -> bool:
+        return (
+            not self.errors
+            and self.rate > 0.97 * wanted
+            and self.waiting <= WAITING_SECONDS * wanted
+            and self.settled is not None
+            and self.received == self.delivered
+        )
+
+
+def load(url: str, post: Path, target: Receiver, rows: Rows, seconds: int, connections: int, patience: float) -> Run:
+    """Load the daemon, and watch what waits."""
+    target.take()
+    before, most, stop = rows.succeeded(), [0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.25):
+            most.append(rows.waiting())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    measured = measure(url, post, seconds, connections)
+    waiting = rows.waiting()
+    stop.set()
+    watcher.join()
+    settled = rows.settled_within(patience)
+    if settled is None:
+        rows.settled_within(120)
+    found = target.take()
+    return Run(measured.rate, waiting, max(most), settled, found["events"], rows.succeeded() - before, measured.errors)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rates", type=float, nargs="*", default=[10, 100, 500])
+    arguments.add_argument("--seconds", type=int, default=10, help="of each measurement")
+    arguments.add_argument("--connections", type=int, default=64, help="of wrk")
+    arguments.add_argument("--concurrency", type=int, default=16, help="of the target")
+    arguments.add_argument("--no-throughput", action="store_true")
+    given = arguments.parse_args()
+    body = push()
+    print(describe("aiohttp", "waitress", "apsw", "orjson"))
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name, receiver() as target:
+        folder = Path(name)
+        rules = RULES % (target.port, given.concurrency) + "".join(RULE % (i, i, i) for i in range(9))
+        with daemon(folder, rules) as (port, log):
+            rows = Rows(folder / "store.db")
+            measure(f"http://127.0.0.1:{port}/hooks/github", script(folder, body), 1, 8)
+            rows.settled_within(60)
+            print(f"{len(body):,} bytes, {given.seconds} s each; ms, to receipt at the target and to the 202")
+            print(f"{'':>10} {'p50':>9} {'p99':>8} {'max':>8} {'202 p50':>9} {'202 p99':>8}")
+            for rate in given.rates:
+                print(latency(port, target, rows, body, rate, given.seconds), flush=True)
+            if not given.no_throughput:
+                throughput(folder, port, target, rows, given)
+            lost = log.count("attempt lost: someone else owns the delivery")
+            print(f"deliveries that are not succeeded: {rows.waiting()}; attempts lost: {lost}")
+
+
+def throughput(folder: Path, port: int, target: Receiver, rows: Rows, given: argparse.Namespace) -> None:
+    """Intake alone, then the highest rate end to end."""
+    post = folder / "post.lua"
+    plain = post.read_text()
+    base = f"http://127.0.0.1:{port}/hooks"
+    intake = measure(f"{base}/unrouted", post, given.seconds, given.connections)
+    print(f"intake alone: {intake.rate:,.0f}/s, p50 {intake.p50:.1f} ms, p99 {intake.p99:.1f} ms {intake.errors}")
+    flood = load(f"{base}/github", post, target, rows, given.seconds, given.connections, 60)
+    whole = flood.delivered / (given.seconds + (flood.settled or 60))
+    print(
+        f"flooded: {flood.rate:,.0f}/s accepted, {flood.most:,} waited at most, {whole:,.0f}/s delivered"
+        f" until nothing waited {flood.errors}"
+    )
+    rate = whole * 1.1
+    while rate > 50:
+        post.write_text(plain + PACE % rate)
+        run = load(f"{base}/github", post, target, rows, given.seconds, given.connections, SETTLED_SECONDS)
+        sustained = run.sustained(rate)
+        settled = f"settled {run.settled:.2f} s after" if run.settled is not None else "not settled in time"
+        print(
+            f"at {rate:,.0f}/s: {run.rate:,.0f}/s answered, {run.delivered:,} delivered, {run.waiting:,} waiting at the"
+            f" end, {run.most:,} at most, {settled} {run.errors}: {'sustained' if sustained else 'not sustained'}",
+            flush=True,
+        )
+        if sustained:
+            print(f"end to end {run.rate:,.0f}/s: {run.rate / intake.rate:.2f} x the intake alone")
+            return
+        rate *= 0.93
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Writes log lines to a stream, many with one write, by a thread of its own."""
+
+import atexit
+import contextlib
+import threading
+from collections import deque
+from typing import BinaryIO
+
+GATHERED_SECONDS = 0.02  #: for which lines are gathered unless one is a warning or worse; what a kill -9 may cost
+MAX_WAITING = 50_000  #: lines that wait while nobody reads the stream; further ones are counted, not kept
+_EXIT_SECONDS = 2.0  #: for the last lines, should nobody read the stream
+_LOST = b'{"level":"warning","message":"log lines lost: nobody read them","lines":%d}'
+
+
+class Lines:
+    """What structlog calls a logger. Any thread may call it; none ever waits for the stream.
+
+    A write by the thread that logs would give the interpreter away and wait to get it back, twice for each event; and
+    a stream that nobody reads would stop the daemon.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: deque[bytes] = deque()
+        self._lost = 0
+        self._news = threading.Event()
+        self._urgent = threading.Event()
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+        atexit.register(self.end)
+
+    def info(self, line: bytes) -> None:
+        """Write it soon."""
+        if len(self._waiting) >= MAX_WAITING:
+            self._lost += 1  # two threads may count as one: "many" is what it says
+            return
+        self._waiting.append(line)
+        if not self._news.is_set():
+            self._news.set()
+
+    debug = info
+
+    def warning(self, line: bytes) -> None:
+        """Write it at once, with those before it."""
+        self.info(line)
+        self._urgent.set()
+
+    error = critical = warning
+
+    def end(self) -> None:
+        """Write what waits, and end the thread."""
+        self._ending = True
+        self._urgent.set()
+        self._news.set()
+        self._thread.join(_EXIT_SECONDS)
+
+    def _run(self) -> None:
+        while not self._ending:
+            self._news.wait()
+            self._urgent.wait(GATHERED_SECONDS)
+            self._urgent.clear()
+            self._news.clear()
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if self._lost:
+            lines.append(_LOST % self._lost)
+            self._lost = 0
+        if lines:
+            with contextlib.suppress(OSError, ValueError):  # a closed stream: there is no other place to say it
+                self._stream.write(b"\n".join([*lines, b""]))
+                self._stream.flush()

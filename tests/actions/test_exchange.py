@@ -1,0 +1,224 @@
+"""A request that is written straight to a connection is the session's, and its answer is read as the session does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from router.actions import exchange as module
+from router.actions.client import Client
+from router.actions.exchange import Answer, Exchanges, Request, Trace
+
+WITHIN = aiohttp.ClientTimeout(total=10, sock_connect=5)
+HEADERS = (("User-Agent", "t"), ("X-É", "grüße"), ("X-Twice", "1"), ("X-Twice", "2"))
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
+Ask = Callable[[str], Request]
+
+
+def exchange(serve: Serve, *asks: Ask, direct: bool = True, within: Any = WITHIN, limit: int = 1000) -> list[Any]:
+    """Exchange with a server one after the other: answers, or exceptions, each with whether a connection was reused."""
+
+    async def run() -> list[Any]:
+        number = 0
+        tasks: list[asyncio.Task[None] | None] = []
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal number
+            number += 1
+            tasks.append(asyncio.current_task())
+            try:
+                await serve(reader, writer, number)
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        client = Client(Exchanges(direct=direct))
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        found: list[Any] = []
+        for ask in asks:
+            trace = Trace()
+            try:
+                answer = await client.exchange(ask(url), named=False, within=within, limit=limit, trace=trace)
+                found.append((answer, trace.reused))
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                found.append((error, trace.reused))
+        await client.close()
+        server.close()
+        for task in tasks:
+            assert task is not None
+            task.cancel()
+            await asyncio.wait([task])
+        return found
+
+    return asyncio.run(run())
+
+
+def post(path: str = "/in", body: bytes = b"hello", method: str = "POST") -> Ask:
+    return lambda url: Request(method, url + path, HEADERS, body)
+
+
+async def read(reader: asyncio.StreamReader) -> bytes:
+    """One request."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = head.lower().split(b"content-length: ")[1].split(b"\r\n")[0] if b"ontent-" in head else b"0"
+    return head + await reader.readexactly(int(length))
+
+
+def answering(*answers: bytes) -> Serve:
+    """A server that answers each request of a connection with the next of these."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        for answer in answers:
+            await read(reader)
+            writer.write(answer)
+            await writer.drain()
+        await reader.read()
+
+    return serve
+
+
+def test_the_installed_aiohttp_is_one_that_was_tried() -> None:
+    # When this fails after an upgrade, the others here decide whether the new version may be added to TRIED.
+    assert Exchanges().direct
+
+
+@pytest.mark.parametrize("path", ["/in", "", "/a%2Fb/%C3%A9?x=%20y&z", "/?", "/in?a=b"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_both_ways_send_the_same_bytes(path: str, method: str) -> None:
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        request = await read(reader)
+        received.append(b"\r\n".join(line for line in request.split(b"\r\n") if not line.startswith(b"Host:")))
+        assert request.count(b"Host: 127.0.0.1:") == 1
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+
+    for direct in (True, False):
+        [(answer, _)] = exchange(serve, post(path, method=method), direct=direct)
+        assert answer.status == 204
+
+    assert received[0] == received[1]
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (OK, (200, b"ok")),
+        (b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n", (500, b"abcd")),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + OK, (200, b"ok")),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", (204, b"")),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", (304, b"")),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nnot", (200, b"not")),
+    ],
+)
+def test_an_answer_is_read_and_its_connection_kept(sent: bytes, expected: tuple[int, bytes], direct: bool) -> None:
+    found = exchange(answering(sent, sent), post(), post(), direct=direct)
+
+    assert [(answer.status, answer.body, reused) for answer, reused in found] == [
+        (*expected, False),
+        (*expected, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        OK + OK,  # what nobody asked for
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000,  # more than is read
+    ],
+)
+def test_a_connection_that_can_not_go_on_is_not_used_again(sent: bytes) -> None:
+    (_, first), (answer, second) = exchange(answering(sent, sent), post(), post())
+
+    assert isinstance(answer, Answer)
+    assert (first, second) == (False, False)
+
+
+def test_an_answer_until_the_end_of_the_connection_is_whole() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        await read(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nuntil the end")
+        await writer.drain()
+
+    [(answer, _)] = exchange(serve, post())
+
+    assert answer == Answer(200, answer.headers, b"until the end")
+
+
+def test_an_answer_before_all_was_sent_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await asyncio.Event().wait()  # and reads no more
+
+    monkeypatch.setattr(module, "LARGEST", 1 << 30)
+    more_than_the_kernel_takes = post(body=b"x" * (32 << 20))
+    found = exchange(serve, more_than_the_kernel_takes, more_than_the_kernel_takes)
+
+    assert [(answer.status, reused) for answer, reused in found] == [(413, False), (413, False)]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_a_connection_that_ends_before_an_answer_is_told(direct: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        await read(reader)
+
+    [(error, reused)] = exchange(serve, post(), direct=direct)
+
+    assert isinstance(error, aiohttp.ServerDisconnectedError)
+    assert not reused
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_an_answer_byte_by_byte_ends_in_time(direct: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        await read(reader)
+        for byte in OK * 100:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    within = aiohttp.ClientTimeout(total=0.3, sock_connect=5)
+    [(error, _)] = exchange(serve, post(), direct=direct, within=within)
+
+    assert isinstance(error, TimeoutError)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_silence_between_two_reads_is_told(direct: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        await read(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        await reader.read()
+
+    within = aiohttp.ClientTimeout(total=30, sock_connect=5, sock_read=0.2)
+    [(error, _)] = exchange(serve, post(), direct=direct, within=within)
+
+    assert isinstance(error, TimeoutError)
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0b"])
+def test_a_header_that_would_split_is_never_sent(value: str) -> None:
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter, __: int) -> None:
+        received.append(await reader.read())
+
+    [(error, _)] = exchange(serve, lambda url: Request("POST", url, [("X-A", value)], b"x"))
+
+    assert isinstance(error, ValueError)
+    assert received == []

@@ -1,0 +1,190 @@
+"""Order under everything at once: random histories of a store against a simple model of what may go when."""
+
+import random
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from router.ids import uuid7
+from router.model import Claim, Event, Outcome, PlannedDelivery, RulesetText, Settlement, State
+from router.store.check import check
+from router.store.sqlite import SqliteStore
+
+NOW = 1_700_000_000_000
+LANES = ("[1]", "[2]", None)  #: two orders, and what has none
+MakeEvent = Callable[..., Event]
+
+
+class History:
+    """One store, with a model beside it that says of each order what is active, first to last."""
+
+    def __init__(self, path: Path, event: MakeEvent, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.path = path
+        self.event = event
+        self.store = SqliteStore(path)
+        self.store.put_ruleset(RulesetText("r1", "", ""), 0).result(10)
+        self.now = NOW
+        self.events: list[str] = []
+        self.lane: dict[str, str | None] = {}
+        self.state: dict[str, State] = {}
+        self.active: dict[str | None, list[str]] = {lane: [] for lane in LANES}
+        self.claims: dict[str, Claim] = {}
+
+    def plan(self) -> list[PlannedDelivery]:
+        """Some deliveries; each is last in its order."""
+        plans = [
+            PlannedDelivery(uuid7(self.now), "r", "a", "forward", "t", self.random.choice(LANES))
+            for _ in range(self.random.randint(1, 3))
+        ]
+        for one in plans:
+            self.lane[one.id] = one.order_key
+            self.state[one.id] = State.PENDING
+            self.active[one.order_key].append(one.id)
+        return plans
+
+    def append(self) -> None:
+        """An event comes in."""
+        one = self.event(id=uuid7(self.now), received_at=self.now)
+        self.events.append(one.id)
+        self.store.append(one, self.plan(), "r1").result(10)
+
+    def plan_again(self) -> None:
+        """An operator plans an event again."""
+        if self.events:
+            one = self.random.choice(self.events)
+            assert self.store.plan_again(one, self.plan(), RulesetText("r2", "", ""), self.now).result(10)
+
+    def claim(self) -> None:
+        """Whatever is due may be claimed: of each order its first, and only if it does not run already."""
+        heads = {lane: active[:1] if lane else list(active) for lane, active in self.active.items()}
+        may = {one for active in heads.values() for one in active if self.state[one] is State.PENDING}
+        count = self.random.randint(1, 4)
+        claims = self.store.claim({"t": count}, self.now).result(10)
+        assert {claim.delivery.id for claim in claims} <= may
+        assert len(claims) == min(count, len(may))
+        for claim in claims:
+            self.claims[claim.delivery.id] = claim
+            self.state[claim.delivery.id] = State.RUNNING
+
+    def settle(self) -> None:
+        """An attempt ends somehow; it counts only while it is still ours."""
+        if not self.claims:
+            return
+        one = self.random.choice(sorted(self.claims))
+        claim = self.claims.pop(one)
+        outcome, state = self.random.choice(
+            [
+                (Outcome.succeeded(200), State.SUCCEEDED),
+                (Outcome.failed("x"), State.DEAD),
+                (Outcome.retry("x"), State.PENDING),
+            ]
+        )
+        done = Settlement(one, claim.token, outcome, state, self.now, self.now)
+        assert self.store.settle(done).result(10) == (self.state[one] is State.RUNNING)
+        if self.state[one] is State.RUNNING:
+            self.become(one, state)
+
+    def release(self) -> None:
+        """A claim is given back."""
+        if self.claims:
+            one = self.random.choice(sorted(self.claims))
+            given = self.store.release(self.claims.pop(one)).result(10)
+            assert given == (self.state[one] is State.RUNNING)
+            if given:
+                self.state[one] = State.PENDING
+
+    def cancel(self) -> None:
+        """An operator cancels some, whatever their state."""
+        chosen = self.some()
+        done = self.store.cancel(chosen, self.now).result(10)
+        assert done == [d for d in chosen if self.state[d] in (State.PENDING, State.RUNNING, State.DEAD)]
+        for one in done:
+            self.become(one, State.CANCELLED)
+
+    def replay(self) -> None:
+        """An operator replays some, whatever their state."""
+        for one in self.some():
+            lane, before = self.lane[one], self.state[one]
+            first = lane is None or self.active[lane][:1] == [one]
+            done = self.store.replay([one], self.now).result(10)
+            if before is State.RUNNING or (before is State.PENDING and not first):
+                assert done == []
+                continue
+            assert done == [one]
+            if before is not State.PENDING:
+                self.active[lane].append(one)
+            self.state[one] = State.PENDING
+
+    def restart(self) -> None:
+        """The daemon ends, and another one starts: what ran is pending again, where it was."""
+        self.store.close()
+        self.store = SqliteStore(self.path)
+        self.claims.clear()
+        for one, state in self.state.items():
+            if state is State.RUNNING:
+                delivery = self.store.delivery(one)
+                assert delivery is not None
+                assert delivery.state in (State.PENDING, State.DEAD)  # dead: interrupted too often
+                self.state[one] = State.PENDING
+                if delivery.state is State.DEAD:
+                    self.become(one, State.DEAD)
+
+    def become(self, one: str, state: State) -> None:
+        """It is that from now on."""
+        self.state[one] = state
+        if state is not State.PENDING and one in self.active[self.lane[one]]:
+            self.active[self.lane[one]].remove(one)
+
+    def some(self) -> list[str]:
+        """A few deliveries."""
+        return self.random.sample(sorted(self.state), min(len(self.state), self.random.randint(1, 3)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_history_changes_the_order(path: Path, event: MakeEvent, seed: int) -> None:
+    history = History(path, event, seed)
+    steps = [history.append] * 4 + [history.claim] * 5 + [history.settle] * 5
+    steps += [history.replay] * 2 + [history.cancel, history.plan_again, history.release]
+    try:
+        for number in range(150):
+            history.now += 10
+            history.random.choice(steps)()
+            if number % 40 == 39:
+                history.restart()
+        assert {d.id: d.state for d in history.store.deliveries(limit=5000)} == history.state
+        assert [finding for finding in check(path) if finding.broken] == []
+        # What is left goes to the end of each order in the order that the model has.
+        history.restart()
+        for lane in LANES[:2]:
+            expected = list(history.active[lane])
+            went = []
+            for _ in range(len(expected)):
+                claims = history.store.claim({"t": 5000}, history.now).result(10)
+                for claim in claims:
+                    if claim.delivery.order_key == lane:
+                        went.append(claim.delivery.id)
+                    done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
+                    if claim.delivery.order_key in (lane, None):
+                        assert history.store.settle(done).result(10)
+                    else:
+                        assert history.store.release(claim).result(10)
+            assert went == expected
+    finally:
+        history.store.close()
+
+
+def test_the_history_knows_a_reordering(path: Path, event: MakeEvent) -> None:
+    """A store that forgot to block what comes second would be found out."""
+    import apsw
+
+    history = History(path, event, 1)
+    with closing(history.store), closing(apsw.Connection(str(path))) as other:
+        while len(history.active["[1]"]) < 3:
+            history.append()
+        other.execute("UPDATE delivery SET blocked = 0")
+        with pytest.raises(AssertionError):
+            for _ in range(50):
+                history.claim()
