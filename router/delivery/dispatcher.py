@@ -271,7 +271,8 @@ class Dispatcher:
         try:
             return await action.attempt(self._job(claim, definition), self._tools), policy
         except asyncio.CancelledError:
-            return Outcome.interrupted("the daemon stopped"), policy
+            why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
+            return Outcome.interrupted(f"the daemon stopped{why}"), policy
 
     def _job(self, claim: Claim, definition: Definition) -> Job:
         recorded, current = definition.ruleset, self._current.ruleset
