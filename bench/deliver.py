@@ -227,7 +227,7 @@ def main() -> None:
     arguments.add_argument("--rates", type=float, nargs="*", default=[10, 100, 500])
     arguments.add_argument("--seconds", type=int, default=10, help="of each measurement")
     arguments.add_argument("--connections", type=int, default=64, help="of wrk")
-    arguments.add_argument("--concurrency", type=int, default=16, help="of the target")
+    arguments.add_argument("--concurrency", type=int, default=64, help="of the target")
     arguments.add_argument("--no-throughput", action="store_true")
     given = arguments.parse_args()
     body = push()

@@ -5,10 +5,8 @@ import os
 import resource
 import shlex
 import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from types import FrameType
 
 import structlog
 
@@ -29,6 +27,7 @@ from router.rules.loader import Loader
 from router.rules.reloader import Change, Reloader, refuse_writable
 from router.rules.ruleset import Current, Ruleset
 from router.settings import Address, Settings
+from router.signals import Signals
 from router.standing import note_process, note_refused, note_rules
 from router.store.retention import Retention
 from router.store.sqlite import SqliteStore
@@ -55,15 +54,17 @@ class App:
         self._settings = settings
         self._environ = os.environ if environ is None else environ
         self._loader = Loader(REGISTRIES, self._environ, require_secrets=True, commands=settings.commands)
-        self._stop = threading.Event()
+        self._stopping = False
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError or RulesError when it can't start."""
         self._start()
+        number = None
         try:
-            self._stop.wait()
+            while (number := self._signals.wait()) == signal.SIGHUP:
+                self._reloader.reload_soon()
         finally:
-            self._shut_down()
+            self._shut_down(number)
 
     def _start(self) -> None:
         ruleset = self._load()
@@ -72,7 +73,7 @@ class App:
             self._record(ruleset)
             current = Current(ruleset)
             self._current = current
-            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms, self._stop.is_set)
+            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms, lambda: self._stopping)
             receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies)
             listen, admin = self._settings.listen, self._settings.admin
             self._intake = Server(
@@ -104,11 +105,9 @@ class App:
             self._intake.is_busy,
         )
         self._retention = Retention(self._store, self._settings.keep, self._settings.keep_dead, now_ms)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        signal.signal(signal.SIGHUP, self._on_reload)
         # Where it was ignored by who started us, the kernel would throw the exit codes of commands away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._loaded_at = now_ms()
         note_process(self._store, self._loaded_at, *self._addresses())
         note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)
@@ -194,20 +193,14 @@ class App:
         shown = str(Address(admin.host, self._admin.port)) if admin and self._admin else None
         return str(Address(self._settings.listen.host, self._intake.port)), shown
 
-    def _on_stop(self, number: int, _: FrameType | None) -> None:
-        self._signal = signal.Signals(number).name
-        self._stop.set()
-
-    def _on_reload(self, _: int, __: FrameType | None) -> None:
-        self._reloader.reload_soon()
-
-    def _shut_down(self) -> None:
+    def _shut_down(self, number: signal.Signals | None) -> None:
         """Stop in the order of the data: what feeds a station ends before the station does.
 
         Intake first, so that nothing new comes; then deliveries, which settle into the store; the store last.
         The admin listener goes late, so that probes see a daemon that is not ready rather than none.
         """
-        log.info("stopping", signal=getattr(self, "_signal", None))
+        self._stopping = True
+        log.info("stopping", signal=number.name if number else None)
         self._reloader.stop()
         self._retention.stop()
         self._intake.stop(ANSWER_SECONDS)

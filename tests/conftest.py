@@ -39,14 +39,22 @@ class Answer:
 class Daemon:
     """One `webhook-router serve` process and its log."""
 
-    def __init__(self, folder: Path, rules: Path, *, flags: tuple[str, ...] = (), env: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        rules: Path,
+        *,
+        flags: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+        program: tuple[str, ...] = (PROGRAM,),
+    ):
         self.rules = rules
         self.store = folder / "webhook-router.db"
         self.lines: list[Line] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
             [
-                *(PROGRAM, "serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+                *(*program, "serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
                 *("--store", f"sqlite:{self.store}", "--log-format", "json", *flags),
             ],
             cwd=folder,

@@ -15,6 +15,7 @@ import structlog
 from router.actions.client import Client
 from router.actions.threads import Threads
 from router.delivery.breaker import Standing, answered
+from router.delivery.clock import Clock
 from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.inbox import Inbox
 from router.delivery.retry import settlement
@@ -63,6 +64,8 @@ class Dispatcher:
         self._specs: tuple[object, Mapping[str, TargetSpec]] = (None, {})
         self._due: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._clock = Clock()
+        self._shortening: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start delivering."""
@@ -120,6 +123,7 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         rescan_at = 0.0
         while not self._stopping:
+            self._mind_the_clock()
             try:
                 if time.monotonic() >= rescan_at:
                     self._note(await asyncio.to_thread(self._store.due))
@@ -134,6 +138,20 @@ class Dispatcher:
                 alarm = asyncio.get_running_loop().call_later(pause, self._wake.set)
                 await self._wake.wait()
                 alarm.cancel()
+
+    def _mind_the_clock(self) -> None:
+        if self._shortening is not None and not self._shortening.done():
+            return
+        if self._clock.look(self._now_ms(), time.monotonic()):
+            self._shortening = asyncio.create_task(self._shorten_waits())
+
+    async def _shorten_waits(self) -> None:
+        after: int | None = 0
+        try:
+            while after is not None and not self._stopping:
+                after = await self._inbox.result(self._store.shorten_waits(self._now_ms(), after))
+        except RouterError:
+            self._clock.again(time.monotonic())
 
     async def _claim_due(self) -> float:
         """Claim what is due and has room, start its attempts; returns seconds until there may be more to do."""
@@ -222,7 +240,7 @@ class Dispatcher:
 
     async def _deliver(self, claim: Claim, target: Target) -> None:
         """Attempt, which holds one of the target's slots, and settle, which doesn't."""
-        started_at = self._now_ms()
+        started_at, clock = self._now_ms(), time.monotonic()
         bound = log.bind(
             event_id=claim.event.id,
             delivery_id=claim.delivery.id,
@@ -254,7 +272,7 @@ class Dispatcher:
             cause=outcome.cause.value if outcome.cause else None,
             status=outcome.status,
             error=done.outcome.error or None,
-            ms=now - started_at,
+            ms=round((time.monotonic() - clock) * 1000),  # the wall clock may have been set meanwhile
         )
 
     async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:

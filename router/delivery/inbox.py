@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
+from router.store.waking import wake_up
+
 T = TypeVar("T")
 
 
@@ -22,10 +24,13 @@ class Inbox:
     def say(self, function: Callable[[], None]) -> None:
         """Have the loop call a function soon, after those that were said before."""
         self._said.append(function)
-        if not self._woken:  # each wake-up is a system call that gives the interpreter away
+        if not self._woken:
             self._woken = True
-            with contextlib.suppress(RuntimeError):  # the loop has ended already: there is nothing left to tell it
-                self._loop.call_soon_threadsafe(self._listen)
+            wake_up(self._wake)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended already: there is nothing left to tell it
+            self._loop.call_soon_threadsafe(self._listen)
 
     def result(self, future: "Future[T]") -> "asyncio.Future[T]":
         """What another thread's future becomes, for the loop to wait for.

@@ -29,6 +29,7 @@ from router.intake.connection import HEADER_BYTES, Channel
 from router.intake.pending import Pending
 from router.intake.receiver import ANSWER_SECONDS
 from router.settings import MAX_CONNECTIONS, REQUEST_SECONDS
+from router.store.waking import wake_up
 
 WAITRESS = "3.0.2"
 THREADS = 4  #: for requests that are not judged in the loop's thread; they share one interpreter anyway
@@ -118,7 +119,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     def _answer_soon(self, channel: Channel, serial: int, _: Any) -> None:
         self._answers.append((channel, serial))
-        self.pull_trigger()
+        wake_up(self.pull_trigger)
 
     def turn(self, timeout: float) -> None:
         """Wait for something to happen, and serve it."""

@@ -179,6 +179,14 @@ class Store(Protocol):
         """
         ...
 
+    def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
+        """Make due, in one small transaction, some of what waits only because the clock was set back to `now` (ms): a
+        pending delivery without a counted attempt since it was planned or replayed is due at once; one whose last
+        attempt ended after `now` waits from `now` on for as long as it was to wait then. Gives the place after which
+        to go on; none at the end.
+        """
+        ...
+
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """Every attempt of a delivery, by number."""
         ...

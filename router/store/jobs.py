@@ -185,24 +185,31 @@ class Take:
     @staticmethod
     def _one(connection: apsw.Connection, job: "Take") -> list[Claim]:
         token = secrets.token_hex(16)  # one for the whole claim: with the delivery's id it is a proof for each
-        changes = connection.total_changes()
-        connection.executemany(
-            _CLAIM, [(token, target, job.now, count) for target, count in job.wanted.items() if count > 0]
-        )
-        if connection.total_changes() == changes:
+        due = [
+            (seq, token)
+            for target, count in job.wanted.items()
+            if count > 0
+            for (seq,) in connection.execute(_DUE, (target, job.now, count)).fetchall()
+        ]
+        if not due:
             return []
+        # By seq, not by a subquery, whose temporary tables cost more than all the rest.
+        _write(connection, _CLAIM, due)
         connection.execute(_START_ATTEMPTS, (job.now, token))
-        rows = connection.execute(CLAIMED + " ORDER BY d.next_attempt_at, d.seq", (token,)).fetchall()
-        return [claimed_row(row, token) for row in rows]
+        claims = [claimed_row(row, token) for row in connection.execute(CLAIMED, (token,)).fetchall()]
+        return sorted(claims, key=lambda claim: (claim.delivery.next_attempt_at, claim.delivery.seq))
 
+
+_DUE = """
+SELECT seq FROM delivery INDEXED BY delivery_due
+WHERE target = ? AND state = 'pending' AND blocked = 0 AND next_attempt_at <= ?
+ORDER BY next_attempt_at, seq LIMIT ?
+"""
 
 _CLAIM = """
-UPDATE delivery SET state = 'running', token = ?1
-WHERE seq IN (
-    SELECT seq FROM delivery INDEXED BY delivery_due
-    WHERE target = ?2 AND state = 'pending' AND blocked = 0 AND next_attempt_at <= ?3
-    ORDER BY next_attempt_at, seq LIMIT ?4
-)
+WITH due (seq, token) AS (VALUES {})
+UPDATE delivery SET state = 'running', token = due.token
+FROM due WHERE delivery.seq = due.seq AND delivery.state = 'pending'
 """
 
 _START_ATTEMPTS = """

@@ -46,6 +46,7 @@ from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, deli
 from router.store.sqlite_file import connect, prepare, take
 from router.store.upkeep import Prune, PutNote
 from router.store.visitor import Visitor
+from router.store.waits import Shorten
 from router.store.writer import Writer
 
 
@@ -217,6 +218,10 @@ class SqliteStore:
     def notes(self) -> dict[str, str]:
         """See Store.notes."""
         return {str(name): str(value) for name, value in self._read("SELECT name, value FROM note")}
+
+    def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
+        """See Store.shorten_waits."""
+        return self._submit(Shorten(now, after))
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """See Store.attempts."""

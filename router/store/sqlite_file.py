@@ -93,6 +93,7 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_MS)
+    connection.execute("PRAGMA temp_store = MEMORY")  # statements that change several rows keep a journal of their own
     connection.execute("PRAGMA synchronous = FULL")  # every commit is one that somebody was told of
     return connection
 

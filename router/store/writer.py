@@ -1,7 +1,6 @@
 """Group commit: one thread writes everything that has queued in one transaction, one fsync for all of it."""
 
 import contextlib
-import itertools
 import threading
 import time
 from collections import deque
@@ -17,9 +16,10 @@ from router.errors import StoreError, StoreUnavailable
 from router.store.base import Due
 from router.store.checkpoint import Checkpointer
 from router.store.job import Job
-from router.store.jobs import Append, Probe
+from router.store.jobs import Append, Probe, Take
 from router.store.questions import DUE
 from router.store.sqlite_file import connect
+from router.store.waking import gathered
 
 BATCH = 512  #: jobs in one transaction; more would not save fsyncs worth mentioning, and delay the first answer
 BATCH_BYTES = 16 * 1024 * 1024  #: of appends in one transaction, for the same reason; one larger job goes alone
@@ -211,10 +211,11 @@ class Writer:
         if not self.healthy:
             log.info("store commits again")
         self.healthy = True
-        for (_, future), result in zip(batch, results, strict=True):
-            future.set_result(result)
-        if due:
-            self._tell(due)
+        with gathered():
+            for (_, future), result in zip(batch, results, strict=True):
+                future.set_result(result)
+            if due:
+                self._tell(due)
         self._checkpointer.committed()
         self._checkpointer.tail(self._connection)
 
@@ -229,12 +230,17 @@ class Writer:
             self._writing_since = None
 
     def _commit(self, jobs: list[Job], note: Callable[[str, int], None]) -> list[Any]:
-        results: list[Any] = []
+        # Nobody can tell in which order what is committed at once was done, as long as those of a kind keep theirs; a
+        # dozen of a kind cost hardly more than one. Claims come last: what the others made due is theirs to take.
+        kinds: dict[type[Job], list[int]] = {}
+        for place, job in enumerate(jobs):
+            kinds.setdefault(type(job), []).append(place)
+        results: list[Any] = [None] * len(jobs)
         self._connection.execute("BEGIN IMMEDIATE")
-        for _, run in itertools.groupby(jobs, type):
-            together = list(run)
-            run_together: Callable[..., list[Any]] = together[0].run
-            results += run_together(self._connection, together, note)
+        for kind in sorted(kinds, key=lambda kind: kind is Take):
+            done = kind.run(self._connection, [jobs[place] for place in kinds[kind]], note)
+            for place, result in zip(kinds[kind], done, strict=True):
+                results[place] = result
         self._connection.execute("COMMIT")
         return results
 

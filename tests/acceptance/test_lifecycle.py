@@ -116,6 +116,29 @@ def test_a_stop_drains_and_exits_0(start: Callable[..., Daemon], eventually: Wai
     assert again.stop() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_to_another_thread_than_the_main_one_ends_it_too(
+    start: Callable[..., Daemon], number: int
+) -> None:
+    daemon = start(RULES)
+    threads = [int(thread.name) for thread in Path(f"/proc/{daemon.process.pid}/task").iterdir()]
+    assert len(threads) > 1
+
+    os.kill(max(threads), number)  # as the kernel may choose; a thread's id leads it there
+
+    assert daemon.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_signals_in_a_row_are_all_heard(start: Callable[..., Daemon]) -> None:
+    daemon = start(RULES)
+
+    for _ in range(50):
+        daemon.process.send_signal(signal.SIGHUP)
+
+    assert daemon.stop() == 0
+    daemon.wait_for_line("stopping", signal="SIGTERM")
+
+
 def test_a_stop_is_bounded_however_long_a_target_takes(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Wait
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from router.errors import StoreError
 from router.model import Event, EventFilter, Filter, PlannedDelivery, State
-from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep
+from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep, waits
 from router.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -164,7 +164,8 @@ _TRIGGER_SUBQUERY = """
 @pytest.mark.parametrize(
     ("sql", "bindings", "index"),
     [
-        (jobs._CLAIM, ("t", "ci", NOW, 5), "delivery_due"),
+        (jobs._DUE, ("ci", NOW, 5), "delivery_due"),
+        (jobs._CLAIM.format("(?, ?), (?, ?)"), (1, "t", 2, "t"), "delivery USING INTEGER PRIMARY KEY"),
         (jobs.HEAD, ("r", "a", "k"), "delivery_order"),
         (questions.DUE, (), "delivery_due"),
         (rows.CLAIMED, ("t",), "delivery_running"),
@@ -175,6 +176,7 @@ _TRIGGER_SUBQUERY = """
             "delivery USING INDEX sqlite_auto",
         ),
         (jobs._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?)"), (None,) * 6, "attempt USING PRIMARY KEY (delivery=?)"),
+        (waits._SHORTEN, (NOW, 0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (jobs._UNBLOCKED_SINCE, (7,), "INTEGER PRIMARY KEY (rowid>?)"),
         (dedupe._firsts_sql(4), ("s", "k") * 4, "PRIMARY KEY (source=? AND key=?)"),
         (dedupe.PRUNE, (NOW, 10), "dedupe_expiry (expires_at<?)"),
@@ -204,7 +206,7 @@ def test_the_busy_queries_walk_an_index(
     # All that is running is what a recovery is about; nobody else may walk a whole table or index.
     assert all("delivery_running" in step for step in scans if sql is recovery._RELEASE_RUNNING), plan
     assert sql is recovery._RELEASE_RUNNING or not scans, plan
-    assert not any("TEMP B-TREE" in step for step in plan if sql is jobs._CLAIM), plan
+    assert not any("TEMP B-TREE" in step for step in plan if sql is jobs._DUE), plan
 
 
 _MILLION = """
@@ -239,7 +241,7 @@ def test_claims_walk_past_none_of_a_million_waiting_rows(store: SqliteStore, pat
     steps = 0
     assert sorted(connection.execute(questions.DUE)) == [("free", 110_000), ("full", 1)]
     assert steps < 1000
-    plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + jobs._CLAIM, ("t", "free", NOW, 5))]
+    plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + jobs._DUE, ("free", NOW, 5))]
     connection.close()
     assert any("USING COVERING INDEX delivery_due (target=? AND next_attempt_at<?)" in step for step in plan), plan
 

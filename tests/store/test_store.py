@@ -444,3 +444,75 @@ def test_after_close_every_call_fails_and_none_hangs(store: Store, event: MakeEv
         store.events()
     assert not store.writable()
     store.close()
+
+
+def _shorten(store: Store, now: int) -> None:
+    after: int | None = 0
+    while after is not None:
+        after = store.shorten_waits(now, after).result(10)
+
+
+HOUR = 3_600_000
+
+
+def test_a_clock_set_back_makes_due_what_was_never_attempted(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    told: list[dict[str, int]] = []
+    for lane in (None, "[1]", "[1]"):
+        put(store, event(), planned(order_key=lane))
+    store.on_due(lambda due: told.append(dict(due)))
+
+    _shorten(store, NOW - HOUR)
+
+    assert [delivery.next_attempt_at for delivery in store.deliveries()] == [NOW - HOUR] * 3
+    assert told == [{"ci": NOW - HOUR}]
+    claims = take(store, NOW - HOUR)
+    assert [claim.delivery.id for claim in claims] == [delivery.id for delivery in store.deliveries()][:2]
+    settle(store, claims[1], Outcome.succeeded(), State.SUCCEEDED)
+    assert len(take(store, NOW - HOUR)) == 1  # the blocked one need not wait either
+
+
+def test_a_clock_set_back_leaves_retries_the_wait_that_they_had(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+    settle(store, claim, Outcome.retry("HTTP 500", 500), State.PENDING, at=NOW + 5 + 7_000)  # it ended at NOW + 5
+
+    for now in (NOW + 5, NOW + 1_000, NOW - HOUR, NOW - HOUR + 1_000):
+        _shorten(store, now)
+
+    [delivery] = store.deliveries()
+    assert delivery.next_attempt_at == NOW - HOUR + 7_000
+    assert delivery.attempts == 1
+
+
+def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+    settle(store, claim, Outcome.failed("HTTP 410", 410), State.DEAD)
+    store.replay([claim.delivery.id], NOW + HOUR).result(10)
+
+    _shorten(store, NOW + 10)
+
+    assert len(take(store, NOW + 10)) == 1
+
+
+def test_waits_are_looked_through_in_small_steps(
+    store: Store, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.store.waits.LOOKED_AT", 3)
+    for _ in range(8):
+        put(store, event(), planned())
+    done = take(store, ci=4)
+    for claim in done:
+        settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
+
+    first = store.shorten_waits(NOW - HOUR).result(10)
+
+    assert first is not None
+    waits = [delivery.next_attempt_at for delivery in store.deliveries(Filter(states=(State.PENDING,)))]
+    assert waits == [NOW - HOUR] * 3 + [NOW]  # what is settled at the beginning was passed over
+    assert store.shorten_waits(NOW - HOUR, first).result(10) is None
+    assert len(take(store, NOW - HOUR)) == 4

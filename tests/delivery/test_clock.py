@@ -1,0 +1,47 @@
+"""When the waits of deliveries have to be looked through, because the wall clock was set back."""
+
+from router.delivery.clock import AGAIN_SECONDS, STEP_SECONDS, Clock
+
+NOW = 1_700_000_000_000
+
+
+def started() -> Clock:
+    """A clock that was looked at when the monotonic one said 100 s."""
+    clock = Clock()
+    assert clock.look(NOW, 100.0)  # at the start: it may have been set back while nothing ran
+    return clock
+
+
+def test_a_clock_that_only_goes_on_is_no_reason() -> None:
+    clock = started()
+
+    assert not any(clock.look(NOW + second * 1000, 100.0 + second) for second in range(1, 100))
+
+
+def test_a_step_back_is_one_and_once_more_after_what_was_under_way() -> None:
+    clock = started()
+
+    assert clock.look(NOW - 3_600_000, 101.0)
+    looked = [second for second in range(1, 60) if clock.look(NOW - 3_600_000 + second * 1000, 101.0 + second)]
+    assert looked == [AGAIN_SECONDS]
+
+
+def test_a_step_forward_is_none_and_the_one_back_again_is() -> None:
+    clock = started()
+
+    assert not clock.look(NOW + 3_600_000, 101.0)
+    assert clock.look(NOW + 2_000, 102.0)
+
+
+def test_a_clock_that_is_slowed_down_is_no_reason() -> None:
+    clock = started()
+
+    assert not any(clock.look(NOW + second * 900, 100.0 + second) for second in range(1, 100))
+
+
+def test_what_could_not_be_done_is_done_later() -> None:
+    clock = started()
+    clock.again(100.0)
+
+    assert not clock.look(NOW + 500, 100.5)
+    assert clock.look(NOW + 1000, 100.0 + STEP_SECONDS)
