@@ -54,6 +54,7 @@ class App:
         self._settings = settings
         self._environ = os.environ if environ is None else environ
         self._loader = Loader(REGISTRIES, self._environ, require_secrets=True, commands=settings.commands)
+        self._stopping = False
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises StartError or RulesError when it can't start."""
@@ -72,7 +73,7 @@ class App:
             self._record(ruleset)
             current = Current(ruleset)
             self._current = current
-            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms)
+            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms, lambda: self._stopping)
             receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies)
             listen, admin = self._settings.listen, self._settings.admin
             self._intake = Server(
@@ -104,6 +105,8 @@ class App:
             self._intake.is_busy,
         )
         self._retention = Retention(self._store, self._settings.keep, self._settings.keep_dead, now_ms)
+        # Where it was ignored by who started us, the kernel would throw the exit codes of commands away.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._loaded_at = now_ms()
         note_process(self._store, self._loaded_at, *self._addresses())
@@ -195,6 +198,7 @@ class App:
         Intake first, so that nothing new comes; then deliveries, which settle into the store; the store last.
         The admin listener goes late, so that probes see a daemon that is not ready rather than none.
         """
+        self._stopping = True
         log.info("stopping", signal=number.name if number else None)
         self._reloader.stop()
         self._retention.stop()

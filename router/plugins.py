@@ -6,7 +6,6 @@ Every options model sets `strict=True, extra="forbid", frozen=True`; every field
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from functools import cached_property
@@ -22,6 +21,7 @@ from router.units import Duration
 
 if TYPE_CHECKING:
     from router.actions.client import Client
+    from router.actions.threads import Threads
 
 Place = tuple[str | int, ...]
 """Keys and indexes from the plugin's own node down, for example `("headers", "X-Ref")`."""
@@ -132,7 +132,9 @@ class Tools:
     """What attempts share in one running daemon; belongs to the delivery loop."""
 
     client: "Client"  #: for forwards
-    files: ThreadPoolExecutor  #: for what blocks on a disk, apart from the loop's own executor: a dead mount holds it
+    files: "Threads"  #: for what blocks on a disk
+    processes: "Threads"  #: for starting programs
+    stopping: Callable[[], bool] = lambda: False  #: whether the daemon was told to stop
 
 
 class Action(Protocol):

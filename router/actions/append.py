@@ -7,7 +7,10 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Mapping
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +30,8 @@ SHORT: Mapping[type, str] = {str: "path"}
 RETRY: Mapping[str, Any] = {}
 CAUSES = (Cause.NOT_WRITTEN, Cause.TIMEOUT)
 _TIMEOUT_SECONDS = 10.0
+_LATE_SECONDS = 0.2  #: what a thread has to say that it is out of time
+_LOCK_PAUSE_SECONDS = 0.02  #: longest pause between two looks at a lock that another program holds
 _REOPENINGS = 10  #: times that a file may be rotated away between opening and locking it
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _RECORD = re.compile(rf'\{{"id":"{_ID}","delivery":"{_ID}","received_at":"'.encode())
@@ -67,14 +72,22 @@ class Append:
             parts, line = self._parts(job), self._line(job, mask=False)
         except RenderError as error:
             return Outcome.failed(str(error))
-        loop = asyncio.get_running_loop()
-        record = self.line is None
-        writing = loop.run_in_executor(tools.files, _append, self.base, parts, line + b"\n", record, self._follow)
+        if tools.files.under_way(self.target.key) >= self.target.concurrency:
+            # One that hangs in the kernel can't be ended; it must not gather others around it.
+            reason = "an earlier write has not returned yet; is its disk or network mount gone?"
+            return Outcome.retry(reason, cause=Cause.TIMEOUT)
+        deadline = time.monotonic() + self.timeout
+        writing = tools.files.call(
+            self.target.key, append_line, self.base, parts, line + b"\n", self.line is None, self._follow, deadline
+        )
+        await asyncio.wait([writing], timeout=self.timeout + _LATE_SECONDS)
+        if not writing.done():
+            writing.cancel()
+            return Outcome.retry(f"not written within {self.timeout:g} s; is its disk slow?", cause=Cause.TIMEOUT)
         try:
-            await asyncio.wait_for(asyncio.shield(writing), self.timeout)
+            writing.result()
         except TimeoutError:
-            writing.add_done_callback(lambda done: done.cancelled() or done.exception())
-            reason = f"not written within {self.timeout:g} s; is the file locked, or its disk slow?"
+            reason = f"not written within {self.timeout:g} s; another program holds the file's lock"
             return Outcome.retry(reason, cause=Cause.TIMEOUT)
         except OSError as error:
             reason = _reason(error, parts[-1] if self._follow else "the file")
@@ -93,7 +106,7 @@ class Append:
         text = self.path.render(context(job, mask_secrets=True))
         parts = text[len(_constant_part(self.path.text)) :].split("/")
         for part in parts:
-            if part in ("", ".", "..") or "\0" in part or len(os.fsencode(part)) > 255:
+            if part in ("", ".", "..") or "\0" in part or len(part.encode()) > 255:
                 raise RenderError(
                     "a part of the path would be empty, . or .., contain NUL, or be longer than 255 bytes"
                 )
@@ -112,7 +125,7 @@ class Append:
                 "delivery": job.claim.delivery.id,
                 "received_at": received.replace("+00:00", "Z"),
                 "source": event.source,
-                "headers": {name: job.parsed.headers[name] for name in job.parsed.headers},
+                "headers": {name: ", ".join(job.parsed.headers.all(name)) for name in job.parsed.headers},
                 "payload": job.parsed.payload,
             }
         )
@@ -130,6 +143,13 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         build.fault("expected a file, found a folder", "path")
     if path.constant is None and ".." in constant.split("/"):
         build.fault("a templated path has no .. before its first {{", "path")
+    if path.constant is None and not constant and path.names & {"payload", "headers", "query"}:
+        build.fault(
+            "payload text could name the rules file or a script here; write a folder before it, such as out/{{ … }}",
+            "path",
+        )
+    if build.commands not in ("any", "off") and Path(os.path.realpath(base)).is_relative_to(build.commands):
+        build.fault("a file in the --commands folder could be a program; choose another folder", "path")
     return Append(
         target=TargetSpec(build.name, options.concurrency, options.rate),
         path=path,
@@ -153,49 +173,111 @@ def _template(text: str, build: Build, place: str) -> Template:
         return Template(text, constant=text)
 
 
-def _append(base: Path, parts: list[str], data: bytes, record: bool, follow: bool) -> None:
-    """Append the data under the file's lock; all of it is on disk when this returns. Raises OSError."""
-    folder = _open_folder(base, parts[:-1], follow=follow)
-    try:
-        for _ in range(_REOPENINGS):
-            fd = _open_file(folder, parts[-1], follow=follow)
+def append_line(base: Path, parts: list[str], data: bytes, record: bool, follow: bool, deadline: float) -> None:
+    """Append the data under the file's lock; all of it is on disk when this returns.
+
+    `deadline` in monotonic seconds, for the locks. Raises OSError, TimeoutError among them.
+    """
+    # Our own threads wait for each other here, where nobody has to ask again and again; then for other programs.
+    with _turn(str(base.joinpath(*parts)), deadline):
+        for number in range(1, _REOPENINGS + 1):
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                if _is_current(folder, parts[-1], fd, follow=follow):
-                    _write(fd, data, record=record)
+                if _append_once(base, parts, data, record=record, follow=follow, deadline=deadline):
                     return
-            finally:
-                os.close(fd)
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            except FileNotFoundError:
+                # Its folder may be taken away at any moment: then everything is made again.
+                if number == _REOPENINGS:
+                    raise
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _append_once(base: Path, parts: list[str], data: bytes, *, record: bool, follow: bool, deadline: float) -> bool:
+    """False when the name means another file by now."""
+    with contextlib.ExitStack() as opened:
+        folder = _open_folder(base, parts[:-1], follow=follow)
+        opened.callback(os.close, folder)
+        fd = _open_file(folder, parts[-1], follow=follow)
+        opened.callback(os.close, fd)
+        _lock(fd, deadline)
+        if not _is_current(folder, parts[-1], fd, follow=follow):
+            return False
+        size, end = _write(fd, data, record=record)
+        # A rotation that came between doesn't wait for us: a line that it may not have seen is written again.
+        if not _is_current(folder, parts[-1], fd, follow=follow) or os.fstat(fd).st_size < end:
+            return False
+        _sync(fd, size, end)
+    return True
+
+
+_turns: "weakref.WeakValueDictionary[str, threading.Lock]" = weakref.WeakValueDictionary()
+_turns_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _turn(path: str, deadline: float) -> Iterator[None]:
+    with _turns_lock:
+        turn = _turns.get(path)
+        if turn is None:
+            turn = _turns[path] = threading.Lock()
+    if not turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise TimeoutError
+    try:
+        yield
     finally:
-        os.close(folder)
+        turn.release()
+
+
+def _lock(fd: int, deadline: float) -> None:
+    """Take the file's lock. Asked for again and again: a thread that waits in flock can't be called back."""
+    pause = 0.0005
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError from None
+            time.sleep(pause)
+            pause = min(2 * pause, _LOCK_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _open_folder(base: Path, names: list[str], *, follow: bool) -> int:
     """Open the folder, making what is missing; below the base no symlink is followed."""
-    if not os.path.isdir(base):
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    missing = [folder for folder in (base, *base.parents) if not os.path.isdir(folder)]
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        _sync_folder(folder.parent)
     fd = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     for name in names:
         try:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=fd)
+                os.mkdir(name.encode(), 0o700, dir_fd=fd)
                 os.fsync(fd)
-            below = os.open(name, flags, dir_fd=fd)
+            below = os.open(name.encode(), flags, dir_fd=fd)
         finally:
             os.close(fd)
         fd = below
     return fd
 
 
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _open_file(folder: int, name: str, *, follow: bool) -> int:
     # Not blocking, so that a FIFO without a reader is an error rather than a thread that hangs for ever.
     flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        fd = os.open(name, flags, dir_fd=folder)
+        fd = os.open(name.encode(), flags, dir_fd=folder)
     except FileNotFoundError:
-        fd = os.open(name, flags | os.O_CREAT, 0o600, dir_fd=folder)
+        fd = os.open(name.encode(), flags | os.O_CREAT, 0o600, dir_fd=folder)
         os.fsync(folder)  # else a crash may take the new file's name with it
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -206,37 +288,69 @@ def _open_file(folder: int, name: str, *, follow: bool) -> int:
 def _is_current(folder: int, name: str, fd: int, *, follow: bool) -> bool:
     """Whether the name still means the file that we have locked, rather than one that a rotation put there."""
     try:
-        named = os.stat(name, dir_fd=folder, follow_symlinks=follow)
+        named = os.stat(name.encode(), dir_fd=folder, follow_symlinks=follow)
     except FileNotFoundError:
         return False
     return os.path.samestat(named, os.fstat(fd))
 
 
-def _write(fd: int, data: bytes, *, record: bool) -> None:
-    size = os.fstat(fd).st_size
-    if size and os.pread(fd, 1, size - 1) != b"\n":
-        size, data = _mend_tail(fd, size, data, record=record)
-    left = memoryview(data)
+def _write(fd: int, data: bytes, *, record: bool) -> tuple[int, int]:
+    """Write it whole or not at all; the file's size before, and where the written part ends. Raises OSError."""
+    size, mended = _end_tail(fd, data, record=record)
+    left = memoryview(mended)
     try:
         while left:
             left = left[os.write(fd, left) :]
+    except OSError:
+        _take_back(fd, size, size + len(mended) - len(left))
+        raise
+    return size, os.lseek(fd, 0, os.SEEK_CUR)
+
+
+def _sync(fd: int, size: int, end: int) -> None:
+    try:
         os.fsync(fd)
     except OSError:
-        with contextlib.suppress(OSError):
-            os.ftruncate(fd, size)  # a part of a line is worse than none
+        _take_back(fd, size, end)
         raise
 
 
-def _mend_tail(fd: int, size: int, data: bytes, *, record: bool) -> tuple[int, bytes]:
-    """A last line without its end: cut it if it is a record of ours that a crash tore, else end it.
+def _take_back(fd: int, size: int, end: int) -> None:
+    """Cut what we wrote: a part of a line is worse than none. Not if a program without the lock wrote after it."""
+    with contextlib.suppress(OSError):
+        if os.fstat(fd).st_size == end:
+            os.ftruncate(fd, size)
 
-    The delivery that wrote a torn record is not settled, and will append it again.
+
+def _end_tail(fd: int, data: bytes, *, record: bool) -> tuple[int, bytes]:
+    """The file's size and what to write, once a last line without its end is cut, or ended.
+
+    It is cut if a crash tore it from a record of ours, or from this very line: the delivery that wrote it is not
+    settled and appends it again. A record that is whole but for its end stays: somebody may have taken the end away.
     """
+    while True:
+        size = os.fstat(fd).st_size
+        last = os.pread(fd, 1, size - 1) if size else b"\n"
+        if last == b"\n":
+            return size, data
+        if last:
+            break  # else the file was cut while we looked
     start = _last_line(fd, size)
-    if record and _torn_record(os.pread(fd, len(_SAMPLE), start)):
-        os.ftruncate(fd, start)
-        return start, data
+    ours = _torn_record(os.pread(fd, len(_SAMPLE), start)) if record else size - start < len(data)
+    if ours:
+        tail = os.pread(fd, size - start, start)
+        if (not _is_whole(tail) if record else data.startswith(tail)) and os.fstat(fd).st_size == size:
+            os.ftruncate(fd, start)
+            return start, data
     return size, b"\n" + data
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _torn_record(beginning: bytes) -> bool:

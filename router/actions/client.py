@@ -6,17 +6,32 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from router.actions.exchange import Answer, Exchanges, Request, Trace
+from router.actions.threads import Threads
 
+_LOOKUPS = 32  #: names looked up at once
 _IDLE_SECONDS = 15.0  #: how long an idle connection is kept; many servers close theirs after 20 s or more
 
 # Link-local networks, where clouds answer with credentials, and the metadata addresses outside of them.
 _REFUSED = tuple(
     ipaddress.ip_network(text)
-    for text in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32", "192.0.0.192/32")
+    for text in (
+        *("169.254.0.0/16", "fe80::/10"),
+        *("fd00:ec2::/32", "fd20:ce::254/128"),  # AWS, Google Cloud
+        *("100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32"),  # Alibaba, Oracle, Azure
+    )
 )
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# IPv6 addresses that hold an IPv4 address in their last 32 bits, which is where a gateway sends what goes to them.
+_WITH_IPV4 = tuple(
+    ipaddress.IPv6Network(text)
+    for text in (
+        *("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96"),  # RFC 4291 compatible and mapped, RFC 7915 translated
+        *("64:ff9b::/96", "64:ff9b:1::/48"),  # NAT64: RFC 6052, RFC 8215
+    )
+)
+_ISATAP = (0x00005EFE, 0x02005EFE)  #: RFC 5214: what stands before the IPv4 address
 
 
 class RefusedAddressError(OSError):
@@ -26,12 +41,12 @@ class RefusedAddressError(OSError):
 def refused(address: str) -> bool:
     """Whether forwards go there only when it is named: metadata and link-local addresses, IPv4 in IPv6 unmapped."""
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
+    found = [ip]
     if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if inner is None and ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        ip = inner or ip
-    return any(ip in network for network in _REFUSED if network.version == ip.version)
+        if any(ip in network for network in _WITH_IPV4) or int(ip) >> 32 & 0xFFFFFFFF in _ISATAP:
+            found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+        found += [inner for inner in (ip.sixtofour, *(ip.teredo or ())) if inner is not None]
+    return any(one in network for one in found for network in _REFUSED if network.version == one.version)
 
 
 def _checked_socket(info: Any) -> socket.socket:
@@ -46,11 +61,36 @@ async def _on_reuse(_: Any, context: Any, __: Any) -> None:
     context.trace_request_ctx.reused = True
 
 
+class _Resolver(AbstractResolver):
+    """Asks the system for addresses, in threads of its own: a name server that does not answer holds nothing else."""
+
+    def __init__(self) -> None:
+        self._threads = Threads("names", _LOOKUPS)
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._threads.call(
+            "names", socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
+        )
+        return [
+            ResolveResult(
+                hostname=host, host=str(address[0]), port=int(address[1]), family=kind, proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for kind, _, protocol, _, address in found
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        self._threads.close()
+
+
 @dataclass(slots=True)
 class Client:
     """Belongs to the delivery loop."""
 
     exchanges: Exchanges = field(default_factory=Exchanges)
+    _resolver: _Resolver = field(default_factory=_Resolver)
     _sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = field(default_factory=dict)
 
     async def exchange(
@@ -68,6 +108,7 @@ class Client:
             trace.on_connection_reuseconn.append(_on_reuse)
             connector = aiohttp.TCPConnector(
                 limit=0,  # limits belong to targets
+                resolver=self._resolver,
                 ttl_dns_cache=10,
                 socket_factory=None if named else _checked_socket,
                 **({"force_close": True} if fresh else {"keepalive_timeout": _IDLE_SECONDS}),
@@ -86,3 +127,4 @@ class Client:
         """Close every connection."""
         for session in self._sessions.values():
             await session.close()
+        await self._resolver.close()

@@ -1,16 +1,20 @@
 """Command: run a program or a constant shell script; payload text is an argument or input, never code."""
 
+import asyncio
 import errno
 import os
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from router.actions.excerpt import excerpt
+from router.actions.interpreters import code_faults
 from router.actions.process import run
 from router.errors import RenderError, TemplateError
 from router.model import Cause, Outcome
@@ -23,14 +27,17 @@ SHORT: Mapping[type, str] = {list: "argv"}
 RETRY: Mapping[str, Any] = {"attempts": 1}
 CAUSES = (Cause.EXIT, Cause.SIGNAL, Cause.TIMEOUT, Cause.NOT_STARTED)
 _TIMEOUT_SECONDS = 300.0
+_STOP_CODES = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 128 + signal.SIGTERM)
+_STOP_SECONDS = 0.2  #: by then the daemon's own signal has arrived too
 _MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less its end)
-_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_INTERPRETER = re.compile(
-    r"(?:ba|da|z|k|fi|tc|c)?sh|busybox|python[\d.]*|perl[\d.]*|ruby[\d.]*|node|nodejs|php|lua[\d.]*"
-)
-_CODE_FLAG = re.compile(r"-[A-Za-z]*[ceErR]|--eval|--execute|--run|--print|-p")
+_INHERITED = (b"PATH", b"HOME", b"USER", b"LOGNAME", b"SHELL", b"LANG", b"LC_ALL", b"TZ", b"TMPDIR")
+_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What decides which code a program loads or runs.
+_CODE_ENV = re.compile(
+    r"PATH|LD_.*|DYLD_.*|IFS|ENV|BASH_ENV|SHELLOPTS|PS4|PROMPT_COMMAND|PYTHON.*|PERL.*|RUBY.*|NODE_.*|LUA_.*|JAVA_TOOL_OPTIONS"
+    r"|GIT_.*|CLASSPATH|EDITOR|VISUAL|PAGER"
+)
 
 
 class Options(Base):
@@ -45,7 +52,9 @@ class Options(Base):
     stdin: Literal["body", "none"] = Field(default="body", description="What comes by standard input: the raw body.")
     timeout: Duration | None = Field(default=None, description="After it the process group is ended; 5m.")
     kill_after: Duration = Field(default=5.0, description="Time from TERM to KILL.")
-    output_limit: Size = Field(default=64 * 1024, description="How much output is kept in memory: the end of it.")
+    output_limit: Size = Field(
+        default=16 * 1024, description="How much output is kept with the attempt: the end of it."
+    )
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=1, description="Runs under way at once.")
     rate: Rate | None = Field(default=None, description="Runs started in a time, such as 10/m.")
 
@@ -73,18 +82,19 @@ class Command:
         what = {"shell": self.shell} if self.shell is not None else {"argv": self._arguments(values)}
         return {**what, "env": env, "cwd": str(self.cwd)}
 
-    async def attempt(self, job: Job, tools: Tools) -> Outcome:  # noqa: ARG002 - the actions' common signature
+    async def attempt(self, job: Job, tools: Tools) -> Outcome:
         """See Action.attempt."""
         try:
-            values = context(job, mask_secrets=False)
+            values = None if self._constant else context(job, mask_secrets=False)
             argv = ["/bin/sh", "-c", self.shell] if self.shell is not None else self._arguments(values)
             env = self._environment(job, values)
         except RenderError as error:
             return Outcome.failed(str(error))
         try:
             done = await run(
-                argv,
-                cwd=str(self.cwd),
+                [text.encode() for text in argv],
+                threads=tools.processes,
+                cwd=os.fsencode(self.cwd),
                 env=env,
                 stdin=job.event.body if self.stdin else b"",
                 timeout=self.timeout,
@@ -93,7 +103,12 @@ class Command:
             )
         except OSError as error:
             return Outcome.retry(self._reason(error, argv[0]), cause=Cause.NOT_STARTED)
-        shown = excerpt(done.output, end=True)
+        shown = excerpt(done.output, self.output_limit, end=True)
+        if done.code in _STOP_CODES and not done.timed_out:
+            # A service manager tells the daemon and its commands to stop at the same moment, in any order.
+            await asyncio.sleep(_STOP_SECONDS)
+            if tools.stopping():
+                return Outcome.interrupted("it was told to stop together with the daemon")
         if done.timed_out:
             reason = f"not done within {self.timeout:g} s, so it was ended"
             return Outcome.retry(reason, done.code, shown, cause=Cause.TIMEOUT)
@@ -103,34 +118,41 @@ class Command:
             return Outcome.retry(f"ended by signal {-done.code}", done.code, shown, cause=Cause.SIGNAL)
         return Outcome.retry(f"exit code {done.code}", done.code, shown, cause=Cause.EXIT)
 
-    def _arguments(self, values: Context) -> list[str]:
+    @property
+    def _constant(self) -> bool:
+        """Whether nothing of it depends on the event."""
+        return all(template.constant is not None for template in (*self.argv, *(template for _, template in self.env)))
+
+    def _arguments(self, values: Context | None) -> list[str]:
         argv: list[str] = []
+        ended = False
         for i, template in enumerate(self.argv):
-            text = template.render(values)
+            text = _render(template, values)
             _check_text(text, f"argv[{i}]", "; pass long or binary data by stdin")
             # Payload text that begins with a dash would be taken for an option.
-            if text.startswith("-") and not template.text.startswith("-") and "--" not in argv:
+            if text.startswith("-") and not template.text.startswith("-") and not ended:
                 raise RenderError(f'argv[{i}] would begin with a dash; put "--" before it, if the program knows that')
+            ended = ended or template.constant == "--"
             argv.append(text)
         if "/" in argv[0]:
             argv[0] = str(self.base_dir / argv[0])
         return argv
 
-    def _environment(self, job: Job, values: Context) -> dict[str, str]:
-        env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        env.setdefault("PATH", _PATH)
+    def _environment(self, job: Job, values: Context | None) -> dict[bytes, bytes]:
         delivery = job.claim.delivery
-        env |= {
-            "WEBHOOK_ROUTER_EVENT_ID": job.claim.event.id,
-            "WEBHOOK_ROUTER_SOURCE": job.claim.event.source,
-            "WEBHOOK_ROUTER_RULE": delivery.rule,
-            "WEBHOOK_ROUTER_ACTION": delivery.action,
-            "WEBHOOK_ROUTER_DELIVERY_ID": delivery.id,
-            "WEBHOOK_ROUTER_ATTEMPT": str(job.claim.attempt),
+        env = {
+            **_inherited(),
+            b"WEBHOOK_ROUTER_EVENT_ID": job.claim.event.id.encode(),
+            b"WEBHOOK_ROUTER_SOURCE": job.claim.event.source.encode(),
+            b"WEBHOOK_ROUTER_RULE": delivery.rule.encode(),
+            b"WEBHOOK_ROUTER_ACTION": delivery.action.encode(),
+            b"WEBHOOK_ROUTER_DELIVERY_ID": delivery.id.encode(),
+            b"WEBHOOK_ROUTER_ATTEMPT": str(job.claim.attempt).encode(),
         }
         for name, template in self.env:
-            env[name] = template.render(values)
-            _check_text(f"{name}={env[name]}", f"env.{name}", "; pass long or binary data by stdin")
+            value = _render(template, values)
+            _check_text(f"{name}={value}", f"env.{name}", "; pass long or binary data by stdin")
+            env[name.encode()] = value.encode()
         return env
 
     def _reason(self, error: OSError, program: str) -> str:
@@ -144,9 +166,24 @@ class Command:
             return f"{name} is not executable by this user; chmod +x may be the cure"
         if error.errno == errno.ENOEXEC:
             return f"{name} is no program; a script needs a first line such as #!/bin/sh"
+        if error.errno == errno.ECHILD:
+            return f"how {name} ended is not known: something else waited for it"
         if error.errno == errno.E2BIG:
             return "arguments and environment are too long together; pass data by stdin"
         return f"{name} can't be run: {os.strerror(error.errno or 0)}"
+
+
+@cache
+def _inherited() -> dict[bytes, bytes]:
+    """What a program gets of the daemon's environment: nothing that could hold a secret."""
+    return {b"PATH": _PATH} | {name: os.environb[name] for name in _INHERITED if name in os.environb}
+
+
+def _render(template: Template, values: Context | None) -> str:
+    if template.constant is not None:
+        return template.constant
+    assert values is not None
+    return template.render(values)
 
 
 def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name that every action module has
@@ -158,13 +195,13 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
     argv = tuple(_template(text, build, "argv", i) for i, text in enumerate(options.argv or ()))
     cwd = build.base_dir / options.cwd if options.cwd is not None else build.base_dir
     if options.argv is not None:
-        _check_argv(options.argv, argv, build)
+        _check_argv(options.argv, argv, build, body_on_stdin=options.stdin == "body")
     if options.shell is not None:
         _check_shell(options.shell, build)
     if options.cwd is not None and "{{" in options.cwd:
         build.fault("cwd is constant, not a template", "cwd")
-    elif options.cwd is not None and "\0" in options.cwd:
-        build.fault("a folder's name can't contain NUL", "cwd")
+    elif options.cwd is not None and ("\0" in options.cwd or not _encodes(options.cwd)):
+        build.fault("a folder's name can't contain NUL or half a surrogate pair", "cwd")
     elif options.cwd is not None and not os.path.isdir(cwd):
         build.warn("this folder is not there", "cwd")
     return Command(
@@ -181,7 +218,7 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
     )
 
 
-def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build) -> None:
+def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build, *, body_on_stdin: bool) -> None:
     if not written or not written[0]:
         build.fault("the list needs a program as its first item", "argv")
         return
@@ -190,19 +227,10 @@ def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build) ->
         build.fault("the program is constant: what a payload says must not choose what runs", "argv", 0)
         return
     for i, text in enumerate(written):
-        if "\0" in text:
-            build.fault("an argument can't contain NUL", "argv", i)
-    interprets = False
-    for i, template in enumerate(argv):
-        if template.constant is None:
-            continue
-        interprets = interprets or bool(_INTERPRETER.fullmatch(Path(template.constant).name))
-        follows = argv[i + 1] if i + 1 < len(argv) else None
-        if interprets and _CODE_FLAG.fullmatch(template.constant) and follows is not None and follows.constant is None:
-            build.fault(
-                f"what follows {template.constant} is code, so it is constant; give payload text as a further argument",
-                *("argv", i + 1),
-            )
+        if "\0" in text or not _encodes(text):
+            build.fault("an argument can't contain NUL or half a surrogate pair", "argv", i)
+    for i, message in code_faults(argv, body_on_stdin=body_on_stdin).items():
+        build.fault(message, "argv", i)
     _check_program(program, build)
 
 
@@ -224,6 +252,8 @@ def _check_shell(script: str, build: Build) -> None:
         build.fault('a shell script is constant: give it payload text by env: and write "$NAME"', "shell")
     if not script.strip() or "\0" in script:
         build.fault("expected a script", "shell")
+    elif not _encodes(script) or len(script.encode()) > _MAX_ARGUMENT:
+        build.fault("the script can't be passed (over 128 KiB, or no UTF-8); put it into a file and run that", "shell")
     if build.commands not in ("any", "off"):
         build.fault("--commands allows only programs in a folder; a shell script could run any", "shell")
 
@@ -231,7 +261,13 @@ def _check_shell(script: str, build: Build) -> None:
 def _env(name: str, text: str, build: Build) -> Template:
     if not _ENV_NAME.fullmatch(name):
         build.fault("an environment variable's name is letters, digits and _", "env", name)
-    return _template(text, build, "env", name)
+    template = _template(text, build, "env", name)
+    if _CODE_ENV.fullmatch(name):
+        if template.constant is None:
+            build.fault(f"{name} may decide what code runs, so it is constant; choose another name", "env", name)
+        elif build.commands not in ("any", "off"):
+            build.fault(f"{name} may make a program of the --commands folder run other code", "env", name)
+    return template
 
 
 def _template(text: str, build: Build, *place: str | int) -> Template:
@@ -242,12 +278,18 @@ def _template(text: str, build: Build, *place: str | int) -> Template:
         return Template(text, constant=text)
 
 
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_text(text: str, what: str, cure: str) -> None:
     if "\0" in text:
         raise RenderError(f"{what} would contain NUL{cure}")
-    try:
-        size = len(os.fsencode(text))
-    except UnicodeEncodeError:
-        raise RenderError(f"{what} would contain a character that can't be encoded{cure}") from None
-    if size > _MAX_ARGUMENT:
+    if not _encodes(text):
+        raise RenderError(f"{what} would contain a character that can't be encoded{cure}")
+    if len(text.encode()) > _MAX_ARGUMENT:
         raise RenderError(f"{what} would be longer than 128 KiB{cure}")

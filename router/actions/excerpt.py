@@ -3,8 +3,8 @@
 LENGTH = 1024  #: bytes
 
 
-def excerpt(data: bytes, *, end: bool = False) -> str:
+def excerpt(data: bytes, length: int = LENGTH, *, end: bool = False) -> str:
     """The beginning (or the end) as text, control characters made visible: a terminal must not obey them."""
-    part = data[-LENGTH:] if end else data[:LENGTH]
+    part = data[-length:] if end else data[:length]
     text = part.decode(errors="replace")
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

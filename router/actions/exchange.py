@@ -69,8 +69,8 @@ class Exchanges:
         url = encoded(request.url)
         usual = request.method in _METHODS and 0 < len(request.body) <= LARGEST
         if self.direct and usual and url.raw_user is None and url.raw_password is None and not trace.fresh:
-            async with asyncio.timeout(within.total):
-                return await self._directly(session, url, request, within, limit, trace)
+            async with asyncio.timeout(within.total) as total:
+                return await self._directly(session, url, request, within, total, limit, trace)
         async with session.request(
             request.method,
             url,
@@ -91,6 +91,7 @@ class Exchanges:
         url: URL,
         request: Request,
         within: aiohttp.ClientTimeout,
+        total: asyncio.Timeout,
         limit: int,
         trace: Trace,
     ) -> Answer:
@@ -107,7 +108,7 @@ class Exchanges:
             assert protocol is not None
             trace.reused = protocol in self._used
             self._used.add(protocol)
-            answer, reusable = await self._converse(connection, protocol, head + request.body, within, limit)
+            answer, reusable = await self._converse(connection, protocol, head + request.body, within, total, limit)
         except BaseException:
             connection.close()
             raise
@@ -119,7 +120,12 @@ class Exchanges:
 
     @staticmethod
     async def _converse(
-        connection: Connection, protocol: ResponseHandler, sent: bytes, within: aiohttp.ClientTimeout, limit: int
+        connection: Connection,
+        protocol: ResponseHandler,
+        sent: bytes,
+        within: aiohttp.ClientTimeout,
+        total: asyncio.Timeout,
+        limit: int,
     ) -> tuple[Answer, bool]:
         transport = connection.transport
         if transport is None:
@@ -133,7 +139,10 @@ class Exchanges:
                 message, content = await protocol.read()
         except HttpProcessingError as error:
             raise aiohttp.ClientPayloadError("the answer is not HTTP") from error
-        body, whole = await _read(content, limit)
+        # The status is here: what is late from now on ends the reading, and no longer the attempt.
+        until = total.when()
+        total.reschedule(None)
+        body, whole = await _read(content, limit, until)
         # An answer that came before all was sent leaves a connection in the middle of a request.
         reusable = whole and not (connection.transport is None or connection.transport.get_write_buffer_size())
         return Answer(message.code, message.headers, body), reusable
@@ -165,16 +174,17 @@ def _head(request: Request, path: str, host: str) -> bytes:
     return text.encode()
 
 
-async def _read(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
+async def _read(content: aiohttp.StreamReader, limit: int, until: float | None = None) -> tuple[bytes, bool]:
     """The beginning of a body, and whether that is all of it.
 
     The status is known by now, so a failure changes nothing but that the connection is of no more use.
     """
     parts, room = [], limit
     try:
-        while room > 0 and (part := await content.read(room)):
-            parts.append(part)
-            room -= len(part)
+        async with asyncio.timeout_at(until):
+            while room > 0 and (part := await content.read(room)):
+                parts.append(part)
+                room -= len(part)
     except (aiohttp.ClientError, OSError):
         return b"".join(parts), False
     return b"".join(parts), room > 0

@@ -5,12 +5,13 @@ import binascii
 import errno
 import hashlib
 import hmac
+import ipaddress
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import orjson
@@ -46,6 +47,7 @@ RETRY: Mapping[str, Any] = {}
 CAUSES = (Cause.STATUS, Cause.NETWORK, Cause.TIMEOUT)
 _TIMEOUT_SECONDS = 30.0
 _METHODS = ("POST", "PUT", "PATCH", "DELETE", "GET", "HEAD")
+_KEY_BYTES = 16  #: shorter keys can be guessed; the specification says 24
 _BODY_KINDS = ("json", "form", "text")
 _TYPES = {
     "payload": "application/json",
@@ -98,7 +100,7 @@ class Forward:
     body_kind: str  #: original, payload, json, form or text
     body: Tree
     timeout: aiohttp.ClientTimeout
-    named: bool  #: metadata and link-local addresses were named
+    named: bool  #: the host is an address that is written out, so it may be a metadata or link-local one
     sign: Secret | None
     response_limit: int
     type: str = "forward"
@@ -129,7 +131,11 @@ class Forward:
         trace = Trace(fresh)
         try:
             answer = await tools.client.exchange(
-                request, named=self.named, within=self.timeout, limit=self.response_limit, trace=trace
+                request,
+                named=self.named or self._listed(request.url),
+                within=self.timeout,
+                limit=self.response_limit,
+                trace=trace,
             )
             return _judge(answer, now=time.time())
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError, aiohttp.ClientOSError) as error:
@@ -138,6 +144,11 @@ class Forward:
             return self._unanswered(error)
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             return self._unanswered(error)
+
+    def _listed(self, url: str) -> bool:
+        """Whether a templated host is an address that allow_hosts has written out; a glob names nothing."""
+        host = (urlsplit(url).hostname or "").lower() if self.url.allow_hosts else ""
+        return _is_address(host) and host in self.url.allow_hosts
 
     def _request(self, job: Job, now: int) -> Request:
         values = context(job, mask_secrets=False)
@@ -198,14 +209,16 @@ class Forward:
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
             return f"TLS with {place} failed: its certificate or protocol was not accepted"
         if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, RefusedAddressError):
-            return f"{place} leads to a link-local or metadata address; name it in the url or in allow_hosts if meant"
+            return f"{place} leads to a link-local or metadata address; write that address as the host if it is meant"
         if isinstance(error, aiohttp.ClientConnectorError):
             return f"no connection to {place}: {os.strerror(error.os_error.errno or errno.EIO)}"
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return f"no connection to {place} within {self.timeout.sock_connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no answer from {place} within {self.timeout.total:g} s"
-        if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
+            return f"the answer of {place} is no valid HTTP, or has too large headers"
+        if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
             return f"{place} closed the connection before it answered"
         return f"the exchange with {place} failed ({type(error).__name__})"
 
@@ -232,7 +245,7 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         body_kind=kind,
         body=body,
         timeout=timeout,
-        named=_is_named(url, options.allow_hosts),
+        named=_is_named(url),
         sign=_sign(options, build),
         response_limit=options.response_limit,
     )
@@ -279,13 +292,18 @@ def _target(options: Options, build: Build, url: Url) -> TargetSpec:
     )
 
 
-def _is_named(url: Url, allow_hosts: list[str]) -> bool:
-    """Whether a refused address was written out as the URL's host, or hosts were listed."""
+def _is_named(url: Url) -> bool:
+    """Whether an address was written out as the URL's host: it can lead nowhere else."""
     origin = url.origin
-    if origin is None:
-        return bool(allow_hosts)
-    host = origin.partition("://")[2].rpartition(":")[0].strip("[]")
-    return host.replace(".", "").isdigit() or ":" in host or bool(allow_hosts)
+    return origin is not None and _is_address(urlsplit(origin).hostname or "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _header(name: str, text: str, build: Build) -> Template | None:
@@ -351,17 +369,24 @@ def _compile_parts(value: Any, build: Build, place: tuple[str | int, ...]) -> Tr
 def _sign(options: Options, build: Build) -> Secret | None:
     if options.sign is None:
         return None
+    for name in options.headers:
+        if name.lower() in ("webhook-id", "webhook-timestamp", "webhook-signature"):
+            build.fault(f"{name} is part of the signature, which sets it", "headers", name)
     secret = build.secret(options.sign.secret, "sign", "secret")
     if secret.is_set and _key(secret) is None:
-        build.fault("the signing key is not base64 (with or without whsec_ before it)", "sign", "secret")
+        build.fault(
+            f"the signing key is not {_KEY_BYTES} bytes or more in base64 (with or without whsec_ before it)",
+            *("sign", "secret"),
+        )
     return secret
 
 
 def _key(secret: Secret) -> bytes | None:
     try:
-        return base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True)
+        key = base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
         return None
+    return key if len(key) >= _KEY_BYTES else None
 
 
 def _signature(secret: Secret, event: str, now: int, body: bytes) -> str:

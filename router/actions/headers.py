@@ -16,7 +16,8 @@ _TRUSTED_BEGINNINGS = ("x-forwarded-", "x-remote-", "x-auth", "webhook-")
 _SIGNATURES = (
     *("x-hub-signature*", "stripe-signature", "x-slack-signature", "x-slack-request-timestamp", "x-gitlab-signature*"),
     *("x-shopify-hmac-*", "x-twilio-signature", "x-signature*", "*-signature", "*-signature-*", "*-hmac-sha*"),
-    *("content-md5", "digest", "content-digest", "content-encoding", "content-type"),
+    *("signature", "signature-input", "x-amz-content-sha256"),
+    *("content-md5", "digest", "content-digest", "repr-digest", "content-encoding", "content-type"),
 )
 
 
@@ -26,24 +27,29 @@ _REMEMBERED = 64  #: characters of a name that is judged once for all; real ones
 def passed(items: Iterable[tuple[str, str]], *, only: tuple[str, ...] | None, original: bool) -> list[tuple[str, str]]:
     """The headers to pass on: of another body than the original without what describes the bytes.
 
-    `only` narrows to names that match one of its globs, case aside; it never brings back what is dropped.
+    `only` narrows to names that match one of its globs, case aside; it never brings back what is dropped. The
+    original's Content-Type stays with it. Names are judged with _ as -, for many servers don't tell the two apart.
     """
     items = list(items)
-    named = {name.strip().lower() for key, value in items if key.lower() == "connection" for name in value.split(",")}
+    named = {_plain(name.strip()) for key, value in items if key.lower() == "connection" for name in value.split(",")}
     return [
         (name, value)
         for name, value in items
-        if (_passes if len(name) <= _REMEMBERED else _judge)(name, only, original) and name.lower() not in named
+        if (_passes if len(name) <= _REMEMBERED else _judge)(name, only, original) and _plain(name) not in named
     ]
 
 
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 def _judge(name: str, only: tuple[str, ...] | None, original: bool) -> bool:
-    name = name.lower()
+    name = _plain(name)
     if name in _HOP or name in _TRUSTED or name.startswith(_TRUSTED_BEGINNINGS):
         return False
     if not original and any(fnmatch.fnmatchcase(name, glob) for glob in _SIGNATURES):
         return False
-    return only is None or any(fnmatch.fnmatchcase(name, glob.lower()) for glob in only)
+    return only is None or name == "content-type" or any(fnmatch.fnmatchcase(name, _plain(glob)) for glob in only)
 
 
 _passes = functools.lru_cache(maxsize=4096)(_judge)

@@ -2,6 +2,7 @@
 
 import fnmatch
 import functools
+import ipaddress
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Url:
         if rest.startswith("/"):
             base = base.rstrip("/")
         url = base.strip() + rest
-        if not url.isascii() or literal_fault(url, userinfo=True):
+        if not _TEXT.fullmatch(url) or literal_fault(url, userinfo=True):
             raise RenderError(f"secrets.{self.secret} does not hold an http(s) URL")
         _check_segments(url)
         return url
@@ -107,9 +108,20 @@ def literal_fault(text: str, *, ends: bool = True, userinfo: bool = False) -> st
         host, port = parts.hostname, parts.port
     except ValueError:
         return "the host or port of the URL is not valid"
-    if not host or port == 0 or not _HOST.fullmatch(host):
+    if not host or port == 0 or not _HOST.fullmatch(host) or _is_odd_number(host):
         return "the host or port of the URL is not valid"
     return ""
+
+
+def _is_odd_number(host: str) -> bool:
+    """Whether it is an address in another spelling than 192.0.2.1: decimal, octal, shortened."""
+    if not re.fullmatch(r"[0-9.]+", host):
+        return False
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def _check_literal_parts(text: str) -> None:

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ import orjson
 import structlog
 
 from router.actions.client import Client
+from router.actions.threads import Threads
 from router.delivery.breaker import Standing, answered
 from router.delivery.clock import Clock
 from router.delivery.definitions import Compile, Definition, Definitions
@@ -28,7 +29,8 @@ from router.store.base import Store
 
 RESCAN_SECONDS = 1.0  #: how often the store is asked what is due, for what no commit of ours announced
 _STORE_RETRY_SECONDS = (0.05, 0.2, 1.0)  #: waits before a settle or claim that couldn't commit is tried again
-_FILE_THREADS = 16  #: appends to different files at once
+_FILE_THREADS = 64  #: appends under way at once; those on a mount that is gone hold theirs for ever
+_SPAWN_THREADS = 16  #: programs being started at once; each takes a millisecond, unless its mount is gone
 _DEADLINE_SECONDS = 3.0  #: what a stop allows for the settles of attempts that it cut off
 
 T = TypeVar("T")
@@ -42,10 +44,18 @@ class Dispatcher:
     the loop.
     """
 
-    def __init__(self, current: Current, store: Store, compile_recorded: Compile, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        current: Current,
+        store: Store,
+        compile_recorded: Compile,
+        now_ms: Callable[[], int],
+        told_to_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._current = current
         self._store = store
         self._now_ms = now_ms
+        self._told_to_stop = told_to_stop
         self._definitions = Definitions(current, store, compile_recorded)
         self._thread = threading.Thread(target=self._main, name="delivery", daemon=True)
         self._started = threading.Event()
@@ -100,13 +110,15 @@ class Dispatcher:
         self._store.on_due(self._due_soon)
         self._started.set()
         self._note_breakers()
-        self._tools = Tools(Client(), ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="append"))
+        files, processes = Threads("append", _FILE_THREADS), Threads("spawn", _SPAWN_THREADS)
+        self._tools = Tools(Client(), files, processes, self._told_to_stop)
         try:
             await self._dispatch()
             await self._drain()
         finally:
             await self._tools.client.close()
-            self._tools.files.shutdown(wait=False, cancel_futures=True)
+            self._tools.files.close()
+            self._tools.processes.close()
 
     async def _dispatch(self) -> None:
         rescan_at = 0.0
@@ -274,7 +286,11 @@ class Dispatcher:
         if action.target.key != claim.delivery.target:
             await self._commit(lambda: self._store.refile(claim, action.target.key))
             return None, policy
-        return await action.attempt(self._job(claim, definition), self._tools), policy
+        try:
+            return await action.attempt(self._job(claim, definition), self._tools), policy
+        except asyncio.CancelledError:
+            why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
+            return Outcome.interrupted(f"the daemon stopped{why}"), policy
 
     def _job(self, claim: Claim, definition: Definition) -> Job:
         recorded, current = definition.ruleset, self._current.ruleset

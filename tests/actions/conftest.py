@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from router.actions.client import Client
 from router.actions.registry import ACTIONS
+from router.actions.threads import Threads
 from router.model import Claim, Delivery, Event, Outcome, ParsedEvent, State
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.secrets import Secret
@@ -83,19 +83,30 @@ def faults(build: Callable[..., Build]) -> Callable[..., list[str]]:
     return find
 
 
+def make_tools() -> Tools:
+    """What attempts share, for a loop that runs."""
+    return Tools(Client(), Threads("file", 4), Threads("process", 4))
+
+
+async def close(tools: Tools) -> None:
+    """End them."""
+    await tools.client.close()
+    tools.files.close()
+    tools.processes.close()
+
+
 @pytest.fixture
 def attempt() -> Callable[..., Outcome]:
     """Attempt once (or several times on the same connections), on a loop of its own."""
 
     def run(action: Action, *jobs: Job) -> Outcome:
         async def once() -> Outcome:
-            with ThreadPoolExecutor(4) as files:
-                tools = Tools(Client(), files)
-                try:
-                    for one in jobs:
-                        outcome = await action.attempt(one, tools)
-                finally:
-                    await tools.client.close()
+            tools = make_tools()
+            try:
+                for one in jobs:
+                    outcome = await action.attempt(one, tools)
+            finally:
+                await close(tools)
             return outcome
 
         return asyncio.run(once())

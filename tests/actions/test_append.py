@@ -1,9 +1,11 @@
 """Append, to real files."""
 
+import asyncio
 import json
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,9 +15,16 @@ import pytest
 
 from router.actions import append
 from router.model import Outcome, OutcomeKind
+from router.plugins import TargetSpec
+from tests.actions.conftest import close, make_tools
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
+
+
+def _never() -> float:
+    """A deadline that no test waits for."""
+    return time.monotonic() + 60
 
 
 def test_a_line_is_the_event_as_json(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
@@ -82,13 +91,95 @@ def test_a_foreign_line_without_its_end_is_kept(
     assert json.loads(lines[2])
 
 
+def test_a_record_whose_end_was_taken_away_is_kept(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    action = act("append", {"path": "a.jsonl"})
+    attempt(action, job({"n": 1}))
+    whole = (tmp_path / "a.jsonl").read_text().removesuffix("\n")
+    (tmp_path / "a.jsonl").write_text(whole)  # as some editors save it
+
+    attempt(action, job({"n": 2}))
+
+    first, second = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert first == whole
+    assert json.loads(second)["payload"] == {"n": 2}
+
+
+@pytest.mark.parametrize("tail", ["s", "second li", "second line"])
+def test_a_torn_line_of_a_template_is_completed_by_its_own_delivery(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path, tail: str
+) -> None:
+    (tmp_path / "a.txt").write_text("first\n" + tail)
+
+    attempt(act("append", {"path": "a.txt", "line": "second line"}), job({}))
+
+    assert (tmp_path / "a.txt").read_text() == "first\nsecond line\n"
+
+
+def test_repeated_headers_are_all_there(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    attempt(act("append", {"path": "a.jsonl"}), job({}, headers=(("X-A", "1"), ("X-B", "2"), ("x-a", "3"))))
+
+    assert json.loads((tmp_path / "a.jsonl").read_text())["headers"] == {"X-A": "1, 3", "X-B": "2"}
+
+
+def test_made_folders_are_the_owners_alone(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    for options in ({"path": "a/b/c.txt"}, {"path": "d/{{ payload.x }}/f.txt"}):
+        attempt(act("append", options), job({"x": "e"}))
+
+    for folder in ("a", "a/b", "d", "d/e"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
+def test_a_folder_that_is_removed_under_load_loses_nothing_written_after(tmp_path: Path) -> None:
+    import shutil
+
+    stop = threading.Event()
+
+    def remove() -> None:
+        while not stop.is_set():
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    try:
+        for i in range(200):
+            try:
+                append.append_line(tmp_path / "out", ["b", "a.txt"], f"{i}\n".encode(), False, False, _never())
+            except OSError as error:  # taken away ten times running
+                assert error.errno in (2, 11), error
+    finally:
+        stop.set()
+        remover.join()
+
+    append.append_line(tmp_path / "out", ["b", "a.txt"], b"last\n", False, False, _never())
+    assert (tmp_path / "out" / "b" / "a.txt").read_text().splitlines()[-1] == "last"
+
+
+def test_a_line_that_a_rotation_came_upon_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, rotations = os.write, ["rename", "copytruncate"]
+
+    def write(fd: int, data: bytes) -> int:
+        written = real(fd, data)
+        if rotations and rotations.pop(0) == "rename":
+            (tmp_path / "a.txt").rename(tmp_path / "a.txt.1")
+        elif (tmp_path / "a.txt").stat().st_size and len(rotations) == 0 and not (tmp_path / "a.txt.2").exists():
+            (tmp_path / "a.txt.2").write_text("")  # its copy was made a moment before the line came
+            os.truncate(tmp_path / "a.txt", 0)
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        append.append_line(tmp_path, ["a.txt"], b"line\n", False, True, _never())
+
+    assert (tmp_path / "a.txt").read_text() == "line\n"
+
+
 def test_threads_and_rotation_lose_and_tear_nothing(tmp_path: Path) -> None:
     rotated = 0
     stop = threading.Event()
 
     def write(number: int) -> None:
         for i in range(100):
-            append._append(tmp_path, ["a.txt"], f"{number}-{i}-{'x' * 300}\n".encode(), False, True)
+            append.append_line(tmp_path, ["a.txt"], f"{number}-{i}-{'x' * 300}\n".encode(), False, True, _never())
 
     def rotate() -> None:
         nonlocal rotated
@@ -105,7 +196,8 @@ def test_threads_and_rotation_lose_and_tear_nothing(tmp_path: Path) -> None:
     rotator.join()
 
     lines = [line for path in tmp_path.iterdir() for line in path.read_text().splitlines()]
-    assert sorted(lines) == sorted(f"{n}-{i}-{'x' * 300}" for n in range(4) for i in range(100))
+    assert set(lines) == {f"{n}-{i}-{'x' * 300}" for n in range(4) for i in range(100)}
+    assert len(lines) <= 400 + rotated  # a line that a rotation came upon is written again
     assert rotated > 1
 
 
@@ -156,18 +248,60 @@ def test_what_is_no_file_is_an_outcome_and_holds_nothing_up(
     assert outcome.error == "fifo is not a regular file"
 
 
-def test_a_locked_file_is_given_up_in_time(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+def test_a_locked_file_is_given_up_in_time_and_holds_no_thread(act: Make, job: Make, tmp_path: Path) -> None:
     import fcntl
+
+    action = act("append", {"path": "a.txt", "timeout": "100ms"})
+    other = act("append", {"path": "b.txt"})
+
+    async def try_often() -> list[Outcome]:
+        tools = make_tools()
+        outcomes = [await action.attempt(job({}), tools) for _ in range(6)]  # more than there are threads
+        outcomes.append(await other.attempt(job({}), tools))
+        assert tools.files.under_way(action.target.key) == 0
+        await close(tools)
+        return outcomes
 
     with (tmp_path / "a.txt").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        releaser = threading.Timer(1, fcntl.flock, (held, fcntl.LOCK_UN))
-        releaser.start()
-        outcome = attempt(act("append", {"path": "a.txt", "timeout": "100ms"}), job({}))
-        releaser.join()
+        *locked, free = asyncio.run(try_often())
 
-    assert outcome.kind is OutcomeKind.RETRY
-    assert "not written within 0.1 s" in outcome.error
+    assert free.kind is OutcomeKind.SUCCEEDED
+    assert {outcome.error for outcome in locked} == {"not written within 0.1 s; another program holds the file's lock"}
+    assert (tmp_path / "a.txt").read_text() == ""  # nothing comes late
+
+
+def test_a_write_that_hangs_gathers_no_others_around_it(
+    act: Make, job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, real = threading.Event(), os.fsync
+
+    def hang(fd: int) -> None:
+        # What a network mount that is gone does to a thread.
+        if (tmp_path / "a.txt").exists() and os.fstat(fd).st_ino == (tmp_path / "a.txt").stat().st_ino:
+            gate.wait(60)
+        real(fd)
+
+    action, other = act("append", {"path": "a.txt", "timeout": "100ms"}), act("append", {"path": "b.txt"})
+    object.__setattr__(other, "target", TargetSpec("deploy/other", 1))
+
+    async def attempts() -> list[Outcome]:
+        tools = make_tools()
+        outcomes = [await action.attempt(job({}), tools) for _ in range(5)]
+        outcomes.append(await other.attempt(job({}), tools))
+        gate.set()
+        await close(tools)
+        return outcomes
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", hang)
+        first, *later, free = asyncio.run(attempts())
+
+    assert "is its disk slow" in first.error
+    assert {outcome.error for outcome in later} == {
+        "an earlier write has not returned yet; is its disk or network mount gone?"
+    }
+    assert free.kind is OutcomeKind.SUCCEEDED
 
 
 def test_a_full_disk_leaves_no_part_of_a_line(
@@ -185,7 +319,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
         with pytest.raises(OSError, match="No space"):
-            append._append(tmp_path, ["a.txt"], b"second\n", False, True)
+            append.append_line(tmp_path, ["a.txt"], b"second\n", False, True, _never())
 
     assert (tmp_path / "a.txt").read_text() == "whole\n"
 
@@ -198,6 +332,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(
         ({"path": "../{{ payload.x }}"}, "no .. before its first"),
         ({"path": "{{ secrets.key }}.txt"}, "a secret in a file's name"),
         ({"path": "{{ nope }}"}, "path: unknown name"),
+        ({"path": "{{ payload.x }}.jsonl"}, "path: payload text could name the rules file"),
         ({"path": "a", "line": "{{ nope }}"}, "line: unknown name"),
     ],
 )
@@ -205,6 +340,15 @@ def test_wrong_options_are_faults_with_their_place(faults: Make, options: dict[s
     found = faults("append", options, secrets={"key": "hush"})
 
     assert any(message in fault for fault in found), found
+
+
+def test_nothing_is_appended_to_programs_that_rules_may_run(faults: Make, tmp_path: Path) -> None:
+    (tmp_path / "ok").mkdir()
+
+    found = faults("append", {"path": "ok/go.sh"}, commands=str(tmp_path / "ok"))
+
+    assert found == ["path: a file in the --commands folder could be a program; choose another folder"]
+    assert faults("append", {"path": "out/go.sh"}, commands=str(tmp_path / "ok")) == []
 
 
 def test_the_preview_writes_nothing(act: Make, job: Make, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hmac
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from werkzeug import Request, Response
 
 from router.model import Outcome, OutcomeKind
 from router.plugins import Action, Job
+from tests.actions.conftest import close, make_tools
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
@@ -97,6 +99,13 @@ def test_the_original_body_and_fitting_headers_pass(
         ("X-Real-IP", "1.2.3.4"),
         ("X-Remote-User", "root"),
         ("X-Auth-Request-User", "root"),
+        ("X_Forwarded_For", "1.2.3.4"),  # a WSGI or CGI server takes this for X-Forwarded-For
+        ("X_Auth_User", "root"),
+        ("Proxy-Authorization", "Basic x"),
+        ("TE", "trailers"),
+        ("Trailer", "X-T"),
+        ("Upgrade", "h2c"),
+        ("Proxy-Connection", "keep-alive"),
         ("Webhook-Id", "forged"),
         ("Idempotency-Key", "forged"),
     )
@@ -122,6 +131,7 @@ def test_the_original_body_and_fitting_headers_pass(
         {
             *("x-hop", "keep-alive", "expect", "accept-encoding", "authorization", "cookie", "forwarded", "x-real-ip"),
             *("x-forwarded-for", "x-remote-user", "x-auth-request-user", "transfer-encoding", "accept"),
+            *("x_forwarded_for", "x_auth_user", "proxy-authorization", "te", "trailer", "upgrade", "proxy-connection"),
         }
     )
 
@@ -156,7 +166,18 @@ def test_another_body_drops_the_signature_and_gets_its_own_type(
     sent: bytes,
     content_type: str,
 ) -> None:
-    headers = (("Content-Type", "text/odd"), ("X-Hub-Signature-256", "x"), ("Stripe-Signature", "x"), ("X-Keep", "1"))
+    signatures = (
+        *("X-Hub-Signature", "X-Hub-Signature-256", "Stripe-Signature", "X-Slack-Signature", "X-Shopify-Hmac-Sha256"),
+        *(
+            "X-Slack-Request-Timestamp",
+            "X-Twilio-Signature",
+            "X-Signature-Ed25519",
+            "X-Signature-Timestamp",
+            "Signature",
+        ),
+        *("Signature-Input", "X-Gitea-Signature", "Webhook-Signature", "Svix-Signature", "Content-Digest", "Digest"),
+    )
+    headers = (("Content-Type", "text/odd"), ("X-Keep", "1"), *((name, "x") for name in signatures))
 
     attempt(act("forward", {"url": httpserver.url_for("/in"), "body": body}), job(payload, headers=headers))
 
@@ -164,8 +185,7 @@ def test_another_body_drops_the_signature_and_gets_its_own_type(
     assert request.get_data() == sent
     assert request.headers["Content-Type"] == content_type
     assert request.headers["X-Keep"] == "1"
-    assert "X-Hub-Signature-256" not in request.headers
-    assert "Stripe-Signature" not in request.headers
+    assert [name for name in signatures if name in request.headers] == []
 
 
 def test_headers_can_be_set_and_narrowed(
@@ -186,7 +206,7 @@ def test_headers_can_be_set_and_narrowed(
         secrets={"key": "hush"},
     )
 
-    headers = (("X-Github-Event", "push"), ("X-Other", "1"), ("Cookie", "c"))
+    headers = (("X-Github-Event", "push"), ("X-Other", "1"), ("Cookie", "c"), ("Content-Type", "application/json"))
     attempt(action, job({"ref": "main"}, secrets={"key": "hush"}, headers=headers))
 
     [request] = seen
@@ -195,6 +215,7 @@ def test_headers_can_be_set_and_narrowed(
     assert request.headers["Authorization"] == "Bearer hush"
     assert request.headers["User-Agent"] == "mine"
     assert request.headers["X-Github-Event"] == "push"
+    assert request.headers["Content-Type"] == "application/json"  # it belongs to the body
     assert "X-Other" not in request.headers
     assert "Cookie" not in request.headers
 
@@ -356,6 +377,141 @@ def test_a_missing_field_fails_for_good(act: Make, job: Make, attempt: Attempt) 
     assert attempt(action, job({})) == Outcome.failed("payload.no is missing")
 
 
+@pytest.mark.parametrize("key", ["whsec_", "c2hvcnQ=", "not base64!"])
+def test_a_signing_key_that_is_none_is_a_fault(faults: Make, key: str) -> None:
+    from router.secrets import Secret
+
+    options = {"url": "http://h/", "sign": {"secret": {"env": "K"}}}
+
+    found = faults("forward", options, find_secret=lambda ref, place: Secret("K", key))
+
+    assert found == [
+        "sign.secret: the signing key is not 16 bytes or more in base64 (with or without whsec_ before it)"
+    ]
+
+
+def _answers(*parts: bytes) -> Callable[[socket.socket, int], None]:
+    def handle(connection: socket.socket, _: int) -> None:
+        connection.recv(65536)
+        for part in parts:
+            connection.sendall(part)
+
+    return handle
+
+
+_OK = b"HTTP/1.1 200 OK\r\n"
+_PLAIN = _OK + b"Content-Length: 2\r\n\r\nhi"
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind", "status"),
+    [
+        ((b"HTTP/1.1 100 Continue\r\n\r\n", _PLAIN), OutcomeKind.SUCCEEDED, 200),
+        ((b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", _PLAIN), OutcomeKind.SUCCEEDED, 200),
+        ((b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",), OutcomeKind.RETRY, 101),
+        ((b"HTTP/1.0 200 OK\r\n\r\nhello",), OutcomeKind.SUCCEEDED, 200),
+        ((_OK + b"Content-Length: 500\r\n\r\nhel",), OutcomeKind.SUCCEEDED, 200),  # its status was clear
+        ((_OK + b"Content-Length: -5\r\n\r\n",), OutcomeKind.RETRY, None),
+        ((_OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",), OutcomeKind.RETRY, None),
+        ((_OK + b"X-\0: a\r\n\r\n",), OutcomeKind.RETRY, None),
+        ((b"hello",), OutcomeKind.RETRY, None),
+        ((b"HTTP/1.1 99999 Odd\r\n\r\n",), OutcomeKind.RETRY, None),
+        ((_OK, *[b"X-A: " + b"x" * 4000 + b"\r\n"] * 5000), OutcomeKind.RETRY, None),
+        ((_OK + b"X-A: ", *[b"x" * 65536] * 500), OutcomeKind.RETRY, None),
+    ],
+)
+def test_odd_answers_are_outcomes(
+    act: Make,
+    job: Make,
+    attempt: Attempt,
+    raw: Callable[..., str],
+    parts: tuple[bytes, ...],
+    kind: OutcomeKind,
+    status: int | None,
+) -> None:
+    outcome = attempt(act("forward", {"url": raw(_answers(*parts)), "timeout": "10s"}), job({}))
+
+    assert (outcome.kind, outcome.status) == (kind, status)
+    if kind is OutcomeKind.RETRY and status is None:
+        assert "no valid HTTP" in outcome.error
+
+
+@pytest.mark.parametrize("head", [b"", _OK])
+def test_an_answer_that_drips_is_cut_in_time(
+    act: Make, job: Make, attempt: Attempt, raw: Callable[..., str], head: bytes
+) -> None:
+    done = threading.Event()
+
+    def drip(connection: socket.socket, _: int) -> None:
+        connection.recv(65536)
+        connection.sendall(head + (b"Content-Length: 100000\r\n\r\n" if head else b"HTTP/1.1 200"))
+        while not done.wait(0.02):
+            connection.sendall(b" ")
+
+    began = time.monotonic()
+    outcome = attempt(act("forward", {"url": raw(drip), "timeout": "300ms"}), job({}))
+    done.set()
+
+    assert time.monotonic() - began < 5
+    assert outcome.kind is (OutcomeKind.SUCCEEDED if head else OutcomeKind.RETRY)
+
+
+def test_a_packed_answer_is_not_unpacked(act: Make, job: Make, attempt: Attempt, raw: Callable[..., str]) -> None:
+    import gzip
+
+    bomb = gzip.compress(b"the same again" * 100_000)
+    head = _OK + f"Content-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
+
+    outcome = attempt(act("forward", {"url": raw(_answers(head + bomb))}), job({}))
+
+    assert outcome.kind is OutcomeKind.SUCCEEDED
+    assert "the same again" not in outcome.excerpt
+
+
+def test_cookies_are_not_sent_back(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nor are the environment's proxies used
+    httpserver.expect_request("/in").respond_with_data("", headers={"Set-Cookie": "session=1; Path=/"})
+
+    attempt(act("forward", {"url": httpserver.url_for("/in")}), job({}), job({}))
+
+    assert [request.headers.get("Cookie") for request, _ in httpserver.log] == [None, None]
+
+
+@pytest.mark.parametrize("host", ["2852039166", "0251.0376.0251.0376", "0xa9fea9fe", "169.254.43518"])
+def test_an_address_in_disguise_is_refused(act: Make, faults: Make, job: Make, attempt: Attempt, host: str) -> None:
+    literal = faults("forward", {"url": f"http://{host}/latest"})
+    templated = act("forward", {"url": "http://{{ payload.host }}/latest", "allow_hosts": ["*"]})
+
+    outcome = attempt(templated, job({"host": host}))
+
+    # A number may be known for one; a hexadecimal one is a name to us, and an address to the system's resolver.
+    assert literal or "link-local or metadata" in attempt(act("forward", {"url": f"http://{host}/"}), job({})).error
+    assert "the URL is not valid" in outcome.error or "link-local or metadata address" in outcome.error
+
+
+def test_a_name_that_a_glob_allows_leads_to_no_metadata(
+    act: Make, job: Make, attempt: Attempt, monkeypatch: Any
+) -> None:
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer)
+    options = {"url": "http://{{ payload.host }}/", "allow_hosts": ["*.example", "169.254.169.25?"]}
+
+    for host in ("evil.example", "169.254.169.254"):
+        outcome = attempt(act("forward", options), job({"host": host}))
+        assert "link-local or metadata address" in outcome.error
+
+
+def test_an_address_that_is_written_out_is_meant(act: Make, job: Make) -> None:
+    assert act("forward", {"url": "http://169.254.169.254/latest"}).named
+    listed = act("forward", {"url": "http://{{ payload.host }}/", "allow_hosts": ["169.254.169.254", "*"]})
+
+    assert not listed.named
+    assert listed._listed("http://169.254.169.254/")
+    assert not listed._listed("http://metadata.example/")
+
+
 def test_a_metadata_address_is_refused_on_connection(act: Make, job: Make, attempt: Attempt, monkeypatch: Any) -> None:
     # A name that leads to the metadata address: resolved as the system does, only with another answer.
     answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
@@ -403,6 +559,10 @@ def test_the_preview_shows_the_request_with_secrets_masked(act: Make, job: Make)
         ({"url": "http://h/", "headers": {"X": "{{ nope }}"}}, "headers.X: unknown name"),
         ({"url": "http://h/", "headers": {"Host": "x"}}, "set by the connection"),
         ({"url": "http://h/", "headers": {"a b": "x"}}, "letters, digits"),
+        (
+            {"url": "http://h/", "headers": {"Webhook-Id": "x"}, "sign": {"secret": {"env": "K"}}},
+            "part of the signature",
+        ),
         ({"url": "http://h/", "body": "raw"}, "body: expected original"),
         ({"url": "http://h/", "body": {"json": 1, "text": "x"}}, "body: expected original"),
         ({"url": "http://h/", "body": {"json": {"a": ["{{ nope }}"]}}}, "body.json.a.0: unknown name"),
@@ -424,11 +584,6 @@ def test_actions_of_one_origin_share_their_target(act: Make) -> None:
 
 
 def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Callable[..., str]) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from router.actions.client import Client
-    from router.plugins import Tools
-
     began, ended = threading.Event(), threading.Event()
 
     def hang(connection: socket.socket, _: int) -> None:
@@ -440,13 +595,14 @@ def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Cal
     action = act("forward", {"url": raw(hang)})
 
     async def cancel() -> None:
-        with ThreadPoolExecutor(1) as files:
-            tools = Tools(Client(), files)
+        tools = make_tools()
+        try:
             task = asyncio.create_task(action.attempt(job({}), tools))
             await asyncio.to_thread(began.wait, 10)
             task.cancel()
             await asyncio.wait([task])
-            await tools.client.close()
+        finally:
+            await close(tools)
 
     asyncio.run(cancel())
     assert ended.wait(10)

@@ -108,7 +108,7 @@ def test_a_secret_may_hold_user_and_password() -> None:
 def test_a_secret_that_is_no_url_is_not_shown() -> None:
     url = compile_url("{{ secrets.chat }}", secrets=SECRETS)
 
-    for value in ("hush", "ftp://hush", "http://a b/hush", "http://ü/hush"):
+    for value in ("hush", "ftp://hush", "http://a b/hush", "http://ü/hush", "http://a/hush\r\nX: y", "http://a/hu sh"):
         with pytest.raises(RenderError) as caught:
             url.render(Context({"secrets": {"chat": value}}))
         assert "hush" not in str(caught.value)
@@ -133,7 +133,20 @@ def test_a_targets_url_is_literal_or_a_whole_secret() -> None:
         ("64:ff9b::a9fe:a9fe", True),
         ("fe80::1%eth0", True),
         ("fd00:ec2::254", True),
+        ("fd00:ec2::23", True),
+        ("fd20:ce::254", True),
+        ("::169.254.169.254", True),
+        ("::ffff:0:169.254.169.254", True),
+        ("64:ff9b:1::a9fe:a9fe", True),
+        ("2002:a9fe:a9fe::1", True),
+        ("2001:0:a9fe:a9fe::1", True),
+        ("2001:db8::5efe:169.254.169.254", True),
+        ("fe80::1%3", True),
+        ("168.63.129.16", True),
         ("100.100.100.200", True),
+        ("0.0.0.0", False),
+        ("2002:0a00:1::1", False),
+        ("2001:db8::a9fe:a9fe", False),
         ("127.0.0.1", False),
         ("::1", False),
         ("10.0.0.1", False),

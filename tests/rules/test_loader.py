@@ -13,7 +13,7 @@ ENVIRON = {
     "CHAT_URL": "http://127.0.0.1:9/hush",
     "HOOK_KEY": "hush",
     "WHSEC": "whsec_aHVzaA==",
-    "SIGN_KEY": "aHVzaGh1c2g=",
+    "SIGN_KEY": "aHVzaGh1c2hodXNoaHVzaA==",
     "EMPTY": "",
 }
 

@@ -1,0 +1,71 @@
+"""Threads for calls that block: on a disk, on a mount that is gone, on a name server that does not answer."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_Work = tuple["asyncio.Future[Any]", str, Callable[..., Any], tuple[Any, ...]]
+
+
+class Threads:
+    """Runs calls beside the loop. Belongs to the loop; only `_work` runs in the threads.
+
+    They are daemon threads, other than those of concurrent.futures: a call that never returns holds its own thread, and
+    neither the loop nor the end of the process.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._started = 0
+        self._loop = asyncio.get_running_loop()
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._under_way: Counter[str] = Counter()  #: calls by key, waiting ones included
+
+    def under_way(self, key: str) -> int:
+        """How many calls of this key have not returned."""
+        return self._under_way[key]
+
+    def call(self, key: str, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+        """Start a call. One that is cancelled before its turn is not made; one under way goes on to its end."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._under_way[key] += 1
+        self._queue.put((future, key, function, arguments))
+        if self._started < min(self._under_way.total(), self._most):
+            self._started += 1
+            threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
+        return future
+
+    def close(self) -> None:
+        """End the threads that have nothing to do; wait for none."""
+        for _ in range(self._started):
+            self._queue.put(None)
+
+    def _work(self) -> None:
+        while (work := self._queue.get()) is not None:
+            future, key, function, arguments = work
+            result, error = None, None
+            if not future.cancelled():
+                try:
+                    result = function(*arguments)
+                except Exception as raised:  # noqa: BLE001 - it is the caller's, who gets it from the future
+                    error = raised
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
+                self._loop.call_soon_threadsafe(self._finish, future, key, result, error)
+            del work, future, function, arguments, result, error  # an idle thread holds no body in memory
+
+    def _finish(self, future: "asyncio.Future[Any]", key: str, result: Any, error: Exception | None) -> None:
+        self._under_way[key] -= 1
+        if not self._under_way[key]:
+            del self._under_way[key]
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
