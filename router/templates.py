@@ -26,6 +26,8 @@ from router.plugins import Job
 
 NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
 MAX_OUTPUT = 32 * 1024 * 1024  #: characters; more than the largest body, so only a template gone wild gets there
+MAX_DEPTH = 50  #: operators, filters and blocks in one another
+MAX_LOOPS = 10  #: loops in one another
 _FILTERS = (
     *("abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "join", "last", "length"),
     *("list", "lower", "map", "max", "min", "reject", "rejectattr", "replace", "reverse", "round", "select"),
@@ -294,6 +296,9 @@ def compile_template(text: str, *, secrets: Collection[str], url: bool = False) 
         raise TemplateError(f"not a template: {error.message or 'it can not be read'}{_hyphen(text)}") from None
     except RecursionError:
         raise TemplateError("the template is nested too deeply") from None
+    except ValueError:
+        raise TemplateError("not a template: a number in it has too many digits") from None
+    _check_depth(tree)
     if _OUR_NAMES.search(text):
         raise TemplateError("the names _read and _keep are the router's own; choose others")
     _check_nodes(tree)
@@ -308,6 +313,17 @@ def compile_template(text: str, *, secrets: Collection[str], url: bool = False) 
         and not isinstance(tree.body[0].nodes[0], nodes.TemplateData)
     )
     return Template(text, frozenset(find_undeclared_variables(tree)), used, single=single, url=url)
+
+
+def _check_depth(tree: nodes.Template) -> None:
+    """What walks the tree, and the code made of it, recurse; Python itself takes 20 loops in one another."""
+    stack: list[tuple[nodes.Node, int, int]] = [(tree, 0, 0)]
+    while stack:
+        node, depth, loops = stack.pop()
+        if depth > MAX_DEPTH or loops > MAX_LOOPS:
+            raise TemplateError("the template is nested too deeply")
+        loops += isinstance(node, nodes.For)
+        stack += [(inner, depth + 1, loops) for inner in node.iter_child_nodes()]
 
 
 def _check_nodes(tree: nodes.Template) -> None:
