@@ -32,7 +32,7 @@ from tests.acceptance.verdict import Verdict
 from tests.store.disk import Mark, Sync, Write, images
 from tests.store.power_loss import faults, work
 
-YOUNG, STOPPED = 0.1, 0.15  #: shares of the lives that end while they start, and by SIGTERM
+YOUNG, INTRUDED, STOPPED = 0.1, 0.05, 0.15  #: lives that end while they start, see a second owner, end by SIGTERM
 KEPT = (0.0, 0.1, 0.5, 0.9, 1.0)  #: likelihoods that an unsynced sector is on the disk
 
 
@@ -45,8 +45,10 @@ def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
             draw = chance.random()
             if draw < YOUNG:
                 ordeal.die_young(chance.uniform(0, 1.0))
+            elif draw < YOUNG + INTRUDED:
+                ordeal.live(ordeal.intrude, kill=True)
             else:
-                ordeal.live(partial(time.sleep, chance.uniform(0.05, longest)), kill=draw > YOUNG + STOPPED)
+                ordeal.live(partial(time.sleep, chance.uniform(0.05, longest)), kill=draw > YOUNG + INTRUDED + STOPPED)
             killed = sum(life.killed for life in ordeal.lives)
             _progress(f"kill {killed} of {count}, {len(ordeal.ledger.ids):,} events answered")
         ordeal.live(ordeal.settle_all, kill=False)

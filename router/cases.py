@@ -1,8 +1,8 @@
 """Rule tests: events with what the rules have to make of them, written in YAML beside the rules.
 
-A file is a list of `{name, source, headers, query, content_type, payload, expect}`; `payload` is `{file: PATH}` or the
-value itself, and `expect` has `rules` (the exact set) and `deliveries` (parts that have to be there, each in a delivery
-of its own).
+A file is a list of `{name, source, method, ip, headers, query, content_type, payload, expect}`; `payload` is `{file:
+PATH}` or the value itself, and `expect` has `rules` (the exact set) and `deliveries` (parts that have to be there, each
+in a delivery of its own).
 """
 
 import difflib
@@ -25,6 +25,7 @@ from router.rules.document import read as read_document
 from router.rules.reading import read
 from router.rules.ruleset import Ruleset
 from router.rules.spot import Report, Spot
+from router.rules.values import same
 
 
 class ExpectOptions(Options):
@@ -39,8 +40,10 @@ class CaseOptions(Options):
 
     name: str = Field(min_length=1, description="What is true.")
     source: str | None = Field(default=None, description="The source; may be left out while there is one.")
-    headers: dict[str, str] = Field(default_factory=dict, description="Request headers.")
-    query: dict[str, str] = Field(default_factory=dict, description="Query parameters.")
+    method: str | None = Field(default=None, description="The request's method; the source's first by default.")
+    ip: str = Field(default="127.0.0.1", description="The sender's address.")
+    headers: dict[str, Any] = Field(default_factory=dict, description="Request headers; a list for a repeated one.")
+    query: dict[str, Any] = Field(default_factory=dict, description="Query parameters; a list for a repeated one.")
     content_type: str | None = Field(default=None, description="The body's type; application/json by default.")
     payload: Any = Field(default=None, description="The payload itself, or {file: PATH} with the raw body.")
     expect: ExpectOptions = Field(description="What the rules have to make of it.")
@@ -106,12 +109,18 @@ def _run(ruleset: Ruleset, spot: Spot, file: Path, now: int) -> Result | None:
     if unknown:
         spot.at("expect", "rules").error(f'the rules file has no rule "{unknown[0]}"')
         return None
-    body = _body(spot, case.payload, file.parent)
+    if not case.expect.rules and not case.expect.deliveries and not spot.at("expect").has("rules"):
+        spot.at("expect").error("this asks nothing; write rules: [] when none is to match")
+        return None
+    headers, query = _pairs(spot.at("headers"), case.headers), _pairs(spot.at("query"), case.query)
+    if headers is None or query is None:
+        return None
+    typed = next((value for name, value in headers if name.lower() == "content-type"), None)
+    content_type = case.content_type or (None if typed is not None else "application/json")
+    body = _body(spot, case.payload, file.parent, content_type or typed or "")
     if body is None:
         return None
-    typed = "content-type" in map(str.lower, case.headers)
-    content_type = case.content_type or (None if typed else "application/json")
-    event = made_event(source, body, case.headers, urlencode(case.query), content_type, now)
+    event = made_event(source, body, headers, urlencode(query), content_type, now, method=case.method, ip=case.ip)
     try:
         shown = preview(ruleset, event, explained=True)
     except PayloadError as error:
@@ -119,8 +128,29 @@ def _run(ruleset: Ruleset, spot: Spot, file: Path, now: int) -> Result | None:
     return Result(str(file), spot.node.line, case.name, tuple(_differences(case.expect, shown)))
 
 
-def _body(spot: Spot, payload: Any, folder: Path) -> bytes | None:
+def _pairs(spot: Spot, given: Mapping[str, Any]) -> list[tuple[str, str]] | None:
+    """Names and texts in order, a list's one by one; none after an error."""
+    found: list[tuple[str, str]] = []
+    failed = False
+    for name, value in given.items():
+        for place, text in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(text, str):
+                found.append((name, text))
+                continue
+            at = spot.at(name, place)
+            at.error(f"expected text or a list of texts, found {at.found()}; quote it")
+            failed = True
+    return None if failed else found
+
+
+def _body(spot: Spot, payload: Any, folder: Path, content_type: str) -> bytes | None:
+    """The body: a file's, or the value as its type writes it: a form, plain text, or JSON."""
     if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
+        media_type = content_type.partition(";")[0].strip().lower()
+        if media_type == "application/x-www-form-urlencoded" and isinstance(payload, dict):
+            return urlencode(payload, doseq=True).encode()
+        if isinstance(payload, str) and "json" not in media_type:
+            return payload.encode()
         return orjson.dumps(payload)
     try:
         return (folder / payload["file"]).read_bytes()
@@ -137,23 +167,42 @@ def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
         reasons = {rule.rule: rule.reason for rule in shown.explained or ()}
         found += [f'rule "{name}" did not match: {reasons[name]}' for name in expect.rules if name not in matched]
         found += [f'rule "{name}" matched, and was not expected to' for name in shown.matched if name not in wanted]
-    left = [delivery.as_json() for delivery in shown.deliveries]
-    for part in expect.deliveries:
-        fitting = next((delivery for delivery in left if _holds(part, delivery)), None)
-        if fitting is None:
-            found.append(_no_delivery(part, left))
-        else:
-            left.remove(fitting)
+    planned = [delivery.as_json() for delivery in shown.deliveries]
+    taken: dict[int, int] = {}  # deliveries, by number, to the part that each is for
+    for number, part in enumerate(expect.deliveries):
+        if not _assign(number, expect.deliveries, planned, taken, set()):
+            found.append(_no_delivery(part, [one for place, one in enumerate(planned) if place not in taken]))
     return found
 
 
+def _assign(number: int, parts: Sequence[Any], planned: Sequence[Any], taken: dict[int, int], tried: set[int]) -> bool:
+    """Find a delivery for a part; one that another part holds is taken over when that finds another."""
+    for place, delivery in enumerate(planned):
+        if place in tried or not _holds(parts[number], delivery):
+            continue
+        tried.add(place)
+        if place not in taken or _assign(taken[place], parts, planned, taken, tried):
+            taken[place] = number
+            return True
+    return False
+
+
 def _holds(part: Any, whole: Any) -> bool:
-    """Whether everything that the part has is in the whole; lists are compared as they are."""
+    """Whether everything that the part has is in the whole, typed; lists are compared as they are."""
+    if isinstance(part, dict | list) and isinstance(whole, str):
+        whole = _from_json(whole)  # the body of a forward is text
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(
             key in whole and _holds(inner, whole[key]) for key, inner in part.items()
         )
-    return bool(part == whole)
+    return same(part, whole)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _no_delivery(part: Mapping[str, Any], planned: Sequence[Mapping[str, Any]]) -> str:
@@ -177,6 +226,8 @@ def _no_delivery(part: Mapping[str, Any], planned: Sequence[Mapping[str, Any]]) 
 
 def _same_keys(part: Any, whole: Any) -> Any:
     """The whole, less the keys that the part says nothing of."""
+    if isinstance(part, dict) and isinstance(whole, str):
+        whole = _from_json(whole)
     if isinstance(part, dict) and isinstance(whole, dict):
         return {key: _same_keys(inner, whole[key]) for key, inner in part.items() if key in whole}
     return whole

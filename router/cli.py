@@ -355,8 +355,8 @@ def test(
     else:
         assert payload is not None
         chosen = _source(loaded.ruleset.sources, source)
-        given = dict(_header(header) for header in headers)
-        if content_type is None and "content-type" not in {name.lower() for name in given}:
+        given = [_header(header) for header in headers]
+        if content_type is None and "content-type" not in {name.lower() for name, _ in given}:
             content_type = "application/json"
         query = urlencode([_pair(pair) for pair in queries])
         event = made_event(chosen, _body(payload), given, query, content_type, time.time_ns() // 1_000_000)

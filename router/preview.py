@@ -1,6 +1,6 @@
 """What the rules would do with an event: the work of `test`, which executes and verifies nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,14 +61,22 @@ class Preview:
 
 
 def made_event(
-    source: Source, body: bytes, headers: Mapping[str, str], query: str, content_type: str | None, now: int
+    source: Source,
+    body: bytes,
+    headers: Sequence[tuple[str, str]],
+    query: str,
+    content_type: str | None,
+    now: int,
+    *,
+    method: str | None = None,
+    ip: str = "127.0.0.1",
 ) -> Event:
-    """The event that such a request to the source would become."""
-    items = [(name, value) for name, value in headers.items() if name.lower() != "content-type" or not content_type]
+    """The event that such a request to the source would become; a header may be there several times."""
+    items = [(name, value) for name, value in headers if name.lower() != "content-type" or not content_type]
     if content_type:
         items.append(("Content-Type", content_type))
-    method = source.methods[0]
-    inbound = Inbound(source.name, method, source.path, query, tuple(items), body, "127.0.0.1", now)
+    method = method or source.methods[0]
+    inbound = Inbound(source.name, method, source.path, query, tuple(items), body, ip, now)
     inbound = without_credentials(inbound)
     return Event(uuid7(now), source.name, method, source.path, query, inbound.headers, body, inbound.ip, now)
 

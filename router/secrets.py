@@ -39,10 +39,18 @@ class Secret:
     __str__ = __repr__
 
 
+_EITHER: dict[str, Any] = {"oneOf": [{"required": ["env"]}, {"required": ["file"]}]}
+
+
 class SecretRef(BaseModel):
     """Where a secret comes from: exactly one of an environment variable and a file."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=_EITHER,
+    )
 
     env: str | None = None
     file: str | None = None
@@ -107,8 +115,13 @@ def _many(value: Any) -> Any:
 
 _SCHEMA = {
     "type": "object",
-    "properties": {"env": {"type": "string"}, "file": {"type": "string"}, "optional": {"type": "boolean"}},
+    "properties": {
+        "env": {"type": "string", "minLength": 1},
+        "file": {"type": "string", "minLength": 1},
+        "optional": {"type": "boolean"},
+    },
     "additionalProperties": False,
+    **_EITHER,
 }
 
 OneSecret = Annotated[SecretRef, BeforeValidator(_one), WithJsonSchema(_SCHEMA)]

@@ -322,6 +322,8 @@ def _check_nodes(tree: nodes.Template) -> None:
             raise TemplateError("a template can't call functions or methods; use a filter: {{ payload.ref | upper }}")
         if isinstance(node, nodes.Name) and node.ctx != "load" and node.name in NAMES:
             raise TemplateError(f'"{node.name}" means the event\'s own; give the variable another name')
+        if isinstance(node, nodes.Name) and node.name == "self":
+            raise TemplateError(_unknown_name("self", ""))
         if isinstance(node, nodes.Sub) and _path(node.left)[:1] == ("headers",):
             raise TemplateError("headers.X-Name is a subtraction; write headers['X-Name']")
 
@@ -336,6 +338,9 @@ def _near(word: str, known: Collection[str]) -> str:
 
 
 def _unknown_name(name: str, text: str) -> str:
+    dashed = re.search(rf"\b([\w.]+)\.(\w+-{re.escape(name)})\b", text)
+    if dashed:
+        return f"{dashed.group()} is a subtraction; write {dashed[1]}['{dashed[2]}']"
     if name in ("env", "environ"):
         return "templates can't read the environment; declare it under secrets: and write secrets.name"
     near = difflib.get_close_matches(name, NAMES, 1)

@@ -60,6 +60,70 @@ def test_cases_that_hold(test: Run, tmp_path: Path) -> None:
     assert "5 of 5 cases as expected" in done.stdout
 
 
+KINDS = """\
+sources: {a: {verify: none, methods: [POST, PUT]}}
+rules:
+  - {name: form, match: {$.n: {gt: 5}, "$.l[*]": y}, actions: [append: x]}
+  - {name: text, match: {$: {regex: ^deploy}}, actions: [append: x]}
+  - {name: repeated, match: {headers.X-Tag: b, query.q: {every: {prefix: x}, not: x3}}, actions: [append: x]}
+  - {name: who, match: {ip: {cidr: 10.0.0.0/8}, method: PUT}, actions: [{name: a, append: x}, {name: b, append: y}]}
+  - {name: body, match: {$.b: true}, actions: [forward: {url: "http://h/", body: {json: {n: 1, b: "{{ payload.b }}"}}}]}
+unmatched: [append: none.jsonl]
+"""
+
+
+def test_cases_make_requests_of_every_kind(test: Run, run: Run, tmp_path: Path) -> None:
+    test("[]")
+    (tmp_path / "rules.yaml").write_text(KINDS)
+    (tmp_path / "cases.yaml").write_text("""
+- name: a form
+  content_type: application/x-www-form-urlencoded
+  payload: {n: "7", l: [x, y]}
+  expect: {rules: [form]}
+- {name: text, headers: {content-type: text/plain}, payload: deploy it, expect: {rules: [text]}}
+- {name: repeated, headers: {X-Tag: [a, b]}, query: {q: [x1, x2]}, payload: {}, expect: {rules: [repeated]}}
+- name: a general part leaves the delivery that a special one needs
+  ip: 10.1.2.3
+  method: PUT
+  payload: {}
+  expect: {rules: [who], deliveries: [{rule: who}, {rule: who, action: a}]}
+- {name: body as JSON, payload: {b: true}, expect: {deliveries: [{forward: {body: {b: true, n: 1.0}}}]}}
+- {name: unmatched, payload: {}, expect: {rules: [], deliveries: [{rule: unmatched}]}}
+""")
+    done = run("test", "rules.yaml", "--cases", "cases.yaml", cwd=tmp_path)
+
+    assert "6 of 6 cases as expected" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "{forward: {body: {b: 1}}}",
+        "{forward: {body: {n: true}}}",
+        "{rule: body}, {rule: body}",
+        "{forward: {body: [1]}}",
+    ],
+)
+def test_parts_are_compared_by_type_and_one_by_one(test: Run, run: Run, tmp_path: Path, part: str) -> None:
+    test("[]")
+    (tmp_path / "rules.yaml").write_text(KINDS)
+    (tmp_path / "cases.yaml").write_text(f"- {{name: c, payload: {{b: true}}, expect: {{deliveries: [{part}]}}}}")
+
+    assert run("test", "rules.yaml", "--cases", "cases.yaml", cwd=tmp_path).returncode == 1
+
+
+def test_a_header_may_be_given_several_times(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(KINDS)
+    (tmp_path / "p.json").write_text("{}")
+
+    done = run(
+        "test", "rules.yaml", "--payload", "p.json", "--header", "X-Tag: b", "--header", "x-tag: c", "--query", "q=x",
+        "--expect", "repeated", cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 FAILING = """
 - name: wrong rules
   payload: {x: 1, y: a}
@@ -112,7 +176,13 @@ def test_programs_get_json(test: Run) -> None:
         ("- {name: x, expects: {}, expect: {}}", 'unknown key "expects"; did you mean "expect"?'),
         ("- {name: x, expect: {rules: [three]}}", 'the rules file has no rule "three"'),
         ("- {name: x, source: b, expect: {}}", "expected one of the sources a"),
-        ("- {name: x, payload: {file: none.json}, expect: {}}", "the payload can't be read: No such file"),
+        ("- {name: x, payload: {file: none.json}, expect: {rules: []}}", "the payload can't be read: No such file"),
+        ("- {name: x, expect: {}}", "cases.yaml:1:21: [0].expect: this asks nothing"),
+        (
+            "- {name: x, headers: {X-A: [a, 1]}, expect: {rules: []}}",
+            "1:32: [0].headers.X-A[1]: expected text or a list",
+        ),
+        ("- {name: x, name: y, expect: {rules: []}}", 'duplicate key "name"'),
         ("x: y", "expected a list of cases"),
         ("- [", "not YAML"),
     ],

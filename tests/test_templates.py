@@ -116,6 +116,8 @@ def test_a_template_that_fails_names_the_field_and_no_value(text: str, message: 
         ("{{ env.HOME }}", "can't read the environment"),
         ("{{ headers.X-Github-Event }}", "write headers['X-Name']"),
         ("{{ headers.X-Github-Event | upper }}", "write headers['X-Name']"),
+        ("{{ payload.x-y }}", "payload.x-y is a subtraction; write payload['x-y']"),
+        ("{{ self }}", 'unknown name "self"'),
         ("{{ secrets.chta }}", 'undefined secret "chta"; did you mean "chat"?'),
         ("{{ secrets }}", "name the secret"),
         ("{{ secrets[payload.ref] }}", "name the secret"),

@@ -260,7 +260,7 @@ class Dispatcher:
             self._finish(target, None if outcome is None else answered(outcome))
         if outcome is None:
             return
-        now = self._now_ms()
+        now, took = self._now_ms(), time.monotonic() - clock  # the wall clock may have been set meanwhile
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
         settled = await self._commit(lambda: self._store.settle(done))
         bound.log(
@@ -272,7 +272,7 @@ class Dispatcher:
             cause=outcome.cause.value if outcome.cause else None,
             status=outcome.status,
             error=done.outcome.error or None,
-            ms=round((time.monotonic() - clock) * 1000),  # the wall clock may have been set meanwhile
+            ms=round(took * 1000),
         )
 
     async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import orjson
@@ -16,6 +16,7 @@ from router.intake.address import client_address
 from router.intake.payload import parse_event
 from router.intake.pending import Pending
 from router.intake.reply import accepted, problem
+from router.intake.unmatched import UnmatchedLog
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
 from router.networks import Network, is_within, parse_address
 from router.plugins import Refused
@@ -23,6 +24,7 @@ from router.rules.ruleset import Current, Plan, Source
 from router.store.base import Store
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
+UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
 ANSWER_SECONDS = 10.0  #: how long an answer may wait for its commit; most senders give up after 10 to 30 s themselves
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
 _UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
@@ -39,11 +41,23 @@ class Receiver:
     store: Store
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
+    unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
 
     def receive(self, inbound: Inbound) -> Reply:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
         reply = self.begin(inbound)
         return reply.reply(ANSWER_SECONDS) if isinstance(reply, Pending) else reply
+
+    def body_limit(self, path: str) -> int:
+        """The largest body that is received on a path at all, in bytes."""
+        source = self.current.ruleset.by_path.get(path)
+        return UNKNOWN_BODY if source is None else source.max_body
+
+    def judge(
+        self, method: str, path: str, query: str, headers: tuple[tuple[str, str], ...], body: bytes, ip: str
+    ) -> Reply | Pending:
+        """`begin`, for a server that has no request object."""
+        return self.begin(Inbound("", method, path, query, headers, body, ip, self.now_ms()))
 
     def begin(self, inbound: Inbound) -> Reply | Pending:
         """Judge, match, and hand to the store; what is stored is answered once it is committed. Never blocks."""
@@ -121,7 +135,9 @@ class Receiver:
         try:
             stored = future.result(timeout)
         except (StoreUnavailable, NotInTime) as error:
-            # When it is only late it may yet be stored; the sender will repeat it, and dedupe tells it apart.
+            # What still queues is taken back, since the sender will repeat it. If it is being committed at this very
+            # moment it may yet be stored, and dedupe tells the repeat apart.
+            future.cancel()
             reason = str(error) or "the commit took too long"
             log.error("event not acknowledged", event_id=event.id, source=source.name, reason=reason)
             return self._unavailable()
@@ -133,6 +149,8 @@ class Receiver:
             return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
+        if not matched:
+            self.unmatched.note(self.current.ruleset, parsed)
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}

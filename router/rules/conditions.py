@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from router.model import Event, ParsedEvent
-from router.rules.fields import AnyField, Reads
+from router.rules.fields import AnyField, PayloadField, Reads
 from router.rules.operators import Predicate
 
 Judge = Callable[[Reads], bool]
@@ -141,8 +141,14 @@ class Every:
     holds: ValuesJudge = made(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "holds", self._judge())
+
+    def _judge(self) -> ValuesJudge:
+        if isinstance(self.test, OneValue):
+            one = _every_judge([clause.test for clause in infallible_first(self.test.clauses)])
+            return lambda values: bool(values) and all(map(one, values))
         test = self.test.holds
-        object.__setattr__(self, "holds", lambda values: bool(values) and all(test([value]) for value in values))
+        return lambda values: bool(values) and all(test([value]) for value in values)
 
     @property
     def fallible(self) -> bool:
@@ -358,4 +364,17 @@ def _some_judge(judges: Sequence[Callable[[T], bool]]) -> Callable[[T], bool]:
 def element_test(condition: Condition, *, form: bool) -> Predicate:
     """The predicate of `elem`: a whole condition, for which `$` is the element."""
     holds = condition.holds
+    key = _needed_key(condition)
+    if key is not None:
+        return lambda value: type(value) is dict and key in value and holds(Reads(ParsedEvent(_NO_EVENT, value, form)))
     return lambda value: holds(Reads(ParsedEvent(_NO_EVENT, value, form)))
+
+
+def _needed_key(condition: Condition) -> str | None:
+    """The key whose value is judged first, if so: without it a value can neither satisfy the condition nor fail."""
+    first = infallible_first(condition.conditions)[:1] if isinstance(condition, All) else (condition,)
+    if not first or first[0].fallible or not isinstance(first[0], FieldCondition):
+        return None
+    selector, test = first[0].field, first[0].test
+    names = selector.compiled.names if isinstance(selector, PayloadField) else None
+    return names[0] if names and isinstance(test, OneValue | Every) else None

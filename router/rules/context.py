@@ -6,6 +6,7 @@ from pathlib import Path
 
 from router.errors import Level
 from router.plugins import Build, Registries, TargetSpec
+from router.rules.conditions import Condition
 from router.rules.retry import RetryLayer
 from router.rules.ruleset import Source
 from router.rules.schema import DefaultsOptions
@@ -32,6 +33,7 @@ class Context:
     shared: dict[str, TargetSpec] = field(default_factory=dict)  #: targets by key, as their first action has them
     retry: RetryLayer | None = None  #: of `defaults`
     target_retry: dict[str, RetryLayer] = field(default_factory=dict)  #: of the named targets that have one
+    known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources, what their events are
 
     def secret(self, ref: SecretRef, spot: Spot, name: str | None = None) -> Secret:
         """Resolve a secret; an unset one that isn't optional is reported at the spot."""

@@ -1,49 +1,390 @@
-"""Warns of operator maps that no value can satisfy."""
+"""Warns of conditions that no event can satisfy.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+What several conditions that hold together say of one field is put side by side: a value that has to be two things at
+once, to be missing and to be something, to be of two kinds. Only what is certain is said.
+"""
 
-from router.rules.conditions import Clause
-from router.rules.operators import NUMERIC, OPERATORS, Flags
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from router.rules.conditions import (
+    All,
+    AnyOf,
+    Clause,
+    Condition,
+    EachTest,
+    Every,
+    Exists,
+    FieldCondition,
+    Not,
+    NotTest,
+    OneValue,
+    Test,
+)
+from router.rules.fields import PayloadField
+from router.rules.operators import NUMERIC, Flags
 from router.rules.spot import Spot
+from router.rules.values import decimal
 
-_TEXT_ONLY = ("prefix", "suffix", "regex", "glob", "cidr")
+_TEXT, _NUMBER, _LIST, _MAPPING, _OTHER = "text", "a number", "a list", "a mapping", "true, false or null"
+_ALL = frozenset({_TEXT, _NUMBER, _LIST, _MAPPING, _OTHER})
+_ON_TEXT = ("prefix", "suffix", "regex", "glob", "cidr")
+MAX_BRANCHES = 100  #: of an `any` that are held against what stands beside it; each costs as much as all of that
+_DECIMAL = re.compile(r"[-+0-9.eE]*")
 
+Group = tuple[Clause, ...]
+"""What one and the same value has to satisfy."""
 
-def warn_of_contradictions(spot: Spot, clauses: Sequence[Clause], flags: Flags) -> None:
-    """Warn when the operators of one map, already compiled, exclude each other."""
-    words = [key for key, _ in spot.entries() if key in OPERATORS or key in ("elem", "every")]
-    if words and spot.has("exists") and spot.at("exists").data is False:
-        spot.key_warn("exists", f"this can't hold: {words[0]} needs a value and exists: false forbids one")
-    _warn_of_bounds(spot, {clause.operator: clause.operand for clause in clauses})
-    for clause in clauses:
-        if clause.operator == "length" and isinstance(clause.operand, dict):
-            _warn_of_bounds(spot.at("length"), clause.operand)
-    texts = [clause.operator for clause in clauses if clause.operator in _TEXT_ONLY]
-    numbers = [clause.operator for clause in clauses if clause.operator in NUMERIC]
-    if texts and numbers and not flags.decimals:
-        spot.key_warn(numbers[0], f"this can't hold: {numbers[0]} needs a number and {texts[0]} needs text")
-    _warn_of_constants(spot, clauses)
+Clash = tuple[str, str]
+"""The operator that can't hold, and why."""
 
 
-def _warn_of_bounds(spot: Spot, operands: Mapping[str, Any]) -> None:
-    lows = [name for name in ("gt", "gte") if name in operands]
-    highs = [name for name in ("lt", "lte") if name in operands]
+class Subject(Protocol):
+    """What a field's values may be."""
+
+    @property
+    def single(self) -> bool:
+        """It has one value at the most."""
+        ...
+
+    @property
+    def text_only(self) -> bool:
+        """Its values are always text."""
+        ...
+
+    @property
+    def decimals(self) -> bool:
+        """Numeric operators read decimals in its text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Values:
+    """The values of any field, of which only this is known."""
+
+    text_only: bool
+    decimals: bool
+    single: bool = False
+
+
+@dataclass(slots=True)
+class _Said:
+    """What conditions that hold together say of one field."""
+
+    some: list[Group] = field(default_factory=list)  #: for each: there is a value that satisfies it
+    every: list[Clause] = field(default_factory=list)  #: each value satisfies it, and there is one
+    nots: list[Test] = field(default_factory=list)  #: tests that fail
+    exists: set[bool] = field(default_factory=set)
+    container: bool = False  #: something below it has to be there
+
+    def add(self, test: Test) -> None:
+        if isinstance(test, OneValue):
+            self.some.append(test.clauses)
+        elif isinstance(test, Exists):
+            self.exists.add(test.wanted)
+        elif isinstance(test, NotTest) and isinstance(test.test, Exists):
+            self.exists.add(not test.test.wanted)
+        elif isinstance(test, NotTest):
+            self.nots.append(test.test)
+        elif isinstance(test, EachTest):
+            for part in test.tests:
+                self.add(part)
+        elif isinstance(test, Every):
+            self.exists |= {True}
+            self.every += _clauses(test.test)
+
+    def groups(self, *, single: bool) -> list[Group]:
+        """What one value has to satisfy; a field with one value at the most has one such group."""
+        if single and (self.some or self.every):
+            return [(*(clause for group in self.some for clause in group), *self.every)]
+        groups = [(*group, *self.every) for group in self.some]
+        return groups or ([tuple(self.every)] if self.every else [])
+
+
+Facts = defaultdict[Subject, _Said]
+"""By field, what is said of it."""
+
+
+def warn_of_map(spot: Spot, tests: Sequence[Test], flags: Flags) -> None:
+    """Warn when the operators of one map, each compiled, exclude each other."""
+    if len(tests) == 1 and isinstance(tests[0], OneValue) and len(tests[0].clauses) == 1:
+        word = tests[0].clauses[0].operator
+        if word != "length" and not (word in NUMERIC and flags.text_only):
+            return  # one operator, which some value satisfies
+    facts: Facts = defaultdict(_Said)
+    values = _Values(flags.text_only, flags.decimals)
+    for test in tests:
+        if isinstance(test, Every) and _contradiction(defaultdict(_Said, {values: _Said(every=_clauses(test.test))})):
+            return  # it was warned of in its own place
+        facts[values].add(test)
+    clash = _contradiction(facts)
+    if clash is not None:
+        _, word, reason = clash
+        _warn(spot, word, reason)
+
+
+def _clauses(test: Test) -> list[Clause]:
+    return list(test.clauses) if isinstance(test, OneValue) else []
+
+
+def _warn(spot: Spot, word: str, reason: str) -> None:
+    if spot.has(word):
+        spot.key_warn(word, f"this can't hold: {reason}")
+    else:
+        spot.warn(f"this can't hold: {reason}")
+
+
+def warn_of_conjunction(spot: Spot, entries: Sequence[tuple[str, Condition]], known: Sequence[Condition] = ()) -> None:
+    """Warn when the entries of a mapping, each compiled, exclude each other; `known` holds beside them."""
+    if not _may_clash([condition for _, condition in entries], known):
+        return
+    facts = _facts(known)
+    for key, condition in entries:
+        _gather(facts, condition)
+        reason = _reason(facts, known)
+        if reason is not None:
+            inner = condition.conditions if key == "all" and isinstance(condition, All) else [condition]
+            if all(cannot_hold([part]) is None for part in inner):  # else it was warned of in its own place
+                spot.key_warn(key, reason)
+            return
+    for key, condition in entries:
+        if isinstance(condition, AnyOf):
+            beside = [*known, *(other for _, other in entries if other is not condition)]
+            for number, branch in enumerate(condition.conditions[:MAX_BRANCHES]):
+                reason = _reason(_facts([*beside, branch]), known)
+                if reason is not None and cannot_hold([branch]) is None:
+                    spot.at(key, number).warn(reason)
+
+
+def cannot_hold(conditions: Iterable[Condition]) -> str | None:
+    """Why no event can satisfy all of the conditions; none when one might."""
+    return _reason(_facts(conditions), ())
+
+
+def _facts(conditions: Iterable[Condition]) -> Facts:
+    facts: Facts = defaultdict(_Said)
+    for condition in conditions:
+        _gather(facts, condition)
+    return facts
+
+
+def _reason(facts: Facts, known: Sequence[Condition]) -> str | None:
+    clash = _contradiction(facts)
+    if clash is None:
+        return None
+    subject, _, reason = clash
+    for condition in known:
+        if isinstance(condition, FieldCondition) and condition.field is subject:
+            assert isinstance(condition.test, OneValue)
+            listed = ", ".join(condition.test.clauses[0].operand)
+            return f"this can't hold: {condition.field.text} is always one of {listed} here, by the rule's sources"
+    name = getattr(subject, "text", "")
+    return f"this can't hold with what stands beside it: {name}: {reason}"
+
+
+def _may_clash(conditions: Sequence[Condition], known: Sequence[Condition]) -> bool:
+    """Whether the conditions speak of one field more than once, or of others than plain fields."""
+    if not all(isinstance(condition, FieldCondition) for condition in conditions):
+        return True
+    fields = [condition.field for condition in (*known, *conditions) if isinstance(condition, FieldCondition)]
+    if len(set(fields)) < len(fields):
+        return True
+    paths = {f.compiled.names for f in fields if isinstance(f, PayloadField) and f.compiled.names is not None}
+    return any(path[:length] in paths for path in paths for length in range(len(path)))
+
+
+def _gather(facts: Facts, condition: Condition) -> None:
+    if isinstance(condition, FieldCondition):
+        facts[condition.field].add(condition.test)
+    elif isinstance(condition, All):
+        for part in condition.conditions:
+            _gather(facts, part)
+    elif isinstance(condition, Not):
+        inner = condition.condition
+        for part in inner.conditions if isinstance(inner, AnyOf) else [inner]:
+            alone = _alone(part)
+            if alone is not None:
+                facts[alone.field].add(NotTest(alone.test))
+
+
+def _alone(condition: Condition) -> FieldCondition | None:
+    """The one field condition that a condition consists of."""
+    while isinstance(condition, All) and len(condition.conditions) == 1:
+        condition = condition.conditions[0]
+    return condition if isinstance(condition, FieldCondition) else None
+
+
+def _contradiction(facts: Facts) -> tuple[Subject, str, str] | None:
+    """The first field that can't be what is said of it, the operator, and why."""
+    _mark_containers(facts)
+    for subject, said in facts.items():
+        clash = _of_field(subject, said)
+        if clash is not None:
+            return subject, *clash
+    return None
+
+
+def _mark_containers(facts: Facts) -> None:
+    """A value below `$.a` means that `$.a` is there, and a mapping."""
+    by_names = {f.compiled.names: f for f in facts if isinstance(f, PayloadField) and f.compiled.names is not None}
+    for names, subject in by_names.items():
+        said = facts[subject]
+        if said.some or said.every or True in said.exists:
+            for length in range(len(names)):
+                above = by_names.get(names[:length])
+                if above is not None:
+                    facts[above].container = True
+
+
+def _of_field(subject: Subject, said: _Said) -> Clash | None:
+    groups = said.groups(single=subject.single)
+    if False in said.exists and (groups or said.container or True in said.exists):
+        word = groups[0][0].operator if groups else "exists: true"
+        needs = f"{word} needs a value" if not said.container else "something below it has to be there"
+        return "exists", f"{needs} and exists: false forbids one"
+    for group in groups:
+        clash = _of_group(subject, group, container=said.container and subject.single)
+        clash = clash or next((c for test in said.nots if (c := _of_not(group, test)) is not None), None)
+        if clash is not None:
+            return clash
+    return None
+
+
+def _of_group(subject: Subject, group: Group, *, container: bool) -> Clash | None:
+    return _of_kinds(subject, group, container=container) or _of_bounds(group) or _of_lengths(group) or _of_text(group)
+
+
+def _of_kinds(subject: Subject, group: Group, *, container: bool) -> Clash | None:
+    """The kinds of value that every operator allows: there has to be one."""
+    left, first = (frozenset({_TEXT}), "the field") if subject.text_only else (_ALL, "")
+    if container:
+        left, first = frozenset({_MAPPING}), "what stands below it"
+    for clause in group:
+        allowed = _kinds(clause, group, decimals=subject.decimals or not subject.text_only)
+        if not left & allowed:
+            verb = "is" if first == "the field" else "needs"
+            return clause.operator, f"{clause.operator} needs {_either(allowed)} and {first} {verb} {_either(left)}"
+        if allowed < left:
+            left, first = left & allowed, clause.operator
+    return None
+
+
+def _either(kinds: Iterable[str]) -> str:
+    *others, last = sorted(kinds)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _kinds(clause: Clause, group: Group, *, decimals: bool) -> frozenset[str]:
+    if clause.operator in ("equals", "in"):
+        return frozenset(_kind(value) for value in _constants(clause))
+    if clause.operator in _ON_TEXT:
+        return frozenset({_TEXT})
+    if clause.operator in NUMERIC:
+        # A form, a header and a query write numbers as text.
+        as_text = decimals and all(_may_be_decimal(other) for other in group)
+        return frozenset({_NUMBER, _TEXT}) if as_text else frozenset({_NUMBER})
+    if clause.operator == "contains":
+        return frozenset({_TEXT, _LIST}) if isinstance(clause.operand, str) else frozenset({_LIST})
+    return frozenset({_TEXT, _LIST, _MAPPING}) if clause.operator == "length" else _ALL
+
+
+def _may_be_decimal(clause: Clause) -> bool:
+    """Whether text that the operator allows may write a number."""
+    if clause.operator in ("prefix", "suffix", "contains"):
+        return isinstance(clause.operand, str) and _DECIMAL.fullmatch(clause.operand) is not None
+    return clause.operator != "cidr"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return _TEXT
+    if isinstance(value, list | dict):
+        return _LIST if isinstance(value, list) else _MAPPING
+    return _OTHER if value is None or isinstance(value, bool) else _NUMBER
+
+
+def _of_bounds(group: Group) -> Clash | None:
+    lows = [clause for clause in group if clause.operator in ("gt", "gte")]
+    highs = [clause for clause in group if clause.operator in ("lt", "lte")]
     for low in lows:
         for high in highs:
-            both_closed = low == "gte" and high == "lte"
-            if operands[low] > operands[high] or (operands[low] == operands[high] and not both_closed):
-                spot.key_warn(high, f"this can't hold: nothing is {low} {operands[low]} and {high} {operands[high]}")
-                return
+            closed = low.operator == "gte" and high.operator == "lte"
+            if low.operand > high.operand or (low.operand == high.operand and not closed):
+                reason = f"nothing is {low.operator} {low.operand} and {high.operator} {high.operand}"
+                return high.operator, reason
+    return None
 
 
-def _warn_of_constants(spot: Spot, clauses: Sequence[Clause]) -> None:
-    """A value that has to be one of a few must be one that the other operators allow."""
-    for clause in clauses:
-        others = [other for other in clauses if other is not clause and not other.fallible]
-        if clause.fold or clause.operator not in ("equals", "in") or not others:
+def _of_lengths(group: Group) -> Clash | None:
+    """A whole number, not negative, has to be left, and room for what the text has to have."""
+    low, high, said = 0.0, float("inf"), ""
+    for clause in group:
+        if clause.operator == "length":
+            asked = clause.operand if isinstance(clause.operand, dict) else {"equals": clause.operand}
+            for word, bound in asked.items():
+                if word == "equals" and bound != int(bound):
+                    return "length", f"no length is {bound}"
+                if word in ("gt", "gte", "equals"):
+                    low = max(low, int(bound) + 1 if word == "gt" and bound >= 0 else -(-bound // 1))
+                if word in ("lt", "lte", "equals"):
+                    high = min(high, -(-bound // 1) - 1 if word == "lt" else bound // 1)
+            said = said or json.dumps(clause.operand)
+    if low > high:
+        return "length", f"no length is {said}"
+    for clause in group:
+        if clause.operator in ("prefix", "suffix", "glob") and not clause.fold:
+            needed = len(clause.operand.replace("*", "") if clause.operator == "glob" else clause.operand)
+            if needed > high:
+                return "length", f"{clause.operator} needs {needed} characters and length allows {high:g}"
+    return None
+
+
+def _of_text(group: Group) -> Clash | None:
+    """A value that is one of a few must be one that all others allow; two beginnings must agree, and two ends."""
+    for clause in group:
+        if clause.operator not in ("equals", "in"):
             continue
-        allowed = clause.operand if clause.operator == "in" else [clause.operand]
-        if not any(all(other.test(value) for other in others) for value in allowed):
-            spot.key_warn(clause.operator, f"this can't hold: the value fails {others[0].operator} beside it")
-            return
+        others = [c for c in group if c is not clause and not c.fallible and (c.fold or not clause.fold)]
+        failing = [next((o for o in others if not _allows(o, value)), None) for value in _constants(clause)]
+        if all(failing):
+            other = failing[0].operator  # type: ignore[union-attr]  # `all` has just said so
+            return clause.operator, f"the value fails {other} beside it"
+    for word, agree in (("prefix", str.startswith), ("suffix", str.endswith)):
+        texts = [clause.operand for clause in group if clause.operator == word and not clause.fold]
+        for a in texts:
+            for b in texts:
+                if not agree(a, b) and not agree(b, a):
+                    return word, f"no text has the {word} {json.dumps(a)} and the {word} {json.dumps(b)}"
+    return None
+
+
+def _constants(clause: Clause) -> list[Any]:
+    return list(clause.operand) if clause.operator == "in" else [clause.operand]
+
+
+def _allows(clause: Clause, value: Any) -> bool:
+    if clause.test(value):
+        return True
+    number = decimal(value) if clause.operator in NUMERIC and isinstance(value, str) else None
+    return number is not None and clause.test(number)
+
+
+def _of_not(group: Group, test: Test) -> Clash | None:
+    """A test that fails must not follow from what holds."""
+    if isinstance(test, OneValue) and {_key(clause) for clause in test.clauses} <= {_key(clause) for clause in group}:
+        return "not", f"{test.clauses[0].operator} is asked for, and excluded by not"
+    if test.fallible:
+        return None
+    for clause in group:
+        is_constant = clause.operator in ("equals", "in") and not clause.fold
+        if is_constant and all(test.holds([value]) for value in _constants(clause)):
+            return "not", f"not excludes the value of {clause.operator}"
+    return None
+
+
+def _key(clause: Clause) -> tuple[str, str, bool]:
+    return clause.operator, json.dumps(clause.operand, sort_keys=True), clause.fold

@@ -116,6 +116,17 @@ def kind(node: Node) -> str:
 
 def read(text: str) -> tuple[Node, list[Flaw]]:
     """Read one document. Raises DocumentError; the flaws that come back are warnings."""
+    root, flaws = read_with_flaws(text)
+    if any(flaw.level == "error" for flaw in flaws):
+        raise DocumentError(flaws)
+    return root, flaws
+
+
+def read_with_flaws(text: str) -> tuple[Node, list[Flaw]]:
+    """Read one document as far as it can be read: duplicate keys and unknown tags come back as errors beside it.
+
+    Raises DocumentError when it can't be read to its end.
+    """
     surrogate = re.search("[\ud800-\udfff]", text)
     if surrogate:
         line, column = _place(text, surrogate.start())
@@ -133,8 +144,6 @@ def read(text: str) -> tuple[Node, list[Flaw]]:
         raise DocumentError(reader.flaws) from None
     except _Stop:
         raise DocumentError(reader.flaws) from None
-    if any(flaw.level == "error" for flaw in reader.flaws):
-        raise DocumentError(reader.flaws)
     return root, reader.flaws
 
 
@@ -166,6 +175,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.lines = text.split("\n")
         self.flaws: list[Flaw] = []
         self.anchors: dict[str, Node | None] = {}  # none while the anchored collection is still open
         self.aliased = 0
@@ -259,8 +269,7 @@ class _Reader:
 
     def is_braces(self, node: Node) -> bool:
         """Whether the node, a flow mapping used as a key, is the inner brace of an unquoted template."""
-        lines = self.text.splitlines()
-        line = lines[node.line - 1] if node.line <= len(lines) else ""
+        line = self.lines[node.line - 1]
         return line[max(0, node.column - 2) : node.column] == "{{" or line[node.column - 1 : node.column + 1] == "{{"
 
     def alias(self, event: Any) -> Node:
@@ -282,10 +291,19 @@ class _Reader:
             value = self.tagged(event)
         elif event.implicit[0]:
             value = self.resolve(event)
+            self.check_comment(event)
         node = ScalarNode(mark.line + 1, mark.column + 1, value, event.value, plain=event.implicit[0])
         if event.anchor:
             self.anchors[event.anchor] = node
         return node
+
+    def check_comment(self, event: Any) -> None:
+        """Warn of `main #old`, which is `main`: a comment for people has a space after its #."""
+        end = event.end_mark
+        line = self.lines[end.line] if end.line < len(self.lines) else ""
+        if event.value and line.find("#", end.column) >= 0 and _CUT.match(line, end.column):
+            rest = line[end.column :].strip()[:40]
+            self.flaw(event, f'"{rest}" is a comment here; quote the value if it belongs to it', "warning")
 
     def check_tag(self, event: Any) -> str | None:
         if event.tag is None or event.tag == "!":
@@ -340,9 +358,14 @@ def _in_range(number: int) -> int | float:
     return number if -(2**63) <= number < 2**64 else float(number)
 
 
+_CUT = re.compile(r"\s+#[^\s#!]")  #: a comment that looks like a part of the value before it
+
 _TRAPS = (
     (re.compile(r"unknown escape character"), "use single quotes, in which a backslash is just a backslash"),
-    (re.compile(r"mapping values are not allowed"), "quote a value that contains a colon and a space"),
+    (
+        re.compile(r"mapping values are not allowed"),
+        "align it with its neighbours, or quote a value that contains a colon and a space",
+    ),
     (re.compile(r"alphabetic or numeric character|while scanning an alias"), "quote a value that starts with * or &"),
     (re.compile(r"cannot start any token"), "quote a value that starts with @, ` or %"),
 )
@@ -372,10 +395,16 @@ def _cure(problem: str, here: str, column: int) -> str:
     """What to do about a syntax problem that the parser found at this column of this line."""
     if here[column - 1 : column] == "\t" or (not here[: column - 1].strip() and "\t" in here[: column - 1]):
         return "indent with spaces, never with tabs"
-    if re.search(r"\{[^'\"]*\$[^'\"]*\[", here):
+    if re.search(r"[{,]\s*\$[\w.@*-]*\[", here):
         return """quote a path with brackets inside { }: {"$.a[*]": x}"""
     if "{{" in here and ("flow" in problem or "block mapping" in problem):
         return 'quote a value with {{ }}: "{{ … }}"'
+    if here[column - 1 : column + 1] == "{%" or here[column - 2 : column] == "{%":
+        return 'quote a value with {% %}: "{% … %}"'
+    if "flow" in problem and here[column - 1 : column] == ":":
+        return "quote a value that contains a colon and a space"
+    if "flow" in problem and here[column - 2 : column - 1] == "'":
+        return """a quote inside single quotes is written twice, or stands in double quotes: "it's\""""
     return next((cure for pattern, cure in _TRAPS if pattern.search(problem)), "")
 
 

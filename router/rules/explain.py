@@ -162,8 +162,12 @@ def _field(condition: FieldCondition, reads: Reads) -> Explained:
     except EvaluationError:
         values = []
     shown = tuple(_shortened(value) for value in values[:SHOWN_VALUES])
-    reason = error or f"{text} {_found(shown, len(values))}; asked: {operator} {_as_text(operand)}"
+    reason = error or f"{text} {_found(shown, len(values))}; asked: {_in_words(operator, operand)}"
     return Explained(text, holds, reason, operator, operand, shown, len(values))
+
+
+def _in_words(operator: str, operand: Any) -> str:
+    return _as_text(operand) if isinstance(operand, dict) and "," in operator else f"{operator} {_as_text(operand)}"
 
 
 def _found(shown: tuple[Any, ...], count: int) -> str:
@@ -175,13 +179,20 @@ def _found(shown: tuple[Any, ...], count: int) -> str:
     return f"is {', '.join(_as_text(value) for value in shown[:3])}{', …' if len(shown) > 3 else ''}{more}"
 
 
+def operator_of(condition: FieldCondition) -> str:
+    """The operator of a field, or several joined by commas."""
+    return _asked(condition.test)[0]
+
+
 def _asked(test: Test) -> tuple[str, Any]:
     """Operator and operand of a test, as near to the file's words as JSON has them."""
-    if isinstance(test, OneValue) and len(test.clauses) == 1:
-        clause = test.clauses[0]
-        return (f"{clause.operator} (ignoring case)" if clause.fold else clause.operator), clause.operand
+    if isinstance(test, OneValue) and len(test.clauses) == 1 and not test.clauses[0].fold:
+        return test.clauses[0].operator, test.clauses[0].operand
     if isinstance(test, OneValue):
-        return ", ".join(clause.operator for clause in test.clauses), {c.operator: c.operand for c in test.clauses}
+        operators = {clause.operator: clause.operand for clause in test.clauses}
+        if any(clause.fold for clause in test.clauses):
+            operators["ignore_case"] = True
+        return ", ".join(operators), operators
     if isinstance(test, Exists):
         return "exists", test.wanted
     if isinstance(test, Every):

@@ -1,6 +1,7 @@
 """The fields of an event that conditions, `dedupe` and `order_by` read."""
 
 import difflib
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,9 @@ from router.rules.jsonpath import Path, PathError, compile_path
 
 PLAIN = ("source", "method", "path", "ip")
 _NAMED = ("headers", "query")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+REMOVED = frozenset({"authorization", "proxy-authorization", "cookie"})
+"""Headers that verification removes from every event."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,6 +24,7 @@ class EventField:
     text: str
     text_only: bool = True  #: its values are always text
     decimals: bool = False  #: numeric operators read decimals in its text
+    single: bool = True  #: it has one value at the most
     fallible: bool = False  #: whether reading it may raise
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
@@ -35,6 +40,7 @@ class HeaderField:
     name: str  #: in lower case
     text_only: bool = True
     decimals: bool = True
+    single: bool = False
     fallible: bool = False
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
@@ -50,6 +56,7 @@ class QueryField:
     name: str
     text_only: bool = True
     decimals: bool = True
+    single: bool = False
     fallible: bool = False
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
@@ -65,6 +72,11 @@ class PayloadField:
     compiled: Path
     text_only: bool = False
     decimals: bool = False
+
+    @property
+    def single(self) -> bool:
+        """It has one value at the most."""
+        return self.compiled.single
 
     @property
     def fallible(self) -> bool:
@@ -111,8 +123,16 @@ def field(text: str) -> AnyField:
         return EventField(text)
     area, dot, name = text.partition(".")
     if area in _NAMED and dot and name:
-        return HeaderField(text, name.lower()) if area == "headers" else QueryField(text, name)
+        return _header(text, name) if area == "headers" else QueryField(text, name)
     raise PathError(unknown_field(text))
+
+
+def _header(text: str, name: str) -> HeaderField:
+    if not HEADER_NAME.fullmatch(name):
+        raise PathError(f'"{name}" is no name of a header; it has letters, digits and - only')
+    if name.lower() in REMOVED:
+        raise PathError(f"{name} is removed after verification, so no rule sees it; check it by verify: with a scheme")
+    return HeaderField(text, name.lower())
 
 
 def unknown_field(text: str) -> str:

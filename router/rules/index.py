@@ -92,9 +92,26 @@ class Index:
             except EvaluationError:
                 found += values.numbers  # each of them raises too, and has to say so
                 continue
-            for value in selected:
+            for value in selected if len(selected) < _MANY else _distinct(selected):
                 values.look(value, form=parsed.form, found=found)
         return found
+
+
+_MANY = 200  #: values of one field from which sorting out the repeated ones is worth it
+
+
+def _distinct(values: list[Any]) -> Iterable[Any]:
+    """The values without repeated scalars, and of mappings one: no key looks into them."""
+    kinds = set(map(type, values))
+    if not kinds & {bool, list, dict}:
+        return set(values)
+    found: list[Any] = []
+    if dict in kinds:
+        found.append({})
+    found += [value for value in values if type(value) is list]
+    found += {value for value in values if type(value) is bool}
+    found += {value for value in values if type(value) not in (bool, list, dict)}
+    return found
 
 
 def _look_by_name(filed: "Mapping[str, Values]", given: Mapping[str, list[str]], found: Ids) -> None:

@@ -4,16 +4,20 @@ It knows keys, types and the words of the language; what it can't know (undefine
 Dialect: JSON Schema draft 7, which the YAML servers of editors speak.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
-from router.model import Cause
+from router.model import UNMATCHED, Cause
 from router.plugins import HandshakeKind, Registries, Scheme
+from router.rules.fields import HEADER_NAME, PLAIN
+from router.rules.loader import SECRET_NAME, TARGET_NAME
 from router.rules.match import COMBINATORS
 from router.rules.operators import OPERATORS
 from router.rules.retry_on import EVERY_CAUSE, on_schema
+from router.rules.rules import ACTION_NAME
 from router.rules.schema import (
     DedupeOptions,
     DefaultsOptions,
@@ -23,6 +27,7 @@ from router.rules.schema import (
     SourceOptions,
     TargetOptions,
 )
+from router.rules.sources import METHOD, SOURCE_NAME
 from router.secrets import SecretRef
 
 Schema = dict[str, Any]
@@ -30,6 +35,8 @@ Schema = dict[str, Any]
 _SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
 _NUMBER: Schema = {"type": "number"}
 _TEXT: Schema = {"type": "string", "minLength": 1}
+_FIELD: Schema = {"type": "string", "pattern": r"^(\$|(source|method|path|ip)$|(headers|query)\..)"}
+_RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 _OPERANDS: dict[str, Schema] = {
     "equals": {},
     "in": {"type": "array", "minItems": 1},
@@ -60,8 +67,10 @@ def json_schema(registries: Registries) -> Schema:
     source["properties"] |= {
         "verify": _schemes(registries.schemes),
         "handshake": _schemes(registries.handshakes),
-        "dedupe": {"anyOf": [_TEXT, _model(DedupeOptions)]},
-        "respond": {"anyOf": [_model(RespondOptions), {"const": "none"}]},
+        "path": {**source["properties"]["path"], "pattern": r"^/(?!-/)[!-~]*$"},
+        "methods": {**source["properties"]["methods"], "items": {"type": "string", "pattern": _whole(METHOD)}},
+        "dedupe": {"anyOf": [_FIELD, {"const": "none"}, _dedupe()]},
+        "respond": {"anyOf": [_respond(), {"const": "none"}]},
     }
     defaults = _model(DefaultsOptions)
     defaults["properties"]["retry"] = _ref("retry")
@@ -69,9 +78,10 @@ def json_schema(registries: Registries) -> Schema:
     target["properties"]["retry"] = _ref("retry_forward")
     rule = _model(RuleOptions)
     rule["properties"] |= {
+        "name": {**rule["properties"]["name"], **_RULE_NAME},
         "source": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
         "match": _ref("match"),
-        "respond": _model(RespondOptions),
+        "respond": _respond(),
         "actions": _ref("actions"),
     }
     defs["actions"] = {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1}
@@ -81,9 +91,9 @@ def json_schema(registries: Registries) -> Schema:
         "type": "object",
         "properties": {
             "version": {"const": 1},
-            "secrets": _named(_model(SecretRef)),
-            "sources": _named(source),
-            "targets": _named(target),
+            "secrets": _named(_model(SecretRef), SECRET_NAME),
+            "sources": _named(source, SOURCE_NAME),
+            "targets": _named(target, TARGET_NAME),
             "defaults": defaults,
             "rules": {"type": "array", "items": rule, "minItems": 1},
             "unmatched": _ref("actions"),
@@ -91,6 +101,7 @@ def json_schema(registries: Registries) -> Schema:
         "patternProperties": {"^x-": {}},
         "additionalProperties": False,
         "required": ["sources"],
+        "anyOf": [{"required": ["rules"]}, {"required": ["unmatched"]}],
         "definitions": defs,
     }
 
@@ -99,8 +110,27 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/definitions/{name}"}
 
 
-def _named(schema: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": schema, "minProperties": 1}
+def _named(schema: Schema, name: re.Pattern[str]) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": schema,
+        "propertyNames": {"pattern": _whole(name)},
+        "minProperties": 1,
+    }
+
+
+def _whole(pattern: re.Pattern[str]) -> str:
+    return f"^({pattern.pattern})$"
+
+
+def _respond() -> Schema:
+    return {**_model(RespondOptions), "not": {"required": ["body", "json"]}}
+
+
+def _dedupe() -> Schema:
+    schema = _model(DedupeOptions)
+    schema["properties"]["key"] |= _FIELD
+    return schema
 
 
 def _model(model: type[BaseModel]) -> Schema:
@@ -161,9 +191,13 @@ def _actions(registries: Registries) -> list[Schema]:
             "type": "object",
             "properties": {
                 type_: {"anyOf": [_model(kind.Options), *(kinds[short] for short in kind.SHORT)]},
-                "name": {**_TEXT, "description": "The action's name in its rule; its type by default."},
+                "name": {
+                    "type": "string",
+                    "pattern": _whole(ACTION_NAME),
+                    "description": "The action's name in its rule; its type by default.",
+                },
                 "retry": _ref(f"retry_{type_}"),
-                "order_by": {**_TEXT, "description": "A field: deliveries of one value go one at a time, in order."},
+                "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
             },
             "required": [type_],
             "additionalProperties": False,
@@ -178,15 +212,18 @@ def _combinators(of: str) -> Schema:
 
 
 def _match_defs() -> dict[str, Schema]:
-    tests = _named(_ref("test"))
-    fields: Schema = {name: _ref("test") for name in ("source", "method", "path", "ip")}
-    operators: Schema = {name: _OPERANDS.get(name, _TEXT) for name in OPERATORS}
+    on_text = {name: _ref("text-test") for name in PLAIN}
+    headers, query = _named(_ref("text-test"), HEADER_NAME), _named(_ref("text-test"), re.compile(".+"))
     return {
         "match": {
             "type": "object",
             "description": "Fields and what they must be; every entry must hold.",
-            "properties": {**fields, "headers": tests, "query": tests, **_combinators("match")},
-            "patternProperties": {r"^\$": _ref("test"), r"^(headers|query)\..": _ref("test")},
+            "properties": {**on_text, "headers": headers, "query": query, **_combinators("match")},
+            "patternProperties": {
+                r"^\$": _ref("test"),
+                rf"^headers\.{HEADER_NAME.pattern}$": _ref("text-test"),
+                r"^query\..": _ref("text-test"),
+            },
             "additionalProperties": False,
         },
         "element": {
@@ -197,25 +234,34 @@ def _match_defs() -> dict[str, Schema]:
             "additionalProperties": False,
             "minProperties": 1,
         },
-        "test": {
+        **_tests("", _SCALAR, {}),
+        # Headers, query parameters and the like are always text.
+        **_tests("text-", {"type": "string"}, {"equals": {"type": "string"}, "in": _list({"type": "string"})}),
+    }
+
+
+def _tests(prefix: str, scalar: Schema, operands: Mapping[str, Schema]) -> dict[str, Schema]:
+    test, operators = _ref(f"{prefix}test"), _ref(f"{prefix}operators")
+    return {
+        f"{prefix}test": {
             "description": "A value, a list of alternatives, or operators that one value has to satisfy.",
-            "anyOf": [
-                _SCALAR,
-                {"type": "array", "items": {"anyOf": [_SCALAR, _ref("operators")]}, "minItems": 1},
-                _ref("operators"),
-            ],
+            "anyOf": [scalar, _list({"anyOf": [scalar, operators]}), operators],
         },
-        "operators": {
+        f"{prefix}operators": {
             "type": "object",
             "properties": {
-                **operators,
+                **{name: operands.get(name, _OPERANDS.get(name, _TEXT)) for name in OPERATORS},
                 "exists": {"type": "boolean"},
                 "ignore_case": {"type": "boolean"},
-                "every": _ref("test"),
-                "not": _ref("test"),
+                "every": test,
+                "not": test,
                 "elem": _ref("element"),
             },
             "additionalProperties": False,
             "minProperties": 1,
         },
     }
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items, "minItems": 1}

@@ -12,8 +12,7 @@ from router.model import RulesetText
 from router.plugins import Registries, TargetSpec
 from router.rules.collecting import UNCOLLECTED, let_go
 from router.rules.context import Context
-from router.rules.document import DocumentError, MappingNode, large_parts
-from router.rules.document import read as read_document
+from router.rules.document import DocumentError, MappingNode, large_parts, read_with_flaws
 from router.rules.reading import read
 from router.rules.retry import load_retry
 from router.rules.rules import load_rules, load_unmatched
@@ -24,8 +23,8 @@ from router.rules.spot import Report, Spot, did_you_mean, shortened
 from router.secrets import SecretRef, check_form
 
 VERSION = 1
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +79,11 @@ class Loader:
                 problem = Problem(file, line, column, "", "not UTF-8 text; save the file as UTF-8")
                 return Loaded(None, (problem,))
         try:
-            root, warnings = read_document(text)
+            root, flaws = read_with_flaws(text)
         except DocumentError as error:
             problems = [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in error.flaws]
             return Loaded(None, tuple(sorted(problems)))
-        report.problems += [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in warnings]
+        report.problems += [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in flaws]
         context = Context(report, base_dir, self.registries, self.environ, self.require_secrets, self.commands)
         digest = hashlib.sha256(text.encode()).hexdigest()
         ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
@@ -129,7 +128,7 @@ def _secrets(context: Context, spot: Spot) -> None:
     if not spot.expect_mapping("names to {env: NAME} or {file: PATH}"):
         return
     for name, below in spot.entries():
-        if not _IDENTIFIER.fullmatch(name):
+        if not SECRET_NAME.fullmatch(name):
             spot.key_error(name, "a secret's name is letters, digits and _, since templates write secrets.name")
             continue
         fault = check_form(below.data)
@@ -145,7 +144,7 @@ def _targets(context: Context, spot: Spot) -> None:
     if not spot.expect_mapping("names to {url: …}"):
         return
     for name, below in spot.entries():
-        if not _TARGET_NAME.fullmatch(name):
+        if not TARGET_NAME.fullmatch(name):
             spot.key_error(name, "a target's name is letters, digits, . _ and -, up to 64")
             continue
         options = read(below, TargetOptions)

@@ -1,6 +1,5 @@
 """What the values of one field are looked up in: tables, one for each kind of key, from a value to rule numbers."""
 
-import ipaddress
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,7 +9,7 @@ import re2
 
 from router.rules.collecting import breathe, unhurried
 from router.rules.needs import Key
-from router.rules.operators import MAX_PATTERN_MEMORY
+from router.rules.operators import MAX_PATTERN_MEMORY, address_in
 from router.rules.values import decimal, scalar_key
 
 Ids = list[int]
@@ -215,14 +214,9 @@ class Networks:
 
     def look(self, text: str, found: Ids) -> None:
         """Add the networks that the text is an address of."""
-        if len(text) > 64:
+        address = address_in(text)
+        if address is None:
             return
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            return
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
         value = int(address)
         for (version, mask), networks in self._by_mask.items():
             if version == address.version:

@@ -1,6 +1,6 @@
 """Reads the `match` mappings of a rules file into conditions; every problem goes to the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from router.rules.conditions import (
@@ -19,11 +19,11 @@ from router.rules.conditions import (
     Test,
     element_test,
 )
-from router.rules.contradictions import warn_of_contradictions
+from router.rules.contradictions import warn_of_conjunction, warn_of_map
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data
 from router.rules.fields import field, unknown_field
 from router.rules.jsonpath import PathError
-from router.rules.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError
+from router.rules.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError, address_in
 from router.rules.spot import Report, Spot, did_you_mean, shortened
 
 COMBINATORS = ("all", "any", "none", "not")
@@ -31,15 +31,18 @@ _FIELD_WORDS = ("exists", "every", "not", "elem", "ignore_case")
 _WORDS = (*OPERATORS, *_FIELD_WORDS)
 
 
-def parse_match(spot: Spot, *, element: bool = False) -> Condition:
+def parse_match(spot: Spot, *, element: bool = False, known: Sequence[Condition] = ()) -> Condition:
     """Parse a mapping whose every entry must hold; problems go to the report.
 
-    In an element (`elem`) only `$` fields and combinators make sense, since `$` is the element there.
+    In an element (`elem`) only `$` fields and combinators make sense, since `$` is the element there. `known` are
+    conditions that hold for every event that comes so far.
     """
     if not isinstance(spot.node, MappingNode):
         spot.error(f"expected a mapping of fields to what they must be, found {spot.found()}")
         return All(())
-    return All(tuple(c for key, below in spot.entries() for c in _entry(spot, key, below, element=element)))
+    entries = [(key, c) for key, below in spot.entries() for c in _entry(spot, key, below, element=element)]
+    warn_of_conjunction(spot, entries, known)
+    return All(tuple(condition for _, condition in entries))
 
 
 def _entry(spot: Spot, key: str, below: Spot, *, element: bool) -> list[Condition]:
@@ -63,10 +66,26 @@ def _field(spot: Spot, key: str, text: str, below: Spot) -> list[Condition]:
         spot.key_error(key, message)
         return []
     strict = parse_test(below, Flags(text_only=compiled.text_only, decimals=compiled.decimals))
+    if text == "ip" and isinstance(strict, OneValue):
+        _check_addresses(spot, key, strict)
     if compiled.text.startswith("$") and strict is not None and _has_numeric(below.node):
         form = parse_test(Spot(Report(""), below.node, ""), Flags(decimals=True))
         return [FieldCondition(compiled, strict, form or strict)]
     return [FieldCondition(compiled, strict, strict)] if strict else []
+
+
+def _check_addresses(spot: Spot, key: str, test: OneValue) -> None:
+    for clause in test.clauses:
+        wanted = clause.operand if clause.operator == "in" else [clause.operand] if clause.operator == "equals" else []
+        odd = next((text for text in wanted if address_in(str(text)) is None), None)
+        if odd is not None:
+            spot.key_warn(key, f'this can\'t hold: "{shortened(str(odd))}" is no address; a network goes below cidr:')
+
+
+def field_is_one_of(name: str, texts: list[str]) -> Condition:
+    """The condition that a field is one of some texts."""
+    test = OneValue((Clause("in", texts, lambda value: value in texts),))
+    return FieldCondition(field(name), test, test)
 
 
 def unknown_word(word: str) -> str:
@@ -126,6 +145,10 @@ def _predicate(name: str, spot: Spot, flags: Flags) -> Test | None:
 
 
 def _build(name: str, spot: Spot, flags: Flags) -> Clause | None:
+    blank = spot if spot.is_blank else next((item for item in spot.items() if item.is_blank), None)
+    if blank is not None:
+        blank.error(f"expected a value, found {blank.found()}; write null for null")
+        return None
     try:
         return Clause(name, data(spot.node), OPERATORS[name](spot.node, flags), flags.fold and name in FOLDING)
     except OperandError as error:
@@ -154,7 +177,7 @@ def _operator_map(spot: Spot, flags: Flags) -> Test | None:
             spot.key_error(name, _unknown_operator(name))
     if clauses:
         tests.insert(0, OneValue(tuple(clauses)))
-    warn_of_contradictions(spot, clauses, flags)
+    warn_of_map(spot, tests, flags)
     if not tests and not spot.report.failed:
         spot.error("ignore_case alone asks nothing; add an operator such as equals")
     return tests[0] if len(tests) == 1 else EachTest(tuple(tests))

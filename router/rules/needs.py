@@ -10,11 +10,11 @@ and from the first part that may. Then a rule whose keys are not found can neith
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 import re2
 
+from router.networks import network
 from router.rules.conditions import (
     All,
     AnyOf,
@@ -134,7 +134,7 @@ def _of_clause(field: AnyField, clause: Clause) -> Need | None:
     if clause.operator == "glob":
         return _glob(field, operand, fold=clause.fold)
     if clause.operator == "cidr":
-        return Key(field, "cidr", ip_network(operand))
+        return Key(field, "cidr", network(operand))
     return None
 
 

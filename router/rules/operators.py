@@ -11,6 +11,7 @@ from typing import Any
 
 import re2
 
+from router.networks import Address, network
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
 from router.rules.values import decimal, is_number, same, scalar_key
 
@@ -49,7 +50,7 @@ def _text(node: Node, *, what: str = "text") -> str:
 def _needle(node: Node, flags: Flags) -> str:
     text = _text(node)
     if not text:
-        raise OperandError("empty text is in every value; use exists: true", node)
+        raise OperandError("empty text is in every text; use exists: true, or equals: '' for empty text", node)
     return text.casefold() if flags.fold else text
 
 
@@ -159,8 +160,32 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Node, Flags], Pre
 
 def regex(node: Node, flags: Flags) -> Predicate:
     """The pattern (RE2 syntax) matches somewhere in the text; ^ and $ anchor."""
-    pattern = _compile(_text(node, what="a regular expression"), node, flags)
+    text = _text(node, what="a regular expression")
+    if not text:
+        raise OperandError("an empty pattern matches every text; use exists: true, or equals: '' for empty text", node)
+    pattern = _compile(text, node, flags)
     return lambda value: isinstance(value, str) and pattern.search(value) is not None
+
+
+_NEVER = "don't exist in RE2, which never backtracks"
+_NOT_RE2 = (
+    (
+        re.compile(r"\(\?(=|!|<=|<!)"),
+        "lookahead and lookbehind don't exist in RE2, which never backtracks; use not: beside it",
+    ),
+    (re.compile(r"\\[1-9]|\\k[<{']|\(\?P=|\\g\d"), "backreferences don't exist in RE2, which never backtracks"),
+    (
+        re.compile(r"\(\?>|[*+?}]\+"),
+        "atomic groups and possessive repeats don't exist in RE2, which never backtracks; leave them out",
+    ),
+    (re.compile(r"\(\?#"), "comments don't exist in RE2; write a YAML comment"),
+    (re.compile(r"\(\?\("), "conditionals don't exist in RE2; write the alternatives: a|b"),
+    (re.compile(r"\\Z"), "\\Z doesn't exist in RE2; the end of the text is \\z, or $"),
+    (
+        re.compile(r"\{\d{4,}|\{\d*,\d{4,}|\{\d+.*\{\d+"),
+        "repeats add up to 1,000 at the most; use + with length: beside it",
+    ),
+)
 
 
 def _compile(text: str, node: Node, flags: Flags) -> Any:
@@ -172,10 +197,7 @@ def _compile(text: str, node: Node, flags: Flags) -> Any:
         return re2.compile(text, options)
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
-        if re.search(r"\(\?(=|!|<=|<!)", text):
-            reason = "lookahead and lookbehind don't exist in RE2, which never backtracks; use not: beside it"
-        elif re.search(r"\\[1-9]", text):
-            reason = "backreferences don't exist in RE2, which never backtracks"
+        reason = next((why for pattern, why in _NOT_RE2 if pattern.search(text)), reason)
         raise OperandError(f"not a regular expression of RE2: {reason}", node) from None
 
 
@@ -195,21 +217,34 @@ def cidr(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators
     """The text is an IP address of the network; IPv4 in IPv6 counts as IPv4."""
     text = _text(node, what="a network such as 10.0.0.0/8")
     try:
-        network = ipaddress.ip_network(text)
+        wanted = network(text)
     except ValueError as error:
-        raise OperandError(f"not a network such as 10.0.0.0/8: {error}", node) from None
+        raise OperandError(f"not a network such as 10.0.0.0/8: {error}{_nearest_network(text)}", node) from None
 
     def test(value: Any) -> bool:
-        if not isinstance(value, str) or len(value) > 64:
-            return False
-        try:
-            address = ipaddress.ip_address(value)
-        except ValueError:
-            return False
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return (mapped or address) in network
+        address = address_in(value) if isinstance(value, str) else None
+        return address is not None and address in wanted
 
     return test
+
+
+def address_in(text: str) -> Address | None:
+    """The address that a text is, IPv4 in IPv6 as IPv4; none when it is no address."""
+    if len(text) > 64:
+        return None
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _nearest_network(text: str) -> str:
+    try:
+        return f"; did you mean {ipaddress.ip_network(text, strict=False)}?"
+    except ValueError:
+        return ""
 
 
 def length(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators' common signature

@@ -32,15 +32,27 @@ def read(spot: Spot, model: type[M], values: dict[str, Any] | None = None) -> M 
     """
     if values is None:
         if not isinstance(spot.node, MappingNode):
-            spot.error(f"expected a mapping, found {spot.found()}; keys: {', '.join(keys(model))}")
+            cure = spot.space_hint() or f"; keys: {', '.join(keys(model))}"
+            spot.error(f"expected a mapping, found {spot.found()}{cure}")
             return None
         values = spot.data
+    blank = [key for key, below in spot.entries() if below.is_blank and _is_typed(model, key)]
+    for key in blank:
+        spot.at(key).error(f"expected a value, found {spot.at(key).found()}; give it one, or remove the key")
     try:
-        return model.model_validate(values)
+        found = model.model_validate(values)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            _report(spot, model, detail)
+            if not (detail["loc"] and detail["loc"][0] in blank and len(detail["loc"]) == 1):
+                _report(spot, model, detail)
         return None
+    return None if blank else found
+
+
+def _is_typed(model: type[BaseModel], key: str) -> bool:
+    """Whether the model itself says what the key takes; for others that is looked at later."""
+    field = next((f for name, f in model.model_fields.items() if key == (f.alias or name)), None)
+    return field is not None and field.annotation is not Any
 
 
 def _report(spot: Spot, model: type[BaseModel], detail: ErrorDetails) -> None:

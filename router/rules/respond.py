@@ -38,7 +38,7 @@ class RuleRespond:
 
 def load_respond(spot: Spot, written: Any) -> Reply | None:
     """Compile a source's `respond`, in which nothing varies; `written` may be its scheme's default."""
-    options = _options(spot, written) if written is not None else None
+    options = _options(spot, written) if written is not None or spot.is_blank else None
     if options is None:
         return None
     body = orjson.dumps(options.json_) if _is_json(options) else (options.body or "").encode()
@@ -47,7 +47,7 @@ def load_respond(spot: Spot, written: Any) -> Reply | None:
 
 def load_rule_respond(spot: Spot, written: Any, secrets: Collection[str]) -> RuleRespond | None:
     """Compile a rule's `respond`: body and json are templates of the event."""
-    options = _options(spot, written) if written is not None else None
+    options = _options(spot, written) if written is not None or spot.is_blank else None
     if options is None:
         return None
     key = "json" if _is_json(options) else "body"
@@ -65,7 +65,7 @@ def load_rule_respond(spot: Spot, written: Any, secrets: Collection[str]) -> Rul
 
 
 def _options(spot: Spot, written: Any) -> RespondOptions | None:
-    options = read(spot, RespondOptions, written if isinstance(written, dict) else None)
+    options = read(spot, RespondOptions, written if isinstance(written, dict) and not spot.is_blank else None)
     if options is None:
         return None
     if _is_json(options) and options.body is not None:

@@ -3,7 +3,7 @@
 import fnmatch
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import orjson
 
@@ -15,7 +15,7 @@ from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.fields import AnyField, field
 from router.rules.jsonpath import PathError
-from router.rules.match import parse_match
+from router.rules.match import field_is_one_of, parse_match
 from router.rules.reading import read
 from router.rules.respond import load_rule_respond
 from router.rules.retry import load_retry, policy
@@ -24,7 +24,7 @@ from router.rules.schema import RuleOptions
 from router.rules.spot import Spot, did_you_mean, shortened
 
 _ACTION_KEYS = ("name", "retry", "order_by")
-_ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -34,12 +34,14 @@ def load_rules(context: Context, spot: Spot) -> list[Rule]:
         return []
     names: dict[str, int] = {}
     rules: list[Rule] = []
+    spots: list[Spot] = []
     for item in spot.items():
         breathe()
         rule = _rule(context, item, names)
         if rule is not None:
             rules.append(rule)
-    _warn_unreachable(spot, rules)
+            spots.append(item)
+    _warn_unreachable(spots, rules)
     return rules
 
 
@@ -57,10 +59,11 @@ def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
         return None
     # After an error go on as far as possible: all of a rule's problems belong into one report.
     name = options.name if options else spot.path
-    if options:
-        _check_name(spot, options.name, names)
+    written = spot.at("name").data if spot.has("name") else None
+    if isinstance(written, str) and written:
+        _check_name(spot, written, names)
     sources = _sources(context, spot)
-    condition = _condition(spot)
+    condition = _condition(context, spot, sources)
     open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
     if spot.at("allow_unverified").data is True:
         open_sources = []
@@ -86,14 +89,25 @@ def _check_name(spot: Spot, name: str, names: dict[str, int]) -> None:
     names.setdefault(name, at.node.line)
 
 
-def _condition(spot: Spot) -> Condition:
+def _condition(context: Context, spot: Spot, sources: frozenset[str]) -> Condition:
     match = spot.at("match")
     if not spot.has("match"):
         return All(())
     if isinstance(match.node, ScalarNode):
-        match.error(f"expected a mapping of fields, found {match.found()}; leave match out to match every event")
+        cure = match.space_hint() or "; leave match out to match every event"
+        match.error(f"expected a mapping of fields, found {match.found()}{cure}")
         return All(())
-    return parse_match(match)
+    return parse_match(match, known=_known(context, sources))
+
+
+def _known(context: Context, sources: frozenset[str]) -> list[Condition]:
+    """What is true of every event of the sources."""
+    if sources and sources not in context.known:
+        found = [context.sources[name] for name in sources]
+        methods = {method for source in found for method in source.methods}
+        said = {"source": set(sources), "path": {source.path for source in found}, "method": methods}
+        context.known[sources] = [field_is_one_of(name, sorted(texts)) for name, texts in said.items()]
+    return context.known.get(sources, [])
 
 
 def _sources(context: Context, spot: Spot) -> frozenset[str]:
@@ -174,7 +188,7 @@ def _action_name(spot: Spot, type_: str) -> str:
     if not spot.has("name"):
         return type_
     name = spot.at("name").expect_text("a name")
-    if name is not None and not _ACTION_NAME.fullmatch(name):
+    if name is not None and not ACTION_NAME.fullmatch(name):
         spot.at("name").error("an action's name is letters, digits, . _ and -, up to 64")
     return name or type_
 
@@ -238,12 +252,11 @@ def _order_by(spot: Spot) -> AnyField | None:
         return None
 
 
-def _warn_unreachable(spot: Spot, rules: list[Rule]) -> None:
-    """Warn of rules that can't match since an earlier one stops every event of their sources."""
+def _warn_unreachable(spots: Sequence[Spot], rules: Sequence[Rule]) -> None:
+    """Warn of rules, each with its spot, that can't match since an earlier one stops every event of their sources."""
     stopped: dict[str, str] = {}
-    for rule in rules:
+    for at, rule in zip(spots, rules, strict=True):
         if rule.sources and all(source in stopped for source in rule.sources):
-            at = next((item for item in spot.items() if item.has("name") and item.at("name").data == rule.name), spot)
             blocker = stopped[min(rule.sources)]
             at.named(rule.name).warn(f'this can\'t match: rule "{blocker}" above stops every event of its sources')
         if rule.stop and rule.condition == All(()):

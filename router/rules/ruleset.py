@@ -1,5 +1,6 @@
 """The compiled, immutable rules: what intake and delivery look at. A Ruleset that exists is valid."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
@@ -17,6 +18,8 @@ from router.rules.fields import Reads
 from router.rules.index import Index
 from router.rules.respond import RuleRespond
 from router.secrets import Secret
+
+LONGEST_KEY = 1024  #: bytes of an order key that is kept as it is; it is stored, and looked up, with every delivery
 
 
 class Field(Protocol):
@@ -80,14 +83,17 @@ class RuleAction:
         )
 
     def order_key(self, parsed: ParsedEvent) -> str | None:
-        """Canonical JSON of order_by's values; none when there are none, or they can't be read: unordered."""
+        """Canonical JSON of order_by's values, or its hash when that is long; none: unordered, or unreadable."""
         if self.order_by is None:
             return None
         try:
             values = self.order_by.values(parsed)
         except EvaluationError:
             return None
-        return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode() if values else None
+        if not values:
+            return None
+        key = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+        return key.decode() if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from router.rules.schema import DedupeOptions, SourceOptions
 from router.rules.spot import Spot, did_you_mean
 from router.units import seconds
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(r"/[!-~]*")
-_METHOD = re.compile(r"[A-Z]{1,20}")
+METHOD = re.compile(r"[A-Z]{1,20}")
 _OFF = "none"
 
 
@@ -41,7 +41,7 @@ def load_sources(context: Context, spot: Spot) -> None:
 
 
 def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | None:
-    if not NAME.fullmatch(name):
+    if not SOURCE_NAME.fullmatch(name):
         parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it stands in a URL")
         return None
     if not spot.expect_mapping("settings with verify:"):
@@ -91,6 +91,8 @@ def _verifier(context: Context, name: str, spot: Spot) -> tuple[Verifier | None,
 
 
 def _handshake(context: Context, name: str, spot: Spot, written: Any) -> Handshake | None:
+    if spot.is_blank:
+        spot.error(f"expected a handshake or none, found {spot.found()}")
     if written is None or written == _OFF:
         return None
     found = _plugin(context.registries.handshakes, spot, written, "settings")
@@ -151,7 +153,7 @@ def _path(spot: Spot, path: str) -> str:
 
 def _methods(spot: Spot, methods: list[str]) -> tuple[str, ...]:
     for i, method in enumerate(methods):
-        if not _METHOD.fullmatch(method):
+        if not METHOD.fullmatch(method):
             spot.at("methods", i).error("expected an HTTP method in capitals, such as POST")
     return tuple(dict.fromkeys(methods))
 

@@ -1,12 +1,15 @@
 """A node of the document, what it is called, and where its problems go."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from router.errors import Level, Problem
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
+
+_NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
 
 
 @dataclass(slots=True)
@@ -112,7 +115,7 @@ class Spot:
         """Whether this is a mapping that has something in it; reports it otherwise."""
         if isinstance(self.node, MappingNode) and self.node.entries:
             return True
-        self.error(f"expected a mapping of {of}, found {self.found()}")
+        self.error(f"expected a mapping of {of}, found {self.found()}{self.space_hint()}")
         return False
 
     def expect_list(self, of: str) -> bool:
@@ -129,6 +132,11 @@ class Spot:
         quote = isinstance(self.node, ScalarNode) and self.node.value is not None and self.node.value != ""
         self.error(f"expected {what}, found {self.found()}" + ("; quote it" if quote else ""))
         return None
+
+    def space_hint(self) -> str:
+        """The cure for `key:value`, where a mapping was expected."""
+        text = self.node.value if isinstance(self.node, ScalarNode) and self.node.plain else None
+        return "; a space is missing after the colon" if isinstance(text, str) and _NO_SPACE.match(text) else ""
 
     def found(self) -> str:
         """What is here, in words, with the usual reason when it is nothing."""

@@ -19,7 +19,6 @@ from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon
 
 LANES = 8  #: order keys, each with one sender, which repeats what was not answered before it goes on
 CONCURRENCY = 8  #: of each forward
-COMMANDS = 2  #: at once
 APPENDED_EVERY, RUN_EVERY = 3, 7  #: events of a lane for which a line is written, or a command run
 _LARGE = 120_000  #: characters of every fortieth event, for lines that a kill can tear
 _AHEAD = 150  #: deliveries that the senders may be ahead of the receiver
@@ -118,12 +117,7 @@ class Ordeal:
     def die_young(self, seconds: float) -> None:
         """Start, and kill it however far it has come by then."""
         number = len(self.lives) + 1
-        process = subprocess.Popen(
-            [PROGRAM, "serve", str(self._rules), "--listen", "127.0.0.1:0", "--admin", "off", "--store",
-             f"sqlite:{self.store}"],
-            cwd=self.folder, env=self._env(number), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = self._serve(number)
         try:
             process.wait(seconds)
             self.ledger.faults.append(f"life {number} ended by itself with {process.returncode}")
@@ -131,6 +125,24 @@ class Ordeal:
             process.kill()
             process.wait(PATIENCE_SECONDS)
         self.lives.append(Life(number, killed=True, ended=time.monotonic(), code=process.returncode))
+
+    def intrude(self) -> None:
+        """Start a second owner beside one that lives: it must refuse, and touch nothing."""
+        process = self._serve(0)
+        try:
+            if process.wait(PATIENCE_SECONDS) != 3:
+                self.ledger.faults.append(f"a second owner exits {process.returncode}")
+        finally:
+            process.kill()
+            process.wait(PATIENCE_SECONDS)
+
+    def _serve(self, life: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [PROGRAM, "serve", str(self._rules), "--listen", "127.0.0.1:0", "--admin", "off", "--store",
+             f"sqlite:{self.store}"],
+            cwd=self.folder, env=self._env(life), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def acknowledged(self, more: int) -> None:
         """Wait until that many more events have been answered."""

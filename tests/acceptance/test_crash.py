@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.acceptance.ordeal import Ordeal
 from tests.acceptance.verdict import Verdict
 
-KILLS = 8
+KILLS = 5
 
 
 def test_kills_and_stops_under_load_lose_nothing_that_was_answered(tmp_path: Path) -> None:
@@ -15,6 +15,7 @@ def test_kills_and_stops_under_load_lose_nothing_that_was_answered(tmp_path: Pat
         for number in range(KILLS):
             ordeal.live(partial(ordeal.acknowledged, ordeal.chance.randrange(20, 120)), kill=number != 2)
         ordeal.die_young(0.4)
+        ordeal.live(ordeal.intrude, kill=True)
         ordeal.live(ordeal.settle_all, kill=False)
     finally:
         ordeal.finish()

@@ -19,6 +19,11 @@ rules:
   - {name: quoted, source: open, match: {'$["a.b"]["it''s"]': 1}, actions: [append: out.jsonl]}
   - {name: range, source: open, match: {$.number: {gte: 0, lt: 10}}, actions: [append: out.jsonl]}
   - {name: long, source: open, match: {headers.X-Long: {glob: "*a*a*a*a*a*b"}}, actions: [append: out.jsonl]}
+  - {name: descents, source: open, match: {$..d..b: x}, actions: [append: out.jsonl]}
+  - {name: elements, source: open, match: {"$.list[*]": {elem: {$.b: x}}}, actions: [append: out.jsonl]}
+  - {name: every, source: open, match: {"$.list[*]": {every: {gt: 0}}}, actions: [append: out.jsonl]}
+  - {name: filter, source: open, match: {"$.list[?(@.b == @.c)].d": x}, actions: [append: out.jsonl]}
+  - {name: parents, source: open, match: {"$.list[*].`parent`": x}, actions: [append: out.jsonl]}
   - {name: form, source: form, match: {$.a: {length: {gt: 0}}}, actions: [append: out.jsonl]}
 """
 
@@ -48,6 +53,10 @@ BODIES = {
     "duplicate keys": b'{"a": 1, "a": {"a": "x"}}',
     "no UTF-8": b'{"a": "\xff\xfe"}',
     "a byte order mark": b"\xef\xbb\xbf{}",
+    "a million numbers": b'{"list": [' + b"1," * 1_000_000 + b"1]}",
+    "a million mappings": b'{"list": [' + b'{"b":1},' * 1_000_000 + b"1]}",
+    "deep and wide": b'{"d": ' * 150 + b"[" + b'{"b":1},' * 500_000 + b"1]" + b"}" * 150,
+    "25 MiB of text": b'{"text": "' + b"x" * (25 * 1024 * 1024 - 12) + b'"}',
     "nothing": b"",
     "a scalar": b'"text"',
 }

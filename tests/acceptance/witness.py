@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _SLOW_SECONDS = 0.03
+_PATIENCE_SECONDS = 60.0
 _LAST_TROUBLE = 4  #: from this attempt on all is well, so that no delivery fails for ever
 
 
@@ -40,6 +41,10 @@ class Witness:
         self.seen: list[Seen] = []
         self.faults: list[str] = []
         self.kept = 0
+        self.most = 0  #: requests under way at once
+        self.refused: set[tuple[str, int]] = set()  #: lane and place of events that are answered 410
+        self.gate = threading.Event()  #: while it is not set, nothing is answered
+        self.gate.set()
         self._open: dict[tuple[int, str], Seen] = {}
         self._lanes: dict[tuple[int, str], Seen] = {}
         self._lock = threading.Lock()
@@ -50,6 +55,7 @@ class Witness:
 
     def stop(self) -> None:
         """Stop listening."""
+        self.gate.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -62,6 +68,7 @@ class Witness:
             if other is not None:
                 self.faults.append(f"two attempts of one delivery at once: {other} and {seen}")
             self._open[seen.life, seen.delivery] = seen
+            self.most = max(self.most, len(self._open))
             if seen.ordered:
                 before = self._lanes.get((seen.life, seen.lane))
                 if before is not None:
@@ -98,13 +105,14 @@ def _handler(witness: Witness) -> type[BaseHTTPRequestHandler]:
                 delivery=self.headers["Idempotency-Key"],
                 number=int(self.headers["webhook-attempt"]),
                 event=self.headers["webhook-id"],
-                ordered=self.path == "/ordered",
-                lane=body["lane"],
+                ordered=self.path.startswith("/ordered"),
+                lane=body["lane"] + self.path.removeprefix("/ordered"),
                 place=body["place"],
                 began=time.monotonic(),
             )
             witness.begin(seen)
-            status = _trouble(seen)
+            witness.gate.wait(_PATIENCE_SECONDS)
+            status = 410 if (body["lane"], seen.place) in witness.refused else _trouble(seen)
             witness.end(seen, status)
             if status is None:
                 self.close_connection = True

@@ -8,15 +8,16 @@ from hypothesis import strategies as st
 
 from router.model import ParsedEvent
 from router.rules.explain import SHOWN_CHARACTERS, SHOWN_VALUES, explain
-from tests.rules.test_index import _event, _events, _only, _rules, _ruleset
+from tests.rules.generated import EVENTS, RULES, event
+from tests.rules.test_index import only, ruleset_of
 
 Parsed = Callable[..., ParsedEvent]
 
 
 @settings(max_examples=300, deadline=None)
-@given(rules=st.lists(_rules, min_size=1, max_size=6), parsed=_events)
+@given(rules=st.lists(RULES, min_size=1, max_size=6), parsed=EVENTS)
 def test_an_explanation_never_disagrees_with_matching(rules: Any, parsed: ParsedEvent) -> None:
-    ruleset = _ruleset(rules)
+    ruleset = ruleset_of(rules)
 
     match, explained = ruleset.match(parsed), explain(ruleset, parsed)
 
@@ -30,9 +31,9 @@ def test_an_explanation_never_disagrees_with_matching(rules: Any, parsed: Parsed
 
 
 def test_the_first_reason_is_the_first_in_the_file() -> None:
-    ruleset = _only({"$.ref": "refs/heads/main", "$.deleted": False})
+    ruleset = only({"$.ref": "refs/heads/main", "$.deleted": False})
 
-    (rule,) = explain(ruleset, _event({"ref": "refs/heads/dev", "deleted": True}))
+    (rule,) = explain(ruleset, event({"ref": "refs/heads/dev", "deleted": True}))
 
     assert rule.reason == '$.ref is "refs/heads/dev"; asked: equals "refs/heads/main"'
     assert rule.as_json()["conditions"] == [
@@ -48,10 +49,25 @@ def test_the_first_reason_is_the_first_in_the_file() -> None:
     ]  # fmt: skip
 
 
-def test_missing_several_and_long_values_are_told() -> None:
-    ruleset = _only({"$.a": 1}, {"$.b[*]": {"prefix": "x"}}, {"$.c": {"regex": "y"}})
+def test_several_operators_are_told_with_the_case_they_ignore() -> None:
+    ruleset = only(
+        {"$.a": {"prefix": "x", "suffix": "y", "ignore_case": True}},
+        {"$.a": {"not": {"in": ["AB"], "ignore_case": True}}},
+        {"$.a": {"equals": "X", "ignore_case": True}},
+    )
 
-    missing, several, long = explain(ruleset, _event({"b": list("abcdefghijklmn"), "c": "z" * 5000}))
+    both, no, one = explain(ruleset, event({"a": "ab"}))
+
+    assert both.reason == '$.a is "ab"; asked: {"prefix": "x", "suffix": "y", "ignore_case": true}'
+    assert both.conditions[0].operator == "prefix, suffix, ignore_case"
+    assert no.reason == '$.a is "ab"; asked: not {"in": ["AB"], "ignore_case": true}'
+    assert one.conditions[0].operand == {"equals": "X", "ignore_case": True}
+
+
+def test_missing_several_and_long_values_are_told() -> None:
+    ruleset = only({"$.a": 1}, {"$.b[*]": {"prefix": "x"}}, {"$.c": {"regex": "y"}})
+
+    missing, several, long = explain(ruleset, event({"b": list("abcdefghijklmn"), "c": "z" * 5000}))
 
     assert missing.reason == "$.a is missing; asked: equals 1"
     assert several.conditions[0].found == 14
@@ -61,11 +77,11 @@ def test_missing_several_and_long_values_are_told() -> None:
 
 
 def test_combinators_are_explained_by_what_decides_them() -> None:
-    ruleset = _only(
+    ruleset = only(
         {"any": [{"$.a": 1}, {"$.b": 2}]}, {"none": [{"$.a": 3}, {"$.c": 4}]}, {"not": {"$.c": 4}}, {"$.c": {"not": 4}}
     )
 
-    any_rule, none_rule, not_rule, field_rule = explain(ruleset, _event({"c": 4}))
+    any_rule, none_rule, not_rule, field_rule = explain(ruleset, event({"c": 4}))
 
     assert any_rule.reason.startswith("none of any holds: $.a is missing")
     assert none_rule.reason == "none must hold, but $.c is 4; asked: equals 4"
@@ -76,11 +92,11 @@ def test_combinators_are_explained_by_what_decides_them() -> None:
 
 def test_what_was_not_tried_says_why() -> None:
     stop = {"$.a": 1}
-    ruleset = _ruleset(
+    ruleset = ruleset_of(
         [({"$.a": 2}, frozenset({"t"}), False), (stop, frozenset({"s"}), True), (stop, frozenset({"s"}), False)]
     )
 
-    other, _, after = explain(ruleset, _event({"a": 1}))
+    other, _, after = explain(ruleset, event({"a": 1}))
 
     assert (other.verdict, after.verdict) == ("not tried", "not tried")
     assert other.reason == 'the event came by source "s", the rule is for t'
@@ -88,7 +104,7 @@ def test_what_was_not_tried_says_why() -> None:
 
 
 def test_a_path_that_fails_is_an_error_with_its_reason() -> None:
-    (rule,) = explain(_only({"$.a.`parent`.`parent`.`parent`": 1}), _event({"a": 1}))
+    (rule,) = explain(only({"$.a.`parent`.`parent`.`parent`": 1}), event({"a": 1}))
 
     assert rule.verdict == "error"
     assert "can't be followed" in rule.reason

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from jsonschema import Draft7Validator
 
 from router.app import REGISTRIES
-from router.rules.document import data, read
+from router.rules.document import DocumentError, data, read
 from router.rules.json_schema import json_schema
+from tests.rules.generated import MATCHES, Match
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "tests" / "configs"
@@ -62,6 +64,38 @@ def test_mistakes_are_seen(change: tuple[str, str]) -> None:
     assert _faults(text) == []
 
     assert _faults(text.replace(*change)) != []
+
+
+@settings(max_examples=100, deadline=None)
+@given(match=MATCHES)
+def test_it_takes_every_condition_that_loads(match: Match) -> None:
+    schema = json_schema(REGISTRIES)
+    conditions = {"$ref": "#/definitions/match", "definitions": schema["definitions"]}
+
+    assert list(Draft7Validator(conditions).iter_errors(match)) == []
+
+
+# What only `check` can know: what other places define, what paths, patterns and templates say, what this machine has.
+BEYOND_A_SCHEMA = """
+action-twice command-in-unmatched command-templated-program command-templated-script command-unverified
+field-missing-dot field-reserved-word ignore-case-alone operand-blank operand-blank-in-list operand-cidr
+path-filter-literal-left path-script path-where regex-broken regex-lookahead regex-possessive retry-initial-longer
+rule-name-twice rule-respond-secret rule-respond-template rule-source-glob-nothing rule-source-missing
+rule-source-undefined secret-empty secret-file-missing secret-undefined secret-unset source-allow-ips
+source-path-twice source-public-key source-secret-form source-twilio-url source-username target-limits-differ
+target-templated target-undefined target-url template-broken template-header-dash template-unknown-name
+url-templated-host
+""".split()
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "bad").glob("*.yaml")), ids=lambda path: str(path.stem))
+def test_mistakes_of_every_kind_are_seen(path: Path) -> None:
+    try:
+        faults = _faults(path.read_text())
+    except DocumentError:
+        return  # no YAML, or keys that stand twice: the editor says so itself
+
+    assert bool(faults) is (path.stem not in BEYOND_A_SCHEMA)
 
 
 def test_the_file_in_the_clone_is_the_current_one() -> None:

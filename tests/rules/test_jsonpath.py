@@ -1,7 +1,9 @@
 """Paths give what jsonpath-ng's own `find` gives, in its order, and nothing that it answers unsafely."""
 
+import contextlib
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -81,10 +83,12 @@ _json = st.recursive(
 )
 _segments = st.one_of(
     _names.map(lambda name: f"['{name}']"),
-    st.tuples(_names, _names).map(lambda names: f"['{names[0]}','{names[1]}']"),
+    st.lists(_names, min_size=2, max_size=3, unique=True).map(lambda names: "['" + "','".join(names) + "']"),
     st.just("[*]"),
     st.integers(-3, 3).map(lambda index: f"[{index}]"),
-    st.tuples(st.integers(-3, 3), st.integers(-3, 3)).map(lambda indexes: f"[{indexes[0]},{indexes[1]}]"),
+    st.lists(st.integers(-3, 3), min_size=2, max_size=3, unique=True).map(
+        lambda found: f"[{','.join(map(str, found))}]"
+    ),
     st.tuples(
         st.sampled_from(["", "0", "1", "-2"]), st.sampled_from(["", "2", "-1"]), st.sampled_from(["1", "2", "-1"])
     ).map(lambda parts: f"[{parts[0]}:{parts[1]}:{parts[2]}]"),
@@ -97,16 +101,42 @@ _segments = st.one_of(
     st.sampled_from(
         ["[?(@.a)]", "[?(!@.a)]", "[?(@.a && @.b > 0)]", "[?(@.a == 1 || !@.b)]", "[?(@.a[?(@.b)])]", "..[?(@.a)]"]
     ),
-    st.sampled_from(["..a", "..b", "..*", ".a", ".*", "..['a','b']", ".@"]),
+    st.sampled_from(
+        [
+            "[?(@.a == @.b)]",
+            "[?(@.a < @.b)]",
+            "[?(@.a != @['b'][0])]",
+            "[?(@..a == 1)]",
+            "[?(@[*] >= $.a)]",
+            "[?($.a == 1)]",
+        ]
+    ),
+    st.sampled_from(["..a", "..b", "..*", ".a", ".*", "..['a','b']", ".@", ".(a.b)", "..(a..b)"]),
+    st.sampled_from(
+        [".`len`", ".`keys`", ".`sorted`", ".`split(y, *, -1)`", ".`split(y, 0, 1)`", ".`split(y, -2, -1)`"]
+    ),
+    st.sampled_from([".`parent`", "[\\a]", "[/a,\\b]"]),
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(payload=_json, segments=st.lists(_segments, max_size=5))
 def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str]) -> None:
     path = "$" + "".join(segments)
 
-    assert compile_path(path).read(payload) == [match.value for match in parse(path).find(payload)]
+    try:
+        compiled = compile_path(path)
+    except PathError as error:
+        assert "may have one .. only" in str(error)
+        return
+    try:
+        expected = [match.value for match in parse(path).find(payload)]
+    except Exception:  # noqa: BLE001 - whatever the library raises
+        with pytest.raises(EvaluationError):
+            compiled.read(payload)
+    else:
+        assert compiled.read(payload) == expected
+        assert [type(value) for value in compiled.read(payload)] == [type(value) for value in expected]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +161,27 @@ def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str
         ("$.a[", "not a JSONPath"),
         ("$.a['b", "not a JSONPath"),
         ("$" + ".a" * 4000, "longer than"),
+        ("$.a where b", "use elem:"),
+        ("$.a.b wherenot c", "use elem:"),
+        ("$.a[?(1 == @.b)]", "a literal stands on the right"),
+        ("$.a[?('x' == @.b)]", "a literal stands on the right"),
+        ("$.a[?(@.b == 1 && true)]", "a literal stands on the right"),
+        ("$.a[?(@.b.0 == 1)]", ".0 is a key called 0"),
+        ("$['a?'].0", ".0 is a key called 0"),
+        ("$['a','a']", "a name stands twice"),
+        ("$[0,0]", "an index stands twice"),
+        ("$.a[?(@.b contains 'x')]", "a filter is [?(@.name == 'x')]"),
+        ("$.a[(@.length-1)]", "write [-1]"),
+        ("$.a.length()", "{length: 3}"),
+        ("$.a.first()", "no functions with brackets"),
+        ("$...a", "two dots are for any depth"),
+        ("$.a[1:2,3]", "one slice, or several indices"),
+        ("$.a[0,'b']", "several names, or several indices"),
+        ("$.a.`foo`", "the functions are `len`"),
+        ("$" + "[?(@.a" * 300 + ")]" * 300, "nested too deeply"),
+        ("$." + "(a." * 300 + "b" + ")" * 300, "nested too deeply"),
+        ("$.a" + ".`parent`" * 250, "more than 100 segments"),
+        ("$..a..b.`parent`", "may have one .. only"),
     ],
 )
 def test_a_path_that_would_mislead_is_refused_with_the_reason(path: str, message: str) -> None:
@@ -146,6 +197,23 @@ def test_a_thousand_segments_are_followed_without_recursion() -> None:
         payload = {"a": payload}
 
     assert compile_path("$" + ".a" * 1000).read(payload) == ["deep"]
+
+
+def test_hundreds_of_descents_are_followed_without_recursion() -> None:
+    payload: Any = "deep"
+    for number in reversed(range(400)):
+        payload = {f"n{number}": payload}
+
+    assert compile_path("$" + "".join(f"..n{number}" for number in range(400))).read(payload) == ["deep"]
+
+
+def test_a_name_that_is_quoted_is_never_a_wildcard() -> None:
+    assert compile_path("$['*'].`len`").read({"*": "ab", "b": "abc"}) == [2]
+    assert compile_path("$[?(@['*'] == 1)].b").read([{"*": 1, "b": 2}, {"a": 1, "b": 3}]) == [2]
+
+
+def test_numbers_in_filters_are_no_segments() -> None:
+    assert compile_path("$[?(@.a > 1.5 && @.b != -0.25)].a").read([{"a": 2, "b": 1}, {"a": 1}]) == [2]
 
 
 def test_a_path_that_fails_on_a_payload_says_so_without_its_values() -> None:
@@ -164,6 +232,43 @@ def test_a_path_that_multiplies_values_is_stopped() -> None:
 
     with pytest.raises(EvaluationError, match=str(MAX_VALUES)):
         compile_path("$..*..*..*").read(payload)
+
+
+def _nested(innermost: Any, depth: int) -> Any:
+    payload = innermost
+    for _ in range(depth):
+        payload = {"a": payload}
+    return payload
+
+
+WIDE = [{"b": [1, 2], "c": 1}] * 200_000
+
+
+@pytest.mark.parametrize(
+    ("path", "payload"),
+    [
+        ("$..a..b", _nested(WIDE, 190)),
+        ("$..*..b", _nested([1] * 900_000, 190)),
+        ("$..(a..b)", _nested(WIDE, 190)),
+        ("$[?(@.b == @.c)].x", WIDE),
+        ("$[?($[*].c == 2)]", WIDE),
+        ("$[*].`len`", WIDE),
+        ("$..b.`len`", WIDE),
+        ("$[*].b.`parent`", WIDE),
+        ("$[/c]", WIDE),
+        ("$.`sorted`", [1.5, 2.5] * 1_000_000),
+        ("$" + "[0,-1]" * 190, json.loads("[" * 190 + "]" * 190)),
+        ("$[*].b.`split(x, *, -1)`", WIDE),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_no_payload_makes_a_path_slow(path: str, payload: Any) -> None:
+    """Each took from 3 s to for ever; a hundred times what it takes now is allowed for."""
+    started = time.process_time()
+    with contextlib.suppress(EvaluationError):
+        compile_path(path).read(payload)
+
+    assert time.process_time() - started < 10
 
 
 def _paths_of(payload: Any) -> set[str]:

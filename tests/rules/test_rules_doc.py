@@ -19,7 +19,8 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```\n```\n(.*?)```", TEXT, re.DOTALL)
 
 
 def _event(given: dict[str, Any]) -> ParsedEvent:
-    headers = tuple(given.get("headers", {}).items())
+    headers = given.get("headers", {})
+    headers = tuple(map(tuple, headers if isinstance(headers, list) else headers.items()))
     event = Event(
         id="e", source="s", method="POST", path="/hooks/s", query=given.get("query", ""), headers=headers, body=b"",
         ip=given.get("ip", "127.0.0.1"), received_at=0,
@@ -45,6 +46,11 @@ def test_an_example_of_the_specification_is_true(rules: str, events: str) -> Non
 
 def test_every_example_is_found() -> None:
     assert len(EXAMPLES) == TEXT.count("```yaml") >= 20
+
+
+@pytest.mark.parametrize("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case"])
+def test_every_word_has_an_example(word: str) -> None:
+    assert any(re.search(rf"(?<![\w.$-]){word}:", rules) for rules, _ in EXAMPLES)
 
 
 @pytest.mark.parametrize("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case"])

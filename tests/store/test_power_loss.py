@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.disk import Mark, Sync, Write, images
+from tests.store.disk import Mark, Note, Sync, SyncNames, Write, images
 from tests.store.power_loss import History, faults, work
 
 MOMENTS = 60
@@ -58,3 +58,12 @@ def test_a_disk_that_lies_about_a_sync_would_be_noticed(history: History, memory
     [image] = images(lying, [len(lying) - 8], [0.0], random.Random(1))
 
     assert faults(image, history, memory / "lied to")
+
+
+def test_a_folder_that_is_never_synced_would_be_noticed(history: History, memory: Path) -> None:
+    lying: list[Note] = [note for note in history.notes if not isinstance(note, SyncNames)]
+
+    [image] = images(lying, [_first_marks(history)[0]], [0.0], random.Random(1))
+
+    assert image.files == {}
+    assert faults(image, history, memory / "forgotten")

@@ -1,0 +1,37 @@
+"""Says of an event that no rule matched which one came closest: seldom, so that a busy sender costs nothing."""
+
+from collections import Counter
+
+import structlog
+
+from router.model import ParsedEvent
+from router.rules.closest import closest
+from router.rules.ruleset import Ruleset
+
+EVERY_MS = 10_000  #: between two lines on one source; those between are counted
+
+log = structlog.get_logger()
+
+
+class UnmatchedLog:
+    """What was said, by source. Any thread may call it; two that come at once may both be heard."""
+
+    __slots__ = ("_next", "_unsaid")
+
+    def __init__(self) -> None:
+        self._next: dict[str, int] = {}  #: ms
+        self._unsaid: Counter[str] = Counter()
+
+    def note(self, ruleset: Ruleset, parsed: ParsedEvent) -> None:
+        """An event matched no rule."""
+        event = parsed.event
+        if event.received_at < self._next.get(event.source, 0):
+            self._unsaid[event.source] += 1
+            return
+        self._next[event.source] = event.received_at + EVERY_MS
+        found = closest(ruleset, parsed)
+        fields = (
+            {"closest": found.rule, "fails": found.condition, "held": f"{found.held} of {found.of}"} if found else {}
+        )
+        others = self._unsaid.pop(event.source, 0)
+        log.info("event matched no rule", event_id=event.id, source=event.source, **fields, others_since=others)

