@@ -3,7 +3,7 @@
 Python's own ways hold the interpreter's lock until the child has become the program: on a busy machine a third of a
 millisecond in which no event is received, and for as long as it takes when the program stands on a mount that is gone.
 A call of the C library's posix_spawn by ctypes holds nothing. Where the library lacks a part of it (musl), subprocess
-does the same more slowly.
+does the same more slowly, except for signals that the daemon itself was started with as ignored or blocked.
 """
 
 import ctypes
