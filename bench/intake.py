@@ -48,7 +48,7 @@ class Answer:
         response.status, response.data, response.content_type = "202 Accepted", b'{"id":"x"}', "application/json"
 app = falcon.App()
 app.add_route("/hooks/github", Answer())
-server = Server(app, "127.0.0.1", %d, max_body=1 << 20)
+server = Server(app, "127.0.0.1", %d,)
 server.start()
 time.sleep(3600)
 """

@@ -79,7 +79,7 @@ class App:
                 intake_app(receiver),
                 listen.host,
                 listen.port,
-                max_body=_largest_body(ruleset),
+                body_limit=receiver.body_limit,
                 connections=_connections(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
                 defers=True,
@@ -148,7 +148,6 @@ class App:
         return loader.load_recorded(text).require()
 
     def _applied(self, ruleset: Ruleset, change: Change) -> None:
-        self._intake.max_body = _largest_body(ruleset)
         self._loaded_at = now_ms()
         note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)
         waiting = self._store.waiting(change.removed)
@@ -219,7 +218,3 @@ def _connections(wanted: int) -> int:
     if granted < wanted:
         log.warning("fewer connections than asked for: raise the limit of open files", connections=granted, limit=soft)
     return granted
-
-
-def _largest_body(ruleset: Ruleset) -> int:
-    return max((source.max_body for source in ruleset.sources.values()), default=0)

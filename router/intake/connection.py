@@ -4,31 +4,32 @@ import contextlib
 import socket
 import sys
 import time
+from http import HTTPStatus
 from typing import Any
 
+import structlog
 import waitress.channel
-import waitress.parser
 import waitress.task
-import waitress.utilities
 
+from router.intake.parser import HEADER_BYTES, MAX_HEADERS, Parser, Refusal
 from router.intake.pending import Pending
+from router.intake.receiver import RETRY_AFTER_SECONDS
 from router.intake.reply import problem
 from router.intake.resource import DEFER_KEY, HEADERS_KEY
 from router.model import Reply
 
-MAX_HEADERS = 100  #: of one request; real senders need 30
-HEADER_BYTES = 64 * 1024  #: of one request; real senders need a tenth
+log = structlog.get_logger()
 
-_TOO_MANY = "too many headers"
 _ERRORS = {
     400: "the request is not valid HTTP",
-    413: "the body is larger than any source takes",
+    408: "the request took too long to arrive; send it again",
+    413: "the body is larger than this path takes",
     431: f"the headers are more than {MAX_HEADERS}, or larger than {HEADER_BYTES} bytes",
     500: "the request failed by a fault of the router's; send it again",
     501: "of transfer encodings only chunked is taken",
+    503: "there is no room for the body just now; send it again",
+    505: "send HTTP/1.1",
 }
-
-
 _SAME_FOR_ALL = {
     "SCRIPT_NAME": "",
     "SERVER_NAME": "localhost",
@@ -44,39 +45,6 @@ _SAME_FOR_ALL = {
 
 class Deferred(BaseException):
     """The answer comes later. No error: it only has to get past waitress's own handling of those."""
-
-
-def _lines(header_plus: bytes) -> list[str]:
-    """The header's lines without the first, of a header that waitress found right."""
-    if b"\r\n " in header_plus or b"\r\n\t" in header_plus:  # a line that is continued on the next, as of old
-        first = header_plus.find(b"\r\n") + 2
-        return [line.decode("latin-1") for line in waitress.parser.get_header_lines(header_plus[first:])]
-    return [line for line in header_plus.decode("latin-1").split("\r\n")[1:] if line]
-
-
-class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Keeps the headers as they arrived: waitress joins repeated ones with commas and loses their case."""
-
-    error: Any = None
-
-    def parse_header(self, header_plus: bytes) -> None:
-        if header_plus.count(b"\n") > MAX_HEADERS + 2:
-            raise waitress.parser.ParsingError(_TOO_MANY)
-        super().parse_header(header_plus)
-        # Names with underscores are dropped, as waitress does: proxies and applications confuse them with dashes.
-        self.items_as_received = tuple(
-            [
-                (name, value.strip(" \t"))
-                for name, _, value in [line.partition(":") for line in _lines(header_plus)]
-                if "_" not in name
-            ]
-        )
-
-    def received(self, data: bytes) -> int:
-        consumed = int(super().received(data))
-        if self.error is not None and self.error.body == _TOO_MANY:
-            self.error = waitress.utilities.RequestHeaderFieldsTooLarge(_TOO_MANY)
-        return consumed
 
 
 class Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no types
@@ -100,7 +68,7 @@ class Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no typ
             "REQUEST_METHOD": request.command.upper(),
             "SERVER_PORT": channel.server.shown_port,
             "SERVER_PROTOCOL": f"HTTP/{self.version}",
-            "PATH_INFO": "/" + request.path.lstrip("/") if request.path.startswith("/") else request.path,
+            "PATH_INFO": request.path_info,
             "QUERY_STRING": request.query,
             "wsgi.url_scheme": request.url_scheme,
             "wsgi.input": request.get_body_stream(),
@@ -110,6 +78,10 @@ class Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no typ
 
     def _defer(self, pending: Pending) -> None:
         self.pending = pending
+
+    def build_response_header(self) -> bytes:
+        _close_at_a_stop(self)
+        return bytes(super().build_response_header())
 
     def finish(self) -> None:
         if self.pending is not None:
@@ -134,37 +106,56 @@ class ReplyTask(waitress.task.Task):  # type: ignore[misc]  # waitress has no ty
         self.response_headers += reply.headers
         body = reply.body if self.has_body and self.request.command != "HEAD" else b""
         self.content_length = len(reply.body)
+        _close_at_a_stop(self)
         head = self.build_response_header()
         self.wrote_header = True
         self.channel.write_soon(head + body)
 
 
+def _close_at_a_stop(task: waitress.task.Task) -> None:
+    """Tell a sender that its next request needs another connection, and so another daemon; the last answer does."""
+    if task.channel.server.stopping and len(task.channel.requests) <= 1:
+        task.set_close_on_finish()
+
+
 class ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]  # waitress has no types
-    """Answers waitress's own refusals as problem+json, without repeating what was sent."""
+    """Answers what is refused before the application sees it as problem+json, without repeating what was sent."""
 
     def execute(self) -> None:
-        code = self.request.error.code
-        reply = problem(code, _ERRORS.get(code, "the request can't be taken"))
+        error = self.request.error
+        # What waitress says of an error may repeat the sender's headers.
+        reason = error.reason if isinstance(error, Refusal) else "HTTP"
+        command, ip = self.request.command, self.channel.addr[0]
+        log.warning("request refused", source=None, status=error.code, reason=reason, ip=ip, method=command)
+        waits = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if error.code == HTTPStatus.SERVICE_UNAVAILABLE else ()
+        reply = problem(error.code, _ERRORS.get(error.code, "the request can't be taken"), *waits)
         self.channel.refused = True
         self.status = reply.status_line
-        self.response_headers.append(("Content-Type", reply.content_type))
+        self.response_headers += [("Content-Type", reply.content_type), *reply.headers]
         self.set_close_on_finish()
         self.content_length = len(reply.body)
-        self.write(reply.body)
+        self.write(reply.body if command != "HEAD" else b"")
 
 
 class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    parser_class = Parser
+    """One connection. What is not said to be otherwise belongs to the loop's thread."""
+
     error_task_class = ErrorTask
+    request: Parser | None = None  #: that is being received
     request_began: float | None = None  #: monotonic, of the request that is being received
     refused = False  #: an answer was given before the request was read to its end
     lingering_since: float | None = None  #: monotonic; what still comes is thrown away
     watched: int | None = None  #: the events that the loop waits for; none: it doesn't know this connection
+    held = False  #: its next request is served when the sender has taken the answers before it
     reply: Reply | None = None  #: to the first request, which was left for later
 
     def fileno(self) -> int:
         """The descriptor, while it is open."""
         return int(self._fileno)
+
+    def parser_class(self, adj: Any) -> Parser:
+        """Called as a class by waitress: what takes the next request in."""
+        return Parser(adj, self.server.body_limit)
 
     def task_class(self, channel: "Channel", request: Parser) -> waitress.task.Task:
         """Called as a class by waitress: what serves the first request."""
@@ -172,14 +163,25 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
         return Task(channel, request) if reply is None else ReplyTask(channel, request, reply)
 
     def service(self) -> None:
+        """Serve the first request; in a worker's thread, if the server does not defer."""
         with contextlib.suppress(Deferred):
             super().service()
+
+    def time_out(self) -> None:
+        """Refuse the request that has been arriving for too long."""
+        request, self.request, self.request_began = self.request, None, None
+        if request is not None:
+            request.refuse(408, "time")
+            self.requests.append(request)
+            self.server.add_task(self)
 
     def writable(self) -> bool:
         # While a worker writes an answer it holds the output's lock and waits for the GIL; waitress then says
         # "writable" some 30,000 times a second, tries the lock, fails, and keeps the GIL from the worker. The worker
         # flushes by itself and wakes the loop when it is done, so until then there is nothing to write.
-        if self.lingering_since is not None or (self.requests and not (self.will_close or self.close_when_flushed)):
+        if self.lingering_since is not None:
+            return False
+        if self.requests and not (self.will_close or self.close_when_flushed or self.held):
             return False
         return bool(super().writable())
 
@@ -189,7 +191,10 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
     def handle_read(self) -> None:
         if self.lingering_since is None:
             super().handle_read()
-        elif not self.recv(self.adj.recv_bytes):
+            return
+        try:
+            self.recv(self.adj.recv_bytes)  # which closes at the end
+        except OSError:
             self.handle_close()
 
     def handle_close(self) -> None:
@@ -201,6 +206,17 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
                 return
         super().handle_close()
 
+    def handle_error(self) -> None:
+        """Called by waitress while an exception is handled."""
+        error = sys.exc_info()[1]
+        log.error("connection failed by a fault of ours", error=type(error).__name__, exc_info=error)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close at once, whatever is under way."""
+        self.refused = False
+        self.handle_close()
+
     def add_channel(self, map: dict[int, Any] | None = None) -> None:  # noqa: A002 - waitress's name
         super().add_channel(map)
         self.server.watch(self)
@@ -210,9 +226,10 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
         super().del_channel(map)
 
     def received(self, data: bytes) -> bool:
+        before = self.request
         taken = bool(super().received(data))
         if self.request is None:
             self.request_began = None
-        elif self.request_began is None:
+        elif self.request is not before:
             self.request_began = time.monotonic()
         return taken

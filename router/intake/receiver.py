@@ -23,6 +23,7 @@ from router.rules.ruleset import Current, Plan, Source
 from router.store.base import Store
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
+UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
 ANSWER_SECONDS = 10.0  #: how long an answer may wait for its commit; most senders give up after 10 to 30 s themselves
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
 _UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
@@ -44,6 +45,11 @@ class Receiver:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
         reply = self.begin(inbound)
         return reply.reply(ANSWER_SECONDS) if isinstance(reply, Pending) else reply
+
+    def body_limit(self, path: str) -> int:
+        """The largest body that is received on a path at all, in bytes."""
+        source = self.current.ruleset.by_path.get(path)
+        return UNKNOWN_BODY if source is None else source.max_body
 
     def begin(self, inbound: Inbound) -> Reply | Pending:
         """Judge, match, and hand to the store; what is stored is answered once it is committed. Never blocks."""

@@ -7,6 +7,7 @@ thread while they do (`Pending`).
 """
 
 import contextlib
+import errno
 import importlib.metadata
 import itertools
 import logging
@@ -19,13 +20,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import structlog
 import waitress.adjustments
 import waitress.server
 import waitress.task
 from waitress import wasyncore
 
 from router.errors import StartError
-from router.intake.connection import HEADER_BYTES, Channel
+from router.intake.connection import Channel
+from router.intake.parser import HEADER_BYTES, BodyLimit
 from router.intake.pending import Pending
 from router.intake.receiver import ANSWER_SECONDS
 from router.settings import MAX_CONNECTIONS, REQUEST_SECONDS
@@ -35,15 +38,20 @@ WAITRESS = "3.0.2"
 THREADS = 4  #: for requests that are not judged in the loop's thread; they share one interpreter anyway
 INLINE_BYTES = 64 * 1024  #: bodies up to this are judged in the loop's thread: that takes less than a millisecond
 BACKLOG = 1024
-BODY_MEMORY = 1024 * 1024  #: bytes of a body kept in memory; a larger one goes to a temporary file while it arrives
+BODY_MEMORY = 256 * 1024  #: bytes of a body kept in memory; a larger one goes to a temporary file while it arrives
 IDLE_SECONDS = 120  #: how long a connection may say nothing
+CROWDED_IDLE_SECONDS = 5  #: the same while all connections are taken
 LINGER_SECONDS = 2.0  #: how long a refused sender may go on sending before its connection is cut
 _SWEEP_SECONDS = 2
 _POLL_SECONDS = 0.25
 _BEHIND_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64  #: connections, before the others get their turn
 _BUSY_SECONDS = 0.02  #: after its last request, in which the server counts as busy
+_REST_SECONDS = 1.0  #: without accepting when there are no descriptors left, or after a fault of ours
+_UNBOUNDED = 1 << 62  #: for limits of waitress that the parser or the loop see to
 _IN, _OUT = select.POLLIN, select.POLLOUT
+
+log = structlog.get_logger()
 
 
 class _Work:
@@ -65,7 +73,10 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     channel_class = Channel
     request_seconds = REQUEST_SECONDS
+    connections = MAX_CONNECTIONS
+    body_limit: BodyLimit
     defers = False  #: whether answers may be left for later, and small requests be judged by the loop
+    stopping = False  #: answers say that the connection ends with them
     shown_port = ""
     last_request = 0.0  #: monotonic
 
@@ -73,6 +84,11 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         """Before anything is watched: waitress registers its own parts while it is being made."""
         self.poller = select.epoll() if hasattr(select, "epoll") else select.poll()
         self._listening = False
+        self._crowded = False  # said so already
+        self._resting_until = 0.0  # monotonic; accepts nothing until then
+        self._swept = time.monotonic()
+        self._waking = threading.Lock()
+        self._asleep = False  # for ever: the descriptor that wakes it may be another file's by now
         self._woken = False
         self._inline: deque[Channel] = deque()
         self._touched: deque[Channel] = deque()
@@ -99,8 +115,10 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     def pull_trigger(self) -> None:
         """Wake the loop; any thread."""
         if not self._woken:  # once is enough, and each costs a write
-            self._woken = True
-            self.trigger.pull_trigger()
+            with self._waking:
+                if not self._asleep:
+                    self._woken = True
+                    self.trigger.pull_trigger()
 
     def add_task(self, channel: Channel) -> None:
         """A request has arrived whole, or another one waits behind one that was answered."""
@@ -123,7 +141,13 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     def turn(self, timeout: float) -> None:
         """Wait for something to happen, and serve it."""
-        self._listen(wanted=self.readable())  # which also does the maintenance when it is due
+        now = time.monotonic()
+        if now >= self._swept + _SWEEP_SECONDS:
+            self._swept = now
+            self._sweep(now)
+        self._listen(wanted=self.accepting and not self._is_full() and now >= self._resting_until)
+        if self._inline or self._answers or self._touched:
+            timeout = 0.0
         ready = self.poller.poll(timeout) if hasattr(select, "epoll") else self.poller.poll(timeout * 1000)
         for number, events in ready:
             found = self._map.get(number)
@@ -141,6 +165,9 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
             self._settle(self._touched.popleft())
         self._give_up()
 
+    def _is_full(self) -> bool:
+        return len(self.active_channels) >= self.connections
+
     def _listen(self, wanted: bool) -> None:
         if wanted != self._listening and self._fileno is not None:
             if wanted:
@@ -155,6 +182,23 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
             self.handle_accept()
             if len(self.active_channels) == before:
                 return
+            if self._is_full():
+                if not self._crowded:
+                    log.warning("all connections are taken; further senders wait", connections=self.connections)
+                self._crowded = True
+                return
+
+    def accept(self) -> tuple[socket.socket, Any] | None:
+        """A new connection, none when nobody waits or none can be had."""
+        try:
+            accepted: tuple[socket.socket, Any] | None = super().accept()
+        except OSError as error:
+            # Whoever can't be accepted goes on waiting, and the poller goes on saying so.
+            self._resting_until = time.monotonic() + _REST_SECONDS
+            reason = errno.errorcode.get(error.errno or 0, "")
+            log.error("connection can't be accepted; further senders wait", error=reason)
+            return None
+        return accepted
 
     def _serve(self, channel: Channel, events: int) -> None:
         if events & _IN and not channel.readable():
@@ -167,10 +211,21 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         self._answer_ready()  # the others' answers need not wait until all of this turn's requests are judged
 
     def _judge(self) -> None:
-        while self._inline:
+        """Serve a request of each connection that has one: who sent many in one breath takes turns with the others."""
+        for _ in range(len(self._inline)):
             channel = self._inline.popleft()
-            channel.service()
+            if channel.total_outbufs_len:  # its sender does not take the answers that it has
+                channel.held = True
+            else:
+                self._attend(channel)
             self._settle(channel)
+
+    def _attend(self, channel: Channel) -> None:
+        """Serve the first request of a connection. A fault ends this connection, not the loop."""
+        try:
+            channel.service()
+        except Exception:  # noqa: BLE001 - the boundary between one sender and all the others
+            channel.handle_error()
 
     def _answer_ready(self) -> None:
         while self._answers:
@@ -191,7 +246,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         _, pending, _ = self.waiting.pop(channel)
         if channel.requests:  # none when it was closed meanwhile
             channel.reply = pending.reply(0)
-            channel.service()
+            self._attend(channel)
             self._settle(channel)
 
     def _settle(self, channel: Channel) -> None:
@@ -202,6 +257,9 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
             wasyncore.readwrite(channel, _OUT)
             if channel.watched is None:
                 return
+        if channel.held and not channel.total_outbufs_len:
+            channel.held = False
+            self._inline.append(channel)
         events = channel.watched & _IN
         if not events and channel.readable():
             events = _IN
@@ -214,16 +272,23 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         channel.watched = events
         self.poller.modify(channel, events)
 
-    def maintenance(self, now: float) -> None:
-        super().maintenance(now)
-        # Any byte counts as activity, so a drip of single bytes would live for ever without a bound on the whole.
-        now = time.monotonic()
+    def _sweep(self, now: float) -> None:
+        """Cut off who says nothing, or takes too long to say it; now is monotonic."""
+        self._crowded = self._crowded and self._is_full()
+        idle = time.time() - (CROWDED_IDLE_SECONDS if self._is_full() else IDLE_SECONDS)
         for channel in list(self.active_channels.values()):
-            if channel.request_began is not None and channel.request_began < now - self.request_seconds:
+            if channel.lingering_since is not None:
+                if channel.lingering_since < now - LINGER_SECONDS:
+                    channel.handle_close()
+            elif channel.requests:
+                # Whoever does not take the answers to what it asked: the output is all that keeps it from the next.
+                if channel.held and channel.last_activity < idle:
+                    channel.abandon()
+            # Any byte counts as activity, so a drip of single bytes would live for ever without a bound on the whole.
+            elif channel.request_began is not None and channel.request_began < now - self.request_seconds:
+                channel.time_out()
+            elif channel.last_activity < idle and (channel.request_began is None or channel.total_outbufs_len):
                 channel.will_close = True
-            if channel.lingering_since is not None and channel.lingering_since < now - LINGER_SECONDS:
-                channel.handle_close()
-            elif channel.will_close:
                 self._settle(channel)
 
     def close_poller(self) -> None:
@@ -231,11 +296,22 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         if hasattr(self.poller, "close"):
             self.poller.close()
 
+    def fall_asleep(self) -> None:
+        """Nobody wakes the loop from here on; before its descriptors are closed."""
+        with self._waking:
+            self._asleep = True
+
+    def answer_all(self) -> None:
+        """Answer whoever still waits for a commit, at the end of a stop's patience."""
+        for channel in list(self.waiting):
+            self._answer(channel)
+
     def stop_accepting(self) -> None:
-        """Close the listening socket."""
+        """Close the listening socket, and let each connection's next answer be its last."""
         # Whoever connected before the stop has perhaps sent a request already: closing now would reset it unread.
         for _ in range(BACKLOG // _ACCEPTED_AT_ONCE):
             self._accept()
+        self.stopping = True
         self.accepting = False
         self._listen(wanted=False)
         wasyncore.dispatcher.close(self)
@@ -258,7 +334,7 @@ class Server:
         host: str,
         port: int,
         *,
-        max_body: int = 1024 * 1024,
+        body_limit: BodyLimit = lambda _: 1024 * 1024,
         threads: int = THREADS,
         connections: int = MAX_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
@@ -266,8 +342,9 @@ class Server:
     ) -> None:
         """Bind. Raises StartError when the address can't be had, or waitress is another version.
 
-        An app that `defers` never blocks for long: it is called in the loop's thread for small bodies, and may leave an
-        answer for later by calling `environ[DEFER_KEY]` with a Pending.
+        `body_limit` says the largest body of a path, in bytes. An app that `defers` never blocks for long: it is called
+        in the loop's thread for small bodies, and may leave an answer for later by calling `environ[DEFER_KEY]` with a
+        Pending.
         """
         found = importlib.metadata.version("waitress")
         if found != WAITRESS:
@@ -285,16 +362,16 @@ class Server:
                 threads=threads,
                 ident=None,
                 backlog=BACKLOG,
-                connection_limit=connections,
+                connection_limit=_UNBOUNDED,
                 max_request_header_size=HEADER_BYTES,
+                max_request_body_size=_UNBOUNDED,
                 inbuf_overflow=BODY_MEMORY,
-                channel_timeout=IDLE_SECONDS,
-                cleanup_interval=_SWEEP_SECONDS,
+                # Above it waitress waits for the loop to write, which the loop itself must not.
+                outbuf_high_watermark=_UNBOUNDED,
                 clear_untrusted_proxy_headers=False,  # they are data here: nothing believes them
                 expose_tracebacks=False,
                 log_socket_errors=False,
             )
-            self.max_body = max_body
             self._tasks = waitress.task.ThreadedTaskDispatcher()
             info = (sock.family, sock.type, sock.proto, sock.getsockname())
             self._server = _Listener.__new__(_Listener)
@@ -306,21 +383,14 @@ class Server:
         except BaseException:
             sock.close()
             raise
+        self._server.body_limit = body_limit
+        self._server.connections = connections
         self._server.request_seconds = request_seconds
         self._server.defers = defers
         self._server.shown_port = str(self._server.effective_port)
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
         self._threads = threads
-
-    @property
-    def max_body(self) -> int:
-        """The largest body that is received at all, in bytes; a reload may change it."""
-        return int(self._adj.max_request_body_size) - 1
-
-    @max_body.setter
-    def max_body(self, size: int) -> None:
-        self._adj.max_request_body_size = size + 1  # waitress refuses from this size on
 
     def is_busy(self) -> bool:
         """Whether requests are being answered; any thread may ask."""
@@ -346,16 +416,24 @@ class Server:
             while self._server.active_channels and time.monotonic() < deadline:
                 self._server.trigger.pull_trigger(self._server.close_idle)
                 time.sleep(_BEHIND_SECONDS)
-            self._ending = True
-            self._server.trigger.pull_trigger()
+            self._server.trigger.pull_trigger(self._server.answer_all)
+            self._server.trigger.pull_trigger(self._end)
             self._thread.join(10)
             self._tasks.shutdown(timeout=1)
+        self._server.fall_asleep()  # commits and workers may still come
         wasyncore.close_all(self._map)
         self._server.close_poller()
 
+    def _end(self) -> None:
+        self._ending = True
+
     def _run(self) -> None:
         while not self._ending:
-            self._server.turn(_POLL_SECONDS)
+            try:
+                self._server.turn(_POLL_SECONDS)
+            except Exception:  # whatever it was, senders that come later must be served
+                log.exception("the loop of a listener failed; it goes on")
+                time.sleep(_REST_SECONDS)
 
 
 def _has_unread(sock: socket.socket) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from router.app import REGISTRIES
 from router.intake.receiver import Receiver
+from router.intake.server import Server
 from router.model import Inbound
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
@@ -34,6 +35,21 @@ def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., Receiver]:
         return Receiver(Current(ruleset), store, lambda: NOW)
 
     return make
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Run a WSGI application on a free port."""
+    servers: list[Server] = []
+
+    def run(app: Callable[..., Any], **given: Any) -> Server:
+        servers.append(Server(app, "127.0.0.1", 0, **given))
+        servers[-1].start()
+        return servers[-1]
+
+    yield run
+    for server in servers:
+        server.stop(5)
 
 
 @pytest.fixture

@@ -3,62 +3,30 @@
 import gc
 import importlib.metadata
 import json
+import os
 import re
+import resource
 import socket
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
-from waitress import wasyncore
 
 from router.errors import StartError
 from router.intake import server as module
 from router.intake.connection import Channel
 from router.intake.receiver import Receiver
-from router.intake.resource import HEADERS_KEY, intake_app
+from router.intake.resource import intake_app
 from router.intake.server import Server
 from router.model import Appended
 from router.store.sqlite import SqliteStore
+from tests.intake.talking import echo, rest, talk
 
 Serve = Callable[..., Server]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Run a WSGI application."""
-    servers: list[Server] = []
-
-    def run(app: Callable[..., Any], **given: Any) -> Server:
-        servers.append(Server(app, "127.0.0.1", 0, **given))
-        servers[-1].start()
-        return servers[-1]
-
-    yield run
-    for server in servers:
-        server.stop(5)
-
-
-def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    """Answers with what arrived."""
-    body = environ["wsgi.input"].read()
-    answer = json.dumps({"length": len(body), "headers": environ[HEADERS_KEY], "path": environ["PATH_INFO"]}).encode()
-    start_response("200 OK", [("Content-Type", "application/json")])
-    return [answer]
-
-
-def talk(server: Server, *parts: bytes, close: bool = True) -> bytes:
-    """Send raw bytes and read until the server closes."""
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
-        for part in parts:
-            connection.sendall(part)
-        if close:
-            connection.shutdown(socket.SHUT_WR)
-        received = b""
-        while part := connection.recv(65536):
-            received += part
-        return received
 
 
 def test_headers_arrive_as_they_were_sent(serve: Serve) -> None:
@@ -71,62 +39,6 @@ def test_headers_arrive_as_they_were_sent(serve: Serve) -> None:
     headers = json.loads(answer.partition(b"\r\n\r\n")[2])["headers"]
     assert headers[:3] == [["Host", "x"], ["X-Many", "1"], ["x-MANY", "2, 3"]]
     assert "X_Under" not in str(headers)
-
-
-def test_a_body_up_to_the_limit_is_taken_and_one_byte_more_is_not(serve: Serve) -> None:
-    server = serve(echo, max_body=1000)
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
-
-    assert b'"length": 1000' in talk(server, head % 1000, b"x" * 1000)
-    assert b" 413 " in talk(server, head % 1001)
-    server.max_body = 2000
-    assert b'"length": 2000' in talk(server, head % 2000, b"x" * 2000)
-
-
-def test_a_chunked_body_is_bounded_as_well(serve: Serve) -> None:
-    server = serve(echo, max_body=1000)
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-    chunk = b"64\r\n" + b"x" * 100 + b"\r\n"
-
-    assert b'"length": 500' in talk(server, head, chunk * 5, b"0\r\n\r\n")
-    assert b" 413 " in talk(server, head, chunk * 11)
-
-
-@pytest.mark.parametrize(
-    ("request_", "status"),
-    [
-        (b"nonsense\r\n\r\n", 400),
-        (b"GET\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
-        (b"GET / HTTP/1.1\r\nbad header hush\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n X-Fold: hush\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", 400),
-        (b"get / HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nX: " + b"hush" * 20_000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + b"X: hush\r\n" * 101 + b"\r\n", 431),
-        (b"GET / HTTP/1.1\r\nConnection: close\r\n" + b"X: 1\r\n" * 99 + b"\r\n", 200),
-        (b"GET /%ff%00%zz/../?" + b"a" * 5000 + b" HTTP/1.1\r\nConnection: close\r\n\r\n", 200),
-        (b"GET //a//b HTTP/1.0\r\n\r\n", 200),
-        (b"\r\n\r\nGET / HTTP/1.0\r\n\r\n", 200),
-    ],
-)
-def test_what_the_server_itself_refuses_is_a_problem_that_repeats_nothing(
-    serve: Serve, request_: bytes, status: int
-) -> None:
-    answer = talk(serve(echo), request_)
-
-    assert answer.startswith(b"HTTP/1."), answer
-    assert int(answer.split()[1]) == status
-    assert b"waitress" not in answer.lower()
-    if status >= 400:
-        head, _, body = answer.partition(b"\r\n\r\n")
-        assert b"application/problem+json" in head
-        assert json.loads(body)["status"] == status
-        assert b"hush" not in answer
 
 
 def test_a_worker_at_work_does_not_make_the_loop_spin() -> None:
@@ -164,32 +76,32 @@ def test_while_requests_wait_for_the_disk_the_loop_is_idle(serve: Serve, monkeyp
         sender.start()
     for _ in senders:
         assert waiting.acquire(timeout=10)
-    polls: list[float] = []
-    real = wasyncore.poll2
+    turns: list[float] = []
+    real = server._server.turn
 
-    def counted(*arguments: Any) -> None:
-        polls.append(1)
-        real(*arguments)
+    def counted(timeout: float) -> None:
+        turns.append(timeout)
+        real(timeout)
 
-    monkeypatch.setattr(wasyncore, "poll2", counted)
+    monkeypatch.setattr(server._server, "turn", counted)
     threading.Event().wait(0.6)  # a stretch of time is what is measured here
-    count = len(polls)
+    count = len(turns)
     release.set()
     for sender in senders:
         sender.join(10)
 
-    assert count < 50, count
+    assert 0 < count < 50, count
 
 
 @pytest.mark.parametrize(
     "beginning",
-    [b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", b"POST / HTTP/1.1\r\nX: "],
-    ids=["body", "headers"],
+    [b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", b"POST / HTTP/1.1\r\nX: ", b"P"],
+    ids=["body", "headers", "first line"],
 )
-def test_a_drip_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+def test_a_drip_is_answered_408_and_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
     monkeypatch.setattr(module, "_SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr(module, "LINGER_SECONDS", 0.2)
     server = serve(echo, request_seconds=0.2)
-    server._server.adj.cleanup_interval = 0.1
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         connection.sendall(beginning)
         sent = 0
@@ -199,10 +111,16 @@ def test_a_drip_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch, beginn
                 sent += 1
                 threading.Event().wait(0.01)
                 assert sent < 2000
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(beginning)
+        answer = rest(connection)
+
+    assert answer.startswith((b"HTTP/1.1 408 ", b"HTTP/1.0 408 "))
+    assert b"application/problem+json" in answer
 
 
 def test_a_refusal_reaches_a_sender_that_is_still_sending(serve: Serve) -> None:
-    server = serve(echo, max_body=1000)
+    server = serve(echo, body_limit=lambda _: 1000)
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n")
         connection.sendall(b"x" * 5_000_000)
@@ -277,8 +195,6 @@ def test_another_waitress_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_many_connections_beyond_descriptor_1023_are_served(serve: Serve) -> None:
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 3000:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4000), hard))
@@ -380,3 +296,178 @@ def test_an_answered_request_leaves_no_garbage(deferring: Server) -> None:
             gc.enable()
 
     assert collected[1] < 50
+
+
+def test_who_sends_many_in_one_breath_takes_turns_with_the_others(serve: Serve) -> None:
+    began, go, served = threading.Event(), threading.Event(), list[str]()
+
+    def record(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        served.append(environ["PATH_INFO"])
+        began.set()
+        go.wait(10)
+        return echo(environ, start_response)
+
+    server = serve(record, defers=True)
+    many, one = (socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(2))
+    with many, one:
+        many.sendall(b"GET /many HTTP/1.1\r\n\r\n" * 200)
+        assert began.wait(10)
+        one.sendall(b"GET /one HTTP/1.1\r\n\r\n")
+        go.set()
+        assert b" 200 " in one.recv(1000)
+
+    assert served.index("/one") < 5
+
+
+def test_who_does_not_take_its_answers_gets_no_more_and_holds_up_nobody(serve: Serve) -> None:
+    served: list[str] = []
+
+    def large(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        served.append(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Length", "8000000")])
+        return [b"x" * 8_000_000]
+
+    server = serve(large, defers=True)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
+        slow.sendall(b"GET /slow HTTP/1.1\r\n\r\n" * 9 + b"GET /slow HTTP/1.0\r\n\r\n")
+        assert len(talk(server, b"GET /quick HTTP/1.0\r\n\r\n")) > 8_000_000
+        assert served.count("/slow") == 1
+        assert len(rest(slow)) > 80_000_000
+
+    assert served.count("/slow") == 10
+
+
+def test_a_fault_ends_one_connection_at_the_most(
+    deferring: Server, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    turns: list[int] = []
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a fault of ours")
+
+    def counted(_: Any) -> None:
+        turns.append(1)
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("router.intake.connection.ReplyTask.service", broken)
+        assert b" 500 " in talk(deferring, _post(1, b"Connection: close"))
+        patch.setattr(Channel, "service", broken)
+        assert talk(deferring, _post(2)) == b""
+        patch.setattr(module, "_REST_SECONDS", 0.01)
+        patch.setattr(module._Listener, "_give_up", counted)
+        eventually(lambda: len(turns) > 2)
+
+    assert b" 202 " in talk(deferring, _post(4, b"Connection: close"))
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list["Future[Appended]"]:
+    """Appends that are committed when the test says so."""
+    futures: list[Future[Appended]] = []
+
+    def append(*_: Any, **__: Any) -> Future[Appended]:
+        futures.append(Future())
+        return futures[-1]
+
+    monkeypatch.setattr(SqliteStore, "append", append)
+    return futures
+
+
+def test_at_a_stop_the_last_answer_says_that_it_is_the_last(
+    deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any]
+) -> None:
+    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+        connection.sendall(_post(1) + _post(2))
+        eventually(lambda: len(held) == 1)
+        stopper = threading.Thread(target=deferring.stop, args=(10,))
+        stopper.start()
+        eventually(lambda: deferring._server.stopping)
+        held[0].set_result(Appended("first"))
+        eventually(lambda: len(held) == 2)
+        held[1].set_result(Appended("second"))
+        first, _, second = rest(connection).partition(b'"}')
+    stopper.join(10)
+
+    assert b" 202 " in first
+    assert b"Connection: close" not in first
+    assert b" 202 " in second
+    assert b"Connection: close" in second
+
+
+def test_who_still_waits_at_the_end_of_a_stop_is_told_so(
+    deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any]
+) -> None:
+    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+        connection.sendall(_post(1))
+        eventually(lambda: held)
+        deferring.stop(0.1)
+        answer = rest(connection)
+
+    assert b" 503 " in answer
+    assert b"Retry-After: 5" in answer
+
+
+def test_a_commit_after_the_stop_writes_into_nobodys_file(
+    deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any], tmp_path: Path
+) -> None:
+    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+        connection.sendall(_post(1))
+        eventually(lambda: held)
+        deferring.stop(0)
+    files = [(tmp_path / f"file-{number}").open("wb") for number in range(50)]  # they get the freed descriptors
+
+    held[0].set_result(Appended("late"))
+
+    for file in files:
+        file.close()
+    assert not [path for path in tmp_path.glob("file-*") if path.stat().st_size]
+
+
+def test_connections_beyond_the_limit_wait_until_the_silent_are_cut(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(module, "_SWEEP_SECONDS", 0.05)
+    server = serve(echo, connections=3)
+    silent = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(9)]
+    try:
+        eventually(lambda: len(server._server.active_channels) == 3)
+        waiting = threading.Thread(target=talk, args=(server, b"GET / HTTP/1.0\r\n\r\n"))
+        waiting.start()
+        waiting.join(0.2)  # a stretch of time in which nothing may happen
+        assert waiting.is_alive()
+        assert len(server._server.active_channels) == 3
+        monkeypatch.setattr(module, "CROWDED_IDLE_SECONDS", 0)
+        waiting.join(10)
+        assert not waiting.is_alive()
+    finally:
+        for sock in silent:
+            sock.close()
+
+
+def test_a_server_without_descriptors_rests_and_then_goes_on(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REST_SECONDS", 0.2)
+    server = serve(echo)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as connection:
+        connection.settimeout(10)
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (connection.fileno() + 20, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    taken.append(os.dup(connection.fileno()))
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            before = time.process_time()
+            connection.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+            assert time.process_time() - before < 0.3
+        finally:
+            for number in taken:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        connection.settimeout(10)
+
+        assert b" 200 " in rest(connection)
