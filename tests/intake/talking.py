@@ -29,7 +29,7 @@ def talk(server: Server, *parts: bytes, close: bool = True) -> bytes:
 
 def rest(connection: socket.socket) -> bytes:
     """Read until the server closes."""
-    received = b""
+    received = bytearray()
     while part := connection.recv(65536):
         received += part
-    return received
+    return bytes(received)

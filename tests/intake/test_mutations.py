@@ -1,0 +1,98 @@
+"""Every scheme, and every way in which a request could be wrong, through the real server: nothing gets in."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.intake.receiver import Receiver
+from router.intake.resource import intake_app
+from router.intake.server import Server
+from router.store.sqlite import SqliteStore
+from tests.intake.senders import CASES, NOW, PLAIN, VALUES, Case, Pairs, mutations
+from tests.intake.talking import talk
+
+TITLES = list(CASES)
+
+
+def _rules() -> str:
+    sources = {
+        f"s{number}": {"verify": {"scheme": case.scheme, **case.options}, "dedupe": "none", "respond": "none"}
+        for number, case in enumerate(CASES.values())
+    }
+    rule = {"name": "all", "source": "*", "actions": [{"append": "never.jsonl"}]}
+    return json.dumps({"sources": sources, "rules": [rule]})
+
+
+@pytest.fixture
+def server(receiver: Callable[..., Receiver], serve: Callable[..., Server]) -> Server:
+    """A listener with one source for each case."""
+    made = receiver(_rules(), **VALUES)
+    return serve(intake_app(made), defers=True, body_limit=made.body_limit)
+
+
+def _raw(case: Case, headers: Pairs, body: bytes) -> bytes:
+    number = list(CASES.values()).index(case)
+    lines = [f"POST /hooks/s{number}{'?' if case.query else ''}{case.query} HTTP/1.1", "Host: x", "Connection: close"]
+    lines += [f"Content-Type: {case.content_type}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
+
+
+def _variants(case: Case, name: str) -> Iterator[tuple[str, Pairs, bytes]]:
+    headers = case.headers("new key")
+    # Blanks around a value are no part of it in HTTP.
+    kept = tuple((name.lower(), value) for name, value in headers)
+    for what, mutated in mutations(headers):
+        if tuple((name.lower(), value.strip(" \t")) for name, value in mutated) != kept:
+            yield what, mutated, case.body
+    for key in ("", "wrong", "NEW KEY"):
+        yield f"key {key!r}", case.headers(key), case.body
+    if name in PLAIN:
+        return
+    for i in range(len(case.body)):
+        flipped = case.body[:i] + bytes([case.body[i] ^ 1]) + case.body[i + 1 :]
+        yield f"flipped bit in byte {i}", headers, flipped
+    for other in (b"", case.body[:-1], case.body + b"\n", case.body * 2):
+        yield "other body", headers, other
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_mutation_gets_in_and_none_is_a_500(server: Server, store: SqliteStore, name: str) -> None:
+    case = CASES[name]
+    answers: dict[bytes, set[str]] = {}
+
+    with capture_logs() as logs:
+        for what, headers, body in _variants(case, name):
+            answer = talk(server, _raw(case, headers, body), close=False)
+            status = answer.split()[1]
+            assert status in (b"400", b"401", b"431"), (what, answer)
+            answers.setdefault(status, set()).add(answer.partition(b"\r\n\r\n")[2].decode())
+
+    assert not store.events()
+    assert len(answers[b"401"]) == 1  # whatever was wrong
+    reasons = {line["reason"] for line in logs if line["event"] == "request refused" and line["status"] == 401}
+    assert len(reasons) >= 3
+    assert b" 202 " in talk(server, _raw(case, case.headers("new key"), case.body))
+    assert b" 202 " in talk(server, _raw(case, case.headers("old key"), case.body))
+    assert len(store.events()) == 2
+
+
+TIMES = {"a minute old": -60, "old": -301, "of tomorrow": 86_400, "soon": 301}
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "1700000000" in str(case.headers("new key"))])
+def test_a_time_too_far_off_does_not_get_in(
+    receiver: Callable[..., Receiver], serve: Callable[..., Server], name: str
+) -> None:
+    made = receiver(_rules(), **VALUES)
+    case = CASES[name]
+    clock = [NOW]
+    server = serve(intake_app(replace(made, now_ms=lambda: clock[0])), defers=True)
+
+    for what, seconds in TIMES.items():
+        clock[0] = NOW - seconds * 1000
+        status = talk(server, _raw(case, case.headers("new key"), case.body)).split()[1]
+        assert status == (b"202" if abs(seconds) < 300 else b"401"), what
