@@ -21,14 +21,12 @@ from router.model import Reply
 log = structlog.get_logger()
 
 _ERRORS = {
-    400: "the request is not valid HTTP",
+    400: "the request is not valid HTTP; send HTTP/1.1, with a Content-Length or chunked",
     408: "the request took too long to arrive; send it again",
     413: "the body is larger than this path takes",
     431: f"the headers are more than {MAX_HEADERS}, or larger than {HEADER_BYTES} bytes",
     500: "the request failed by a fault of the router's; send it again",
-    501: "of transfer encodings only chunked is taken",
     503: "there is no room for the body just now; send it again",
-    505: "send HTTP/1.1",
 }
 _SAME_FOR_ALL = {
     "SCRIPT_NAME": "",

@@ -95,6 +95,9 @@ class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]
         except _RefusedError as refused:
             self._refusal = refused.refusal
             raise
+        except waitress.parser.TransferEncodingNotImplemented:
+            self._refusal = Refusal(400, "transfer encoding")
+            raise
         except ValueError:  # numbers and addresses in which Python sees sense only up to a point
             raise waitress.parser.ParsingError("invalid header") from None
 
@@ -113,7 +116,7 @@ class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]
             ]
         )
         if self.version not in ("1.0", "1.1"):
-            raise _RefusedError(505, "HTTP version")
+            raise _RefusedError(400, "HTTP version")
         self._check_framing()
 
     def _check_framing(self) -> None:

@@ -127,7 +127,9 @@ class Receiver:
         try:
             stored = future.result(timeout)
         except (StoreUnavailable, NotInTime) as error:
-            # When it is only late it may yet be stored; the sender will repeat it, and dedupe tells it apart.
+            # What still queues is taken back, since the sender will repeat it. If it is being committed at this very
+            # moment it may yet be stored, and dedupe tells the repeat apart.
+            future.cancel()
             reason = str(error) or "the commit took too long"
             log.error("event not acknowledged", event_id=event.id, source=source.name, reason=reason)
             return self._unavailable()

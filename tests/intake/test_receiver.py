@@ -5,11 +5,14 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from router.intake import receiver as module
+from router.intake.pending import Pending
 from router.intake.receiver import Receiver
 from router.model import Filter, Inbound
 from router.settings import networks
@@ -162,6 +165,33 @@ def test_a_commit_that_takes_too_long_is_a_503(
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
 
     assert made.receive(inbound()).status == 503
+
+
+def test_what_was_refused_while_it_queued_is_not_stored_later(
+    receiver: Make,
+    inbound: Request,
+    store: SqliteStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[..., Any],
+) -> None:
+    made = receiver(OPEN)
+    other = apsw.Connection(str(tmp_path / "store.db"))
+    other.execute("BEGIN IMMEDIATE")
+    first = made.begin(inbound(b'{"kind": "first"}'))
+    assert isinstance(first, Pending)
+    eventually(first.future.running)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
+
+    refused = made.receive(inbound(b'{"kind": "second"}'))
+    other.execute("ROLLBACK")
+    other.close()
+
+    assert refused.status == 503
+    assert first.reply(10).status == 202
+    monkeypatch.undo()
+    assert made.receive(inbound(b'{"kind": "third"}')).status == 202
+    assert [event.body for event in store.events()] == [b'{"kind": "third"}', b'{"kind": "first"}']
 
 
 def test_a_source_may_answer_in_its_own_words(receiver: Make, inbound: Request) -> None:

@@ -160,6 +160,29 @@ def test_every_scheme_is_tried() -> None:
             id="Twilio",
         ),
         pytest.param(
+            {"scheme": "twilio", "url": "https://mycompany.com/myapp.php"},
+            "12345",
+            _request(
+                (("X-Twilio-Signature", "0/KCTR6DLpKmkAf8muzZqo1nDgQ="),),
+                b"To=%2B18005551212&CallSid=CA1234567890ABCDE&Caller=%2B12349013030&Digits=1234&From=%2B12349013030",
+                "foo=1&bar=2",
+                "application/x-www-form-urlencoded",
+            ),
+            1531420618,
+            id="Twilio's library",
+        ),
+        pytest.param(
+            {"scheme": "twilio", "url": "https://mycompany.com/myapp.php"},
+            "12345",
+            _request(
+                (("X-Twilio-Signature", "a9nBmqA0ju/hNViExpshrM61xv4="),),
+                b'{"property": "value", "boolean": true}',
+                "foo=1&bar=2&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620",
+            ),
+            1531420618,
+            id="Twilio's library, JSON",
+        ),
+        pytest.param(
             {"scheme": "hmac", "header": "X-Sig"},
             "Jefe",
             _request(
