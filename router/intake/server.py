@@ -47,6 +47,7 @@ _POLL_SECONDS = 0.25
 _BEHIND_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64  #: connections, before the others get their turn
 _BUSY_SECONDS = 0.02  #: after its last request, in which the server counts as busy
+_STILL_SECONDS = 0.25  #: that a connection has to be idle before a stop closes it
 _REST_SECONDS = 1.0  #: without accepting when there are no descriptors left, or after a fault of ours
 _UNBOUNDED = 1 << 62  #: for limits of waitress that the parser or the loop see to
 _IN, _OUT = select.POLLIN, select.POLLOUT
@@ -317,10 +318,12 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         wasyncore.dispatcher.close(self)
 
     def close_idle(self) -> None:
-        """Close connections on which nothing is under way."""
+        """Close connections on which nothing is under way, and has not been for a moment."""
+        # A sender that has just been answered may be sending its next request: it is answered too, as the last.
+        still = time.time() - _STILL_SECONDS
         for channel in list(self.active_channels.values()):
             busy = channel.requests or channel.request is not None or channel.total_outbufs_len
-            if not busy and not _has_unread(channel.socket):
+            if not busy and channel.last_activity < still and not _has_unread(channel.socket):
                 with contextlib.suppress(OSError):
                     channel.handle_close()
 
