@@ -219,6 +219,20 @@ def deferring(receiver: Callable[..., Receiver], serve: Serve) -> Server:
     return serve(intake_app(receiver(DEFERRED)), defers=True)
 
 
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list["Future[Appended]"]:
+    """Appends that are committed when the test says so."""
+    futures: list[Future[Appended]] = []
+
+    def append(*_: Any, **__: Any) -> Future[Appended]:
+        futures.append(Future())
+        futures[-1].set_running_or_notify_cancel()  # what is being committed can't be taken back
+        return futures[-1]
+
+    monkeypatch.setattr(SqliteStore, "append", append)
+    return futures
+
+
 def _post(number: int, *headers: bytes) -> bytes:
     body = b'{"n": %d}' % number
     head = [b"POST /hooks/open HTTP/1.1", b"Host: x", b"Content-Type: application/json", *headers]
@@ -255,22 +269,15 @@ def test_a_sender_that_leaves_before_its_answer_hurts_nobody(deferring: Server, 
     assert len(store.events()) >= 1
 
 
-def test_an_answer_that_takes_too_long_is_a_503(deferring: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_takes_too_long_is_a_503(
+    deferring: Server, held: list["Future[Appended]"], monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
-    held: list[Future[Appended]] = []
-
-    def append(*_: Any, **__: Any) -> Future[Appended]:
-        held.append(Future())
-        return held[-1]
-
-    monkeypatch.setattr(SqliteStore, "append", append)
-
     with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
         connection.sendall(_post(1))
         assert connection.recv(10_000).startswith(b"HTTP/1.1 503 ")
         connection.sendall(_post(2))
-        while len(held) < 2:
-            threading.Event().wait(0.005)
+        eventually(lambda: len(held) == 2)
         held[0].set_result(Appended("late"))  # of the request that was answered already
         held[1].set_result(Appended("in time"))
         assert b'"id":"' in connection.recv(10_000)
@@ -359,19 +366,6 @@ def test_a_fault_ends_one_connection_at_the_most(
         eventually(lambda: len(turns) > 2)
 
     assert b" 202 " in talk(deferring, _post(4, b"Connection: close"))
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> list["Future[Appended]"]:
-    """Appends that are committed when the test says so."""
-    futures: list[Future[Appended]] = []
-
-    def append(*_: Any, **__: Any) -> Future[Appended]:
-        futures.append(Future())
-        return futures[-1]
-
-    monkeypatch.setattr(SqliteStore, "append", append)
-    return futures
 
 
 def test_at_a_stop_the_last_answer_says_that_it_is_the_last(
