@@ -2,10 +2,11 @@
 
 A push payload of 7 kB with a GitHub signature is posted by wrk (a Debian package) to
   - the daemon with ten rules, none of which matches: verify, parse, match, fsynced commit, 202;
-  - Falcon on the same corrected waitress, which reads the body and answers 202: no verification, no store;
+  - Falcon on waitress as pip installs them, which reads the body and answers 202: no verification, no store;
+  - the same on the corrected waitress that the daemon uses;
   - adnanh/webhook (the Debian package `webhook`, where installed), which verifies the signature, finds that its rule
     does not match, and stores nothing.
-Each count of connections is measured for all three in turn, so that a slow minute of the machine is everybody's.
+Each count of connections is measured for all of them in turn, so that a slow minute of the machine is everybody's.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from machine import describe
@@ -37,21 +38,34 @@ RULE = """
     match: {headers.X-GitHub-Event: push, $.ref: refs/heads/release-%d, $.repository.full_name: acme/service-%d}
     actions: [append: never.jsonl]
 """
-PLAIN = """
+ANSWER = """
 import sys, time
 sys.path.insert(0, %r)
 import falcon
-from router.intake.server import Server
 class Answer:
     def on_post(self, request, response):
         request.bounded_stream.read()
         response.status, response.data, response.content_type = "202 Accepted", b'{"id":"x"}', "application/json"
 app = falcon.App()
 app.add_route("/hooks/github", Answer())
-server = Server(app, "127.0.0.1", %d,)
-server.start()
+port = %d
+"""
+CORRECTED = (
+    ANSWER
+    + """
+from router.intake.server import Server
+Server(app, "127.0.0.1", port).start()
 time.sleep(3600)
 """
+)
+AS_IT_COMES = (
+    ANSWER
+    + """
+import logging, waitress
+logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # or it measures how fast it complains
+waitress.serve(app, host="127.0.0.1", port=port, connection_limit=2000, asyncore_use_poll=True, backlog=1024)
+"""
+)
 HOOKS = [
     {
         "id": "github",
@@ -89,7 +103,7 @@ def push() -> bytes:
             "author": {"name": "Ann Author", "email": "ann@acme.example", "username": "ann"},
             "added": [], "removed": [], "modified": [f"src/module_{i}/part_{k}.py" for k in range(5)],
         }
-        for i in range(12)
+        for i in range(14)
     ]  # fmt: skip
     repository = {
         "id": 1, "full_name": "acme/api", "owner": user, "private": True,
@@ -157,10 +171,10 @@ def daemon(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def plain(folder: Path) -> Iterator[str]:
-    """Falcon and waitress with no store; its URL."""
+def plain(folder: Path, text: str) -> Iterator[str]:
+    """Falcon and a waitress with no store; its URL."""
     port = free_port()
-    program = PLAIN % (str(Path(__file__).parents[1]), port)
+    program = text % (str(Path(__file__).parents[1]), port)
     process = subprocess.Popen([sys.executable, "-c", program], cwd=folder)
     try:
         reached(port)
@@ -191,7 +205,9 @@ def adnanh(folder: Path) -> Iterator[str | None]:
         process.wait(30)
 
 
-def line(measured: Measured) -> str:
+def line(measured: Measured | None) -> str:
+    if measured is None:
+        return f"{'not installed':>25}"
     return f"{measured.rate:>8,.0f}/s {measured.p50:>7.1f} {measured.p99:>7.1f}"
 
 
@@ -203,23 +219,36 @@ def main() -> None:
     body = push()
     print(describe("waitress", "falcon", "apsw", "orjson"))
     print(f"{len(body):,} bytes, {given.seconds} s each; p50 and p99 in ms")
-    print(f"{'':>11} {'durable':>28} {'no store':>28} {'ratio':>6} {'adnanh/webhook':>28}")
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
+    print(
+        f"{'':>6} {'durable':>25} {'Falcon + waitress':>25} {'ratio':>5} {'… corrected':>25} {'ratio':>5} {'webhook':>25}"
+    )
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name, ExitStack() as running:
         folder = Path(name)
         post = script(folder, body)
-        with daemon(folder) as ours, plain(folder) as bare, adnanh(folder) as theirs:
-            for url in (ours, bare):
-                measure(url, post, 2, 16)
-            for connections in given.connections:
-                durable = measure(ours, post, given.seconds, connections)
-                unstored = measure(bare, post, given.seconds, connections)
-                other = measure(theirs, post, given.seconds, connections) if theirs else None
-                ratio = f"{durable.rate / unstored.rate:>6.2f}"
-                shown = line(other) if other else "not installed"
-                print(f"{connections:>6} conn {line(durable):>28} {line(unstored):>28} {ratio} {shown:>28}", flush=True)
-                for what, measured in (("durable", durable), ("no store", unstored)):
-                    if measured.errors:
-                        print(f"{'':>11} {what}: {measured.errors}")
+        urls = [
+            running.enter_context(daemon(folder)),
+            running.enter_context(plain(folder, AS_IT_COMES)),
+            running.enter_context(plain(folder, CORRECTED)),
+            running.enter_context(adnanh(folder)),
+        ]
+        for url in urls[:3]:
+            measure(str(url), post, 2, 16)
+        for connections in given.connections:
+            ours, bare, corrected, theirs = (
+                measure(url, post, given.seconds, connections) if url else None for url in urls
+            )
+            assert ours is not None
+            print(
+                f"{connections:>6} {line(ours)} {line(bare)} {ratio(ours, bare)} {line(corrected)} "
+                f"{ratio(ours, corrected)} {line(theirs)}",
+                flush=True,
+            )
+            if ours.errors:
+                print(f"{'':>6} durable: {ours.errors}")
+
+
+def ratio(ours: Measured, other: Measured | None) -> str:
+    return f"{ours.rate / other.rate:>5.2f}" if other else f"{'':>5}"
 
 
 if __name__ == "__main__":
