@@ -82,7 +82,7 @@ class App:
                 body_limit=receiver.body_limit,
                 connections=_connections(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
-                defers=True,
+                judge=receiver.judge,
             )
             self._admin = None
             if admin is not None:

@@ -1,9 +1,11 @@
 """One connection, by waitress, corrected: headers as they came, refusals as problem+json, answers that come later."""
 
 import contextlib
+import functools
 import socket
 import sys
 import time
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -51,7 +53,7 @@ class Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no typ
     pending: Pending | None = None
 
     def get_environment(self) -> dict[str, Any]:
-        if self.channel.server.defers:
+        if self.channel.server.judge is not None:
             return self._short_environment()
         environ: dict[str, Any] = super().get_environment()
         environ[HEADERS_KEY] = self.request.items_as_received
@@ -89,25 +91,70 @@ class Task(waitress.task.WSGITask):  # type: ignore[misc]  # waitress has no typ
 
 
 class ReplyTask(waitress.task.Task):  # type: ignore[misc]  # waitress has no types
-    """Writes an answer that was left for later, in one piece."""
+    """Writes an answer in one piece."""
 
-    def __init__(self, channel: "Channel", request: Parser, reply: Reply) -> None:
+    complete = True
+
+    def __init__(self, channel: "Channel", request: Parser, reply: Reply | None = None) -> None:
         super().__init__(channel, request)
         self._reply = reply
 
+    def finish(self) -> None:
+        """Everything is written already."""
+
     def execute(self) -> None:
-        reply = self._reply
-        self.complete = True
+        if self._reply is not None:
+            self.write_reply(self._reply)
+
+    def write_reply(self, reply: Reply) -> None:
+        """Head and body."""
         self.status = reply.status_line
-        if reply.content_type is not None:
-            self.response_headers.append(("Content-Type", reply.content_type))
-        self.response_headers += reply.headers
-        body = reply.body if self.has_body and self.request.command != "HEAD" else b""
-        self.content_length = len(reply.body)
         _close_at_a_stop(self)
-        head = self.build_response_header()
+        connection = self.request.headers.get("CONNECTION", "").lower()
+        keeps = self.version == "1.0" and connection == "keep-alive" and self.has_body
+        if connection == "close" or (self.version == "1.0" and not keeps):
+            self.close_on_finish = True
+        lines = [f"HTTP/{self.version} {self.status}", f"Date: {_date(int(self.start_time))}"]
+        if reply.content_type is not None:
+            lines.append(f"Content-Type: {reply.content_type}")
+        if self.has_body:
+            lines.append(f"Content-Length: {len(reply.body)}")
+        if self.close_on_finish or keeps:
+            lines.append("Connection: close" if self.close_on_finish else "Connection: Keep-Alive")
+        lines += [f"{name}: {value}" for name, value in reply.headers]
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        body = reply.body if self.has_body and self.request.command != "HEAD" else b""
         self.wrote_header = True
         self.channel.write_soon(head + body)
+
+
+@functools.lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+class JudgedTask(ReplyTask):
+    """Has a small request judged right here: no worker, no environment, no framework between."""
+
+    def execute(self) -> None:
+        request, channel = self.request, self.channel
+        judge = channel.server.judge
+        try:
+            reply = judge(
+                request.command,
+                request.path_info,
+                request.query,
+                request.items_as_received,
+                request.get_body_stream().read(),
+                channel.addr[0],
+            )
+        except Exception as error:  # the sender has to hear something, and the others must not suffer
+            log.exception("request failed by a fault of ours", error=type(error).__name__, method=request.command)
+            reply = problem(500, _ERRORS[500])
+        if isinstance(reply, Pending):
+            channel.server.answer_later(channel, reply)
+            raise Deferred
+        self.write_reply(reply)
 
 
 def _close_at_a_stop(task: waitress.task.Task) -> None:
@@ -158,7 +205,9 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
     def task_class(self, channel: "Channel", request: Parser) -> waitress.task.Task:
         """Called as a class by waitress: what serves the first request."""
         reply, self.reply = self.reply, None
-        return Task(channel, request) if reply is None else ReplyTask(channel, request, reply)
+        if reply is not None:
+            return ReplyTask(channel, request, reply)
+        return JudgedTask(channel, request) if self.server.is_small(request) else Task(channel, request)
 
     def service(self) -> None:
         """Serve the first request; in a worker's thread, if the server does not defer."""

@@ -51,6 +51,12 @@ class Receiver:
         source = self.current.ruleset.by_path.get(path)
         return UNKNOWN_BODY if source is None else source.max_body
 
+    def judge(
+        self, method: str, path: str, query: str, headers: tuple[tuple[str, str], ...], body: bytes, ip: str
+    ) -> Reply | Pending:
+        """`begin`, for a server that has no request object."""
+        return self.begin(Inbound("", method, path, query, headers, body, ip, self.now_ms()))
+
     def begin(self, inbound: Inbound) -> Reply | Pending:
         """Judge, match, and hand to the store; what is stored is answered once it is committed. Never blocks."""
         ip = client_address(inbound.ip, inbound.headers, self.trusted_proxies)

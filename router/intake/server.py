@@ -28,9 +28,10 @@ from waitress import wasyncore
 
 from router.errors import StartError
 from router.intake.connection import Channel
-from router.intake.parser import HEADER_BYTES, BodyLimit
+from router.intake.parser import HEADER_BYTES, BodyLimit, Parser
 from router.intake.pending import Pending
 from router.intake.receiver import ANSWER_SECONDS
+from router.model import Reply
 from router.settings import MAX_CONNECTIONS, REQUEST_SECONDS
 from router.store.waking import wake_up
 
@@ -54,6 +55,9 @@ _IN, _OUT = select.POLLIN, select.POLLOUT
 
 log = structlog.get_logger()
 
+Judge = Callable[[str, str, str, tuple[tuple[str, str], ...], bytes, str], Reply | Pending]
+"""From method, path, query, headers, body and address to an answer, or to one that comes later."""
+
 
 class _Work:
     """What a worker is given: one request of a channel."""
@@ -76,7 +80,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     request_seconds = REQUEST_SECONDS
     connections = MAX_CONNECTIONS
     body_limit: BodyLimit
-    defers = False  #: whether answers may be left for later, and small requests be judged by the loop
+    judge: Judge | None = None  #: what small requests are given to, in the loop's thread
     stopping = False  #: answers say that the connection ends with them
     shown_port = ""
     last_request = 0.0  #: monotonic
@@ -121,10 +125,14 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
                     self._woken = True
                     self.trigger.pull_trigger()
 
+    def is_small(self, request: Parser) -> bool:
+        """Whether the loop judges the request by itself."""
+        return self.judge is not None and request.body_bytes_received <= INLINE_BYTES
+
     def add_task(self, channel: Channel) -> None:
         """A request has arrived whole, or another one waits behind one that was answered."""
         self.last_request = time.monotonic()
-        if self.defers and channel.requests[0].body_bytes_received <= INLINE_BYTES:
+        if self.is_small(channel.requests[0]):
             self._inline.append(channel)
         else:
             self.task_dispatcher.add_task(_Work(channel))
@@ -341,13 +349,13 @@ class Server:
         threads: int = THREADS,
         connections: int = MAX_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
-        defers: bool = False,
+        judge: Judge | None = None,
     ) -> None:
         """Bind. Raises StartError when the address can't be had, or waitress is another version.
 
-        `body_limit` says the largest body of a path, in bytes. An app that `defers` never blocks for long: it is called
-        in the loop's thread for small bodies, and may leave an answer for later by calling `environ[DEFER_KEY]` with a
-        Pending.
+        `body_limit` says the largest body of a path, in bytes. `judge` never blocks: it gets the small requests, in the
+        loop's thread, instead of the app; the app then may leave an answer for later, too, by calling
+        `environ[DEFER_KEY]` with a Pending.
         """
         found = importlib.metadata.version("waitress")
         if found != WAITRESS:
@@ -389,7 +397,7 @@ class Server:
         self._server.body_limit = body_limit
         self._server.connections = connections
         self._server.request_seconds = request_seconds
-        self._server.defers = defers
+        self._server.judge = judge
         self._server.shown_port = str(self._server.effective_port)
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)

@@ -30,7 +30,7 @@ def _rules() -> str:
 def server(receiver: Callable[..., Receiver], serve: Callable[..., Server]) -> Server:
     """A listener with one source for each case."""
     made = receiver(_rules(), **VALUES)
-    return serve(intake_app(made), defers=True, body_limit=made.body_limit)
+    return serve(intake_app(made), judge=made.judge, body_limit=made.body_limit)
 
 
 def _raw(case: Case, headers: Pairs, body: bytes) -> bytes:
@@ -90,7 +90,8 @@ def test_a_time_too_far_off_does_not_get_in(
     made = receiver(_rules(), **VALUES)
     case = CASES[name]
     clock = [NOW]
-    server = serve(intake_app(replace(made, now_ms=lambda: clock[0])), defers=True)
+    made = replace(made, now_ms=lambda: clock[0])
+    server = serve(intake_app(made), judge=made.judge)
 
     for what, seconds in TIMES.items():
         clock[0] = NOW - seconds * 1000

@@ -22,7 +22,7 @@ from router.intake.connection import Channel
 from router.intake.receiver import Receiver
 from router.intake.resource import intake_app
 from router.intake.server import Server
-from router.model import Appended
+from router.model import Appended, Reply
 from router.store.sqlite import SqliteStore
 from tests.intake.talking import echo, rest, talk
 
@@ -216,7 +216,8 @@ rules: [{name: all, match: {$.n: {exists: true}}, actions: [append: never.jsonl]
 @pytest.fixture
 def deferring(receiver: Callable[..., Receiver], serve: Serve) -> Server:
     """A server whose answers wait for the store."""
-    return serve(intake_app(receiver(DEFERRED)), defers=True)
+    made = receiver(DEFERRED)
+    return serve(intake_app(made), judge=made.judge, body_limit=made.body_limit)
 
 
 @pytest.fixture
@@ -308,13 +309,13 @@ def test_an_answered_request_leaves_no_garbage(deferring: Server) -> None:
 def test_who_sends_many_in_one_breath_takes_turns_with_the_others(serve: Serve) -> None:
     began, go, served = threading.Event(), threading.Event(), list[str]()
 
-    def record(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        served.append(environ["PATH_INFO"])
+    def record(_: str, path: str, *__: Any) -> Reply:
+        served.append(path)
         began.set()
         go.wait(10)
-        return echo(environ, start_response)
+        return Reply(200, b"")
 
-    server = serve(record, defers=True)
+    server = serve(echo, judge=record)
     many, one = (socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(2))
     with many, one:
         many.sendall(b"GET /many HTTP/1.1\r\n\r\n" * 200)
@@ -329,12 +330,11 @@ def test_who_sends_many_in_one_breath_takes_turns_with_the_others(serve: Serve) 
 def test_who_does_not_take_its_answers_gets_no_more_and_holds_up_nobody(serve: Serve) -> None:
     served: list[str] = []
 
-    def large(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        served.append(environ["PATH_INFO"])
-        start_response("200 OK", [("Content-Length", "8000000")])
-        return [b"x" * 8_000_000]
+    def large(_: str, path: str, *__: Any) -> Reply:
+        served.append(path)
+        return Reply(200, b"x" * 8_000_000)
 
-    server = serve(large, defers=True)
+    server = serve(echo, judge=large)
     with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\n\r\n" * 9 + b"GET /slow HTTP/1.0\r\n\r\n")
         assert len(talk(server, b"GET /quick HTTP/1.0\r\n\r\n")) > 8_000_000
@@ -357,6 +357,9 @@ def test_a_fault_ends_one_connection_at_the_most(
         raise RuntimeError("a fault of ours")
 
     with monkeypatch.context() as patch:
+        patch.setattr(SqliteStore, "append", broken)
+        assert b"problem+json" in talk(deferring, _post(1, b"Connection: close"))
+        patch.undo()
         patch.setattr("router.intake.connection.ReplyTask.service", broken)
         assert b" 500 " in talk(deferring, _post(1, b"Connection: close"))
         patch.setattr(Channel, "service", broken)
@@ -465,3 +468,70 @@ def test_a_server_without_descriptors_rests_and_then_goes_on(serve: Serve, monke
         connection.settimeout(10)
 
         assert b" 200 " in rest(connection)
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "reply", "expected", "absent"),
+    [
+        (
+            b"GET / HTTP/1.1",
+            b"Connection: close",
+            Reply(200, b"yes"),
+            [b"Content-Length: 3", b"Connection: close"],
+            b"X-",
+        ),
+        (
+            b"GET / HTTP/1.0",
+            b"X: 1",
+            Reply(200, b"yes"),
+            [b"HTTP/1.0 200 OK", b"Connection: close", b"\r\n\r\nyes"],
+            b"X-",
+        ),
+        (
+            b"HEAD / HTTP/1.0",
+            b"X: 1",
+            Reply(405, b"no", None, (("Allow", "POST"),)),
+            [b"Allow: POST", b": 2\r\n"],
+            b"no",
+        ),
+        (b"GET / HTTP/1.0", b"X: 1", Reply(204, b""), [b"204 No Content"], b"Content-Length"),
+        (b"GET / HTTP/1.0", b"X: 1", Reply(299, b"", None), [b"299 Status", b"Content-Length: 0"], b"Content-Type"),
+    ],
+)
+def test_an_answer_is_plain_http(
+    serve: Serve, line: bytes, headers: bytes, reply: Reply, expected: list[bytes], absent: bytes
+) -> None:
+    answer = talk(serve(echo, judge=lambda *_: reply), line + b"\r\n" + headers + b"\r\n\r\n", close=False)
+
+    assert b"\r\nDate: " in answer
+    assert all(part in answer for part in expected), answer
+    assert absent not in answer
+
+
+def test_a_connection_is_kept_where_http_says_so(serve: Serve) -> None:
+    server = serve(echo, judge=lambda *_: Reply(200, b"yes"))
+    kept = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+
+    answer = talk(server, kept * 2 + b"GET / HTTP/1.1\r\n\r\n" * 2 + b"GET / HTTP/1.0\r\n\r\n", close=False)
+
+    assert answer.count(b"\r\n\r\nyes") == 5
+    assert answer.count(b"Connection: Keep-Alive") == 2
+    assert answer.count(b"Connection: close") == 1
+
+
+def test_small_requests_pass_large_ones_that_take_long(serve: Serve) -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        began.set()
+        release.wait(10)
+        return echo(environ, start_response)
+
+    server = serve(slow, judge=lambda *_: Reply(200, b"yes"), threads=1)
+    size = module.INLINE_BYTES + 1
+    with socket.create_connection(("127.0.0.1", server.port), 10) as large:
+        large.sendall(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        assert began.wait(10)
+        assert talk(server, b"GET / HTTP/1.0\r\n\r\n").endswith(b"yes")
+        release.set()
+        assert b'"length": %d' % size in rest(large)
