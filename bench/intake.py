@@ -219,10 +219,8 @@ def main() -> None:
     body = push()
     print(describe("waitress", "falcon", "apsw", "orjson"))
     print(f"{len(body):,} bytes, {given.seconds} s each; p50 and p99 in ms")
-    print(
-        f"{'':>6} {'durable':>25} {'Falcon + waitress':>25} {'ratio':>5} {'… corrected':>25} {'ratio':>5}"
-        f" {'webhook':>25}"
-    )
+    titles = ("durable", "Falcon + waitress", "ratio", "corrected", "ratio", "adnanh/webhook")
+    print(f"{'':>6} " + " ".join(f"{title:>{5 if title == 'ratio' else 25}}" for title in titles))
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name, ExitStack() as running:
         folder = Path(name)
         post = script(folder, body)

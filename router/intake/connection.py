@@ -1,4 +1,4 @@
-"""One connection, by waitress, corrected: headers as they came, refusals as problem+json, answers that come later."""
+"""One connection, by waitress, corrected: refusals as problem+json, requests judged in place, late answers."""
 
 import contextlib
 import functools

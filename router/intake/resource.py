@@ -1,4 +1,7 @@
-"""The Falcon application of the intake: every path and method goes to the receiver."""
+"""The Falcon application of the intake: every path and method goes to the receiver.
+
+Our own server asks it about large requests only, which workers judge; any other WSGI server may ask it about all.
+"""
 
 from collections.abc import Callable
 from typing import Any

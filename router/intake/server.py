@@ -99,7 +99,8 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         self._touched: deque[Channel] = deque()
         self._answers: deque[tuple[Channel, int]] = deque()
         self._serials = itertools.count()
-        self.waiting: dict[Channel, tuple[int, Pending, float]] = {}  #: answers to come, since when; the oldest first
+        self.waiting: dict[Channel, tuple[int, Pending]] = {}  #: answers to come
+        self._since: deque[tuple[float, Channel, int]] = deque()  # the same by age; some are answered already
 
     def watch(self, channel: Channel) -> None:
         """A connection was accepted."""
@@ -140,7 +141,8 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     def answer_later(self, channel: Channel, pending: Pending) -> None:
         """The first request of the channel is answered when its future is done; any thread."""
         serial = next(self._serials)
-        self.waiting[channel] = serial, pending, time.monotonic()
+        self.waiting[channel] = serial, pending
+        self._since.append((time.monotonic(), channel, serial))
         # The future must not know what knows it: the event would live on until the garbage collector comes round.
         pending.future.add_done_callback(partial(self._answer_soon, channel, serial))
 
@@ -239,20 +241,27 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     def _answer_ready(self) -> None:
         while self._answers:
             channel, serial = self._answers.popleft()
-            if channel in self.waiting and self.waiting[channel][0] == serial:
+            if self._waits(channel, serial):
                 self._answer(channel)
+
+    def _waits(self, channel: Channel, serial: int) -> bool:
+        waiting = self.waiting.get(channel)
+        return waiting is not None and waiting[0] == serial
 
     def _give_up(self) -> None:
         """Answer those that have waited too long; their commit may still come, and dedupe tells a repeat apart."""
         too_old = time.monotonic() - ANSWER_SECONDS
-        while self.waiting:
-            channel, (_, _, since) = next(iter(self.waiting.items()))
-            if since > too_old:
+        while self._since:
+            since, channel, serial = self._since[0]
+            waits = self._waits(channel, serial)
+            if waits and since > too_old:
                 return
-            self._answer(channel)
+            self._since.popleft()
+            if waits:
+                self._answer(channel)
 
     def _answer(self, channel: Channel) -> None:
-        _, pending, _ = self.waiting.pop(channel)
+        _, pending = self.waiting.pop(channel)
         if channel.requests:  # none when it was closed meanwhile
             channel.reply = pending.reply(0)
             self._attend(channel)

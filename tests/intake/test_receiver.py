@@ -14,9 +14,10 @@ import pytest
 from router.intake import receiver as module
 from router.intake.pending import Pending
 from router.intake.receiver import Receiver
-from router.model import Filter, Inbound
+from router.model import Filter, Inbound, Reply
 from router.settings import networks
 from router.store.sqlite import SqliteStore
+from tests.intake.senders import private_key, public_key
 
 Make = Callable[..., Receiver]
 Request = Callable[..., Inbound]
@@ -304,6 +305,23 @@ def test_discords_pings_are_no_events(
     assert reply.status == status
     assert answer is None or reply.body == answer
     assert len(store.events()) == events
+
+
+def test_discords_ping_is_answered_when_discord_signed_it(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+    made = receiver(f"""
+sources: {{app: {{verify: {{scheme: discord, public_key: "{public_key("new key").hex()}"}}}}}}
+rules: [{{name: all, actions: [append: a.jsonl]}}]
+""")
+    body = b'{"type": 1}'
+
+    def ping(key: str) -> Reply:
+        signature = private_key(key).sign(b"1700000000" + body).hex()
+        headers = (("X-Signature-Timestamp", "1700000000"), ("X-Signature-Ed25519", signature))
+        return made.receive(inbound(body, path="/hooks/app", headers=headers))
+
+    assert (ping("new key").status, ping("new key").body) == (200, b'{"type":1}')
+    assert ping("old key").status == 401
+    assert not store.events()
 
 
 @pytest.mark.parametrize(
