@@ -129,8 +129,8 @@ class Rows:
     def __init__(self, path: Path) -> None:
         self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
 
-    def waiting(self) -> int:
-        return self._count("state IN ('pending', 'running')")
+    def waiting(self, target: str | None = None) -> int:
+        return self._count("state IN ('pending', 'running')" + (f" AND target = '{target}'" if target else ""))
 
     def succeeded(self) -> int:
         return self._count("state = 'succeeded'")
@@ -143,10 +143,10 @@ class Rows:
         rows = self._connection.execute("SELECT target, state, count(*) FROM delivery GROUP BY 1, 2")
         return Counter({(str(target), str(state)): int(str(count)) for target, state, count in rows})
 
-    def settled_within(self, seconds: float) -> float | None:
-        """Seconds until nothing waits; none when that takes longer."""
+    def settled_within(self, seconds: float, target: str | None = None) -> float | None:
+        """Seconds until nothing waits, or nothing for a target; none when that takes longer."""
         begun = time.monotonic()
-        while self.waiting():
+        while self.waiting(target):
             if time.monotonic() - begun > seconds:
                 return None
             time.sleep(0.02)

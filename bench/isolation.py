@@ -60,7 +60,9 @@ def requests(port: int, size: int) -> list[tuple[bytes, bytes]]:
     return made
 
 
-def phase(port: int, target: Receiver, rate: float, seconds: float, size: int) -> tuple[Sent, dict[str, Any]]:
+def phase(
+    port: int, target: Receiver, rows: Rows, rate: float, seconds: float, size: int
+) -> tuple[Sent, dict[str, Any]]:
     """One load; what was sent, and what the healthy target got."""
     turn = itertools.cycle(requests(port, size))
     target.take()
@@ -70,6 +72,7 @@ def phase(port: int, target: Receiver, rate: float, seconds: float, size: int) -
         return before + b"%d" % moment + after
 
     sent = send(port, request, 2 * rate, seconds)
+    rows.settled_within(10, "good")
     return sent, target.take()
 
 
@@ -112,9 +115,10 @@ def main() -> None:
             text = rules(ports, ill=ill, timeout=given.timeout, breaker=given.breaker)
             with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
                 with daemon(Path(name), text) as (port, log):
-                    phase(port, target, given.rate, 1.0, given.size)
-                    sent, found = phase(port, target, given.rate, given.seconds, given.size)
-                    states = Rows(Path(name) / "store.db").states()
+                    rows = Rows(Path(name) / "store.db")
+                    phase(port, target, rows, given.rate, 1.0, given.size)
+                    sent, found = phase(port, target, rows, given.rate, given.seconds, given.size)
+                    states = rows.states()
                 pooled[ill] += found["late"]
                 what = f"{number + 1}: {'with ill ones' if ill else 'without'}"
                 print(line(what, found["late"], sent, found["events"]), flush=True)
