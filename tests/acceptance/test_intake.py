@@ -234,7 +234,14 @@ rules:
       - append: all.jsonl
       - forward: {url}
       - command: [sh, -c, "env; cat"]
-  - {{name: leak, source: "*", match: {{headers.Authorization: {{exists: true}}}}, actions: [append: leaked.jsonl]}}
+  - name: leak
+    source: "*"
+    match:
+      any:
+        - headers.X-Token: {{exists: true}}
+        - headers.X-Gitlab-Token: {{exists: true}}
+        - query.key: {{exists: true}}
+    actions: [append: leaked.jsonl]
 """
 
 
