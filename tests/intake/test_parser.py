@@ -3,6 +3,7 @@
 import json
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 
 import pytest
@@ -149,3 +150,23 @@ def test_a_body_that_there_is_no_room_for_is_a_503(serve: Serve, monkeypatch: py
     assert _status(answer) == 503
     assert b"Retry-After: 5" in answer
     assert _status(talk(server, head % 100_000, b"x" * 100_000)) == 200
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nX:" + b" " * 60_000 + b"\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a" * 60_000 + b"\r\n\r\n",
+        b"GET http://" + b"1" * 60_000 + b" x\r\n\r\n",
+        b"GET" + b" " * 60_000 + b"x\r\n\r\n",
+        CHUNKED + b"5" + b';a="' + b"\\" * 4000 + b"\r\n",
+    ],
+    ids=["blanks", "name", "host", "line", "extension"],
+)
+def test_no_bytes_take_the_square_of_their_length(serve: Serve, request_: bytes) -> None:
+    server = serve(echo)
+    before = time.process_time()
+
+    assert _status(talk(server, request_, close=False)) == 400
+
+    assert time.process_time() - before < 1
