@@ -57,7 +57,8 @@ class Target:
     def start(self) -> None:
         """An attempt starts."""
         self.running += 1
-        self._tokens -= 1
+        if self.spec.rate is not None:  # without one, nothing is owed when a reload brings one
+            self._tokens -= 1
         self.breaker.start()
 
     def finish(self, answered: bool | None, now: float) -> None:

@@ -92,3 +92,16 @@ def test_a_reload_may_take_the_breaker_away() -> None:
     target.follow(TargetSpec("t", 5))
 
     assert target.free(1) == 5
+
+
+def test_a_rate_that_a_reload_brings_counts_from_then_on() -> None:
+    target = Target(TargetSpec("t", 5), now=0)
+    for _ in range(50_000):
+        target.start()
+        target.finish(True, 1)
+
+    target.follow(TargetSpec("t", 5, rate=1.0))
+
+    assert target.free(2) == 1
+    target.start()
+    assert target.free_in(2) == pytest.approx(1)
