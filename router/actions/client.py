@@ -61,6 +61,23 @@ async def _on_reuse(_: Any, context: Any, __: Any) -> None:
     context.trace_request_ctx.reused = True
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Keeps no connection on which something came that nobody asked for: it would be taken for the next answer.
+
+    aiohttp looks for that when a connection is given back, and not when it is taken again. What comes after the next
+    request was sent can't be told from its answer by anyone.
+    """
+
+    async def _get(self, key: Any, traces: list[Any]) -> Any:
+        while (connection := await super()._get(key, [])) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                for trace in traces:
+                    await trace.send_connection_reuseconn()
+                return connection
+            connection.close()
+        return None
+
+
 class _Resolver(AbstractResolver):
     """Asks the system for addresses, in threads of its own: a name server that does not answer holds nothing else."""
 
@@ -106,7 +123,7 @@ class Client:
         if key not in self._sessions:
             trace = aiohttp.TraceConfig()
             trace.on_connection_reuseconn.append(_on_reuse)
-            connector = aiohttp.TCPConnector(
+            connector = _Connector(
                 limit=0,  # limits belong to targets
                 resolver=self._resolver,
                 ttl_dns_cache=10,

@@ -1,6 +1,7 @@
 """A request that is written straight to a connection is the session's, and its answer is read as the session does."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -222,3 +223,43 @@ def test_a_header_that_would_split_is_never_sent(value: str) -> None:
 
     assert isinstance(error, ValueError)
     assert received == []
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_what_came_on_an_idle_connection_is_not_the_next_answer(direct: bool) -> None:
+    async def run() -> list[tuple[Answer, bool]]:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            with contextlib.suppress(asyncio.IncompleteReadError):
+                while await read(reader):
+                    writer.write(OK)
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        client = Client(Exchanges(direct=direct))
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        found = []
+        for _ in range(3):
+            trace = Trace()
+            answer = await client.exchange(post()(url), named=False, within=WITHIN, limit=1000, trace=trace)
+            found.append((answer, trace.reused))
+            connector = client.session().connector
+            assert connector is not None
+            [[(idle, _)]] = connector._conns.values()
+            if len(found) == 2:
+                writers[0].write(b"HTTP/1.1 201 Stray\r\nContent-Length: 0\r\n\r\n")
+                async with asyncio.timeout(10):
+                    while not idle.should_close:
+                        await asyncio.sleep(0.001)
+        await client.close()
+        server.close()
+        async with asyncio.timeout(10):
+            for writer in writers:
+                writer.close()
+                await writer.wait_closed()
+        return found
+
+    found = asyncio.run(run())
+
+    assert [(answer.status, reused) for answer, reused in found] == [(200, False), (200, True), (200, False)]
