@@ -1,5 +1,6 @@
 """The command line: parses flags, calls the daemon's parts, and turns what they raise into exit codes."""
 
+import errno
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from router.commands.store import store as store_commands
 from router.errors import Level, PayloadError, Problem, RouterError, RulesError, StartError, StoreError
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  #: as a full disk says it
 
 _SERVE_HELP = """Serve webhooks by the rules in RULES (default: rules.yaml).
 
@@ -385,9 +387,11 @@ def schema() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; the one place that turns exceptions into exit codes."""
+    _open_standard_streams()
     try:
         result = cli.main(arguments, prog_name="webhook-router", standalone_mode=False)
         code = result if isinstance(result, int) else 0
+        sys.stdout.flush()  # what can't be written has to be told here, not at exit
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:
@@ -406,14 +410,42 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = FAILED
     except BrokenPipeError:
         # Whoever read our output has gone; nothing may be written to it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = FAILED
     except Exception as error:  # noqa: BLE001 - the border of the program: no traceback reaches a user
+        _tell_of(error)
+        code = FAILED
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Let closed ones be the null device: else the next file or socket, such as the store, would get their number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115 - until the end
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_of(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+        _drop_output()
+        click.echo(f"webhook-router: the output can't be written: {error.strerror}", err=True)
+    elif structlog.is_configured():
         structlog.get_logger().error(
             "unexpected fault; please report it", error=type(error).__name__, detail=str(error)
         )
-        code = FAILED
-    sys.exit(code)
+    else:
+        click.echo(f"webhook-router: unexpected fault; please report it: {type(error).__name__}: {error}", err=True)
 
 
 def _loader(*, require_secrets: bool) -> Any:

@@ -19,8 +19,9 @@ class Lines:
     a stream that nobody reads would stop the daemon.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, lost: bytes = _LOST) -> None:
         self._stream = stream
+        self._said_of_lost = lost
         self._waiting: deque[bytes] = deque()
         self._lost = 0
         self._news = threading.Event()
@@ -67,7 +68,7 @@ class Lines:
     def _write(self) -> None:
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
         if self._lost:
-            lines.append(_LOST % self._lost)
+            lines.append(self._said_of_lost % self._lost)
             self._lost = 0
         if lines:
             with contextlib.suppress(OSError, ValueError):  # a closed stream: there is no other place to say it

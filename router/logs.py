@@ -10,6 +10,7 @@ import structlog
 from router.log_lines import Lines
 
 LEVELS = ("debug", "info", "warning", "error")
+_LOST_AS_TEXT = b"[warning  ] log lines lost: nobody read them lines=%d"
 
 
 def configure(level: str, style: str) -> None:
@@ -27,16 +28,17 @@ def configure(level: str, style: str) -> None:
             structlog.processors.JSONRenderer(serializer=orjson.dumps),
         ]
     else:
-        shared.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
-    logger_factory: Any = structlog.PrintLoggerFactory(sys.stderr)
-    if as_json:
-        lines = Lines(sys.stderr.buffer)
-        logger_factory = lambda *_: lines  # noqa: E731 - one for all
+        shared += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), _encoded]
+    lines = Lines(sys.stderr.buffer, *(() if as_json else (_LOST_AS_TEXT,)))
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=logger_factory,
+        logger_factory=lambda *_: lines,  # one for all
         cache_logger_on_first_use=True,
     )
     # Libraries that log by the standard library: warnings and worse, on the same stream.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+
+
+def _encoded(_: Any, __: str, line: Any) -> bytes:
+    return str(line).encode(sys.stderr.encoding, "backslashreplace")

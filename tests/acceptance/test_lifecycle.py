@@ -1,17 +1,19 @@
 """How the daemon starts, refuses to start, isolates targets, and stops."""
 
+import fcntl
 import os
 import signal
 import socket
 import stat
 import subprocess
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import PATIENCE_SECONDS, Daemon, Receiver
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -245,3 +247,91 @@ def test_a_stop_during_requests_answers_them(start: Callable[..., Daemon]) -> No
 
     assert b" 202 " in answer.splitlines()[0]
     assert daemon.stop() == 0
+
+
+def test_closed_standard_streams_end_nothing(tmp_path: Path, receiver: Receiver, eventually: Wait) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        f'sources: {{in: {{verify: none}}}}\nrules: [{{name: a, actions: [forward: "{receiver.url}/x"]}}]\n'
+    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    store = tmp_path / "s.db"
+    serve = [
+        PROGRAM,
+        "serve",
+        str(rules),
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--admin",
+        "off",
+        "--store",
+        f"sqlite:{store}",
+    ]
+    closing = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+
+    process = subprocess.Popen([*closing, *serve])
+    try:
+        eventually(lambda: _listens(port))
+        streams = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)]
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/hooks/in", b"x", PATIENCE_SECONDS).close()
+        eventually(receiver.ids)
+    finally:
+        process.terminate()
+
+    assert process.wait(PATIENCE_SECONDS) == 0
+    assert streams == [os.devnull] * 3
+    assert subprocess.run([*closing, PROGRAM, "status", "--store", f"sqlite:{store}"], check=False).returncode == 0
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_a_log_that_nobody_reads_stops_nothing(eventually: Wait, tmp_path: Path, style: str) -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    process = subprocess.Popen(
+        [
+            *(PROGRAM, "serve", str(rules), "--listen", f"127.0.0.1:{port}", "--admin", "off"),
+            *("--store", f"sqlite:{tmp_path / 's.db'}", "--log-format", style),
+        ],
+        stderr=writing,
+    )
+    os.close(writing)
+    try:
+        eventually(lambda: _listens(port))
+        for _ in range(100):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/hooks/open", b"x", PATIENCE_SECONDS).close()
+    finally:
+        process.terminate()
+        try:
+            code = process.wait(PATIENCE_SECONDS / 2)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(reading)
+
+    assert code == 0
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["check", "rules.yaml"], ["--help"]])
+def test_output_that_cannot_be_written_is_one_clear_line(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [PROGRAM, *arguments], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "webhook-router: the output can't be written: No space left on device"
+    assert "Traceback" not in done.stderr
