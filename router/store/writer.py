@@ -37,8 +37,14 @@ log = structlog.get_logger()
 # What says "not this row".
 _UNSTORABLE = (apsw.Error, ValueError, TypeError, OverflowError)
 
+
+class _FileGone(Exception):
+    """The store's name leads to another file than the one that is written, or to none."""
+
+
 # What says "not now" rather than "not this row".
 _UNAVAILABLE = (
+    _FileGone,
     apsw.FullError,
     apsw.IOError,
     apsw.BusyError,
@@ -68,7 +74,9 @@ class Writer:
         self._writing_since: float | None = None  # monotonic, of the transaction that is under way
         self.healthy = True
         self._probed_at = 0.0
+        self._path = path
         self._connection = connect(path)
+        self._file = _file_at(path)
         self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # the checkpointer does it, off the commits' path
         self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT}")
         self._others = self._commits_of_others()
@@ -236,6 +244,9 @@ class Writer:
         for place, job in enumerate(jobs):
             kinds.setdefault(type(job), []).append(place)
         results: list[Any] = [None] * len(jobs)
+        # What is committed to a file that was removed is gone with this process: nobody may be told that it is safe.
+        if _file_at(self._path) != self._file:
+            raise _FileGone(f"{self._path} was removed or replaced; put it back, or start the daemon anew")
         self._connection.execute("BEGIN IMMEDIATE")
         for kind in sorted(kinds, key=lambda kind: kind is Take):
             done = kind.run(self._connection, [jobs[place] for place in kinds[kind]], note)
@@ -254,6 +265,15 @@ class Writer:
             self._listener(due)
         except Exception:  # somebody else's fault must not end the writer
             log.exception("the store's listener failed")
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Which file a name leads to now; none: to none that can be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _fail(batch: Batch, error: Exception) -> None:

@@ -158,3 +158,24 @@ def test_too_much_waiting_is_refused_at_once(
 
     with pytest.raises(StoreUnavailable, match="too far behind"):
         future.result(0)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_committed_to_a_file_that_was_removed_or_replaced(
+    store: SqliteStore, event: MakeEvent, planned: MakePlan, tmp_path: Path, replaced: bool
+) -> None:
+    path = store._writer._path  # type: ignore[union-attr]
+    away = tmp_path / "away.db"
+    store.append(event(), [planned()], "r1").result(10)
+    path.rename(away)
+    if replaced:
+        path.write_bytes(away.read_bytes())
+
+    with pytest.raises(StoreUnavailable, match="was removed or replaced; put it back, or start the daemon anew"):
+        store.append(event(), [planned()], "r1").result(10)
+    assert not store.writable()
+
+    away.rename(path)
+    store.append(event(), [planned()], "r1").result(10)
+    assert store.writable()
+    assert len(store.events(limit=10)) == 2
