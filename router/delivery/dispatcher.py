@@ -227,7 +227,10 @@ class Dispatcher:
         target = self._targets.get(key)
         if target is None:
             target = self._targets[key] = Target(spec, clock)
+        before = target.breaker.standing
         target.follow(spec)
+        if target.breaker.standing is not before:
+            self._note_breakers()
         return target
 
     def _spec(self, key: str) -> TargetSpec:

@@ -158,6 +158,23 @@ def test_a_target_that_is_down_costs_its_deliveries_few_attempts(
     until(lambda: json.loads(daemon.store.notes()["breakers"]) == {})
 
 
+def test_a_breaker_that_a_reload_takes_away_is_not_told_of_any_more(
+    running: Callable[[str], Running], receivers: Callable[[], Receiver], tmp_path: Path
+) -> None:
+    down = receivers()
+    down.status = 503
+    with_breaker = RULES.replace("pause: 300ms", "pause: 1m") % (down.url, down.url)
+    daemon = running(with_breaker)
+    for _ in range(5):
+        daemon.receive({"to": "a"})
+    until(lambda: "a" in json.loads(daemon.store.notes()["breakers"]))
+
+    without = "sources: {s: {verify: none}}\n" + with_breaker.replace("{failures: 3, pause: 1m}", "none")
+    daemon.current.ruleset = Loader(REGISTRIES, {}).load(without, "rules.yaml", tmp_path).require()
+
+    until(lambda: json.loads(daemon.store.notes()["breakers"]) == {})
+
+
 def test_a_target_that_hangs_holds_its_own_slots_only(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
