@@ -228,11 +228,29 @@ class Settle:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueNote) -> list[bool]:
-        """Settle many by two statements; two of one delivery, of which one token is no longer good, apart."""
-        settlements = [job.settlement for job in jobs]
-        if len({done.delivery_id for done in settlements}) == len(settlements):
-            return _settle(connection, settlements, due)
-        return [result for done in settlements for result in _settle(connection, [done], due)]
+        """Settle many."""
+        return _settle_apart(connection, [job.settlement for job in jobs], due)
+
+
+@dataclass(slots=True)
+class SettleAll:
+    """The ends of several attempts."""
+
+    settlements: Sequence[Settlement]
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["SettleAll"], due: DueNote) -> list[list[bool]]:
+        """Settle those of all jobs together."""
+        results = iter(_settle_apart(connection, [done for job in jobs for done in job.settlements], due))
+        return [[next(results) for _ in job.settlements] for job in jobs]
+
+
+def _settle_apart(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueNote) -> list[bool]:
+    """Settle many by two statements; two of one delivery, of which one token is no longer good, apart."""
+    if len({done.delivery_id for done in settlements}) == len(settlements):
+        return _settle(connection, settlements, due)
+    return [result for done in settlements for result in _settle(connection, [done], due)]
 
 
 def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueNote) -> list[bool]:
