@@ -21,7 +21,7 @@ from router.model import (
 )
 from router.store import dedupe
 from router.store.job import DueNote
-from router.store.rows import CLAIMED, claimed_row
+from router.store.rows import DUE_NOW, claimed_row
 
 
 @dataclass(slots=True)
@@ -184,27 +184,21 @@ class Take:
 
     @staticmethod
     def _one(connection: apsw.Connection, job: "Take") -> list[Claim]:
-        token = secrets.token_hex(16)  # one for the whole claim: with the delivery's id it is a proof for each
-        due = [
-            (seq, token)
+        found = [
+            row
             for target, count in job.wanted.items()
             if count > 0
-            for (seq,) in connection.execute(_DUE, (target, job.now, count)).fetchall()
+            for row in connection.execute(DUE_NOW, (target, job.now, count)).fetchall()
         ]
-        if not due:
+        if not found:
             return []
-        # By seq, not by a subquery, whose temporary tables cost more than all the rest.
-        _write(connection, _CLAIM, due)
-        connection.execute(_START_ATTEMPTS, (job.now, token))
-        claims = [claimed_row(row, token) for row in connection.execute(CLAIMED, (token,)).fetchall()]
+        token = secrets.token_hex(16)  # one for the whole claim: with the delivery's id it is a proof for each
+        claims = [claimed_row(row, token) for row in found]
+        # By seq, not by a subquery, whose temporary tables cost more than all the rest; and nothing is read back.
+        _write(connection, _CLAIM, [(claim.delivery.seq, token) for claim in claims])
+        _write(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, job.now) for claim in claims])
         return sorted(claims, key=lambda claim: (claim.delivery.next_attempt_at, claim.delivery.seq))
 
-
-_DUE = """
-SELECT seq FROM delivery INDEXED BY delivery_due
-WHERE target = ? AND state = 'pending' AND blocked = 0 AND next_attempt_at <= ?
-ORDER BY next_attempt_at, seq LIMIT ?
-"""
 
 _CLAIM = """
 WITH due (seq, token) AS (VALUES {})
@@ -212,11 +206,7 @@ UPDATE delivery SET state = 'running', token = due.token
 FROM due WHERE delivery.seq = due.seq AND delivery.state = 'pending'
 """
 
-_START_ATTEMPTS = """
-INSERT INTO attempt (delivery, number, started_at)
-SELECT seq, 1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = seq), 0), ?1
-FROM delivery WHERE token = ?2 AND state = 'running'
-"""
+_START_ATTEMPTS = "INSERT INTO attempt (delivery, number, started_at) VALUES {}"
 
 
 @dataclass(slots=True)
