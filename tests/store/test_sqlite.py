@@ -16,6 +16,7 @@ from router.errors import StoreError
 from router.model import Event, EventFilter, Filter, PlannedDelivery, State
 from router.store import dedupe, jobs, operating, questions, recovery, rows, sqlite, upkeep, waits
 from router.store.sqlite import SqliteStore
+from router.store.sqlite_file import connect
 
 NOW = 1_700_000_000_000
 MakeEvent = Callable[..., Event]
@@ -207,6 +208,20 @@ def test_the_busy_queries_walk_an_index(
     assert sql is recovery._RELEASE_RUNNING or not scans, plan
     assert not any("TEMP B-TREE" in step for step in plan if sql is rows.DUE_NOW), plan
 
+
+def test_a_claim_at_another_time_is_not_planned_anew(store: SqliteStore, path: Path) -> None:
+    connection = connect(path)
+    planned: list[int] = []
+    connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, lambda told: planned.append(told["stmt_status"][_REPREPARE]))
+
+    for now in range(NOW, NOW + 3):
+        connection.execute(rows.DUE_NOW, ("ci", now, 5)).fetchall()
+    connection.close()
+
+    assert planned == [0, 0, 0]
+
+
+_REPREPARE = "SQLITE_STMTSTATUS_REPREPARE"
 
 _MILLION = """
 WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000000)
