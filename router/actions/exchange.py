@@ -139,10 +139,14 @@ class Exchanges:
                 message, content = await protocol.read()
         except HttpProcessingError as error:
             raise aiohttp.ClientPayloadError("the answer is not HTTP") from error
-        # The status is here: what is late from now on ends the reading, and no longer the attempt.
-        until = total.when()
-        total.reschedule(None)
-        body, whole = await _read(content, limit, until)
+        if content.is_eof() and content.exception() is None:  # a small answer is here whole, with its head
+            body = content.read_nowait(limit)
+            whole = len(body) < limit
+        else:
+            # The status is here: what is late from now on ends the reading, and no longer the attempt.
+            until = total.when()
+            total.reschedule(None)
+            body, whole = await _read(content, limit, until)
         # An answer that came before all was sent leaves a connection in the middle of a request.
         reusable = whole and not (connection.transport is None or connection.transport.get_write_buffer_size())
         return Answer(message.code, message.headers, body), reusable

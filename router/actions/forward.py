@@ -162,8 +162,10 @@ class Forward:
         ]
         if self.sign is not None:
             own.append(("webhook-signature", _signature(self.sign, job.claim.event.id, now, body)))
-        names = {name.lower() for name, _ in headers}
-        return Request(self.method, url, [*headers, *(h for h in own if h[0].lower() not in names)], body)
+        if self.headers:  # of the event's own headers none of these names passes
+            names = {name.lower() for name, _ in self.headers}
+            own = [header for header in own if header[0].lower() not in names]
+        return Request(self.method, url, headers + own, body)
 
     def _headers(self, job: Job, values: Context) -> list[tuple[str, str]]:
         """The event's headers that pass, overridden by those that the action sets."""

@@ -2,7 +2,7 @@
 
 import fnmatch
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 # RFC 9110, section 7.6.1, and what belongs to one connection or one hop only.
 _HOP = {
@@ -24,19 +24,23 @@ _SIGNATURES = (
 _REMEMBERED = 64  #: characters of a name that is judged once for all; real ones are shorter
 
 
-def passed(items: Iterable[tuple[str, str]], *, only: tuple[str, ...] | None, original: bool) -> list[tuple[str, str]]:
+def passed(items: Sequence[tuple[str, str]], *, only: tuple[str, ...] | None, original: bool) -> list[tuple[str, str]]:
     """The headers to pass on: of another body than the original without what describes the bytes.
 
     `only` narrows to names that match one of its globs, case aside; it never brings back what is dropped. The
     original's Content-Type stays with it. Names are judged with _ as -, for many servers don't tell the two apart.
     """
-    items = list(items)
-    named = {_plain(name.strip()) for key, value in items if key.lower() == "connection" for name in value.split(",")}
-    return [
+    found = [
         (name, value)
         for name, value in items
-        if (_passes if len(name) <= _REMEMBERED else _judge)(name, only, original) and _plain(name) not in named
+        if (_passes if len(name) <= _REMEMBERED else _judge)(name, only, original)
     ]
+    named = {_plain(name.strip()) for key, value in items if _is_connection(key) for name in value.split(",")}
+    return [(name, value) for name, value in found if _plain(name) not in named] if named else found
+
+
+def _is_connection(name: str) -> bool:
+    return len(name) == len("connection") and name.lower() == "connection"
 
 
 def _plain(name: str) -> str:

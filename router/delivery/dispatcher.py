@@ -19,10 +19,11 @@ from router.delivery.clock import Clock
 from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.inbox import Inbox
 from router.delivery.retry import settlement
+from router.delivery.settling import Ended, Settling, ids
 from router.delivery.target import Target
 from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
 from router.intake.payload import parse_event
-from router.model import Claim, Event, Outcome, OutcomeKind, ParsedEvent, RetryPolicy
+from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy
 from router.plugins import Job, TargetSpec, Tools
 from router.rules.ruleset import Current, Source
 from router.store.base import Store
@@ -105,6 +106,7 @@ class Dispatcher:
 
     async def _run(self) -> None:
         self._inbox = Inbox()
+        self._settling = Settling(self._store, self._commit)
         self._wake = asyncio.Event()
         self._grace = 0.0
         self._store.on_due(self._due_soon)
@@ -242,21 +244,15 @@ class Dispatcher:
         return self._specs[1].get(key) or TargetSpec(key, concurrency=1)
 
     async def _deliver(self, claim: Claim, target: Target) -> None:
-        """Attempt, which holds one of the target's slots, and settle, which doesn't."""
+        """Attempt, which holds one of the target's slots, and have it settled, which doesn't."""
         started_at, clock = self._now_ms(), time.monotonic()
-        bound = log.bind(
-            event_id=claim.event.id,
-            delivery_id=claim.delivery.id,
-            rule=claim.delivery.rule,
-            action=claim.delivery.action,
-        )
         outcome: Outcome | None = None
         try:
             outcome, policy = await self._attempt(claim)
         except asyncio.CancelledError:
             outcome, policy = Outcome.interrupted("the daemon stopped"), RetryPolicy()
-        except Exception as error:  # noqa: BLE001 - the border of the loop: one delivery must not end it
-            bound.exception("attempt failed by a fault of ours")
+        except Exception as error:  # the border of the loop: one delivery must not end it
+            log.exception("attempt failed by a fault of ours", **ids(claim))
             outcome, policy = Outcome.retry(f"internal error ({type(error).__name__})"), RetryPolicy()
         finally:
             # Judged as it was, whatever the policy makes of it.
@@ -265,18 +261,7 @@ class Dispatcher:
             return
         now, took = self._now_ms(), time.monotonic() - clock  # the wall clock may have been set meanwhile
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
-        settled = await self._commit(lambda: self._store.settle(done))
-        bound.log(
-            20 if outcome.kind in (OutcomeKind.SUCCEEDED, OutcomeKind.INTERRUPTED) else 30,
-            "attempt settled" if settled else "attempt lost: someone else owns the delivery",
-            attempt=claim.attempt,
-            outcome=done.outcome.kind.value,
-            state=done.state.value,
-            cause=outcome.cause.value if outcome.cause else None,
-            status=outcome.status,
-            error=done.outcome.error or None,
-            ms=round(took * 1000),
-        )
+        self._settling.put(Ended(claim, outcome, done, took))
 
     async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:
         """One attempt with the policy of its action; no outcome when the delivery went to another target instead."""
@@ -324,6 +309,7 @@ class Dispatcher:
         if self._running:
             log.warning("attempts cut off by the stop; they will be made again", attempts=len(self._running))
             await asyncio.wait(self._running, timeout=_DEADLINE_SECONDS)
+        await self._settling.finish(_DEADLINE_SECONDS)
 
 
 def _parse(event: Event, source: Source | None) -> ParsedEvent:

@@ -77,6 +77,10 @@ class Store(Protocol):
         """
         ...
 
+    def settle_all(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
+        """Settle many in one transaction, as `settle` does; one that can't be stored fails all of them."""
+        ...
+
     def release(self, claim: Claim) -> "Future[bool]":
         """Give a claim back unattempted: pending again as it was, its started attempt removed."""
         ...

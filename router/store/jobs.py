@@ -21,7 +21,7 @@ from router.model import (
 )
 from router.store import dedupe
 from router.store.job import DueNote
-from router.store.rows import CLAIMED, claimed_row
+from router.store.rows import DUE_NOW, claimed_row
 
 
 @dataclass(slots=True)
@@ -184,27 +184,21 @@ class Take:
 
     @staticmethod
     def _one(connection: apsw.Connection, job: "Take") -> list[Claim]:
-        token = secrets.token_hex(16)  # one for the whole claim: with the delivery's id it is a proof for each
-        due = [
-            (seq, token)
+        found = [
+            row
             for target, count in job.wanted.items()
             if count > 0
-            for (seq,) in connection.execute(_DUE, (target, job.now, count)).fetchall()
+            for row in connection.execute(DUE_NOW, (target, job.now, count)).fetchall()
         ]
-        if not due:
+        if not found:
             return []
-        # By seq, not by a subquery, whose temporary tables cost more than all the rest.
-        _write(connection, _CLAIM, due)
-        connection.execute(_START_ATTEMPTS, (job.now, token))
-        claims = [claimed_row(row, token) for row in connection.execute(CLAIMED, (token,)).fetchall()]
+        token = secrets.token_hex(16)  # one for the whole claim: with the delivery's id it is a proof for each
+        claims = [claimed_row(row, token) for row in found]
+        # By seq, not by a subquery, whose temporary tables cost more than all the rest; and nothing is read back.
+        _write(connection, _CLAIM, [(claim.delivery.seq, token) for claim in claims])
+        _write(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, job.now) for claim in claims])
         return sorted(claims, key=lambda claim: (claim.delivery.next_attempt_at, claim.delivery.seq))
 
-
-_DUE = """
-SELECT seq FROM delivery INDEXED BY delivery_due
-WHERE target = ? AND state = 'pending' AND blocked = 0 AND next_attempt_at <= ?
-ORDER BY next_attempt_at, seq LIMIT ?
-"""
 
 _CLAIM = """
 WITH due (seq, token) AS (VALUES {})
@@ -212,11 +206,7 @@ UPDATE delivery SET state = 'running', token = due.token
 FROM due WHERE delivery.seq = due.seq AND delivery.state = 'pending'
 """
 
-_START_ATTEMPTS = """
-INSERT INTO attempt (delivery, number, started_at)
-SELECT seq, 1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = seq), 0), ?1
-FROM delivery WHERE token = ?2 AND state = 'running'
-"""
+_START_ATTEMPTS = "INSERT INTO attempt (delivery, number, started_at) VALUES {}"
 
 
 @dataclass(slots=True)
@@ -228,11 +218,29 @@ class Settle:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueNote) -> list[bool]:
-        """Settle many by two statements; two of one delivery, of which one token is no longer good, apart."""
-        settlements = [job.settlement for job in jobs]
-        if len({done.delivery_id for done in settlements}) == len(settlements):
-            return _settle(connection, settlements, due)
-        return [result for done in settlements for result in _settle(connection, [done], due)]
+        """Settle many."""
+        return _settle_apart(connection, [job.settlement for job in jobs], due)
+
+
+@dataclass(slots=True)
+class SettleAll:
+    """The ends of several attempts."""
+
+    settlements: Sequence[Settlement]
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["SettleAll"], due: DueNote) -> list[list[bool]]:
+        """Settle those of all jobs together."""
+        results = iter(_settle_apart(connection, [done for job in jobs for done in job.settlements], due))
+        return [[next(results) for _ in job.settlements] for job in jobs]
+
+
+def _settle_apart(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueNote) -> list[bool]:
+    """Settle many by two statements; two of one delivery, of which one token is no longer good, apart."""
+    if len({done.delivery_id for done in settlements}) == len(settlements):
+        return _settle(connection, settlements, due)
+    return [result for done in settlements for result in _settle(connection, [done], due)]
 
 
 def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueNote) -> list[bool]:

@@ -14,10 +14,14 @@ DELIVERY_COLUMNS = (
 _EVENT_WIDTH = 10
 _DELIVERY_WIDTH = 17
 
-CLAIMED = (
-    f"SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS}, a.number FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
-    " JOIN attempt a ON a.delivery = d.seq AND a.finished_at IS NULL WHERE d.token = ? AND d.state = 'running'"
-)
+# What a claim of a target takes, as it will be: running, with the attempt that it starts.
+DUE_NOW = f"""
+SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS.replace("d.state", "'running'")},
+    1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = d.seq), 0)
+FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+WHERE d.target = ? AND d.state = 'pending' AND d.blocked = 0 AND d.next_attempt_at <= ?
+ORDER BY d.next_attempt_at, d.seq LIMIT ?
+"""  # noqa: S608 - constants
 
 
 def event_row(row: tuple[Any, ...]) -> Event:
@@ -43,7 +47,7 @@ def delivery_row(row: tuple[Any, ...]) -> Delivery:
 
 
 def claimed_row(row: tuple[Any, ...], token: str) -> Claim:
-    """From CLAIMED."""
+    """From DUE_NOW."""
     event = event_row(row[:_EVENT_WIDTH])
     delivery = delivery_row(row[_EVENT_WIDTH : _EVENT_WIDTH + _DELIVERY_WIDTH])
     return Claim(token, delivery, event, row[-1])

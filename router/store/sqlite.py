@@ -27,7 +27,7 @@ from router.model import (
 )
 from router.store.base import Due
 from router.store.job import Job
-from router.store.jobs import Append, GiveBack, PutRuleset, Settle, Take
+from router.store.jobs import Append, GiveBack, PutRuleset, Settle, SettleAll, Take
 from router.store.operating import Cancel, PlanAgain, Replay
 from router.store.questions import (
     DEPTHS,
@@ -101,6 +101,10 @@ class SqliteStore:
     def settle(self, settlement: Settlement) -> "Future[bool]":
         """See Store.settle."""
         return self._submit(Settle(settlement))
+
+    def settle_all(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
+        """See Store.settle_all."""
+        return self._submit(SettleAll(settlements))
 
     def release(self, claim: Claim) -> "Future[bool]":
         """See Store.release."""

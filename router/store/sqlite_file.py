@@ -93,6 +93,8 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_MS)
+    # Plans don't hang on bound values, or each new time that a claim asks with would have its statement planned anew.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.execute("PRAGMA temp_store = MEMORY")  # statements that change several rows keep a journal of their own
     connection.execute("PRAGMA synchronous = FULL")  # every commit is one that somebody was told of
     return connection
