@@ -65,6 +65,11 @@ class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]
         """The path, decoded, with one slash before it."""
         return "/" + self.path.lstrip("/") if self.path.startswith("/") else str(self.path)
 
+    @property
+    def body(self) -> bytes:
+        """All of it, once it has arrived."""
+        return b"" if self.body_rcv is None else bytes(self.body_rcv.getbuf().get())
+
     def refuse(self, code: int, reason: str) -> None:
         """Answer with this status, whatever still comes."""
         self.error = Refusal(code, reason)
