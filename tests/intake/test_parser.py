@@ -38,6 +38,8 @@ def _status(answer: bytes) -> int:
         (b"GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: a\x00b\r\n\r\n", 400),
         (b"get / HTTP/1.1\r\n\r\n", 400),
+        (b"GET /a\rb HTTP/1.1\r\n\r\n", 400),
+        (b"GET /a\nb HTTP/1.1\r\n\r\n", 400),
         (b"GET http://[hush/ HTTP/1.1\r\n\r\n", 400),
         (b"GET /?\xff HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: x\n\n", 400),
@@ -202,7 +204,21 @@ def _meaning(parser: HTTPRequestParser) -> dict[str, Any]:
 
 
 _TOKENS = ("GET", "POST", "PUT", "get", "P(", "X-A", "x-a", "X_A", "Host", "", " ", "\x0b", "é")
-_TARGETS = ("/", "/a/b", "//a//b?c#d", "/%61?b=%20#c", "*", "http://h:1/p?q", "http://[x/", "a:b", "/\x01", "/\xff", "")
+_TARGETS = (
+    "/",
+    "/a/b",
+    "//a//b?c#d",
+    "/%61?b=%20#c",
+    "*",
+    "http://h:1/p?q",
+    "http://[x/",
+    "a:b",
+    "/\x01",
+    "/a\rb",
+    "/\n",
+    "/\xff",
+    "",
+)
 _VERSIONS = (" HTTP/1.1", " HTTP/1.0", " HTTP/1.1", " HTTP/2.0", " HTTP/1.2", "", " ", " HTTP/1.1 \t", "\nHTTP/1.1")
 _FINE = (
     "Content-Length: 5", "content-length:05 ", "Transfer-Encoding: Chunked\t", "Connection: close", "Expect: 100-Continue",
