@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
 UNMATCHED = "unmatched"  #: the reserved rule name of the actions for events that no rule matched
 
 
@@ -151,10 +152,7 @@ class Reply:
     @property
     def status_line(self) -> str:
         """For example `202 Accepted`."""
-        try:
-            return f"{self.status} {HTTPStatus(self.status).phrase}"
-        except ValueError:
-            return f"{self.status} Status"
+        return f"{self.status} {_PHRASES.get(self.status, 'Status')}"
 
 
 @dataclass(frozen=True, slots=True)

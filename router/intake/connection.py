@@ -95,7 +95,7 @@ class ReplyTask(waitress.task.Task):  # type: ignore[misc]  # waitress has no ty
 
     complete = True
 
-    def __init__(self, channel: "Channel", request: Parser, reply: Reply | None = None) -> None:
+    def __init__(self, channel: "Channel", request: Parser, reply: Reply) -> None:
         super().__init__(channel, request)
         self._reply = reply
 
@@ -103,11 +103,7 @@ class ReplyTask(waitress.task.Task):  # type: ignore[misc]  # waitress has no ty
         """Everything is written already."""
 
     def execute(self) -> None:
-        if self._reply is not None:
-            self.write_reply(self._reply)
-
-    def write_reply(self, reply: Reply) -> None:
-        """Head and body."""
+        reply = self._reply
         self.status = reply.status_line
         _close_at_a_stop(self)
         connection = self.request.headers.get("CONNECTION", "").lower()
@@ -131,30 +127,6 @@ class ReplyTask(waitress.task.Task):  # type: ignore[misc]  # waitress has no ty
 @functools.lru_cache(maxsize=2)
 def _date(second: int) -> str:
     return formatdate(second, usegmt=True)
-
-
-class JudgedTask(ReplyTask):
-    """Has a small request judged right here: no worker, no environment, no framework between."""
-
-    def execute(self) -> None:
-        request, channel = self.request, self.channel
-        judge = channel.server.judge
-        try:
-            reply = judge(
-                request.command,
-                request.path_info,
-                request.query,
-                request.items_as_received,
-                request.get_body_stream().read(),
-                channel.addr[0],
-            )
-        except Exception as error:  # the sender has to hear something, and the others must not suffer
-            log.exception("request failed by a fault of ours", error=type(error).__name__, method=request.command)
-            reply = problem(500, _ERRORS[500])
-        if isinstance(reply, Pending):
-            channel.server.answer_later(channel, reply)
-            raise Deferred
-        self.write_reply(reply)
 
 
 def _close_at_a_stop(task: waitress.task.Task) -> None:
@@ -205,14 +177,30 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
     def task_class(self, channel: "Channel", request: Parser) -> waitress.task.Task:
         """Called as a class by waitress: what serves the first request."""
         reply, self.reply = self.reply, None
-        if reply is not None:
-            return ReplyTask(channel, request, reply)
-        return JudgedTask(channel, request) if self.server.is_small(request) else Task(channel, request)
+        return Task(channel, request) if reply is None else ReplyTask(channel, request, reply)
 
     def service(self) -> None:
-        """Serve the first request; in a worker's thread, if the server does not defer."""
+        """Serve the first request; in a worker's thread, if it is not small."""
+        request = self.requests[0]
+        if self.connected and self.reply is None and request.error is None and self.server.is_small(request):
+            answer = self._judge(request)
+            if isinstance(answer, Pending):
+                self.server.answer_later(self, answer)
+                return
+            self.reply = answer
         with contextlib.suppress(Deferred):
             super().service()
+
+    def _judge(self, request: Parser) -> Reply | Pending:
+        """Judge a small request right here: no worker, no environment, no framework between."""
+        try:
+            judged: Reply | Pending = self.server.judge(
+                request.command, request.path_info, request.query, request.items_as_received, request.body, self.addr[0]
+            )
+        except Exception as error:  # the sender has to hear something, and the others must not suffer
+            log.exception("request failed by a fault of ours", error=type(error).__name__, method=request.command)
+            return problem(500, _ERRORS[500])
+        return judged
 
     def time_out(self) -> None:
         """Refuse the request that has been arriving for too long."""

@@ -103,7 +103,9 @@ class Receiver:
             log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
-        return Pending(future, partial(self._answer, future, parsed, plan, source))
+        # A payload that nothing asks for any more makes room for the next one: its memory is still in the cache.
+        asked = plan.respond is not None or (not plan.matched and self.unmatched.is_due(event))
+        return Pending(future, partial(self._answer, future, event, parsed if asked else None, plan, source))
 
     def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
         """What can be refused without looking at the body."""
@@ -129,9 +131,14 @@ class Receiver:
         return self._refuse(inbound, source, reply, "method")
 
     def _answer(
-        self, future: "Future[Appended]", parsed: ParsedEvent, plan: Plan, source: Source, timeout: float
+        self,
+        future: "Future[Appended]",
+        event: Event,
+        parsed: ParsedEvent | None,
+        plan: Plan,
+        source: Source,
+        timeout: float,
     ) -> Reply:
-        event = parsed.event
         try:
             stored = future.result(timeout)
         except (StoreUnavailable, NotInTime) as error:
@@ -150,7 +157,7 @@ class Receiver:
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
         if not matched:
-            self.unmatched.note(self.current.ruleset, parsed)
+            self.unmatched.note(self.current.ruleset, event, parsed)
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}
@@ -162,10 +169,10 @@ class Receiver:
         return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))
 
     @staticmethod
-    def _accepted(usual: Reply, parsed: ParsedEvent, plan: Plan, source: Source) -> Reply:
+    def _accepted(usual: Reply, parsed: ParsedEvent | None, plan: Plan, source: Source) -> Reply:
         """What the first matching rule with a `respond` answers, else the source's, else the usual."""
         respond = source.respond
-        if plan.respond is not None:
+        if plan.respond is not None and parsed is not None:
             try:
                 respond = plan.respond.render(parsed)
             except RenderError as error:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import structlog
 
-from router.model import ParsedEvent
+from router.model import Event, ParsedEvent
 from router.rules.closest import closest
 from router.rules.ruleset import Ruleset
 
@@ -22,10 +22,13 @@ class UnmatchedLog:
         self._next: dict[str, int] = {}  #: ms
         self._unsaid: Counter[str] = Counter()
 
-    def note(self, ruleset: Ruleset, parsed: ParsedEvent) -> None:
-        """An event matched no rule."""
-        event = parsed.event
-        if event.received_at < self._next.get(event.source, 0):
+    def is_due(self, event: Event) -> bool:
+        """Whether more than a count would be made of an event: only then `note` needs its payload."""
+        return event.received_at >= self._next.get(event.source, 0)
+
+    def note(self, ruleset: Ruleset, event: Event, parsed: ParsedEvent | None) -> None:
+        """An event matched no rule; without its payload it is only counted."""
+        if parsed is None or not self.is_due(event):
             self._unsaid[event.source] += 1
             return
         self._next[event.source] = event.received_at + EVERY_MS

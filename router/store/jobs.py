@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import apsw
@@ -118,10 +119,15 @@ def _write(connection: apsw.Connection, sql: str, rows: Sequence[tuple[Any, ...]
     while start < len(rows):
         size = min(_ROWS, 1 << ((len(rows) - start).bit_length() - 1))
         piece = rows[start : start + size]
-        places = ", ".join(["(" + ", ".join("?" * len(piece[0])) + ")"] * size)
-        returned += connection.execute(sql.format(places), [value for row in piece for value in row]).fetchall()
+        values = [value for row in piece for value in row]
+        returned += connection.execute(_statement(sql, len(piece[0]), size), values).fetchall()
         start += size
     return returned
+
+
+@lru_cache(maxsize=64)  # seven sizes of a handful of statements; the cache of prepared ones hashes each text once, too
+def _statement(sql: str, columns: int, rows: int) -> str:
+    return sql.format(", ".join(["(" + ", ".join("?" * columns) + ")"] * rows))
 
 
 def _drop_duplicates(connection: apsw.Connection, jobs: Sequence[Append]) -> list[Appended]:

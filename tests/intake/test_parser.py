@@ -5,10 +5,15 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from waitress.adjustments import Adjustments
+from waitress.parser import HTTPRequestParser
 
-from router.intake.parser import CHUNK_LINE_BYTES, TRAILER_BYTES
+from router.intake.parser import CHUNK_LINE_BYTES, TRAILER_BYTES, Parser
 from router.intake.server import Server
 from tests.intake.talking import echo, rest, talk
 
@@ -33,6 +38,8 @@ def _status(answer: bytes) -> int:
         (b"GET / HTTP/1.1\r\nX: a\rb\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: a\x00b\r\n\r\n", 400),
         (b"get / HTTP/1.1\r\n\r\n", 400),
+        (b"GET /a\rb HTTP/1.1\r\n\r\n", 400),
+        (b"GET /a\nb HTTP/1.1\r\n\r\n", 400),
         (b"GET http://[hush/ HTTP/1.1\r\n\r\n", 400),
         (b"GET /?\xff HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: x\n\n", 400),
@@ -170,3 +177,96 @@ def test_no_bytes_take_the_square_of_their_length(serve: Serve, request_: bytes)
     assert _status(talk(server, request_, close=False)) == 400
 
     assert time.process_time() - before < 1
+
+
+def _read(parser: HTTPRequestParser, data: bytes) -> HTTPRequestParser:
+    while data and not parser.completed:
+        data = data[parser.received(data) :]
+    return parser
+
+
+def _meaning(parser: HTTPRequestParser) -> dict[str, Any]:
+    if parser.empty or not parser.headers_finished:
+        return {"empty": parser.empty, "completed": parser.completed}
+    names = (
+        "command",
+        "version",
+        "request_uri",
+        "proxy_scheme",
+        "proxy_netloc",
+        "path",
+        "query",
+        "fragment",
+        "headers",
+    )
+    more = ("url_scheme", "chunked", "content_length", "completed", "empty")
+    return {name: getattr(parser, name, None) for name in (*names, *more)} | {"body": parser.get_body_stream().read()}
+
+
+_TOKENS = ("GET", "POST", "PUT", "get", "P(", "X-A", "x-a", "X_A", "Host", "", " ", "\x0b", "é")
+_TARGETS = (
+    "/",
+    "/a/b",
+    "//a//b?c#d",
+    "/%61?b=%20#c",
+    "*",
+    "http://h:1/p?q",
+    "http://[x/",
+    "a:b",
+    "/\x01",
+    "/a\rb",
+    "/\n",
+    "/\xff",
+    "",
+)
+_VERSIONS = (" HTTP/1.1", " HTTP/1.0", " HTTP/1.1", " HTTP/2.0", " HTTP/1.2", "", " ", " HTTP/1.1 \t", "\nHTTP/1.1")
+_FINE = (
+    "Content-Length: 5", "content-length:05 ", "Transfer-Encoding: Chunked\t", "Connection: close", "Expect: 100-Continue",
+    "Connection: Keep-Alive", "Expect: x", "X-A: 1", "x-a: 2", "X_A: 3", "X-A:\t \xe9\xa0 ", "X-A:", "Content-Type: a/b",
+)  # fmt: skip
+_ODD = (
+    "Content-Length: \xb2", "Content-Length:", "Content-Length: 5x", "Transfer-Encoding: gzip", "Transfer-Encoding:",
+    "Transfer-Encoding: chunked,", "X-A : 1", " X-A: 1", "X-A", ":", "X-A: a\rb", "X-A: a\nb", "X-A: \x00", "",
+)  # fmt: skip
+_HEADS = st.builds(
+    lambda *parts: "".join(parts[:4]) + "\r\n" + "".join(f"{field}\r\n" for field in parts[4]) + "\r\n",
+    st.sampled_from(("", "", "", "\r\n", " ")),
+    st.just("POST") | st.sampled_from(_TOKENS),
+    st.sampled_from(_TARGETS).map(lambda target: " " + target) | st.just(" /"),
+    st.just(" HTTP/1.1") | st.sampled_from(_VERSIONS),
+    st.lists(st.sampled_from(_FINE), max_size=6) | st.lists(st.sampled_from(_FINE + _ODD) | st.text(max_size=8)),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(_HEADS, st.sampled_from((b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"hello, and more")))
+def test_what_is_taken_means_what_it_means_to_waitress(head: str, body: bytes) -> None:
+    request = head.encode("latin-1", "replace") + body
+    adjustments = Adjustments()
+
+    ours = _read(Parser(adjustments, lambda _: 1000), request)
+
+    if ours.error is None:
+        theirs = _read(HTTPRequestParser(adjustments), request)
+        assert theirs.error is None
+        assert _meaning(ours) == _meaning(theirs)
+        assert ours.expect_continue == (theirs.expect_continue and not theirs.completed)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /a?b=c#d HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a: \xe9\r\nX_A: 3\r\nContent-Length: 5\r\n\r\nhello",
+        CHUNKED + HELLO + b"0\r\n\r\n",
+        b"POST http://elsewhere.example/a HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 05\r\n\r\nhello",
+        HEAD + b"Expect: 100-Continue\r\nContent-Length: 5\r\n\r\n",
+        b"GET //a//b?c HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_senders_send_is_taken_as_waitress_takes_it(request_: bytes) -> None:
+    ours = _read(Parser(Adjustments(), lambda _: 1000), request_)
+    theirs = _read(HTTPRequestParser(Adjustments()), request_)
+
+    assert ours.error is None
+    assert _meaning(ours) == _meaning(theirs)
+    assert ours.expect_continue == theirs.expect_continue

@@ -14,7 +14,7 @@ import pytest
 from router.intake import receiver as module
 from router.intake.pending import Pending
 from router.intake.receiver import Receiver
-from router.model import Filter, Inbound, Reply
+from router.model import Filter, Inbound, ParsedEvent, Reply
 from router.settings import networks
 from router.store.sqlite import SqliteStore
 from tests.intake.senders import private_key, public_key
@@ -231,6 +231,20 @@ def test_a_respond_that_can_not_be_rendered_does_not_hide_that_the_event_is_stor
 
     assert reply.status == 202
     assert len(store.deliveries()) == 3
+
+
+def test_while_an_answer_waits_a_payload_is_kept_only_where_it_is_asked_for(receiver: Make, inbound: Request) -> None:
+    made = receiver(
+        RESPONDING.replace("{$.kind: {exists: true}}\n    respond: {body: 'seen {{ payload.kind }}'}", "{}")
+    )
+
+    def kept(body: bytes) -> bool:
+        pending = made.begin(inbound(body))
+        assert isinstance(pending, Pending)
+        return any(isinstance(thing, ParsedEvent) for thing in pending.reply.args)  # type: ignore[attr-defined]
+
+    assert kept(b'{"kind": "push"}')
+    assert not kept(b'{"kind": "other"}')
 
 
 def test_the_rules_are_read_once_for_an_event(receiver: Make, inbound: Request, store: SqliteStore) -> None:

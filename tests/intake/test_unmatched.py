@@ -15,7 +15,8 @@ def _lines(*received_at: int, source: str = "s", log: UnmatchedLog | None = None
     log = log or UnmatchedLog()
     with capture_logs() as lines:
         for at in received_at:
-            log.note(RULES, event({"a": 1, "token": "shh"}, received_at=at, source=source))
+            parsed = event({"a": 1, "token": "shh"}, received_at=at, source=source)
+            log.note(RULES, parsed.event, parsed if log.is_due(parsed.event) else None)
     return [dict(line) for line in lines]
 
 
