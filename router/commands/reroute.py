@@ -1,6 +1,5 @@
 """Plan events again under the rules as they are now, so that a rule that was written or mended later catches them."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.app import REGISTRIES
 from router.commands.changes import deliveries, written
-from router.commands.options import now_ms, open_store
+from router.commands.options import loader, now_ms, open_store
 from router.commands.progress import progress
 from router.commands.status import note, owner
 from router.errors import Level, PayloadError
@@ -21,7 +19,6 @@ from router.ids import uuid7
 from router.intake.payload import parse_event
 from router.listing import print_json, safe
 from router.model import Event, EventFilter, Filter, PlannedDelivery
-from router.rules.loader import Loader
 from router.rules.ruleset import Ruleset
 from router.store.base import PAGE
 
@@ -64,7 +61,7 @@ def reroute(
 
 
 def _load(rules: Path) -> Ruleset:
-    loaded = Loader(REGISTRIES, os.environ, require_secrets=False).load_file(rules)
+    loaded = loader(require_secrets=False).load_file(rules)
     if loaded.ruleset is None:
         for problem in loaded.problems:
             if problem.level is Level.ERROR:
