@@ -1,6 +1,8 @@
 """A real daemon in a process of its own, a real receiver, and real-looking payloads."""
 
+import contextlib
 import http.client
+import io
 import json
 import os
 import signal
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from router.cli import main
 
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: for a condition that must come true; a slow machine only makes the test slow
@@ -235,6 +239,21 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
         return result
 
     return wait
+
+
+def run_here(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end into pipes, in this process: it saves the start that a process of its own takes."""
+    out, err = io.StringIO(), io.StringIO()
+    ended: int | str | None = None
+    before, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        ended = end.code
+    finally:
+        sys.stdin = before
+    return subprocess.CompletedProcess(arguments, int(ended or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
