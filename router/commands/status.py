@@ -151,7 +151,7 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
         if "version" in process:
             words.append(f"version {process['version']}")
         if isinstance(process.get("started_at"), int):
-            words.append(f"since {span(now - process['started_at'])}")
+            words.append(f"for {span(now - process['started_at'])}")
         words += [f"{key} {process[key]}" for key in ("listen", "admin") if process.get(key)]
     return safe(", ".join(words))
 
@@ -179,6 +179,8 @@ def _failed_reload(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
         return []
     problems = [safe(str(problem)) for problem in rules.get("problems") or ()]
     why = f": {problems[0]}" if problems else ""
+    if len(problems) > 1:
+        why += " (and more; see `webhook-router check`)"
     return [("reload", f"failed {span(now - failed_at)} ago, the rules above stay{why}")]
 
 
