@@ -154,10 +154,12 @@ class Receiver:
     requests: list[Received] = field(default_factory=list)
     status: int = 200  #: answered to everything but /hang
     release: threading.Event = field(default_factory=threading.Event)  #: lets requests to /hang be answered
+    gate: threading.Event = field(default_factory=threading.Event)  #: while it is not set, nothing is answered
 
     def start(self) -> None:
         """Listen on a free port."""
         receiver = self
+        self.gate.set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -168,6 +170,7 @@ class Receiver:
                 receiver.requests.append(Received(self.path, headers, body))
                 if self.path.startswith("/hang"):
                     receiver.release.wait(PATIENCE_SECONDS)
+                receiver.gate.wait(PATIENCE_SECONDS)
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -190,6 +193,7 @@ class Receiver:
     def stop(self) -> None:
         """Stop listening."""
         self.release.set()
+        self.gate.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -226,19 +230,20 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
         daemon.kill()
 
 
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait until something is true, and give it back."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    pause = threading.Event()
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "it never came true"
+        pause.wait(0.01)
+    return result
+
+
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Any]], Any]:
     """Wait until something is true, and give it back."""
-
-    def wait(condition: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        pause = threading.Event()
-        while not (result := condition()):
-            assert time.monotonic() < deadline, "it never came true"
-            pause.wait(0.01)
-        return result
-
-    return wait
+    return until
 
 
 def run_here(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
