@@ -54,6 +54,7 @@ def cli() -> None:
     webhook-router test rules.yaml …      what would it do with this payload?
     webhook-router serve rules.yaml       do it
     webhook-router status                 how does it go?
+    webhook-router deliveries list        what became of each?
     """
 
 
@@ -65,6 +66,7 @@ for _command in (check, test, events, deliveries, status, store_commands):
 @click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
 @click.option(
     "--listen",
+    metavar="HOST:PORT",
     default="127.0.0.1:8080",
     show_default=True,
     show_envvar=True,
@@ -73,6 +75,7 @@ for _command in (check, test, events, deliveries, status, store_commands):
 )
 @click.option(
     "--admin",
+    metavar="HOST:PORT|off",
     default="127.0.0.1:8081",
     show_default=True,
     show_envvar=True,
@@ -81,6 +84,7 @@ for _command in (check, test, events, deliveries, status, store_commands):
 )
 @click.option(
     "--store",
+    metavar="sqlite:FILE",
     default="sqlite:webhook-router.db",
     show_default=True,
     show_envvar=True,
@@ -156,6 +160,7 @@ for _command in (check, test, events, deliveries, status, store_commands):
     show_default=True,
     show_envvar=True,
     envvar="WEBHOOK_ROUTER_LOG_LEVEL",
+    help="The least that is logged.",
 )
 @click.option(
     "--log-format",
@@ -205,7 +210,7 @@ def serve(
     App(settings).run()
 
 
-@cli.command(help=_SCHEMA_HELP)
+@cli.command(help=_SCHEMA_HELP, short_help="Print the JSON Schema of the rules file, for editors.")
 def schema() -> None:
     """Print the JSON Schema."""
     from router.app import REGISTRIES  # noqa: PLC0415 - see serve

@@ -28,7 +28,7 @@ errors. Exit codes: 0 fine, 1 an error (with --strict: or a warning), 2 usage.
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Check rules files: each problem with its cure.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--strict", is_flag=True, help="Warnings fail as well.")
 @click.option("--require-secrets", is_flag=True, help="Unset secrets are errors.")

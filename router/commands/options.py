@@ -22,6 +22,7 @@ def store_option(command: Command) -> Command:
     """Which store."""
     return click.option(
         "--store",
+        metavar="sqlite:FILE",
         default="sqlite:webhook-router.db",
         show_default=True,
         show_envvar=True,

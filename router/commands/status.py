@@ -26,7 +26,7 @@ Exit codes: 0 done, 1 the store can't be read, 2 usage.
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Show how things stand: daemon, rules, targets, store.")
 @store_option
 @json_option
 def status(store: str, *, as_json: bool) -> None:

@@ -33,16 +33,17 @@ Examples:
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Show what the rules would do with a payload.")
 @click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
-@click.option("--source", help="The source that the event comes in by; may be left out while there is one.")
+@click.option("--source", metavar="SOURCE", help="Where the event comes in; may be left out while there is one.")
 @click.option("--payload", type=click.Path(), help="A file with the request's body; -: standard input.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
-@click.option("--content-type", help="The body's type; application/json unless a header says otherwise.")
-@click.option("--event", "event_id", help="Take an event from the store instead of a payload.")
+@click.option("--content-type", metavar="TYPE", help="Of the body; application/json unless a header says otherwise.")
+@click.option("--event", "event_id", metavar="ID", help="Take an event from the store instead of a payload.")
 @click.option(
     "--store",
+    metavar="sqlite:FILE",
     default="sqlite:webhook-router.db",
     show_default=True,
     show_envvar=True,
