@@ -8,14 +8,10 @@ import yaml
 
 from router.cases import Run
 from router.errors import Level, Problem
+from router.listing import counted
 from router.rules.explain import Explained, ExplainedRule
 from router.rules.ruleset import Ruleset
 from router.units import as_duration, as_size
-
-
-def count(number: int, noun: str) -> str:
-    """`1 rule`, `2 rules`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
@@ -106,4 +102,4 @@ def print_cases(run: Run, *, as_json: bool) -> None:
         for problem in run.problems:
             click.echo(str(problem), err=True)
         good = sum(not result.differences for result in run.results)
-        click.echo(f"{good} of {count(len(run.results), 'case')} as expected")
+        click.echo(f"{good} of {counted(len(run.results), 'case')} as expected")

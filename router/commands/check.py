@@ -52,7 +52,8 @@ def check(
     style: str,
 ) -> None:
     """Check rules files."""
-    from router.printing import annotation, count, print_settings, problem_json  # noqa: PLC0415 - `--help` need not wait
+    from router.listing import counted  # noqa: PLC0415 - `--help` need not wait
+    from router.printing import annotation, print_settings, problem_json  # noqa: PLC0415 - `--help` need not wait
     from router.schedules import schedule_json, schedule_line  # noqa: PLC0415
 
     if defaults and as_json:
@@ -65,7 +66,7 @@ def check(
         problems += loaded.problems
         if loaded.ruleset is not None and not as_json:
             rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
-            click.echo(f"{file}: fine, {count(rules, 'rule')}, {count(sources, 'source')}")
+            click.echo(f"{file}: fine, {counted(rules, 'rule')}, {counted(sources, 'source')}")
             if defaults:
                 print_settings(loaded.ruleset)
         for action in _every_action(loaded.ruleset) if loaded.ruleset is not None and explain_retry else ():
