@@ -51,6 +51,13 @@ def span(ms: int) -> str:
     return f"{max(0, ms)}ms"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 delivery`, `1,200 deliveries`, `2 rules`."""
+    if number != 1:
+        noun = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun}"
+
+
 def size(count: int) -> str:
     """Bytes as people read them."""
     if count < 1024:
@@ -287,16 +294,16 @@ def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int) -> None:
         ]
     )
     for attempt in attempts:
-        _print_attempt(attempt, now)
+        _print_attempt(attempt, now, "exit code" if d.type == "command" else "status")
 
 
-def _print_attempt(a: Attempt, now: int) -> None:
+def _print_attempt(a: Attempt, now: int, number: str) -> None:
     took = "" if a.finished_at is None else f", took {span(a.finished_at - a.started_at)}"
     outcome = a.outcome.value if a.outcome else f"under way for {span(now - a.started_at)}"
-    status = "" if a.status is None else f", status {a.status}"
+    status = "" if a.status is None else f", {number} {a.status}"
     click.echo(f"\nattempt {a.number}: {local(a.started_at)}{took}: {outcome}{status}")
     if a.error:
         click.echo(f"  {safe(a.error)}")
     if a.excerpt:
-        for line in safe_lines(a.excerpt):
-            click.echo(f"  | {line}")
+        for line in safe_lines(a.excerpt.rstrip("\r\n")):
+            click.echo(f"  | {line}".rstrip())

@@ -8,13 +8,10 @@ import yaml
 
 from router.cases import Run
 from router.errors import Level, Problem
+from router.listing import counted
 from router.rules.explain import Explained, ExplainedRule
 from router.rules.ruleset import Ruleset
-
-
-def count(number: int, noun: str) -> str:
-    """`1 rule`, `2 rules`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+from router.units import as_duration, as_size
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
@@ -38,9 +35,23 @@ def annotation(problem: Problem) -> str:
 
 
 def print_settings(ruleset: Ruleset) -> None:
-    """Every source's settings in force, as YAML."""
-    sources = {source.name: dict(sorted(source.settings.items())) for source in ruleset.sources.values()}
+    """Every source's settings in force, as YAML that could stand in the rules file."""
+    sources = {source.name: _as_written(dict(sorted(source.settings.items()))) for source in ruleset.sources.values()}
     click.echo(yaml.safe_dump({"sources": sources}, sort_keys=False, allow_unicode=True, width=100), nl=False)
+
+
+def _as_written(settings: Any) -> Any:
+    """Settings with their units, and without what says nothing: an empty list, a secret that need not be optional."""
+    if isinstance(settings, (list, tuple)):
+        return [_as_written(item) for item in settings]
+    if not isinstance(settings, dict):
+        return settings
+    units = {"max_body": as_size, "tolerance": as_duration}
+    return {
+        key: units[key](value) if key in units else _as_written(value)
+        for key, value in settings.items()
+        if value != [] and not (key == "optional" and value is False)
+    }
 
 
 def print_preview(result: dict[str, Any]) -> None:
@@ -91,4 +102,4 @@ def print_cases(run: Run, *, as_json: bool) -> None:
         for problem in run.problems:
             click.echo(str(problem), err=True)
         good = sum(not result.differences for result in run.results)
-        click.echo(f"{good} of {count(len(run.results), 'case')} as expected")
+        click.echo(f"{good} of {counted(len(run.results), 'case')} as expected")

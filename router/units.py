@@ -51,6 +51,22 @@ def shown(seconds: float) -> str:
     return " ".join(parts)
 
 
+def as_duration(seconds: float) -> str:
+    """A duration as the rules file has it: `300ms`, `90s`, `5m`; to the millisecond."""
+    ms = round(seconds * 1000)
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(ms, round(_SECONDS[unit] * 1000))
+        if not rest:
+            return f"{count}{unit}"
+    return f"{ms}ms"
+
+
+def as_size(count: int) -> str:
+    """Bytes as the rules file has them: `25MiB`, `1000B`; `size` reads the same number from it."""
+    unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if count % _BYTES[unit] == 0)
+    return f"{count // _BYTES[unit]}{unit}"
+
+
 def size(value: Any) -> int:
     """Read a size such as `512KiB` or `25MiB`, in bytes; a bare number is bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:

@@ -1,6 +1,8 @@
 """A real daemon in a process of its own, a real receiver, and real-looking payloads."""
 
+import contextlib
 import http.client
+import io
 import json
 import os
 import signal
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from router.cli import main
 
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: for a condition that must come true; a slow machine only makes the test slow
@@ -150,10 +154,12 @@ class Receiver:
     requests: list[Received] = field(default_factory=list)
     status: int = 200  #: answered to everything but /hang
     release: threading.Event = field(default_factory=threading.Event)  #: lets requests to /hang be answered
+    gate: threading.Event = field(default_factory=threading.Event)  #: while it is not set, nothing is answered
 
     def start(self) -> None:
         """Listen on a free port."""
         receiver = self
+        self.gate.set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -164,6 +170,7 @@ class Receiver:
                 receiver.requests.append(Received(self.path, headers, body))
                 if self.path.startswith("/hang"):
                     receiver.release.wait(PATIENCE_SECONDS)
+                receiver.gate.wait(PATIENCE_SECONDS)
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -186,6 +193,7 @@ class Receiver:
     def stop(self) -> None:
         """Stop listening."""
         self.release.set()
+        self.gate.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -222,19 +230,35 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
         daemon.kill()
 
 
+def until(condition: Callable[[], Any]) -> Any:
+    """Wait until something is true, and give it back."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    pause = threading.Event()
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "it never came true"
+        pause.wait(0.01)
+    return result
+
+
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Any]], Any]:
     """Wait until something is true, and give it back."""
+    return until
 
-    def wait(condition: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        pause = threading.Event()
-        while not (result := condition()):
-            assert time.monotonic() < deadline, "it never came true"
-            pause.wait(0.01)
-        return result
 
-    return wait
+def run_here(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end into pipes, in this process: it saves the start that a process of its own takes."""
+    out, err = io.StringIO(), io.StringIO()
+    ended: int | str | None = None
+    before, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        ended = end.code
+    finally:
+        sys.stdin = before
+    return subprocess.CompletedProcess(arguments, int(ended or 0), out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 from xml.etree import ElementTree
 
 import pytest
+
+from tests.conftest import run_here
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -25,13 +28,19 @@ rules:
 
 
 @pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """The command line in the folder of the test."""
+    return partial(run_here, folder=tmp_path)
+
+
+@pytest.fixture
 def test(run: Run, tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
     """Run cases on the rules above."""
 
     def begin(cases: str, *flags: str) -> CompletedProcess[str]:
         (tmp_path / "rules.yaml").write_text(RULES)
         (tmp_path / "cases.yaml").write_text(cases)
-        return run("test", "rules.yaml", "--cases", "cases.yaml", *flags, cwd=tmp_path)
+        return run("test", "rules.yaml", "--cases", "cases.yaml", *flags)
 
     return begin
 
@@ -90,7 +99,7 @@ def test_cases_make_requests_of_every_kind(test: Run, run: Run, tmp_path: Path) 
 - {name: body as JSON, payload: {b: true}, expect: {deliveries: [{forward: {body: {b: true, n: 1.0}}}]}}
 - {name: unmatched, payload: {}, expect: {rules: [], deliveries: [{rule: unmatched}]}}
 """)
-    done = run("test", "rules.yaml", "--cases", "cases.yaml", cwd=tmp_path)
+    done = run("test", "rules.yaml", "--cases", "cases.yaml")
 
     assert "6 of 6 cases as expected" in done.stdout, done.stdout + done.stderr
 
@@ -109,7 +118,7 @@ def test_parts_are_compared_by_type_and_one_by_one(test: Run, run: Run, tmp_path
     (tmp_path / "rules.yaml").write_text(KINDS)
     (tmp_path / "cases.yaml").write_text(f"- {{name: c, payload: {{b: true}}, expect: {{deliveries: [{part}]}}}}")
 
-    assert run("test", "rules.yaml", "--cases", "cases.yaml", cwd=tmp_path).returncode == 1
+    assert run("test", "rules.yaml", "--cases", "cases.yaml").returncode == 1
 
 
 def test_a_header_may_be_given_several_times(run: Run, tmp_path: Path) -> None:
@@ -118,7 +127,7 @@ def test_a_header_may_be_given_several_times(run: Run, tmp_path: Path) -> None:
 
     done = run(
         "test", "rules.yaml", "--payload", "p.json", "--header", "X-Tag: b", "--header", "x-tag: c", "--query", "q=x",
-        "--expect", "repeated", cwd=tmp_path,
+        "--expect", "repeated",
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -197,7 +206,7 @@ def test_a_file_that_is_none_says_where_and_what(test: Run, cases: str, message:
 def test_a_missing_file_is_a_failure(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
 
-    done = run("test", "rules.yaml", "--cases", "none.yaml", cwd=tmp_path)
+    done = run("test", "rules.yaml", "--cases", "none.yaml")
 
     assert done.returncode == 1
     assert "the cases can't be read: No such file" in done.stderr

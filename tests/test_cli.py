@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from router.cli import cli
@@ -77,6 +78,22 @@ def test_check_says_all_in_json(run: Run, rules: Path, tmp_path: Path) -> None:
     assert [(p["file"], p["line"], p["column"]) for p in problems] == [(str(bad), 12, 19), (str(bad), 14, 27)]
     assert 'did you mean "equals"?' in problems[0]["message"]
     assert set(problems[0]) == {"file", "line", "column", "path", "message", "level"}
+
+
+def test_check_shows_the_settings_in_force_as_a_rules_file_has_them(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(
+        "sources: {s: {verify: {scheme: slack, secret: {env: KEY}}}}\nrules: [{name: r, actions: [append: a.jsonl]}]\n"
+    )
+
+    shown = run("check", "--defaults", file).stdout.partition("\n")[2]
+
+    found = yaml.safe_load(shown)["sources"]["s"]
+    assert found["max_body"] == "25MiB"
+    assert found["verify"] == {"scheme": "slack", "secret": [{"env": "KEY"}], "tolerance": "5m"}
+    assert "allow_ips" not in found
+    file.write_text(shown + "rules: [{name: r, actions: [append: a.jsonl]}]\n")
+    assert run("check", "--strict", file).returncode == 0
 
 
 def test_check_annotates_for_github(run: Run, tmp_path: Path) -> None:

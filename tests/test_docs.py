@@ -52,6 +52,19 @@ def test_the_sources_of_each_provider_load(text: str, tmp_path: Path) -> None:
     assert [str(problem) for problem in loaded.problems if problem.level is not Level.NOTE] == []
 
 
+def test_the_readme_leads_to_every_page_and_no_link_leads_nowhere() -> None:
+    for page in (ROOT / "docs").iterdir():
+        assert f"(docs/{page.name})" in README
+    for page in (ROOT / "README.md", ROOT / "bench" / "README.md", *(ROOT / "docs").iterdir()):
+        for link, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+            target = page.parent / link if link else page
+            assert target.exists(), f"{page}: {link}"
+            headings = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE) if anchor else [anchor]
+            assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings], (
+                f"{page}: #{anchor}"
+            )
+
+
 def test_every_scheme_and_handshake_is_in_the_sources() -> None:
     for name in (*REGISTRIES.schemes, *REGISTRIES.handshakes):
         assert re.search(rf"(scheme|handshake|verify): {name}\b", SOURCES), name

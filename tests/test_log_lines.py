@@ -4,18 +4,10 @@ import io
 import json
 import os
 import threading
-import time
-from collections.abc import Callable
 
 from router import log_lines
 from router.log_lines import Lines
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        threading.Event().wait(0.005)
+from tests.conftest import until
 
 
 def test_lines_of_many_threads_come_whole_and_each_thread_s_in_order() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.units import shown
+from router.units import as_duration, as_size, seconds, shown, size
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,18 @@ def test_nothing_of_a_duration_is_lost(ms: int) -> None:
     words = shown(ms / 1000).split()
 
     assert round(sum(float(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))) == ms
+
+
+@pytest.mark.parametrize(("ms", "text"), [(250, "250ms"), (90_000, "90s"), (300_000, "5m"), (7 * 86_400_000, "7d")])
+def test_a_duration_is_written_as_in_the_rules_file(ms: int, text: str) -> None:
+    assert as_duration(ms / 1000) == text
+
+
+@given(st.integers(1, 366 * 86_400_000))
+def test_a_written_duration_reads_back(ms: int) -> None:
+    assert round(seconds(as_duration(ms / 1000)) * 1000) == ms
+
+
+@given(st.integers(1, 2**40))
+def test_a_written_size_reads_back(count: int) -> None:
+    assert size(as_size(count)) == count

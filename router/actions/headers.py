@@ -4,13 +4,15 @@ import fnmatch
 import functools
 from collections.abc import Sequence
 
+from router.headers import CREDENTIALS
+
 # RFC 9110, section 7.6.1, and what belongs to one connection or one hop only.
 _HOP = {
     *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding"),
     *("upgrade", "host", "content-length", "expect", "accept-encoding"),
 }
 # Credentials, and what an internal service may take for the word of a proxy it trusts.
-_TRUSTED = {"authorization", "proxy-authorization", "cookie", "forwarded", "x-real-ip", "idempotency-key"}
+_TRUSTED = {*CREDENTIALS, "forwarded", "x-real-ip", "idempotency-key"}
 _TRUSTED_BEGINNINGS = ("x-forwarded-", "x-remote-", "x-auth", "webhook-")
 # Signatures of the original bytes, which say nothing true of another body.
 _SIGNATURES = (

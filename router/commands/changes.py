@@ -12,7 +12,7 @@ import click
 from router.commands.options import now_ms
 from router.commands.progress import progress
 from router.errors import StoreUnavailable
-from router.listing import print_json, safe
+from router.listing import counted, print_json, safe
 from router.model import Delivery, Filter, State
 from router.store.base import PAGE
 
@@ -96,22 +96,17 @@ class Report:
         if self.dry_run:
             for d in self.done:
                 click.echo(f"{d.id}  {d.state.value:9}  {safe(f'{d.rule}/{d.action}')}  {safe(d.target)}")
-        click.echo(f"{'would have ' if self.dry_run else ''}{self.verb.past} {deliveries(len(self.done))}")
+        click.echo(f"{'would have ' if self.dry_run else ''}{self.verb.past} {counted(len(self.done), 'delivery')}")
         if self.by_name:
             for id_, reason in self.skipped:
                 click.echo(f"left alone {id_}: {reason}", err=True)
         else:
             for reason, count in Counter(reason for _, reason in self.skipped).items():
-                click.echo(f"left alone {deliveries(count)}: {reason}", err=True)
+                click.echo(f"left alone {counted(count, 'delivery')}: {reason}", err=True)
         for id_ in self.missing:
             click.echo(f"not found: {safe(id_)}", err=True)
         if self.done and self.verb is REPLAY and not self.dry_run and owner is None:
             click.echo("no daemon runs on this store: they are delivered once one starts", err=True)
-
-
-def deliveries(count: int) -> str:
-    """`1 delivery`, `1,200 deliveries`."""
-    return f"{count:,} {'delivery' if count == 1 else 'deliveries'}"
 
 
 def change_named(store: "SqliteStore", report: Report, ids: Sequence[str], states: Sequence[State]) -> None:
@@ -165,7 +160,7 @@ def _change(
                 advance(len(page))
         except BaseException:
             if report.done and not report.dry_run:
-                click.echo(f"stopped; so far {report.verb.past} {deliveries(len(report.done))}", err=True)
+                click.echo(f"stopped; so far {report.verb.past} {counted(len(report.done), 'delivery')}", err=True)
             raise
 
 

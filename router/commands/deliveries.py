@@ -192,13 +192,13 @@ def _run(
 
 
 def _ask(store: "SqliteStore", verb: "Verb", which: Filter) -> None:
-    from router.commands.changes import deliveries as many  # noqa: PLC0415 - as above
+    from router.listing import counted  # noqa: PLC0415 - as above
 
     if not sys.stdin.isatty():
         raise click.UsageError(f"say which deliveries to {verb.name}: ids, a filter such as --rule, or --all")
     states = " or ".join(which.states)
     count = store.count(which)
-    if count and not click.confirm(f"{verb.name} all {states} deliveries: {many(count)}?", err=True):
+    if count and not click.confirm(f"{verb.name} all {states} deliveries: {counted(count, 'delivery')}?", err=True):
         raise click.Abort
 
 

@@ -1,5 +1,6 @@
 """Flags that several commands share, and what they mean."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -11,6 +12,7 @@ from router.errors import StartError
 from router.model import Filter, State
 
 if TYPE_CHECKING:
+    from router.rules.loader import Loader
     from router.store.sqlite import SqliteStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -20,6 +22,7 @@ def store_option(command: Command) -> Command:
     """Which store."""
     return click.option(
         "--store",
+        metavar="sqlite:FILE",
         default="sqlite:webhook-router.db",
         show_default=True,
         show_envvar=True,
@@ -108,6 +111,14 @@ def open_store(text: str) -> "SqliteStore":
     except StartError as error:
         raise click.UsageError(str(error)) from None
     return SqliteStore(path, create=False, own=False)
+
+
+def loader(*, require_secrets: bool) -> "Loader":
+    """What reads rules files, with the environment's secrets."""
+    from router.app import REGISTRIES  # noqa: PLC0415 - `--help` need not wait for it
+    from router.rules.loader import Loader  # noqa: PLC0415
+
+    return Loader(REGISTRIES, os.environ, require_secrets=require_secrets)
 
 
 def now_ms() -> int:

@@ -1,6 +1,5 @@
 """Plan events again under the rules as they are now, so that a rule that was written or mended later catches them."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,17 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.app import REGISTRIES
-from router.commands.changes import deliveries, written
-from router.commands.options import now_ms, open_store
+from router.commands.changes import written
+from router.commands.options import loader, now_ms, open_store
 from router.commands.progress import progress
 from router.commands.status import note, owner
 from router.errors import Level, PayloadError
 from router.ids import uuid7
 from router.intake.payload import parse_event
-from router.listing import print_json, safe
+from router.listing import counted, print_json, safe
 from router.model import Event, EventFilter, Filter, PlannedDelivery
-from router.rules.loader import Loader
 from router.rules.ruleset import Ruleset
 from router.store.base import PAGE
 
@@ -64,7 +61,7 @@ def reroute(
 
 
 def _load(rules: Path) -> Ruleset:
-    loaded = Loader(REGISTRIES, os.environ, require_secrets=False).load_file(rules)
+    loaded = loader(require_secrets=False).load_file(rules)
     if loaded.ruleset is None:
         for problem in loaded.problems:
             if problem.level is Level.ERROR:
@@ -162,12 +159,8 @@ def _print(report: Report, *, dry_run: bool, as_json: bool) -> None:
             click.echo(f"left alone {event_id}: {safe(reason)}", err=True)
     else:
         for reason, count in Counter(reason for _, reason in report.skipped).items():
-            click.echo(f"left alone {_events_of(count)}: {safe(reason)}", err=True)
+            click.echo(f"left alone {counted(count, 'event')}: {safe(reason)}", err=True)
     for event_id in report.missing:
         click.echo(f"not found: {safe(event_id)}", err=True)
-    planned = f"{deliveries(len(report.planned))} of {_events_of(report.events)}"
+    planned = f"{counted(len(report.planned), 'delivery')} of {counted(report.events, 'event')}"
     click.echo(f"{'would have ' if dry_run else ''}planned {planned}")
-
-
-def _events_of(count: int) -> str:
-    return f"{count:,} event{'' if count == 1 else 's'}"

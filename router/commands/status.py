@@ -26,7 +26,7 @@ Exit codes: 0 done, 1 the store can't be read, 2 usage.
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Show how things stand: daemon, rules, targets, store.")
 @store_option
 @json_option
 def status(store: str, *, as_json: bool) -> None:
@@ -151,7 +151,7 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
         if "version" in process:
             words.append(f"version {process['version']}")
         if isinstance(process.get("started_at"), int):
-            words.append(f"since {span(now - process['started_at'])}")
+            words.append(f"for {span(now - process['started_at'])}")
         words += [f"{key} {process[key]}" for key in ("listen", "admin") if process.get(key)]
     return safe(", ".join(words))
 
@@ -179,6 +179,8 @@ def _failed_reload(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
         return []
     problems = [safe(str(problem)) for problem in rules.get("problems") or ()]
     why = f": {problems[0]}" if problems else ""
+    if len(problems) > 1:
+        why += " (and more; see `webhook-router check`)"
     return [("reload", f"failed {span(now - failed_at)} ago, the rules above stay{why}")]
 
 

@@ -1,20 +1,17 @@
 """The fields of an event that conditions, `dedupe` and `order_by` read."""
 
 import difflib
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from router.errors import EvaluationError
+from router.headers import CREDENTIALS, HEADER_NAME
 from router.model import ParsedEvent
 from router.rules.jsonpath import Path, PathError, compile_path
 
 PLAIN = ("source", "method", "path", "ip")
 _NAMED = ("headers", "query")
-HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-REMOVED = frozenset({"authorization", "proxy-authorization", "cookie"})
-"""Headers that verification removes from every event."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +127,7 @@ def field(text: str) -> AnyField:
 def _header(text: str, name: str) -> HeaderField:
     if not HEADER_NAME.fullmatch(name):
         raise PathError(f'"{name}" is no name of a header; it has letters, digits and - only')
-    if name.lower() in REMOVED:
+    if name.lower() in CREDENTIALS:
         raise PathError(f"{name} is removed after verification, so no rule sees it; check it by verify: with a scheme")
     return HeaderField(text, name.lower())
 

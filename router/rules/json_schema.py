@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from router.headers import HEADER_NAME
 from router.model import UNMATCHED, Cause
 from router.plugins import HandshakeKind, Registries, Scheme
-from router.rules.fields import HEADER_NAME, PLAIN
+from router.rules.fields import PLAIN
 from router.rules.loader import SECRET_NAME, TARGET_NAME
 from router.rules.match import COMBINATORS
 from router.rules.operators import OPERATORS

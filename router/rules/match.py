@@ -200,7 +200,7 @@ def _folds(node: Node) -> bool:
     if not isinstance(node, MappingNode):
         return True  # a scalar or a list below not or every: equality
     words = set(node.entries)
-    if words & FOLDING:
+    if words & FOLDING or not words <= set(_WORDS):  # an unknown word is an error of its own: perhaps one that folds
         return True
     return any(_folds(node.entries[word][1]) for word in ("not", "every") if word in node.entries)
 

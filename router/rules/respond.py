@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from router.errors import TemplateError
+from router.headers import HEADER_NAME
 from router.model import ParsedEvent, Reply
 from router.rules.reading import read
 from router.rules.schema import RespondOptions
 from router.rules.spot import Spot
 from router.templates import Tree, as_json, as_text, compile_tree, event_context, names_of, render_tree
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 _KEPT_FOR_ATTEMPTS = ("delivery", "secrets")
 
@@ -71,7 +71,7 @@ def _options(spot: Spot, written: Any) -> RespondOptions | None:
     if _is_json(options) and options.body is not None:
         spot.error("body and json exclude each other; keep one")
     for name, value in options.headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        if not HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             spot.at("headers", name).error("a header is a name of letters, digits and - with a value of plain ASCII")
         elif name.lower() in ("content-length", "transfer-encoding", "connection", "content-type"):
             spot.at("headers").key_error(name, f"{name} is set by the server (the type: by content_type)")

@@ -15,7 +15,7 @@ from router.rules.reading import read
 from router.rules.respond import load_respond
 from router.rules.ruleset import Dedupe, Source
 from router.rules.schema import DedupeOptions, SourceOptions
-from router.rules.spot import Spot, did_you_mean
+from router.rules.spot import Spot, did_you_mean, shortened
 from router.units import seconds
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -133,7 +133,7 @@ def _plugin(plugins: Mapping[str, P], spot: Spot, written: Any, noun: str) -> tu
         return None
     word = written["scheme"]
     if not isinstance(word, str) or word not in plugins:
-        spot.at("scheme").error(f'unknown scheme "{str(word)[:60]}"{did_you_mean(str(word), plugins)}')
+        spot.at("scheme").error(f'unknown scheme "{shortened(str(word))}"{did_you_mean(str(word), plugins)}')
         return None
     return plugins[word], {key: value for key, value in written.items() if key != "scheme"}
 

@@ -5,7 +5,7 @@ A future fails with StoreUnavailable when the commit could not be made (disk ful
 the call may then be made again, and nothing of it was stored. A row that can't be stored fails alone, with StoreError.
 A store that was opened without owning it (for commands beside a daemon, or without one) takes an operator's writes,
 `replay`, `cancel` and `plan_again`, each in one transaction that the daemon notices by itself; every other write fails
-with StoreError.
+with StoreError. Its writes belong to one thread, and are done when they return.
 Callbacks of a future run in the store's writing thread: they must be short, and must not wait for the store.
 Reading methods block the caller for one query, so the asyncio loop calls them in a thread; they raise StoreError when
 the store can't be read, or is closed.

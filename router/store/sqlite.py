@@ -51,7 +51,7 @@ from router.store.writer import Writer
 
 
 class SqliteStore:
-    """Implements the Store protocol. Any thread may call; each reads on a connection of its own."""
+    """Implements the Store protocol. Any thread may read, each on its own connection; and write, if we own the file."""
 
     def __init__(self, path: Path, *, create: bool = True, own: bool = True) -> None:
         """Open. The owner (a daemon) takes the lock, may create the file, and releases what a dead owner held;

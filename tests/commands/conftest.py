@@ -1,12 +1,9 @@
 """A store to operate on, with no daemon, and the command line on it: into a pipe, or at a terminal."""
 
-import contextlib
-import io
 import json
 import os
 import pty
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from router.cli import main
 from router.ids import uuid7
 from router.model import Event, Outcome, PlannedDelivery, RulesetText, Settlement, State
 from router.store.sqlite import SqliteStore
-from tests.conftest import PATIENCE_SECONDS, PROGRAM
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, run_here
 
 Done = subprocess.CompletedProcess[str]
 
@@ -95,17 +91,7 @@ class Shop:
 
     def run(self, *arguments: str, code: int = 0) -> Done:
         """A command, into pipes; in this process, which saves each a start. Others run it as its own, in acceptance."""
-        out, err = io.StringIO(), io.StringIO()
-        ended: int | str | None = None
-        before, sys.stdin = sys.stdin, io.StringIO()
-        try:
-            with contextlib.chdir(self.folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                main(arguments)
-        except SystemExit as end:
-            ended = end.code
-        finally:
-            sys.stdin = before
-        done = Done(arguments, int(ended or 0), out.getvalue(), err.getvalue())
+        done = run_here(*arguments, folder=self.folder)
         assert "Traceback" not in done.stderr
         assert done.returncode == code, (done.stdout, done.stderr)
         return done

@@ -93,6 +93,16 @@ def test_a_list_that_is_cut_says_so(shop: Shop, dead: list[str]) -> None:
     assert shop.run("deliveries", "list", "--state", "running").stderr == "no such delivery\n"
 
 
+def test_a_command_s_number_is_called_an_exit_code(shop: Shop, plan: Plan) -> None:
+    one = plan(type="command")
+    shop.put(one)
+    shop.end(State.DEAD, error="exit code 3", excerpt="boom\n")
+
+    text = shop.run("deliveries", "show", one.id).stdout
+
+    assert text.endswith("exit code 410\n  exit code 3\n  | boom\n")
+
+
 def test_a_long_list_comes_whole(shop: Shop, plan: Plan) -> None:
     plans = [plan() for _ in range(1200)]
     shop.put_many([((one,), 0, {}) for one in plans])

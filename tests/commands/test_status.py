@@ -88,9 +88,9 @@ def test_status_tells_what_a_running_daemon_says_of_itself(busy: Shop) -> None:
         text = busy.run("status").stdout
         found = busy.json("status")
 
-    assert f"runs, process {os.getpid()}, version 9.9, since 3h, listen 127.0.0.1:8080\n" in text
+    assert f"runs, process {os.getpid()}, version 9.9, for 3h, listen 127.0.0.1:8080\n" in text
     assert "/etc/rules.yaml, 12 rules, hash 0123456789ab, loaded 2h ago\n" in text or "loaded 120m ago" in text
-    assert "ago, the rules above stay: rules.yaml:14:7: nonsense\\x1b\n" in text
+    assert "ago, the rules above stay: rules.yaml:14:7: nonsense\\x1b (and more; see `webhook-router check`)\n" in text
     assert "open, for 5s, tried again in" in text
     assert "7 failures" in text
     assert (found["running"], found["pid"]) == (True, os.getpid())

@@ -1,11 +1,8 @@
 """The delivery loop, with a real store and real receivers: what it sends, what it leaves waiting, what it says."""
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,48 +15,7 @@ from router.model import Event, Filter, ParsedEvent, State
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
 from router.store.sqlite import SqliteStore
-
-PATIENCE_SECONDS = 30
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        threading.Event().wait(0.01)
-
-
-class Receiver:
-    """A target that answers as it is told, and counts."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.seen: list[str] = []
-        self.held = threading.Event()
-        self.held.set()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.seen.append(self.headers["Idempotency-Key"])
-                receiver.held.wait(PATIENCE_SECONDS)
-                self.send_response(receiver.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self.held.set()
-        self.server.shutdown()
-        self.server.server_close()
+from tests.conftest import Receiver, until
 
 
 @pytest.fixture
@@ -69,11 +25,12 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
 
     def make() -> Receiver:
         made.append(Receiver())
+        made[-1].start()
         return made[-1]
 
     yield make
     for receiver in made:
-        receiver.close()
+        receiver.stop()
 
 
 class Running:
@@ -150,7 +107,7 @@ def test_a_target_that_is_down_costs_its_deliveries_few_attempts(
     assert note["failures"] >= 3
     daemon.receive({"to": "b"})
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b"))
-    attempted = len(down.seen)
+    attempted = len(down.requests)
     assert attempted <= 3 + 2 + 2  # those that opened it, those under way then, and tries to see
 
     down.status = 200
@@ -179,7 +136,7 @@ def test_a_target_that_hangs_holds_its_own_slots_only(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     hung, up = receivers(), receivers()
-    hung.held.clear()
+    hung.gate.clear()
     daemon = running(RULES % (hung.url, up.url))
 
     for _ in range(50):
@@ -187,9 +144,9 @@ def test_a_target_that_hangs_holds_its_own_slots_only(
         daemon.receive({"to": "b"})
 
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b") == 50)
-    assert len(hung.seen) == 2
+    assert len(hung.requests) == 2
     assert daemon.count(State.RUNNING) == 2
-    hung.held.set()
+    hung.gate.set()
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 50)
 
 
@@ -213,7 +170,7 @@ def test_only_what_looks_into_a_payload_needs_one_that_parses(
     until(lambda: daemon.count(State.DEAD, rule="looks"))
     [dead] = daemon.store.deliveries(Filter(states=(State.DEAD,)))
     assert "can't be parsed by the current settings of its source" in dead.error
-    assert len(target.seen) == 1
+    assert len(target.requests) == 1
 
 
 def test_what_an_operator_replays_is_delivered_at_once(
@@ -239,19 +196,19 @@ def test_what_an_operator_cancels_under_way_is_not_tried_again(
 ) -> None:
     target = receivers()
     target.status = 503
-    target.held.clear()
+    target.gate.clear()
     daemon = running(RULES % (target.url, target.url))
     daemon.receive({"to": "b"})
-    until(lambda: target.seen)
+    until(lambda: target.requests)
     [running_one] = daemon.store.deliveries()
 
     with closing(SqliteStore(daemon.path, create=False, own=False)) as beside:
         assert beside.cancel([running_one.id], now_ms()).result(10) == [running_one.id]
-    target.held.set()
+    target.gate.set()
     daemon.receive({"to": "b"})  # and once this one was tried twice, the other would have been as well
-    until(lambda: len(target.seen) >= 3)
+    until(lambda: len(target.requests) >= 3)
 
-    assert target.seen.count(running_one.id) == 1
+    assert [r.headers["idempotency-key"] for r in target.requests].count(running_one.id) == 1
     assert daemon.count(State.CANCELLED) == 1
     [attempt] = daemon.store.attempts(running_one.id)
     assert attempt.error == "cancelled while it was made"

@@ -16,7 +16,8 @@ from router.ids import uuid7
 from router.intake.payload import parse_event
 from router.model import Event, Filter, State
 from tests.acceptance.witness import Seen, Witness
-from tests.delivery.test_dispatcher import Running, until
+from tests.conftest import until
+from tests.delivery.test_dispatcher import Running
 
 LANES, EVENTS, SENDERS, CONCURRENCY = 20, 120, 4, 8
 RULES = """

@@ -22,7 +22,7 @@ def _verdict(match: Match, parsed: ParsedEvent) -> bool | None:
         return None
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=4))
 def test_a_condition_answers_what_the_specification_answers(match: Match, events: list[ParsedEvent]) -> None:
     for parsed in events:

@@ -1,6 +1,5 @@
 """Full disks, locks, too much at once: what the writer refuses, and how it comes back."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from router.errors import StoreUnavailable
 from router.model import Event, Outcome, PlannedDelivery, Settlement, State
 from router.store import checkpoint, sqlite_file, writer
 from router.store.sqlite import SqliteStore
+from tests.conftest import until
 
 NOW = 1_700_000_000_000
 MakeEvent = Callable[..., Event]
@@ -22,14 +22,6 @@ MakePlan = Callable[..., PlannedDelivery]
 def store(sqlite_store: SqliteStore) -> SqliteStore:
     """Only SQLite's."""
     return sqlite_store
-
-
-def wait_until(truth: Callable[[], bool]) -> None:
-    """Return as soon as it is true; fail after ten seconds."""
-    deadline = time.monotonic() + 10
-    while not truth():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_a_full_disk_refuses_and_heals_without_a_restart(
@@ -71,7 +63,7 @@ def test_a_store_without_work_notices_that_the_disk_has_room_again(
 
     connection.pragma("max_page_count", 1_000_000_000)
 
-    wait_until(store.writable)
+    until(store.writable)
     store.close()
     with closing(apsw.Connection(str(path))) as left:
         assert left.execute("SELECT count(*) FROM dedupe").get == 0

@@ -4,11 +4,10 @@ import hmac
 from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
 
+from router.headers import CREDENTIALS
 from router.intake.verify.headers import one_header
 from router.model import Inbound
 from router.plugins import Refused, Verified
-
-ALWAYS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 def without_credentials(inbound: Inbound, *, header: str | None = None, query: str | None = None) -> Inbound:
@@ -16,7 +15,7 @@ def without_credentials(inbound: Inbound, *, header: str | None = None, query: s
 
     The rest of the query stays byte for byte as it was.
     """
-    dropped = ALWAYS | {header.lower()} if header else ALWAYS
+    dropped = CREDENTIALS | {header.lower()} if header else CREDENTIALS
     headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)
     if query is None and len(headers) == len(inbound.headers):
         return inbound

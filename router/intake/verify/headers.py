@@ -1,11 +1,7 @@
 """How schemes read headers."""
 
-import re
-
 from router.model import Inbound
 from router.plugins import Refused
-
-HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def one_header(inbound: Inbound, name: str) -> str | Refused:

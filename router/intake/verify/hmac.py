@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from router.intake.verify.headers import HEADER_NAME
+from router.headers import HEADER_NAME
 from router.intake.verify.signature import TOLERANCE_SECONDS, SignedHeader, key_bytes, resolve
 from router.plugins import Build, Verifier
 from router.plugins import Options as Base

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
+from router.headers import HEADER_NAME
 from router.intake.verify.credentials import Credential
-from router.intake.verify.headers import HEADER_NAME
 from router.intake.verify.signature import key_bytes, resolve
 from router.plugins import Build, Verifier
 from router.plugins import Options as Base
