@@ -8,6 +8,7 @@ session.
 """
 
 import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakSet
@@ -163,6 +164,7 @@ class Exchanges:
         return found
 
 
+@functools.lru_cache(maxsize=1024)  # most forwards have one; its parts stay with it
 def encoded(url: str) -> URL:
     """The URL as it is: it was rendered percent-encoded, and nothing may be decoded or normalised on the way."""
     return URL(url, encoded=True)

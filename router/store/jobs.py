@@ -61,7 +61,7 @@ class Append:
             deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered)
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
-        _write(connection, "INSERT INTO event VALUES {}", events)
+        _write(connection, _INSERT_EVENT, events)
         insert_planned(connection, deliveries, last, due)
         dedupe.bind(connection, keys)
         return results
@@ -96,6 +96,8 @@ def insert_planned(connection: apsw.Connection, rows: Sequence[tuple[Any, ...]],
         due(str(target), int(str(at)))
 
 
+_INSERT_EVENT = "INSERT INTO event SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL"
+
 _INSERT_DELIVERY = """
 INSERT INTO delivery
     (id, event, rule, action, type, target, order_key, ruleset, next_attempt_at, created_at, blocked)
@@ -105,6 +107,7 @@ SELECT column1, column2, column3, column4, column5, column6, column7, column8, c
         WHERE rule = column3 AND action = column4 AND order_key = column7 AND state IN ('pending', 'running')
     )
 FROM (VALUES {})
+WHERE column1 IS NOT NULL
 """
 
 _ROWS = 64  #: in one statement
@@ -113,13 +116,15 @@ _ROWS = 64  #: in one statement
 def _write(connection: apsw.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Write many rows by few statements: each step of one hands the interpreter to another thread and back.
 
-    The sizes are powers of two, so that few texts fill the cache of statements. Gives what the statements return.
+    The sizes are powers of two, so that few texts fill the cache of statements; rows of NULLs fill them up, which every
+    text passes over. Gives what the statements return.
     """
     start, returned = 0, []
     while start < len(rows):
-        size = min(_ROWS, 1 << ((len(rows) - start).bit_length() - 1))
+        size = min(_ROWS, 1 << (len(rows) - start - 1).bit_length())
         piece = rows[start : start + size]
         values = [value for row in piece for value in row]
+        values += [None] * (len(piece[0]) * (size - len(piece)))
         returned += connection.execute(_statement(sql, len(piece[0]), size), values).fetchall()
         start += size
     return returned
@@ -212,7 +217,9 @@ UPDATE delivery SET state = 'running', token = due.token
 FROM due WHERE delivery.seq = due.seq AND delivery.state = 'pending'
 """
 
-_START_ATTEMPTS = "INSERT INTO attempt (delivery, number, started_at) VALUES {}"
+_START_ATTEMPTS = """
+INSERT INTO attempt (delivery, number, started_at) SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL
+"""
 
 
 @dataclass(slots=True)

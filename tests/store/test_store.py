@@ -519,3 +519,20 @@ def test_waits_are_looked_through_in_small_steps(
     assert waits == [NOW - HOUR] * 3 + [NOW]  # what is settled at the beginning was passed over
     assert store.shorten_waits(NOW - HOUR, first).result(10) is None
     assert len(take(store, NOW - HOUR)) == 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 64, 67])
+def test_any_number_of_rows_is_written_in_one_piece(
+    store: Store, event: MakeEvent, planned: MakePlan, count: int
+) -> None:
+    put(store, event(), *[planned() for _ in range(count)])
+    claims = take(store, ci=100)
+    ends = [
+        Settlement(claim.delivery.id, claim.token, Outcome.succeeded(200), State.SUCCEEDED, NOW + 5, NOW)
+        for claim in claims
+    ]
+
+    assert len(claims) == count
+    assert store.settle_all(ends).result(10) == [True] * count
+    assert store.count(Filter()) == store.count(Filter(states=(State.SUCCEEDED,))) == count
+    assert all(len(store.attempts(claim.delivery.id)) == 1 for claim in claims)
