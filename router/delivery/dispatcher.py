@@ -251,9 +251,8 @@ class Dispatcher:
             outcome, policy = await self._attempt(claim)
         except asyncio.CancelledError:
             outcome, policy = Outcome.interrupted("the daemon stopped"), RetryPolicy()
-        except Exception as error:  # the border of the loop: one delivery must not end it
-            log.exception("attempt failed by a fault of ours", **ids(claim))
-            outcome, policy = Outcome.retry(f"internal error ({type(error).__name__})"), RetryPolicy()
+        except Exception as error:  # noqa: BLE001 - the border of the loop: one delivery must not end it
+            outcome, policy = _fault(claim, error), RetryPolicy()
         finally:
             # Judged as it was, whatever the policy makes of it.
             self._finish(target, None if outcome is None else answered(outcome))
@@ -279,6 +278,8 @@ class Dispatcher:
         except asyncio.CancelledError:
             why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
             return Outcome.interrupted(f"the daemon stopped{why}"), policy
+        except Exception as error:  # noqa: BLE001 - by the action's own policy: a command may have run
+            return _fault(claim, error), policy
 
     def _job(self, claim: Claim, definition: Definition) -> Job:
         recorded, current = definition.ruleset, self._current.ruleset
@@ -310,6 +311,11 @@ class Dispatcher:
             log.warning("attempts cut off by the stop; they will be made again", attempts=len(self._running))
             await asyncio.wait(self._running, timeout=_DEADLINE_SECONDS)
         await self._settling.finish(_DEADLINE_SECONDS)
+
+
+def _fault(claim: Claim, error: Exception) -> Outcome:
+    log.error("attempt failed by a fault of ours", **ids(claim), exc_info=error)
+    return Outcome.retry(f"internal error ({type(error).__name__})")
 
 
 def _parse(event: Event, source: Source | None) -> ParsedEvent:

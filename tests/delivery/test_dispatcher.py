@@ -3,7 +3,10 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +14,8 @@ from router.app import REGISTRIES, now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.ids import uuid7
 from router.intake.payload import parse_event
-from router.model import Event, Filter, ParsedEvent, State
+from router.model import Event, Filter, Outcome, ParsedEvent, State
+from router.plugins import ActionKind, Job, Options, TargetSpec, Tools
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
 from router.store.sqlite import SqliteStore
@@ -212,3 +216,31 @@ def test_what_an_operator_cancels_under_way_is_not_tried_again(
     assert daemon.count(State.CANCELLED) == 1
     [attempt] = daemon.store.attempts(running_one.id)
     assert attempt.error == "cancelled while it was made"
+
+
+class _Faulty:
+    """An action with a bug."""
+
+    type = "faulty"
+    target = TargetSpec("faulty", 1)
+
+    def preview(self, job: Job) -> dict[str, Any]:
+        return {}
+
+    async def attempt(self, job: Job, tools: Tools) -> Outcome:
+        raise LookupError(job.claim.delivery.id)
+
+
+def test_a_fault_of_ours_follows_the_policy_of_its_action(running: Callable[[str], Running], tmp_path: Path) -> None:
+    kind = SimpleNamespace(Options=Options, SHORT={}, RETRY={"attempts": 1}, CAUSES=(), compile=lambda *_: _Faulty())
+    registries = replace(REGISTRIES, actions={**REGISTRIES.actions, "faulty": cast("ActionKind", kind)})
+    daemon = running("rules: [{name: r, actions: [append: never.jsonl]}]")
+    text = "sources: {s: {verify: none}}\nrules: [{name: r, actions: [faulty: {}]}]"
+    daemon.current.ruleset = Loader(registries, {}).load(text, "rules.yaml", tmp_path).require()
+
+    daemon.receive({})
+
+    until(lambda: daemon.count(State.DEAD))
+    [dead] = daemon.store.deliveries()
+    assert dead.error == "internal error (LookupError)"
+    assert len(daemon.store.attempts(dead.id)) == 1
