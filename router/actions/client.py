@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from router.actions.exchange import Answer, Exchanges, Request, Trace
+from router.actions.sockets import Socket
 from router.actions.threads import Threads
 
 _LOOKUPS = 32  #: names looked up at once
@@ -51,10 +52,15 @@ def refused(address: str) -> bool:
 
 def _checked_socket(info: Any) -> socket.socket:
     """Make the socket for an address; this sees every address, those written in URLs and those of names."""
-    family, kind, protocol, _, address = info
+    address = info[4]
     if refused(str(address[0])):
         raise RefusedAddressError(f"{address[0]} is a link-local or metadata address")
-    return socket.socket(family, kind, protocol)
+    return _socket(info)
+
+
+def _socket(info: Any) -> socket.socket:
+    family, kind, protocol, _, _ = info
+    return Socket(family, kind, protocol)
 
 
 async def _on_reuse(_: Any, context: Any, __: Any) -> None:
@@ -127,7 +133,7 @@ class Client:
                 limit=0,  # limits belong to targets
                 resolver=self._resolver,
                 ttl_dns_cache=10,
-                socket_factory=None if named else _checked_socket,
+                socket_factory=_socket if named else _checked_socket,
                 **({"force_close": True} if fresh else {"keepalive_timeout": _IDLE_SECONDS}),
             )
             self._sessions[key] = aiohttp.ClientSession(
