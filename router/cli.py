@@ -15,6 +15,7 @@ from router import __version__, logs
 from router.commands.check import check
 from router.commands.deliveries import deliveries
 from router.commands.events import events
+from router.commands.options import store_option
 from router.commands.status import status
 from router.commands.store import store as store_commands
 from router.commands.test import test
@@ -84,15 +85,7 @@ for _command in (check, test, events, deliveries, status, store_commands):
     envvar="WEBHOOK_ROUTER_ADMIN",
     help="Where /-/healthy and /-/ready answer; off: nowhere.",
 )
-@click.option(
-    "--store",
-    metavar="sqlite:FILE",
-    default="sqlite:webhook-router.db",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_STORE",
-    help="Where events and deliveries are kept.",
-)
+@store_option
 @click.option(
     "--commands",
     default="any",

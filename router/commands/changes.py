@@ -97,16 +97,21 @@ class Report:
             for d in self.done:
                 click.echo(f"{d.id}  {d.state.value:9}  {safe(f'{d.rule}/{d.action}')}  {safe(d.target)}")
         click.echo(f"{'would have ' if self.dry_run else ''}{self.verb.past} {counted(len(self.done), 'delivery')}")
-        if self.by_name:
-            for id_, reason in self.skipped:
-                click.echo(f"left alone {id_}: {reason}", err=True)
-        else:
-            for reason, count in Counter(reason for _, reason in self.skipped).items():
-                click.echo(f"left alone {counted(count, 'delivery')}: {reason}", err=True)
-        for id_ in self.missing:
-            click.echo(f"not found: {safe(id_)}", err=True)
+        tell_of_others("delivery", self.skipped, self.missing, by_name=self.by_name)
         if self.done and self.verb is REPLAY and not self.dry_run and owner is None:
             click.echo("no daemon runs on this store: they are delivered once one starts", err=True)
+
+
+def tell_of_others(noun: str, skipped: Sequence[tuple[str, str]], missing: Sequence[str], *, by_name: bool) -> None:
+    """What was left alone, one by one or how many by reason, and what is not there."""
+    if by_name:
+        for id_, reason in skipped:
+            click.echo(f"left alone {id_}: {safe(reason)}", err=True)
+    else:
+        for reason, count in Counter(reason for _, reason in skipped).items():
+            click.echo(f"left alone {counted(count, noun)}: {safe(reason)}", err=True)
+    for id_ in missing:
+        click.echo(f"not found: {safe(id_)}", err=True)
 
 
 def change_named(store: "SqliteStore", report: Report, ids: Sequence[str], states: Sequence[State]) -> None:

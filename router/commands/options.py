@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def store_option(command: Command) -> Command:
-    """Which store."""
+def store_option_for(use: str) -> Callable[[Command], Command]:
+    """Which store, and what for."""
     return click.option(
         "--store",
         metavar="sqlite:FILE",
@@ -27,8 +27,11 @@ def store_option(command: Command) -> Command:
         show_default=True,
         show_envvar=True,
         envvar="WEBHOOK_ROUTER_STORE",
-        help="Where events and deliveries are kept.",
-    )(command)
+        help=use,
+    )
+
+
+store_option = store_option_for("Where events and deliveries are kept.")
 
 
 def json_option(command: Command) -> Command:

@@ -1,7 +1,6 @@
 """Plan events again under the rules as they are now, so that a rule that was written or mended later catches them."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.commands.changes import written
+from router.commands.changes import tell_of_others, written
 from router.commands.options import loader, now_ms, open_store
 from router.commands.progress import progress
 from router.commands.status import note, owner
@@ -154,13 +153,6 @@ def _print(report: Report, *, dry_run: bool, as_json: bool) -> None:
         return
     for event_id, p in report.planned:
         click.echo(f"{event_id}  {safe(f'{p.rule}/{p.action}')}  {safe(p.target)}")
-    if report.by_name:
-        for event_id, reason in report.skipped:
-            click.echo(f"left alone {event_id}: {safe(reason)}", err=True)
-    else:
-        for reason, count in Counter(reason for _, reason in report.skipped).items():
-            click.echo(f"left alone {counted(count, 'event')}: {safe(reason)}", err=True)
-    for event_id in report.missing:
-        click.echo(f"not found: {safe(event_id)}", err=True)
+    tell_of_others("event", report.skipped, report.missing, by_name=report.by_name)
     planned = f"{counted(len(report.planned), 'delivery')} of {counted(report.events, 'event')}"
     click.echo(f"{'would have ' if dry_run else ''}planned {planned}")

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import click
 
-from router.commands.options import loader, now_ms, open_store
+from router.commands.options import loader, now_ms, open_store, store_option_for
 from router.errors import PayloadError, Problem
 
 if TYPE_CHECKING:
@@ -41,15 +41,7 @@ Examples:
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option("--content-type", metavar="TYPE", help="Of the body; application/json unless a header says otherwise.")
 @click.option("--event", "event_id", metavar="ID", help="Take an event from the store instead of a payload.")
-@click.option(
-    "--store",
-    metavar="sqlite:FILE",
-    default="sqlite:webhook-router.db",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_STORE",
-    help="For --event.",
-)
+@store_option_for("For --event.")
 @click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
 @click.option("--expect-none", is_flag=True, help="No rule must match.")
 @click.option(
