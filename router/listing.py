@@ -1,19 +1,19 @@
-"""How events, deliveries and attempts are shown: tables for people, JSON for programs.
+"""How events, deliveries and attempts are shown to people: tables and fields.
 
 What came from outside may hold anything: `safe` makes it harmless to a terminal, and no markup is ever read from it.
 """
 
-import base64
 import json
 import shutil
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from router.model import Attempt, Delivery, Event, EventHead, State
+from router.operations.shape import states_json
 
 _WIDE = 130  #: columns from which a terminal has room for a delivery in one line
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -29,13 +29,6 @@ def safe(text: str) -> str:
 def safe_lines(text: str) -> list[str]:
     """The lines of a text, each safe; tabs are blanks."""
     return [safe(line) for line in text.expandtabs(4).replace("\r\n", "\n").split("\n")]
-
-
-def iso(at: int | None) -> str | None:
-    """ISO 8601 in UTC, with milliseconds."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def local(at: int) -> str:
@@ -66,11 +59,6 @@ def size(count: int) -> str:
         if count < 1024 * factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count / 1024**3:.1f} GiB"
-
-
-def times(**given: int | None) -> dict[str, Any]:
-    """Each time twice: as ISO 8601 under its name, as a number with `_ms`."""
-    return {key: value for name, at in given.items() for key, value in ((name, iso(at)), (f"{name}_ms", at))}
 
 
 def print_json(value: Any) -> None:
@@ -110,86 +98,6 @@ def _print_plain(lines: Sequence[Sequence[str]], below: Sequence[str] = ()) -> N
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
         if below and number:
             click.echo(below[number - 1])
-
-
-def delivery_json(d: Delivery) -> dict[str, Any]:
-    """A delivery as `--json` shows it."""
-    return {
-        "id": d.id,
-        "event": d.event_id,
-        "rule": d.rule,
-        "action": d.action,
-        "type": d.type,
-        "target": d.target,
-        "order_key": d.order_key,
-        "state": d.state.value,
-        "blocked": d.blocked,
-        "attempts": d.attempts,
-        "interruptions": d.interruptions,
-        **times(
-            created_at=d.created_at,
-            first_attempt_at=d.first_attempt_at,
-            next_attempt_at=d.next_attempt_at if d.state is State.PENDING else None,
-        ),
-        "error": d.error,
-        "ruleset": d.ruleset,
-    }
-
-
-def attempt_json(a: Attempt) -> dict[str, Any]:
-    """An attempt as `--json` shows it."""
-    return {
-        "number": a.number,
-        **times(started_at=a.started_at, finished_at=a.finished_at),
-        "duration_ms": a.finished_at - a.started_at if a.finished_at is not None else None,
-        "outcome": a.outcome.value if a.outcome else None,
-        "status": a.status,
-        "error": a.error,
-        "excerpt": a.excerpt,
-    }
-
-
-def event_json(e: Event) -> dict[str, Any]:
-    """An event without its body as `--json` shows it."""
-    return {
-        "id": e.id,
-        "source": e.source,
-        "method": e.method,
-        "path": e.path,
-        "query": e.query,
-        "ip": e.ip,
-        **times(received_at=e.received_at),
-        "headers": [list(pair) for pair in e.headers],
-        "size": len(e.body),
-        "dedupe_key": e.dedupe_key,
-    }
-
-
-def body_json(body: bytes) -> dict[str, str]:
-    """A body as text, or in base64 when it is none."""
-    try:
-        return {"body": body.decode()}
-    except UnicodeDecodeError:
-        return {"body_base64": base64.b64encode(body).decode()}
-
-
-def head_json(e: EventHead) -> dict[str, Any]:
-    """An event in a list as `--json` shows it."""
-    return {
-        "id": e.id,
-        "source": e.source,
-        "method": e.method,
-        "path": e.path,
-        "ip": e.ip,
-        **times(received_at=e.received_at),
-        "size": e.size,
-        "deliveries": states_json(e.deliveries),
-    }
-
-
-def states_json(counts: Mapping[State, int]) -> dict[str, int]:
-    """Counts by state, in the order of a delivery's life."""
-    return {state.value: counts[state] for state in State if counts.get(state)}
 
 
 def print_deliveries(deliveries: Sequence[Delivery], now: int) -> None:

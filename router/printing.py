@@ -9,21 +9,10 @@ import yaml
 from router.cases import Run
 from router.errors import Level, Problem
 from router.listing import counted
+from router.operations.shape import problem_json
 from router.rules.explain import Explained, ExplainedRule
 from router.rules.ruleset import Ruleset
 from router.units import as_duration, as_size
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as `--json` shows it."""
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "path": problem.path,
-        "message": problem.message,
-        "level": problem.level.value,
-    }
 
 
 def annotation(problem: Problem) -> str:

@@ -13,6 +13,16 @@ FORBIDDEN = {
     "actions": ("router.rules", "router.intake", "router.delivery", "router.store", "router.admin"),
     "intake": ("router.actions", "router.delivery", "router.admin"),
     "delivery": ("router.admin",),
+    # The commands and the admin listener share it: it knows neither, and no person's terminal.
+    "operations": (
+        "router.delivery",
+        "router.admin",
+        "router.intake.server",
+        "router.intake.receiver",
+        "click",
+        "rich",
+    ),
+    "admin": ("router.actions", "router.delivery", "click", "rich"),
     # An operator's commands work on the store itself, whether a daemon runs or not.
     "commands": ("router.delivery", "router.admin", "router.intake.server", "router.intake.receiver", "router.cli"),
 }

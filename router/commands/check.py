@@ -53,7 +53,8 @@ def check(
 ) -> None:
     """Check rules files."""
     from router.listing import counted  # noqa: PLC0415 - `--help` need not wait
-    from router.printing import annotation, print_settings, problem_json  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.shape import problem_json  # noqa: PLC0415
+    from router.printing import annotation, print_settings  # noqa: PLC0415
     from router.schedules import schedule_json, schedule_line  # noqa: PLC0415
 
     if defaults and as_json:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.commands.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
-from router.model import Delivery, Filter, State
+from router.commands.options import filter_of, filter_options, json_option, now_ms, open_store, resolved, store_option
+from router.model import Filter, State
 
 if TYPE_CHECKING:
-    from router.commands.changes import Report, Verb
+    from router.operations.change import Report, Verb
     from router.store.sqlite import SqliteStore
 
 _LIST_HELP = """List deliveries, the newest first.
@@ -79,10 +79,12 @@ def deliveries() -> None:
 @json_option
 def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **given: Any) -> None:
     """List deliveries."""
-    from router.listing import delivery_json, print_deliveries, print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.listing import print_deliveries, print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.pages import newest_deliveries  # noqa: PLC0415
+    from router.operations.shape import delivery_json  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
-        found = _newest(opened, filter_of(states, given), limit + 1)
+        found = newest_deliveries(opened, filter_of(states, given), limit + 1)
     shown = found[:limit]
     if as_json:
         print_json([delivery_json(d) for d in shown])
@@ -95,28 +97,14 @@ def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **g
         click.echo(f"there are more than these {limit:,}; --limit shows more", err=True)
 
 
-def _newest(store: "SqliteStore", which: Filter, limit: int) -> list[Delivery]:
-    """In pages: a long read would let the write-ahead log grow."""
-    from router.store.base import PAGE  # noqa: PLC0415 - `--help` need not wait
-
-    found: list[Delivery] = []
-    while len(found) < limit:
-        after = found[-1].seq if found else 0
-        wanted = min(PAGE, limit - len(found))
-        page = store.deliveries(which, limit=wanted, after=after, newest_first=True)
-        found += page
-        if len(page) < wanted:
-            break
-    return found
-
-
 @deliveries.command(help=_SHOW_HELP)
 @click.argument("delivery_id", metavar="ID")
 @store_option
 @json_option
 def show(delivery_id: str, store: str, *, as_json: bool) -> None:
     """Show one delivery."""
-    from router.listing import attempt_json, delivery_json, print_delivery, print_json, safe  # noqa: PLC0415 - as above
+    from router.listing import print_delivery, print_json, safe  # noqa: PLC0415 - as above
+    from router.operations.shape import attempt_json, delivery_json  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         found = opened.delivery(delivery_id)
@@ -147,10 +135,9 @@ def _change_options(command: Any) -> Any:
 @_change_options
 def replay(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: Any) -> None:
     """Deliver again."""
-    from router.commands.changes import REPLAY  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.change import REPLAY  # noqa: PLC0415 - `--help` need not wait
 
-    named = (State.PENDING, State.DEAD, State.CANCELLED)
-    _run(REPLAY, ids, states, store, given, named=named, found=(State.DEAD,))
+    _run(REPLAY, ids, states, store, given)
 
 
 @deliveries.command(help=_CANCEL_HELP)
@@ -159,36 +146,30 @@ def replay(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: A
 @_change_options
 def cancel(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: Any) -> None:
     """Give up."""
-    from router.commands.changes import CANCEL  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.change import CANCEL  # noqa: PLC0415 - `--help` need not wait
 
-    named = (State.PENDING, State.RUNNING, State.DEAD)
-    _run(CANCEL, ids, states, store, given, named=named, found=(State.PENDING,))
+    _run(CANCEL, ids, states, store, given)
 
 
-def _run(
-    verb: "Verb",
-    ids: Sequence[str],
-    said: Sequence[str],
-    store: str,
-    given: dict[str, Any],
-    *,
-    named: Sequence[State],
-    found: Sequence[State],
-) -> None:
-    from router.commands.changes import Report, change_found, change_named, narrowed  # noqa: PLC0415 - as above
+def _run(verb: "Verb", ids: Sequence[str], said: Sequence[str], store: str, given: dict[str, Any]) -> None:
+    from router.commands.changes import shown  # noqa: PLC0415 - as above
+    from router.operations.change import Change, Report, narrowed  # noqa: PLC0415
 
-    which = filter_of(said or [state.value for state in found], given)
+    which = filter_of(said or [state.value for state in verb.found], given)
     if ids and (narrowed(which) or given["every"]):
         raise click.UsageError("give either ids or a filter; with ids, only --state narrows them")
-    report = Report(verb, dry_run=given["dry_run"], by_name=bool(ids))
+    report = Report(verb, given["dry_run"])
     with closing(open_store(store)) as opened:
         if ids:
-            change_named(opened, report, ids, [State(state) for state in said] or named)
+            states = [State(state) for state in said] or verb.named
+            with shown(report, len(ids)) as advance:
+                Change(opened, report, states, now_ms, advance).named(ids)
         else:
             if not (narrowed(which) or given["every"] or given["dry_run"] or given["yes"]):
                 _ask(opened, verb, which)
-            change_found(opened, report, which)
-    finish(report, store, as_json=given["as_json"])
+            with shown(report, opened.count(which)) as advance:
+                Change(opened, report, which.states, now_ms, advance).found(which)
+    finish(report, store, by_name=bool(ids), as_json=given["as_json"])
 
 
 def _ask(store: "SqliteStore", verb: "Verb", which: Filter) -> None:
@@ -202,10 +183,11 @@ def _ask(store: "SqliteStore", verb: "Verb", which: Filter) -> None:
         raise click.Abort
 
 
-def finish(report: "Report", store: str, *, as_json: bool) -> None:
+def finish(report: "Report", store: str, *, by_name: bool, as_json: bool) -> None:
     """Say what was done; the exit code tells of what was named and is not there."""
-    from router.commands.status import owner  # noqa: PLC0415 - as above
+    from router.commands.changes import print_report  # noqa: PLC0415 - as above
+    from router.operations.status import owner  # noqa: PLC0415
 
-    report.print(as_json=as_json, owner=owner(store))
+    print_report(report, by_name=by_name, as_json=as_json, owner=owner(resolved(store)))
     if report.missing:
         sys.exit(1)

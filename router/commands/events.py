@@ -4,15 +4,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from router.commands.options import json_option, now_ms, open_store, store_option, time_options
-from router.model import EventFilter, EventHead, Filter, State
-
-if TYPE_CHECKING:
-    from router.store.sqlite import SqliteStore
+from router.model import EventFilter, Filter, State
 
 _LIST_HELP = """List events, the newest first, with how their deliveries stand.
 
@@ -69,10 +65,12 @@ def events() -> None:
 @json_option
 def list_(source: str | None, since: int | None, until: int | None, limit: int, store: str, *, as_json: bool) -> None:
     """List events."""
-    from router.listing import head_json, print_events, print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.listing import print_events, print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.pages import newest_events  # noqa: PLC0415
+    from router.operations.shape import head_json  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
-        found = _newest(opened, EventFilter(source, since, until), limit + 1)
+        found = newest_events(opened, EventFilter(source, since, until), limit + 1)
     shown = found[:limit]
     if as_json:
         print_json([head_json(e) for e in shown])
@@ -85,21 +83,6 @@ def list_(source: str | None, since: int | None, until: int | None, limit: int, 
         click.echo(f"there are more than these {limit:,}; --limit shows more", err=True)
 
 
-def _newest(store: "SqliteStore", which: EventFilter, limit: int) -> list[EventHead]:
-    """In pages: a long read would let the write-ahead log grow."""
-    from router.store.base import PAGE  # noqa: PLC0415 - `--help` need not wait
-
-    found: list[EventHead] = []
-    while len(found) < limit:
-        after = found[-1].seq if found else 0
-        wanted = min(PAGE, limit - len(found))
-        page = store.event_heads(which, limit=wanted, after=after, newest_first=True)
-        found += page
-        if len(page) < wanted:
-            break
-    return found
-
-
 @events.command(help=_SHOW_HELP)
 @click.argument("event_id", metavar="ID")
 @click.option("--body", is_flag=True, help="The body alone: its very bytes into a pipe, as safe text on a terminal.")
@@ -107,15 +90,8 @@ def _newest(store: "SqliteStore", which: EventFilter, limit: int) -> list[EventH
 @json_option
 def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
     """Show one event."""
-    from router.listing import (  # noqa: PLC0415 - `--help` need not wait
-        body_json,
-        delivery_json,
-        event_json,
-        print_body,
-        print_event,
-        print_json,
-        safe,
-    )
+    from router.listing import print_body, print_event, print_json, safe  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.shape import body_json, delivery_json, event_json  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         event = opened.event(event_id)
@@ -186,15 +162,13 @@ def replay(
 
 
 def _replay(ids: Sequence[str], states: Sequence[State], store: str, *, dry_run: bool, as_json: bool) -> None:
-    from router.commands.changes import REPLAY, Report, change_named  # noqa: PLC0415 - `--help` need not wait
+    from router.commands.changes import shown  # noqa: PLC0415 - `--help` need not wait
     from router.commands.deliveries import finish  # noqa: PLC0415
+    from router.operations.change import REPLAY, Change, Report, deliveries_of  # noqa: PLC0415
 
-    report = Report(REPLAY, dry_run=dry_run, by_name=True)
+    report = Report(REPLAY, dry_run)
     with closing(open_store(store)) as opened:
-        named: list[str] = []
-        for event_id in dict.fromkeys(ids):
-            if opened.event(event_id) is None:
-                report.missing.append(event_id)
-            named += [d.id for d in opened.deliveries(Filter(event_id=event_id), limit=10_000)]
-        change_named(opened, report, named, states)
-    finish(report, store, as_json=as_json)
+        named = deliveries_of(opened, ids, report)
+        with shown(report, len(named)) as advance:
+            Change(opened, report, states, now_ms, advance).named(named)
+    finish(report, store, by_name=True, as_json=as_json)

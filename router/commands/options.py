@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -41,20 +41,12 @@ def json_option(command: Command) -> Command:
 
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     """`2h` (ago), or an ISO 8601 time, local unless it names its zone; in ms."""
-    from router.units import seconds  # noqa: PLC0415 - its libraries take longer than all else at a start
+    from router.operations.moment import moment as moment_of  # noqa: PLC0415 - its libraries take longer than all else
 
-    if value is None:
-        return None
     try:
-        return now_ms() - round(seconds(value) * 1000)
-    except ValueError:
-        pass
-    try:
-        return round(datetime.fromisoformat(value).timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        raise click.BadParameter(
-            f"{value!r} is no time; write 30m, 2h or 3d (ago), or 2026-01-31T12:00+01:00"
-        ) from None
+        return None if value is None else moment_of(value, now_ms())
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from None
 
 
 def time_options(command: Command) -> Command:
@@ -106,14 +98,19 @@ def filter_of(states: Sequence[str], given: dict[str, Any]) -> Filter:
 
 def open_store(text: str) -> "SqliteStore":
     """The store as an operator uses it; it is never made. Raises StoreError."""
+    from router.store.sqlite import SqliteStore  # noqa: PLC0415 - `--help` need not wait for it
+
+    return SqliteStore(resolved(text), create=False, own=False)
+
+
+def resolved(text: str) -> Path:
+    """The file of a store, whatever links lead to it."""
     from router.settings import store_path  # noqa: PLC0415 - `--help` need not wait for it
-    from router.store.sqlite import SqliteStore  # noqa: PLC0415
 
     try:
-        path = store_path(text)
+        return store_path(text).resolve()
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    return SqliteStore(path, create=False, own=False)
 
 
 def loader(*, require_secrets: bool) -> "Loader":

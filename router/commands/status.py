@@ -1,18 +1,16 @@
 """`webhook-router status`: what the daemon does, what waits, what is wrong. Answers with the daemon stopped as well."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.commands.options import json_option, now_ms, open_store, store_option
+from router.commands.options import json_option, now_ms, open_store, resolved, store_option
 from router.model import Depth
 
 if TYPE_CHECKING:
-    from router.store.sqlite import SqliteStore
+    from router.operations.status import Status
 
 _HELP = """Show the daemon, its rules, what waits at each target, breakers, and the store's size.
 
@@ -32,104 +30,31 @@ Exit codes: 0 done, 1 the store can't be read, 2 usage.
 def status(store: str, *, as_json: bool) -> None:
     """Show how things stand."""
     from router.listing import print_json  # noqa: PLC0415 - `--help` need not wait
-    from router.store.sqlite_file import disk_usage  # noqa: PLC0415
+    from router.operations.status import look, owner  # noqa: PLC0415
 
+    path = resolved(store)
     with closing(open_store(store)) as opened:
-        notes = {name: note(opened, name) for name in ("process", "rules", "breakers")}
-        depths = opened.depths()
-    path = _path(store)
-    size, log = disk_usage(path)
-    pid = owner(store)
+        found = look(opened, path, owner(path))
     now = now_ms()
     if as_json:
-        print_json(_as_json(path, pid, notes, depths, (size, log), now))
+        print_json(found.as_json(now))
     else:
-        _print(path, pid, notes, depths, (size, log), now)
+        _print(found, now)
 
 
-def owner(store: str) -> int | None:
-    """The process of the daemon that owns a store; 0 when it doesn't say, none when none runs."""
-    from router.store.sqlite_file import owner_of  # noqa: PLC0415 - `--help` need not wait
-
-    try:
-        return owner_of(_path(store))
-    except OSError:  # the lock's file is another user's: the commands that write would have failed before
-        return None
-
-
-def note(store: "SqliteStore", name: str) -> dict[str, Any]:
-    """What a daemon said of itself; nothing when it said nothing that can be read."""
-    try:
-        value = json.loads(store.notes().get(name, "{}"))
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _path(store: str) -> Path:
-    from router.settings import store_path  # noqa: PLC0415 - `--help` need not wait
-
-    return store_path(store).resolve()
-
-
-def _as_json(
-    path: Path,
-    pid: int | None,
-    notes: Mapping[str, dict[str, Any]],
-    depths: Sequence[Depth],
-    disk: tuple[int, int],
-    now: int,
-) -> dict[str, Any]:
-    from router.listing import times  # noqa: PLC0415 - `--help` need not wait
-
-    oldest = min((d.oldest_at for d in depths if d.oldest_at is not None), default=None)
-    targets = [
-        {
-            "target": d.target,
-            "due": d.due,
-            "blocked": d.blocked,
-            "running": d.running,
-            "dead": d.dead,
-            **times(oldest_at=d.oldest_at),
-            "oldest_age_ms": None if d.oldest_at is None else max(0, now - d.oldest_at),
-            "breaker": notes["breakers"].get(d.target, {"state": "closed"}),
-        }
-        for d in depths
-    ]
-    return {
-        "running": pid is not None,
-        "pid": pid or None,
-        "store": {"path": str(path), "bytes": disk[0], "wal_bytes": disk[1]},
-        **notes,
-        "pending": sum(d.due + d.blocked for d in depths),
-        "in_flight": sum(d.running for d in depths),
-        "dead": sum(d.dead for d in depths),
-        **times(oldest_at=oldest),
-        "oldest_age_ms": None if oldest is None else max(0, now - oldest),
-        "targets": targets,
-    }
-
-
-def _print(
-    path: Path,
-    pid: int | None,
-    notes: Mapping[str, dict[str, Any]],
-    depths: Sequence[Depth],
-    disk: tuple[int, int],
-    now: int,
-) -> None:
+def _print(found: "Status", now: int) -> None:
     from router.listing import print_fields, safe, size, span  # noqa: PLC0415 - `--help` need not wait
 
+    notes, depths, oldest = found.notes, found.depths, found.oldest_at
     pending = sum(d.due + d.blocked for d in depths)
-    oldest = min((d.oldest_at for d in depths if d.oldest_at is not None), default=None)
     waits = f", the oldest for {span(now - oldest)}" if oldest is not None else ""
-    log = f" and {size(disk[1])} of write-ahead log" if disk[1] else ""
+    log = f" and {size(found.log_size)} of write-ahead log" if found.log_size else ""
     print_fields(
         [
-            ("daemon", _daemon(pid, notes["process"], now)),
+            ("daemon", _daemon(found.pid, notes["process"], now)),
             ("rules", _rules(notes["rules"], now)),
             *_failed_reload(notes["rules"], now),
-            ("store", f"{safe(str(path))}, {size(disk[0])}{log}"),
+            ("store", f"{safe(str(found.path))}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
             ("dead", _dead(sum(d.dead for d in depths))),
         ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from router.commands.options import json_option, store_option
+from router.commands.options import json_option, resolved, store_option
 
 _CHECK_HELP = """Check that the store is sound; change nothing.
 
@@ -52,7 +52,7 @@ def check(store: str, *, as_json: bool) -> None:
 
     findings = []
     with progress("checking", len(INVARIANTS)) as advance:
-        for finding in findings_of(_path(store)):
+        for finding in findings_of(resolved(store)):
             findings.append(finding)
             advance(1)
     bad = [finding for finding in findings if finding.broken]
@@ -93,7 +93,7 @@ def backup(file: Path, store: str) -> None:
     from router.listing import safe, size  # noqa: PLC0415
     from router.store.backup import backup as copy_store  # noqa: PLC0415
 
-    path = _path(store)
+    path = resolved(store)
     with progress("copying, in percent", 100) as advance:
         seen = 0
 
@@ -105,13 +105,3 @@ def backup(file: Path, store: str) -> None:
 
         written = copy_store(path, file, copied)
     click.echo(f"{safe(str(file))}: {size(written)}")
-
-
-def _path(store: str) -> Path:
-    from router.errors import StartError  # noqa: PLC0415 - `--help` need not wait
-    from router.settings import store_path  # noqa: PLC0415
-
-    try:
-        return store_path(store).resolve()
-    except StartError as error:
-        raise click.UsageError(str(error)) from None
