@@ -16,6 +16,7 @@ from router.commands.check import check
 from router.commands.deliveries import deliveries
 from router.commands.events import events
 from router.commands.options import store_option
+from router.commands.send import send
 from router.commands.status import status
 from router.commands.store import store as store_commands
 from router.commands.test import test
@@ -56,12 +57,13 @@ def cli() -> None:
     webhook-router check rules.yaml       is the file right?
     webhook-router test rules.yaml …      what would it do with this payload?
     webhook-router serve rules.yaml       do it
+    webhook-router send FILE --source S   post it a payload, signed as the provider would
     webhook-router status                 how does it go?
     webhook-router deliveries list        what became of each?
     """
 
 
-for _command in (check, test, events, deliveries, status, store_commands):
+for _command in (check, test, send, events, deliveries, status, store_commands):
     cli.add_command(_command)
 
 

@@ -207,6 +207,31 @@ class Refused:
     challenge: str = ""  #: the answer's WWW-Authenticate (RFC 9110), where the scheme has one
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a sender adds to a request so that the scheme lets it in."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+    query: str = ""  #: as it stands in a URL, to come after what the query has
+    is_credential: bool = False  #: the secret itself is in there: never to be shown
+
+
+@dataclass(frozen=True, slots=True)
+class Unsignable:
+    """Nobody who has but the rules file and its secrets could have sent the request; the reason ends with no stop."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """What a provider sends beside its signature, by which `send` does as it does."""
+
+    event: str | None = None  #: the header that says what kind of event it is
+    ids: tuple[str, ...] = ()  #: headers that hold an id of this one delivery
+    form: bool = False  #: it sends forms, at least at times
+
+
 class Verifier(Protocol):
     """A compiled verification of one source."""
 
@@ -217,6 +242,10 @@ class Verifier(Protocol):
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
         """Judge the raw request; now in ms. Compares bytes in constant time; never raises, whatever was sent."""
+        ...
+
+    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+        """What its sender would add to the request, now in ms, by the first secret that is set; `verify` accepts it."""
         ...
 
 
@@ -231,6 +260,11 @@ class Scheme(Protocol):
     @property
     def DEFAULTS(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
         """Keys of the source that the scheme sets unless the file does, as written in YAML."""
+        ...
+
+    @property
+    def HABIT(self) -> Habit:  # noqa: N802 - a constant of the module
+        """What its provider sends beside the signature."""
         ...
 
     @property

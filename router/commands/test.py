@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -12,11 +12,11 @@ from urllib.parse import urlencode
 import click
 
 from router.commands.options import loader, now_ms, open_store, store_option_for
+from router.commands.request import body_of, chosen_source, header_of, parameter_of
 from router.errors import PayloadError, Problem
 
 if TYPE_CHECKING:
     from router.model import Event
-    from router.rules.ruleset import Source
 
 _HELP = """Show which rules of RULES match a payload, and what each action would do; execute and verify nothing.
 
@@ -89,12 +89,12 @@ def test(
         event = _stored_event(store, event_id)
     else:
         assert payload is not None  # as was asked for above
-        chosen = _source(loaded.ruleset.sources, source)
-        given = [_header(header) for header in headers]
+        chosen = chosen_source(loaded.ruleset.sources, source)
+        given = [header_of(header) for header in headers]
         if content_type is None and "content-type" not in {name.lower() for name, _ in given}:
             content_type = "application/json"
-        query = urlencode([_pair(pair) for pair in queries])
-        event = made_event(chosen, _body(payload), given, query, content_type, now_ms())
+        query = urlencode([parameter_of(pair) for pair in queries])
+        event = made_event(chosen, body_of(payload), given, query, content_type, now_ms())
     try:
         result = preview(loaded.ruleset, event, explained=explained)
     except PayloadError as error:
@@ -111,39 +111,6 @@ def test(
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)) or "no rule"
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise click.UsageError(f"--header {text!r} is not NAME: VALUE")
-    return name.strip(), value.strip()
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--query {text!r} is not NAME=VALUE")
-    return name, value
-
-
-def _source(sources: "Mapping[str, Source]", name: str | None) -> "Source":
-    if name is None and len(sources) == 1:
-        return next(iter(sources.values()))
-    if name is None:
-        raise click.UsageError(f"give --source: one of {', '.join(sorted(sources))}")
-    if name not in sources:
-        raise click.UsageError(f"no source is called {name!r}; there is {', '.join(sorted(sources))}")
-    return sources[name]
-
-
-def _body(payload: str) -> bytes:
-    if payload == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(payload).read_bytes()
-    except OSError as error:
-        _fail(f"the payload {payload} can't be read: {os.strerror(error.errno or 0)}")
 
 
 def _stored_event(store: str, event_id: str) -> "Event":

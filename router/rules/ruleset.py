@@ -50,6 +50,7 @@ class Source:
     name: str
     path: str  #: absolute, for example /hooks/github
     verifier: Verifier
+    scheme: str = "none"  #: the name of how its senders are verified
     methods: tuple[str, ...] = ("POST",)
     max_body: int = 25 * 1024 * 1024  #: bytes
     allow_ips: tuple[Network, ...] = ()  #: empty: every address

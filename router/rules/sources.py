@@ -61,6 +61,7 @@ def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | N
         name=name,
         path=path,
         verifier=verifier,
+        scheme=verify["scheme"],
         methods=_methods(spot, options.methods),
         max_body=options.max_body,
         allow_ips=_networks(spot, options.allow_ips),

@@ -8,7 +8,7 @@ import pytest
 
 from router.intake.verify.registry import SCHEMES
 from router.model import Inbound
-from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Build, Refused, Signed, Unsignable, Verified, Verifier
 from router.secrets import Secret, SecretRef
 from tests.intake.senders import (
     BODY,
@@ -323,3 +323,74 @@ def test_a_secret_of_another_form_is_a_fault_that_does_not_show_it(scheme: str, 
 
     assert message in build.faults[0].message
     assert value.removeprefix("whsec_").removeprefix("whpk_") in ("", *"?") or value not in build.faults[0].message
+
+
+ONLY_THE_PROVIDER_SIGNS = {name for name in CASES if "v1a" in name or name == "discord"}
+
+
+def _signed(name: str, verifier: Verifier) -> Inbound:
+    """The request as `sign` completes it: by the query that the case has, but for what is to be added to it."""
+    case = CASES[name]
+    request = _request((), case.body, "" if "bodySHA256" in case.query else case.query, case.content_type)
+    signed = verifier.sign(request, NOW)
+    assert isinstance(signed, Signed)
+    query = "&".join(part for part in (request.query, signed.query) if part)
+    return replace(request, headers=request.headers + signed.headers, query=query)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - ONLY_THE_PROVIDER_SIGNS))
+def test_what_a_scheme_signs_it_lets_in_and_nothing_that_was_changed(name: str) -> None:
+    verifier = _verifier(CASES[name].scheme, CASES[name].options)
+    request = _signed(name, verifier)
+
+    assert isinstance(verifier.verify(request, NOW), Verified)
+    if name not in PLAIN:
+        for i in range(len(request.body)):
+            changed = bytearray(request.body)
+            changed[i] ^= 1
+            assert isinstance(verifier.verify(replace(request, body=bytes(changed)), NOW), Refused), bytes(changed)
+    if any("1700000000" in value for _, value in request.headers):
+        assert isinstance(verifier.verify(request, NOW + 301_000), Refused)
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_a_signature_that_is_the_secret_says_so(name: str) -> None:
+    signed = _verifier(CASES[name].scheme, CASES[name].options).sign(_request(()), NOW)
+
+    assert isinstance(signed, Signed)
+    assert signed.is_credential
+
+
+def test_a_token_in_the_query_is_signed_for_there() -> None:
+    verifier = _verifier("token", {"secret": SECRET, "query": "the key"})
+    signed = verifier.sign(_request(()), NOW)
+
+    assert signed == Signed(query="the%20key=new%20key", is_credential=True)
+    assert isinstance(verifier.verify(_request((), query="a=1&" + signed.query), NOW), Verified)
+
+
+@pytest.mark.parametrize("name", sorted(ONLY_THE_PROVIDER_SIGNS))
+def test_a_public_key_signs_nothing(name: str) -> None:
+    refused = _verifier(CASES[name].scheme, CASES[name].options).sign(_request(()), NOW)
+
+    assert isinstance(refused, Unsignable)
+    assert "public" in refused.reason
+
+
+@pytest.mark.parametrize("value", ["k\u00f6y", " key", "key\t", "k\ny"])
+def test_a_secret_that_no_header_can_carry_is_not_sent(value: str) -> None:
+    options = {"secret": {"env": "ODD"}}
+    for scheme, more in (("gitlab", {}), ("token", {"header": "X-T"})):
+        build = Build("source", Path("/"), find_secret=lambda ref, place: Secret(ref.name, value))
+        verifier = SCHEMES[scheme].compile(SCHEMES[scheme].Options.model_validate({**options, **more}), build)
+
+        assert isinstance(verifier.sign(_request(()), NOW), Unsignable)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_unset_secret_signs_nothing(name: str) -> None:
+    case = CASES[name]
+    build = Build("source", Path("/"), find_secret=lambda ref, place: Secret(ref.name, None), require_secrets=False)
+    verifier = SCHEMES[case.scheme].compile(SCHEMES[case.scheme].Options.model_validate(case.options), build)
+
+    assert isinstance(verifier.sign(_request(()), NOW), Unsignable)

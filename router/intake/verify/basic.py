@@ -8,11 +8,12 @@ from pydantic import Field
 
 from router.intake.verify.credentials import Credential
 from router.intake.verify.signature import key_bytes, resolve
-from router.plugins import Build, Verifier
+from router.plugins import Build, Habit, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 
 DEFAULTS: Mapping[str, Any] = {}
+HABIT = Habit()
 
 
 class Options(Base):

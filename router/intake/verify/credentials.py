@@ -1,13 +1,17 @@
 """Plain credentials: compared as they are, and removed. They are not stored, matched, forwarded or shown."""
 
 import hmac
+import re
 from dataclasses import dataclass, replace
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 from router.headers import CREDENTIALS
 from router.intake.verify.headers import one_header
 from router.model import Inbound
-from router.plugins import Refused, Verified
+from router.plugins import Refused, Signed, Unsignable, Verified
+
+NO_SECRET = Unsignable("its secret is not set")
+_IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: what arrives in a header as it was sent
 
 
 def without_credentials(inbound: Inbound, *, header: str | None = None, query: str | None = None) -> Inbound:
@@ -60,3 +64,23 @@ class Credential:
         if len(found) != 1:
             return Refused("the query parameter is missing" if not found else "the query parameter was sent twice")
         return unquote_plus(found[0].partition("=")[2])
+
+    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature
+        """See Verifier.sign."""
+        if not self.allowed:
+            return NO_SECRET
+        if self.header is not None:
+            return credential_header(self.header, self.prefix.encode() + self.allowed[0])
+        try:
+            self.allowed[0].decode()
+        except UnicodeDecodeError:
+            return Unsignable("its secret is not UTF-8, so that no query can carry it; choose another one")
+        return Signed(query=f"{quote(self.query or '', safe='')}={quote(self.allowed[0], safe='')}", is_credential=True)
+
+
+def credential_header(name: str, value: bytes) -> Signed | Unsignable:
+    """A header with a secret in it as it is, if that can arrive."""
+    text = value.decode("latin-1")
+    if not _IN_A_HEADER.fullmatch(text):
+        return Unsignable("its secret is not plain ASCII without blanks around it, so that no header can carry it")
+    return Signed(((name, text),), is_credential=True)

@@ -17,12 +17,13 @@ from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, UNSIGNED, check_time, resolve
 from router.intake.verify.standard_webhooks import is_signed
 from router.model import Inbound
-from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Build, Habit, Refused, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
 
 DEFAULTS: Mapping[str, Any] = {"handshake": "discord"}
+HABIT = Habit()
 _SIGNATURE = "X-Signature-Ed25519"
 _TIMESTAMP = "X-Signature-Timestamp"
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -60,6 +61,10 @@ class Discord:
         signature, message = bytes.fromhex(given), timestamp.encode() + inbound.body
         good = any(is_signed(key, signature, message) for key in self.keys)
         return Verified(without_credentials(inbound)) if good else UNSIGNED
+
+    def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
+        """See Verifier.sign."""
+        return Unsignable("Discord signs with a key that it alone has; here is the public half, which can only verify")
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from router.intake.verify.signature import SignedHeader, key_bytes, resolve
-from router.plugins import Build, Verifier
+from router.plugins import Build, Habit, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 
@@ -18,6 +18,7 @@ DEFAULTS: Mapping[str, Any] = {
     "json_field": "payload",  # a webhook may be set to send its JSON as a form field
     "dedupe": {"key": "headers.X-GitHub-Delivery", "window": "10m"},
 }
+HABIT = Habit(event="X-GitHub-Event", ids=("X-GitHub-Delivery",))
 
 
 class Options(Base):

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import Field
 
-from router.intake.verify.credentials import without_credentials
+from router.intake.verify.credentials import credential_header, without_credentials
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
 from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
 from router.model import Headers, Inbound
-from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -25,6 +25,7 @@ HEADER = "X-Gitlab-Token"
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.Idempotency-Key", "window": "24h"},  # stays the same when GitLab repeats a delivery
 }
+HABIT = Habit(event="X-Gitlab-Event", ids=("X-Gitlab-Event-UUID", "Idempotency-Key"))
 
 
 class Options(Base):
@@ -58,6 +59,10 @@ class GitLab:
             if not good:
                 return Refused("the token is not one of the secrets")
         return Verified(without_credentials(inbound, header=HEADER))
+
+    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+        """See Verifier.sign."""
+        return credential_header(HEADER, self.tokens[0]) if self.tokens else self.signed.sign(inbound, now)
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

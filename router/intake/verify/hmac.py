@@ -8,12 +8,13 @@ from pydantic import Field
 
 from router.headers import HEADER_NAME
 from router.intake.verify.signature import TOLERANCE_SECONDS, SignedHeader, key_bytes, resolve
-from router.plugins import Build, Verifier
+from router.plugins import Build, Habit, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
 
 DEFAULTS: Mapping[str, Any] = {}
+HABIT = Habit()
 _PART = re.compile(r"(\{timestamp\}|\{body\})")
 
 

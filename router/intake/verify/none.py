@@ -6,10 +6,11 @@ from typing import Any
 
 from router.intake.verify.credentials import without_credentials
 from router.model import Inbound
-from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Build, Habit, Refused, Signed, Verified, Verifier
 from router.plugins import Options as Base
 
 DEFAULTS: Mapping[str, Any] = {}
+HABIT = Habit()
 
 
 class Options(Base):
@@ -25,6 +26,10 @@ class Nobody:
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
         """Let it in."""
         return Verified(without_credentials(inbound))
+
+    def sign(self, inbound: Inbound, now: int) -> Signed:  # noqa: ARG002 - the common signature
+        """See Verifier.sign."""
+        return Signed()
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001, ARG001 - the name every scheme module has

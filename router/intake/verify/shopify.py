@@ -10,13 +10,14 @@ from typing import Any
 from pydantic import Field
 
 from router.intake.verify.signature import SignedHeader, key_bytes, resolve
-from router.plugins import Build, Verifier
+from router.plugins import Build, Habit, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.X-Shopify-Webhook-Id", "window": "24h"},  # it repeats for 4 hours
 }
+HABIT = Habit(event="X-Shopify-Topic", ids=("X-Shopify-Webhook-Id",))
 
 
 class Options(Base):

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from router.errors import Level
-from router.intake.verify.credentials import without_credentials
+from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
 from router.model import Inbound
-from router.plugins import Build, Fault, Refused, Verified
+from router.plugins import Build, Fault, Refused, Signed, Unsignable, Verified
 from router.secrets import Secret, SecretRef
 
 Encoding = Literal["hex", "base64"]
@@ -104,8 +104,22 @@ class SignedHeader:
             if refused is not None:
                 return refused
             timestamp = found
-        filled = {b"{timestamp}": timestamp.encode(), b"{body}": inbound.body}
-        message = b"".join(filled.get(part, part) for part in self.signed)
+        message = self._message(inbound, timestamp)
         if not signed_by_any(self.keys, self.algorithm, message, given.removeprefix(self.prefix), self.encoding):
             return UNSIGNED
         return Verified(without_credentials(inbound))
+
+    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+        """See Verifier.sign."""
+        if not self.keys:
+            return NO_SECRET
+        timestamp = str(now // 1000)
+        digest = hmac.digest(self.keys[0], self._message(inbound, timestamp), self.algorithm)
+        signature = (self.header, self.prefix + encoded(digest, self.encoding))
+        return Signed(
+            (signature,) if self.timestamp_header is None else ((self.timestamp_header, timestamp), signature)
+        )
+
+    def _message(self, inbound: Inbound, timestamp: str) -> bytes:
+        filled = {b"{timestamp}": timestamp.encode(), b"{body}": inbound.body}
+        return b"".join(filled.get(part, part) for part in self.signed)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from router.intake.verify.signature import TOLERANCE_SECONDS, SignedHeader, key_bytes, resolve
-from router.plugins import Build, Verifier
+from router.plugins import Build, Habit, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -21,6 +21,7 @@ DEFAULTS: Mapping[str, Any] = {
     "respond": {"status": 200},
     "handshake": "slack",
 }
+HABIT = Habit(form=True)  # interactions and slash commands
 
 
 class Options(Base):

@@ -4,7 +4,9 @@ standardwebhooks.com, "Specification". What is signed is `<id>.<time>.<body>`. A
 public key `whpk_` and base64 for v1a. Svix sends the same as `svix-…` headers: say `headers: svix`.
 """
 
+import hmac
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,18 +15,19 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field
 
-from router.intake.verify.credentials import without_credentials
+from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import (
     TOLERANCE_SECONDS,
     UNSIGNED,
     check_time,
+    encoded,
     resolve,
     signed_by_any,
     strict_base64,
 )
 from router.model import Inbound
-from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secret, Secrets
 from router.units import Duration
@@ -32,8 +35,12 @@ from router.units import Duration
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.webhook-id", "window": "24h"},  # the specification's way to tell copies apart
 }
+HABIT = Habit()
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, no secret
 PUBLIC_PREFIX = "whpk_"
+_NO_PRIVATE_KEY = (
+    f"the sender signs with a key that it alone has; {PUBLIC_PREFIX}… is the public half, which can only verify"
+)
 _VERSION = re.compile(r"v[0-9]+[a-z]?")
 _KEY_BYTES = 32  #: of an ed25519 public key
 _MOST_SIGNATURES = 20  #: in one header; a rotation needs two
@@ -80,6 +87,15 @@ class StandardWebhooks:
                 return Refused(f"header {self.headers}-signature is not a list of version,base64")
             good |= self._signed(version, text, message)
         return Verified(without_credentials(inbound)) if good else UNSIGNED
+
+    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+        """See Verifier.sign. The id is a fresh one, so that no message is a copy of another."""
+        if not self.keys:
+            return Unsignable(_NO_PRIVATE_KEY) if self.public_keys else NO_SECRET
+        identity, timestamp = f"msg_{uuid.uuid4().hex}", str(now // 1000)
+        digest = hmac.digest(self.keys[0], f"{identity}.{timestamp}.".encode() + inbound.body, "sha256")
+        values = {"id": identity, "timestamp": timestamp, "signature": f"v1,{encoded(digest, 'base64')}"}
+        return Signed(tuple((f"{self.headers}-{name}", value) for name, value in values.items()))
 
     def _signed(self, version: str, text: str, message: bytes) -> bool:
         if version == "v1":

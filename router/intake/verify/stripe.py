@@ -4,6 +4,7 @@ docs.stripe.com, "Resolve webhook signature verification errors" and "Verify web
 signatures only v1 counts. A secret is the endpoint's `whsec_…`, used as it stands.
 """
 
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from router.intake.verify.credentials import without_credentials
+from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import (
     TOLERANCE_SECONDS,
@@ -22,7 +23,7 @@ from router.intake.verify.signature import (
     signed_by_any,
 )
 from router.model import Inbound
-from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -31,6 +32,7 @@ HEADER = "Stripe-Signature"
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "$.id", "window": "72h"},  # Stripe repeats a live event for three days
 }
+HABIT = Habit()
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _VALUE = re.compile(r"[A-Za-z0-9]+")
 _MOST_SIGNATURES = 20  #: in one header; a rotation needs two
@@ -70,6 +72,14 @@ class Stripe:
         for signature in signatures:
             good |= signed_by_any(self.keys, "sha256", message, signature)
         return Verified(without_credentials(inbound)) if good else UNSIGNED
+
+    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+        """See Verifier.sign."""
+        if not self.keys:
+            return NO_SECRET
+        timestamp = str(now // 1000)
+        digest = hmac.digest(self.keys[0], timestamp.encode() + b"." + inbound.body, "sha256")
+        return Signed(((HEADER, f"t={timestamp},v1={digest.hex()}"),))
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

@@ -8,17 +8,17 @@ Twilio signs no time and no id that every product sends: it has no dedupe by def
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
 
-from router.intake.verify.credentials import without_credentials
+from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import UNSIGNED, key_bytes, resolve, signed_by_any
+from router.intake.verify.signature import UNSIGNED, encoded, key_bytes, resolve, signed_by_any
 from router.model import Headers, Inbound
-from router.plugins import Build, Refused, Verified, Verifier
+from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 
@@ -27,6 +27,7 @@ DEFAULTS: Mapping[str, Any] = {
     # An answer that is not TwiML is an error in Twilio's eyes; an empty one does nothing.
     "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
 }
+HABIT = Habit(form=True)
 _FORM = "application/x-www-form-urlencoded"
 _BODY_HASH = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}
@@ -61,6 +62,18 @@ class Twilio:
             good |= signed_by_any(self.keys, "sha1", (url + query + fields).encode(), given, "base64")
         return Verified(without_credentials(inbound)) if good else UNSIGNED
 
+    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature
+        """See Verifier.sign. A body that is no form has its hash in the query, as Twilio puts it there."""
+        if not self.keys:
+            return NO_SECRET
+        added = f"{_BODY_HASH}={hashlib.sha256(inbound.body).hexdigest()}" if _needs_hash(inbound) else ""
+        query = "&".join(part for part in (inbound.query, added) if part)
+        fields = self._signed_fields(replace(inbound, query=query))
+        if isinstance(fields, Refused):
+            return Unsignable(fields.reason)
+        message = f"{self.urls[0]}{'?' if query else ''}{query}{fields}".encode()
+        return Signed(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
+
     @staticmethod
     def _signed_fields(inbound: Inbound) -> str | Refused:
         """The form's fields as they are signed; nothing for a body whose hash is signed with the URL."""
@@ -83,6 +96,13 @@ class Twilio:
         except ValueError:
             return Refused("the body is not the form that its type says")
         return "".join(name + value for name, value in sorted(set(pairs)))
+
+
+def _needs_hash(inbound: Inbound) -> bool:
+    if not inbound.body or any(name == _BODY_HASH for name, _ in parse_qsl(inbound.query, keep_blank_values=True)):
+        return False
+    types = Headers(inbound.headers).all("content-type")
+    return len(types) != 1 or types[0].partition(";")[0].strip().lower() != _FORM
 
 
 def _urls(url: str) -> Iterator[str]:

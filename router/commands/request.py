@@ -1,0 +1,51 @@
+"""The parts of a request that `test` and `send` are given by flags."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from router.errors import RouterError
+
+if TYPE_CHECKING:
+    from router.rules.ruleset import Source
+
+
+def header_of(text: str) -> tuple[str, str]:
+    """A header of `--header`."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.UsageError(f"--header {text!r} is not NAME: VALUE")
+    return name.strip(), value.strip()
+
+
+def parameter_of(text: str) -> tuple[str, str]:
+    """A parameter of `--query`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--query {text!r} is not NAME=VALUE")
+    return name, value
+
+
+def chosen_source(sources: "Mapping[str, Source]", name: str | None) -> "Source":
+    """The source of `--source`, which may be left out while there is one."""
+    if name is None and len(sources) == 1:
+        return next(iter(sources.values()))
+    if name is None:
+        raise click.UsageError(f"give --source: one of {', '.join(sorted(sources))}")
+    if name not in sources:
+        raise click.UsageError(f"no source is called {name!r}; there is {', '.join(sorted(sources))}")
+    return sources[name]
+
+
+def body_of(payload: str) -> bytes:
+    """The bytes of a file, or of standard input for `-`. Raises RouterError."""
+    if payload == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(payload).read_bytes()
+    except OSError as error:
+        raise RouterError(f"the payload {payload} can't be read: {os.strerror(error.errno or 0)}") from None

@@ -1,0 +1,309 @@
+"""`send` is let in by a real daemon, whatever the scheme; and says in words what came of it."""
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from router.intake.verify.registry import SCHEMES
+from router.sending import Destination, destination
+from tests.conftest import Daemon, Receiver, run_here
+from tests.intake.senders import CASES, FORM, VALUES
+
+Start = Callable[..., Daemon]
+Send = Callable[..., CompletedProcess[str]]
+
+SIGNABLE = {re.sub(r"[^a-z0-9]+", "-", name): case for name, case in CASES.items() if "v1a" not in name}
+RULES = json.dumps(
+    {
+        "sources": {
+            **{name: {"verify": {"scheme": case.scheme, **case.options}} for name, case in SIGNABLE.items()},
+            "query": {"verify": {"scheme": "token", "query": "key", "secret": {"env": "NEW"}}},
+            "open": {"verify": "none"},
+            "unset": {"verify": {"scheme": "github", "secret": {"env": "SEND_TEST_UNSET", "optional": True}}},
+        },
+        "rules": [
+            {"name": "pushes", "source": "github", "match": {"headers.X-GitHub-Event": "push"},
+             "actions": [{"append": "pushes.jsonl"}]},
+            {"name": "all", "source": "*", "match": {"$.none": {"exists": False}}, "actions": [{"append": "all.jsonl"}]},
+        ],
+    }
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with rules, payloads, and the secrets in the environment."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "payload.json").write_text('{"id": 1, "text": "wörld"}')
+    (tmp_path / "form").write_bytes(FORM)
+    for name, value in VALUES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WEBHOOK_ROUTER_LISTEN", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def send(folder: Path) -> Send:
+    """Send to a port."""
+
+    def run(*arguments: str, port: int = 1) -> CompletedProcess[str]:
+        return run_here("send", *arguments, "--to", f"http://127.0.0.1:{port}", folder=folder)
+
+    return run
+
+
+def test_every_scheme_that_can_be_signed_for_is_accepted_by_a_daemon(start: Start, send: Send, folder: Path) -> None:
+    daemon = start(folder / "rules.yaml", env={"SEND_TEST_UNSET": "x"})
+    accepted = set()
+    for name, case in SIGNABLE.items():
+        for file in ("payload.json", "form") if SCHEMES[case.scheme].HABIT.form else ("payload.json",):
+            done = send(file, "--source", name, "--query", "a=1 2", "--json", port=daemon.port)
+            if case.scheme == "discord":
+                assert done.returncode == 1
+                assert "a key that it alone has" in done.stderr
+                continue
+            assert done.returncode == 0, (name, done.stdout, done.stderr)
+            assert json.loads(done.stdout)["status"] in (200, 202)
+            accepted.add(case.scheme)
+    for name in ("query", "open"):
+        assert send("payload.json", "--source", name, port=daemon.port).returncode == 0
+    assert accepted == set(SCHEMES) - {"discord", "none"}
+
+
+def test_a_push_can_be_tried_again_and_again(start: Start, send: Send, folder: Path) -> None:
+    daemon = start(folder / "rules.yaml", env={"SEND_TEST_UNSET": "x"})
+    for _ in range(2):
+        done = send("payload.json", "--source", "github", "--event", "push", port=daemon.port)
+
+        assert done.returncode == 0
+        assert re.search(r"^answer +202 accepted$", done.stdout, re.MULTILINE), done.stdout
+        assert re.search(r"^matched +pushes, all$", done.stdout, re.MULTILINE), done.stdout
+        [event] = re.findall(r"deliveries list --event (\S+)$", done.stdout)
+        stored = json.loads(
+            run_here("events", "show", event, "--json", "--store", f"sqlite:{daemon.store}", folder=folder).stdout
+        )
+        assert stored["source"] == "github"
+    same = ("--header", "X-GitHub-Delivery: same")
+    send("payload.json", "--source", "github", *same, port=daemon.port)
+    done = send("payload.json", "--source", "github", *same, port=daemon.port)
+    assert "200 a duplicate" in done.stdout
+    assert "headers.X-GitHub-Delivery" in done.stdout
+
+
+def test_a_wrong_secret_is_told_as_the_daemon_tells_it(
+    start: Start, send: Send, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = start(folder / "rules.yaml", env={"SEND_TEST_UNSET": "x"})
+    monkeypatch.setenv("NEW", "a planted secret")
+
+    for name in ("github", "bearer", "query"):
+        done = send("payload.json", "--source", name, port=daemon.port)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "not accepted: 401: the request could not be verified" in done.stderr
+        assert "planted" not in done.stderr
+
+
+def test_an_event_that_no_rule_matched_leads_to_the_reason(start: Start, send: Send, folder: Path) -> None:
+    daemon = start(folder / "rules.yaml", env={"SEND_TEST_UNSET": "x"})
+    (folder / "payload.json").write_text('{"none": 1}')
+
+    done = send("payload.json", "--source", "stripe", port=daemon.port)
+
+    assert re.search(r"^matched +no rule$", done.stdout, re.MULTILINE)
+    assert re.search(r"webhook-router test rules.yaml --event \S+ --explain", done.stdout)
+
+
+def test_an_unset_secret_names_what_to_set(send: Send) -> None:
+    done = send("payload.json", "--source", "unset")
+
+    assert done.returncode == 1
+    assert "rules.yaml:1:" in done.stderr
+    assert "set it here as it is set for the daemon" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["basic", "bearer", "token-in-a-header", "gitlab-secret-token", "query"])
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_dry_run_shows_all_but_the_credential(
+    send: Send, name: str, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEW", "planted")
+
+    done = send("payload.json", "--source", name, "--dry-run", *flags)
+
+    assert done.returncode == 0
+    assert "<secret>" in done.stdout
+    for spelling in ("planted", "YW5uOnBsYW50ZWQ"):
+        assert spelling not in done.stdout + done.stderr
+
+
+def test_a_dry_run_shows_a_signature(send: Send) -> None:
+    done = send(
+        "payload.json", "--source", "github", "--event", "push", "--header", "X-A: b", "--query", "q=1", "--dry-run"
+    )
+
+    assert done.stdout.startswith("POST http://127.0.0.1:1/hooks/github?q=1\n")
+    for line in ("X-GitHub-Event: push", "X-A: b", "Content-Type: application/json"):
+        assert f"\n{line}\n" in done.stdout
+    assert re.search(r"\nX-Hub-Signature-256: sha256=[0-9a-f]{64}\n", done.stdout)
+    assert re.search(r"\nX-GitHub-Delivery: [0-9a-f-]{36}\n", done.stdout)
+
+
+def test_where_nothing_listens_it_says_how_to_start(send: Send) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+        port = probe.getsockname()[1]
+
+    done = send("payload.json", "--source", "open", port=port)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"nothing listens at http://127.0.0.1:{port}; start the daemon with webhook-router serve" in done.stderr
+
+
+def test_a_redirect_is_not_followed(send: Send, receiver: Receiver) -> None:
+    receiver.status = 307
+
+    done = send("payload.json", "--source", "bearer", port=int(receiver.url.rpartition(":")[2]))
+
+    assert done.returncode == 1
+    assert "redirects aren't followed" in done.stderr
+    assert len(receiver.requests) == 1
+
+
+@pytest.fixture
+def babbler() -> Iterator[Callable[[bytes], int]]:
+    """A server that says those bytes to whoever comes, and hangs up."""
+    servers: list[socket.socket] = []
+
+    def start(words: bytes) -> int:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def talk() -> None:
+            with server.accept()[0] as connection:
+                heard = b""
+                while not heard.endswith(b"}"):  # what stays unread would reset the connection
+                    heard += connection.recv(65536)
+                connection.sendall(words)
+
+        threading.Thread(target=talk).start()
+        return int(server.getsockname()[1])
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (b"", "no answer that is HTTP"),
+        (b"SSH-2.0-x\r\n", "no answer that is HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "no answer that is HTTP"),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[31mx", "answers 500; is that the daemon?\n  | \\x1b[31mx"),
+        (b'HTTP/1.1 400 No\r\n\r\n{"detail": "\\u001b[2J"}', "400: \\x1b[2J"),
+        (b'HTTP/1.1 400 No\r\n\r\n["detail"]', "answers 400"),
+    ],
+)
+def test_a_strange_answer_is_told_in_harmless_words(
+    send: Send, babbler: Callable[[bytes], int], words: bytes, said: str
+) -> None:
+    done = send("payload.json", "--source", "open", port=babbler(words))
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--source", "nobody"), "no source is called 'nobody'"),
+        ((), "give --source: one of"),
+        (("--source", "open", "--event", "push"), "scheme none of source open has no header for it"),
+        (("--source", "github", "--event", "a\nb"), "characters that no header can carry"),
+        (("--source", "open", "--header", "X-A: b\r\nX-B: c"), "characters that no header can carry"),
+        (("--source", "open", "--header", "X A: b"), "letters, digits and -"),
+        (("--source", "open", "--header", "Content-Length: 1"), "set by itself"),
+        (("--source", "open", "--header", "nothing"), "is not NAME: VALUE"),
+        (("--source", "open", "--query", "nothing"), "is not NAME=VALUE"),
+        (("--source", "open", "--method", "get it"), "in capitals"),
+        (("--source", "open", "--content-type", "\x00"), "characters that no header can carry"),
+    ],
+)
+def test_flags_that_make_no_sense_are_told(send: Send, arguments: tuple[str, ...], said: str) -> None:
+    done = send("payload.json", *arguments)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_missing_file_is_told(send: Send, folder: Path) -> None:
+    done = send("missing.json", "--source", "open")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "webhook-router: the payload missing.json can't be read: No such file or directory\n",
+    )
+
+    done = run_here("send", "payload.json", "--rules", "missing.yaml", folder=folder)
+    assert done.returncode == 1
+    assert "missing.yaml" in done.stderr
+
+
+HERE = Destination(False, "127.0.0.1", 8080)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://127.0.0.1:8080", HERE),
+        ("127.0.0.1:8080", HERE),
+        ("0.0.0.0:8080", HERE),
+        (":8080", HERE),
+        ("[::]:8080", replace(HERE, host="::1")),
+        ("http://[::1]:8080/", replace(HERE, host="::1")),
+        ("https://hooks.example.com", Destination(True, "hooks.example.com", 443)),
+        ("http://hooks.example.com/in/", Destination(False, "hooks.example.com", 80, "/in")),
+    ],
+)
+def test_where_to_send_is_said_as_a_url_or_as_serve_takes_it(text: str, expected: Destination) -> None:
+    assert destination(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8080",
+        "ftp://x",
+        "http://",
+        "http://a:b@c",
+        "http://c/?q",
+        "http://c:99999",
+        "http://c/\r\nX: y",
+        "http://[::1",
+    ],
+)
+def test_anything_else_is_no_place_to_send_to(folder: Path, text: str) -> None:
+    done = run_here("send", "payload.json", "--source", "open", "--to", text, folder=folder)
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_the_listen_address_of_serve_in_the_environment_is_where_it_goes(
+    start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = start(folder / "rules.yaml", env={"SEND_TEST_UNSET": "x"})
+    monkeypatch.setenv("WEBHOOK_ROUTER_LISTEN", f"0.0.0.0:{daemon.port}")
+
+    done: Any = run_here("send", "payload.json", "--source", "open", folder=folder)
+
+    assert done.returncode == 0, done.stderr
