@@ -206,7 +206,7 @@ def babbler() -> Iterator[Callable[[bytes], int]]:
     [
         (b"", "no answer that is HTTP"),
         (b"SSH-2.0-x\r\n", "no answer that is HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "no answer that is HTTP"),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", "no answer that is HTTP"),
         (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[31mx", "answers 500; is that the daemon?\n  | \\x1b[31mx"),
         (b'HTTP/1.1 400 No\r\n\r\n{"detail": "\\u001b[2J"}', "400: \\x1b[2J"),
         (b'HTTP/1.1 400 No\r\n\r\n["detail"]', "answers 400"),
