@@ -15,6 +15,7 @@ from router import __version__, logs
 from router.commands.check import check
 from router.commands.deliveries import deliveries
 from router.commands.events import events
+from router.commands.init import init
 from router.commands.options import store_option
 from router.commands.send import send
 from router.commands.status import status
@@ -54,6 +55,7 @@ def cli() -> None:
     """Route each webhook to the service, script or file it is meant for, by rules in one YAML file.
 
     \b
+    webhook-router init                   write a rules file to start from
     webhook-router check rules.yaml       is the file right?
     webhook-router test rules.yaml …      what would it do with this payload?
     webhook-router serve rules.yaml       do it
@@ -63,7 +65,7 @@ def cli() -> None:
     """
 
 
-for _command in (check, test, send, events, deliveries, status, store_commands):
+for _command in (init, check, test, send, events, deliveries, status, store_commands):
     cli.add_command(_command)
 
 

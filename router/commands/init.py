@@ -1,0 +1,132 @@
+"""`webhook-router init`: the first rules file, with comments, for the sources that somebody has."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from router.errors import RouterError
+
+if TYPE_CHECKING:
+    from router.starter import Starter
+
+_HELP = """Write a rules file to start from, with comments, for the sources that you have.
+
+\b
+Examples:
+  webhook-router init                                        (asks which sources)
+  webhook-router init --source github --source stripe
+  webhook-router init team/rules.yaml --source internal
+  webhook-router init --list
+
+Each source comes with what to enter at its provider, the secret to set, and a rule that appends to a file. A file that
+is there is never overwritten without --force. Exit codes: 0 written, 1 not written, 2 usage.
+"""
+_ASKED = 3  #: times that a question is put
+_MODE = 0o644  #: less what the umask takes: serve refuses a file that others can write
+
+
+@click.command(help=_HELP, short_help="Write a rules file to start from.")
+@click.argument("file", type=click.Path(path_type=Path), default="rules.yaml")
+@click.option("--source", "sources", multiple=True, metavar="SOURCE", help="A source to start with; repeatable.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--list", "listed", is_flag=True, help="Show the sources that there are, and write nothing.")
+def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> None:
+    """Write a rules file."""
+    from router.starter import starters  # noqa: PLC0415 - `--help` need not wait
+
+    if listed:
+        _list()
+        return
+    if os.path.lexists(file) and not force:
+        raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
+    if not sources and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(starters())}")
+    write_rules(file, _named(sources) if sources else ask_sources())
+
+
+def write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
+    """Write the file of these starters, over one that is there, and say what comes next. Raises RouterError."""
+    from router.starter import composed  # noqa: PLC0415 - `--help` need not wait
+
+    _write(file, composed(chosen, str(file)))
+    click.echo(f"wrote {file}, with {', '.join(starter.name for starter in chosen)}\n")
+    _print_next(file, chosen)
+
+
+def ask_sources() -> "Sequence[Starter]":
+    """Ask at the terminal which sources there are to be."""
+    from router.starter import starters  # noqa: PLC0415 - `--help` need not wait
+
+    known = list(starters().values())
+    _list()
+    for _ in range(_ASKED):
+        answer = click.prompt("\nWhich? Numbers or names, with blanks between", default="1")
+        words = [word for word in re.split(r"[\s,]+", answer) if word]
+        try:
+            return _named([known[int(word) - 1].name if _is_number(word, len(known)) else word for word in words])
+        except click.UsageError as error:
+            click.echo(error.message, err=True)
+    raise RouterError("nothing was chosen; say it by --source")
+
+
+def _is_number(word: str, most: int) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 4 and 0 < int(word) <= most
+
+
+def _named(words: Sequence[str]) -> "Sequence[Starter]":
+    """The starters of these names, each once."""
+    from router.starter import nearest, starters  # noqa: PLC0415 - `--help` need not wait
+
+    known = starters()
+    for word in words:
+        if word not in known:
+            near = nearest(word)
+            cure = f"; did you mean {near}?" if near else f"; there are {', '.join(known)}"
+            raise click.UsageError(f"no source to start with is called {word!r}{cure}")
+    if not words:
+        raise click.UsageError("name at least one")
+    return [known[word] for word in dict.fromkeys(words)]
+
+
+def _list() -> None:
+    from router.starter import starters  # noqa: PLC0415 - `--help` need not wait
+
+    for number, starter in enumerate(starters().values(), 1):
+        click.echo(f"{number:3}  {starter.name:18} {starter.title}")
+
+
+def _write(file: Path, text: str) -> None:
+    """All of it or nothing, so that a daemon that watches the file never sees a half. Raises RouterError."""
+    real = Path(os.path.realpath(file))
+    beside = real.with_name(f".{real.name}.{os.getpid()}")
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                opened.write(text)
+            beside.replace(real)
+        except BaseException:
+            beside.unlink()
+            raise
+    except OSError as error:
+        raise RouterError(f"{file} can't be written: {os.strerror(error.errno or 0)}") from None
+
+
+def _print_next(file: Path, chosen: "Sequence[Starter]") -> None:
+    name = shlex.quote(str(file))
+    click.echo("What comes next:")
+    click.echo(f"  webhook-router check {name}")
+    for starter in chosen:
+        if starter.secret:
+            click.echo(f"  {starter.secret}")
+    click.echo(f"  webhook-router serve {name}")
+    same = ", where the secrets have the same values," if any(starter.secret for starter in chosen) else ""
+    click.echo(f"Then, in another terminal{same} an event as the provider would send it:")
+    for starter in chosen:
+        click.echo(f"  {starter.trial_of(str(file))}")
