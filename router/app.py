@@ -13,6 +13,7 @@ import structlog
 from router import __version__
 from router.actions.registry import ACTIONS, check_target_url
 from router.admin.health import health_app
+from router.announce import Announcer
 from router.delivery.dispatcher import Dispatcher
 from router.errors import Level, StartError, StoreError
 from router.intake.handshake.registry import HANDSHAKES
@@ -104,6 +105,7 @@ class App:
             self._refused,
             self._intake.is_busy,
         )
+        self._announcer = Announcer(Address(listen.host, self._intake.port))
         self._retention = Retention(self._store, self._settings.keep, self._settings.keep_dead, now_ms)
         # Where it was ignored by who started us, the kernel would throw the exit codes of commands away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -115,6 +117,7 @@ class App:
         self._intake.start()
         if self._admin is not None:
             self._admin.start()
+        self._announcer.tell(ruleset)
         self._reloader.start()
         self._retention.start()
         set_aside()
@@ -153,6 +156,7 @@ class App:
     def _applied(self, ruleset: Ruleset, change: Change) -> None:
         self._loaded_at = now_ms()
         note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)
+        self._announcer.tell(ruleset)
         waiting = self._store.waiting(change.removed)
         for rule, count in waiting.items():
             log.warning(
@@ -173,8 +177,6 @@ class App:
         }
 
     def _announce(self, ruleset: Ruleset) -> None:
-        for source in ruleset.sources.values():
-            log.info("source", source=source.name, path=source.path, verified=source.verifier.verifies)
         listen, admin = self._addresses()
         log.info(
             "serving",

@@ -15,7 +15,7 @@ from router import __version__, logs
 from router.commands.check import check
 from router.commands.deliveries import deliveries
 from router.commands.events import events
-from router.commands.init import init
+from router.commands.init import init, offer_rules
 from router.commands.options import store_option
 from router.commands.send import send
 from router.commands.status import status
@@ -206,6 +206,8 @@ def serve(
         )
     except StartError as error:
         raise click.UsageError(str(error)) from None
+    if not os.path.lexists(rules):
+        offer_rules(rules)
     App(settings).run()
 
 

@@ -32,7 +32,6 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 _MASK = "<secret>"
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect"})
 _VALUE = re.compile(r"[\t -~\xa0-\xff]*")
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is reached by loopback
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ class Destination:
 def destination(text: str) -> Destination:
     """Parse `http://HOST:PORT`, or `HOST:PORT` as `serve --listen` takes it. Raises StartError."""
     if "://" not in text:
-        listen = address(text)
-        return Destination(False, _ANY.get(listen.host, listen.host), listen.port)  # noqa: FBT003 - no TLS
+        listen = address(text).from_here
+        return Destination(False, listen.host, listen.port)  # noqa: FBT003 - no TLS
     fault = StartError(f"{text!r} is no address to send to; write http://127.0.0.1:8080 or https://hooks.example.com")
     try:
         parts = urlsplit(text)

@@ -15,6 +15,8 @@ REQUEST_SECONDS = 60.0  #: from a request's first byte to its last; a slow sende
 KEEP_SECONDS = 7 * 86400.0  #: settled events: long enough to look into last week's; a day of 1 event/s takes 100 MB
 KEEP_DEAD_SECONDS = 30 * 86400.0  #: those that wait for somebody to replay them
 
+_EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only when asked
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -25,6 +27,11 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def from_here(self) -> "Address":
+        """How it is reached from this machine: who listens on every address does so on the loopback's."""
+        return Address(_EVERY.get(self.host, self.host), self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.errors import RouterError
+from router.errors import RouterError, StartError
 
 if TYPE_CHECKING:
     from router.starter import Starter
@@ -45,12 +45,32 @@ def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> 
         return
     if os.path.lexists(file) and not force:
         raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
-    if not sources and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not sources and not _at_terminal():
         raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(starters())}")
-    write_rules(file, _named(sources) if sources else ask_sources())
+    _write_rules(file, _named(sources) if sources else _ask_sources())
 
 
-def write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
+def offer_rules(file: Path) -> None:
+    """`serve` finds no file: say so, and at a terminal write one if that is wanted. Raises StartError."""
+    name = "" if str(file) == "rules.yaml" else f" {shlex.quote(str(file))}"
+    missing = f"there is no file {file}; `webhook-router init{name}` writes one to start from"
+    if not _at_terminal():
+        raise StartError(missing)
+    click.echo(f"There is no file {file}.")
+    if click.prompt("Write one to start from? y or n", default="n").strip().lower() not in ("y", "yes"):
+        raise StartError(missing)
+    try:
+        _write_rules(file, _ask_sources())
+    except RouterError as error:
+        raise StartError(str(error)) from None
+    click.echo()
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
     """Write the file of these starters, over one that is there, and say what comes next. Raises RouterError."""
     from router.starter import composed  # noqa: PLC0415 - `--help` need not wait
 
@@ -59,7 +79,7 @@ def write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
     _print_next(file, chosen)
 
 
-def ask_sources() -> "Sequence[Starter]":
+def _ask_sources() -> "Sequence[Starter]":
     """Ask at the terminal which sources there are to be."""
     from router.starter import starters  # noqa: PLC0415 - `--help` need not wait
 
