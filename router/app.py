@@ -6,7 +6,7 @@ import resource
 import shlex
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import structlog
 
@@ -23,13 +23,16 @@ from router.intake.server import Server
 from router.intake.verify.registry import SCHEMES
 from router.model import RulesetText
 from router.plugins import Registries
+from router.rules.change import Change
 from router.rules.collecting import set_aside
+from router.rules.drift import Drift
 from router.rules.loader import Loader
-from router.rules.reloader import Change, Reloader, refuse_writable
+from router.rules.reloader import Reloader
+from router.rules.rules_file import refuse_writable
 from router.rules.ruleset import Current, Ruleset
 from router.settings import Address, Settings
 from router.signals import Signals
-from router.standing import note_process, note_refused, note_rules
+from router.standing import note_process, note_rules
 from router.store.retention import Retention
 from router.store.sqlite import SqliteStore
 
@@ -102,8 +105,8 @@ class App:
             current,
             self._record,
             self._applied,
-            self._refused,
-            self._intake.is_busy,
+            drifted=self._drifted,
+            busy=self._intake.is_busy,
         )
         self._announcer = Announcer(Address(listen.host, self._intake.port))
         self._retention = Retention(self._store, self._settings.keep, self._settings.keep_dead, now_ms)
@@ -112,7 +115,7 @@ class App:
         self._signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._loaded_at = now_ms()
         note_process(self._store, self._loaded_at, *self._addresses())
-        note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)
+        self._note_rules(None)
         self._dispatcher.start()
         self._intake.start()
         if self._admin is not None:
@@ -155,7 +158,7 @@ class App:
 
     def _applied(self, ruleset: Ruleset, change: Change) -> None:
         self._loaded_at = now_ms()
-        note_rules(self._store, self._loaded_at, ruleset, self._settings.rules)
+        self._note_rules(None)
         self._announcer.tell(ruleset)
         waiting = self._store.waiting(change.removed)
         for rule, count in waiting.items():
@@ -166,8 +169,11 @@ class App:
                 cancel=f"webhook-router deliveries cancel --rule {shlex.quote(rule)}",
             )
 
-    def _refused(self, problems: Sequence[str]) -> None:
-        note_refused(self._store, now_ms(), self._current.ruleset, self._settings.rules, self._loaded_at, problems)
+    def _drifted(self, drift: Drift | None) -> None:
+        self._note_rules(drift)
+
+    def _note_rules(self, drift: Drift | None) -> None:
+        note_rules(self._store, self._current.ruleset, self._settings.rules, self._loaded_at, drift)
 
     def _checks(self) -> dict[str, bool]:
         return {

@@ -33,6 +33,10 @@ class Secret:
         """The value as the bytes it came from: an environment variable may hold some that are no UTF-8."""
         return self.reveal().encode("utf-8", "surrogateescape")
 
+    def has_value_of(self, other: "Secret") -> bool:
+        """Whether both have the same value, or none."""
+        return self._value == other._value  # noqa: SLF001 - of the same class
+
     def __repr__(self) -> str:
         return f"<secret:{self.name}>"
 

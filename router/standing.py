@@ -1,17 +1,18 @@
 """What the daemon writes of itself into the store, so that `status` knows it beside a running or a dead one.
 
 Each is a note, JSON: `process` {pid, version, started_at, listen, admin}; `rules` {file, hash, rules, loaded_at,
-failed_at, problems}; the delivery loop adds `breakers`. Nobody waits for a note: one that can't be written is lost.
+drift: none or {why, since, problems}}, problems in words; the delivery loop adds `breakers`. Nobody waits for a note:
+one that can't be written is lost.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from router import __version__
+from router.rules.drift import Drift
 from router.rules.ruleset import Ruleset
 from router.store.base import Store
 
@@ -24,19 +25,16 @@ def note_process(store: Store, now: int, listen: str, admin: str | None) -> None
     _note(store, "process", {"pid": os.getpid(), "version": __version__, "started_at": now, **listening})
 
 
-def note_rules(store: Store, now: int, ruleset: Ruleset, file: Path) -> None:
-    """These rules are current, since now (ms)."""
-    _note(store, "rules", {**_rules(ruleset, file), "loaded_at": now, "failed_at": None, "problems": []})
+def note_rules(store: Store, ruleset: Ruleset, file: Path, loaded_at: int, drift: Drift | None) -> None:
+    """These rules are current, since loaded_at (ms); whether the file says so too."""
+    rules = {"file": str(file.absolute()), "hash": ruleset.hash, "rules": len(ruleset.rules)}
+    _note(store, "rules", {**rules, "loaded_at": loaded_at, "drift": None if drift is None else drift_json(drift)})
 
 
-def note_refused(store: Store, now: int, ruleset: Ruleset, file: Path, loaded_at: int, problems: Sequence[str]) -> None:
-    """These rules, current since loaded_at (ms), stay, because the file as it is now has problems."""
-    failed = {"failed_at": now, "problems": list(problems[:_PROBLEMS])}
-    _note(store, "rules", {**_rules(ruleset, file), "loaded_at": loaded_at, **failed})
-
-
-def _rules(ruleset: Ruleset, file: Path) -> dict[str, Any]:
-    return {"file": str(file.absolute()), "hash": ruleset.hash, "rules": len(ruleset.rules)}
+def drift_json(drift: Drift) -> dict[str, Any]:
+    """Why the file is not what runs, since when (ms), and the first of its problems."""
+    problems = [str(problem) for problem in drift.problems[:_PROBLEMS]]
+    return {"why": drift.why.value, "since": round(drift.since * 1000), "problems": problems}
 
 
 def _note(store: Store, name: str, value: dict[str, Any]) -> None:

@@ -99,10 +99,12 @@ def _rules(rules: dict[str, Any], now: int) -> str:
 def _failed_reload(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
     from router.listing import safe, span  # noqa: PLC0415 - `--help` need not wait
 
-    failed_at = rules.get("failed_at")
-    if not isinstance(failed_at, int):
+    drift = rules.get("drift")
+    if not isinstance(drift, dict):
         return []
-    problems = [safe(str(problem)) for problem in rules.get("problems") or ()]
+    failed_at = drift.get("since")
+    failed_at = failed_at if isinstance(failed_at, int) else now
+    problems = [safe(str(problem)) for problem in drift.get("problems") or ()]
     why = f": {problems[0]}" if problems else ""
     if len(problems) > 1:
         why += " (and more; see `webhook-router check`)"

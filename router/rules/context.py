@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.errors import Level
+from router.errors import Level, Problem
 from router.plugins import Build, Registries, TargetSpec
 from router.rules.conditions import Condition
 from router.rules.retry import RetryLayer
 from router.rules.ruleset import Source
 from router.rules.schema import DefaultsOptions
+from router.rules.sight import Sight, sight
 from router.rules.spot import Report, Spot
 from router.secrets import Secret, SecretRef
 
@@ -34,14 +35,22 @@ class Context:
     retry: RetryLayer | None = None  #: of `defaults`
     target_retry: dict[str, RetryLayer] = field(default_factory=dict)  #: of the named targets that have one
     known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources, what their events are
+    secret_files: dict[Path, Sight] = field(default_factory=dict)  #: that were read, as they were just before
+    held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
+    unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
 
     def secret(self, ref: SecretRef, spot: Spot, name: str | None = None) -> Secret:
         """Resolve a secret; an unset one that isn't optional is reported at the spot."""
+        if ref.file is not None:
+            path = self.base_dir / ref.file
+            self.secret_files[path] = sight(path)
         secret, reason = ref.resolve(self.base_dir, self.environ)
+        self.held[ref.name] = secret or Secret(ref.name, None)
         if secret is None:
             if not ref.optional:
                 level = Level.ERROR if self.require_secrets else Level.NOTE
                 self.report.add(spot.node, spot.path, f"{reason}; set it before the daemon starts", level)
+                self.unset.append(self.report.problems[-1])
             return Secret(name or ref.name, None)
         return Secret(name, secret.reveal()) if name else secret
 

@@ -15,6 +15,7 @@ import yaml
 from router.rules.collecting import breathe
 
 MAX_BYTES = 16 * 1024 * 1024  #: of a rules file; 100,000 rules take less
+TOO_LARGE = f"the file is larger than {MAX_BYTES // 1024**2} MiB; split it"
 MAX_DEPTH = 100  #: a rule nests to about 10; Python code that walks nodes recursively must never run out of stack
 MAX_ALIASED = 100_000  #: nodes that aliases may add up to; a "billion laughs" ends here
 
@@ -132,7 +133,7 @@ def read_with_flaws(text: str) -> tuple[Node, list[Flaw]]:
         line, column = _place(text, surrogate.start())
         raise DocumentError([Flaw(line, column, "half a surrogate pair is no character; remove it")])
     if len(text.encode()) > MAX_BYTES:
-        raise DocumentError([Flaw(1, 1, f"the file is larger than {MAX_BYTES // 1024**2} MiB; split it")])
+        raise DocumentError([Flaw(1, 1, TOO_LARGE)])
     reader = _Reader(text)
     try:
         root = reader.run()

@@ -4,8 +4,10 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import orjson
 
 from router.errors import Level, Problem, RulesError
 from router.model import RulesetText
@@ -18,6 +20,7 @@ from router.rules.retry import load_retry
 from router.rules.rules import load_rules, load_unmatched
 from router.rules.ruleset import Ruleset
 from router.rules.schema import TOP_KEYS, DefaultsOptions, TargetOptions
+from router.rules.sight import Sight
 from router.rules.sources import load_sources
 from router.rules.spot import Report, Spot, did_you_mean, shortened
 from router.secrets import SecretRef, check_form
@@ -33,11 +36,23 @@ class Loaded:
 
     ruleset: Ruleset | None
     problems: tuple[Problem, ...]  #: sorted by place
+    secret_files: Mapping[Path, Sight] = field(default_factory=dict)  #: that were read, as they were just before
+    unset: frozenset[Problem] = frozenset()  #: those of the problems that are unset secrets
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """What keeps it from loading."""
+        return tuple(problem for problem in self.problems if problem.level is Level.ERROR)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What probably isn't meant."""
+        return tuple(problem for problem in self.problems if problem.level is Level.WARNING)
 
     def require(self) -> Ruleset:
         """The ruleset. Raises RulesError with all errors when there is none."""
         if self.ruleset is None:
-            raise RulesError([p for p in self.problems if p.level is Level.ERROR])
+            raise RulesError(self.errors)
         return self.ruleset
 
 
@@ -88,7 +103,12 @@ class Loader:
         digest = hashlib.sha256(text.encode()).hexdigest()
         ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
         let_go(large_parts(root))
-        return Loaded(None if report.failed else ruleset, tuple(report.sorted()))
+        return Loaded(
+            None if report.failed else ruleset,
+            tuple(report.sorted()),
+            context.secret_files,
+            frozenset(context.unset),
+        )
 
 
 def _compile(context: Context, root: Spot, text: RulesetText) -> Ruleset | None:
@@ -105,7 +125,17 @@ def _compile(context: Context, root: Spot, text: RulesetText) -> Ruleset | None:
     if context.report.failed:
         return None
     _warn_unused(context, root, {source for rule in rules for source in rule.sources}, bool(unmatched))
-    return Ruleset(text, tuple(rules), context.sources, context.targets, context.secrets, tuple(unmatched))
+    return Ruleset(
+        text,
+        tuple(rules),
+        context.sources,
+        context.targets,
+        context.secrets,
+        tuple(unmatched),
+        _sections(root),
+        context.held,
+        context.secret_files,
+    )
 
 
 def _top_keys(root: Spot) -> None:
@@ -166,6 +196,21 @@ def _defaults(context: Context, spot: Spot) -> None:
         context.defaults = options
     if spot.has("retry"):
         context.retry = load_retry(spot.at("retry"), None)
+
+
+def _sections(root: Spot) -> dict[str, str]:
+    """Digests of what is no rule, to tell after a reload what changed: `sources.github`, `defaults`, `unmatched`."""
+    found: dict[str, str] = {}
+    for key, below in root.entries():
+        if key in ("secrets", "targets", "sources"):
+            found |= {f"{key}.{name}": _digest(entry) for name, entry in below.entries()}
+        elif key in ("defaults", "unmatched"):
+            found[key] = _digest(below)
+    return found
+
+
+def _digest(spot: Spot) -> str:
+    return hashlib.sha256(orjson.dumps(spot.data)).hexdigest()
 
 
 def _warn_unused(context: Context, root: Spot, used_sources: set[str], unmatched: bool) -> None:

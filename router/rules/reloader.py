@@ -1,64 +1,47 @@
 """Notices that the rules file changed, and swaps in what it says, or keeps what runs and says why."""
 
 import hashlib
-import os
-import stat
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
 from pathlib import Path
 
 import structlog
 
-from router.errors import Level, Problem, RouterError
+from router.errors import Problem, RouterError
+from router.rules.change import Change, compare
 from router.rules.collecting import UNCOLLECTED, let_go, resting_while, set_aside
-from router.rules.loader import Loader
+from router.rules.drift import Drift, Refused, Reloaded, Why
+from router.rules.loader import Loaded, Loader
+from router.rules.rules_file import RulesFile, Unusable, View
 from router.rules.ruleset import Current, Ruleset
+from router.rules.sight import exists, is_open_for_writing
 
 POLL_SECONDS = 0.25  #: stat works for every way of saving and every file system, bind mounts too; it costs some 2 µs
+NEAR_SECONDS = 0.05  #: from look to look while the file is changing
+QUIET_SECONDS = 0.2  #: that a file must stay the same, once no program has it open for writing
+UNTOLD_SECONDS = 1.0  #: the same where the system doesn't tell who has it open
+HELD_SECONDS = 5.0  #: the same while a program has it open for writing: the longest pause of a slow writer
+RECHECK_SECONDS = 3.0  #: after which a new text is read once more: some file systems count time by two seconds
+RETRY_SECONDS = 10.0  #: until a text that the store could not take is tried again
+REMIND_SECONDS = 3600.0  #: from line to line while the file is not what runs: nobody reads last week's log
+WRITING_SECONDS = 2.0  #: of being written, after which `status` tells of it
+MOST_PROBLEMS = 20  #: of one file that get a line of their own; `check` tells all
 
 log = structlog.get_logger()
 
-_Stat = tuple[int, int, int, int] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a reload changed, by rule name."""
-
-    added: tuple[str, ...]
-    removed: tuple[str, ...]
-    changed: tuple[str, ...]
-
-
-def compare(old: Ruleset, new: Ruleset) -> Change:
-    """What is different between two rulesets."""
-    before = {rule.name: rule.digest for rule in old.rules}
-    after = {rule.name: rule.digest for rule in new.rules}
-    return Change(
-        added=tuple(name for name in after if name not in before),
-        removed=tuple(name for name in before if name not in after),
-        changed=tuple(name for name in after if name in before and after[name] != before[name]),
-    )
-
-
-def refuse_writable(path: Path) -> str | None:
-    """Why a rules file isn't safe to run: whoever may write it may run commands as this user."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return None  # reading it will say so
-    if mode & stat.S_IWOTH:
-        return f"{path}: every user of this machine can write this file, and so run commands; chmod o-w {path}"
-    return None
+Answer = Reloaded | Refused
+_UNSEEN = View((), "", {})  # equal to no look
 
 
 class Reloader:
-    """Watches one rules file in a thread of its own.
+    """Watches one rules file, and the secret files it names, in a thread of its own.
 
-    `reload_soon` may be called from any thread and from a signal handler. `prepare` is what must succeed before a new
-    ruleset may run (its text is stored); `applied` is told after the swap, `refused` what was wrong with a file that
-    changed nothing; while requests are `busy` a reload takes its time.
+    `reload_now`, `reload_soon`, `drift` and `alive` are for any thread, `reload_soon` for signal handlers too. The
+    callbacks come from the reloader's thread: `prepare` is what must succeed before a new ruleset may run (its text is
+    stored); `begun` comes before each load, then `applied` after the swap or `refused` when nothing changed; `drifted`
+    whenever `drift` becomes another. While requests are `busy` a reload takes its time.
     """
 
     def __init__(
@@ -68,27 +51,36 @@ class Reloader:
         current: Current,
         prepare: Callable[[Ruleset], None],
         applied: Callable[[Ruleset, Change], None],
-        refused: Callable[[Sequence[str]], None] = lambda _: None,
+        *,
+        refused: Callable[[Refused], None] = lambda _: None,
+        drifted: Callable[[Drift | None], None] = lambda _: None,
+        begun: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._path = path
+        self._file = RulesFile(path)
         self._loader = loader
         self._current = current
         self._prepare = prepare
         self._applied = applied
         self._refused = refused
+        self._drifted = drifted
+        self._begun = begun
         self._busy = busy
         self._wake = threading.Event()
+        self._lock = threading.Lock()  # of the two that follow
+        self._asked: list[Future[Answer]] = []
+        self._ended = False
         self._forced = False
         self._stopping = False
-        self._seen: _Stat = (
-            0,
-            0,
-            0,
-            0,
-        )  # never equal: the first look compares the text, whatever happened since loading
-        self._tried = current.ruleset.hash
-        self._missing = False
+        self._drift: Drift | None = None
+        self._view = _UNSEEN  #: of the last look
+        self._same_since = 0.0  #: monotonic, when the view was first seen
+        self._moving_since: float | None = None  #: monotonic, when it was first seen to be another than the judged one
+        self._judged = _UNSEEN  #: what the last decision was about; the first look always decides
+        self._refused_text = ""  #: digest of the text that was refused last
+        self._secrets = dict(current.ruleset.secret_files)  #: to look at, as they were when they were read last
+        self._look_again_at: float | None = None  #: monotonic, whatever the look shows
+        self._remind_at = 0.0
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
     def start(self) -> None:
@@ -101,116 +93,217 @@ class Reloader:
         self._wake.set()
         self._thread.join(10)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def drift(self) -> Drift | None:
+        """Why the file is not what runs, if so."""
+        return self._drift
+
     def reload_soon(self) -> None:
-        """Reload now, changed or not: secret files are read again as well."""
+        """Reload, changed or not: secret files are read again as well."""
         self._forced = True
         self._wake.set()
 
-    def _run(self) -> None:
-        while not self._stopping:
-            self._wake.wait(POLL_SECONDS)
-            self._wake.clear()
-            if self._stopping:
-                return
-            try:
-                self._look()
-            except Exception:
-                log.exception("watching the rules file failed; the running rules stay")
-
-    def _stat(self) -> _Stat:
+    def reload_now(self, timeout: float) -> Answer:
+        """As `reload_soon`, and wait at most `timeout` seconds for what comes of it. Calls that meet share a reload."""
+        answer: Future[Answer] = Future()
+        with self._lock:
+            if self._ended or self._stopping:
+                return self._no(Why.STOPPING, "the daemon stops; nothing was reloaded")
+            self._asked.append(answer)
+        self._wake.set()
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - follows symlinks: a ConfigMap swaps one
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
+            return answer.result(timeout)
+        except TimeoutError:
+            if self._moving_since is not None:
+                return self._no(Why.UNSETTLED, "the rules file is still being written; ask again when it is saved")
+            return self._no(
+                Why.TIMEOUT, "the reload takes longer; it goes on, and `webhook-router status` tells its end"
+            )
 
-    def _look(self) -> None:
-        forced, self._forced = self._forced, False
-        seen = self._stat()
-        if seen == self._seen and not forced:
-            return
-        if seen is None:
-            if not self._missing:
-                log.warning("rules file is gone; the running rules stay", file=str(self._path))
-            self._missing, self._seen = True, None
-            return
-        text = self._settled()
-        if text is None:
-            self._forced = self._forced or forced
-            return  # still being written: look again at the next poll
-        self._seen = seen
-        returned, self._missing = self._missing, False
+    def _no(self, why: Why, message: str) -> Refused:
+        return Refused(why, (self._file.problem(message),), self._current.ruleset.hash)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._wake.wait(POLL_SECONDS if self._moving_since is None else NEAR_SECONDS)
+                self._wake.clear()
+                if not self._stopping:
+                    self._turn()
+        finally:  # however the thread ends, nobody may wait for it
+            with self._lock:
+                self._ended = True
+                asked, self._asked = self._asked, []
+            for answer in asked:
+                answer.set_result(self._no(Why.STOPPING, "the daemon stops; nothing was reloaded"))
+
+    def _turn(self) -> None:
+        """Look, decide if there is something to decide, and answer those who asked for it."""
+        with self._lock:
+            asked = list(self._asked)
+        forced = bool(asked) or self._forced
+        try:
+            answer = self._look(forced=forced)
+        except Exception as error:
+            log.exception("watching the rules file failed; the running rules stay")
+            self._moving_since, self._forced = None, False
+            answer = self._keep(Why.FAULT, [self._file.problem(f"internal error ({type(error).__name__})")])
+        if answer is None:
+            return  # nothing to decide, or still being written
+        with self._lock:
+            self._asked = [one for one in self._asked if one not in asked]
+        for one in asked:
+            one.set_result(answer)
+
+    def _look(self, *, forced: bool) -> Answer | None:
+        view, now = self._file.look(list(self._secrets)), time.monotonic()
+        if view != self._view:
+            self._view, self._same_since = view, now
+        due = self._look_again_at is not None and now >= self._look_again_at
+        if view == self._judged and not forced and not due:
+            self._moving_since = None
+            self._remind(now)
+            return None
+        if view != self._judged and not self._is_settled(now):
+            self._note_writing(now)
+            return None
+        self._moving_since = None
+        self._forced = False
+        self._look_again_at = None if view == self._judged else now + RECHECK_SECONDS
+        self._judged = view
+        text = self._file.read()
+        if self._file.look(list(self._secrets)) != view:
+            self._judged, self._forced = _UNSEEN, self._forced or forced
+            return None  # written meanwhile: the next look shows it
+        return self._decide(view, text, forced=forced)
+
+    def _is_settled(self, now: float) -> bool:
+        quiet = now - self._same_since
+        if quiet < QUIET_SECONDS or quiet >= HELD_SECONDS:
+            return quiet >= HELD_SECONDS
+        moved = {self._file.path: self._view.file} if self._view.file != self._judged.file else {}
+        moved |= {path: seen for path, seen in self._view.secrets.items() if seen != self._secrets.get(path)}
+        written = [is_open_for_writing(path) for path, seen in moved.items() if exists(seen)]
+        return True not in written and (None not in written or quiet >= UNTOLD_SECONDS)
+
+    def _note_writing(self, now: float) -> None:
+        if self._moving_since is None:
+            self._moving_since = now
+        if self._drift is None and now - self._moving_since > WRITING_SECONDS:
+            self._drift_to(Why.UNSETTLED, (self._file.problem("the rules file is being written"),))
+
+    def _decide(self, view: View, text: bytes | Unusable, *, forced: bool) -> Answer | None:
+        if isinstance(text, Unusable):
+            if text.why is Why.GONE and not (self._drift and self._drift.why is Why.GONE):
+                log.warning("rules file is gone; the running rules stay", file=str(self._file.path))
+            elif text.why is Why.GONE and not forced:
+                return None
+            return self._keep(text.why, [text.problem], quietly=text.why is Why.GONE)
+        running = self._current.ruleset
         digest = hashlib.sha256(text.removeprefix(b"\xef\xbb\xbf")).hexdigest()  # as the loader's, without a BOM
-        if digest == self._tried and not forced:
-            if returned:
-                log.info("rules file is back, unchanged", file=str(self._path))
-            return
-        self._tried = digest
+        is_running = (digest, view.folder) == (running.hash, running.text.base_dir)
+        new_secrets = view.secrets != self._secrets
+        if not forced and is_running and all(view.secrets.get(p) == s for p, s in running.secret_files.items()):
+            self._settle()
+            return None
+        if not forced and digest == self._refused_text and not new_secrets:
+            return None
         # The collector stays off until what was loaded is set aside, or its first round would walk all of it.
         with UNCOLLECTED, resting_while(self._busy):
-            self._reload(text)
+            answer = self._reload(text, view.folder)
             set_aside()
+        # What the store could not take is tried again as it is.
+        tell_once = isinstance(answer, Refused) and answer.why is not Why.UNRECORDED
+        self._refused_text = digest if tell_once else ""
+        return answer
 
-    def _settled(self) -> bytes | None:
-        """The file's bytes once two looks in a row agree; a truncate-then-write is never read half way."""
-        try:
-            before, text = self._stat(), self._path.read_bytes()
-            self._wake.wait(POLL_SECONDS / 5)
-            same = self._stat() == before and self._path.read_bytes() == text
-        except OSError as error:
-            log.error(
-                "rules not reloaded; the running rules stay",
-                file=str(self._path),
-                problems=[f"{self._path}: can't be read: {os.strerror(error.errno or 0)}"],
-            )
-            self._seen = self._stat()
-            return None
-        return text if same else None
-
-    def _reload(self, text: bytes) -> None:
-        refusal = refuse_writable(self._path)
-        if refusal:
-            self._keep([refusal])
-            return
-        loaded = self._loader.load(text, str(self._path), Path(os.path.realpath(self._path)).parent)
+    def _reload(self, text: bytes, folder: str) -> Answer:
+        self._begun()
+        loaded = self._loader.load(text, str(self._file.path), Path(folder))
+        self._secrets = {**self._current.ruleset.secret_files, **loaded.secret_files}
         if loaded.ruleset is None:
-            self._keep([str(p) for p in loaded.problems if p.level is Level.ERROR])
-            return
+            why = Why.SECRET if loaded.unset.issuperset(loaded.errors) else Why.PROBLEMS
+            return self._keep(why, [*loaded.errors, *(p for p in loaded.problems if p not in loaded.errors)])
         try:
             self._prepare(loaded.ruleset)
         except RouterError as error:
-            self._tried = ""  # the file is fine, so the next change of anything tries it again
-            self._keep([str(error)])
-            return
-        change = compare(self._current.ruleset, loaded.ruleset)
+            again = self._drift is not None and self._drift.why is Why.UNRECORDED
+            self._look_again_at = time.monotonic() + RETRY_SECONDS
+            return self._keep(Why.UNRECORDED, [self._file.problem(str(error))], quietly=again)
+        return self._swap(loaded, loaded.ruleset)
+
+    def _swap(self, loaded: Loaded, ruleset: Ruleset) -> Reloaded:
+        change = compare(self._current.ruleset, ruleset)
         parts = self._current.ruleset.parts()
-        self._current.ruleset = loaded.ruleset
+        self._current.ruleset = ruleset
+        self._secrets = dict(ruleset.secret_files)
         let_go(parts)
-        _warn(loaded.problems)
-        log.info(
-            "rules reloaded",
-            file=str(self._path),
-            hash=loaded.ruleset.hash[:12],
-            rules=len(loaded.ruleset.rules),
-            added=list(change.added),
-            removed=list(change.removed),
-            changed=list(change.changed),
-        )
-        self._applied(loaded.ruleset, change)
-
-    def _keep(self, problems: list[str]) -> None:
-        for problem in problems:
-            log.error("rules file has a problem", problem=problem)
-        log.error(
-            "rules not reloaded; the running rules stay",
-            file=str(self._path),
-            hash=self._current.ruleset.hash[:12],
-            problems=len(problems),
-        )
-        self._refused(problems)
-
-
-def _warn(problems: tuple[Problem, ...]) -> None:
-    for problem in problems:
-        if problem.level is Level.WARNING:
+        for problem in loaded.warnings[:MOST_PROBLEMS]:
             log.warning("rules file has a doubtful place", problem=str(problem))
+        log.info(
+            "rules reloaded" if change else "rules reloaded; nothing changed",
+            file=str(self._file.path),
+            hash=ruleset.hash[:12],
+            rules=len(ruleset.rules),
+            **change.fields(),
+        )
+        self._drift_ends()
+        try:
+            self._applied(ruleset, change)
+        except Exception:  # the new rules run, whatever becomes of what is told of them
+            log.exception("telling of a reload failed; the new rules run")
+        return Reloaded(ruleset.hash, len(ruleset.rules), change, loaded.warnings)
+
+    def _keep(self, why: Why, problems: Sequence[Problem], *, quietly: bool = False) -> Refused:
+        """What runs stays; `quietly` when the log has it already."""
+        if not quietly:
+            for problem in problems[:MOST_PROBLEMS]:
+                log.error("rules file has a problem", problem=str(problem))
+            log.error(
+                "rules not reloaded; the running rules stay",
+                file=str(self._file.path),
+                hash=self._current.ruleset.hash[:12],
+                why=why.value,
+                problems=len(problems),
+            )
+        refused = Refused(why, tuple(problems), self._current.ruleset.hash)
+        self._drift_to(why, refused.problems)
+        self._refused(refused)
+        return refused
+
+    def _settle(self) -> None:
+        """The file is what runs."""
+        self._refused_text = ""
+        if self._drift is not None and self._drift.why is not Why.UNSETTLED:
+            log.info("rules file is what runs again", file=str(self._file.path), was=self._drift.why.value)
+        self._drift_ends()
+
+    def _drift_to(self, why: Why, problems: tuple[Problem, ...]) -> None:
+        before = self._drift
+        self._drift = Drift(why, before.since if before is not None else time.time(), problems)
+        if before is None:
+            self._remind_at = time.monotonic() + REMIND_SECONDS
+        if self._drift != before:
+            self._drifted(self._drift)
+
+    def _drift_ends(self) -> None:
+        if self._drift is not None:
+            self._drift = None
+            self._drifted(None)
+
+    def _remind(self, now: float) -> None:
+        drift = self._drift
+        if drift is None or now < self._remind_at:
+            return
+        self._remind_at = now + REMIND_SECONDS
+        log.warning(
+            "rules file is not what runs",
+            file=str(self._file.path),
+            why=drift.why.value,
+            minutes=round((time.time() - drift.since) / 60),
+            problem=str(drift.problems[0]),
+        )

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import orjson
@@ -17,6 +18,7 @@ from router.rules.conditions import Condition, Judge
 from router.rules.fields import Reads
 from router.rules.index import Index
 from router.rules.respond import RuleRespond
+from router.rules.sight import Sight
 from router.secrets import Secret
 
 LONGEST_KEY = 1024  #: bytes of an order key that is kept as it is; it is stored, and looked up, with every delivery
@@ -137,6 +139,11 @@ class Ruleset:
     targets: Mapping[str, TargetSpec]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     unmatched: tuple[RuleAction, ...] = ()
+    sections: Mapping[str, str] = field(default_factory=dict, repr=False)  #: what is no rule, by name, with a digest
+    held: Mapping[str, Secret] = field(
+        default_factory=dict, repr=False
+    )  #: every secret it uses, by where it comes from
+    secret_files: Mapping[Path, Sight] = field(default_factory=dict, repr=False)  #: as they were when they were read
     by_path: Mapping[str, Source] = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     judges: Sequence[Judge] = field(init=False, repr=False)  #: the rules' conditions, close together in memory

@@ -241,7 +241,7 @@ def test_status_beside_a_running_daemon(start: Start, run: Run, eventually: Wait
     daemon.rules.write_text("sources: {in: {verify: nonne}}\n")
     daemon.wait_for_line("rules not reloaded; the running rules stay", after)
 
-    found = eventually(lambda: (s := operate.json("status"))["rules"].get("problems") and s["breakers"] and s)
+    found = eventually(lambda: (s := operate.json("status"))["rules"].get("drift") and s["breakers"] and s)
     text = operate("status").stdout
 
     assert found["running"]

@@ -77,8 +77,11 @@ def test_status_tells_what_a_running_daemon_says_of_itself(busy: Shop) -> None:
                 "hash": "0123456789abcdef",
                 "rules": 12,
                 "loaded_at": now - 2 * HOUR,
-                "failed_at": now - 60_000,
-                "problems": ["rules.yaml:14:7: nonsense\x1b", "more"],
+                "drift": {
+                    "why": "problems",
+                    "since": now - 60_000,
+                    "problems": ["rules.yaml:14:7: nonsense\x1b", "more"],
+                },
             },
             breakers={"ci": {"state": "open", "since": now - 5000, "until": now + 90_000, "failures": 7}},
         ),
