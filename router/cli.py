@@ -187,7 +187,7 @@ def serve(
     from router.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
     from router.settings import Settings, address, networks, retention, store_path  # noqa: PLC0415
 
-    logs.configure(log_level, log_format)
+    lines = logs.configure(log_level, log_format)
     try:
         settings = Settings(
             rules=rules,
@@ -204,7 +204,7 @@ def serve(
         )
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    App(settings).run()
+    App(settings, lines_lost=lambda: lines.lost).run()
 
 
 @cli.command(help=_SCHEMA_HELP, short_help="Print the JSON Schema of the rules file, for editors.")
