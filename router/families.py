@@ -9,6 +9,8 @@ from typing import Literal
 
 Type = Literal["counter", "gauge", "histogram", "info"]
 
+_SECONDS_OF_ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SECONDS_OF_DELIVERIES = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
 _SECONDS_OF_ATTEMPTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SECONDS_OF_COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _JOBS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
@@ -39,6 +41,13 @@ DUPLICATES = _counter("duplicates", "Requests that were copies of an event, and 
 UNVERIFIED = _counter("verification_failures", "Requests that failed verification.", "source", "reason")
 MATCHES = _counter("matches", "Stored events that a rule matched.", "rule")
 NOT_JUDGED = _counter("evaluation_errors", "Events that a rule could not be judged for.", "rule")
+ANSWER_SECONDS = Family(
+    "histogram",
+    "webhook_router_answer_duration_seconds",
+    "From the arrival of events and duplicates to their answers, which wait for a commit.",
+    ("source",),
+    _SECONDS_OF_ANSWERS,
+)
 
 DELIVERIES = _counter("deliveries", "Deliveries that ended: succeeded or dead.", "rule", "action", "target", "outcome")
 ATTEMPTS = _counter("attempts", "Attempts that ended, by outcome.", "rule", "action", "target", "outcome")
@@ -48,6 +57,13 @@ ATTEMPT_SECONDS = Family(
     "How long attempts took, whatever came of them.",
     ("target",),
     _SECONDS_OF_ATTEMPTS,
+)
+DELIVERY_SECONDS = Family(
+    "histogram",
+    "webhook_router_delivery_duration_seconds",
+    "From the arrival of events to their deliveries' success.",
+    ("target",),
+    _SECONDS_OF_DELIVERIES,
 )
 
 COMMIT_SECONDS = Family(
@@ -80,10 +96,11 @@ COUNTERS = (
     REMOVED,
     RELOADS,
 )
-HISTOGRAMS = (ATTEMPT_SECONDS, COMMIT_SECONDS, COMMIT_JOBS)
+HISTOGRAMS = (ANSWER_SECONDS, ATTEMPT_SECONDS, DELIVERY_SECONDS, COMMIT_SECONDS, COMMIT_JOBS)
 
 READY = _gauge("ready", "1 while /-/ready answers 200.")
 CONNECTIONS = _gauge("intake_connections", "Connections open to the intake.")
+CONNECTION_LIMIT = _gauge("intake_connections_limit", "Connections to the intake that may be open at once.")
 LINES_LOST = _counter("log_lines_lost", "Log lines that nobody read in time.")
 
 QUEUE_DEPTH = _gauge("queue_depth", "Deliveries that wait or run: pending, blocked or running.", "target", "state")
@@ -113,6 +130,7 @@ FAMILIES = (
     *HISTOGRAMS,
     READY,
     CONNECTIONS,
+    CONNECTION_LIMIT,
     LINES_LOST,
     QUEUE_DEPTH,
     QUEUE_AGE,

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from router.families import (
+    ANSWER_SECONDS,
     ATTEMPT_SECONDS,
     ATTEMPTS,
     COMMIT_JOBS,
     COMMIT_SECONDS,
     COUNTERS,
     DELIVERIES,
+    DELIVERY_SECONDS,
     DUPLICATES,
     EVENTS,
     HISTOGRAMS,
@@ -73,6 +75,11 @@ class Metrics:
         with self._lock:
             self._requests[source, str(status)] += 1
 
+    def waited(self, source: str, seconds: float) -> None:
+        """An answer waited for a commit; so many seconds since its request arrived."""
+        with self._lock:
+            self._observe(ANSWER_SECONDS, (source,), seconds)
+
     def received(self, source: str, matched: Sequence[str]) -> None:
         """An event was stored, which these rules matched."""
         with self._lock:
@@ -98,11 +105,14 @@ class Metrics:
             self._attempts[rule, action, target, outcome.value] += 1
             self._observe(ATTEMPT_SECONDS, (target,), took)
 
-    def settled(self, rule: str, action: str, target: str, state: State) -> None:
-        """A delivery stands there now, and it is on disk; only an end is counted."""
-        if state is not State.PENDING:
-            with self._lock:
-                self._deliveries[rule, action, target, state.value] += 1
+    def settled(self, rule: str, action: str, target: str, state: State, age: float) -> None:
+        """A delivery stands there now, so many seconds after its event arrived; only an end is counted."""
+        if state is State.PENDING:
+            return
+        with self._lock:
+            self._deliveries[rule, action, target, state.value] += 1
+            if state is State.SUCCEEDED:
+                self._observe(DELIVERY_SECONDS, (target,), age)
 
     def committed(self, jobs: int, seconds: float) -> None:
         """The store made a transaction of so many jobs."""

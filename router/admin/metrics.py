@@ -30,7 +30,7 @@ from router.errors import StoreError
 from router.families import Family
 from router.forgetting import Forgetting, Names
 from router.metrics import Counted, Labels, Metrics, Spread
-from router.model import Depth, Reply, State
+from router.model import UNMATCHED, Depth, Reply, State
 from router.plugins import Misfit
 from router.rules.ruleset import Current
 from router.store.base import Store
@@ -50,7 +50,7 @@ class Sights:
     loads: Callable[[], Sequence[TargetLoad]]
     ready: Callable[[], bool]
     store_healthy: Callable[[], bool]
-    connections: Callable[[], int]  #: open to the intake
+    connections: Callable[[], tuple[int, int]]  #: open to the intake, and how many may be
     lines_lost: Callable[[], int]  #: since the start
     disk: Callable[[], tuple[int, int]]  #: bytes that the store takes, and that its disk has left; raises OSError
     differs: Callable[[], bool] = field(default=lambda: False)  #: the rules file is not what runs
@@ -79,7 +79,7 @@ class Exposition(Collector):
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
-    def reply(self, accept: str) -> Reply:
+    def reply(self, accept: str = "") -> Reply:
         """The answer to a scrape that sent this Accept header."""
         encode, content_type = choose_encoder(accept)
         return Reply(200, encode(self._registry), content_type)
@@ -107,7 +107,9 @@ class Exposition(Collector):
 
     def _intake(self) -> Iterator[Metric]:
         yield _written(f.READY, {(): self._sights.ready()})
-        yield _written(f.CONNECTIONS, {(): self._sights.connections()})
+        connections, limit = self._sights.connections()
+        yield _written(f.CONNECTIONS, {(): connections})
+        yield _written(f.CONNECTION_LIMIT, {(): limit})
         yield _written(f.LINES_LOST, {(): self._sights.lines_lost()})
 
     def _targets(self, known: Names) -> Iterator[Metric]:
@@ -178,7 +180,8 @@ def _fill(counted: Counted, known: Names) -> None:
             counts[f.UNVERIFIED].setdefault((source, misfit.value), 0)
     for rule in known.rules:
         counts[f.MATCHES].setdefault((rule,), 0)
-        counts[f.NOT_JUDGED].setdefault((rule,), 0)
+        if rule != UNMATCHED:
+            counts[f.NOT_JUDGED].setdefault((rule,), 0)
     for action in known.actions:
         for state in (State.SUCCEEDED, State.DEAD):
             counts[f.DELIVERIES].setdefault((*action, state.value), 0)

@@ -81,7 +81,7 @@ class Settling:
         name = delivery.rule, delivery.action, delivery.target
         self._metrics.attempted(*name, done.outcome.kind, ended.took)
         if owned:
-            self._metrics.settled(*name, done.state)
+            self._metrics.settled(*name, done.state, max(0, done.finished_at - delivery.created_at) / 1000)
 
     def _tell(self, ended: Ended, owned: bool) -> None:
         outcome, done = ended.outcome, ended.done

@@ -153,6 +153,7 @@ class Receiver:
         except StoreError as error:
             log.error("event could not be stored", event_id=event.id, source=source.name, reason=str(error))
             return self._unavailable(source)
+        self.metrics.waited(source.name, max(0, self.now_ms() - event.received_at) / 1000)
         if stored.duplicate:
             log.info("duplicate received", event_id=stored.event_id, source=source.name)
             self.metrics.repeated(source.name)

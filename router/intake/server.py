@@ -422,9 +422,9 @@ class Server:
         """Whether requests are being answered; any thread may ask."""
         return bool(self._server.waiting) or time.monotonic() - self._server.last_request < _BUSY_SECONDS
 
-    def connections(self) -> int:
-        """How many are open; any thread may ask."""
-        return len(self._server.active_channels)
+    def connections(self) -> tuple[int, int]:
+        """How many are open, and how many may be; any thread may ask."""
+        return len(self._server.active_channels), self._server.connections
 
     def start(self) -> None:
         """Serve."""
