@@ -113,16 +113,18 @@ class Exposition(Collector):
         yield _written(f.LINES_LOST, {(): self._sights.lines_lost()})
 
     def _targets(self, known: Names) -> Iterator[Metric]:
-        depths = {depth.target: depth for depth in self._depths.read()}
-        loads = {load.key: load for load in self._sights.loads()}
-        few = _size(known) <= ZEROS
-        for key, spec in known.targets.items() if few else ():
-            depths.setdefault(key, Depth(key))
-            loads.setdefault(key, Target(spec, 0.0).load(0.0))
+        read = self._depths.read()
+        depths = {depth.target: depth for depth in read or ()}
         # A target that is gone is told of while it has something to do.
-        shown = [load for load in loads.values() if load.key in known.targets or load.running or load.key in depths]
+        told = {depth.target for depth in depths.values() if depth.due or depth.blocked} | known.targets.keys()
+        loads = {load.key: load for load in self._sights.loads() if load.running or load.key in told}
+        if _size(known) <= ZEROS:
+            for key, spec in known.targets.items():
+                loads.setdefault(key, Target(spec, 0.0).load(0.0))
+                if read is not None:
+                    depths.setdefault(key, Depth(key))
         yield from _waiting(depths.values(), self._now_ms())
-        yield from _limits(shown)
+        yield from _limits(list(loads.values()))
 
     def _store(self) -> Iterator[Metric]:
         yield _written(f.STORE_HEALTHY, {(): self._sights.store_healthy()})
@@ -149,16 +151,16 @@ class _Depths:
         self._store = store
         self._lock = threading.Lock()
         self._read_at: float | None = None  # monotonic
-        self._found: list[Depth] = []
+        self._found: list[Depth] | None = None
 
-    def read(self) -> list[Depth]:
-        """None at all while the store can't be read: what is not known is better missing than old."""
+    def read(self) -> list[Depth] | None:
+        """None while the store can't be read: what is not known is better missing than old."""
         with self._lock:
             if self._read_at is None or time.monotonic() >= self._read_at + DEPTHS_SECONDS:
                 try:
                     self._found = self._store.depths()
                 except StoreError:
-                    self._found = []
+                    self._found = None
                 self._read_at = time.monotonic()
             return self._found
 
