@@ -6,21 +6,24 @@ import resource
 import shlex
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from router import __version__
 from router.actions.registry import ACTIONS, check_target_url
 from router.admin.health import health_app
+from router.admin.metrics import Exposition, Sights
 from router.announce import Announcer
 from router.delivery.dispatcher import Dispatcher
 from router.errors import Level, StartError, StoreError
+from router.forgetting import Forgetting
 from router.intake.handshake.registry import HANDSHAKES
 from router.intake.receiver import Receiver
 from router.intake.resource import intake_app
 from router.intake.server import Server
 from router.intake.verify.registry import SCHEMES
+from router.metrics import Metrics
 from router.model import RulesetText
 from router.plugins import Registries
 from router.rules.change import Change
@@ -35,6 +38,7 @@ from router.signals import Signals
 from router.standing import note_process, note_rules
 from router.store.retention import Retention
 from router.store.sqlite import SqliteStore
+from router.store.sqlite_file import disk_free, disk_usage
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 _OTHER_DESCRIPTORS = 1024  #: for targets' connections, commands' pipes and the store
@@ -54,8 +58,15 @@ def now_ms() -> int:
 class App:
     """One running daemon. Start and stop belong to the main thread."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str] | None = None,
+        lines_lost: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._settings = settings
+        self._lines_lost = lines_lost
+        self._metrics = Metrics()
         self._environ = os.environ if environ is None else environ
         self._loader = Loader(REGISTRIES, self._environ, require_secrets=True, commands=settings.commands)
         self._stopping = False
@@ -77,8 +88,10 @@ class App:
             self._record(ruleset)
             current = Current(ruleset)
             self._current = current
-            self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms, lambda: self._stopping)
-            receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies)
+            self._dispatcher = Dispatcher(
+                current, self._store, self._compile_recorded, now_ms, lambda: self._stopping, self._metrics
+            )
+            receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies, metrics=self._metrics)
             listen, admin = self._settings.listen, self._settings.admin
             self._intake = Server(
                 intake_app(receiver),
@@ -88,11 +101,18 @@ class App:
                 connections=_connections(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
                 judge=receiver.judge,
+                answered=lambda status: self._metrics.answered("", status),
             )
+            self._forgetting = Forgetting(self._metrics, current, self._store)
             self._admin = None
             if admin is not None:
                 try:
-                    self._admin = Server(health_app(self._checks, admin.host), admin.host, admin.port, threads=2)
+                    self._admin = Server(
+                        health_app(self._checks, admin.host, self._exposition().reply),
+                        admin.host,
+                        admin.port,
+                        threads=2,
+                    )
                 except StartError:
                     self._intake.stop(0)
                     raise
@@ -105,15 +125,19 @@ class App:
             current,
             self._record,
             self._applied,
+            refused=lambda _: self._metrics.refused(),
             drifted=self._drifted,
             busy=self._intake.is_busy,
         )
         self._announcer = Announcer(Address(listen.host, self._intake.port))
-        self._retention = Retention(self._store, self._settings.keep, self._settings.keep_dead, now_ms)
+        self._retention = Retention(
+            self._store, self._settings.keep, self._settings.keep_dead, now_ms, self._metrics.removed
+        )
         # Where it was ignored by who started us, the kernel would throw the exit codes of commands away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._loaded_at = now_ms()
+        self._metrics.loaded(self._loaded_at)
         note_process(self._store, self._loaded_at, *self._addresses())
         self._note_rules(None)
         self._dispatcher.start()
@@ -140,7 +164,7 @@ class App:
 
     def _open_store(self) -> SqliteStore:
         try:
-            return SqliteStore(self._settings.store)
+            return SqliteStore(self._settings.store, on_commit=self._metrics.committed)
         except StoreError as error:
             raise StartError(str(error)) from None
 
@@ -158,6 +182,8 @@ class App:
 
     def _applied(self, ruleset: Ruleset, change: Change) -> None:
         self._loaded_at = now_ms()
+        self._metrics.reloaded(self._loaded_at)
+        self._forgetting.forget(self._metrics.counted(), time.monotonic())
         self._note_rules(None)
         self._announcer.tell(ruleset)
         waiting = self._store.waiting(change.removed)
@@ -170,6 +196,8 @@ class App:
             )
 
     def _drifted(self, drift: Drift | None) -> None:
+        if drift is None:
+            self._metrics.agreed()
         self._note_rules(drift)
 
     def _note_rules(self, drift: Drift | None) -> None:
@@ -181,6 +209,21 @@ class App:
             "rules": True,  # a daemon without rules does not start, and a reload never takes them away
             "dispatcher": self._dispatcher.alive,
         }
+
+    def _exposition(self) -> Exposition:
+        sights = Sights(
+            loads=self._dispatcher.loads,
+            ready=lambda: all(self._checks().values()),
+            store_healthy=self._store.writable,
+            connections=self._intake.connections,
+            lines_lost=self._lines_lost,
+            disk=self._disk,
+            differs=lambda: self._reloader.drift() is not None,
+        )
+        return Exposition(self._metrics, self._forgetting, self._current, self._store, sights, now_ms)
+
+    def _disk(self) -> tuple[int, int]:
+        return sum(disk_usage(self._settings.store)), disk_free(self._settings.store)
 
     def _announce(self, ruleset: Ruleset) -> None:
         listen, admin = self._addresses()

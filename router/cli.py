@@ -189,7 +189,7 @@ def serve(
     from router.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
     from router.settings import Settings, address, networks, retention, store_path  # noqa: PLC0415
 
-    logs.configure(log_level, log_format)
+    lines = logs.configure(log_level, log_format)
     try:
         settings = Settings(
             rules=rules,
@@ -208,7 +208,7 @@ def serve(
         raise click.UsageError(str(error)) from None
     if not os.path.lexists(rules):
         offer_rules(rules)
-    App(settings).run()
+    App(settings, lines_lost=lambda: lines.lost).run()
 
 
 @cli.command(help=_SCHEMA_HELP, short_help="Print the JSON Schema of the rules file, for editors.")

@@ -23,7 +23,8 @@ class Lines:
         self._stream = stream
         self._said_of_lost = lost
         self._waiting: deque[bytes] = deque()
-        self._lost = 0
+        self.lost = 0  #: since the start; any thread may read it
+        self._lost_said = 0
         self._news = threading.Event()
         self._urgent = threading.Event()
         self._ending = False
@@ -34,7 +35,7 @@ class Lines:
     def info(self, line: bytes) -> None:
         """Write it soon."""
         if len(self._waiting) >= MAX_WAITING:
-            self._lost += 1  # two threads may count as one: "many" is what it says
+            self.lost += 1  # two threads may count as one: "many" is what it says
             return
         self._waiting.append(line)
         if not self._news.is_set():
@@ -67,9 +68,10 @@ class Lines:
 
     def _write(self) -> None:
         lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if self._lost:
-            lines.append(self._said_of_lost % self._lost)
-            self._lost = 0
+        lost = self.lost
+        if lost > self._lost_said:
+            lines.append(self._said_of_lost % (lost - self._lost_said))
+            self._lost_said = lost
         if lines:
             with contextlib.suppress(OSError, ValueError):  # a closed stream: there is no other place to say it
                 self._stream.write(b"\n".join([*lines, b""]))

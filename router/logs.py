@@ -15,7 +15,7 @@ LEVELS = ("debug", "info", "warning", "error")
 _LOST_AS_TEXT = b"[warning  ] log lines lost: nobody read them lines=%d"
 
 
-def configure(level: str, style: str) -> None:
+def configure(level: str, style: str) -> Lines:
     """Log to standard error; style is auto (JSON unless it is a terminal), json or text."""
     as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
     processors: list[Any] = [structlog.processors.add_log_level]
@@ -41,6 +41,7 @@ def configure(level: str, style: str) -> None:
     )
     # Libraries that log by the standard library: warnings and worse, on the same stream.
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    return lines
 
 
 def _encoded(_: Any, __: str, line: Any) -> bytes:

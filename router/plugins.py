@@ -8,6 +8,7 @@ Every options model sets `strict=True, extra="forbid", frozen=True`; every field
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as attribute
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -199,10 +200,20 @@ class Verified:
     inbound: Inbound
 
 
+class Misfit(StrEnum):
+    """What a verification failed by, in the few words that metrics count by."""
+
+    MISSING = "missing"  #: the header or parameter that it needs, or the value of it
+    MALFORMED = "malformed"  #: it is not in the form in which such senders write it
+    MISMATCH = "mismatch"  #: no secret fits: somebody else's, a wrong one, or the request was changed on its way
+    TIME = "time"  #: it was signed at a time too far from now
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """The sender is not; the reason is for the log, never for the sender."""
 
+    misfit: Misfit
     reason: str
     challenge: str = ""  #: the answer's WWW-Authenticate (RFC 9110), where the scheme has one
 

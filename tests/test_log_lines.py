@@ -47,7 +47,7 @@ def test_a_stream_that_nobody_reads_stops_nobody_and_what_was_lost_is_said() -> 
     with os.fdopen(writing, "wb") as stream:
         lines = Lines(stream)
         said = 0
-        while lines._lost < 100:
+        while lines.lost < 100:
             assert said < 3 * log_lines.MAX_WAITING
             lines.info(b"%0100d" % said)
             said += 1

@@ -20,9 +20,10 @@ from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.inbox import Inbox
 from router.delivery.retry import settlement
 from router.delivery.settling import Ended, Settling, ids
-from router.delivery.target import Target
+from router.delivery.target import Target, TargetLoad
 from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
 from router.intake.payload import parse_event
+from router.metrics import Metrics
 from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy
 from router.plugins import Job, TargetSpec, Tools
 from router.rules.ruleset import Current, Source
@@ -41,8 +42,8 @@ log = structlog.get_logger()
 class Dispatcher:
     """Owns the delivery loop.
 
-    `start`, `stop` and `alive` may be called from any thread; `_due_soon` comes from the store's; all else belongs to
-    the loop.
+    `start`, `stop`, `alive` and `loads` may be called from any thread; `_due_soon` comes from the store's; all else
+    belongs to the loop.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Dispatcher:
         compile_recorded: Compile,
         now_ms: Callable[[], int],
         told_to_stop: Callable[[], bool] = lambda: False,
+        metrics: Metrics | None = None,
     ) -> None:
         self._current = current
         self._store = store
         self._now_ms = now_ms
         self._told_to_stop = told_to_stop
+        self._metrics = metrics or Metrics()
         self._definitions = Definitions(current, store, compile_recorded)
         self._thread = threading.Thread(target=self._main, name="delivery", daemon=True)
         self._started = threading.Event()
@@ -77,6 +80,12 @@ class Dispatcher:
     def alive(self) -> bool:
         """Whether the loop runs."""
         return self._thread.is_alive() and not self._stopping
+
+    def loads(self) -> list[TargetLoad]:
+        """How each target stands that something was ever due for."""
+        now = time.monotonic()
+        # The copy is one step of the interpreter's; each number is what it was at about this moment.
+        return [target.load(now) for target in list(self._targets.values())]
 
     def stop(self, grace: float) -> None:
         """Claim nothing more, let running attempts end within `grace` seconds, cut off the rest, end the thread.
@@ -106,7 +115,7 @@ class Dispatcher:
 
     async def _run(self) -> None:
         self._inbox = Inbox()
-        self._settling = Settling(self._store, self._commit)
+        self._settling = Settling(self._store, self._commit, self._metrics)
         self._wake = asyncio.Event()
         self._grace = 0.0
         self._store.on_due(self._due_soon)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from router.errors import StoreError
+from router.metrics import Metrics
 from router.model import Claim, Outcome, OutcomeKind, Settlement
 from router.store.base import Store
 
@@ -32,9 +33,10 @@ class Ended:
 class Settling:
     """Belongs to the delivery loop."""
 
-    def __init__(self, store: Store, commit: Commit) -> None:
+    def __init__(self, store: Store, commit: Commit, metrics: Metrics) -> None:
         self._store = store
         self._commit = commit
+        self._metrics = metrics
         self._waiting: list[Ended] = []
         self._committing: asyncio.Task[None] | None = None
         self._log = log.bind()  # of its own, or each line would make one
@@ -71,7 +73,15 @@ class Settling:
             log.error("settle can't be stored; made again after a restart", error=str(error), **ids(batch[0].claim))
             return
         for ended, owned in zip(batch, settled, strict=True):
+            self._count(ended, owned)
             self._tell(ended, owned)
+
+    def _count(self, ended: Ended, owned: bool) -> None:
+        delivery, done = ended.claim.delivery, ended.done
+        name = delivery.rule, delivery.action, delivery.target
+        self._metrics.attempted(*name, done.outcome.kind, ended.took)
+        if owned:
+            self._metrics.settled(*name, done.state, max(0, done.finished_at - delivery.created_at) / 1000)
 
     def _tell(self, ended: Ended, owned: bool) -> None:
         outcome, done = ended.outcome, ended.done

@@ -1,6 +1,7 @@
 """A target's limits: how many attempts may start there now."""
 
 import math
+from dataclasses import dataclass
 
 from router.delivery.breaker import Breaker, Standing
 from router.plugins import NO_BREAKER, TargetSpec
@@ -8,8 +9,21 @@ from router.plugins import NO_BREAKER, TargetSpec
 _BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat a receiver's own limit
 
 
+@dataclass(frozen=True, slots=True)
+class TargetLoad:
+    """How a target stands at one moment."""
+
+    key: str
+    running: int  #: attempts under way
+    concurrency: int
+    rate: float | None  #: attempts started a second; none: no limit
+    tokens: float  #: attempts that the rate lets start at once; read only when there is one
+    breaker: Standing
+    failures: int  #: in a row
+
+
 class Target:
-    """Slots, rate and breaker of one target. Belongs to the delivery loop; no other thread may touch it."""
+    """Slots, rate and breaker of one target. Belongs to the delivery loop; others may ask for its load only."""
 
     def __init__(self, spec: TargetSpec, now: float) -> None:
         self.breaker = Breaker(spec.breaker)
@@ -38,10 +52,21 @@ class Target:
             slots = min(slots, lets)
         if self.spec.rate is None:
             return max(0, slots)
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._filled_at) * self.spec.rate)
+        self._tokens = self._tokens_at(now)
         self._filled_at = now
         # A hair of rounding must not cost a whole wait.
         return max(0, min(slots, math.floor(self._tokens + 1e-6)))
+
+    def _tokens_at(self, now: float) -> float:
+        return min(self._burst, self._tokens + max(0.0, now - self._filled_at) * (self.spec.rate or 0))
+
+    def load(self, now: float) -> TargetLoad:
+        """How it stands at `now`; changes nothing, and any thread may ask."""
+        spec, breaker = self.spec, self.breaker
+        tokens = max(0.0, self._tokens_at(now))
+        return TargetLoad(
+            spec.key, self.running, spec.concurrency, spec.rate, tokens, breaker.standing, breaker.failures
+        )
 
     def free_in(self, now: float) -> float | None:
         """Seconds until rate and breaker let the next attempt start; none while attempts under way are what it waits

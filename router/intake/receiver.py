@@ -17,6 +17,7 @@ from router.intake.payload import parse_event
 from router.intake.pending import Pending
 from router.intake.reply import accepted, problem
 from router.intake.unmatched import UnmatchedLog
+from router.metrics import Metrics
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
 from router.networks import Network, is_within, parse_address
 from router.plugins import Refused
@@ -42,6 +43,7 @@ class Receiver:
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def receive(self, inbound: Inbound) -> Reply:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
@@ -77,15 +79,14 @@ class Receiver:
         if source.handshake is not None:
             shaken = source.handshake.before(inbound)
             if isinstance(shaken, Refused):
-                return self._refuse(inbound, source, problem(401, _UNVERIFIED), shaken.reason)
+                return self._unverified(inbound, source, shaken)
             if shaken is not None:
-                return _shaken(source, shaken)
+                return self._shaken(source, shaken)
         if inbound.method not in source.methods:
             return self._wrong_method(inbound, source)
         verified = source.verifier.verify(inbound, inbound.received_at)
         if isinstance(verified, Refused):
-            challenge = [("WWW-Authenticate", verified.challenge)] if verified.challenge else []
-            return self._refuse(inbound, source, problem(401, _UNVERIFIED, *challenge), verified.reason)
+            return self._unverified(inbound, source, verified)
         event = _event(verified.inbound, source)
         try:
             parsed = parse_event(event, source)
@@ -94,12 +95,13 @@ class Receiver:
         if source.handshake is not None:
             shaken = source.handshake.after(parsed.payload)
             if shaken is not None:
-                return _shaken(source, shaken)
+                return self._shaken(source, shaken)
         key = _dedupe_key(parsed, source)
         if key is not None:
             event = replace(event, dedupe_key=key)
         plan = ruleset.plan(parsed)
         for rule, reason in plan.errors:
+            self.metrics.not_judged(rule)
             log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
@@ -147,15 +149,18 @@ class Receiver:
             future.cancel()
             reason = str(error) or "the commit took too long"
             log.error("event not acknowledged", event_id=event.id, source=source.name, reason=reason)
-            return self._unavailable()
+            return self._unavailable(source)
         except StoreError as error:
             log.error("event could not be stored", event_id=event.id, source=source.name, reason=str(error))
-            return self._unavailable()
+            return self._unavailable(source)
+        self.metrics.waited(source.name, max(0, self.now_ms() - event.received_at) / 1000)
         if stored.duplicate:
             log.info("duplicate received", event_id=stored.event_id, source=source.name)
+            self.metrics.repeated(source.name)
             return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
+        self.metrics.received(source.name, matched)
         if not matched:
             self.unmatched.note(self.current.ruleset, event, parsed)
         content: dict[str, object] = {"id": event.id}
@@ -163,13 +168,12 @@ class Receiver:
             content |= {"matched": matched, "deliveries": deliveries}
         return self._accepted(accepted(202, content), parsed, plan, source)
 
-    @staticmethod
-    def _unavailable() -> Reply:
+    def _unavailable(self, source: Source) -> Reply:
+        self.metrics.answered(source.name, 503)
         detail = "the event could not be stored just now and was not accepted; send it again"
         return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))
 
-    @staticmethod
-    def _accepted(usual: Reply, parsed: ParsedEvent | None, plan: Plan, source: Source) -> Reply:
+    def _accepted(self, usual: Reply, parsed: ParsedEvent | None, plan: Plan, source: Source) -> Reply:
         """What the first matching rule with a `respond` answers, else the source's, else the usual."""
         respond = source.respond
         if plan.respond is not None and parsed is not None:
@@ -179,11 +183,17 @@ class Receiver:
                 # The event is stored, and the sender has to hear so, if in the usual words.
                 log.warning("respond of a rule failed; answered as usual", event_id=parsed.event.id, error=str(error))
         if respond is None:
-            return usual
+            respond = usual
+        self.metrics.answered(source.name, respond.status)
         return respond
 
-    @staticmethod
-    def _refuse(inbound: Inbound, source: Source | None, reply: Reply, reason: str) -> Reply:
+    def _unverified(self, inbound: Inbound, source: Source, refused: Refused) -> Reply:
+        challenge = [("WWW-Authenticate", refused.challenge)] if refused.challenge else []
+        self.metrics.unverified(source.name, refused.misfit)
+        return self._refuse(inbound, source, problem(401, _UNVERIFIED, *challenge), refused.reason)
+
+    def _refuse(self, inbound: Inbound, source: Source | None, reply: Reply, reason: str) -> Reply:
+        self.metrics.answered(source.name if source else "", reply.status)
         log.warning(
             "request refused",
             source=source.name if source else None,
@@ -194,10 +204,10 @@ class Receiver:
         )
         return reply
 
-
-def _shaken(source: Source, reply: Reply) -> Reply:
-    log.info("handshake answered", source=source.name, status=reply.status)
-    return reply
+    def _shaken(self, source: Source, reply: Reply) -> Reply:
+        self.metrics.answered(source.name, reply.status)
+        log.info("handshake answered", source=source.name, status=reply.status)
+        return reply
 
 
 def _event(inbound: Inbound, source: Source) -> Event:

@@ -58,6 +58,9 @@ log = structlog.get_logger()
 Judge = Callable[[str, str, str, tuple[tuple[str, str], ...], bytes, str], Reply | Pending]
 """From method, path, query, headers, body and address to an answer, or to one that comes later."""
 
+Answered = Callable[[int], None]
+"""Told the status of each answer that no application gave: to what can't be read, and to faults."""
+
 
 class _Work:
     """What a worker is given: one request of a channel."""
@@ -81,6 +84,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     connections = MAX_CONNECTIONS
     body_limit: BodyLimit
     judge: Judge | None = None  #: what small requests are given to, in the loop's thread
+    answered: Answered  #: by workers, too
     stopping = False  #: answers say that the connection ends with them
     shown_port = ""
     last_request = 0.0  #: monotonic
@@ -359,6 +363,7 @@ class Server:
         connections: int = MAX_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
         judge: Judge | None = None,
+        answered: Answered = lambda _: None,
     ) -> None:
         """Bind. Raises StartError when the address can't be had, or waitress is another version.
 
@@ -407,6 +412,7 @@ class Server:
         self._server.connections = connections
         self._server.request_seconds = request_seconds
         self._server.judge = judge
+        self._server.answered = answered
         self._server.shown_port = str(self._server.effective_port)
         self.port = int(self._server.effective_port)
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
@@ -415,6 +421,10 @@ class Server:
     def is_busy(self) -> bool:
         """Whether requests are being answered; any thread may ask."""
         return bool(self._server.waiting) or time.monotonic() - self._server.last_request < _BUSY_SECONDS
+
+    def connections(self) -> tuple[int, int]:
+        """How many are open, and how many may be; any thread may ask."""
+        return len(self._server.active_channels), self._server.connections
 
     def start(self) -> None:
         """Serve."""

@@ -21,14 +21,22 @@ class Retention:
     """Prunes a store. `start` and `stop` belong to one thread.
 
     `keep` and `keep_dead` are seconds after an event was received; the second for events with a dead delivery, where
-    the longer one counts. None: for ever.
+    the longer one counts. None: for ever. `removed` is told how many events each step removed.
     """
 
-    def __init__(self, store: Store, keep: float | None, keep_dead: float | None, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keep: float | None,
+        keep_dead: float | None,
+        now_ms: Callable[[], int],
+        removed: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._keep = keep
         self._keep_dead = keep_dead
         self._now_ms = now_ms
+        self._removed = removed
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
@@ -67,6 +75,7 @@ class Retention:
             began = time.monotonic()
             pruned = self._store.prune(before, dead_before, after).result(_STEP_SECONDS)
             removed += pruned.events
+            self._removed(pruned.events)
             if pruned.next_after is None:
                 break
             after = pruned.next_after

@@ -47,15 +47,18 @@ from router.store.sqlite_file import connect, prepare, take
 from router.store.upkeep import Prune, PutNote
 from router.store.visitor import Visitor
 from router.store.waits import Shorten
-from router.store.writer import Writer
+from router.store.writer import CommitNote, Writer
 
 
 class SqliteStore:
     """Implements the Store protocol. Any thread may read, each on its own connection; and write, if we own the file."""
 
-    def __init__(self, path: Path, *, create: bool = True, own: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, create: bool = True, own: bool = True, on_commit: CommitNote = lambda *_: None
+    ) -> None:
         """Open. The owner (a daemon) takes the lock, may create the file, and releases what a dead owner held;
-        others read, and do what operators do. Raises StoreError, or StoreInUse while another daemon owns the file.
+        others read, and do what operators do. `on_commit` is told of the owner's transactions. Raises StoreError, or
+        StoreInUse while another daemon owns the file.
         """
         path = Path(os.path.realpath(path))  # one file has one lock, whatever links lead to it
         self._path = path
@@ -66,21 +69,21 @@ class SqliteStore:
         self._lock = take(path) if own else None
         try:
             prepare(path, create=create and own, own=own)
-            self._writer = self._start() if own else None
+            self._writer = self._start(on_commit) if own else None
             self._visitor = Visitor(path)
         except BaseException:
             if self._lock:
                 self._lock.release()
             raise
 
-    def _start(self) -> Writer:
+    def _start(self, on_commit: CommitNote) -> Writer:
         try:
             connection = connect(self._path)
             try:
                 release_running(connection)
             finally:
                 connection.close()
-            return Writer(self._path, self._tell)
+            return Writer(self._path, self._tell, on_commit)
         except apsw.Error as error:
             raise StoreError(f"the store {self._path} can't be written: {error}") from None
 

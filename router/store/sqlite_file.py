@@ -88,6 +88,12 @@ def disk_usage(path: Path) -> tuple[int, int]:
     return path.stat().st_size, log
 
 
+def disk_free(path: Path) -> int:
+    """Bytes that the store's disk has left for us. Raises OSError."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     """A connection with our settings; the file must exist. Raises apsw.Error."""
     flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE

@@ -32,6 +32,9 @@ _PROBE_ROOM = 256 * 1024  #: bytes that must fit before we say so; with less we 
 _WAL_KEPT = 64 * 1024 * 1024  #: bytes that the WAL is cut back to after a long reader let it grow
 
 Batch = list[tuple[Job, "Future[Any]"]]
+CommitNote = Callable[[int, float], None]
+"""Told of each transaction, by the writer: how many jobs, how many seconds. It must be short, and must not fail."""
+
 log = structlog.get_logger()
 
 # What says "not this row".
@@ -64,14 +67,16 @@ _UNAVAILABLE = (
 class Writer:
     """Owns the writing connection. `submit` and `close` may be called from any thread."""
 
-    def __init__(self, path: Path, listener: Callable[[Due], None]) -> None:
+    def __init__(self, path: Path, listener: Callable[[Due], None], on_commit: CommitNote) -> None:
         self._listener = listener
+        self._on_commit = on_commit
         self._queue: deque[tuple[Job, Future[Any]]] = deque()
         self._news = threading.Condition()
         self._closing = False
         self._waiting = 0
         self._bytes = 0
         self._writing_since: float | None = None  # monotonic, of the transaction that is under way
+        self._took = 0.0  # seconds, of the last one
         self.healthy = True
         self._probed_at = 0.0
         self._path = path
@@ -224,6 +229,7 @@ class Writer:
                 future.set_result(result)
             if due:
                 self._tell(due)
+        self._on_commit(len(batch), self._took)
         self._checkpointer.committed()
         self._checkpointer.tail(self._connection)
 
@@ -231,11 +237,12 @@ class Writer:
         def note(target: str, at: int) -> None:
             due[target] = min(at, due.get(target, at))
 
-        self._writing_since = time.monotonic()
+        began = self._writing_since = time.monotonic()
         try:
             return self._commit(jobs, note)
         finally:
             self._writing_since = None
+            self._took = time.monotonic() - began
 
     def _commit(self, jobs: list[Job], note: Callable[[str, int], None]) -> list[Any]:
         # Nobody can tell in which order what is committed at once was done, as long as those of a kind keep theirs; a

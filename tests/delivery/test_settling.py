@@ -11,6 +11,7 @@ import structlog
 
 from router.delivery.settling import Ended, Settling
 from router.ids import uuid7
+from router.metrics import Metrics
 from router.model import Claim, Event, Outcome, PlannedDelivery, Settlement, State
 from router.store.sqlite import SqliteStore
 
@@ -55,7 +56,7 @@ def test_what_ends_while_a_commit_is_under_way_goes_into_the_next_one(store: Sql
             commits.append(await once(write))
             return commits[-1]
 
-        settling = Settling(store, commit)
+        settling = Settling(store, commit, Metrics())
         settling.put(ended(first))
         await asyncio.sleep(0)  # its commit is under way
         for claim in others:
@@ -72,7 +73,7 @@ def test_a_settle_that_cannot_be_stored_leaves_the_others_theirs(store: SqliteSt
     good, bad, also_good = claimed(store, 3)
 
     async def run() -> None:
-        settling = Settling(store, once)
+        settling = Settling(store, once, Metrics())
         for one in (ended(good), ended(bad, status=1 << 80), ended(also_good)):
             settling.put(one)
         await settling.finish(10)
@@ -94,7 +95,7 @@ def test_what_still_waits_at_the_end_is_handed_to_the_store(store: SqliteStore) 
             await asyncio.Event().wait()
             return []
 
-        settling = Settling(store, never)
+        settling = Settling(store, never, Metrics())
         settling.put(ended(first))
         await asyncio.sleep(0)
         settling.put(ended(second))

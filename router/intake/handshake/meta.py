@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from pydantic import Field
 
 from router.model import Inbound, Reply
-from router.plugins import Build, Handshake, Refused
+from router.plugins import Build, Handshake, Misfit, Refused
 from router.plugins import Options as Base
 from router.secrets import OneSecret
 
@@ -41,18 +41,18 @@ class Meta:
         try:
             pairs = parse_qsl(inbound.query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
         except ValueError:
-            return Refused("the query has too many parameters")
+            return Refused(Misfit.MALFORMED, "the query has too many parameters")
         given = dict(pairs)
         if "hub.mode" not in given:
             return None
         if given["hub.mode"] != "subscribe" or len(given) != len(pairs):
-            return Refused("hub.mode is not subscribe, or a parameter was sent twice")
+            return Refused(Misfit.MALFORMED, "hub.mode is not subscribe, or a parameter was sent twice")
         sent = given.get("hub.verify_token", "").encode("utf-8", "surrogateescape")
         if self._token is None or not hmac.compare_digest(sent, self._token):
-            return Refused("hub.verify_token is not the verify token")
+            return Refused(Misfit.MISMATCH, "hub.verify_token is not the verify token")
         challenge = given.get("hub.challenge", "")
         if not _CHALLENGE.fullmatch(challenge):
-            return Refused("hub.challenge is missing or not letters and digits")
+            return Refused(Misfit.MALFORMED, "hub.challenge is missing or not letters and digits")
         return Reply(200, challenge.encode(), "text/plain; charset=utf-8")
 
     def after(self, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote_plus
 from router.headers import CREDENTIALS
 from router.intake.verify.headers import one_header
 from router.model import Inbound
-from router.plugins import Refused, Signed, Unsignable, Verified
+from router.plugins import Misfit, Refused, Signed, Unsignable, Verified
 
 NO_SECRET = Unsignable("its secret is not set")
 _IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: what arrives in a header as it was sent
@@ -51,18 +51,20 @@ class Credential:
         if isinstance(given, Refused):
             return replace(given, challenge=self.challenge)
         if not given.startswith(self.prefix):
-            return Refused("the credential does not begin with the prefix", self.challenge)
+            return Refused(Misfit.MALFORMED, "the credential does not begin with the prefix", self.challenge)
         sent, good = given.removeprefix(self.prefix).encode(), False
         for allowed in self.allowed:
             good |= hmac.compare_digest(allowed, sent)
         if not good:
-            return Refused("the credential is not one of the secrets", self.challenge)
+            return Refused(Misfit.MISMATCH, "the credential is not one of the secrets", self.challenge)
         return Verified(without_credentials(inbound, header=self.header, query=self.query))
 
     def _parameter(self, inbound: Inbound) -> str | Refused:
         found = [part for part in inbound.query.split("&") if parameter_name(part) == self.query]
-        if len(found) != 1:
-            return Refused("the query parameter is missing" if not found else "the query parameter was sent twice")
+        if not found:
+            return Refused(Misfit.MISSING, "the query parameter is missing")
+        if len(found) > 1:
+            return Refused(Misfit.MALFORMED, "the query parameter was sent twice")
         return unquote_plus(found[0].partition("=")[2])
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature

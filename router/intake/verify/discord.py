@@ -17,7 +17,7 @@ from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, UNSIGNED, check_time, resolve
 from router.intake.verify.standard_webhooks import is_signed
 from router.model import Inbound
-from router.plugins import Build, Habit, Refused, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -54,7 +54,7 @@ class Discord:
         if isinstance(timestamp, Refused):
             return timestamp
         if not _SIGNED.fullmatch(given):
-            return Refused(f"header {_SIGNATURE} is not 128 lower-case hex digits")
+            return Refused(Misfit.MALFORMED, f"header {_SIGNATURE} is not 128 lower-case hex digits")
         refused = check_time(timestamp, f"header {_TIMESTAMP}", self.tolerance, now)
         if refused is not None:
             return refused

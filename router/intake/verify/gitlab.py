@@ -16,7 +16,7 @@ from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
 from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
 from router.model import Headers, Inbound
-from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -57,7 +57,7 @@ class GitLab:
             for token in self.tokens:
                 good |= hmac.compare_digest(token, given.encode())
             if not good:
-                return Refused("the token is not one of the secrets")
+                return Refused(Misfit.MISMATCH, "the token is not one of the secrets")
         return Verified(without_credentials(inbound, header=HEADER))
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:

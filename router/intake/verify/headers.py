@@ -1,7 +1,7 @@
 """How schemes read headers."""
 
 from router.model import Inbound
-from router.plugins import Refused
+from router.plugins import Misfit, Refused
 
 
 def one_header(inbound: Inbound, name: str) -> str | Refused:
@@ -9,11 +9,11 @@ def one_header(inbound: Inbound, name: str) -> str | Refused:
     wanted = name.lower()
     values = [value for given, value in inbound.headers if given.lower() == wanted]
     if not values:
-        return Refused(f"header {name} is missing")
+        return Refused(Misfit.MISSING, f"header {name} is missing")
     if len(values) > 1:
-        return Refused(f"header {name} was sent more than once")
+        return Refused(Misfit.MALFORMED, f"header {name} was sent more than once")
     if not values[0]:
-        return Refused(f"header {name} is empty")
+        return Refused(Misfit.MISSING, f"header {name} is empty")
     if not values[0].isascii():
-        return Refused(f"header {name} is not ASCII")
+        return Refused(Misfit.MALFORMED, f"header {name} is not ASCII")
     return values[0]

@@ -15,12 +15,12 @@ from router.errors import Level
 from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
 from router.model import Inbound
-from router.plugins import Build, Fault, Refused, Signed, Unsignable, Verified
+from router.plugins import Build, Fault, Misfit, Refused, Signed, Unsignable, Verified
 from router.secrets import Secret, SecretRef
 
 Encoding = Literal["hex", "base64"]
 TOLERANCE_SECONDS = 300.0  #: how far a signed time may be off, both ways: what Stripe, Slack and Svix recommend
-UNSIGNED = Refused("the signature does not fit the request and any secret")
+UNSIGNED = Refused(Misfit.MISMATCH, "the signature does not fit the request and any secret")
 
 _TIMESTAMP = re.compile(r"[0-9]{1,15}")
 _MILLISECONDS_FROM = 10**11  #: a timestamp this large counts milliseconds: in seconds it would be the year 5138
@@ -58,10 +58,10 @@ def resolve(refs: Sequence[SecretRef], build: Build) -> tuple[Secret, ...]:
 def check_time(text: str, name: str, tolerance: float, now: int) -> Refused | None:
     """Refuse a signed Unix time (s or ms) that is none, or is further from now (ms) than the tolerance (s)."""
     if not _TIMESTAMP.fullmatch(text):
-        return Refused(f"{name} is no Unix time")
+        return Refused(Misfit.MALFORMED, f"{name} is no Unix time")
     sent = int(text) if int(text) >= _MILLISECONDS_FROM else int(text) * 1000
     if abs(now - sent) > tolerance * 1000:
-        return Refused("the timestamp is too far from now; is a clock wrong, or is this a replay?")
+        return Refused(Misfit.TIME, "the timestamp is too far from now; is a clock wrong, or is this a replay?")
     return None
 
 
@@ -94,7 +94,7 @@ class SignedHeader:
         if isinstance(given, Refused):
             return given
         if not given.startswith(self.prefix):
-            return Refused(f"header {self.header} does not begin with the prefix")
+            return Refused(Misfit.MALFORMED, f"header {self.header} does not begin with the prefix")
         timestamp = ""
         if self.timestamp_header is not None:
             found = one_header(inbound, self.timestamp_header)

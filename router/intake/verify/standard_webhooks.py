@@ -27,7 +27,7 @@ from router.intake.verify.signature import (
     strict_base64,
 )
 from router.model import Inbound
-from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secret, Secrets
 from router.units import Duration
@@ -80,11 +80,11 @@ class StandardWebhooks:
         good = False
         parts = signatures.split(" ")
         if len(parts) > _MOST_SIGNATURES:
-            return Refused("there are too many signatures")
+            return Refused(Misfit.MALFORMED, "there are too many signatures")
         for part in parts:
             version, _, text = part.partition(",")
             if not _VERSION.fullmatch(version) or not strict_base64(text):
-                return Refused(f"header {self.headers}-signature is not a list of version,base64")
+                return Refused(Misfit.MALFORMED, f"header {self.headers}-signature is not a list of version,base64")
             good |= self._signed(version, text, message)
         return Verified(without_credentials(inbound)) if good else UNSIGNED
 

@@ -23,7 +23,7 @@ from router.intake.verify.signature import (
     signed_by_any,
 )
 from router.model import Inbound
-from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -60,11 +60,11 @@ class Stripe:
             return given
         pairs = [part.partition("=") for part in given.split(",")]
         if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, _, value in pairs):
-            return Refused(f"header {HEADER} is not a list of name=value")
+            return Refused(Misfit.MALFORMED, f"header {HEADER} is not a list of name=value")
         times = [value for name, _, value in pairs if name == "t"]
         signatures = [value for name, _, value in pairs if name == "v1"]
         if len(times) != 1 or not 0 < len(signatures) <= _MOST_SIGNATURES:
-            return Refused(f"header {HEADER} needs one t and a v1")
+            return Refused(Misfit.MALFORMED, f"header {HEADER} needs one t and a v1")
         refused = check_time(times[0], f"t of {HEADER}", self.tolerance, now)
         if refused is not None:
             return refused

@@ -18,7 +18,7 @@ from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import UNSIGNED, encoded, key_bytes, resolve, signed_by_any
 from router.model import Headers, Inbound
-from router.plugins import Build, Habit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 
@@ -81,20 +81,20 @@ class Twilio:
         if hashes:
             actual = hashlib.sha256(inbound.body).hexdigest()
             if len(hashes) != 1 or not hmac.compare_digest(hashes[0].encode(), actual.encode()):
-                return Refused(f"{_BODY_HASH} is not the hash of the body")
+                return Refused(Misfit.MISMATCH, f"{_BODY_HASH} is not the hash of the body")
             return ""
         if not inbound.body:
             return ""
         types = Headers(inbound.headers).all("content-type")
         if len(types) != 1 or types[0].partition(";")[0].strip().lower() != _FORM:
-            return Refused(f"a body that is no form needs {_BODY_HASH} in the query")
+            return Refused(Misfit.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
         try:
             pairs = parse_qsl(
                 inbound.body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict",
                 max_num_fields=_MOST_FIELDS,
             )  # fmt: skip
         except ValueError:
-            return Refused("the body is not the form that its type says")
+            return Refused(Misfit.MALFORMED, "the body is not the form that its type says")
         return "".join(name + value for name, value in sorted(set(pairs)))
 
 
