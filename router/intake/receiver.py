@@ -13,6 +13,7 @@ import structlog
 from router.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
 from router.ids import uuid7
 from router.intake.address import client_address
+from router.intake.methods import shown_method
 from router.intake.payload import parse_event
 from router.intake.pending import Pending
 from router.intake.reply import accepted, problem
@@ -22,6 +23,7 @@ from router.networks import Network, is_within, parse_address
 from router.plugins import Refused
 from router.rules.ruleset import Current, Plan, Source
 from router.store.base import Store
+from router.trace_context import trace_id_of
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
 UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
@@ -152,12 +154,21 @@ class Receiver:
             log.error("event could not be stored", event_id=event.id, source=source.name, reason=str(error))
             return self._unavailable()
         if stored.duplicate:
-            log.info("duplicate received", event_id=stored.event_id, source=source.name)
+            trace = trace_id_of(event.headers)
+            log.info("duplicate received", event_id=stored.event_id, source=source.name, **trace)
             return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
-        log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
-        if not matched:
-            self.unmatched.note(self.current.ruleset, event, parsed)
+        # One line an event, so that lines can be counted: that nothing matched is said in it.
+        why = {} if matched else self.unmatched.note(self.current.ruleset, event, parsed)
+        log.info(
+            "event received",
+            event_id=event.id,
+            source=source.name,
+            matched=matched,
+            deliveries=deliveries,
+            **why,
+            **trace_id_of(event.headers),
+        )
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}
@@ -190,7 +201,7 @@ class Receiver:
             status=reply.status,
             reason=reason,
             ip=inbound.ip,
-            method=inbound.method,
+            method=shown_method(inbound.method),
         )
         return reply
 
