@@ -1,6 +1,7 @@
 """Wires the stations together, and owns start, stop and reload."""
 
 import gc
+import logging
 import os
 import resource
 import shlex
@@ -74,7 +75,8 @@ class App:
             current = Current(ruleset)
             self._current = current
             self._dispatcher = Dispatcher(current, self._store, self._compile_recorded, now_ms, lambda: self._stopping)
-            receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies)
+            verbose = log.is_enabled_for(logging.DEBUG)
+            receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies, verbose=verbose)
             listen, admin = self._settings.listen, self._settings.admin
             self._intake = Server(
                 intake_app(receiver),

@@ -21,7 +21,8 @@ from router.intake.unmatched import UnmatchedLog
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
 from router.networks import Network, is_within, parse_address
 from router.plugins import Refused
-from router.rules.ruleset import Current, Plan, Source
+from router.rules.closest import tried
+from router.rules.ruleset import Current, Plan, Ruleset, Source
 from router.store.base import Store
 from router.trace_context import trace_id_of
 
@@ -44,6 +45,7 @@ class Receiver:
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
+    verbose: bool = False  #: tell of each event, at debug level, what its source's rules made of it
 
     def receive(self, inbound: Inbound) -> Reply:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
@@ -103,11 +105,19 @@ class Receiver:
         plan = ruleset.plan(parsed)
         for rule, reason in plan.errors:
             log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
+        if self.verbose:
+            self._tell_rules(ruleset, parsed)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
         # A payload that nothing asks for any more makes room for the next one: its memory is still in the cache.
         asked = plan.respond is not None or (not plan.matched and self.unmatched.is_due(event))
         return Pending(future, partial(self._answer, future, event, parsed if asked else None, plan, source))
+
+    @staticmethod
+    def _tell_rules(ruleset: Ruleset, parsed: ParsedEvent) -> None:
+        for one in tried(ruleset, parsed):
+            fails = one.condition or None
+            log.debug("rule tried", event_id=parsed.event.id, rule=one.rule, matched=fails is None, fails=fails)
 
     def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
         """What can be refused without looking at the body."""
