@@ -1,0 +1,112 @@
+"""Every command and example of the documentation is run, in order, as its reader would."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from router.app import REGISTRIES
+from router.cli import cli
+from router.errors import Level
+from router.rules.loader import Loader
+from tests.docs.page import MARKS, Block, blocks
+from tests.docs.walk import ROOT, Walk
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCKS = {path.name: blocks(path) for path in PAGES}
+#: Languages whose blocks are shown only: configuration of other programs, answers, and patterns of input.
+SHOWN = ("", "nginx", "ini", "text", "diff")
+_OWN_MARKS = ("run-command", "curl-command", "test-command", "idempotent-script")  #: of tests/test_docs.py and others
+
+
+def _walks() -> Iterator[Sequence[Block]]:
+    """The blocks of each section that has something to do; a section that goes on belongs to the one before."""
+    for found in BLOCKS.values():
+        walks: dict[str, list[Block]] = {}
+        key = ""
+        for block in found:
+            if block.section not in walks and "goes on" not in block.marks:
+                key = block.section
+            walks.setdefault(key if "goes on" in block.marks else block.section, []).append(block)
+        yield from (walk for walk in walks.values() if any(each.language in ("sh", "console") for each in walk))
+
+
+WALKS = list(_walks())
+
+
+@pytest.fixture
+def walk(tmp_path: Path) -> Iterator[Walk]:
+    """A reader in an empty folder."""
+    walk = Walk(tmp_path / "walk")
+    yield walk
+    walk.abandon()
+
+
+@pytest.mark.parametrize("found", WALKS, ids=lambda found: f"{found[0].page}: {found[0].section}")
+def test_a_reader_comes_through(found: Sequence[Block], walk: Walk) -> None:
+    for block in found:
+        walk.take(block)
+    walk.leave()
+
+
+@pytest.mark.parametrize("page", BLOCKS)
+def test_every_block_is_of_a_kind_that_is_run_loaded_or_shown(page: str) -> None:
+    for block in BLOCKS[page]:
+        assert set(block.marks) <= {*MARKS, *_OWN_MARKS}, f"{block}: {set(block.marks)}"
+        assert block.language in ("sh", "console", "yaml", "json", *SHOWN) or "file" in block.marks, (
+            f"{block}: nothing runs or loads {block.language}; mark it as a file, or as text"
+        )
+
+
+@pytest.mark.parametrize("block", [b for found in BLOCKS.values() for b in found if b.language == "json"], ids=str)
+def test_json_is_json(block: Block) -> None:
+    json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", [b for found in BLOCKS.values() for b in found if b.language == "yaml"], ids=str)
+def test_yaml_is_yaml_and_rules_load(block: Block, tmp_path: Path) -> None:
+    keys = {str(key.value) for key, _ in yaml.compose(block.text).value}
+    text = block.text
+    if "rules" not in keys and "sources" not in keys:
+        return  # a part of a rule, or the file of another program
+    if "rules" not in keys:
+        text += 'rules: [{name: all, source: "*", actions: [append: all.jsonl]}]\n'
+
+    loaded = Loader(REGISTRIES, {}, require_secrets=False).load(text, block.page, tmp_path)
+
+    assert [str(problem) for problem in loaded.problems if problem.level is Level.ERROR] == []
+
+
+def _commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+COMMANDS = dict(_commands(cli))
+
+
+def _named_commands(path: Path) -> Iterator[str]:
+    """Each `webhook-router …` of a page, also in its text and tables, and where it is not run."""
+    text = path.read_text().replace("\\\n", " ")
+    for fenced in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from re.findall(r"webhook-router ([^#\n;|&]+)", fenced)
+    yield from re.findall(r"`webhook-router ([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_command_that_is_named_exists_with_its_flags(path: Path) -> None:
+    for line in _named_commands(path):
+        words = line.split()
+        names = [name for name in COMMANDS if words[: len(name.split())] == name.split()]
+        command = COMMANDS[names[0]] if names else cli
+        assert names or words[0] in ("--version", "--help", "COMMAND", "…"), f"{path.name}: webhook-router {line}"
+        flags = {flag for parameter in command.params for flag in parameter.opts} | {"--help", "-h"}
+        used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert used <= flags, f"{path.name}: webhook-router {line}"
