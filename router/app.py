@@ -1,6 +1,7 @@
 """Wires the stations together, and owns start, stop and reload."""
 
 import gc
+import logging
 import os
 import resource
 import shlex
@@ -91,7 +92,14 @@ class App:
             self._dispatcher = Dispatcher(
                 current, self._store, self._compile_recorded, now_ms, lambda: self._stopping, self._metrics
             )
-            receiver = Receiver(current, self._store, now_ms, self._settings.trusted_proxies, metrics=self._metrics)
+            receiver = Receiver(
+                current,
+                self._store,
+                now_ms,
+                self._settings.trusted_proxies,
+                metrics=self._metrics,
+                verbose=log.is_enabled_for(logging.DEBUG),
+            )
             listen, admin = self._settings.listen, self._settings.admin
             self._intake = Server(
                 intake_app(receiver),

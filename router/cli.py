@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 import structlog
 
-from router import __version__, logs
+from router import __version__, log_libraries, logs
 from router.commands.check import check
 from router.commands.deliveries import deliveries
 from router.commands.events import events
@@ -189,7 +189,6 @@ def serve(
     from router.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
     from router.settings import Settings, address, networks, retention, store_path  # noqa: PLC0415
 
-    lines = logs.configure(log_level, log_format)
     try:
         settings = Settings(
             rules=rules,
@@ -208,6 +207,8 @@ def serve(
         raise click.UsageError(str(error)) from None
     if not os.path.lexists(rules):
         offer_rules(rules)
+    lines = logs.configure(log_level, log_format)
+    log_libraries.listen()
     App(settings, lines_lost=lambda: lines.lost).run()
 
 
@@ -276,8 +277,6 @@ def _tell_of(error: Exception) -> None:
         _drop_output()
         click.echo(f"webhook-router: the output can't be written: {error.strerror}", err=True)
     elif structlog.is_configured():
-        structlog.get_logger().error(
-            "unexpected fault; please report it", error=type(error).__name__, detail=str(error)
-        )
+        structlog.get_logger().error("unexpected fault; please report it", exc_info=error)
     else:
         click.echo(f"webhook-router: unexpected fault; please report it: {type(error).__name__}: {error}", err=True)

@@ -21,6 +21,7 @@ from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.templates import Context, Template, compile_template, context
+from router.trace_context import trace_of
 from router.units import Duration, Rate, Size
 
 SHORT: Mapping[type, str] = {list: "argv"}
@@ -149,6 +150,11 @@ class Command:
             b"WEBHOOK_ROUTER_DELIVERY_ID": delivery.id.encode(),
             b"WEBHOOK_ROUTER_ATTEMPT": str(job.claim.attempt).encode(),
         }
+        # An action that names a trace of its own has left the event's.
+        if (trace := trace_of(job.event.headers)) is not None and "TRACEPARENT" not in {name for name, _ in self.env}:
+            env[b"TRACEPARENT"] = trace.parent().encode()
+            if trace.state:
+                env[b"TRACESTATE"] = trace.state.encode()
         for name, template in self.env:
             value = _render(template, values)
             _check_text(f"{name}={value}", f"env.{name}", "; pass long or binary data by stdin")

@@ -40,6 +40,7 @@ from router.templates import (
     context,
     render_tree,
 )
+from router.trace_context import TraceContext, trace_of
 from router.units import Duration, Rate, Size
 
 SHORT: Mapping[type, str] = {str: "url"}
@@ -162,8 +163,12 @@ class Forward:
         ]
         if self.sign is not None:
             own.append(("webhook-signature", _signature(self.sign, job.claim.event.id, now, body)))
+        if (trace := trace_of(job.event.headers)) is not None:
+            own += _trace_headers(trace)
         if self.headers:  # of the event's own headers none of these names passes
             names = {name.lower() for name, _ in self.headers}
+            if "traceparent" in names:
+                names.add("tracestate")  # it tells of the trace that the action has left
             own = [header for header in own if header[0].lower() not in names]
         return Request(self.method, url, headers + own, body)
 
@@ -398,6 +403,12 @@ def _signature(secret: Secret, event: str, now: int, body: bytes) -> str:
         raise RenderError("the signing key is not set")
     signed = hmac.new(key, f"{event}.{now}.".encode() + body, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def _trace_headers(trace: TraceContext) -> list[tuple[str, str]]:
+    """The event's trace, with a new span each time: an attempt is a step of its own."""
+    parent = ("traceparent", trace.parent())
+    return [parent, ("tracestate", trace.state)] if trace.state else [parent]
 
 
 def _sendable(value: str) -> str | None:

@@ -13,6 +13,7 @@ _HOP = {
 }
 # Credentials, and what an internal service may take for the word of a proxy it trusts.
 _TRUSTED = {*CREDENTIALS, "forwarded", "x-real-ip", "idempotency-key"}
+_TRACE = {"traceparent", "tracestate"}  #: a forward has a place of its own in the trace, and writes them anew
 _TRUSTED_BEGINNINGS = ("x-forwarded-", "x-remote-", "x-auth", "webhook-")
 # Signatures of the original bytes, which say nothing true of another body.
 _SIGNATURES = (
@@ -51,7 +52,7 @@ def _plain(name: str) -> str:
 
 def _judge(name: str, only: tuple[str, ...] | None, original: bool) -> bool:
     name = _plain(name)
-    if name in _HOP or name in _TRUSTED or name.startswith(_TRUSTED_BEGINNINGS):
+    if name in _HOP or name in _TRUSTED or name in _TRACE or name.startswith(_TRUSTED_BEGINNINGS):
         return False
     if not original and any(fnmatch.fnmatchcase(name, glob) for glob in _SIGNATURES):
         return False

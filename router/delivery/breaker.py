@@ -34,6 +34,7 @@ class Breaker:
         self.standing = Standing.CLOSED
         self.failures = 0  #: in a row
         self.until = 0.0  #: while open: when the next attempt may be made
+        self.since = 0.0  #: while not closed: when it opened
         self._pause = 0.0
 
     def lets(self, now: float) -> int | None:
@@ -42,23 +43,28 @@ class Breaker:
             return None
         return int(self.standing is Standing.OPEN and now >= self.until)
 
-    def start(self) -> None:
-        """An attempt starts; while open it is the one that decides."""
-        if self.standing is Standing.OPEN:
-            self.standing = Standing.HALF_OPEN
+    def start(self) -> bool:
+        """An attempt starts; whether it is the one that decides, as it is while the breaker is open."""
+        if self.standing is not Standing.OPEN:
+            return False
+        self.standing = Standing.HALF_OPEN
+        return True
 
-    def finish(self, answered: bool | None, now: float) -> None:
-        """An attempt ended. Those that began before the breaker opened count as well when they were answered."""
+    def finish(self, answered: bool | None, now: float, *, decides: bool = False) -> None:
+        """An attempt ended; `decides` as it was told at its start.
+
+        Those that began before the breaker opened count as well when they were answered, and only then.
+        """
         if answered:
             self.standing, self.failures, self._pause = Standing.CLOSED, 0, 0.0
             return
+        half_open = decides and self.standing is Standing.HALF_OPEN
         if answered is None:
-            if self.standing is Standing.HALF_OPEN:  # nothing was learned: the next one may be made at once
+            if half_open:  # nothing was learned: the next one may be made at once
                 self.standing = Standing.OPEN
             return
         self.failures += 1
-        if self.standing is Standing.HALF_OPEN or (
-            self.standing is Standing.CLOSED and self.failures >= self.spec.failures
-        ):
+        if half_open or (self.standing is Standing.CLOSED and self.failures >= self.spec.failures):
+            self.since = self.since if half_open else now
             self._pause = min(self.spec.max_pause, self._pause * 2 or self.spec.pause)
             self.standing, self.until = Standing.OPEN, now + self._pause

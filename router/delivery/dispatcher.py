@@ -1,6 +1,7 @@
 """Claims due deliveries, attempts them, settles them: one asyncio loop in its own thread."""
 
 import asyncio
+import logging
 import random
 import threading
 import time
@@ -23,6 +24,7 @@ from router.delivery.settling import Ended, Settling, ids
 from router.delivery.target import Target, TargetLoad
 from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
 from router.intake.payload import parse_event
+from router.masks import Masks
 from router.metrics import Metrics
 from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy
 from router.plugins import Job, TargetSpec, Tools
@@ -66,6 +68,8 @@ class Dispatcher:
         self._stopping = False
         self._targets: dict[str, Target] = {}
         self._specs: tuple[object, Mapping[str, TargetSpec]] = (None, {})
+        self._masks: tuple[object, Masks] = (None, Masks({}))
+        self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: a line that nobody wants costs nothing
         self._due: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._clock = Clock()
@@ -175,8 +179,14 @@ class Dispatcher:
                 pause = min(pause, (at - now) / 1000)
             elif free := target.free(clock):
                 wanted[key] = free
-            elif (soon := target.free_in(clock)) is not None:
-                pause = min(pause, soon)
+            else:
+                soon = target.free_in(clock)
+                if self._verbose:
+                    breaker = target.breaker.standing.value
+                    log.debug(
+                        "target takes nothing now", target=key, running=target.running, breaker=breaker, seconds=soon
+                    )
+                pause = pause if soon is None else min(pause, soon)
         if not wanted:
             return pause
         # Forget before claiming: what a commit announces while the claim is under way must not be forgotten after it.
@@ -197,14 +207,16 @@ class Dispatcher:
 
     def _begin(self, claim: Claim) -> None:
         target = self._targets[claim.delivery.target]
-        target.start()
-        task = asyncio.create_task(self._deliver(claim, target))
+        decides = target.start()
+        if self._verbose:
+            log.debug("attempt begins", **ids(claim), attempt=claim.attempt)
+        task = asyncio.create_task(self._deliver(claim, target, decides=decides))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    def _finish(self, target: Target, answered: bool | None) -> None:
+    def _finish(self, target: Target, answered: bool | None, *, decides: bool) -> None:
         before = target.breaker.standing
-        target.finish(answered, time.monotonic())
+        target.finish(answered, time.monotonic(), decides=decides)
         now = target.breaker.standing
         self._wake.set()
         if now is before:
@@ -225,6 +237,7 @@ class Dispatcher:
             key: {
                 "state": target.breaker.standing.value,
                 "failures": target.breaker.failures,
+                "since": now_ms - round((now - target.breaker.since) * 1000),
                 "until": now_ms + round((target.breaker.until - now) * 1000),
             }
             for key, target in self._targets.items()
@@ -252,7 +265,7 @@ class Dispatcher:
         # A target that the current rules don't name is one of removed rules: one at a time is always safe.
         return self._specs[1].get(key) or TargetSpec(key, concurrency=1)
 
-    async def _deliver(self, claim: Claim, target: Target) -> None:
+    async def _deliver(self, claim: Claim, target: Target, *, decides: bool) -> None:
         """Attempt, which holds one of the target's slots, and have it settled, which doesn't."""
         started_at, clock = self._now_ms(), time.monotonic()
         outcome: Outcome | None = None
@@ -264,7 +277,7 @@ class Dispatcher:
             outcome, policy = _fault(claim, error), RetryPolicy()
         finally:
             # Judged as it was, whatever the policy makes of it.
-            self._finish(target, None if outcome is None else answered(outcome))
+            self._finish(target, None if outcome is None else answered(outcome), decides=decides)
         if outcome is None:
             return
         now, took = self._now_ms(), time.monotonic() - clock  # the wall clock may have been set meanwhile
@@ -280,10 +293,13 @@ class Dispatcher:
         if claim.delivery.interruptions and not policy.retry_interrupted:
             return Outcome.failed("an attempt was interrupted, and the action says interrupted: dead"), policy
         if action.target.key != claim.delivery.target:
+            if self._verbose:
+                log.debug("delivery moved to the target that its action now has", **ids(claim), to=action.target.key)
             await self._commit(lambda: self._store.refile(claim, action.target.key))
             return None, policy
         try:
-            return await action.attempt(self._job(claim, definition), self._tools), policy
+            job = self._job(claim, definition)
+            return self._masks_of(job).over(await action.attempt(job, self._tools)), policy
         except asyncio.CancelledError:
             why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
             return Outcome.interrupted(f"the daemon stopped{why}"), policy
@@ -296,6 +312,14 @@ class Dispatcher:
         # The current secrets count: a recorded ruleset's may have been rotated since.
         secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
         return Job(claim, partial(_parse, claim.event, source), secrets)
+
+    def _masks_of(self, job: Job) -> Masks:
+        """What hides the job's secrets; kept while they are the current rules'."""
+        if job.secrets is not self._current.ruleset.secrets:
+            return Masks(job.secrets)
+        if self._masks[0] is not job.secrets:
+            self._masks = (job.secrets, Masks(job.secrets))
+        return self._masks[1]
 
     async def _commit(self, write: "Callable[[], Future[T]]") -> T:
         """Write until it is committed: the target has been called, so only the store may be called again."""

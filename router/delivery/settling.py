@@ -9,8 +9,9 @@ import structlog
 
 from router.errors import StoreError
 from router.metrics import Metrics
-from router.model import Claim, Outcome, OutcomeKind, Settlement
+from router.model import Claim, Outcome, OutcomeKind, Settlement, State
 from router.store.base import Store
+from router.trace_context import trace_id_of
 
 log = structlog.get_logger()
 
@@ -86,6 +87,8 @@ class Settling:
     def _tell(self, ended: Ended, owned: bool) -> None:
         outcome, done = ended.outcome, ended.done
         tell = self._log.info if outcome.kind in _FINE else self._log.warning
+        waits = done.state is State.PENDING
+        again_in = round((done.next_attempt_at - done.finished_at) / 1000, 1) if waits else None
         tell(
             "attempt settled" if owned else "attempt lost: someone else owns the delivery",
             **ids(ended.claim),
@@ -96,6 +99,7 @@ class Settling:
             status=outcome.status,
             error=done.outcome.error or None,
             ms=round(ended.took * 1000),
+            again_in=again_in,
         )
 
 
@@ -107,4 +111,6 @@ def ids(claim: Claim) -> dict[str, str]:
         "delivery_id": delivery.id,
         "rule": delivery.rule,
         "action": delivery.action,
+        "target": delivery.target,
+        **trace_id_of(claim.event.headers),
     }

@@ -79,14 +79,14 @@ class Target:
             return pause
         return max(pause, (1 - self._tokens) / self.spec.rate)
 
-    def start(self) -> None:
-        """An attempt starts."""
+    def start(self) -> bool:
+        """An attempt starts; whether it is the one that decides about the breaker."""
         self.running += 1
         if self.spec.rate is not None:  # without one, nothing is owed when a reload brings one
             self._tokens -= 1
-        self.breaker.start()
+        return self.breaker.start()
 
-    def finish(self, answered: bool | None, now: float) -> None:
+    def finish(self, answered: bool | None, now: float, *, decides: bool = False) -> None:
         """An attempt ended; whether the target answered it, or none when it says nothing of the target."""
         self.running -= 1
-        self.breaker.finish(answered, now)
+        self.breaker.finish(answered, now, decides=decides)

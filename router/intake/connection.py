@@ -13,6 +13,7 @@ import structlog
 import waitress.channel
 import waitress.task
 
+from router.intake.methods import shown_method
 from router.intake.parser import HEADER_BYTES, MAX_HEADERS, Parser, Refusal
 from router.intake.pending import Pending
 from router.intake.receiver import RETRY_AFTER_SECONDS
@@ -143,7 +144,8 @@ class ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]  # waitress has 
         # What waitress says of an error may repeat the sender's headers.
         reason = error.reason if isinstance(error, Refusal) else "HTTP"
         command, ip = self.request.command, self.channel.addr[0]
-        log.warning("request refused", source=None, status=error.code, reason=reason, ip=ip, method=command)
+        method = shown_method(command)
+        log.warning("request refused", source=None, status=error.code, reason=reason, ip=ip, method=method)
         waits = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if error.code == HTTPStatus.SERVICE_UNAVAILABLE else ()
         reply = problem(error.code, _ERRORS.get(error.code, "the request can't be taken"), *waits)
         self.channel.server.answered(reply.status)
@@ -199,7 +201,7 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
                 request.command, request.path_info, request.query, request.items_as_received, request.body, self.addr[0]
             )
         except Exception as error:  # the sender has to hear something, and the others must not suffer
-            log.exception("request failed by a fault of ours", error=type(error).__name__, method=request.command)
+            log.error("request failed by a fault of ours", method=shown_method(request.command), exc_info=error)
             self.server.answered(500)
             return problem(500, _ERRORS[500])
         return judged
@@ -246,7 +248,7 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
     def handle_error(self) -> None:
         """Called by waitress while an exception is handled."""
         error = sys.exc_info()[1]
-        log.error("connection failed by a fault of ours", error=type(error).__name__, exc_info=error)
+        log.error("connection failed by a fault of ours", exc_info=error)
         self.abandon()
 
     def abandon(self) -> None:

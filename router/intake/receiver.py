@@ -13,6 +13,7 @@ import structlog
 from router.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
 from router.ids import uuid7
 from router.intake.address import client_address
+from router.intake.methods import shown_method
 from router.intake.payload import parse_event
 from router.intake.pending import Pending
 from router.intake.reply import accepted, problem
@@ -21,8 +22,10 @@ from router.metrics import Metrics
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
 from router.networks import Network, is_within, parse_address
 from router.plugins import Refused
-from router.rules.ruleset import Current, Plan, Source
+from router.rules.closest import tried
+from router.rules.ruleset import Current, Plan, Ruleset, Source
 from router.store.base import Store
+from router.trace_context import trace_id_of
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
 UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
@@ -44,6 +47,7 @@ class Receiver:
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
     metrics: Metrics = field(default_factory=Metrics)
+    verbose: bool = False  #: tell of each event, at debug level, what its source's rules made of it
 
     def receive(self, inbound: Inbound) -> Reply:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
@@ -103,11 +107,19 @@ class Receiver:
         for rule, reason in plan.errors:
             self.metrics.not_judged(rule)
             log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
+        if self.verbose:
+            self._tell_rules(ruleset, parsed)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
         # A payload that nothing asks for any more makes room for the next one: its memory is still in the cache.
         asked = plan.respond is not None or (not plan.matched and self.unmatched.is_due(event))
         return Pending(future, partial(self._answer, future, event, parsed if asked else None, plan, source))
+
+    @staticmethod
+    def _tell_rules(ruleset: Ruleset, parsed: ParsedEvent) -> None:
+        for one in tried(ruleset, parsed):
+            fails = one.condition or None
+            log.debug("rule tried", event_id=parsed.event.id, rule=one.rule, matched=fails is None, fails=fails)
 
     def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
         """What can be refused without looking at the body."""
@@ -155,14 +167,23 @@ class Receiver:
             return self._unavailable(source)
         self.metrics.waited(source.name, max(0, self.now_ms() - event.received_at) / 1000)
         if stored.duplicate:
-            log.info("duplicate received", event_id=stored.event_id, source=source.name)
+            trace = trace_id_of(event.headers)
+            log.info("duplicate received", event_id=stored.event_id, source=source.name, **trace)
             self.metrics.repeated(source.name)
             return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
-        log.info("event received", event_id=event.id, source=source.name, matched=matched, deliveries=deliveries)
+        # One line an event, so that lines can be counted: that nothing matched is said in it.
+        why = {} if matched else self.unmatched.note(self.current.ruleset, event, parsed)
+        log.info(
+            "event received",
+            event_id=event.id,
+            source=source.name,
+            matched=matched,
+            deliveries=deliveries,
+            **why,
+            **trace_id_of(event.headers),
+        )
         self.metrics.received(source.name, matched)
-        if not matched:
-            self.unmatched.note(self.current.ruleset, event, parsed)
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}
@@ -200,7 +221,7 @@ class Receiver:
             status=reply.status,
             reason=reason,
             ip=inbound.ip,
-            method=inbound.method,
+            method=shown_method(inbound.method),
         )
         return reply
 

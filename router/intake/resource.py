@@ -9,6 +9,7 @@ from typing import Any
 import falcon
 import structlog
 
+from router.intake.methods import shown_method
 from router.intake.pending import Pending
 from router.intake.receiver import ANSWER_SECONDS, Receiver
 from router.intake.reply import problem
@@ -74,7 +75,7 @@ def answer(response: falcon.Response, reply: Reply) -> None:
 
 
 def _fault(request: falcon.Request, response: falcon.Response, error: Exception, _: Any) -> None:
-    log.error("request failed by a fault of ours", error=type(error).__name__, method=request.method, exc_info=error)
+    log.error("request failed by a fault of ours", method=shown_method(request.method), exc_info=error)
     answer(response, problem(500, "the request failed by a fault of the router's; send it again"))
 
 

@@ -1,16 +1,12 @@
-"""Says of an event that no rule matched which one came closest: seldom, so that a busy sender costs nothing."""
+"""Which rule came closest to an event that none matched: looked for seldom, so that a busy sender costs nothing."""
 
 from collections import Counter
-
-import structlog
 
 from router.model import Event, ParsedEvent
 from router.rules.closest import closest
 from router.rules.ruleset import Ruleset
 
-EVERY_MS = 10_000  #: between two lines on one source; those between are counted
-
-log = structlog.get_logger()
+EVERY_MS = 10_000  #: between two such answers on one source; the events between are counted
 
 
 class UnmatchedLog:
@@ -26,15 +22,14 @@ class UnmatchedLog:
         """Whether more than a count would be made of an event: only then `note` needs its payload."""
         return event.received_at >= self._next.get(event.source, 0)
 
-    def note(self, ruleset: Ruleset, event: Event, parsed: ParsedEvent | None) -> None:
-        """An event matched no rule; without its payload it is only counted."""
+    def note(self, ruleset: Ruleset, event: Event, parsed: ParsedEvent | None) -> dict[str, object]:
+        """What the line of an event that matched no rule says of it; without its payload it is only counted."""
         if parsed is None or not self.is_due(event):
             self._unsaid[event.source] += 1
-            return
+            return {}
         self._next[event.source] = event.received_at + EVERY_MS
         found = closest(ruleset, parsed)
-        fields = (
+        fields: dict[str, object] = (
             {"closest": found.rule, "fails": found.condition, "held": f"{found.held} of {found.of}"} if found else {}
         )
-        others = self._unsaid.pop(event.source, 0)
-        log.info("event matched no rule", event_id=event.id, source=event.source, **fields, others_since=others)
+        return {**fields, "unmatched_since": self._unsaid.pop(event.source, 0)}

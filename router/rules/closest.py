@@ -11,6 +11,7 @@ from router.rules.fields import Reads
 from router.rules.ruleset import Rule, Ruleset
 
 SECONDS = 0.005  #: of looking at rules; the first of a file with thousands have to do
+MOST = 50  #: rules that a log at debug level tells of
 MAX_BODY = 256 * 1024  #: bytes of an event that is worth it: in a larger one a single path may take longer than that
 
 
@@ -19,7 +20,7 @@ class Closest:
     """The rule with the most conditions that hold, the first of several."""
 
     rule: str
-    condition: str  #: the first that fails: field and operator, such as `$.ref: equals`
+    condition: str  #: the first that fails: field and operator, such as `$.ref: equals`; empty: all hold
     held: int  #: conditions that hold
     of: int  #: conditions that the rule has
 
@@ -40,6 +41,19 @@ def closest(ruleset: Ruleset, parsed: ParsedEvent) -> Closest | None:
         if time.perf_counter() > until:
             break
     return best
+
+
+def tried(ruleset: Ruleset, parsed: ParsedEvent) -> list[Closest]:
+    """What each of the first rules of the event's source made of it, for a log at debug level."""
+    reads = Reads(parsed)
+    until = time.perf_counter() + SECONDS
+    found: list[Closest] = []
+    for rule in ruleset.rules:
+        if len(found) >= MOST or len(parsed.event.body) > MAX_BODY or time.perf_counter() > until:
+            break
+        if parsed.event.source in rule.sources:
+            found.append(_judged(rule, reads) or Closest(rule.name, "", 1, 1))
+    return found
 
 
 def _judged(rule: Rule, reads: Reads) -> Closest | None:

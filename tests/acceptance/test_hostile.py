@@ -72,7 +72,7 @@ def test_hostile_payloads_are_answered_and_hurt_nothing(start: Callable[..., Dae
     assert {title for title in refused if statuses[title] == 400} == refused
     assert statuses["mappings 199 deep"] == statuses["keys with quotes and dots"] == 202
     assert daemon.stop() == 0
-    assert not any("exc_info" in line or "exception" in line for line in daemon.lines)
+    assert not any("at" in line or "library" in line for line in daemon.lines)
 
 
 @pytest.mark.parametrize(

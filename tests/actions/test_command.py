@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,23 @@ def test_the_environment_is_clean_but_for_what_is_listed(
     assert env["MINE"] == "y"
     assert env["WEBHOOK_ROUTER_EVENT_ID"] == "018bcfe5-6800-7000-8000-000000000001"
     assert (env["WEBHOOK_ROUTER_RULE"], env["WEBHOOK_ROUTER_ATTEMPT"]) == ("deploy", "1")
+
+
+def test_a_command_gets_the_trace_with_a_span_of_its_own(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path
+) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = (("traceparent", f"00-{trace}-00f067aa0ba902b7-01"), ("tracestate", "a=$(id)"))
+    script = 'echo "$TRACEPARENT/$TRACESTATE" >>out'
+
+    attempt(act("command", {"shell": script}), job({}, headers=headers))
+    attempt(act("command", {"shell": script, "env": {"TRACEPARENT": "mine"}}), job({}, headers=headers))
+    attempt(act("command", {"shell": script}), job({}, headers=(("traceparent", "00-0-0-01"), headers[1])))
+
+    first, second, third = (tmp_path / "out").read_text().splitlines()
+    assert re.fullmatch(rf"00-{trace}-[0-9a-f]{{16}}-01/a=\$\(id\)", first)
+    assert "00f067aa0ba902b7" not in first
+    assert (second, third) == ("mine/", "/")
 
 
 @pytest.mark.parametrize(

@@ -606,3 +606,66 @@ def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Cal
 
     asyncio.run(cancel())
     assert ended.wait(10)
+
+
+TRACE_ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACED = (("TraceParent", f"00-{TRACE_ID}-{SPAN}-01"), ("TraceState", "a=1"), ("Tracestate", "b=2"), ("X-A", "1"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pass_headers": ["X-*"]},
+        {"body": "payload"},
+        {"method": "GET"},
+        {"method": "DELETE", "body": {"json": {"a": 1}}},
+        {"headers": {"X-Mine": "1"}},
+    ],
+)
+def test_the_trace_goes_on_with_a_span_of_its_own_for_each_attempt(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request], options: dict[str, Any]
+) -> None:
+    action = act("forward", {"url": httpserver.url_for("/in"), **options})
+
+    attempt(action, job({"a": 1}, headers=TRACED), job({"a": 1}, headers=TRACED))
+
+    parents = [request.headers.getlist("traceparent") for request in seen]
+    spans = set()
+    for [parent] in parents:
+        version, trace_id, span, flags = parent.split("-")
+        assert (version, trace_id, flags) == ("00", TRACE_ID, "01")
+        spans.add(span)
+    assert len(spans | {SPAN, "0" * 16}) == 4
+    assert [request.headers.getlist("tracestate") for request in seen] == [["a=1,b=2"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "own", "parent", "state"),
+    [
+        ((), {}, [], []),
+        ((("traceparent", f"00-{'0' * 32}-{SPAN}-01"), ("tracestate", "a=1")), {}, [], []),
+        ((TRACED[0], TRACED[0], TRACED[1]), {}, [], []),
+        ((TRACED[1],), {}, [], []),
+        (TRACED, {"Traceparent": "mine"}, ["mine"], []),
+        (TRACED, {"traceparent": "mine", "TRACESTATE": "c=3"}, ["mine"], ["c=3"]),
+        (TRACED, {"tracestate": "c=3"}, None, ["c=3"]),
+    ],
+)
+def test_no_trace_is_made_up_and_the_action_s_own_wins(
+    act: Make,
+    job: Make,
+    attempt: Attempt,
+    httpserver: HTTPServer,
+    seen: list[Request],
+    headers: Any,
+    own: dict[str, str],
+    parent: list[str] | None,
+    state: list[str],
+) -> None:
+    attempt(act("forward", {"url": httpserver.url_for("/in"), "headers": own}), job({"a": 1}, headers=headers))
+
+    [request] = seen
+    found = request.headers.getlist("traceparent")
+    assert found == parent or (parent is None and found[0].startswith(f"00-{TRACE_ID}-"))
+    assert request.headers.getlist("tracestate") == state

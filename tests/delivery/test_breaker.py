@@ -57,9 +57,9 @@ def test_its_pause_doubles_up_to_the_longest_while_attempts_fail() -> None:
     for _ in range(4):
         pauses.append(breaker.until - now)
         now = breaker.until
-        breaker.start()
+        assert breaker.start()
         assert breaker.lets(now) == 0
-        breaker.finish(False, now)
+        breaker.finish(False, now, decides=True)
     assert pauses == [5, 10, 12, 12]
 
 
@@ -85,7 +85,27 @@ def test_late_failures_do_not_prolong_the_pause_and_a_late_answer_ends_it() -> N
 
 def test_an_attempt_that_says_nothing_leaves_the_next_one_to_decide() -> None:
     breaker = _opened()
-    breaker.start()
-    breaker.finish(None, 6)
+    decides = breaker.start()
+    breaker.finish(None, 6, decides=decides)
 
     assert breaker.lets(6) == 1
+
+
+def test_while_one_attempt_decides_older_ones_decide_nothing() -> None:
+    breaker = _opened()
+    assert breaker.start()
+
+    breaker.finish(None, 6)
+    assert breaker.lets(6) == 0
+    breaker.finish(False, 6)
+    assert (breaker.standing, breaker.until, breaker.lets(100)) == (Standing.HALF_OPEN, 5, 0)
+
+    breaker.finish(False, 7, decides=True)
+    assert (breaker.standing, breaker.until) == (Standing.OPEN, 17)
+
+
+def test_it_knows_since_when_the_target_fails() -> None:
+    breaker = _opened(at=3)
+    breaker.finish(False, 9, decides=breaker.start())
+
+    assert breaker.since == 3

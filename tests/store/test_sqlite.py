@@ -92,9 +92,11 @@ def test_closing_does_not_wait_for_a_long_query(store: SqliteStore, event: MakeE
 _CRASHING = """
 import sys
 from pathlib import Path
+import structlog
 from router.model import Event, PlannedDelivery, RulesetText
 from router.store.sqlite import SqliteStore
 
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 store = SqliteStore(Path(sys.argv[1]))
 store.put_ruleset(RulesetText("r1", "", "/"), 0).result()
 for n in range(1_000_000):
