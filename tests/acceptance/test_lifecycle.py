@@ -31,7 +31,7 @@ def _one_clear_line(done: subprocess.CompletedProcess[str], *words: str) -> None
 
 
 def test_a_missing_rules_file_is_one_clear_line(run: Run, tmp_path: Path) -> None:
-    _one_clear_line(run("serve", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml", "No such file")
+    _one_clear_line(run("serve", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml", "there is no file")
 
 
 def test_a_broken_rules_file_lists_its_problems(run: Run, tmp_path: Path) -> None:
