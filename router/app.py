@@ -109,7 +109,7 @@ class App:
                 connections=_connections(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
                 judge=receiver.judge,
-                answered=lambda status: self._metrics.answered("", status),
+                answered=receiver.answered,
             )
             self._forgetting = Forgetting(self._metrics, current, self._store)
             self._admin = None
