@@ -50,15 +50,15 @@ class Scrape:
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
         self.text = answer.body.decode()
-        self.families = {family.name: family for family in parse(self.text)}
+        self.samples = [sample for family in parse(self.text) for sample in family.samples]
 
     def series(self, name: str, **labels: str) -> Series:
         """The series of a metric with these labels, those at zero left out."""
-        samples = self.families[f"webhook_router_{name.removesuffix('_total')}"].samples
+        found = [sample for sample in self.samples if sample.name == f"webhook_router_{name}"]
         return {
             tuple(sorted(sample.labels.items())): sample.value
-            for sample in samples
-            if sample.name == f"webhook_router_{name}" and sample.value and labels.items() <= sample.labels.items()
+            for sample in found
+            if sample.value and labels.items() <= sample.labels.items()
         }
 
     def by(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
