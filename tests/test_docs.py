@@ -170,17 +170,6 @@ def test_every_flag_is_in_the_reference_with_its_environment_name(command: str) 
                 assert str(parameter.envvar).removeprefix("WEBHOOK_ROUTER") in REFERENCE
 
 
-def test_the_commands_for_when_something_went_wrong_exist() -> None:
-    section = README.partition("## When something went wrong")[2].partition("\n## ")[0]
-    lines = re.findall(r"^webhook-router ([^#\n]+)", section, re.MULTILINE)
-
-    assert len(lines) > 4
-    for line in lines:
-        [name] = [name for name in COMMANDS if line.startswith(f"{name} ") or line.strip() == name]
-        flags = {flag for parameter in COMMANDS[name].params for flag in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", line)) <= flags, line
-
-
 def test_every_log_line_is_in_the_operations() -> None:
     log_section = " ".join(OPERATIONS.partition("## Log lines")[2].split())
     messages: set[str] = set()

@@ -26,13 +26,14 @@ _OWN_MARKS = ("run-command", "curl-command", "test-command", "idempotent-script"
 def _walks() -> Iterator[Sequence[Block]]:
     """The blocks of each section that has something to do; a section that goes on belongs to the one before."""
     for found in BLOCKS.values():
-        walks: dict[str, list[Block]] = {}
-        key = ""
+        walks: list[list[Block]] = []
+        section = None
         for block in found:
-            if block.section not in walks and "goes on" not in block.marks:
-                key = block.section
-            walks.setdefault(key if "goes on" in block.marks else block.section, []).append(block)
-        yield from (walk for walk in walks.values() if any(each.language in ("sh", "console") for each in walk))
+            if block.section != section and "goes on" not in block.marks:
+                walks.append([])
+            section = block.section
+            walks[-1].append(block)
+        yield from (walk for walk in walks if any(block.language in ("sh", "console") for block in walk))
 
 
 WALKS = list(_walks())
@@ -69,7 +70,8 @@ def test_json_is_json(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [b for found in BLOCKS.values() for b in found if b.language == "yaml"], ids=str)
 def test_yaml_is_yaml_and_rules_load(block: Block, tmp_path: Path) -> None:
-    keys = {str(key.value) for key, _ in yaml.compose(block.text).value}
+    node = yaml.compose(block.text)
+    keys = {str(key.value) for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
     text = block.text
     if "rules" not in keys and "sources" not in keys:
         return  # a part of a rule, or the file of another program
@@ -96,7 +98,7 @@ def _named_commands(path: Path) -> Iterator[str]:
     """Each `webhook-router …` of a page, also in its text and tables, and where it is not run."""
     text = path.read_text().replace("\\\n", " ")
     for fenced in re.findall(r"^```(?:sh|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield from re.findall(r"webhook-router ([^#\n;|&]+)", fenced)
+        yield from re.findall(r"(?:^|[$;|&(] ?)webhook-router ([^#\n;|&)]+)", fenced, re.MULTILINE)
     yield from re.findall(r"`webhook-router ([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 

@@ -1,6 +1,8 @@
 """Goes through a section of the documentation as its reader would: writes the files, types the commands, looks at the answers."""
 
+import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -40,6 +42,8 @@ class Walk:
         """Do what a block says."""
         if "in a clone" in block.marks:
             self._clone()
+        if "stopped" in block.marks:
+            self._stop()
         if "not run" in block.marks:
             assert block.marks["not run"], f"{block}: say why it is not run"
         elif "file" in block.marks:
@@ -51,6 +55,9 @@ class Walk:
 
     def leave(self) -> None:
         """Press Ctrl-C in every terminal where something runs; it has to end well, and to have shown what is documented."""
+        self._stop()
+
+    def _stop(self) -> None:
         for running in reversed(self._running):
             running.interrupt()
         for running in self._running:
@@ -61,6 +68,7 @@ class Walk:
             # What has no answer to Ctrl-C of its own is ended by it.
             well = (0,) if "webhook-router serve" in running.block.text else (0, 1, 130, -signal.SIGINT)
             assert running.code in well, f"{running.block}: ended with {running.code}:\n{running.output}"
+        self._running.clear()
 
     def abandon(self) -> None:
         """End what still runs, whatever it says."""
@@ -223,12 +231,13 @@ def _difference(block: Block, documented: str, shown: str) -> str:
 
 
 def _free_ports(number: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    try:
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Below those that the kernel gives out by itself, so that no other test gets one between here and its use."""
+    found: list[int] = []
+    while len(found) < number:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
 
 
 def _accepts(port: int) -> bool:
