@@ -83,7 +83,7 @@ class Admin:
             ruleset=lambda: self.ruleset,
             loader=loader,
             reload=lambda _: self.reloaded,
-            metrics=lambda: Reply(200, b"some_metric 1\n", "text/plain; version=0.0.4"),
+            metrics=lambda _: Reply(200, b"some_metric 1\n", "text/plain; version=0.0.4"),
             checks=lambda: self.checks,
             busy=lambda: False,
             stopping=lambda: self.stopping,
