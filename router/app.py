@@ -13,8 +13,13 @@ import structlog
 
 from router import __version__
 from router.actions.registry import ACTIONS, check_target_url
-from router.admin.health import health_app
+from router.admin.app import CONNECTIONS, THREADS, admin_app
+from router.admin.daemon import Daemon
+from router.admin.gate import Gate
+from router.admin.hosts import is_loopback
 from router.admin.metrics import Exposition, Sights
+from router.admin.routes import body_limit
+from router.admin.token import given_token, kept_token, token_of_file
 from router.announce import Announcer
 from router.delivery.dispatcher import Dispatcher
 from router.errors import Level, StartError, StoreError
@@ -29,7 +34,7 @@ from router.model import RulesetText
 from router.plugins import Registries
 from router.rules.change import Change
 from router.rules.collecting import set_aside
-from router.rules.drift import Drift
+from router.rules.drift import Drift, Refused, Reloaded
 from router.rules.loader import Loader
 from router.rules.reloader import Reloader
 from router.rules.rules_file import refuse_writable
@@ -42,6 +47,7 @@ from router.store.sqlite import SqliteStore
 from router.store.sqlite_file import disk_free, disk_usage
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
+TOKEN_VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  # noqa: S105 - a name; a flag would show the token to every `ps`
 _OTHER_DESCRIPTORS = 1024  #: for targets' connections, commands' pipes and the store
 _COLLECTED_AFTER = (20_000, 50, 100)  #: objects and rounds; Python's 700 are a tenth of one large payload
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
@@ -109,21 +115,14 @@ class App:
                 connections=_connections(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
                 judge=receiver.judge,
-                answered=lambda status: self._metrics.answered("", status),
+                answered=receiver.answered,
             )
             self._forgetting = Forgetting(self._metrics, current, self._store)
-            self._admin = None
-            if admin is not None:
-                try:
-                    self._admin = Server(
-                        health_app(self._checks, admin.host, self._exposition().reply),
-                        admin.host,
-                        admin.port,
-                        threads=2,
-                    )
-                except StartError:
-                    self._intake.stop(0)
-                    raise
+            try:
+                self._admin = self._make_admin(admin) if admin is not None else None
+            except StartError:
+                self._intake.stop(0)
+                raise
         except StoreError as error:
             self._store.close()
             raise StartError(f"{error}; `webhook-router store check` tells what is wrong with the store") from None
@@ -162,6 +161,47 @@ class App:
         # Answered requests leave no cycles behind (a test says so), so there is little to collect.
         gc.set_threshold(*_COLLECTED_AFTER)
         self._announce(ruleset)
+
+    def _make_admin(self, address: Address) -> Server:
+        settings = self._settings
+        daemon = Daemon(
+            store=self._store,
+            path=settings.store.resolve(),
+            rules=settings.rules,
+            ruleset=lambda: self._current.ruleset,
+            loader=Loader(REGISTRIES, self._environ, require_secrets=False, commands=settings.commands),
+            reload=self._reload_now,
+            metrics=self._exposition().reply,
+            checks=self._checks,
+            busy=self._intake.is_busy,
+            stopping=lambda: self._stopping,
+            now_ms=now_ms,
+        )
+        names = {address.host.lower(), *settings.admin_hosts}
+        gate = Gate(self._admin_token(), names, closed=not is_loopback(address.host))
+        return Server(
+            admin_app(daemon, gate),
+            address.host,
+            address.port,
+            body_limit=body_limit,
+            threads=THREADS,
+            connections=CONNECTIONS,
+            request_seconds=settings.request_timeout,
+        )
+
+    def _reload_now(self, timeout: float) -> Reloaded | Refused:
+        return self._reloader.reload_now(timeout)
+
+    def _admin_token(self) -> bytes:
+        """As an operator gave it, or else the one that is kept beside the store."""
+        if self._settings.admin_token_file is not None:
+            return token_of_file(self._settings.admin_token_file)
+        if TOKEN_VARIABLE in self._environ:
+            return given_token(self._environ[TOKEN_VARIABLE], TOKEN_VARIABLE)
+        token, path, made = kept_token(self._settings.store)
+        if made:
+            log.info("admin token made", file=str(path))
+        return token
 
     def _load(self) -> Ruleset:
         refusal = refuse_writable(self._settings.rules)

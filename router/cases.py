@@ -19,7 +19,7 @@ from pydantic import Field
 
 from router.errors import PayloadError, Problem
 from router.plugins import Options
-from router.preview import Preview, made_event, preview
+from router.preview import Preview, body_of, made_event, preview
 from router.rules.document import DocumentError
 from router.rules.document import read as read_document
 from router.rules.reading import read
@@ -146,12 +146,7 @@ def _pairs(spot: Spot, given: Mapping[str, Any]) -> list[tuple[str, str]] | None
 def _body(spot: Spot, payload: Any, folder: Path, content_type: str) -> bytes | None:
     """The body: a file's, or the value as its type writes it: a form, plain text, or JSON."""
     if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
-        media_type = content_type.partition(";")[0].strip().lower()
-        if media_type == "application/x-www-form-urlencoded" and isinstance(payload, dict):
-            return urlencode(payload, doseq=True).encode()
-        if isinstance(payload, str) and "json" not in media_type:
-            return payload.encode()
-        return orjson.dumps(payload)
+        return body_of(payload, content_type)
     try:
         return (folder / payload["file"]).read_bytes()
     except (OSError, ValueError) as error:

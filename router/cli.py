@@ -49,6 +49,15 @@ Examples:
 """
 
 
+_OPENAPI_HELP = """Print the OpenAPI document of the admin listener: its paths, parameters and answers.
+
+\b
+Examples:
+  webhook-router openapi > openapi.json
+  webhook-router openapi | jq '.paths | keys'
+"""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="webhook-router")
 def cli() -> None:
@@ -87,7 +96,22 @@ for _command in (init, check, test, send, events, deliveries, status, store_comm
     show_default=True,
     show_envvar=True,
     envvar="WEBHOOK_ROUTER_ADMIN",
-    help="Where /-/healthy and /-/ready answer; off: nowhere.",
+    help="Where probes, metrics, reload and the API answer; off: nowhere.",
+)
+@click.option(
+    "--admin-token-file",
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_ADMIN_TOKEN_FILE",
+    help="A file with the admin token; else $WEBHOOK_ROUTER_ADMIN_TOKEN, else one is made beside the store.",
+)
+@click.option(
+    "--admin-hosts",
+    default="",
+    show_envvar=True,
+    envvar="WEBHOOK_ROUTER_ADMIN_HOSTS",
+    metavar="NAMES",
+    help="Names by which the admin listener may be called, with commas, besides its addresses and localhost.",
 )
 @store_option
 @click.option(
@@ -174,6 +198,8 @@ def serve(
     rules: Path,
     listen: str,
     admin: str,
+    admin_token_file: Path | None,
+    admin_hosts: str,
     store: str,
     commands: str,
     grace: float,
@@ -187,7 +213,7 @@ def serve(
 ) -> None:
     """Serve webhooks."""
     from router.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
-    from router.settings import Settings, address, networks, retention, store_path  # noqa: PLC0415
+    from router.settings import Settings, address, host_names, networks, retention, store_path  # noqa: PLC0415
 
     try:
         settings = Settings(
@@ -198,6 +224,8 @@ def serve(
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=grace,
             trusted_proxies=networks(trusted_proxies),
+            admin_token_file=admin_token_file,
+            admin_hosts=host_names(admin_hosts),
             max_connections=max_connections,
             request_timeout=request_timeout,
             keep=retention(keep),
@@ -219,6 +247,15 @@ def schema() -> None:
     from router.rules.json_schema import json_schema  # noqa: PLC0415
 
     click.echo(json.dumps(json_schema(REGISTRIES), indent=2, ensure_ascii=False))
+
+
+@cli.command(help=_OPENAPI_HELP, short_help="Print the OpenAPI document of the admin listener.")
+def openapi() -> None:
+    """Print the document."""
+    from router.admin.openapi import document  # noqa: PLC0415 - see serve
+    from router.admin.routes import ENDPOINTS  # noqa: PLC0415
+
+    click.echo(json.dumps(document(ENDPOINTS), indent=2, ensure_ascii=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -5,7 +5,7 @@ import html
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from router.model import Outcome
 from router.secrets import Secret
@@ -79,3 +79,6 @@ def _parts(value: str) -> Iterator[str]:
         except ValueError:
             return
         yield from (part for part in parts if part)
+        if url.password:  # as the client sends it
+            yield base64.b64encode(f"{unquote(url.username or '')}:{unquote(url.password)}".encode()).decode()
+            yield unquote(url.password)

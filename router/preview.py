@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
+
+import orjson
 
 from router.errors import RenderError
 from router.ids import uuid7
@@ -60,6 +63,16 @@ class Preview:
         return shown
 
 
+def body_of(payload: Any, content_type: str) -> bytes:
+    """A payload as its content type has it written: a form, plain text, or JSON."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/x-www-form-urlencoded" and isinstance(payload, dict):
+        return urlencode(payload, doseq=True).encode()
+    if isinstance(payload, str) and "json" not in media_type:
+        return payload.encode()
+    return orjson.dumps(payload)
+
+
 def made_event(
     source: Source,
     body: bytes,
@@ -81,12 +94,13 @@ def made_event(
     return Event(uuid7(now), source.name, method, source.path, query, inbound.headers, body, inbound.ip, now)
 
 
-def preview(ruleset: Ruleset, event: Event, *, explained: bool = False) -> Preview:
-    """Match, plan and render; explain each rule's verdict when asked to. Raises PayloadError."""
+def preview(ruleset: Ruleset, event: Event, *, explained: bool = False, most: int | None = None) -> Preview:
+    """Match, plan and render; explain the verdicts of all rules, or of the first so many, when asked to. Raises
+    PayloadError."""
     parsed = parse_event(event, ruleset.sources.get(event.source))
     match = ruleset.match(parsed)
     deliveries = tuple(_previewed(ruleset, action, parsed) for action in ruleset.actions_of(match))
-    reasons = tuple(explain(ruleset, parsed)) if explained else None
+    reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons)
 
 

@@ -16,6 +16,7 @@ KEEP_SECONDS = 7 * 86400.0  #: settled events: long enough to look into last wee
 KEEP_DEAD_SECONDS = 30 * 86400.0  #: those that wait for somebody to replay them
 
 _EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only when asked
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     max_connections: int = MAX_CONNECTIONS
     request_timeout: float = REQUEST_SECONDS
+    admin_token_file: Path | None = None  #: none: from the environment, or made and kept beside the store
+    admin_hosts: tuple[str, ...] = ()  #: names, in lower case, by which the admin listener may be called as well
     keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; none: for ever
     keep_dead: float | None = KEEP_DEAD_SECONDS  #: the same for events with a dead delivery, if longer
 
@@ -75,6 +78,15 @@ def networks(text: str) -> tuple[Network, ...]:
         return tuple(network(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise StartError(f"expected addresses and networks such as 10.0.0.0/8,::1: {error}") from None
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """Parse `hooks.example.com,router`: names without ports, with commas between. Raises StartError."""
+    names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise StartError(f"{name!r} is no host's name; write names without ports, such as router,hooks.example.com")
+    return names
 
 
 def store_path(text: str) -> Path:

@@ -22,7 +22,7 @@ FORBIDDEN = {
         "click",
         "rich",
     ),
-    "admin": ("router.actions", "router.delivery", "click", "rich"),
+    "admin": ("router.actions", "click", "rich"),
     # An operator's commands work on the store itself, whether a daemon runs or not.
     "commands": ("router.delivery", "router.admin", "router.intake.server", "router.intake.receiver", "router.cli"),
 }

@@ -53,7 +53,7 @@ def _print(found: "Status", now: int) -> None:
         [
             ("daemon", _daemon(found.pid, notes["process"], now)),
             ("rules", _rules(notes["rules"], now)),
-            *_failed_reload(notes["rules"], now),
+            *_drift(notes["rules"], now),
             ("store", f"{safe(str(found.path))}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
             ("dead", _dead(sum(d.dead for d in depths))),
@@ -96,19 +96,20 @@ def _rules(rules: dict[str, Any], now: int) -> str:
     return safe(", ".join(words))
 
 
-def _failed_reload(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
+def _drift(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
+    """Why the rules file is not what runs; nothing when it is."""
     from router.listing import safe, span  # noqa: PLC0415 - `--help` need not wait
 
     drift = rules.get("drift")
     if not isinstance(drift, dict):
         return []
-    failed_at = drift.get("since")
-    failed_at = failed_at if isinstance(failed_at, int) else now
+    since = drift.get("since")
+    shown = f" for {span(now - since)}" if isinstance(since, int) else ""
     problems = [safe(str(problem)) for problem in drift.get("problems") or ()]
     why = f": {problems[0]}" if problems else ""
     if len(problems) > 1:
         why += " (and more; see `webhook-router check`)"
-    return [("reload", f"failed {span(now - failed_at)} ago, the rules above stay{why}")]
+    return [("file", f"not what runs{shown}{why}")]
 
 
 def _dead(count: int) -> str:

@@ -148,7 +148,7 @@ class ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]  # waitress has 
         log.warning("request refused", source=None, status=error.code, reason=reason, ip=ip, method=method)
         waits = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if error.code == HTTPStatus.SERVICE_UNAVAILABLE else ()
         reply = problem(error.code, _ERRORS.get(error.code, "the request can't be taken"), *waits)
-        self.channel.server.answered(reply.status)
+        self.channel.server.answered(self.request.path_info, reply.status)
         self.channel.refused = True
         self.status = reply.status_line
         self.response_headers += [("Content-Type", reply.content_type), *reply.headers]
@@ -202,7 +202,7 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]  # waitress h
             )
         except Exception as error:  # the sender has to hear something, and the others must not suffer
             log.error("request failed by a fault of ours", method=shown_method(request.command), exc_info=error)
-            self.server.answered(500)
+            self.server.answered(request.path_info, 500)
             return problem(500, _ERRORS[500])
         return judged
 

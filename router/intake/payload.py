@@ -65,15 +65,15 @@ def _json(data: bytes | str, what: str) -> Any:
         payload = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise PayloadError(f"{what} is not valid JSON: line {error.lineno}, column {error.colno}") from None
-    if _may_be_deep(data) and _is_deeper(payload, MAX_DEPTH):
+    if nested_deeper(data, payload, MAX_DEPTH):
         raise PayloadError(f"{what} is nested deeper than {MAX_DEPTH} levels")
     return payload
 
 
-def _may_be_deep(data: bytes | str) -> bool:
-    if isinstance(data, str):
-        return data.count("[") + data.count("{") > MAX_DEPTH
-    return data.count(b"[") + data.count(b"{") > MAX_DEPTH
+def nested_deeper(data: bytes | str, payload: Any, limit: int) -> bool:
+    """Whether JSON, as text and as read, is nested deeper than that; counting brackets is enough for most."""
+    opened = data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
+    return opened > limit and _is_deeper(payload, limit)
 
 
 def _is_deeper(payload: Any, limit: int) -> bool:

@@ -59,6 +59,11 @@ class Receiver:
         source = self.current.ruleset.by_path.get(path)
         return UNKNOWN_BODY if source is None else source.max_body
 
+    def answered(self, path: str, status: int) -> None:
+        """Count an answer that a server gave by itself."""
+        source = self.current.ruleset.by_path.get(path)
+        self.metrics.answered(source.name if source else "", status)
+
     def judge(
         self, method: str, path: str, query: str, headers: tuple[tuple[str, str], ...], body: bytes, ip: str
     ) -> Reply | Pending:

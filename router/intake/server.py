@@ -58,8 +58,8 @@ log = structlog.get_logger()
 Judge = Callable[[str, str, str, tuple[tuple[str, str], ...], bytes, str], Reply | Pending]
 """From method, path, query, headers, body and address to an answer, or to one that comes later."""
 
-Answered = Callable[[int], None]
-"""Told the status of each answer that no application gave: to what can't be read, and to faults."""
+Answered = Callable[[str, int], None]
+"""Told path and status of each answer that no application gave: to what can't be read, and to faults."""
 
 
 class _Work:
@@ -363,7 +363,7 @@ class Server:
         connections: int = MAX_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
         judge: Judge | None = None,
-        answered: Answered = lambda _: None,
+        answered: Answered = lambda *_: None,
     ) -> None:
         """Bind. Raises StartError when the address can't be had, or waitress is another version.
 

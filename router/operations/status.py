@@ -1,12 +1,14 @@
 """How things stand: the daemon, its rules, what waits at each target, breakers, and the store's size."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from router.model import Depth
+from router.operations.drift import drift
 from router.operations.shape import times
 from router.store.base import Store
 from router.store.sqlite_file import disk_usage, owner_of
@@ -61,6 +63,8 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], now: int) -> dict[str, Any
 def look(store: Store, path: Path, pid: int | None) -> Status:
     """How things stand now; `pid` as in Status. Raises StoreError."""
     notes = {name: note(store, name) for name in ("process", "rules", "breakers")}
+    if notes["rules"]:
+        notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
     size, log_size = disk_usage(path)
     return Status(path, pid, notes, store.depths(), size, log_size)
 

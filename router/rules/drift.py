@@ -17,6 +17,7 @@ class Why(StrEnum):
     WRITABLE = "writable"  #: every user of the machine may write it
     UNSETTLED = "unsettled"  #: it is being written
     UNRECORDED = "unrecorded"  #: the store can't take its text
+    CHANGED = "changed"  #: only in `status`: it says something else, and the daemon has not said a word of that
     FAULT = "fault"  #: a bug of ours
     TIMEOUT = "timeout"  #: only as an answer: the reload takes longer than the caller waits
     STOPPING = "stopping"  #: only as an answer: the daemon stops

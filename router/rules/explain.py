@@ -76,12 +76,12 @@ class ExplainedRule:
         }
 
 
-def explain(ruleset: Ruleset, parsed: ParsedEvent) -> list[ExplainedRule]:
-    """Every rule of the file, in its order, with its verdict and the reason for it."""
+def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> list[ExplainedRule]:
+    """Every rule of the file (or the first so many), in its order, with its verdict and the reason for it."""
     reads = Reads(parsed)
     stopped_by = ""
     found: list[ExplainedRule] = []
-    for rule in ruleset.rules:
+    for rule in ruleset.rules[:most]:
         if stopped_by:
             found.append(ExplainedRule(rule.name, NOT_TRIED, f'rule "{stopped_by}" above matched and stops', ()))
             continue

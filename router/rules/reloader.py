@@ -1,6 +1,5 @@
 """Notices that the rules file changed, and swaps in what it says, or keeps what runs and says why."""
 
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from router.rules.change import Change, compare
 from router.rules.collecting import UNCOLLECTED, let_go, resting_while, set_aside
 from router.rules.drift import Drift, Refused, Reloaded, Why
 from router.rules.loader import Loaded, Loader
-from router.rules.rules_file import RulesFile, Unusable, View
+from router.rules.rules_file import RulesFile, Unusable, View, digest
 from router.rules.ruleset import Current, Ruleset
 from router.rules.sight import exists, is_open_for_writing
 
@@ -204,13 +203,13 @@ class Reloader:
                 return None
             return self._keep(text.why, [text.problem], quietly=text.why is Why.GONE)
         running = self._current.ruleset
-        digest = hashlib.sha256(text.removeprefix(b"\xef\xbb\xbf")).hexdigest()  # as the loader's, without a BOM
-        is_running = (digest, view.folder) == (running.hash, running.text.base_dir)
+        found = digest(text)
+        is_running = (found, view.folder) == (running.hash, running.text.base_dir)
         new_secrets = view.secrets != self._secrets
         if not forced and is_running and all(view.secrets.get(p) == s for p, s in running.secret_files.items()):
             self._settle()
             return None
-        if not forced and digest == self._refused_text and not new_secrets:
+        if not forced and found == self._refused_text and not new_secrets:
             return None
         # The collector stays off until what was loaded is set aside, or its first round would walk all of it.
         with UNCOLLECTED, resting_while(self._busy):
@@ -218,7 +217,7 @@ class Reloader:
             set_aside()
         # What the store could not take is tried again as it is.
         tell_once = isinstance(answer, Refused) and answer.why is not Why.UNRECORDED
-        self._refused_text = digest if tell_once else ""
+        self._refused_text = found if tell_once else ""
         return answer
 
     def _reload(self, text: bytes, folder: str) -> Answer:

@@ -1,6 +1,7 @@
 """The rules file on the disk: what a look shows, and what it says."""
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ from router.rules.document import MAX_BYTES, TOO_LARGE
 from router.rules.drift import Why
 from router.rules.sight import Sight, sight
 
-_MOST = MAX_BYTES + len("\N{BYTE ORDER MARK}".encode())
+_MARK = "\N{BYTE ORDER MARK}".encode()  #: which the loader drops
+_MOST = MAX_BYTES + len(_MARK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class RulesFile:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             return self._unseen(error)
+        except ValueError:  # a zero byte in the name
+            return self._unusable(Why.UNREADABLE, "this is no name of a file")
         try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
@@ -79,6 +83,11 @@ class RulesFile:
 
     def _unusable(self, why: Why, message: str) -> Unusable:
         return Unusable(why, self.problem(message))
+
+
+def digest(text: bytes) -> str:
+    """The hash that a ruleset of this text has."""
+    return hashlib.sha256(text.removeprefix(_MARK)).hexdigest()
 
 
 def everybody_writes(path: Path) -> str:

@@ -249,7 +249,7 @@ def test_status_beside_a_running_daemon(start: Start, run: Run, eventually: Wait
     assert f"runs, process {daemon.process.pid}, version " in text
     assert (found["rules"]["file"], found["rules"]["rules"]) == (str(daemon.rules), 1)
     assert found["rules"]["hash"][:12] in text
-    assert re.search(r"^reload +failed \d+m?s ago, the rules above stay: .*rules\.yaml:1:", text, re.MULTILINE)
+    assert re.search(r"^file +not what runs for \d+m?s: .*rules\.yaml:1:", text, re.MULTILINE)
     [target] = found["targets"]
     assert (target["target"], target["due"], target["breaker"]["state"]) == (receiver.url, 30, "open")
     assert re.search(r"open, tried again in \d+s, \d+ failures", text)

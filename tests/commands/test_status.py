@@ -1,14 +1,17 @@
 """`status`, `store check` and `store backup`, with no daemon running, and with what a daemon says of itself."""
 
+import hashlib
 import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from router.model import PlannedDelivery, State
+from router.operations.drift import drift
 from tests.commands.conftest import Shop, now_ms
 
 Plan = Callable[..., PlannedDelivery]
@@ -93,7 +96,7 @@ def test_status_tells_what_a_running_daemon_says_of_itself(busy: Shop) -> None:
 
     assert f"runs, process {os.getpid()}, version 9.9, for 3h, listen 127.0.0.1:8080\n" in text
     assert "/etc/rules.yaml, 12 rules, hash 0123456789ab, loaded 2h ago\n" in text or "loaded 120m ago" in text
-    assert "ago, the rules above stay: rules.yaml:14:7: nonsense\\x1b (and more; see `webhook-router check`)\n" in text
+    assert "not what runs for 60s: rules.yaml:14:7: nonsense\\x1b (and more; see `webhook-router check`)\n" in text
     assert "open, for 5s, tried again in" in text
     assert "7 failures" in text
     assert (found["running"], found["pid"]) == (True, os.getpid())
@@ -153,3 +156,52 @@ def test_a_backup_is_private_and_restores(busy: Shop) -> None:
     again = busy.run("store", "backup", "copy.db", code=1)
     assert "exists already, and a backup never overwrites; choose another name" in again.stderr
     assert "copying" in busy.on_a_terminal("store", "backup", "other.db")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "running", "why", "says"),
+    [
+        ("rules: []\n", False, None, None),
+        ("\ufeffrules: []\n", True, None, None),
+        ("rules: [x]\n", False, "changed", "changed since the last daemon read it; the next start takes it"),
+        ("rules: [x]\n", True, "changed", "changed just now; the daemon has not taken it yet"),
+        (None, False, "gone", "the rules file is gone; put it back"),
+        (None, True, "gone", "the rules file is gone; put it back"),
+    ],
+)
+def test_status_compares_the_file_itself(
+    busy: Shop, text: str | None, running: bool, why: str | None, says: str | None
+) -> None:
+    path = busy.folder / "rules.yaml"
+    if text is not None:
+        path.write_text(text)
+    ours = hashlib.sha256(b"rules: []\n").hexdigest()
+    put_notes(busy, notes(rules={"file": str(path), "hash": ours, "rules": 0, "drift": None}))
+
+    with busy.opened() if running else nullcontext():
+        text_shown = busy.run("status").stdout
+        drift = busy.json("status")["rules"]["drift"]
+
+    assert (drift and drift["why"]) == why
+    assert ("not what runs" in text_shown) == (why is not None)
+    assert says is None or says in text_shown
+
+
+def test_status_says_of_an_edit_that_a_daemon_leaves_lying_what_to_do(busy: Shop) -> None:
+    path = busy.folder / "rules.yaml"
+    path.write_text("rules: [x]\n")
+    note = {"file": str(path), "hash": "0" * 64}
+
+    found = drift(note, running=True, now=now_ms() + 60_000)
+
+    assert found
+    assert "the daemon has not taken it; if it stays so, see its log, and start it anew" in found["problems"][0]
+
+
+@pytest.mark.parametrize(
+    "note", [{}, {"file": 7, "hash": "x"}, {"file": "/", "hash": "x"}, {"file": "a\0", "hash": ""}]
+)
+def test_status_bears_a_note_of_a_file_that_can_not_be(note: dict[str, Any]) -> None:
+    found = drift(note, running=False, now=now_ms())
+
+    assert found is None or found["why"] in ("unreadable", "gone")

@@ -1,0 +1,107 @@
+"""The Falcon application of the admin listener: who may ask, what for, and the answer."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import falcon
+import structlog
+
+from router.admin.answers import refused
+from router.admin.bodies import read_json
+from router.admin.daemon import Daemon
+from router.admin.endpoint import Call, Endpoint
+from router.admin.gate import Gate
+from router.admin.parameters import read_query
+from router.admin.routes import find, needs_token
+from router.errors import StoreError
+from router.intake.resource import HEADERS_KEY, answer, sink_app
+from router.model import Reply
+
+THREADS = 8  #: of the listener
+AT_ONCE = 4  #: requests that may read or change the store: the others' threads are for probes and the scrape
+WAIT_SECONDS = 2.0  #: for a place among those
+CONNECTIONS = 128  #: open at once: operators, probes and scrapes are few
+
+log = structlog.get_logger()
+
+
+def admin_app(daemon: Daemon, gate: Gate) -> "falcon.App[Any, Any]":
+    """The WSGI application."""
+    working = threading.BoundedSemaphore(AT_ONCE)
+
+    def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
+        answer(response, _reply(request, daemon, gate, working))
+        response.set_header("Cache-Control", "no-store")
+        response.set_header("X-Content-Type-Options", "nosniff")
+
+    return sink_app(serve)
+
+
+def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, working: threading.BoundedSemaphore) -> Reply:
+    headers = _headers(request)
+    single = {name: values[0] for name, values in headers.items() if len(values) == 1}
+    refusal = gate.of_ours(single)
+    if refusal is not None:
+        return refusal
+    path = _path(request)
+    if gate.closed or needs_token(request.method, path):
+        refusal = gate.allowed(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""))
+        if refusal is not None:
+            return refusal
+    found = find(request.method, path)
+    if isinstance(found, Reply):
+        return found
+    endpoint, fields = found
+    call = _call(request, endpoint, fields, daemon.now_ms())
+    return call if isinstance(call, Reply) else _run(endpoint, daemon, call, working)
+
+
+def _headers(request: falcon.Request) -> Mapping[str, list[str]]:
+    """Every header's values, by its name in lower case."""
+    items = request.env.get(HEADERS_KEY)
+    found: dict[str, list[str]] = {}
+    for name, value in request.headers.items() if items is None else items:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def _path(request: falcon.Request) -> str:
+    """Decoded: WSGI has its bytes as Latin-1 (PEP 3333)."""
+    path: str = request.env["PATH_INFO"]
+    return path.encode("latin-1").decode("utf-8", "replace")
+
+
+def _call(request: falcon.Request, endpoint: Endpoint, fields: Mapping[str, str], now: int) -> Call | Reply:
+    query = {}
+    if endpoint.parameters is not None:
+        read = read_query(request.env.get("QUERY_STRING", ""), endpoint.parameters, now)
+        if isinstance(read, Reply):
+            return read
+        query = dict(read)
+    if request.method in ("GET", "HEAD"):
+        return Call(fields, query, None, now, request.get_header("Accept") or "")
+    content: bytes = request.env["wsgi.input"].read(-1)
+    if not endpoint.body:
+        return refused(400, "this takes no body") if content else Call(fields, query, None, now)
+    media_type = (request.env.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
+    if media_type not in endpoint.body_types:
+        return refused(415, f"send the body as {endpoint.body_types[0]}, and say so in Content-Type")
+    if isinstance(endpoint.body, str):
+        return Call(fields, query, content, now)
+    body = read_json(content, endpoint.body)
+    return body if isinstance(body, Reply) else Call(fields, query, body, now)
+
+
+def _run(endpoint: Endpoint, daemon: Daemon, call: Call, working: threading.BoundedSemaphore) -> Reply:
+    if endpoint.is_light:
+        return endpoint.run(daemon, call)
+    if not working.acquire(timeout=WAIT_SECONDS):
+        return refused(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
+    try:
+        return endpoint.run(daemon, call)
+    except StoreError as error:
+        log.error("admin request failed: the store can't be read or written", error=str(error))
+        return refused(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))
+    finally:
+        working.release()

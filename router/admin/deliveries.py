@@ -1,0 +1,181 @@
+"""Deliveries: listed, shown, made again, given up."""
+
+import time
+from typing import Any
+
+from router.admin import cursor
+from router.admin.answers import answered, refused
+from router.admin.bodies import CancelDeliveries, DeliveryFilter, ReplayDeliveries, refused_key
+from router.admin.daemon import Daemon
+from router.admin.endpoint import Answer, Call, Endpoint
+from router.admin.parameters import CURSOR, LIMITED, SINCE, STATES, UNTIL, text
+from router.model import Filter, Reply, State
+from router.operations.change import CANCEL, REPLAY, Bound, Change, Place, Report, Verb, narrowed
+from router.operations.moment import moment
+from router.operations.pages import newest_deliveries
+from router.operations.shape import attempt_json, delivery_json
+
+MOST_CHANGED = 10_000  #: deliveries of one request: some seconds; the answer says where to go on
+WORK_SECONDS = 10.0  #: that one request may work, however slow the disk is
+BUSY_SECONDS = "1"  #: after which to ask again, when another change is under way
+SAYING = '"states": ["{}"]'  #: how a request says a state
+
+
+def _list(daemon: Daemon, call: Call) -> Reply:
+    given = call.query
+    after = 0
+    if given["cursor"] is not None:
+        try:
+            [after] = cursor.read(given["cursor"], "deliveries", int)
+        except ValueError as error:
+            return refused(400, f"parameter cursor: {error}", parameter="cursor")
+    which = Filter(
+        states=given["state"],
+        rule=given["rule"],
+        action=given["action"],
+        target=given["target"],
+        source=given["source"],
+        event_id=given["event"],
+        since=given["since"],
+        until=given["until"],
+    )
+    found = newest_deliveries(daemon.store, which, given["limit"] + 1, after)
+    shown = found[: given["limit"]]
+    more = cursor.written("deliveries", shown[-1].seq) if len(found) > len(shown) else None
+    return answered({"items": [delivery_json(d) for d in shown], "next": more})
+
+
+def _show(daemon: Daemon, call: Call) -> Reply:
+    delivery = daemon.store.delivery(call.path["id"])
+    if delivery is None:
+        return refused(404, "the store has no delivery with this id")
+    attempts = daemon.store.attempts(delivery.id)
+    return answered({**delivery_json(delivery), "attempts_made": [attempt_json(a) for a in attempts]})
+
+
+def _replay(daemon: Daemon, call: Call) -> Reply:
+    return _change(daemon, REPLAY, call)
+
+
+def _cancel(daemon: Daemon, call: Call) -> Reply:
+    return _change(daemon, CANCEL, call)
+
+
+def _change(daemon: Daemon, verb: Verb, call: Call) -> Reply:
+    asked: ReplayDeliveries | CancelDeliveries = call.body
+    report = Report(verb, asked.dry_run)
+    states = tuple(State(state) for state in asked.states or ())
+    if asked.ids is not None:
+        if asked.filter is not None or asked.all or asked.cursor is not None:
+            return refused_key("ids", "give either ids, or a filter or all; with ids, only states narrows them")
+        return changed(daemon, report, states or verb.named, ids=asked.ids)
+    which = filter_of(asked.filter or DeliveryFilter(), states or verb.found, call.now)
+    if isinstance(which, Reply):
+        return which
+    if not narrowed(which) and not asked.all:
+        return refused_key("all", f'say which deliveries to {verb.name}: ids, a filter that narrows, or "all": true')
+    if narrowed(which) and asked.all:
+        return refused_key("all", "give either a filter that narrows, or all")
+    place = Place()
+    if asked.cursor is not None:
+        try:
+            place = Place(*cursor.read(asked.cursor, verb.name, int, int))
+        except ValueError as error:
+            return refused_key("cursor", str(error))
+    return changed(daemon, report, which.states, which=which, place=place)
+
+
+def changed(
+    daemon: Daemon,
+    report: Report,
+    states: tuple[State, ...],
+    *,
+    ids: list[str] | None = None,
+    which: Filter | None = None,
+    place: Place = Place(),  # noqa: B008 - immutable
+) -> Reply:
+    """Replay or cancel, by ids or by a filter, and what was done."""
+    if not daemon.changing.acquire(blocking=False):
+        return busy()
+    try:
+        work = Change(daemon.store, report, states, daemon.now_ms, bound=bound(daemon, MOST_CHANGED), saying=SAYING)
+        if ids is not None:
+            work.named(ids)
+        elif which is not None:
+            work.found(which, place)
+    finally:
+        daemon.changing.release()
+    rest = cursor.written(report.verb.name, *report.rest) if report.rest else None
+    return answered({**report.as_json(), "more": rest is not None, "next": rest})
+
+
+def busy() -> Reply:
+    """Another change is under way."""
+    detail = "another replay, cancel or reroute is under way; ask again when it has ended"
+    return refused(503, detail, ("Retry-After", BUSY_SECONDS))
+
+
+def bound(daemon: Daemon, items: int) -> Bound:
+    """How much one request does: that many, for a while, unless the daemon stops."""
+    ends = time.monotonic() + WORK_SECONDS
+    return Bound(items, lambda: time.monotonic() > ends or daemon.stopping())
+
+
+def filter_of(given: DeliveryFilter, states: tuple[State, ...], now: int) -> Filter | Reply:
+    """Which deliveries are meant; or what is wrong with a time."""
+    times: dict[str, Any] = {}
+    for name, value in (("since", given.since), ("until", given.until)):
+        try:
+            times[name] = None if value is None else moment(value, now)
+        except ValueError as error:
+            return refused_key(f"filter.{name}", str(error))
+    return Filter(states, given.rule, given.action, given.target, given.source, given.event, **times)
+
+
+_LEFT = "What was done, and what was left alone and why. `more`: there is more to do; go on with `next` as `cursor`."
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/deliveries",
+        "List deliveries, the newest first.",
+        _list,
+        {200: Answer("A page of them.", "DeliveryList")},
+        (
+            STATES,
+            text("rule", "Only those of this rule."),
+            text("action", "Only those of actions with this name."),
+            text("target", "Only those to this target."),
+            text("source", "Only those whose event came in by this source."),
+            text("event", "Only those of this event (an id)."),
+            SINCE,
+            UNTIL,
+            LIMITED,
+            CURSOR,
+        ),
+    ),
+    Endpoint(
+        "GET",
+        "/api/deliveries/{id}",
+        "Show a delivery with every attempt.",
+        _show,
+        {200: Answer("The delivery.", "DeliveryWithAttempts")},
+        problems={404: "There is no such delivery."},
+    ),
+    Endpoint(
+        "POST",
+        "/api/deliveries/replay",
+        "Deliver again: named deliveries, or all that a filter finds, the oldest first.",
+        _replay,
+        {200: Answer(_LEFT, "Replayed")},
+        body=ReplayDeliveries,
+    ),
+    Endpoint(
+        "POST",
+        "/api/deliveries/cancel",
+        "Give up deliveries: named ones, or all that a filter finds, the newest first.",
+        _cancel,
+        {200: Answer(_LEFT, "Cancelled")},
+        body=CancelDeliveries,
+    ),
+)

@@ -1,0 +1,167 @@
+"""Events: listed, shown, explained, delivered again, planned again."""
+
+from typing import Any
+
+from router.admin import cursor
+from router.admin.answers import answered, refused
+from router.admin.bodies import EventsFilter, ReplayEvents, refused_key
+from router.admin.daemon import Daemon
+from router.admin.deliveries import bound, busy, changed
+from router.admin.endpoint import Answer, Call, Endpoint
+from router.admin.parameters import CURSOR, LIMITED, SINCE, UNTIL, flag, text
+from router.admin.rules import previewed
+from router.model import EventFilter, Filter, Reply, State
+from router.operations.change import REPLAY, Place, deliveries_of
+from router.operations.change import Report as Changed
+from router.operations.moment import moment
+from router.operations.pages import newest_events
+from router.operations.reroute import Report, Reroute
+from router.operations.shape import body_json, delivery_json, event_json, head_json
+
+MOST_REROUTED = 1_000  #: events of one request: each is read, parsed, planned and committed by itself
+MOST_NAMED = 1_000  #: events whose deliveries one request replays
+
+_NO_EVENT = "the store has no event with this id"
+
+
+def _list(daemon: Daemon, call: Call) -> Reply:
+    given = call.query
+    after = 0
+    if given["cursor"] is not None:
+        try:
+            [after] = cursor.read(given["cursor"], "events", int)
+        except ValueError as error:
+            return refused(400, f"parameter cursor: {error}", parameter="cursor")
+    which = EventFilter(given["source"], given["since"], given["until"])
+    found = newest_events(daemon.store, which, given["limit"] + 1, after)
+    shown = found[: given["limit"]]
+    more = cursor.written("events", shown[-1].seq) if len(found) > len(shown) else None
+    return answered({"items": [head_json(e) for e in shown], "next": more})
+
+
+def _show(daemon: Daemon, call: Call) -> Reply:
+    event = daemon.store.event(call.path["id"])
+    if event is None:
+        return refused(404, _NO_EVENT)
+    deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=10_000)
+    shown = {**event_json(event), "deliveries": [delivery_json(d) for d in deliveries]}
+    return answered({**shown, **body_json(event.body)} if call.query["body"] else shown)
+
+
+def _explain(daemon: Daemon, call: Call) -> Reply:
+    event = daemon.store.event(call.path["id"])
+    if event is None:
+        return refused(404, _NO_EVENT)
+    return previewed(daemon.ruleset(), event, explained=True)
+
+
+def _replay(daemon: Daemon, call: Call) -> Reply:
+    asked: ReplayEvents = call.body
+    if asked.reroute:
+        return _reroute(daemon, asked, call.now)
+    if asked.filter is not None or asked.cursor is not None:
+        return refused_key(
+            "filter", 'this goes with "reroute": true; /api/deliveries/replay replays deliveries by a filter'
+        )
+    if asked.again:
+        return refused_key("again", 'this goes with "reroute": true')
+    if asked.ids is None:
+        return refused_key("ids", "say which events to replay")
+    if len(asked.ids) > MOST_NAMED:
+        return refused_key("ids", f"expected at most {MOST_NAMED}; send the others in another request")
+    report = Changed(REPLAY, asked.dry_run)
+    states = tuple(State(state) for state in asked.states or State)
+    return changed(daemon, report, states, ids=deliveries_of(daemon.store, asked.ids, report))
+
+
+def _reroute(daemon: Daemon, asked: ReplayEvents, now: int) -> Reply:
+    if asked.states is not None:
+        return refused_key("states", 'this goes without "reroute"')
+    which = _filter_of(asked.filter or EventsFilter(), now)
+    if isinstance(which, Reply):
+        return which
+    if (asked.ids is not None) == (which != EventFilter()):
+        return refused_key("ids", "say which events to plan again: either ids, or a filter with source, since or until")
+    if len(asked.ids or ()) > MOST_REROUTED:
+        return refused_key("ids", f"expected at most {MOST_REROUTED}; send the others in another request")
+    place = Place()
+    if asked.cursor is not None:
+        if asked.ids is not None:
+            return refused_key("cursor", "this goes with a filter")
+        try:
+            place = Place(*cursor.read(asked.cursor, "reroute", int, int))
+        except ValueError as error:
+            return refused_key("cursor", str(error))
+    if not daemon.changing.acquire(blocking=False):
+        return busy()
+    report = Report(asked.dry_run)
+    try:
+        work = Reroute(
+            daemon.store,
+            daemon.ruleset(),
+            report,
+            daemon.now_ms,
+            asked.again,
+            bound=bound(daemon, MOST_REROUTED),
+            saying='"again": true',
+        )
+        if asked.ids is not None:
+            work.named(asked.ids)
+        else:
+            work.found(which, place)
+    finally:
+        daemon.changing.release()
+    rest = cursor.written("reroute", *report.rest) if report.rest else None
+    return answered({**report.as_json(), "more": rest is not None, "next": rest})
+
+
+def _filter_of(given: EventsFilter, now: int) -> EventFilter | Reply:
+    times: dict[str, Any] = {}
+    for name, value in (("since", given.since), ("until", given.until)):
+        try:
+            times[name] = None if value is None else moment(value, now)
+        except ValueError as error:
+            return refused_key(f"filter.{name}", str(error))
+    return EventFilter(given.source, **times)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/events",
+        "List events, the newest first, with how their deliveries stand.",
+        _list,
+        {200: Answer("A page of them.", "EventList")},
+        (text("source", "Only those that came in by this source."), SINCE, UNTIL, LIMITED, CURSOR),
+    ),
+    Endpoint(
+        "GET",
+        "/api/events/{id}",
+        "Show an event: its request, headers and deliveries.",
+        _show,
+        {200: Answer("The event.", "Event")},
+        (flag("body", "With its body: as `body`, or as `body_base64` where that is no text."),),
+        problems={404: "There is no such event."},
+    ),
+    Endpoint(
+        "GET",
+        "/api/events/{id}/explain",
+        "Show what the running rules would do with an event, and why; execute nothing.",
+        _explain,
+        {200: Answer("What `test --event ID --explain --json` prints.", "Tested")},
+        problems={404: "There is no such event.", 422: "Its payload can't be parsed."},
+    ),
+    Endpoint(
+        "POST",
+        "/api/events/replay",
+        "Deliver events again; with `reroute`, plan them again under the running rules.",
+        _replay,
+        {
+            200: Answer(
+                "What was done, and what was left alone and why. `more`: go on with `next` as `cursor`.",
+                {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Replayed", "Rerouted")]},
+            )
+        },
+        body=ReplayEvents,
+    ),
+)

@@ -1,0 +1,52 @@
+"""All that can be asked of the admin listener."""
+
+from router.admin import deliveries, events, openapi, probes, reload, rules, status, targets
+from router.admin.answers import refused
+from router.admin.endpoint import BODY_BYTES, RULES_BYTES, Endpoint
+from router.model import Reply
+
+
+def _openapi(*_: object) -> Reply:
+    return openapi.reply(ENDPOINTS)
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *probes.ENDPOINTS,
+    *reload.ENDPOINTS,
+    *status.ENDPOINTS,
+    *targets.ENDPOINTS,
+    *rules.ENDPOINTS,
+    *events.ENDPOINTS,
+    *deliveries.ENDPOINTS,
+    openapi.endpoint(_openapi),
+)
+
+_HEAVY = frozenset(endpoint.path for endpoint in ENDPOINTS if endpoint.body == "yaml")
+
+
+def body_limit(path: str) -> int:
+    """The largest body of a path, in bytes."""
+    return RULES_BYTES if path in _HEAVY else BODY_BYTES
+
+
+def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | Reply:
+    """What is asked for, and what stands in the fields of its path; or why it is nothing."""
+    allowed: set[str] = set()
+    for endpoint in ENDPOINTS:
+        found = endpoint.pattern.fullmatch(path)
+        if found is not None:
+            if endpoint.method == method or (endpoint.method, method) == ("GET", "HEAD"):
+                return endpoint, found.groupdict()
+            allowed |= {"GET", "HEAD"} if endpoint.method == "GET" else {endpoint.method}
+    if not allowed:
+        return refused(404, "there is nothing here; docs/api.md lists what there is, and so does /api/openapi.json")
+    listed = ", ".join(sorted(allowed))
+    return refused(405, f"use {listed}", ("Allow", listed))
+
+
+def needs_token(method: str, path: str) -> bool:
+    """Whether it needs the token on loopback too: all but what says otherwise, and what isn't there at all."""
+    found = find(method, path)
+    if isinstance(found, Reply):
+        return path == "/api" or path.startswith("/api/")
+    return not found[0].is_open

@@ -1,0 +1,99 @@
+"""The admin token: from a file, from the environment, or made at the first start and kept beside the store."""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from router.errors import StartError
+
+SHORTEST = 16  #: characters of a given token; half of what `openssl rand -hex 16` gives
+_LONGEST = 4096  #: bytes of a token's file; a longer one is some other file
+_MADE_BYTES = 32  #: of randomness in a token that is made: 256 bits
+_FORM = re.compile(r"[\x21-\x7e]+")  #: what a header carries unchanged
+
+
+def given_token(text: str, where: str) -> bytes:
+    """A token that an operator chose; `where` it stands, for the message. Raises StartError."""
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise StartError(f"the admin token in {where} is empty; put one there, such as from `openssl rand -hex 32`")
+    if not _FORM.fullmatch(text):
+        raise StartError(f"the admin token in {where} has characters that no header carries; use letters and digits")
+    if len(text) < SHORTEST:
+        raise StartError(
+            f"the admin token in {where} is shorter than {SHORTEST} characters, so it could be guessed; make one with"
+            " `openssl rand -hex 32`"
+        )
+    return text.encode()
+
+
+def token_of_file(path: Path) -> bytes:
+    """The token in an operator's file, links followed: that is how secrets are mounted. Raises StartError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise StartError(f"the admin token's file {path} can't be read: {os.strerror(error.errno or 0)}") from None
+    return _decoded(content, str(path))
+
+
+def kept_token(store: Path) -> tuple[bytes, Path, bool]:
+    """The token beside a store, its file, and whether it was made just now. Raises StartError.
+
+    Belongs to whoever owns the store's lock. No link is followed, so that nobody who may write to the folder can have
+    us read, or write, elsewhere.
+    """
+    path = Path(f"{os.path.realpath(store)}.token")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _made(path), path, True
+    except OSError as error:
+        reason = "it is a link" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
+        raise StartError(f"the admin token's file {path} can't be read: {reason}; {_CURE}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise StartError(f"the admin token's file {path} is no file; {_CURE}")
+        if found.st_uid not in (os.geteuid(), 0):
+            raise StartError(f"the admin token's file {path} is another user's, who knows the token; {_CURE}")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise StartError(
+                f"others can read the admin token's file {path}; {_CURE} (chmod 600 is enough where nobody has)"
+            )
+        return _decoded(file.read(_LONGEST + 1), str(path)), path, False
+
+
+_CURE = "remove it: a new token is made at the next start"
+
+
+def _decoded(content: bytes, where: str) -> bytes:
+    if len(content) > _LONGEST:
+        raise StartError(f"{where} is too large for an admin token; is it the right file?")
+    return given_token(content.decode("latin-1"), where)
+
+
+def _made(path: Path) -> bytes:
+    """Make one, and have it on disk under its name only when it is whole."""
+    token = secrets.token_urlsafe(_MADE_BYTES).encode()
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(token + b"\n")
+                file.flush()
+                os.fsync(descriptor)
+            draft.rename(path)  # whatever link somebody put there meanwhile, this replaces it
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise StartError(f"the admin token can't be written to {path}: {reason}; name a file with one") from None
+    return token

@@ -1,0 +1,201 @@
+"""The admin listener's application on a real store and real rules; every answer is held to the OpenAPI document."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import falcon.testing
+import jsonschema
+import orjson
+import pytest
+
+from router.admin.app import admin_app
+from router.admin.daemon import Daemon
+from router.admin.gate import Gate
+from router.admin.openapi import document
+from router.admin.routes import ENDPOINTS
+from router.app import REGISTRIES
+from router.ids import uuid7
+from router.model import Event, Reply
+from router.rules.change import Change
+from router.rules.drift import Refused, Reloaded
+from router.rules.loader import Loader
+from router.rules.ruleset import Ruleset
+from router.store.sqlite import SqliteStore
+
+TOKEN = "a-token-for-the-tests-0123456789"
+NOW = 1_790_000_000_000
+DOCUMENT = document(ENDPOINTS)
+RULES = """
+secrets: {key: {env: PLANTED}}
+sources:
+  github: {verify: none}
+  forms: {verify: none}
+targets:
+  ci: {url: "http://127.0.0.1:9", concurrency: 2, rate: 50/s}
+rules:
+  - name: deploy main
+    source: github
+    match: {$.ref: main}
+    actions:
+      - {name: build, forward: {target: ci, path: /build, headers: {X-Key: "{{ secrets.key }}"}}, order_by: $.repo}
+      - append: deploys.jsonl
+  - name: check
+    source: "*"
+    match: {$.a: 1}
+    stop: true
+    actions: [forward: "http://127.0.0.1:9/z"]
+"""
+
+
+@dataclass
+class Answer:
+    """What was answered; that it is as documented was asserted already."""
+
+    status: int
+    headers: Mapping[str, str]
+    json: Any
+
+
+@dataclass
+class Admin:
+    """The application, asked as by a client on this machine that has the token."""
+
+    store: SqliteStore
+    ruleset: Ruleset
+    folder: Path
+    checks: dict[str, bool] = field(default_factory=lambda: {"store": True, "rules": True, "dispatcher": True})
+    reloaded: Reloaded | Refused = field(default_factory=lambda: Reloaded("h", 2, Change()))
+    stopping: bool = False
+    now: float = 1000.0  #: of the gate's clock
+    closed: bool = False
+    names: tuple[str, ...] = ("127.0.0.1",)
+
+    def __post_init__(self) -> None:
+        loader = Loader(REGISTRIES, {"PLANTED": "planted-secret"}, require_secrets=False)
+        self.daemon = Daemon(
+            store=self.store,
+            path=self.folder / "store.db",
+            rules=self.folder / "rules.yaml",
+            ruleset=lambda: self.ruleset,
+            loader=loader,
+            reload=lambda _: self.reloaded,
+            metrics=lambda _: Reply(200, b"some_metric 1\n", "text/plain; version=0.0.4"),
+            checks=lambda: self.checks,
+            busy=lambda: False,
+            stopping=lambda: self.stopping,
+            now_ms=lambda: NOW,
+            changing=threading.Lock(),
+        )
+        self.open()
+
+    def open(self, *, closed: bool = False, names: tuple[str, ...] = ("127.0.0.1",)) -> None:
+        """Make the application anew: with no failures counted, and on loopback unless it is closed."""
+        gate = Gate(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
+        self.client = falcon.testing.TestClient(admin_app(self.daemon, gate))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        content: Any = None,
+        *,
+        token: str | None = TOKEN,
+        headers: Mapping[str, str] | None = None,
+        query: str = "",
+        ip: str = "127.0.0.1",
+    ) -> Answer:
+        """Ask, with JSON when it is given, or with bytes."""
+        sent = {"Host": "127.0.0.1:8081", **({"Authorization": f"Bearer {token}"} if token is not None else {})}
+        body = content if isinstance(content, bytes) else None if content is None else orjson.dumps(content)
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        result = self.client.simulate_request(
+            method, path, body=body, headers={**sent, **(headers or {})}, query_string=query, remote_addr=ip
+        )
+        kind = result.headers["content-type"].partition(";")[0]
+        shown = json.loads(result.content) if kind.endswith("json") and result.content else result.text
+        assert result.headers["cache-control"] == "no-store"
+        if method != "HEAD":
+            is_documented(method, path, result.status_code, kind, shown)
+        return Answer(result.status_code, result.headers, shown)
+
+    def get(self, path: str, query: str = "", **more: Any) -> Any:
+        """The JSON of a GET that goes well."""
+        answer = self.ask("GET", path, query=query, **more)
+        assert answer.status == 200, answer.json
+        return answer.json
+
+    def post(self, path: str, content: Any = None, **more: Any) -> Any:
+        """The JSON of a POST that goes well."""
+        answer = self.ask("POST", path, content, **more)
+        assert answer.status == 200, answer.json
+        return answer.json
+
+    def receive(self, payload: Any, *, source: str = "github", age: int = 0, **given: Any) -> str:
+        """Receive an event `age` ms ago, and plan it by the rules; its id."""
+        at = NOW - age
+        body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
+        headers = (("Content-Type", "application/json"),)
+        defaults = {"query": "", "headers": headers, "ip": "192.0.2.1", "received_at": at}
+        event = Event(
+            **{
+                "id": uuid7(at),
+                "source": source,
+                "method": "POST",
+                "path": f"/hooks/{source}",
+                "body": body,
+                **defaults,
+                **given,
+            }
+        )
+        from router.intake.payload import parse_event
+
+        plan = self.ruleset.plan(parse_event(event, self.ruleset.sources[source]))
+        return self.store.append(event, plan.deliveries, self.ruleset.hash).result(10).event_id
+
+
+def is_documented(method: str, path: str, status: int, kind: str, shown: Any) -> None:
+    """Assert that an answer is one that the document has for this request."""
+    found = [one for one in ENDPOINTS if one.method == method and one.pattern.fullmatch(path.replace("%2F", "/"))]
+    if not found:
+        assert status in (401, 403, 404, 405, 421, 429), status
+        schema: Any = {"$ref": "#/components/schemas/Problem"}
+        assert kind == "application/problem+json"
+    else:
+        responses = DOCUMENT["paths"][found[0].path][method.lower()]["responses"]
+        assert str(status) in responses, f"{method} {path}: {status} is not documented"
+        content = responses[str(status)]["content"]
+        assert kind in content, f"{method} {path}: {status} with {kind} is not documented"
+        schema = content[kind]["schema"]
+    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(shown)
+
+
+@pytest.fixture
+def admin(tmp_path: Path) -> Iterator[Admin]:
+    """The application on an empty store."""
+    loader = Loader(REGISTRIES, {"PLANTED": "planted-secret"}, require_secrets=True)
+    ruleset = loader.load(RULES, "rules.yaml", tmp_path).require()
+    store = SqliteStore(tmp_path / "store.db")
+    store.put_ruleset(ruleset.text, NOW).result(10)
+    yield Admin(store, ruleset, tmp_path)
+    store.close()
+
+
+@pytest.fixture
+def settle(admin: Admin) -> Callable[..., None]:
+    """End every delivery that is due at a target, in a state."""
+    from router.model import Outcome, Settlement, State
+
+    def end(state: State, target: str = "ci") -> None:
+        outcome = Outcome.succeeded(200) if state is State.SUCCEEDED else Outcome.failed("gone", 410)
+        while claims := admin.store.claim({target: 500}, NOW + 1).result(10):
+            done = [
+                Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 2, NOW + 3_600_000) for claim in claims
+            ]
+            assert all(admin.store.settle_all(done).result(10))
+
+    return end

@@ -1,0 +1,139 @@
+"""The admin listener answers those who call it by its own name, and have the token."""
+
+import pytest
+
+from router.admin.routes import ENDPOINTS
+from tests.admin.conftest import TOKEN, Admin
+
+OPEN = ("/-/healthy", "/-/ready", "/metrics")
+CLOSED = [(one.method, one.path.replace("{id}", "x").replace("{name}", "x")) for one in ENDPOINTS if not one.is_open]
+
+
+def test_it_is_healthy_while_it_lives_and_ready_when_all_is(admin: Admin) -> None:
+    assert admin.get("/-/ready", token=None) == {"store": True, "rules": True, "dispatcher": True}
+    admin.checks["store"] = False
+
+    assert admin.get("/-/healthy", token=None) == {"healthy": True}
+    assert admin.ask("GET", "/-/ready").status == 503
+
+
+def test_the_metrics_are_open_on_loopback(admin: Admin) -> None:
+    answer = admin.ask("GET", "/metrics", token=None, query="name[]=up")
+
+    assert (answer.status, answer.json) == (200, "some_metric 1\n")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8081", "127.0.0.1.evil.example", "", "localhost.evil", "[::1", "::1]:80", "router"],
+)
+def test_a_foreign_name_is_refused(admin: Admin, host: str) -> None:
+    for path in (*OPEN, "/api/status", "/nothing"):
+        answer = admin.ask("GET", path, headers={"Host": host})
+
+        assert answer.status == 421
+        assert "Host header" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8081", "LOCALHOST:8081", "localhost.", "127.0.0.1", "[::1]:8081", "Router:80"]
+)
+def test_our_own_names_are_fine(admin: Admin, host: str) -> None:
+    admin.open(names=("127.0.0.1", "router"))
+
+    assert admin.ask("GET", "/-/ready", headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "http://[broken"},
+    ],
+)
+def test_a_page_of_another_site_is_refused_whatever_it_has(admin: Admin, headers: dict[str, str]) -> None:
+    for path in ("/-/healthy", "/api/status"):
+        assert admin.ask("GET", path, headers=headers).status == 403
+
+
+def test_our_own_page_and_a_person_who_types_the_address_are_fine(admin: Admin) -> None:
+    for headers in ({"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8081"}):
+        assert admin.ask("GET", "/api/status", headers=headers).status == 200
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_without_the_token_all_but_the_open_ones_is_a_401(admin: Admin, method: str, path: str) -> None:
+    answer = admin.ask(method, path, token=None)
+
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_without_the_token_nobody_learns_what_there_is(admin: Admin) -> None:
+    for method, path in (("GET", "/api"), ("GET", "/api/nothing"), ("PUT", "/api/events"), ("GET", "//api/status")):
+        assert admin.ask(method, path, token=None).status in (401, 404)
+    assert admin.ask("GET", "/api/nothing", token=None).status == 401
+
+
+def test_on_another_address_everything_needs_the_token(admin: Admin) -> None:
+    admin.open(closed=True)
+
+    for path in (*OPEN, "/api/status", "/nothing"):
+        assert admin.ask("GET", path, token=None).status == 401
+    for path in OPEN:
+        assert admin.ask("GET", path).status == 200
+
+
+@pytest.mark.parametrize("query", [f"token={TOKEN}", f"access_token={TOKEN}", f"authorization=Bearer+{TOKEN}"])
+def test_a_token_in_the_query_or_a_cookie_is_none(admin: Admin, query: str) -> None:
+    assert admin.ask("GET", "/api/status", token=None, query=query).status == 401
+    assert admin.ask("GET", "/api/status", token=None, headers={"Cookie": f"token={TOKEN}"}).status == 401
+
+
+def test_what_is_not_there_is_a_404_and_a_wrong_method_a_405(admin: Admin) -> None:
+    assert admin.ask("GET", "/", token=None).status == 404
+    assert admin.ask("GET", "/api/nothing").status == 404
+    assert admin.ask("GET", "/api/events/").status == 404
+    answer = admin.ask("POST", "/-/ready")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    answer = admin.ask("GET", "/-/reload")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert admin.ask("OPTIONS", "/api/events").status == 405
+
+
+def test_a_head_is_a_get_without_its_body(admin: Admin) -> None:
+    for path in ("/-/healthy", "/api/status", "/api/events"):
+        answer = admin.ask("HEAD", path)
+        assert (answer.status, answer.json) == (200, "")
+    assert admin.ask("HEAD", "/api/events/x").status == 404
+    assert admin.ask("HEAD", "/-/reload").status == 405
+
+
+def test_another_content_type_is_a_415(admin: Admin) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"):
+        answer = admin.ask("POST", "/api/deliveries/cancel", b'{"all": true}', headers={"Content-Type": kind})
+        assert answer.status == 415
+    assert admin.ask("POST", "/api/rules/check", b"rules: []").status == 415
+    good = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert admin.ask("POST", "/api/deliveries/cancel", b'{"all": true}', headers=good).status == 200
+
+
+def test_what_takes_no_body_gets_none(admin: Admin) -> None:
+    assert admin.ask("POST", "/-/reload", b"{}").status == 400
+    assert (
+        admin.ask("POST", "/-/reload", b"", headers={"Content-Type": "application/x-www-form-urlencoded"}).status == 200
+    )
+
+
+def test_a_store_that_is_closed_is_a_503(admin: Admin) -> None:
+    admin.store.close()
+
+    for path in ("/api/status", "/api/events", "/api/deliveries/x", "/api/targets"):
+        answer = admin.ask("GET", path)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+        assert str(admin.folder) not in answer.json["detail"]
+    assert admin.ask("POST", "/api/deliveries/replay", {"all": True}).status == 503

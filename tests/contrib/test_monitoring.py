@@ -1,0 +1,224 @@
+"""The dashboard and the alert rules name only metrics, labels, values and commands that exist."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from router import families as f
+from router.cli import cli
+from router.families import Family
+from router.model import OutcomeKind
+from router.plugins import Misfit
+from tests.contrib.promql import PromqlError, problems, read, sample_labels
+
+CONTRIB = Path(__file__).parents[2] / "contrib"
+DASHBOARD = json.loads((CONTRIB / "grafana" / "webhook-router.json").read_text())
+ALERTS = yaml.safe_load((CONTRIB / "prometheus" / "alerts.yaml").read_text())
+SCRAPE = yaml.safe_load((CONTRIB / "prometheus" / "scrape.yaml").read_text())
+
+WORDS = {
+    (f.DELIVERIES.name, "outcome"): {"succeeded", "dead"},
+    (f.ATTEMPTS.name, "outcome"): {*OutcomeKind},
+    (f.RELOADS.name, "outcome"): {"succeeded", "failed"},
+    (f.UNVERIFIED.name, "reason"): {*Misfit},
+    (f.QUEUE_DEPTH.name, "state"): {"pending", "blocked", "running"},
+    (f.BREAKER.name, "state"): {"closed", "open", "half-open"},
+    (f.REQUESTS.name, "status"): {"200", "202", "400", "401", "403", "404", "405", "413", "503"},
+}
+Named = tuple[str, str]
+"""Where an expression stands, and it."""
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every alert rule."""
+    return [rule for group in ALERTS["groups"] for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    """Every panel but the rows' titles."""
+    return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+
+
+def variables() -> dict[str, dict[str, Any]]:
+    """The dashboard's variables that are read from metrics."""
+    return {one["name"]: one for one in DASHBOARD["templating"]["list"] if one["type"] == "query"}
+
+
+def expressions() -> Iterator[Named]:
+    """All PromQL there is."""
+    for rule in rules():
+        yield rule["alert"], rule["expr"]
+    for panel in panels():
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+    for note in DASHBOARD["annotations"]["list"]:
+        yield note["name"], note["expr"]
+    for name, variable in variables().items():
+        asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+        assert asked, name
+        yield name, f"sum by ({asked[2]}) ({asked[1]})"
+
+
+@pytest.mark.parametrize(("place", "expression"), list(expressions()))
+def test_every_expression_names_what_exists(place: str, expression: str) -> None:
+    assert problems(expression, sample_labels(f.FAMILIES), WORDS) == []
+
+
+def _is_used(family: Family) -> bool:
+    return any(re.search(rf"\b{family.name}(_bucket|_sum|_count)?\b", expression) for _, expression in expressions())
+
+
+@pytest.mark.parametrize("family", f.FAMILIES, ids=lambda family: family.name)
+def test_every_metric_is_shown_and_would_be_missed_under_another_name(family: Family) -> None:
+    others = [one for one in f.FAMILIES if one is not family]
+
+    assert _is_used(family)
+    assert any(problems(expression, sample_labels(others), WORDS) for _, expression in expressions())
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("webhook_router_event_total", "no metric webhook_router_event_total"),
+        ("rate(webhook_router_commit_jobs[5m])", "no metric webhook_router_commit_jobs"),
+        ("webhook_router_commit_jobs_bucket{target='x'}", ""),
+        ('webhook_router_events_total{rule="x"}', "no label rule"),
+        ("sum by (target) (rate(webhook_router_events_total[5m]))", "no label target"),
+        ("sum by (le) (webhook_router_commit_jobs_sum)", "no label le"),
+        ('webhook_router_deliveries_total{outcome="died"}', "is never died"),
+        ("sum by (job) (webhook_router_ready) / max by (rule) (webhook_router_ready)", "no label rule"),
+        ("1 + max(2 * webhook_router_gone)", "no metric webhook_router_gone"),
+        ("average(webhook_router_ready)", ""),
+        ("sum(webhook_router_ready", ""),
+        ("sum(webhook_router_ready) by (job)", ""),
+        ("rate(webhook_router_events_total[five])", ""),
+    ],
+)
+def test_what_is_wrong_in_an_expression_is_found(expression: str, problem: str) -> None:
+    if not problem:
+        with pytest.raises(PromqlError):
+            read(expression)
+        return
+    assert problem in " ".join(problems(expression, sample_labels(f.FAMILIES), WORDS))
+
+
+def _labels_of(expression: str) -> set[str]:
+    """The labels of an expression's result."""
+    found = read(expression)
+    samples = sample_labels(f.FAMILIES)
+    return found.kept if found.kept is not None else set.union(*(samples[one.metric] for one in found.named))
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_every_alert_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> None:
+    texts = rule["annotations"]
+
+    assert rule["labels"]["severity"] in ("critical", "warning")
+    assert re.fullmatch(r"\d+[mh]", rule.get("for", "0m"))
+    assert "for" in rule or "increase(" in rule["expr"] or "changes(" in rule["expr"]
+    assert set(texts) == {"summary", "description"}
+    used = set(re.findall(r"\$labels\.(\w+)", " ".join(texts.values())))
+    assert used <= _labels_of(rule["expr"])
+    assert set(re.findall(r"\| (\w+)", " ".join(texts.values()))) <= {"humanize", "humanize1024", "humanizeDuration"}
+
+
+def _commands() -> list[str]:
+    text = " ".join(" ".join(rule["annotations"]["description"].split()) for rule in rules())
+    return sorted(set(re.findall(r"`(webhook-router [^`]*)`", text)))
+
+
+@pytest.mark.parametrize("line", _commands())
+def test_every_command_that_an_alert_names_exists(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    assert [word for word in words if word.startswith("--") and word not in flags] == []
+
+
+def test_the_alerts_cover_what_an_operator_must_hear_of() -> None:
+    assert len({rule["alert"] for rule in rules()}) == len(rules())
+    watched = " ".join(rule["expr"] for rule in rules())
+    for family in (f.READY, f.STORE_HEALTHY, f.DELIVERIES, f.QUEUE_AGE, f.BREAKER, f.RELOADED, f.DIFFERS, f.UNVERIFIED):
+        assert family.name in watched
+    for family in (f.NOT_JUDGED, f.LINES_LOST, f.FREE_BYTES, f.CONNECTIONS):
+        assert family.name in watched
+
+
+def test_the_dashboard_opens_on_any_grafana() -> None:
+    assert (DASHBOARD["title"], DASHBOARD["schemaVersion"] >= 36) == ("webhook-router", True)
+    assert "id" not in DASHBOARD  # of one Grafana's database
+    identifiers = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(identifiers) == len(set(identifiers))
+    for panel in panels():
+        assert panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(references) == len(set(references)) > 0
+
+
+def test_the_dashboard_names_no_data_source_of_its_own() -> None:
+    def sources(node: Any) -> Iterator[Any]:
+        if isinstance(node, dict):
+            yield from [node["datasource"]] if "datasource" in node else []
+            for value in node.values():
+                yield from sources(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from sources(value)
+
+    found = list(sources(DASHBOARD))
+    assert len(found) > 50
+    assert all(source == {"type": "prometheus", "uid": "${datasource}"} for source in found)
+
+
+def test_the_rows_of_the_dashboard_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+    titles = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
+    assert titles == ["Overview", "Intake", "Rules", "Delivery by target", "Store", "Reload and process"]
+
+
+def test_every_variable_of_the_dashboard_is_there_and_used() -> None:
+    text = json.dumps([DASHBOARD["panels"], DASHBOARD["annotations"]])
+
+    used = {name for name in re.findall(r"\$\{?(\w+)", text) if not name.startswith("__")}
+
+    assert used == {one["name"] for one in DASHBOARD["templating"]["list"]}
+    assert {"source", "rule", "target"} <= used
+    for variable in variables().values():
+        assert variable["includeAll"] and variable["allValue"] == ".*"  # `source=""` too
+
+
+@pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
+def test_every_legend_is_made_of_labels_that_are_left(panel: dict[str, Any]) -> None:
+    for target in panel["targets"]:
+        assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= _labels_of(target["expr"])
+
+
+def test_the_example_of_a_scrape_finds_the_daemon_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    [job] = SCRAPE["scrape_configs"]
+    admin = next(parameter for parameter in cli.commands["serve"].params if parameter.name == "admin")
+
+    assert job["job_name"] == "webhook-router"
+    assert job.get("metrics_path", "/metrics") == "/metrics"
+    assert job["static_configs"] == [{"targets": [admin.default]}]
+    assert SCRAPE["rule_files"] == ["alerts.yaml"]
