@@ -23,6 +23,12 @@ SHOWN = ("", "nginx", "ini", "text", "diff")
 _OWN_MARKS = ("run-command", "curl-command", "test-command", "idempotent-script")  #: of tests/test_docs.py and others
 
 
+def _section(page: str, name: str) -> Sequence[Block]:
+    found = [block for block in BLOCKS[page] if block.section == name]
+    assert found, f"{page} has no section {name!r} with blocks"
+    return found
+
+
 def _walks() -> Iterator[Sequence[Block]]:
     """The blocks of each section that has something to do; a section that goes on belongs to the one before."""
     for found in BLOCKS.values():
@@ -31,6 +37,8 @@ def _walks() -> Iterator[Sequence[Block]]:
         for block in found:
             if block.section != section and "goes on" not in block.marks:
                 walks.append([])
+            if "after" in block.marks:
+                walks[-1] += _section(*block.marks["after"].split(", "))
             section = block.section
             walks[-1].append(block)
         yield from (walk for walk in walks if any(block.language in ("sh", "console") for block in walk))
@@ -47,7 +55,7 @@ def walk(tmp_path: Path) -> Iterator[Walk]:
     walk.abandon()
 
 
-@pytest.mark.parametrize("found", WALKS, ids=lambda found: f"{found[0].page}: {found[0].section}")
+@pytest.mark.parametrize("found", WALKS, ids=lambda found: f"{found[-1].page}: {found[-1].section}")
 def test_a_reader_comes_through(found: Sequence[Block], walk: Walk) -> None:
     for block in found:
         walk.take(block)
