@@ -120,3 +120,14 @@ def test_every_command_that_is_named_exists_with_its_flags(path: Path) -> None:
         flags = {flag for parameter in command.params for flag in parameter.opts} | {"--help", "-h"}
         used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert used <= flags, f"{path.name}: webhook-router {line}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_figures_that_name_where_they_were_measured_stand_there(path: Path) -> None:
+    for statement in re.split(r"\n\n|\n(?=[-|])", path.read_text()):
+        names = re.findall(r"`(bench/results/\w+\.txt)`", statement)
+        measured = "".join((ROOT / name).read_text() for name in names)
+        for figure in re.findall(r"\b\d{1,3}(?:,\d{3})+\b|\b\d+\.\d+(?= ms)", statement) if names else ():
+            assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?!\d)", measured), (
+                f"{path.name}: {figure} is not in {names}"
+            )
