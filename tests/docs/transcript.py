@@ -7,7 +7,7 @@ from dataclasses import dataclass
 _UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
 _CLOCK = r"\d\d:\d\d:\d\d(?:\.\d+)?"
-_SPAN = r"\b\d+(?:\.\d+)? (?:µs|ms|s)\b"
+_SPAN = r"\b\d+(?:\.\d+)? ?(?:µs|ms|s)\b"
 _TOKEN = re.compile(
     rf"(?P<uuid>{_UUID})|(?P<time>{_TIME})|(?P<clock>{_CLOCK})|(?P<span>{_SPAN})|(?P<any>…)|(?P<gap>  +)"
 )

@@ -125,7 +125,10 @@ class Walk:
             waiting.append(self._ports["8080"])
         until(lambda: running.ended() or all(_accepts(port) for port in waiting))
         documented = self._actual(expected)
-        until(lambda: running.ended() or self._names.agree(documented, running.output, part=True))
+        try:
+            until(lambda: running.ended() or self._names.agree(documented, running.output, part=True))
+        except AssertionError:
+            raise AssertionError(_difference(block, documented, running.output)) from None
         assert not running.ended(), f"{block}: ended with {running.code}:\n{running.output}"
 
     def _run(self, command: str) -> tuple[int, str]:
