@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,12 +16,11 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import PATIENCE_SECONDS, Daemon, request
+from tests.conftest import PATIENCE_SECONDS, Daemon, request, run_here
 from tests.intake.senders import sign, whsec
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # Every marker has this in it: what has it and is not allowed to be there has leaked. Long enough to be no accident.
 MARK = "pl4ntedmark"
@@ -381,7 +379,7 @@ def _secrets(text: str, what: str) -> list[str]:
 
 
 def test_nothing_that_was_planted_is_found_where_it_must_not_be(
-    start: Start, odd: str, eventually: Wait, run: Run, tmp_path: Path
+    start: Start, odd: str, eventually: Wait, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / TEXT).write_text("a file where a folder has to be")
@@ -392,8 +390,11 @@ def test_nothing_that_was_planted_is_found_where_it_must_not_be(
     )
     store = f"sqlite:{daemon.store}"
 
+    def run(*arguments: str) -> str:
+        return run_here(*arguments, "--store", store, folder=tmp_path).stdout
+
     def listed() -> Any:
-        return json.loads(run("deliveries", "list", "--json", "--store", store, "--limit", "1000").stdout)
+        return json.loads(run("deliveries", "list", "--json", "--limit", "1000"))
 
     said = _wrong_requests(daemon) + _right_requests(daemon)
     eventually(lambda: not {one["state"] for one in listed()} & {"pending", "running"})
@@ -402,9 +403,9 @@ def test_nothing_that_was_planted_is_found_where_it_must_not_be(
         daemon.rules.write_text(_filled(text, odd))
         daemon.wait_for_line("rules not reloaded; the running rules stay", seen)
     admin = [str(request(daemon.admin_port, method, path, MARK.encode())) for path in ADMIN_PATHS for method in METHODS]
-    status = run("status", "--store", store).stdout + run("status", "--json", "--store", store).stdout
+    status = run("status") + run("status", "--json")
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("webhook-router.db*"))
-    shown = [run("deliveries", "show", one["id"], "--json", "--store", store).stdout for one in listed()]
+    shown = [run("deliveries", "show", one["id"], "--json") for one in listed()]
     assert daemon.stop() == 0
 
     # It did go wrong, in every way that was meant.
