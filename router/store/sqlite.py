@@ -68,7 +68,7 @@ class SqliteStore:
         self._closed = False
         self._lock = take(path) if own else None
         try:
-            prepare(path, create=create and own, own=own)
+            prepare(path, create=create and own, own=self._lock)
             self._writer = self._start(on_commit) if own else None
             self._visitor = Visitor(path)
         except BaseException:
