@@ -176,7 +176,7 @@ def test_every_log_line_is_in_the_operations() -> None:
     for path in (ROOT / "router").rglob("*.py"):
         text = path.read_text()
         messages |= set(
-            re.findall(r'(?:(?:log|bound)\.(?:debug|info|warning|error|exception|log)|tell)\(\s*"([^"]+)"', text)
+            re.findall(r'(?:(?:log|bound)\.(?:debug|info|warning|error|exception|log)|\btell)\(\s*"([^"]+)"', text)
         )
 
     assert len(messages) > 15
