@@ -24,13 +24,11 @@ from prometheus_client.registry import Collector
 
 from router import __version__
 from router import families as f
-from router.delivery.breaker import Standing
-from router.delivery.target import Target, TargetLoad
 from router.errors import StoreError
 from router.families import Family
 from router.forgetting import Forgetting, Names
 from router.metrics import Counted, Labels, Metrics, Spread
-from router.model import UNMATCHED, Depth, Reply, State
+from router.model import UNMATCHED, Depth, Reply, Standing, State, TargetLoad
 from router.plugins import Misfit
 from router.rules.ruleset import Current
 from router.store.base import Store
@@ -115,16 +113,15 @@ class Exposition(Collector):
     def _targets(self, known: Names) -> Iterator[Metric]:
         read = self._depths.read()
         depths = {depth.target: depth for depth in read or ()}
-        # A target that is gone is told of while it has something to do.
-        told = {depth.target for depth in depths.values() if depth.due or depth.blocked} | known.targets.keys()
-        loads = {load.key: load for load in self._sights.loads() if load.running or load.key in told}
-        if _size(known) <= ZEROS:
-            for key, spec in known.targets.items():
-                loads.setdefault(key, Target(spec, 0.0).load(0.0))
-                if read is not None:
-                    depths.setdefault(key, Depth(key))
+        # A target that is gone is told of while it has something to do; and of very many, each one only then.
+        busy = {depth.target for depth in depths.values() if depth.due or depth.blocked}
+        told = busy | known.targets if _size(known) <= ZEROS else busy
+        loads = [load for load in self._sights.loads() if load.running or load.key in told or _fails(load, known)]
+        if read is not None and _size(known) <= ZEROS:
+            for key in known.targets:
+                depths.setdefault(key, Depth(key))
         yield from _waiting(depths.values(), self._now_ms())
-        yield from _limits(list(loads.values()))
+        yield from _limits(loads)
 
     def _store(self) -> Iterator[Metric]:
         yield _written(f.STORE_HEALTHY, {(): self._sights.store_healthy()})
@@ -163,6 +160,10 @@ class _Depths:
                     self._found = None
                 self._read_at = time.monotonic()
             return self._found
+
+
+def _fails(load: TargetLoad, known: Names) -> bool:
+    return load.failures > 0 and load.key in known.targets
 
 
 def _size(known: Names) -> int:
