@@ -270,6 +270,7 @@ class App:
             store_healthy=self._store.writable,
             connections=self._intake.connections,
             lines_lost=self._lines_lost,
+            busy=self._intake.is_busy,
             disk=self._disk,
             differs=lambda: self._reloader.drift() is not None,
         )

@@ -52,7 +52,7 @@ class Daemon:
     metrics: Metrics = field(default_factory=Metrics)
     loads: list[TargetLoad] = field(default_factory=lambda: [IDLE])
     disk: Callable[[], tuple[int, int]] = lambda: (10, 20)
-    depths_read: int = 0
+    looks: int = 0  #: how often it was asked whether requests are under way
 
     def exposition(self) -> Exposition:
         sights = Sights(
@@ -61,11 +61,16 @@ class Daemon:
             store_healthy=self.store.writable,
             connections=lambda: (7, 1024),
             lines_lost=lambda: 5,
+            busy=self.is_busy,
             disk=self.disk,
             differs=lambda: True,
         )
         forgetting = Forgetting(self.metrics, self.current, self.store)
         return Exposition(self.metrics, forgetting, self.current, self.store, sights, lambda: NOW)
+
+    def is_busy(self) -> bool:
+        self.looks += 1
+        return True
 
     def scrape(self) -> dict[Key, float]:
         """Every sample."""
@@ -253,6 +258,22 @@ def test_dead_deliveries_of_a_target_that_is_gone_are_told_of(daemon: Daemon) ->
     assert daemon.store.settle(end).result(10)
 
     assert daemon.scrape()[key("dead_deliveries", target="gone")] == 1
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_a_large_scrape_rests_while_requests_are_answered_but_not_for_ever(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    for number in range(2000):
+        daemon.metrics.received("open", [f"rule-{number}"])
+    exposition = daemon.exposition()
+
+    exposition.reply(accept)
+    assert daemon.looks > 3
+    daemon.looks = 0
+    monkeypatch.setattr(module, "RESTS_SECONDS", 0.0)
+    exposition.reply(accept)
+    assert daemon.looks == 0
 
 
 def test_whoever_asks_for_openmetrics_gets_it(daemon: Daemon) -> None:
