@@ -8,6 +8,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,7 +18,6 @@ from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.daemon import Daemon
 from router.admin.gate import Gate
 from router.admin.hosts import is_loopback
-from router.admin.metrics import Exposition, Sights
 from router.admin.routes import body_limit
 from router.admin.token import given_token, kept_token, token_of_file
 from router.announce import Announcer
@@ -45,6 +45,9 @@ from router.standing import note_process, note_rules
 from router.store.retention import Retention
 from router.store.sqlite import SqliteStore
 from router.store.sqlite_file import disk_free, disk_usage
+
+if TYPE_CHECKING:
+    from router.admin.metrics import Exposition
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 TOKEN_VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  # noqa: S105 - a name; a flag would show the token to every `ps`
@@ -258,13 +261,16 @@ class App:
             "dispatcher": self._dispatcher.alive,
         }
 
-    def _exposition(self) -> Exposition:
+    def _exposition(self) -> "Exposition":
+        from router.admin.metrics import Exposition, Sights  # noqa: PLC0415 - `check` and the like need not wait for it
+
         sights = Sights(
             loads=self._dispatcher.loads,
             ready=lambda: all(self._checks().values()),
             store_healthy=self._store.writable,
             connections=self._intake.connections,
             lines_lost=self._lines_lost,
+            busy=self._intake.is_busy,
             disk=self._disk,
             differs=lambda: self._reloader.drift() is not None,
         )

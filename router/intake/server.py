@@ -266,8 +266,9 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     def _answer(self, channel: Channel) -> None:
         _, pending = self.waiting.pop(channel)
+        reply = pending.reply(0)  # whoever may hear it: it is what logs and counts the event
         if channel.requests:  # none when it was closed meanwhile
-            channel.reply = pending.reply(0)
+            channel.reply = reply
             self._attend(channel)
             self._settle(channel)
 
