@@ -20,6 +20,7 @@ from router.commands.options import store_option
 from router.commands.send import send
 from router.commands.status import status
 from router.commands.store import store as store_commands
+from router.commands.tail import tail
 from router.commands.test import test
 from router.errors import RouterError, RulesError, StartError
 
@@ -69,12 +70,13 @@ def cli() -> None:
     webhook-router test rules.yaml …      what would it do with this payload?
     webhook-router serve rules.yaml       do it
     webhook-router send FILE --source S   post it a payload, signed as the provider would
+    webhook-router tail                   watch it
     webhook-router status                 how does it go?
     webhook-router deliveries list        what became of each?
     """
 
 
-for _command in (init, check, test, send, events, deliveries, status, store_commands):
+for _command in (init, check, test, send, events, deliveries, status, tail, store_commands):
     cli.add_command(_command)
 
 

@@ -325,6 +325,55 @@ class EventHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A point in the store's history, from which somebody follows it."""
+
+    event: int = 0  #: seq of the last event before it
+    ended: int = 0  #: number of the last attempt's end before it
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event as whoever follows the store sees it."""
+
+    seq: int  #: the store's commit order
+    id: str
+    source: str
+    method: str
+    path: str
+    received_at: int  #: ms
+    size: int  #: bytes of the body
+    plan: tuple[tuple[str, str, str], ...]  #: (rule, action, target) of each delivery; empty: no rule matched
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that has ended, as whoever follows the store sees it."""
+
+    seq: int  #: in the order in which the ends were committed
+    event: int  #: its event's seq
+    event_id: str
+    source: str
+    delivery_id: str
+    rule: str
+    action: str
+    type: str
+    target: str
+    state: State  #: how the delivery stands now
+    is_last: bool  #: there was no later attempt of the delivery yet
+    attempt: Attempt  #: without its excerpt
+
+
+@dataclass(frozen=True, slots=True)
+class EndedPage:
+    """Some ended attempts."""
+
+    attempts: tuple[Ended, ...]  #: without those that are pruned
+    next_after: int  #: where to go on
+    more: bool  #: there may be more at once
+
+
+@dataclass(frozen=True, slots=True)
 class Depth:
     """What a target has to do, and what it failed to."""
 

@@ -17,14 +17,17 @@ from typing import Protocol
 
 from router.model import (
     Appended,
+    Arrival,
     Attempt,
     Claim,
     Delivery,
     Depth,
+    EndedPage,
     Event,
     EventFilter,
     EventHead,
     Filter,
+    Place,
     PlannedDelivery,
     Pruned,
     RulesetText,
@@ -162,6 +165,29 @@ class Store(Protocol):
 
         Their ids must be made now, not at the event's time: a filter by time finds deliveries by their ids.
         """
+        ...
+
+    def newest(self) -> Place:
+        """The place after everything that there is: what is committed later comes after it."""
+        ...
+
+    def place_of(self, since: int) -> Place:
+        """The place before all that was received, and among the ends that the store remembers all that ended, since
+        then (ms)."""
+        ...
+
+    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
+        """Events after a Place's event, in the order of their commits; no place is used twice."""
+        ...
+
+    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
+        """Attempts whose ends come after a Place's, in the order of their commits, however those ends came about. The
+        store remembers the last 100,000 at least."""
+        ...
+
+    def changes(self) -> int:
+        """A number that is another one, for the same thread, once somebody else has committed; it costs next to
+        nothing."""
         ...
 
     def depths(self) -> list[Depth]:

@@ -21,6 +21,7 @@ from router.model import (
     State,
 )
 from router.store import dedupe
+from router.store.following import NEWEST_EVENT
 from router.store.job import DueNote
 from router.store.rows import DUE_NOW, claimed_row
 
@@ -67,7 +68,7 @@ class Append:
         return results
 
 
-_LAST = "SELECT coalesce((SELECT max(seq) FROM event), 0), coalesce((SELECT max(seq) FROM delivery), 0)"
+_LAST = f"SELECT {NEWEST_EVENT}, coalesce((SELECT max(seq) FROM delivery), 0)"  # noqa: S608 - constants
 
 _UNBLOCKED_SINCE = "SELECT target, min(next_attempt_at) FROM delivery WHERE seq > ? AND blocked = 0 GROUP BY target"
 

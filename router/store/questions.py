@@ -69,7 +69,7 @@ def where(which: Filter) -> Part:
     add("e.id = ?", which.event_id)
     if which.since is not None:
         # An id begins with its time, which is never less than the delivery's: the ids' index leads to the first one.
-        add("d.id >= ?", _first_id(which.since))
+        add("d.id >= ?", first_id(which.since))
         add("d.created_at >= ?", which.since)
     add("d.created_at < ?", which.until)
     return " AND ".join(parts), tuple(values)
@@ -105,7 +105,7 @@ def event_where(which: EventFilter) -> Part:
     """A condition on event `e`, with its values."""
     given: list[tuple[str, Any]] = [("e.source = ?", which.source), ("e.received_at < ?", which.until)]
     if which.since is not None:
-        given += [("e.id >= ?", _first_id(which.since)), ("e.received_at >= ?", which.since)]
+        given += [("e.id >= ?", first_id(which.since)), ("e.received_at >= ?", which.since)]
     used = [(part, value) for part, value in given if value is not None]
     return " AND ".join(["1", *(part for part, _ in used)]), tuple(value for _, value in used)
 
@@ -119,13 +119,13 @@ def _floor(table: str, since: int | None) -> Part:
     if since is None:
         return "0", ()
     # With a plus, or the least seq would be sought by walking up to it.
-    return f"coalesce((SELECT min(+seq) FROM {table} WHERE id >= ?), {_NEVER})", (_first_id(since),)  # noqa: S608 - constants
+    return f"coalesce((SELECT min(+seq) FROM {table} WHERE id >= ?), {_NEVER})", (first_id(since),)  # noqa: S608 - constants
 
 
 _NEVER = 2**62  #: no seq comes so far
 
 
-def _first_id(at: int) -> str:
+def first_id(at: int) -> str:
     """The smallest UUIDv7 of a time (ms)."""
     text = f"{max(0, at):012x}"
     return f"{text[:8]}-{text[8:12]}"

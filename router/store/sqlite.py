@@ -12,20 +12,24 @@ import apsw
 from router.errors import StoreError, StoreUnavailable
 from router.model import (
     Appended,
+    Arrival,
     Attempt,
     Claim,
     Delivery,
     Depth,
+    EndedPage,
     Event,
     EventFilter,
     EventHead,
     Filter,
+    Place,
     PlannedDelivery,
     Pruned,
     RulesetText,
     Settlement,
 )
-from router.store.base import Due
+from router.store import following
+from router.store.base import PAGE, Due
 from router.store.job import Job
 from router.store.jobs import Append, GiveBack, PutRuleset, Settle, SettleAll, Take
 from router.store.operating import Cancel, PlanAgain, Replay
@@ -36,6 +40,7 @@ from router.store.questions import (
     depths,
     event_floor,
     event_where,
+    first_id,
     floor,
     page,
     where,
@@ -217,6 +222,28 @@ class SqliteStore:
         event = "JOIN event e ON e.seq = d.event" if which.source is not None or which.event_id is not None else ""
         rows = self._read(f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)  # noqa: S608 - constants
         return int(rows[0][0])
+
+    def newest(self) -> Place:
+        """See Store.newest."""
+        return Place(*self._read(following.NEWEST)[0])
+
+    def place_of(self, since: int) -> Place:
+        """See Store.place_of."""
+        [(ended,)] = self._read(following.ENDED_BEFORE, (since,))  # before the events: what ends later comes after both
+        [(event,)] = self._read(following.EVENTS_BEFORE, (first_id(since), since))
+        return Place(event, ended)
+
+    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
+        """See Store.arrivals."""
+        return [following.arrival_row(row) for row in self._read(following.ARRIVALS, (after, limit))]
+
+    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
+        """See Store.ended."""
+        return following.ended_page(self._read(following.ENDED, (after, limit)), after, limit)
+
+    def changes(self) -> int:
+        """See Store.changes."""
+        return int(self._read("PRAGMA data_version")[0][0])
 
     def depths(self) -> list[Depth]:
         """See Store.depths."""

@@ -22,7 +22,8 @@ def _script(name: str) -> str:
     return files("router.store").joinpath(name).read_text()
 
 
-_MIGRATIONS = (_script("schema_2.sql"),)  #: SQL that takes version 1, which is schema.sql, to 2, then 2 to 3, and so on
+#: SQL that takes version 1, which is schema.sql, to 2, then 2 to 3, and so on
+_MIGRATIONS = (_script("schema_2.sql"), _script("schema_3.sql"))
 
 
 class OwnerLock:

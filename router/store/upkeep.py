@@ -39,6 +39,7 @@ class Prune:
         connection.executemany("DELETE FROM attempt WHERE delivery IN (SELECT seq FROM delivery WHERE event = ?)", gone)
         connection.executemany("DELETE FROM delivery WHERE event = ?", gone)
         connection.executemany("DELETE FROM event WHERE seq = ?", gone)
+        connection.executemany("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'", gone[-1:])
         after = gone[-1][0] if len(gone) == REMOVED else last
         return Pruned(len(gone), int(str(after)))
 

@@ -101,7 +101,7 @@ def test_a_damaged_file_is_told(sqlite_store: SqliteStore, path: Path, event: Ma
         sqlite_store.append(event(body=b"x" * 3000), [], "r1").result(10)
     sqlite_store.close()
     with path.open("r+b") as file:
-        file.seek(20 * 4096)
+        file.seek(-20 * 4096, 2)  # among the events, far behind the schema
         file.write(b"\xff" * 4096 * 3)
 
     assert "the file is a sound database" in broken(path)
