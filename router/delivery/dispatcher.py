@@ -44,8 +44,8 @@ log = structlog.get_logger()
 class Dispatcher:
     """Owns the delivery loop.
 
-    `start`, `stop`, `alive` and `loads` may be called from any thread; `_due_soon` comes from the store's; all else
-    belongs to the loop.
+    `start`, `stop`, `ping`, `alive` and `loads` may be called from any thread; `_due_soon` comes from the store's; all
+    else belongs to the loop.
     """
 
     def __init__(
@@ -90,6 +90,10 @@ class Dispatcher:
         now = time.monotonic()
         # The copy is one step of the interpreter's; each number is what it was at about this moment.
         return [target.load(now) for target in list(self._targets.values())]
+
+    def ping(self, answer: Callable[[], None]) -> None:
+        """Have the loop call a function when its turn comes; any thread may ask, once it has been started."""
+        self._inbox.say(answer)
 
     def stop(self, grace: float) -> None:
         """Claim nothing more, let running attempts end within `grace` seconds, cut off the rest, end the thread.
