@@ -45,8 +45,8 @@ log = structlog.get_logger()
 class Dispatcher:
     """Owns the delivery loop.
 
-    `start`, `stop`, `alive` and `loads` may be called from any thread; `_due_soon` comes from the store's; all else
-    belongs to the loop.
+    `start`, `stop`, `ping`, `alive` and `loads` may be called from any thread; `_due_soon` comes from the store's; all
+    else belongs to the loop.
     """
 
     def __init__(
@@ -99,6 +99,10 @@ class Dispatcher:
             elif load.concurrency != spec.concurrency or load.rate != spec.rate:  # nothing was due since a reload
                 found[spec.key] = replace(load, concurrency=spec.concurrency, rate=spec.rate)
         return list(found.values())
+
+    def ping(self, answer: Callable[[], None]) -> None:
+        """Have the loop call a function when its turn comes; any thread may ask, once it has been started."""
+        self._inbox.say(answer)
 
     def stop(self, grace: float) -> None:
         """Claim nothing more, let running attempts end within `grace` seconds, cut off the rest, end the thread.

@@ -95,10 +95,14 @@ def everybody_writes(path: Path) -> str:
     return f"every user of this machine can write this file, and so run commands; chmod o-w {path}"
 
 
-def refuse_writable(path: Path) -> str | None:
-    """Why a rules file isn't safe to run: whoever may write it may run commands as this user."""
+def unfit(path: Path) -> str | None:
+    """Why a rules file isn't fit to be run: whoever may write it may run commands as this user."""
     try:
         mode = path.stat().st_mode
     except OSError:
         return None  # reading it will say so
-    return f"{path}: {everybody_writes(path)}" if mode & stat.S_IWOTH else None
+    if mode & stat.S_IWOTH:
+        return f"{path}: {everybody_writes(path)}"
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return f"{path}: this is no regular file, and rules are read more than once; put them into a file"
+    return None

@@ -280,6 +280,11 @@ class SqliteStore:
                 counts[rule] = count
         return counts
 
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread runs, even when a full disk lets it commit nothing."""
+        return self._writer is not None and self._writer.alive
+
     def writable(self) -> bool:
         """See Store.writable."""
         return self._writer is not None and self._writer.alive and self._writer.healthy
