@@ -132,6 +132,9 @@ class App:
             except StartError:
                 self._intake.stop(0)
                 raise
+        except StoreError as error:
+            self._store.close()
+            raise StartError(f"{error}; `webhook-router store check` tells what is wrong with the store") from None
         except BaseException:
             self._store.close()
             raise

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from router.store.sqlite import SqliteStore
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,7 +31,7 @@ def _one_clear_line(done: subprocess.CompletedProcess[str], *words: str) -> None
 
 
 def test_a_missing_rules_file_is_one_clear_line(run: Run, tmp_path: Path) -> None:
-    _one_clear_line(run("serve", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml", "No such file")
+    _one_clear_line(run("serve", tmp_path / "none.yaml", cwd=tmp_path), "none.yaml", "there is no file")
 
 
 def test_a_broken_rules_file_lists_its_problems(run: Run, tmp_path: Path) -> None:
@@ -52,6 +53,18 @@ def test_a_file_that_is_no_store_is_one_clear_line(run: Run, tmp_path: Path) -> 
 
     _one_clear_line(run("serve", "--store", "sqlite:x.db", cwd=tmp_path), "x.db")
     assert (tmp_path / "x.db").read_text().startswith("this is no database")
+
+
+def test_a_damaged_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    SqliteStore(tmp_path / "x.db").close()
+    with (tmp_path / "x.db").open("r+b") as file:
+        file.seek(4096)  # the first page stays, by which it is known for a store
+        file.write(b"\xff" * 16_384)
+
+    done = run("serve", "--listen", "127.0.0.1:0", "--admin", "off", "--store", "sqlite:x.db", cwd=tmp_path)
+
+    _one_clear_line(done, "malformed", "store check")
 
 
 def test_a_store_in_use_is_one_clear_line(start: Callable[..., Daemon], run: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ What a block needs to be told to the tests stands in HTML comments right above i
 - `<!-- ends: N -->`: the last command ends with exit code N.
 - `<!-- not run: REASON -->`: it can't be run on any machine that has the tests.
 - `<!-- in a clone -->`: the reader stands in a clone of the repository, from this block to the end of the section.
+- `<!-- after: PAGE, SECTION -->`: the reader has gone through that section before this block.
 - `<!-- stopped -->`: the reader has stopped what runs, before this block.
 - `<!-- goes on -->`: the section of this block goes on where the one before it ended.
 """
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MARKS = ("file", "keeps running", "ends", "not run", "in a clone", "stopped", "goes on")
+MARKS = ("file", "keeps running", "ends", "not run", "in a clone", "after", "stopped", "goes on")
 
 
 @dataclass(frozen=True, slots=True)

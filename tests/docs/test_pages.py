@@ -23,6 +23,12 @@ SHOWN = ("", "nginx", "ini", "text", "diff")
 _OWN_MARKS = ("run-command", "curl-command", "test-command", "idempotent-script")  #: of tests/test_docs.py and others
 
 
+def _section(page: str, name: str) -> Sequence[Block]:
+    found = [block for block in BLOCKS[page] if block.section == name]
+    assert found, f"{page} has no section {name!r} with blocks"
+    return found
+
+
 def _walks() -> Iterator[Sequence[Block]]:
     """The blocks of each section that has something to do; a section that goes on belongs to the one before."""
     for found in BLOCKS.values():
@@ -31,6 +37,8 @@ def _walks() -> Iterator[Sequence[Block]]:
         for block in found:
             if block.section != section and "goes on" not in block.marks:
                 walks.append([])
+            if "after" in block.marks:
+                walks[-1] += _section(*block.marks["after"].split(", "))
             section = block.section
             walks[-1].append(block)
         yield from (walk for walk in walks if any(block.language in ("sh", "console") for block in walk))
@@ -47,7 +55,7 @@ def walk(tmp_path: Path) -> Iterator[Walk]:
     walk.abandon()
 
 
-@pytest.mark.parametrize("found", WALKS, ids=lambda found: f"{found[0].page}: {found[0].section}")
+@pytest.mark.parametrize("found", WALKS, ids=lambda found: f"{found[-1].page}: {found[-1].section}")
 def test_a_reader_comes_through(found: Sequence[Block], walk: Walk) -> None:
     for block in found:
         walk.take(block)
@@ -112,3 +120,14 @@ def test_every_command_that_is_named_exists_with_its_flags(path: Path) -> None:
         flags = {flag for parameter in command.params for flag in parameter.opts} | {"--help", "-h"}
         used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert used <= flags, f"{path.name}: webhook-router {line}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_figures_that_name_where_they_were_measured_stand_there(path: Path) -> None:
+    for statement in re.split(r"\n\n|\n(?=[-|])", path.read_text()):
+        names = re.findall(r"`(bench/results/\w+\.txt)`", statement)
+        measured = "".join((ROOT / name).read_text() for name in names)
+        for figure in re.findall(r"\b\d{1,3}(?:,\d{3})+\b|\b\d+\.\d+(?= ms)", statement) if names else ():
+            assert re.search(rf"(?<![\d.,]){re.escape(figure)}(?!\d)", measured), (
+                f"{path.name}: {figure} is not in {names}"
+            )

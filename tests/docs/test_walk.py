@@ -110,7 +110,7 @@ def test_what_does_not_go_as_documented_fails(wrong: Block, walk: Walk) -> None:
 
 
 def test_folder_and_variables_go_on_from_block_to_block(walk: Walk) -> None:
-    walk.take(block("sh", "mkdir in && cd in\nexport NAME=value\n"))
+    walk.take(block("sh", "mkdir in && cd in\nexport NAME=value\nOTHER=none\n"))
     walk.take(block("text", "kept\n", prose="write `x`", file="x"))
 
-    walk.take(block("console", "$ cat x; echo $NAME; basename $PWD\nkept\nvalue\nin\n"))
+    walk.take(block("console", "$ cat x; echo $NAME $OTHER; printenv OTHER || basename $PWD\nkept\nvalue none\nin\n"))
