@@ -163,6 +163,24 @@ def test_large_bodies_are_refused_as_they_come(start: Start) -> None:
     assert api.ask("POST", "/api/deliveries/replay", {"ids": ["x" * 36] * 25_000}).status == 400
 
 
+def test_further_names_are_those_of_the_flag(start: Start) -> None:
+    api = Api(start(RULES, flags=("--admin-hosts", "router,Hooks.Example")))
+
+    for host, status in (("router:8081", 200), ("hooks.example", 200), ("elsewhere", 421), ("xrouter", 421)):
+        assert api.ask("GET", "/api/status", Host=host).status == status
+
+
+def test_methods_that_nobody_knows_are_a_405(start: Start) -> None:
+    api = Api(start(RULES))
+    for method in ("FOO", "PROPFIND", "CONNECT", "TRACE", "OPTIONS"):
+        for path, token in (("/-/ready", ""), ("/api/status", f"Authorization: Bearer {api.token}")):
+            answer = api.raw(
+                f"{method} {path} HTTP/1.1", "Host: localhost", token or "X-No: token", "Connection: close"
+            )
+            assert answer.split(b" ", 2)[1] == b"405", (method, answer)
+            assert b"Allow: GET, HEAD" in answer
+
+
 def test_guesses_are_bounded_over_the_wire(start: Start) -> None:
     daemon = start(RULES)
     wrong = Api(daemon, "wrong-token-wrong-token")
