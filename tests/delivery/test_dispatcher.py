@@ -113,6 +113,7 @@ def test_a_target_that_is_down_costs_its_deliveries_few_attempts(
     note = json.loads(daemon.store.notes()["breakers"])["a"]
     assert note["state"] in ("open", "half-open")
     assert note["failures"] >= 3
+    assert 0 <= note["until"] - note["since"] < 60_000
     daemon.receive({"to": "b"})
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b"))
     attempted = len(down.requests)
