@@ -39,6 +39,7 @@ class RulesFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._absolute = path.absolute()  # the working directory may be removed, and realpath then fails
 
     def look(self, secrets: Sequence[Path]) -> View:
         """Look at it, and at the secret files that belong to it."""
@@ -46,7 +47,7 @@ class RulesFile:
 
     def folder(self) -> str:
         """The folder that the file is really in."""
-        return os.path.dirname(os.path.realpath(self.path))  # noqa: PTH120 - Path.resolve raises on symlinks in circles
+        return os.path.dirname(os.path.realpath(self._absolute))  # noqa: PTH120 - Path.resolve raises on symlinks in circles
 
     def read(self) -> bytes | Unusable:
         """Its bytes, or why there are none."""
