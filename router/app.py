@@ -8,6 +8,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,7 +18,6 @@ from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.daemon import Daemon
 from router.admin.gate import Gate
 from router.admin.hosts import is_loopback
-from router.admin.metrics import Exposition, Sights
 from router.admin.routes import body_limit
 from router.admin.token import given_token, kept_token, token_of_file
 from router.announce import Announcer
@@ -37,7 +37,7 @@ from router.rules.collecting import set_aside
 from router.rules.drift import Drift, Refused, Reloaded
 from router.rules.loader import Loader
 from router.rules.reloader import Reloader
-from router.rules.rules_file import refuse_writable
+from router.rules.rules_file import unfit
 from router.rules.ruleset import Current, Ruleset
 from router.settings import Address, Settings
 from router.signals import Signals
@@ -45,11 +45,17 @@ from router.standing import note_process, note_rules
 from router.store.retention import Retention
 from router.store.sqlite import SqliteStore
 from router.store.sqlite_file import disk_free, disk_usage
+from router.systemd import Systemd, forget
+from router.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from router.admin.metrics import Exposition
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 TOKEN_VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  # noqa: S105 - a name; a flag would show the token to every `ps`
 _OTHER_DESCRIPTORS = 1024  #: for targets' connections, commands' pipes and the store
 _COLLECTED_AFTER = (20_000, 50, 100)  #: objects and rounds; Python's 700 are a tenth of one large payload
+_LAST_SECONDS = 30.0  #: what a stop may take beside answers and --grace: joining threads, the last settles, closing
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
 
 REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES, check_target_url)
@@ -75,6 +81,9 @@ class App:
         self._lines_lost = lines_lost
         self._metrics = Metrics()
         self._environ = os.environ if environ is None else environ
+        self._systemd = Systemd(self._environ)
+        self._watchdog: Watchdog | None = None
+        forget(os.environ)
         self._loader = Loader(REGISTRIES, self._environ, require_secrets=True, commands=settings.commands)
         self._stopping = False
 
@@ -135,7 +144,8 @@ class App:
             current,
             self._record,
             self._applied,
-            refused=lambda _: self._metrics.refused(),
+            begun=self._systemd.reloading,
+            refused=self._refused,
             drifted=self._drifted,
             busy=self._intake.is_busy,
         )
@@ -161,6 +171,15 @@ class App:
         # Answered requests leave no cycles behind (a test says so), so there is little to collect.
         gc.set_threshold(*_COLLECTED_AFTER)
         self._announce(ruleset)
+        self._systemd.ready(self._standing())
+        if self._systemd.watchdog_seconds is not None:
+            self._watchdog = self._watch(self._systemd.watchdog_seconds)
+            self._watchdog.start()
+
+    def _watch(self, seconds: float) -> Watchdog:
+        loops = {"intake": self._intake.ping, "delivery": self._dispatcher.ping}
+        threads = {"store": lambda: self._store.alive, "reload": lambda: self._reloader.alive}
+        return Watchdog(seconds, self._systemd.works, loops, threads)
 
     def _make_admin(self, address: Address) -> Server:
         settings = self._settings
@@ -204,7 +223,7 @@ class App:
         return token
 
     def _load(self) -> Ruleset:
-        refusal = refuse_writable(self._settings.rules)
+        refusal = unfit(self._settings.rules)
         if refusal:
             raise StartError(refusal)
         loaded = self._loader.load_file(self._settings.rules)
@@ -232,6 +251,7 @@ class App:
         return loader.load_recorded(text).require()
 
     def _applied(self, ruleset: Ruleset, change: Change) -> None:
+        self._systemd.ready(self._standing())
         self._loaded_at = now_ms()
         self._metrics.reloaded(self._loaded_at)
         self._forgetting.forget(self._metrics.counted(), time.monotonic())
@@ -246,10 +266,21 @@ class App:
                 cancel=f"webhook-router deliveries cancel --rule {shlex.quote(rule)}",
             )
 
+    def _refused(self, _: Refused) -> None:
+        self._metrics.refused()
+        self._systemd.ready(self._standing())
+
     def _drifted(self, drift: Drift | None) -> None:
         if drift is None:
             self._metrics.agreed()
         self._note_rules(drift)
+        self._systemd.status(self._standing())
+
+    def _standing(self) -> str:
+        """What `systemctl status` shows."""
+        ruleset, drift = self._current.ruleset, self._reloader.drift()
+        words = f"serving on {self._addresses()[0]}, {len(ruleset.rules)} rules, hash {ruleset.hash[:12]}"
+        return f"{words}; the rules file is not what runs: {drift.problems[0]}" if drift else words
 
     def _note_rules(self, drift: Drift | None) -> None:
         note_rules(self._store, self._current.ruleset, self._settings.rules, self._loaded_at, drift)
@@ -261,13 +292,16 @@ class App:
             "dispatcher": self._dispatcher.alive,
         }
 
-    def _exposition(self) -> Exposition:
+    def _exposition(self) -> "Exposition":
+        from router.admin.metrics import Exposition, Sights  # noqa: PLC0415 - `check` and the like need not wait for it
+
         sights = Sights(
             loads=self._dispatcher.loads,
             ready=lambda: all(self._checks().values()),
             store_healthy=self._store.writable,
             connections=self._intake.connections,
             lines_lost=self._lines_lost,
+            busy=self._intake.is_busy,
             disk=self._disk,
             differs=lambda: self._reloader.drift() is not None,
         )
@@ -302,6 +336,9 @@ class App:
         """
         self._stopping = True
         log.info("stopping", signal=number.name if number else None)
+        self._systemd.stopping(ANSWER_SECONDS + self._settings.grace + _LAST_SECONDS)
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._reloader.stop()
         self._retention.stop()
         self._intake.stop(ANSWER_SECONDS)

@@ -15,6 +15,7 @@ from router import __version__, log_libraries, logs
 from router.commands.check import check
 from router.commands.deliveries import deliveries
 from router.commands.events import events
+from router.commands.healthy import healthy
 from router.commands.init import init, offer_rules
 from router.commands.options import store_option
 from router.commands.send import send
@@ -76,7 +77,7 @@ def cli() -> None:
     """
 
 
-for _command in (init, check, test, send, events, deliveries, status, tail, store_commands):
+for _command in (init, check, test, send, events, deliveries, status, tail, healthy, store_commands):
     cli.add_command(_command)
 
 

@@ -8,7 +8,6 @@ from router.errors import StoreError
 from router.families import Family
 from router.metrics import Counted, Labels, Metrics
 from router.model import UNMATCHED, Filter, State
-from router.plugins import TargetSpec
 from router.rules.ruleset import Current, Ruleset
 from router.store.base import Store
 
@@ -24,7 +23,7 @@ class Names:
     verified: Collection[str]  #: sources that verify their senders
     rules: Collection[str]
     actions: Collection[Labels]  #: rule, action, target
-    targets: dict[str, TargetSpec]
+    targets: frozenset[str]
 
     def know(self, family: Family, labels: Labels) -> bool:
         """Whether the names among these labels are all of these rules."""
@@ -42,13 +41,12 @@ class Names:
 
 def names(ruleset: Ruleset) -> Names:
     """What a ruleset names; no source, and the events that no rule matched, are always known."""
-    targets = {action.action.target.key: action.action.target for action in ruleset.actions.values()}
     return Names(
         sources=frozenset(["", *ruleset.sources]),
         verified=[source.name for source in ruleset.sources.values() if source.verifier.verifies],
         rules=frozenset([UNMATCHED, *(rule.name for rule in ruleset.rules)]),
         actions=frozenset((a.rule, a.name, a.action.target.key) for a in ruleset.actions.values()),
-        targets=targets,
+        targets=frozenset(action.action.target.key for action in ruleset.actions.values()),
     )
 
 
@@ -61,7 +59,7 @@ class Forgetting:
         self._store = store
         self._lock = threading.Lock()
         self._gone: dict[tuple[Family, Labels], float] = {}  # since when, monotonic
-        self._names = "", Names((), (), (), (), {})  # with the hash of their rules
+        self._names = "", Names((), (), (), (), frozenset())  # with the hash of their rules
 
     def known(self) -> Names:
         """What the current rules name."""

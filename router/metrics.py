@@ -48,7 +48,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Everything that was counted, at one moment."""
+    """Everything that was counted."""
 
     counts: dict[Family, dict[Labels, int]]
     spreads: dict[Family, dict[Labels, Spread]]
@@ -144,15 +144,22 @@ class Metrics:
         self.reload_failed = False
 
     def counted(self) -> Counted:
-        """All of it, as it stands."""
+        """All of it, as it stands: each family at one moment, but for a histogram's rows, each of which has its own."""
+        counts: dict[Family, dict[Labels, int]] = {}
+        for family, rows in self._counts.items():
+            with self._lock:
+                counts[family] = dict(rows)
+        return Counted(counts, {family: self._copied(spreads) for family, spreads in self._spreads.items()})
+
+    def _copied(self, spreads: dict[Labels, Spread]) -> dict[Labels, Spread]:
+        # One by one: with thousands of targets, the whole of it would hold up the stations for milliseconds.
         with self._lock:
-            return Counted(
-                {family: dict(counts) for family, counts in self._counts.items()},
-                {
-                    family: {labels: Spread(list(spread.counts), spread.sum) for labels, spread in spreads.items()}
-                    for family, spreads in self._spreads.items()
-                },
-            )
+            found = list(spreads.items())
+        copied: dict[Labels, Spread] = {}
+        for labels, spread in found:
+            with self._lock:
+                copied[labels] = Spread(list(spread.counts), spread.sum)
+        return copied
 
     def forget(self, family: Family, labels: Labels) -> None:
         """Drop what was counted under a name that is gone."""

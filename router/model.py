@@ -385,6 +385,27 @@ class Depth:
     oldest_at: int | None = None  #: ms; when the oldest pending one was planned
 
 
+class Standing(StrEnum):
+    """What a target's breaker lets through."""
+
+    CLOSED = "closed"  #: everything
+    OPEN = "open"  #: nothing until its pause is over
+    HALF_OPEN = "half-open"  #: one attempt is under way, and decides
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLoad:
+    """How a target stands at one moment."""
+
+    key: str
+    running: int  #: attempts under way
+    concurrency: int
+    rate: float | None  #: attempts started a second; none: no limit
+    tokens: float  #: attempts that the rate lets start at once; read only when there is one
+    breaker: Standing
+    failures: int  #: in a row
+
+
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """What one step of pruning did, and where the next one goes on."""

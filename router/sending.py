@@ -184,9 +184,11 @@ def send(request: Outgoing, to: Destination) -> Answer | Unanswered:
         ending.daemon = True
         ending.start()
         try:
-            return _exchange(request, to, connection)
+            answer = _exchange(request, to, connection)
         finally:
             ending.cancel()
+        # What was cut off while it came looks like a short answer.
+        return _too_late(to) if late.is_set() else answer
     except ConnectionRefusedError:
         return Unanswered(f"nothing listens at {to}", refused=True)
     except socket.gaierror:
@@ -197,10 +199,14 @@ def send(request: Outgoing, to: Destination) -> Answer | Unanswered:
         return Unanswered(f"{to} did not answer in time")
     except (OSError, http.client.HTTPException, ValueError) as error:
         if late.is_set():
-            return Unanswered(f"{to} did not answer within {ANSWER_SECONDS:g} s")
+            return _too_late(to)
         return Unanswered(f"no answer that is HTTP came from {to} ({type(error).__name__}); is that the daemon?")
     finally:
         connection.close()
+
+
+def _too_late(to: Destination) -> Unanswered:
+    return Unanswered(f"{to} did not answer within {ANSWER_SECONDS:g} s")
 
 
 def _end(taken: socket.socket, late: threading.Event) -> None:

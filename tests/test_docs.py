@@ -175,7 +175,9 @@ def test_every_log_line_is_in_the_operations() -> None:
     messages: set[str] = set()
     for path in (ROOT / "router").rglob("*.py"):
         text = path.read_text()
-        messages |= set(re.findall(r'(?:log|bound)\.(?:info|warning|error|exception|log)\(\s*"([^"]+)"', text))
+        messages |= set(
+            re.findall(r'(?:(?:log|bound)\.(?:debug|info|warning|error|exception|log)|\btell)\(\s*"([^"]+)"', text)
+        )
 
     assert len(messages) > 15
     assert [message for message in sorted(messages) if message not in log_section] == []

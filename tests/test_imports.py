@@ -79,6 +79,14 @@ def test_help_waits_for_no_library_that_it_does_not_need() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_checking_a_file_waits_for_no_library_of_the_metrics() -> None:
+    code = "import sys, router.app; print('prometheus_client' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == "False\n"
+
+
 def test_the_store_knows_model_and_errors_only() -> None:
     for path in _files("store"):
         ours = {name for name in _imports(path) if _is_in(name, ("router",))}
@@ -86,7 +94,13 @@ def test_the_store_knows_model_and_errors_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "folders"), [("falcon", ("intake", "admin")), ("waitress", ("intake",)), ("apsw", ("store",))]
+    ("library", "folders"),
+    [
+        ("falcon", ("intake", "admin")),
+        ("waitress", ("intake",)),
+        ("apsw", ("store",)),
+        ("prometheus_client", ("admin",)),
+    ],
 )
 def test_a_library_stays_in_its_station(library: str, folders: tuple[str, ...]) -> None:
     users = {path for path in _files("") if any(_is_in(name, (library,)) for name in _imports(path))}

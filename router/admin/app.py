@@ -31,9 +31,10 @@ def admin_app(daemon: Daemon, gate: Gate) -> "falcon.App[Any, Any]":
     working = threading.BoundedSemaphore(AT_ONCE)
 
     def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
-        answer(response, _reply(request, daemon, gate, working))
+        # First, so that an answer to a fault has them too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
+        answer(response, _reply(request, daemon, gate, working))
 
     return sink_app(serve)
 

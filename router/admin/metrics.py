@@ -21,22 +21,23 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from router import __version__
 from router import families as f
-from router.delivery.breaker import Standing
-from router.delivery.target import Target, TargetLoad
 from router.errors import StoreError
 from router.families import Family
 from router.forgetting import Forgetting, Names
 from router.metrics import Counted, Labels, Metrics, Spread
-from router.model import UNMATCHED, Depth, Reply, State
+from router.model import UNMATCHED, Depth, Reply, Standing, State, TargetLoad
 from router.plugins import Misfit
+from router.rules.collecting import resting_while, unhurried
 from router.rules.ruleset import Current
 from router.store.base import Store
 
 ZEROS = 1000  #: names of a ruleset up to which each has its series from the start; of more, those that were counted
 DEPTHS_SECONDS = 1.0  #: for which what waits is not counted anew: at millions of rows it takes some 50 ms
+RESTS_SECONDS = 3.0  #: in which a large scrape rests while requests are answered; Prometheus gives up after 10
 _LONGEST = 200  #: characters of a label's value; a longer one is cut, and told apart by its hash
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -52,6 +53,7 @@ class Sights:
     store_healthy: Callable[[], bool]
     connections: Callable[[], tuple[int, int]]  #: open to the intake, and how many may be
     lines_lost: Callable[[], int]  #: since the start
+    busy: Callable[[], bool]  #: requests are being answered
     disk: Callable[[], tuple[int, int]]  #: bytes that the store takes, and that its disk has left; raises OSError
     differs: Callable[[], bool] = field(default=lambda: False)  #: the rules file is not what runs
 
@@ -82,7 +84,9 @@ class Exposition(Collector):
     def reply(self, accept: str = "") -> Reply:
         """The answer to a scrape that sent this Accept header."""
         encode, content_type = choose_encoder(accept)
-        return Reply(200, encode(self._registry), content_type)
+        rests_until = time.monotonic() + RESTS_SECONDS
+        with resting_while(lambda: time.monotonic() < rests_until and self._sights.busy()):
+            return Reply(200, encode(self._registry), content_type)
 
     def describe(self) -> list[Metric]:
         """None: the registry need not scrape in order to know what there is."""
@@ -115,16 +119,15 @@ class Exposition(Collector):
     def _targets(self, known: Names) -> Iterator[Metric]:
         read = self._depths.read()
         depths = {depth.target: depth for depth in read or ()}
-        # A target that is gone is told of while it has something to do.
-        told = {depth.target for depth in depths.values() if depth.due or depth.blocked} | known.targets.keys()
-        loads = {load.key: load for load in self._sights.loads() if load.running or load.key in told}
-        if _size(known) <= ZEROS:
-            for key, spec in known.targets.items():
-                loads.setdefault(key, Target(spec, 0.0).load(0.0))
-                if read is not None:
-                    depths.setdefault(key, Depth(key))
+        # A target that is gone is told of while it has something to do; and of very many, each one only then.
+        busy = {depth.target for depth in depths.values() if depth.due or depth.blocked}
+        told = busy | known.targets if _size(known) <= ZEROS else busy
+        loads = [load for load in self._sights.loads() if load.running or load.key in told or _fails(load, known)]
+        if read is not None and _size(known) <= ZEROS:
+            for key in known.targets:
+                depths.setdefault(key, Depth(key))
         yield from _waiting(depths.values(), self._now_ms())
-        yield from _limits(list(loads.values()))
+        yield from _limits(loads)
 
     def _store(self) -> Iterator[Metric]:
         yield _written(f.STORE_HEALTHY, {(): self._sights.store_healthy()})
@@ -163,6 +166,10 @@ class _Depths:
                     self._found = None
                 self._read_at = time.monotonic()
             return self._found
+
+
+def _fails(load: TargetLoad, known: Names) -> bool:
+    return load.failures > 0 and load.key in known.targets
 
 
 def _size(known: Names) -> int:
@@ -217,22 +224,31 @@ def _limits(loads: Sequence[TargetLoad]) -> Iterator[Metric]:
     yield _written(f.FAILURES, {(load.key,): load.failures for load in loads})
 
 
+class _Unhurried(list[Sample]):
+    """Samples that are written with a breath before each: of thousands, the requests would feel it."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        return unhurried(super().__iter__())
+
+
 def _written(family: Family, rows: Rows) -> Metric:
     kind = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
     metric = kind(family.name.removesuffix("_total"), family.meaning, labels=family.labels)
-    for labels, value in rows.items():
+    for labels, value in unhurried(rows.items()):
         metric.add_metric([shown(label) for label in labels], float(value))
+    metric.samples = _Unhurried(metric.samples)
     return metric
 
 
 def _histogram(family: Family, rows: Mapping[Labels, Spread]) -> Metric:
     metric = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)
-    for labels, spread in rows.items():
+    for labels, spread in unhurried(rows.items()):
         total, buckets = 0, []
         for bound, count in zip([*map(str, family.bounds), "+Inf"], spread.counts, strict=True):
             total += count
             buckets.append((bound, float(total)))
         metric.add_metric([shown(label) for label in labels], buckets, spread.sum)
+    metric.samples = _Unhurried(metric.samples)
     return metric
 
 

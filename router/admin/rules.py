@@ -18,7 +18,7 @@ from router.errors import Level, PayloadError
 from router.model import Event, Filter, Reply, State
 from router.operations.shape import problem_json
 from router.preview import body_of, made_event, preview
-from router.rules.collecting import resting_while
+from router.rules.collecting import UNCOLLECTED, let_go, resting_while
 from router.rules.loader import Loader
 from router.rules.ruleset import Rule, Ruleset
 from router.rules.spot import did_you_mean
@@ -81,9 +81,15 @@ def _check(daemon: Daemon, call: Call) -> Reply:
         given = daemon.loader
         loader = Loader(given.registries, given.environ, call.query["require_secrets"], given.commands)
         folder = Path(os.path.realpath(daemon.rules)).parent
-        # As a reload does it: the events that arrive meanwhile keep most of the interpreter.
-        with resting_while(daemon.busy):
-            problems = loader.load(call.body, "rules.yaml", folder).problems
+        # As a reload does it: the events that arrive meanwhile keep most of the interpreter, and the collector is off
+        # until what was loaded is gone, or its first round would walk all of it.
+        with UNCOLLECTED, resting_while(daemon.busy):
+            loaded = loader.load(call.body, "rules.yaml", folder)
+            problems = loaded.problems
+            if loaded.ruleset is not None:
+                parts = loaded.ruleset.parts()
+                del loaded
+                let_go(parts)
     finally:
         daemon.checking.release()
     bad = {Level.ERROR, Level.WARNING} if call.query["strict"] else {Level.ERROR}
@@ -142,8 +148,9 @@ def _pairs(given: Texts) -> list[tuple[str, str]]:
 
 
 def _body(asked: TestRequest, content_type: str) -> bytes | Reply:
-    given = asked.model_fields_set & {"payload", "body", "body_base64"}
-    if len(given) != 1:
+    # A payload may be null; the others are then not given.
+    given = ["payload" in asked.model_fields_set, asked.body is not None, asked.body_base64 is not None]
+    if given.count(True) != 1:
         return refused_key("payload", "give one of payload, body, body_base64 and event")
     if asked.body_base64 is not None:
         try:
@@ -152,7 +159,7 @@ def _body(asked: TestRequest, content_type: str) -> bytes | Reply:
             return refused_key("body_base64", "it is not base64")
     if asked.body is not None:
         return asked.body.encode()
-    return body_of(asked.payload, content_type) if "payload" in given else b""
+    return body_of(asked.payload, content_type)
 
 
 ENDPOINTS = (

@@ -55,17 +55,22 @@ def kept_token(store: Path) -> tuple[bytes, Path, bool]:
     except OSError as error:
         reason = "it is a link" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
         raise StartError(f"the admin token's file {path} can't be read: {reason}; {_CURE}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise StartError(f"the admin token's file {path} is no file; {_CURE}")
-        if found.st_uid not in (os.geteuid(), 0):
-            raise StartError(f"the admin token's file {path} is another user's, who knows the token; {_CURE}")
-        if stat.S_IMODE(found.st_mode) & 0o077:
-            raise StartError(
-                f"others can read the admin token's file {path}; {_CURE} (chmod 600 is enough where nobody has)"
-            )
-        return _decoded(file.read(_LONGEST + 1), str(path)), path, False
+    try:
+        _check_kept(path, os.fstat(descriptor))
+        return _decoded(os.read(descriptor, _LONGEST + 1), str(path)), path, False
+    finally:
+        os.close(descriptor)
+
+
+def _check_kept(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise StartError(f"the admin token's file {path} is no file; {_CURE}")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise StartError(f"the admin token's file {path} is another user's, who knows the token; {_CURE}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise StartError(
+            f"others can read the admin token's file {path}; {_CURE} (chmod 600 is enough where nobody has)"
+        )
 
 
 _CURE = "remove it: a new token is made at the next start"

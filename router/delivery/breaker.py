@@ -1,17 +1,7 @@
 """A target's breaker: after sustained failure nothing is sent there but, now and then, one delivery to see."""
 
-from enum import StrEnum
-
-from router.model import Cause, Outcome, OutcomeKind
+from router.model import Cause, Outcome, OutcomeKind, Standing
 from router.plugins import BreakerSpec
-
-
-class Standing(StrEnum):
-    """What a breaker lets through."""
-
-    CLOSED = "closed"  #: everything
-    OPEN = "open"  #: nothing until its pause is over
-    HALF_OPEN = "half-open"  #: one attempt is under way, and decides
 
 
 def answered(outcome: Outcome) -> bool | None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -15,18 +16,18 @@ import structlog
 
 from router.actions.client import Client
 from router.actions.threads import Threads
-from router.delivery.breaker import Standing, answered
+from router.delivery.breaker import answered
 from router.delivery.clock import Clock
 from router.delivery.definitions import Compile, Definition, Definitions
 from router.delivery.inbox import Inbox
 from router.delivery.retry import settlement
 from router.delivery.settling import Ended, Settling, ids
-from router.delivery.target import Target, TargetLoad
+from router.delivery.target import Target
 from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
 from router.intake.payload import parse_event
 from router.masks import Masks
 from router.metrics import Metrics
-from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy
+from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy, Standing, TargetLoad
 from router.plugins import Job, TargetSpec, Tools
 from router.rules.ruleset import Current, Source
 from router.store.base import Store
@@ -44,8 +45,8 @@ log = structlog.get_logger()
 class Dispatcher:
     """Owns the delivery loop.
 
-    `start`, `stop`, `alive` and `loads` may be called from any thread; `_due_soon` comes from the store's; all else
-    belongs to the loop.
+    `start`, `stop`, `ping`, `alive` and `loads` may be called from any thread; `_due_soon` comes from the store's; all
+    else belongs to the loop.
     """
 
     def __init__(
@@ -86,10 +87,22 @@ class Dispatcher:
         return self._thread.is_alive() and not self._stopping
 
     def loads(self) -> list[TargetLoad]:
-        """How each target stands that something was ever due for."""
+        """How each target stands: those of the current rules, and those that something was ever due for."""
         now = time.monotonic()
         # The copy is one step of the interpreter's; each number is what it was at about this moment.
-        return [target.load(now) for target in list(self._targets.values())]
+        found = {target.spec.key: target.load(now) for target in list(self._targets.values())}
+        for action in self._current.ruleset.actions.values():
+            spec = action.action.target
+            load = found.get(spec.key)
+            if load is None:
+                found[spec.key] = Target(spec, now).load(now)
+            elif load.concurrency != spec.concurrency or load.rate != spec.rate:  # nothing was due since a reload
+                found[spec.key] = replace(load, concurrency=spec.concurrency, rate=spec.rate)
+        return list(found.values())
+
+    def ping(self, answer: Callable[[], None]) -> None:
+        """Have the loop call a function when its turn comes; any thread may ask, once it has been started."""
+        self._inbox.say(answer)
 
     def stop(self, grace: float) -> None:
         """Claim nothing more, let running attempts end within `grace` seconds, cut off the rest, end the thread.

@@ -1,25 +1,12 @@
 """A target's limits: how many attempts may start there now."""
 
 import math
-from dataclasses import dataclass
 
-from router.delivery.breaker import Breaker, Standing
+from router.delivery.breaker import Breaker
+from router.model import Standing, TargetLoad
 from router.plugins import NO_BREAKER, TargetSpec
 
 _BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat a receiver's own limit
-
-
-@dataclass(frozen=True, slots=True)
-class TargetLoad:
-    """How a target stands at one moment."""
-
-    key: str
-    running: int  #: attempts under way
-    concurrency: int
-    rate: float | None  #: attempts started a second; none: no limit
-    tokens: float  #: attempts that the rate lets start at once; read only when there is one
-    breaker: Standing
-    failures: int  #: in a row
 
 
 class Target:

@@ -25,7 +25,11 @@ def intake_app(receiver: Receiver) -> "falcon.App[Any, Any]":
     """The WSGI application."""
 
     def receive(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
-        reply = receiver.begin(inbound(request, receiver.now_ms()))
+        try:
+            reply = receiver.begin(inbound(request, receiver.now_ms()))
+        except Exception:
+            receiver.answered(request.env["PATH_INFO"], 500)
+            raise
         if isinstance(reply, Pending):
             defer = request.env.get(DEFER_KEY)
             if defer is not None:

@@ -266,8 +266,9 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     def _answer(self, channel: Channel) -> None:
         _, pending = self.waiting.pop(channel)
+        reply = pending.reply(0)  # whoever may hear it: it is what logs and counts the event
         if channel.requests:  # none when it was closed meanwhile
-            channel.reply = pending.reply(0)
+            channel.reply = reply
             self._attend(channel)
             self._settle(channel)
 
@@ -377,6 +378,7 @@ class Server:
         # A warning for each request that waits for a worker is noise: the answers' latency says it.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._map: dict[int, Any] = {}
+        self._pings: deque[Callable[[], None]] = deque()
         self._ending = False
         self._stopped = False
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -426,6 +428,11 @@ class Server:
         """How many are open, and how many may be; any thread may ask."""
         return len(self._server.active_channels), self._server.connections
 
+    def ping(self, answer: Callable[[], None]) -> None:
+        """Have the loop call a function after its next turn that ends well; any thread may ask."""
+        self._pings.append(answer)
+        self._server.pull_trigger()
+
     def start(self) -> None:
         """Serve."""
         self._tasks.set_thread_count(self._threads)
@@ -461,6 +468,8 @@ class Server:
         while not self._ending:
             try:
                 self._server.turn(_POLL_SECONDS)
+                while self._pings:
+                    self._pings.popleft()()
             except Exception:  # whatever it was, senders that come later must be served
                 log.exception("the loop of a listener failed; it goes on")
                 time.sleep(_REST_SECONDS)

@@ -29,7 +29,7 @@ class Drift:
 
     why: Why
     since: float  #: seconds of the wall clock, when that was first seen; another reason later doesn't begin anew
-    problems: tuple[Problem, ...]  #: at least one
+    problems: tuple[Problem, ...]  #: at least one, errors only
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +47,5 @@ class Refused:
     """What ran before still runs."""
 
     why: Why
-    problems: tuple[Problem, ...]  #: at least one, errors first; as `check --json` lists them
+    problems: tuple[Problem, ...]  #: at least one; by place, as `check --json` lists them
     hash: str  #: of the rules that stay

@@ -148,9 +148,12 @@ class Reloader:
         try:
             answer = self._look(forced=forced)
         except Exception as error:
-            log.exception("watching the rules file failed; the running rules stay")
+            again = self._drift is not None and self._drift.why is Why.FAULT and not asked
+            if not again:  # else the log would have it four times a second
+                log.exception("watching the rules file failed; the running rules stay")
             self._moving_since, self._forced = None, False
-            answer = self._keep(Why.FAULT, [self._file.problem(f"internal error ({type(error).__name__})")])
+            problem = self._file.problem(f"internal error ({type(error).__name__})")
+            answer = self._keep(Why.FAULT, [problem], quietly=again)
         if answer is None:
             return  # nothing to decide, or still being written
         with self._lock:
@@ -226,7 +229,7 @@ class Reloader:
         self._secrets = {**self._current.ruleset.secret_files, **loaded.secret_files}
         if loaded.ruleset is None:
             why = Why.SECRET if loaded.unset.issuperset(loaded.errors) else Why.PROBLEMS
-            return self._keep(why, [*loaded.errors, *(p for p in loaded.problems if p not in loaded.errors)])
+            return self._keep(why, loaded.errors, loaded.problems)
         try:
             self._prepare(loaded.ruleset)
         except RouterError as error:
@@ -257,8 +260,10 @@ class Reloader:
             log.exception("telling of a reload failed; the new rules run")
         return Reloaded(ruleset.hash, len(ruleset.rules), change, loaded.warnings)
 
-    def _keep(self, why: Why, problems: Sequence[Problem], *, quietly: bool = False) -> Refused:
-        """What runs stays; `quietly` when the log has it already."""
+    def _keep(
+        self, why: Why, problems: Sequence[Problem], beside: Sequence[Problem] = (), *, quietly: bool = False
+    ) -> Refused:
+        """What runs stays; `beside`: these problems with warnings and notes; `quietly` when the log has it already."""
         if not quietly:
             for problem in problems[:MOST_PROBLEMS]:
                 log.error("rules file has a problem", problem=str(problem))
@@ -269,8 +274,8 @@ class Reloader:
                 why=why.value,
                 problems=len(problems),
             )
-        refused = Refused(why, tuple(problems), self._current.ruleset.hash)
-        self._drift_to(why, refused.problems)
+        refused = Refused(why, tuple(beside or problems), self._current.ruleset.hash)
+        self._drift_to(why, tuple(problems))
         self._refused(refused)
         return refused
 

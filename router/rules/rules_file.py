@@ -39,6 +39,7 @@ class RulesFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._absolute = path.absolute()  # the working directory may be removed, and realpath then fails
 
     def look(self, secrets: Sequence[Path]) -> View:
         """Look at it, and at the secret files that belong to it."""
@@ -46,7 +47,7 @@ class RulesFile:
 
     def folder(self) -> str:
         """The folder that the file is really in."""
-        return os.path.dirname(os.path.realpath(self.path))  # noqa: PTH120 - Path.resolve raises on symlinks in circles
+        return os.path.dirname(os.path.realpath(self._absolute))  # noqa: PTH120 - Path.resolve raises on symlinks in circles
 
     def read(self) -> bytes | Unusable:
         """Its bytes, or why there are none."""
@@ -95,10 +96,14 @@ def everybody_writes(path: Path) -> str:
     return f"every user of this machine can write this file, and so run commands; chmod o-w {path}"
 
 
-def refuse_writable(path: Path) -> str | None:
-    """Why a rules file isn't safe to run: whoever may write it may run commands as this user."""
+def unfit(path: Path) -> str | None:
+    """Why a rules file isn't fit to be run: whoever may write it may run commands as this user."""
     try:
         mode = path.stat().st_mode
     except OSError:
         return None  # reading it will say so
-    return f"{path}: {everybody_writes(path)}" if mode & stat.S_IWOTH else None
+    if mode & stat.S_IWOTH:
+        return f"{path}: {everybody_writes(path)}"
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return f"{path}: this is no regular file, and rules are read more than once; put them into a file"
+    return None

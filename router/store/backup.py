@@ -23,7 +23,7 @@ def backup(store: Path, copy: Path, advance: Callable[[int, int], None], *, page
     `advance` is told how many pages are copied, of how many. Written under another name, checked, fsynced, then named:
     a copy under its own name is whole. Raises StoreError.
     """
-    prepare(store, create=False, own=False)
+    prepare(store, create=False, own=None)
     copy = Path(os.path.realpath(copy))
     if os.path.lexists(copy):
         raise _refused(copy, "it exists already, and a backup never overwrites; choose another name")

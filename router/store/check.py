@@ -123,7 +123,7 @@ INVARIANTS = (
 
 def check(path: Path) -> Iterator[Finding]:
     """Check one after the other; each finding as it comes, whether something is wrong or not. Raises StoreError."""
-    prepare(path, create=False, own=False)
+    prepare(path, create=False, own=None)
     try:
         connection = connect(path, readonly=True)
         try:

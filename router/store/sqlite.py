@@ -73,7 +73,7 @@ class SqliteStore:
         self._closed = False
         self._lock = take(path) if own else None
         try:
-            prepare(path, create=create and own, own=own)
+            prepare(path, create=create and own, own=self._lock)
             self._writer = self._start(on_commit) if own else None
             self._visitor = Visitor(path)
         except BaseException:
@@ -279,6 +279,11 @@ class SqliteStore:
             if count:
                 counts[rule] = count
         return counts
+
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread runs, even when a full disk lets it commit nothing."""
+        return self._writer is not None and self._writer.alive
 
     def writable(self) -> bool:
         """See Store.writable."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import struct
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,7 @@ from router.errors import StoreError, StoreInUse
 BUSY_MS = 5000  #: how long a statement waits for another process's transaction
 _MODE = 0o600  #: events hold customers' data: for the owner only
 _TABLES = ("attempt", "dedupe", "delivery", "event", "ruleset")
+_LOCKED_BYTE = 1 << 60  #: of the store's file, which SQLite lets grow to 2^48 bytes
 _LOCK_SECONDS = 0.2  #: how long an owner tries: `owner_of` holds the lock for some microseconds
 
 
@@ -25,10 +27,16 @@ _MIGRATIONS = (_script("schema_2.sql"), _script("schema_3.sql"))
 
 
 class OwnerLock:
-    """The flock that makes one daemon the owner; the kernel releases it however the process ends."""
+    """The locks that make one daemon the owner; the kernel releases them however the process ends.
+
+    A flock on a file beside the store, which says who the owner is, and a lock on the store's own file: whoever tidies
+    up the first file lets nobody else in, and without the second a daemon has nothing to serve.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Take the lock. Raises StoreInUse."""
+        """Take the first lock. Raises StoreInUse."""
+        self._path = path
+        self._store_fd: int | None = None
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
         try:
             _lock_soon(self._fd)
@@ -36,19 +44,45 @@ class OwnerLock:
             owner = os.pread(self._fd, 20, 0).decode(errors="replace").strip()
             os.close(self._fd)
             by = f" (process {owner})" if owner.isdigit() else ""
-            store = str(path).removesuffix(".lock")
-            raise StoreInUse(
-                f"the store {store} is in use by another daemon{by}; stop that one, or give --store another file"
-            ) from None
+            raise _in_use(path, by) from None
         except OSError:  # a file system without locks
             os.close(self._fd)
             raise
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
+    def hold(self, store: Path) -> None:
+        """Take the second lock, on a file that is there. Raises StoreInUse, or OSError.
+
+        Before this process has SQLite open the file: closing any descriptor of it drops all locks of SQLite's own.
+        """
+        if not hasattr(fcntl, "F_OFD_SETLK"):
+            return  # a system on which the first has to do
+        fd = os.open(store, os.O_RDWR | os.O_CLOEXEC)
+        # It belongs to the descriptor, so that SQLite's closing of others leaves it alone (fcntl(2), "Open file
+        # description locks"), and to a byte that no database reaches, so that SQLite, which locks some at 1 GiB,
+        # doesn't meet it.
+        wanted = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, wanted)
+        except BlockingIOError:
+            os.close(fd)
+            raise _in_use(self._path, ", though its lock's file was removed") from None
+        except OSError:  # a file system without such locks, where the first has to do
+            os.close(fd)
+        else:
+            self._store_fd = fd
+
     def release(self) -> None:
-        """Give it up. The file stays: removing it would let two owners lock two files of one name."""
+        """Give them up, once SQLite has closed the store. The file stays: removing it is what the second is for."""
+        if self._store_fd is not None:
+            os.close(self._store_fd)
         os.close(self._fd)
+
+
+def _in_use(lock: Path, by: str) -> StoreInUse:
+    store = str(lock).removesuffix(".lock")
+    return StoreInUse(f"the store {store} is in use by another daemon{by}; stop that one, or give --store another file")
 
 
 def _lock_soon(fd: int) -> None:
@@ -122,14 +156,17 @@ def _refusal(path: Path, error: OSError) -> str:
     return f"the store {path} can't be opened: {reason}; its folder must exist and be writable by this user"
 
 
-def prepare(path: Path, *, create: bool, own: bool) -> None:
-    """Make sure that the file is there, is ours to read and write, and has the current schema. Raises StoreError.
+def prepare(path: Path, *, create: bool, own: OwnerLock | None) -> None:
+    """Make sure that the file is there, is ours to read and write, and has the current schema. Raises StoreError, or
+    StoreInUse.
 
     Only an owner changes it: beside a running daemon of another version nobody may migrate its store.
     """
     try:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         os.close(os.open(path, flags, _MODE))  # SQLite's own files beside it take over its mode
+        if own is not None:
+            own.hold(path)
     except FileNotFoundError:
         raise _no_store(path) from None
     except OSError as error:
@@ -140,7 +177,7 @@ def prepare(path: Path, *, create: bool, own: bool) -> None:
             version = _version(connection, path)
             if version == 0 and not create:
                 raise _no_store(path)
-            if own:
+            if own is not None:
                 _migrate(connection, path, version)
             elif version < newest_version():
                 raise StoreError(

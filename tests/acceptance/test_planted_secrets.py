@@ -6,7 +6,6 @@ import contextlib
 import json
 import re
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,22 +16,17 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.conftest import PATIENCE_SECONDS, Daemon, request
+from router.admin.routes import ENDPOINTS
+from tests.conftest import PATIENCE_SECONDS, Daemon, request, run_here
 from tests.intake.senders import sign, whsec
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # Every marker has this in it: what has it and is not allowed to be there has leaked. Long enough to be no accident.
 MARK = "pl4ntedmark"
-# What is asked of a running daemon and is not meant to show an event: all of it is searched. Paths that are not there
-# (yet) are answered 404, which is searched as well.
-METHODS = ("GET", "POST", "DELETE")
-ADMIN_PATHS = (
-    "/-/healthy", "/-/ready", "/metrics", "/api/status", "/api/targets", "/api/rules", "/api/sources", "/api/events",
-    "/api/deliveries", "/api/openapi.json", f"/{MARK}-path?{MARK}-query", f"/api/events/{MARK}-id",
-)  # fmt: skip
+# What of the admin listener is there to show an event, an answer or the rules; all else is searched for any marker.
+SHOWING = ("/api/rules", "/api/events/{id}", "/api/deliveries/{id}", "/api/rules/check", "/api/rules/test")
 
 #: By environment name. Those of one word are credentials of senders, the others go out with the actions.
 SECRETS = {
@@ -362,6 +356,24 @@ def _right_requests(daemon: Daemon) -> list[bytes]:
     return said
 
 
+def _admin(daemon: Daemon, ids: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """By path as it is documented: what the admin listener answers, with the token and without, to good and to bad."""
+    token = Path(f"{daemon.store}.token").read_text().strip()
+    for authorization in (f"Bearer {token}", f"Bearer {MARK}-secret-token", MARK):
+        headers = {"Authorization": authorization, **CREDENTIALS, "X-Planted": MARK}
+        for endpoint in ENDPOINTS:
+            kind = endpoint.path.split("/")[2] if endpoint.path.startswith("/api/") else ""
+            fields = [*ids.get(kind, ()), f"{MARK}-id"] if "{" in endpoint.path else [""]
+            bodies = [MARK, json.dumps({"filter": MARK, MARK: MARK}), *BAD_RULES.values()] if endpoint.body else [""]
+            for path in (re.sub(r"\{\w+\}", quote(value, safe=""), endpoint.path) for value in fields):
+                for body in bodies:
+                    sent = _filled(body, "127.0.0.1:9").encode()
+                    yield endpoint.path, str(request(daemon.admin_port, endpoint.method, path, sent, headers))
+            yield endpoint.path, str(request(daemon.admin_port, MARK.upper(), path, b"", headers))
+        yield "", str(request(daemon.admin_port, "GET", f"/{MARK}?{MARK}", b"", headers))
+        yield "", str(request(daemon.admin_port, "GET", "/-/healthy", b"", {**headers, "Host": f"{MARK}.example"}))
+
+
 def _leaks(text: str, what: str, mark: str = MARK) -> list[str]:
     """Where the mark stands in a text, however it is spelled, with what is around it."""
     forms = {mark, mark.encode().hex(), quote(mark, safe="")}
@@ -381,7 +393,7 @@ def _secrets(text: str, what: str) -> list[str]:
 
 
 def test_nothing_that_was_planted_is_found_where_it_must_not_be(
-    start: Start, odd: str, eventually: Wait, run: Run, tmp_path: Path
+    start: Start, odd: str, eventually: Wait, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / TEXT).write_text("a file where a folder has to be")
@@ -392,8 +404,11 @@ def test_nothing_that_was_planted_is_found_where_it_must_not_be(
     )
     store = f"sqlite:{daemon.store}"
 
+    def run(*arguments: str) -> str:
+        return run_here(*arguments, "--store", store, folder=tmp_path).stdout
+
     def listed() -> Any:
-        return json.loads(run("deliveries", "list", "--json", "--store", store, "--limit", "1000").stdout)
+        return json.loads(run("deliveries", "list", "--json", "--limit", "1000"))
 
     said = _wrong_requests(daemon) + _right_requests(daemon)
     eventually(lambda: not {one["state"] for one in listed()} & {"pending", "running"})
@@ -401,10 +416,16 @@ def test_nothing_that_was_planted_is_found_where_it_must_not_be(
         seen = len(daemon.lines)
         daemon.rules.write_text(_filled(text, odd))
         daemon.wait_for_line("rules not reloaded; the running rules stay", seen)
-    admin = [str(request(daemon.admin_port, method, path, MARK.encode())) for path in ADMIN_PATHS for method in METHODS]
-    status = run("status", "--store", store).stdout + run("status", "--json", "--store", store).stdout
+    ids = {
+        "events": sorted({one["event"] for one in listed()}),
+        "deliveries": [one["id"] for one in listed()],
+        "rules": ["echo", "commands", "nearly"],
+        "targets": [f"http://{odd}", "echo/status", "echo/refused"],
+    }
+    admin = list(_admin(daemon, ids))
+    status = run("status") + run("status", "--json")
     kept = b"".join(path.read_bytes() for path in tmp_path.glob("webhook-router.db*"))
-    shown = [run("deliveries", "show", one["id"], "--json", "--store", store).stdout for one in listed()]
+    shown = [run("deliveries", "show", one["id"], "--json") for one in listed()]
     assert daemon.stop() == 0
 
     # It did go wrong, in every way that was meant.
@@ -425,7 +446,11 @@ def test_nothing_that_was_planted_is_found_where_it_must_not_be(
     log = "\n".join(json.dumps(line, ensure_ascii=False) for line in daemon.lines)
     errors = [attempt["error"] for text in shown for attempt in json.loads(text)["attempts_made"]]
     leaks = _leaks(log, "log") + _leaks(status, "status") + _leaks("\n".join(errors), "errors")
-    leaks += [leak for number, text in enumerate(admin) for leak in _leaks(text, f"admin {number}")]
+    asked = {path for path, text in admin if text.startswith("Answer(status=2")}
+    assert asked >= {endpoint.path for endpoint in ENDPOINTS if endpoint.method == "GET"}
+    assert {path for path, _ in admin} == {"", *(endpoint.path for endpoint in ENDPOINTS)}
+    for path, text in admin:
+        leaks += _secrets(text, path) if path.startswith(SHOWING) else _leaks(text, path)
     leaks += [leak for number, text in enumerate(said) for leak in _leaks(text.decode("latin-1"), f"answer {number}")]
     leaks += [leak for text in shown for leak in _secrets(text, "deliveries show")]
     leaks += _secrets(kept.decode("latin-1"), "store")

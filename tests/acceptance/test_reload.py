@@ -1,6 +1,8 @@
 """An edit takes effect while the daemon runs; a broken one is reported and hurts nothing."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Daemon, Receiver
+from tests.rules.saving import Save, emacs, git_checkout, sed_in_place, vim_by_copying, vim_by_renaming
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -165,3 +168,87 @@ rules:
 
     daemon.wait_for_line("attempt settled", outcome="succeeded", rule="slow")
     assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "save", [vim_by_renaming, vim_by_copying, emacs, sed_in_place, git_checkout], ids=lambda save: save.__name__
+)
+def test_an_editors_way_of_saving_takes_effect(start: Callable[..., Daemon], save: Save) -> None:
+    daemon = start(RULES.format(name="before"))
+
+    save(daemon.rules, RULES.format(name="after"))
+
+    daemon.wait_for_line("rules reloaded", added=["after"], removed=["before"], changed=[])
+    assert _matched(daemon) == ["after"]
+    assert not [line for line in daemon.lines if line["message"] == "rules file has a problem"]
+
+
+def test_vim_itself(start: Callable[..., Daemon]) -> None:
+    vim = shutil.which("vim")
+    if vim is None:
+        pytest.skip("there is no vim on this machine")
+    daemon = start(RULES.format(name="before"))
+
+    for number, copy in enumerate(("no", "yes", "auto")):
+        edit = ("-c", f"set backup backupcopy={copy}", "-c", f"%s/name: .*/name: r{number}/", "-c", "wq")
+        subprocess.run([vim, "-u", "NONE", "-i", "NONE", "-es", *edit, daemon.rules], check=True, timeout=60)
+        daemon.wait_for_line("rules reloaded", added=[f"r{number}"])
+
+
+def test_status_and_metric_say_why_the_file_is_not_what_runs_until_it_is(
+    start: Callable[..., Daemon], run: Run, eventually: Callable[[Callable[[], Any]], Any]
+) -> None:
+    daemon = start(RULES.format(name="good"))
+
+    def drift() -> Any:
+        status = run("status", "--json", "--store", f"sqlite:{daemon.store}").stdout
+        return json.loads(status)["rules"]["drift"]
+
+    def differs() -> bool:
+        return b"\nwebhook_router_rules_file_differs 1.0\n" in daemon.admin("/metrics").body
+
+    assert (drift(), differs()) == (None, False)
+    daemon.rules.write_text(RULES.format(name="bad") + "    stopp: true\n")
+    found = eventually(lambda: (d := drift()) and d["why"] == "problems" and d)
+    assert found["problems"] == [f'{daemon.rules}:5:5: rules[0] "bad": unknown key "stopp"; did you mean "stop"?']
+    assert differs()
+
+    daemon.rules.write_text(RULES.format(name="good"))
+    assert daemon.wait_for_line("rules file is what runs again")["was"] == "problems"
+    eventually(lambda: drift() is None)
+    assert not differs()
+
+    # A daemon that hangs says nothing, and one that is gone either: the file is looked at.
+    daemon.process.send_signal(signal.SIGSTOP)
+    daemon.rules.write_text(RULES.format(name="other"))
+    assert drift()["why"] == "changed"
+    daemon.rules.unlink()
+    assert drift()["why"] == "gone"
+    daemon.kill()
+    assert drift()["why"] == "gone"
+    daemon.rules.write_text(RULES.format(name="good"))
+    assert drift() is None
+
+
+def test_a_rotated_secret_file_takes_effect_by_itself(start: Callable[..., Daemon], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old\n")
+    daemon = start(
+        "sources: {open: {verify: {scheme: token, header: X-Token, secret: {file: token}}}}\n"
+        "rules: [{name: all, actions: [append: out.jsonl]}]\n"
+    )
+
+    (tmp_path / "next").write_text("new\n")
+    (tmp_path / "next").replace(tmp_path / "token")
+
+    assert daemon.wait_for_line("rules reloaded")["besides"] == ["secret file token"]
+    assert daemon.post("/hooks/open", b"{}", {"X-Token": "new"}).status == 202
+    assert daemon.post("/hooks/open", b"{}", {"X-Token": "old"}).status == 401
+
+
+def test_a_pipe_is_no_rules_file(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    done = run("serve", tmp_path / "pipe", "--listen", "127.0.0.1:0", "--admin", "off")
+
+    assert done.returncode == 3
+    assert "this is no regular file, and rules are read more than once; put them into a file" in done.stderr

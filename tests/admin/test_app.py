@@ -1,8 +1,17 @@
 """The admin listener answers those who call it by its own name, and have the token."""
 
+import dataclasses
+import threading
+from typing import Any
+
 import pytest
 
+from router.admin import app
 from router.admin.routes import ENDPOINTS
+from router.errors import StartError
+from router.rules.change import Change
+from router.rules.drift import Reloaded
+from router.settings import host_names
 from tests.admin.conftest import TOKEN, Admin
 
 OPEN = ("/-/healthy", "/-/ready", "/metrics")
@@ -137,3 +146,57 @@ def test_a_store_that_is_closed_is_a_503(admin: Admin) -> None:
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         assert str(admin.folder) not in answer.json["detail"]
     assert admin.ask("POST", "/api/deliveries/replay", {"all": True}).status == 503
+
+
+def test_probes_and_the_scrape_answer_while_the_api_is_busy(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "WAIT_SECONDS", 0.01)
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def reload(_: float) -> Reloaded:
+        begun.release()
+        go_on.wait(60)
+        return Reloaded("h", 1, Change())
+
+    admin.daemon = dataclasses.replace(admin.daemon, reload=reload)
+    admin.open()
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(admin.ask("POST", "/-/reload").status))
+        for _ in range(app.AT_ONCE)
+    ]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert begun.acquire(timeout=60)
+
+    answer = admin.ask("GET", "/api/status")
+    probes = [admin.ask("GET", path).status for path in OPEN]
+    go_on.set()
+    for thread in threads:
+        thread.join()
+
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+    assert probes == [200, 200, 200]
+    assert statuses == [200] * app.AT_ONCE
+    assert admin.ask("GET", "/api/status").status == 200  # the places are free again
+
+
+def test_a_fault_of_ours_is_a_500_without_a_word_of_it(admin: Admin) -> None:
+    def reload(_: float) -> Any:
+        raise RuntimeError("inner words")
+
+    admin.daemon = dataclasses.replace(admin.daemon, reload=reload)
+    admin.open()
+
+    answer = admin.ask("POST", "/-/reload")
+
+    assert answer.status == 500
+    assert "inner words" not in str(answer.json)
+
+
+def test_further_names_are_read_strictly() -> None:
+    assert host_names("") == ()
+    assert host_names("Router, hooks.example.com,svc_1") == ("router", "hooks.example.com", "svc_1")
+    for text in ("*", "a b", "router:8081", "http://x", "x/", ".", "é", "*.example"):
+        with pytest.raises(StartError, match="no host's name"):
+            host_names(text)

@@ -16,13 +16,11 @@ from router import families as f
 from router.admin import metrics as module
 from router.admin.metrics import Exposition, Sights
 from router.app import REGISTRIES
-from router.delivery.breaker import Standing
-from router.delivery.target import TargetLoad
 from router.errors import StoreError
 from router.families import Family
 from router.forgetting import Forgetting
 from router.metrics import Metrics
-from router.model import Event, Outcome, OutcomeKind, PlannedDelivery, Settlement, State
+from router.model import Event, Outcome, OutcomeKind, PlannedDelivery, Settlement, Standing, State, TargetLoad
 from router.plugins import Misfit
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
@@ -41,6 +39,7 @@ rules:
     actions: [forward: {target: ci}]
 """
 LOAD = TargetLoad("ci", 1, 3, 20.0, 1.5, Standing.OPEN, 4)
+IDLE = TargetLoad("ci", 0, 3, 20.0, 2.0, Standing.CLOSED, 0)
 Key = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -51,9 +50,9 @@ class Daemon:
     store: SqliteStore
     current: Current
     metrics: Metrics = field(default_factory=Metrics)
-    loads: list[TargetLoad] = field(default_factory=list)
+    loads: list[TargetLoad] = field(default_factory=lambda: [IDLE])
     disk: Callable[[], tuple[int, int]] = lambda: (10, 20)
-    depths_read: int = 0
+    looks: int = 0  #: how often it was asked whether requests are under way
 
     def exposition(self) -> Exposition:
         sights = Sights(
@@ -62,11 +61,16 @@ class Daemon:
             store_healthy=self.store.writable,
             connections=lambda: (7, 1024),
             lines_lost=lambda: 5,
+            busy=self.is_busy,
             disk=self.disk,
             differs=lambda: True,
         )
         forgetting = Forgetting(self.metrics, self.current, self.store)
         return Exposition(self.metrics, forgetting, self.current, self.store, sights, lambda: NOW)
+
+    def is_busy(self) -> bool:
+        self.looks += 1
+        return True
 
     def scrape(self) -> dict[Key, float]:
         """Every sample."""
@@ -156,6 +160,9 @@ def test_of_very_many_names_only_what_was_counted_is_told(daemon: Daemon, monkey
     assert found[key("matches_total", rule="build")] == 1
     assert key("events_total", source="signed") not in found
     assert key("queue_oldest_age_seconds", target="ci") not in found
+    assert key("breaker_failures", target="ci") not in found
+    daemon.loads = [replace(IDLE, failures=1)]
+    assert daemon.scrape()[key("breaker_failures", target="ci")] == 1
 
 
 @pytest.mark.parametrize(
@@ -235,6 +242,7 @@ def test_a_target_that_is_gone_is_told_of_while_it_has_something_to_do(daemon: D
         replace(LOAD, key="waits", running=0),
         replace(LOAD, key="runs"),
         replace(LOAD, key="gone", running=0),
+        IDLE,
     ]
     wait_for_deliveries(daemon, PlannedDelivery("d1", "old", "forward", "forward", "waits"))
 
@@ -250,6 +258,22 @@ def test_dead_deliveries_of_a_target_that_is_gone_are_told_of(daemon: Daemon) ->
     assert daemon.store.settle(end).result(10)
 
     assert daemon.scrape()[key("dead_deliveries", target="gone")] == 1
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_a_large_scrape_rests_while_requests_are_answered_but_not_for_ever(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    for number in range(2000):
+        daemon.metrics.received("open", [f"rule-{number}"])
+    exposition = daemon.exposition()
+
+    exposition.reply(accept)
+    assert daemon.looks > 3
+    daemon.looks = 0
+    monkeypatch.setattr(module, "RESTS_SECONDS", 0.0)
+    exposition.reply(accept)
+    assert daemon.looks == 0
 
 
 def test_whoever_asks_for_openmetrics_gets_it(daemon: Daemon) -> None:

@@ -1,5 +1,6 @@
 """`send` is let in by a real daemon, whatever the scheme; and says in words what came of it."""
 
+import contextlib
 import json
 import re
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from router import sending
 from router.intake.verify.registry import SCHEMES
 from router.sending import Destination, destination
 from tests.conftest import Daemon, Receiver, run_here
@@ -220,6 +222,50 @@ def test_a_strange_answer_is_told_in_harmless_words(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_answer_that_drips_is_not_waited_for(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "ANSWER_SECONDS", 0.3)
+    ended = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        with server.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while not ended.wait(0.01):
+                connection.sendall(b"X")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+
+    done = send("payload.json", "--source", "open", port=server.getsockname()[1])
+
+    ended.set()
+    dripping.join()
+    server.close()
+    assert done.returncode == 1
+    assert "did not answer within 0.3 s" in done.stderr
+
+
+def test_what_the_daemon_refuses_is_told_in_its_words(start: Start, send: Send, folder: Path) -> None:
+    (folder / "rules.yaml").write_text(
+        "sources:\n"
+        "  far: {verify: none, allow_ips: [192.0.2.0/24]}\n"
+        "  small: {verify: none, max_body: 1KiB}\n"
+        "rules: [{name: all, source: '*', actions: [append: all.jsonl]}]\n"
+    )
+    (folder / "large.json").write_text('"' + "x" * 10_000_000 + '"')
+    (folder / "broken.json").write_text("{")
+    daemon = start(folder / "rules.yaml")
+
+    for file, source, words in (
+        ("payload.json", "far", "403: this address may not send here; allow_ips of the source"),
+        ("large.json", "small", "413: the body is larger than"),
+        ("broken.json", "small", "400: the body is not valid JSON"),
+    ):
+        done = send(file, "--source", source, port=daemon.port)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"webhook-router: not accepted: {words}" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from router.delivery.breaker import Breaker, Standing, answered
-from router.model import Cause, Outcome
+from router.delivery.breaker import Breaker, answered
+from router.model import Cause, Outcome, Standing
 from router.plugins import BreakerSpec
 
 SPEC = BreakerSpec.model_validate({"failures": 3, "pause": "5s", "max_pause": "12s"})

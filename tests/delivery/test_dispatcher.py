@@ -14,7 +14,7 @@ from router.app import REGISTRIES, now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.ids import uuid7
 from router.intake.payload import parse_event
-from router.model import Event, Filter, Outcome, ParsedEvent, State
+from router.model import Event, Filter, Outcome, ParsedEvent, Standing, State, TargetLoad
 from router.plugins import ActionKind, Job, Options, TargetSpec, Tools
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
@@ -66,6 +66,10 @@ class Running:
         """How many deliveries are in these states."""
         return self.store.count(Filter(states=states, rule=rule))
 
+    def load(self, key: str) -> TargetLoad:
+        """How one target stands."""
+        return next(load for load in self.dispatcher.loads() if load.key == key)
+
     def close(self) -> None:
         self.dispatcher.stop(0)
         self.store.close()
@@ -109,6 +113,7 @@ def test_a_target_that_is_down_costs_its_deliveries_few_attempts(
     note = json.loads(daemon.store.notes()["breakers"])["a"]
     assert note["state"] in ("open", "half-open")
     assert note["failures"] >= 3
+    assert 0 <= note["until"] - note["since"] < 60_000
     daemon.receive({"to": "b"})
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b"))
     attempted = len(down.requests)
@@ -244,3 +249,28 @@ def test_a_fault_of_ours_follows_the_policy_of_its_action(running: Callable[[str
     [dead] = daemon.store.deliveries()
     assert dead.error == "internal error (LookupError)"
     assert len(daemon.store.attempts(dead.id)) == 1
+
+
+def test_how_targets_stand_can_be_asked_from_outside(
+    running: Callable[[str], Running], receivers: Callable[[], Receiver]
+) -> None:
+    receiver = receivers()
+    receiver.status = 503
+    rules = """
+targets: {{ci: {{url: "{url}", concurrency: {slots}, rate: 50/s, breaker: {{failures: 1, pause: 1h, max_pause: 1h}}}}}}
+rules: [{{name: r, actions: [{{forward: {{target: ci, path: /hang}}}}]}}]
+"""
+    daemon = running(rules.format(url=receiver.url, slots=3))
+    assert daemon.load("ci") == TargetLoad("ci", 0, 3, 50.0, 5.0, Standing.CLOSED, 0)
+
+    daemon.receive({})
+    until(lambda: receiver.requests)
+    assert (daemon.load("ci").running, daemon.load("ci").breaker) == (1, Standing.CLOSED)
+
+    receiver.release.set()
+    until(lambda: daemon.load("ci").breaker is Standing.OPEN)
+    assert (daemon.load("ci").running, daemon.load("ci").failures) == (0, 1)
+
+    text = "sources: {s: {verify: none}}\n" + rules.format(url=receiver.url, slots=9)
+    daemon.current.ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", daemon.path.parent).require()
+    assert (daemon.load("ci").concurrency, daemon.load("ci").breaker) == (9, Standing.OPEN)

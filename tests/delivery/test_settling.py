@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from router import families as f
 from router.delivery.settling import Ended, Settling
 from router.ids import uuid7
 from router.metrics import Metrics
@@ -106,3 +107,22 @@ def test_what_still_waits_at_the_end_is_handed_to_the_store(store: SqliteStore) 
 
     found = store.delivery(second.delivery.id)
     assert found is not None and found.state is State.SUCCEEDED
+
+
+def test_an_attempt_is_counted_and_its_delivery_only_when_it_is_still_ours(store: SqliteStore) -> None:
+    ours, lost = claimed(store, 2)
+    assert store.release(lost).result(10)  # as an operator's cancel does, it takes the claim away
+    metrics = Metrics()
+
+    async def run() -> None:
+        settling = Settling(store, once, metrics)
+        settling.put(ended(ours))
+        settling.put(ended(lost))
+        await settling.finish(10)
+
+    asyncio.run(run())
+
+    name = ("rule", "action", "t", "succeeded")
+    assert metrics.counted().counts[f.ATTEMPTS] == {name: 2}
+    assert metrics.counted().counts[f.DELIVERIES] == {name: 1}
+    assert metrics.counted().spreads[f.DELIVERY_SECONDS]["t",].sum == 0.005

@@ -105,3 +105,14 @@ def test_a_rate_that_a_reload_brings_counts_from_then_on() -> None:
     assert target.free(2) == 1
     target.start()
     assert target.free_in(2) == pytest.approx(1)
+
+
+def test_to_ask_how_it_stands_changes_nothing() -> None:
+    asked, left_alone = (Target(TargetSpec("t", concurrency=9, rate=10.0), now=0) for _ in range(2))
+    for target in (asked, left_alone):
+        target.start()
+
+    loads = [asked.load(at) for at in (0, 0.05, 1000, 0.01)]
+
+    assert [load.tokens for load in loads] == pytest.approx([0, 0.5, 1, 0.1])
+    assert [asked.free(at) for at in (0.02, 0.09, 0.1)] == [left_alone.free(at) for at in (0.02, 0.09, 0.1)]

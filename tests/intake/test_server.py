@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from router import families as f
 from router.errors import StartError
 from router.intake import server as module
 from router.intake.connection import Channel
@@ -268,6 +270,52 @@ def test_a_sender_that_leaves_before_its_answer_hurts_nobody(deferring: Server, 
 
     assert b" 202 " in talk(deferring, _post(30, b"Connection: close"))
     assert len(store.events()) >= 1
+
+
+def test_an_event_is_counted_whether_its_sender_waits_for_the_answer_or_not(
+    receiver: Callable[..., Receiver],
+    serve: Serve,
+    held: list["Future[Appended]"],
+    eventually: Callable[..., Any],
+) -> None:
+    made = receiver(DEFERRED)
+    server = serve(intake_app(made), judge=made.judge, body_limit=made.body_limit)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(_post(1))
+        eventually(lambda: held)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its close is a reset
+    eventually(lambda: server.connections()[0] == 0)
+
+    held[0].set_result(Appended("stored"))
+
+    eventually(lambda: made.metrics.counted().counts[f.EVENTS] == {("open",): 1})
+
+
+def test_what_the_server_answers_by_itself_is_counted_under_the_source_that_was_meant(
+    receiver: Callable[..., Receiver], serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = receiver(DEFERRED)
+    limits = {"body_limit": made.body_limit, "answered": made.answered}
+    server = serve(intake_app(made), judge=made.judge, **limits)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    talk(server, b"POST /hooks/open HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
+    talk(server, b"POST /hooks/elsewhere HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
+    talk(server, b"nonsense\r\n\r\n")
+    monkeypatch.setattr(SqliteStore, "append", fail)
+    large = b"x" * (module.INLINE_BYTES + 1)
+    assert b" 500 " in talk(server, _post(1, b"Connection: close"))
+    head = b"POST /hooks/open HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(large)
+    assert b" 500 " in talk(server, head + large)
+
+    assert made.metrics.counted().counts[f.REQUESTS] == {
+        ("open", "413"): 1,
+        ("", "413"): 1,
+        ("", "400"): 1,
+        ("open", "500"): 2,
+    }
 
 
 def test_an_answer_that_takes_too_long_is_a_503(

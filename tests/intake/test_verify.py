@@ -8,7 +8,7 @@ import pytest
 
 from router.intake.verify.registry import SCHEMES
 from router.model import Inbound
-from router.plugins import Build, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Misfit, Refused, Signed, Unsignable, Verified, Verifier
 from router.secrets import Secret, SecretRef
 from tests.intake.senders import (
     BODY,
@@ -296,6 +296,24 @@ def test_wrong_options_are_faults(scheme: str, options: dict[str, Any], message:
     SCHEMES[scheme].compile(SCHEMES[scheme].Options.model_validate(options), build)
 
     assert any(message in fault.message for fault in build.faults), build.faults
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_refusal_has_one_of_the_few_reasons_that_metrics_count_by(name: str) -> None:
+    case = CASES[name]
+    verifier = _verifier(case.scheme, case.options)
+    right = case.headers("new key")
+
+    def misfit(headers: tuple[tuple[str, str], ...], now: int = NOW) -> Misfit:
+        refused = verifier.verify(_sent(case, headers), now)
+        assert isinstance(refused, Refused)
+        return refused.misfit
+
+    assert misfit(()) is Misfit.MISSING
+    assert misfit((*right, *right)) is Misfit.MALFORMED
+    assert misfit(case.headers("wrong")) in (Misfit.MISMATCH, Misfit.MALFORMED)
+    if name in TIMED:
+        assert misfit(right, NOW + 10_000_000) is Misfit.TIME
 
 
 def test_the_reason_never_holds_what_was_sent() -> None:

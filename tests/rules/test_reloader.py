@@ -3,6 +3,7 @@
 All on the real file system, with the real loader.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.app import REGISTRIES
-from router.errors import StoreError
+from router.errors import Level, StoreError
 from router.rules import reloader as times
 from router.rules.change import MOST_NAMES, Change
 from router.rules.document import MAX_BYTES
@@ -100,8 +101,11 @@ class Watched:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Watched]]:
     """Watch a file with this text (or the one that is there)."""
+    # Looks come sooner after one another than in a daemon, and so see more of what is half done; it saves half a minute.
+    monkeypatch.setattr(times, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(times, "NEAR_SECONDS", 0.02)
     begun: list[Watched] = []
     with capture_logs() as lines:
 
@@ -690,3 +694,41 @@ def test_an_edit_between_the_start_and_the_first_look_is_found(watch: Callable[.
 
     until(lambda: [rule.name for rule in current.ruleset.rules] == ["b"])
     reloader.stop()
+
+
+def test_warnings_are_listed_as_check_lists_them_and_are_not_why(watch: Callable[..., Watched]) -> None:
+    watched = watch(rules("a"))
+    watched.path.write_text("targets: {unused: {url: 'http://127.0.0.1:9'}}\n" + BAD.replace("name: bad", "name: 007"))
+
+    answer = watched.reloader.reload_now(TIMEOUT)
+    drift = watched.reloader.drift()
+
+    assert isinstance(answer, Refused)
+    assert answer.problems == Loader(REGISTRIES, {}).load_file(watched.path).problems
+    assert {problem.level for problem in answer.problems} == {Level.ERROR, Level.WARNING}
+    assert drift
+    assert {problem.level for problem in drift.problems} == {Level.ERROR}
+
+
+def test_a_file_with_thousands_of_mistakes_is_told_of_in_short(watch: Callable[..., Watched]) -> None:
+    watched = watch(rules("a"))
+    watched.path.write_text(TOP + "  - {name: x, stopp: true}\n" * 5000)
+
+    answer = watched.reloader.reload_now(TIMEOUT)
+
+    assert isinstance(answer, Refused)
+    assert len(answer.problems) > 5000
+    assert len(watched.said("rules file has a problem")) == times.MOST_PROBLEMS
+    assert watched.said("rules not reloaded; the running rules stay")[0]["problems"] == len(answer.problems)
+
+
+def test_a_working_directory_that_is_removed_stops_nothing(watch: Callable[..., Watched], tmp_path: Path) -> None:
+    (tmp_path / "cwd").mkdir()
+    with contextlib.chdir(tmp_path):
+        watched = watch(rules("a"), path=tmp_path / "rules.yaml")
+        os.chdir("cwd")
+        (tmp_path / "cwd").rmdir()
+        watched.path.write_text(rules("b"))
+
+        until(lambda: watched.names == ("b",))
+    assert watched.refused == []

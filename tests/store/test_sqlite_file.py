@@ -3,6 +3,8 @@
 import os
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +31,28 @@ def store(sqlite_store: SqliteStore) -> SqliteStore:
 def test_a_second_owner_is_told_who_the_first_is(store: SqliteStore, path: Path) -> None:
     with pytest.raises(StoreInUse, match=r"in use by another daemon \(process \d+\)"):
         SqliteStore(path)
+
+
+_OPEN = (
+    "import sys; from pathlib import Path; from router.store.sqlite import SqliteStore; SqliteStore(Path(sys.argv[1]))"
+)
+
+
+def test_who_removes_the_lock_s_file_lets_no_second_owner_in(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    path.with_name("store.db.lock").unlink()
+
+    for _ in range(2):  # the first try makes the file anew
+        second = subprocess.run(
+            [sys.executable, "-c", _OPEN, str(path)], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert "StoreInUse" in second.stderr
+        assert "in use by another daemon, though its lock's file was removed" in second.stderr
+    store.append(event(), [], "r1").result(10)
+    reader = SqliteStore(path, create=False, own=False)
+    assert len(reader.events()) == 1
+    reader.close()
+    store.close()
+    assert subprocess.run([sys.executable, "-c", _OPEN, str(path)], check=False, timeout=60).returncode == 0
 
 
 def test_a_closed_store_can_be_opened_again(store: SqliteStore, path: Path, event: MakeEvent) -> None:

@@ -171,3 +171,26 @@ def test_nothing_is_committed_to_a_file_that_was_removed_or_replaced(
     store.append(event(), [planned()], "r1").result(10)
     assert store.writable()
     assert len(store.events(limit=10)) == 2
+
+
+def test_each_transaction_is_told_of_once_it_is_committed(path: Path, event: MakeEvent) -> None:
+    told: list[tuple[int, float]] = []
+    with closing(SqliteStore(path, on_commit=lambda jobs, seconds: told.append((jobs, seconds)))) as store:
+        with _locked(path):
+            futures = [store.append(event(), [], "r1") for _ in range(20)]
+        for future in futures:
+            future.result(10)
+        store.put_note("a", "b").result(10)
+
+    assert sum(jobs for jobs, _ in told) == 21
+    assert len(told) < 21
+    assert all(0 < seconds < 60 for _, seconds in told)
+
+
+def test_a_transaction_that_fails_is_no_commit(path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "BUSY_MS", 50)
+    told: list[int] = []
+    with closing(SqliteStore(path, on_commit=lambda jobs, _: told.append(jobs))) as store:
+        with _locked(path), pytest.raises(StoreUnavailable):
+            store.append(event(), [], "r1").result(10)
+        assert told == []

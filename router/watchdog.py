@@ -1,0 +1,81 @@
+"""Says that the daemon works as long as it does: a loop that hangs ends that, and the service manager restarts us."""
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+_LOOKS = 4  #: in the time within which a sign of life is expected: a loop may be late by more than half of it
+
+log = structlog.get_logger()
+
+Ping = Callable[[Callable[[], None]], None]
+"""Hands a function to a loop, which calls it when its turn comes."""
+
+
+class Watchdog:
+    """`start` and `stop` belong to one thread.
+
+    `loops` are pinged: each has to answer until the next look. `threads` say whether they live; they may well be busy,
+    or wait for a disk that is full or slow, which a restart would not mend. `works` is called at each look that finds
+    all well, several times in `seconds`.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        works: Callable[[], None],
+        loops: Mapping[str, Ping],
+        threads: Mapping[str, Callable[[], bool]],
+    ) -> None:
+        self._every = seconds / _LOOKS
+        self._works = works
+        self._loops = loops
+        self._threads = threads
+        self._answered = {name: threading.Event() for name in loops}
+        self._failed: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer: what is stopping need not work any more."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(self._every + 1)
+
+    def _run(self) -> None:
+        for name in self._loops:
+            self._ping(name)
+        while not self._stopping.wait(self._every):
+            try:
+                self._look()
+            except Exception:  # looked at again next time; and if that doesn't help, a restart is what is wanted
+                log.exception("watching over the daemon's loops failed")
+
+    def _look(self) -> None:
+        failed = {name for name, lives in self._threads.items() if not lives()}
+        for name in self._loops:
+            if self._answered[name].is_set():
+                self._ping(name)
+            else:
+                failed.add(name)
+        for name in sorted(failed - self._failed):
+            log.error("a part of the daemon does not work; the service manager will restart it", part=name)
+        for name in sorted(self._failed - failed):
+            log.info("a part of the daemon works again", part=name)
+        self._failed = failed
+        if not failed:
+            self._works()
+
+    def _ping(self, name: str) -> None:
+        self._answered[name].clear()
+        self._loops[name](partial(_answer, self._answered[name]))
+
+
+def _answer(answered: threading.Event) -> None:
+    answered.set()

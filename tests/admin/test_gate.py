@@ -1,0 +1,134 @@
+"""Guessing the admin token is bounded, whatever is guessed."""
+
+import threading
+
+import pytest
+import structlog
+
+from router.admin.failures import AT_ONCE, MAX_ADDRESSES, Failures
+from tests.admin.conftest import TOKEN, Admin
+
+
+def _status(admin: Admin, token: str | None = TOKEN, ip: str = "127.0.0.1", **headers: str) -> int:
+    return admin.ask("GET", "/api/status", token=token, ip=ip, headers=headers).status
+
+
+def test_ten_wrong_tokens_at_once_and_then_one_a_second(admin: Admin) -> None:
+    assert [_status(admin, "wrong") for _ in range(11)] == [401] * 10 + [429]
+
+    answer = admin.ask("GET", "/api/status")  # the right token waits as well
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+
+    admin.now += 1
+    assert _status(admin, "wrong") == 401
+    assert _status(admin) == 429
+    admin.now += 1
+    assert _status(admin) == 200
+    assert _status(admin) == 200
+
+
+def test_the_bucket_fills_again_but_not_over(admin: Admin) -> None:
+    for _ in range(10):
+        _status(admin, "wrong")
+    admin.now += 3600
+
+    assert [_status(admin, "wrong") for _ in range(11)] == [401] * 10 + [429]
+
+
+def test_another_address_is_not_held_back(admin: Admin) -> None:
+    for _ in range(11):
+        _status(admin, "wrong", ip="192.0.2.1")
+
+    assert _status(admin, ip="192.0.2.1") == 429
+    assert _status(admin, ip="192.0.2.2") == 200
+
+
+def test_a_network_of_ipv6_is_one_address() -> None:
+    failures = Failures()
+    for number in range(AT_ONCE):
+        failures.add(f"2001:db8:1:2::{number:x}", 0.0)
+
+    assert failures.wait("2001:db8:1:2:ffff::1%eth0", 0.0)
+    assert not failures.wait("2001:db8:1:3::1", 0.0)
+
+
+def test_an_ipv4_address_in_ipv6_is_itself() -> None:
+    failures = Failures()
+    for _ in range(AT_ONCE):
+        failures.add("::ffff:192.0.2.1", 0.0)
+
+    assert failures.wait("192.0.2.1", 0.0)
+    assert not failures.wait("::ffff:192.0.2.2", 0.0)
+
+
+def test_addresses_are_not_remembered_without_bound() -> None:
+    failures = Failures()
+    for number in range(3 * MAX_ADDRESSES):
+        failures.add(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0)
+
+    assert len(failures._empty_until) == MAX_ADDRESSES
+
+
+def test_no_token_guesses_nothing_and_costs_nothing(admin: Admin) -> None:
+    assert [_status(admin, None) for _ in range(30)] == [401] * 30
+    assert _status(admin) == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Basic {TOKEN}",
+        TOKEN,
+        f"Bearer {TOKEN},",
+        f"Bearer {TOKEN}, Bearer {TOKEN}",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Bearer {TOKEN.upper()}",
+        f"Bearer\t{TOKEN}",
+        "Bearer tök",
+        "Bearer \xff\xfe",
+        "Bearer " + "x" * 10_000,
+    ],
+)
+def test_a_malformed_header_is_a_401_and_never_a_fault(admin: Admin, header: str) -> None:
+    answer = admin.ask("GET", "/api/status", token=None, headers={"Authorization": header})
+
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "tök" not in answer.json["detail"]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
+def test_the_schemes_case_does_not_matter(admin: Admin, scheme: str) -> None:
+    assert _status(admin, None, Authorization=f"{scheme} {TOKEN}") == 200
+
+
+def test_failures_are_logged_now_and_then_without_what_was_sent(admin: Admin) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(5):
+            _status(admin, "a-wrong-token-of-somebody")
+        admin.now += 11
+        _status(admin, "a-wrong-token-of-somebody")
+
+    assert [(line["reason"], line["ip"], line["others_since"]) for line in lines] == [
+        ("wrong token", "127.0.0.1", 0),
+        ("wrong token", "127.0.0.1", 4),
+    ]
+    assert "somebody" not in str(lines)
+
+
+def test_many_at_once_get_no_more_guesses_than_there_are_threads_beyond_the_bound(admin: Admin) -> None:
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.extend(_status(admin, "wrong") for _ in range(20))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert statuses.count(401) <= AT_ONCE + len(threads)
+    assert set(statuses) == {401, 429}
