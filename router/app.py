@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import resource
 import shlex
 import signal
 import time
@@ -14,14 +13,12 @@ import structlog
 
 from router import __version__
 from router.actions.registry import ACTIONS, check_target_url
-from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.daemon import Daemon
-from router.admin.gate import Gate
-from router.admin.hosts import is_loopback
-from router.admin.routes import body_limit
-from router.admin.token import given_token, kept_token, token_of_file
+from router.admin.listener import admin_listener
+from router.admin.token import find_token
 from router.announce import Announcer
 from router.delivery.dispatcher import Dispatcher
+from router.descriptors import grant
 from router.errors import Level, StartError, StoreError
 from router.forgetting import Forgetting
 from router.intake.handshake.registry import HANDSHAKES
@@ -52,8 +49,6 @@ if TYPE_CHECKING:
     from router.admin.metrics import Exposition
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
-TOKEN_VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  # noqa: S105 - a name; a flag would show the token to every `ps`
-_OTHER_DESCRIPTORS = 1024  #: for targets' connections, commands' pipes and the store
 _COLLECTED_AFTER = (20_000, 50, 100)  #: objects and rounds; Python's 700 are a tenth of one large payload
 _LAST_SECONDS = 30.0  #: what a stop may take beside answers and --grace: joining threads, the last settles, closing
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
@@ -121,7 +116,7 @@ class App:
                 listen.host,
                 listen.port,
                 body_limit=receiver.body_limit,
-                connections=_connections(self._settings.max_connections),
+                connections=grant(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
                 judge=receiver.judge,
                 answered=receiver.answered,
@@ -196,31 +191,11 @@ class App:
             stopping=lambda: self._stopping,
             now_ms=now_ms,
         )
-        names = {address.host.lower(), *settings.admin_hosts}
-        gate = Gate(self._admin_token(), names, closed=not is_loopback(address.host))
-        return Server(
-            admin_app(daemon, gate),
-            address.host,
-            address.port,
-            body_limit=body_limit,
-            threads=THREADS,
-            connections=CONNECTIONS,
-            request_seconds=settings.request_timeout,
-        )
+        token = find_token(settings.admin_token_file, self._environ, settings.store)
+        return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout)
 
     def _reload_now(self, timeout: float) -> Reloaded | Refused:
         return self._reloader.reload_now(timeout)
-
-    def _admin_token(self) -> bytes:
-        """As an operator gave it, or else the one that is kept beside the store."""
-        if self._settings.admin_token_file is not None:
-            return token_of_file(self._settings.admin_token_file)
-        if TOKEN_VARIABLE in self._environ:
-            return given_token(self._environ[TOKEN_VARIABLE], TOKEN_VARIABLE)
-        token, path, made = kept_token(self._settings.store)
-        if made:
-            log.info("admin token made", file=str(path))
-        return token
 
     def _load(self) -> Ruleset:
         refusal = unfit(self._settings.rules)
@@ -347,17 +322,3 @@ class App:
             self._admin.stop(1)
         self._store.close()
         log.info("stopped")
-
-
-def _connections(wanted: int) -> int:
-    """How many connections the intake may hold open: their descriptors must leave some for all else."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + _OTHER_DESCRIPTORS
-    if soft < needed:
-        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-        soft = max(soft, most)
-    granted = min(wanted, soft - min(_OTHER_DESCRIPTORS, soft // 2))
-    if granted < wanted:
-        log.warning("fewer connections than asked for: raise the limit of open files", connections=granted, limit=soft)
-    return granted

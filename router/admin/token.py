@@ -6,14 +6,34 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+
+import structlog
 
 from router.errors import StartError
 
+VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: a flag would show the token to every `ps`
 SHORTEST = 16  #: characters of a given token; half of what `openssl rand -hex 16` gives
 _LONGEST = 4096  #: bytes of a token's file; a longer one is some other file
 _MADE_BYTES = 32  #: of randomness in a token that is made: 256 bits
 _FORM = re.compile(r"[\x21-\x7e]+")  #: what a header carries unchanged
+
+
+log = structlog.get_logger()
+
+
+def find_token(file: Path | None, environ: Mapping[str, str], store: Path) -> bytes:
+    """As an operator gave it, in a file or else in the environment; or else as it is kept beside the store. Raises
+    StartError."""
+    if file is not None:
+        return token_of_file(file)
+    if VARIABLE in environ:
+        return given_token(environ[VARIABLE], VARIABLE)
+    token, path, made = kept_token(store)
+    if made:
+        log.info("admin token made", file=str(path))
+    return token
 
 
 def given_token(text: str, where: str) -> bytes:

@@ -1,0 +1,23 @@
+"""Open files: how many connections the system's limit leaves room for."""
+
+import resource
+
+import structlog
+
+_OTHERS = 1024  #: for targets' connections, commands' pipes and the store
+
+log = structlog.get_logger()
+
+
+def grant(wanted: int) -> int:
+    """How many connections the intake may hold open: their descriptors must leave some for all else."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHERS
+    if soft < needed:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+        soft = max(soft, most)
+    granted = min(wanted, soft - min(_OTHERS, soft // 2))
+    if granted < wanted:
+        log.warning("fewer connections than asked for: raise the limit of open files", connections=granted, limit=soft)
+    return granted
