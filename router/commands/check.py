@@ -13,7 +13,7 @@ from router.errors import Level, Problem
 if TYPE_CHECKING:
     from router.rules.ruleset import RuleAction, Ruleset
 
-_HELP = """Check rules files: every problem with its line, column and cure.
+_HELP = """Check FILES (default: rules.yaml): every problem with its line, column and cure.
 
 \b
 Examples:
@@ -29,7 +29,7 @@ errors. Exit codes: 0 fine, 1 an error (with --strict: or a warning), 2 usage.
 
 
 @click.command(help=_HELP, short_help="Check rules files: each problem with its cure.")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--strict", is_flag=True, help="Warnings fail as well.")
 @click.option("--require-secrets", is_flag=True, help="Unset secrets are errors.")
 @click.option("--defaults", is_flag=True, help="Show each source's settings in force, those of its scheme included.")
@@ -52,6 +52,7 @@ def check(
     style: str,
 ) -> None:
     """Check rules files."""
+    files = files or (Path("rules.yaml"),)
     from router.listing import counted  # noqa: PLC0415 - `--help` need not wait
     from router.operations.shape import problem_json  # noqa: PLC0415
     from router.printing import annotation, print_settings  # noqa: PLC0415
