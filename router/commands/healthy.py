@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from router.errors import RouterError
+from router.errors import RouterError, StartError
 
 SECONDS = 5.0  #: for the answer; probes give up after so long as well
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is asked on loopback
@@ -46,8 +46,7 @@ give it by WEBHOOK_ROUTER_ADMIN_TOKEN or --admin-token-file, as to `serve`. Exit
 @click.option("--ready", is_flag=True, help="Ask /-/ready: whether store, rules and deliveries work as well.")
 def healthy(admin: str, admin_token_file: Path | None, *, ready: bool) -> None:
     """Ask the daemon how it is."""
-    from router.errors import StartError  # noqa: PLC0415 - `--help` need not wait
-    from router.settings import address  # noqa: PLC0415
+    from router.settings import address  # noqa: PLC0415 - `--help` need not wait
 
     if admin == "off":
         raise click.UsageError("with --admin off nobody answers; let the daemon listen on loopback")

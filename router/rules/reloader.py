@@ -247,11 +247,12 @@ class Reloader:
         for problem in loaded.warnings[:MOST_PROBLEMS]:
             log.warning("rules file has a doubtful place", problem=str(problem))
         log.info(
-            "rules reloaded" if change else "rules reloaded; nothing changed",
+            "rules reloaded",
             file=str(self._file.path),
             hash=ruleset.hash[:12],
             rules=len(ruleset.rules),
             **change.fields(),
+            unchanged=not change,
         )
         self._drift_ends()
         try:

@@ -443,6 +443,7 @@ def test_what_changed_is_told_by_name(watch: Callable[..., Watched]) -> None:
         Change(("d",), ("a",), ("b",), ("sources.open", "targets.ci", "defaults", "unmatched", "order of rules"))
     ]
     [line] = watched.said("rules reloaded")
+    assert not line["unchanged"]
     assert line["besides"] == ["sources.open", "targets.ci", "defaults", "unmatched", "order of rules"]
 
 
@@ -451,8 +452,9 @@ def test_a_comment_changes_nothing_and_says_so(watch: Callable[..., Watched]) ->
 
     watched.path.write_text("# why\n" + rules("a"))
 
-    until(lambda: watched.said("rules reloaded; nothing changed"))
+    until(lambda: watched.changes)
     assert watched.changes == [Change()]
+    assert [line["unchanged"] for line in watched.said("rules reloaded")] == [True]
     assert watched.current.ruleset.text.text.startswith("# why")
 
 
