@@ -121,7 +121,7 @@ def test_check_looks_at_rules_yaml_unless_told_otherwise(run: Run, rules: Path, 
 
     rules.write_text("rules: [")
 
-    assert "rules.yaml:1:" in run("check", cwd=tmp_path).stderr
+    assert "rules.yaml:2:1: " in run("check", cwd=tmp_path).stderr
 
 
 def test_check_of_a_missing_file_is_a_failed_check(run: Run, tmp_path: Path) -> None:
