@@ -68,7 +68,9 @@ def check(
         problems += loaded.problems
         if loaded.ruleset is not None and not as_json:
             rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
-            click.echo(f"{file}: fine, {counted(rules, 'rule')}, {counted(sources, 'source')}")
+            doubts = sum(problem.level is Level.WARNING for problem in loaded.problems)
+            verdict = f"loads, with {counted(doubts, 'warning')}" if doubts else "fine"
+            click.echo(f"{file}: {verdict}, {counted(rules, 'rule')}, {counted(sources, 'source')}")
             if defaults:
                 print_settings(loaded.ruleset)
         for action in _every_action(loaded.ruleset) if loaded.ruleset is not None and explain_retry else ():

@@ -33,7 +33,13 @@ _MODE = 0o644  #: less what the umask takes: serve refuses a file that others ca
 
 @click.command(help=_HELP, short_help="Write a rules file to start from.")
 @click.argument("file", type=click.Path(path_type=Path), default="rules.yaml")
-@click.option("--source", "sources", multiple=True, metavar="SOURCE", help="A source to start with; repeatable.")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="A source to start with; repeatable, or several with commas.",
+)
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @click.option("--list", "listed", is_flag=True, help="Show the sources that there are, and write nothing.")
 def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> None:
@@ -43,11 +49,13 @@ def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> 
     if listed:
         _list()
         return
+    if str(file) in starters():
+        raise click.UsageError(f"{file} would be the file's name; to start with that source say --source {file}")
     if os.path.lexists(file) and not force:
         raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
     if not sources and not _at_terminal():
         raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(starters())}")
-    _write_rules(file, _named(sources) if sources else _ask_sources())
+    _write_rules(file, _named(_words(sources)) if sources else _ask_sources())
 
 
 def offer_rules(file: Path) -> None:
@@ -87,12 +95,16 @@ def _ask_sources() -> "Sequence[Starter]":
     _list()
     for _ in range(_ASKED):
         answer = click.prompt("\nWhich? Numbers or names, with blanks between", default="1")
-        words = [word for word in re.split(r"[\s,]+", answer) if word]
+        words = _words([answer])
         try:
             return _named([known[int(word) - 1].name if _is_number(word, len(known)) else word for word in words])
         except click.UsageError as error:
             click.echo(error.message, err=True)
     raise RouterError("nothing was chosen; say it by --source")
+
+
+def _words(texts: Sequence[str]) -> list[str]:
+    return [word for text in texts for word in re.split(r"[\s,]+", text) if word]
 
 
 def _is_number(word: str, most: int) -> bool:
@@ -110,7 +122,7 @@ def _named(words: Sequence[str]) -> "Sequence[Starter]":
             cure = f"; did you mean {near}?" if near else f"; there are {', '.join(known)}"
             raise click.UsageError(f"no source to start with is called {word!r}{cure}")
     if not words:
-        raise click.UsageError("name at least one")
+        raise click.UsageError(f"name at least one source; there are {', '.join(known)}")
     return [known[word] for word in dict.fromkeys(words)]
 
 

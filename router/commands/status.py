@@ -82,13 +82,13 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
 
 
 def _rules(rules: dict[str, Any], now: int) -> str:
-    from router.listing import safe, span  # noqa: PLC0415 - `--help` need not wait
+    from router.listing import counted, safe, span  # noqa: PLC0415 - `--help` need not wait
 
     if not rules:
         return "no word of a daemon yet"
     words = [
         str(rules.get("file", "?")),
-        f"{rules.get('rules', '?')} rules",
+        counted(rules["rules"], "rule") if isinstance(rules.get("rules"), int) else "? rules",
         f"hash {str(rules.get('hash', '?'))[:12]}",
     ]
     if isinstance(rules.get("loaded_at"), int):

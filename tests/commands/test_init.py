@@ -153,6 +153,15 @@ def test_an_unknown_source_is_told_with_the_nearest(init: Init, word: str, cure:
     assert "\x1b" not in done.stderr
 
 
+def test_sources_may_come_with_commas_and_are_not_taken_for_the_file(init: Init, tmp_path: Path) -> None:
+    assert "say --source github" in init("github").stderr
+
+    init("--source", "github,stripe")
+
+    loaded = _loaded((tmp_path / "rules.yaml").read_text(), tmp_path)
+    assert loaded.require().sources.keys() == {"github", "stripe"}
+
+
 def test_without_a_terminal_it_asks_nothing(init: Init, tmp_path: Path) -> None:
     done = init()
 
