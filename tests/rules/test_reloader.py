@@ -129,8 +129,9 @@ def test_every_way_of_saving_is_an_edit(watch: Callable[..., Watched], save: Sav
 
     save(watched.path, rules("after", "stays"))
 
-    until(lambda: watched.names == ("after", "stays"))
+    until(lambda: watched.taken and watched.said("rules reloaded"))
     assert watched.taken == [("after", "stays")]  # once, and nothing in between
+    assert watched.names == ("after", "stays")
     [line] = watched.said("rules reloaded")
     assert (line["added"], line["removed"], line["changed"]) == (["after"], ["before"], [])
     assert watched.why() is None
@@ -141,7 +142,7 @@ def test_the_same_way_of_saving_works_again_and_again(watch: Callable[..., Watch
     watched = watch(rules("r0"))
     for number, save in enumerate(WAYS[:8], 1):
         save(watched.path, rules(f"r{number}"))
-        until(lambda: watched.names == (f"r{number}",))  # noqa: B023 - it is waited for here
+        until(lambda: watched.taken[-1:] == [(f"r{number}",)])  # noqa: B023 - it is waited for here
     assert len(watched.taken) == 8
 
 
@@ -211,7 +212,8 @@ def test_the_same_text_in_another_folder_is_an_edit_since_paths_start_there(
 
     _swap_symlink(tmp_path / "now", "two")
 
-    until(lambda: watched.current.ruleset.text.base_dir == str(tmp_path / "two"))
+    until(lambda: watched.changes)
+    assert watched.current.ruleset.text.base_dir == str(tmp_path / "two")
     assert watched.changes == [Change(besides=("folder that paths start from",))]
 
 
@@ -226,7 +228,7 @@ def test_a_file_that_is_written_slowly_is_never_taken_half_way(watch: Callable[.
             file.flush()
             pause.wait(times.UNTOLD_SECONDS * 0.7)
 
-    until(lambda: watched.names == ("a", "b", "c", "e"))
+    until(lambda: watched.taken)
     assert watched.taken == [("a", "b", "c", "e")]
     assert watched.refused == []
 
@@ -243,7 +245,7 @@ def test_a_slow_writer_is_waited_for_while_it_has_the_file_open(watch: Callable[
         assert (watched.taken, watched.refused) == ([], [])
         file.write(RULE.format("c"))
 
-    until(lambda: watched.names == ("a", "c"))
+    until(lambda: watched.taken)
     assert watched.taken == [("a", "c")]
 
 
