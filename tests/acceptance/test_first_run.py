@@ -103,7 +103,7 @@ def test_a_reload_tells_of_new_changed_and_removed_sources_only(start: Callable[
 
     between = len(daemon.lines)
     daemon.rules.write_text(daemon.rules.read_text() + "# nothing else\n")
-    daemon.wait_for_line("rules reloaded", after=between)
+    daemon.wait_for_line("rules reloaded", after=between, unchanged=True)
     daemon.stop()
     assert not [line for line in daemon.lines[between:] if line["message"].startswith("source")]
 
