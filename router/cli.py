@@ -17,7 +17,7 @@ from router.commands.deliveries import deliveries
 from router.commands.events import events
 from router.commands.healthy import healthy
 from router.commands.init import init, offer_rules
-from router.commands.options import store_option
+from router.commands.options import setting, store_option
 from router.commands.send import send
 from router.commands.status import status
 from router.commands.store import store as store_commands
@@ -83,118 +83,82 @@ for _command in (init, check, test, send, events, deliveries, status, tail, heal
 
 @cli.command(help=_SERVE_HELP)
 @click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
-@click.option(
+@setting(
     "--listen",
     metavar="HOST:PORT",
     default="127.0.0.1:8080",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_LISTEN",
     help="Where events arrive.",
 )
-@click.option(
+@setting(
     "--admin",
     metavar="HOST:PORT|off",
     default="127.0.0.1:8081",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_ADMIN",
     help="Where probes, metrics, reload and the API answer; off: nowhere.",
 )
-@click.option(
+@setting(
     "--admin-token-file",
     type=click.Path(path_type=Path),
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_ADMIN_TOKEN_FILE",
     help="A file with the admin token; else $WEBHOOK_ROUTER_ADMIN_TOKEN, else one is made beside the store.",
 )
-@click.option(
+@setting(
     "--admin-hosts",
     default="",
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_ADMIN_HOSTS",
     metavar="NAMES",
     help="Names by which the admin listener may be called, with commas, besides its addresses and localhost.",
 )
 @store_option
-@click.option(
+@setting(
     "--commands",
     default="any",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_COMMANDS",
     metavar="any|off|DIR",
     help="What commands rules may run: any, off (none), or only programs in DIR.",
 )
-@click.option(
+@setting(
     "--grace",
     type=click.FloatRange(0, 3600),
     default=10.0,
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_GRACE",
     help="Seconds that a stop lets running attempts end by themselves.",
 )
-@click.option(
+@setting(
     "--trusted-proxies",
     default="",
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_TRUSTED_PROXIES",
     metavar="NETWORKS",
     help="Proxies whose X-Forwarded-For is believed, such as 127.0.0.1,10.0.0.0/8; none by default.",
 )
-@click.option(
+@setting(
     "--max-connections",
     type=click.IntRange(1, 100_000),
     default=1024,
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_MAX_CONNECTIONS",
     help="Connections of senders that are open at once; further ones wait.",
 )
-@click.option(
+@setting(
     "--request-timeout",
     type=click.FloatRange(1, 3600),
     default=60.0,
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_REQUEST_TIMEOUT",
     help="Seconds that a sender has from a request's first byte to its last.",
 )
-@click.option(
+@setting(
     "--keep",
     default="7d",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_KEEP",
     metavar="DURATION",
     help="How long events stay in the store once all is done; forever: until somebody removes the store.",
 )
-@click.option(
+@setting(
     "--keep-dead",
     default="30d",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_KEEP_DEAD",
     metavar="DURATION",
     help="The same for events with a dead delivery; the longer of both counts.",
 )
-@click.option(
+@setting(
     "--log-level",
     type=click.Choice(logs.LEVELS),
     default="info",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_LOG_LEVEL",
     help="The least that is logged.",
 )
-@click.option(
+@setting(
     "--log-format",
     type=click.Choice(["auto", "json", "text"]),
     default="auto",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_LOG_FORMAT",
     help="auto: text on a terminal, JSON otherwise.",
 )
 def serve(

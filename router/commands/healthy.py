@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from router.commands.options import setting
 from router.errors import RouterError, StartError
 
 SECONDS = 5.0  #: for the answer; probes give up after so long as well
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere is asked on loopback
 _MOST = 64 * 1024  #: bytes of an answer that are read
 
 _HELP = """Ask the daemon of this machine whether it lives, or with --ready whether it works.
@@ -27,20 +27,15 @@ give it by WEBHOOK_ROUTER_ADMIN_TOKEN or --admin-token-file, as to `serve`. Exit
 
 
 @click.command(help=_HELP, short_help="Ask a running daemon whether it lives, for health checks.")
-@click.option(
+@setting(
     "--admin",
     metavar="HOST:PORT",
     default="127.0.0.1:8081",
-    show_default=True,
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_ADMIN",
     help="Where the daemon's admin listener is.",
 )
-@click.option(
+@setting(
     "--admin-token-file",
     type=click.Path(path_type=Path),
-    show_envvar=True,
-    envvar="WEBHOOK_ROUTER_ADMIN_TOKEN_FILE",
     help="The token's file, where the admin listener wants one of everybody.",
 )
 @click.option("--ready", is_flag=True, help="Ask /-/ready: whether store, rules and deliveries work as well.")
@@ -51,11 +46,10 @@ def healthy(admin: str, admin_token_file: Path | None, *, ready: bool) -> None:
     if admin == "off":
         raise click.UsageError("with --admin off nobody answers; let the daemon listen on loopback")
     try:
-        asked = address(admin)
+        asked = address(admin).from_here
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    host = _ANY.get(asked.host, asked.host)
-    status, body = _ask(host, asked.port, "/-/ready" if ready else "/-/healthy", _token(admin_token_file))
+    status, body = _ask(asked.host, asked.port, "/-/ready" if ready else "/-/healthy", _token(admin_token_file))
     if status == 200:
         click.echo("ready" if ready else "healthy")
         return

@@ -18,17 +18,15 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+def setting(flag: str, **given: Any) -> Callable[[Command], Command]:
+    """A flag that the environment may give as well: `--listen` as WEBHOOK_ROUTER_LISTEN."""
+    name = f"WEBHOOK_ROUTER_{flag.removeprefix('--').replace('-', '_').upper()}"
+    return click.option(flag, envvar=name, show_envvar=True, show_default=bool(given.get("default")), **given)
+
+
 def store_option_for(use: str) -> Callable[[Command], Command]:
     """Which store, and what for."""
-    return click.option(
-        "--store",
-        metavar="sqlite:FILE",
-        default="sqlite:webhook-router.db",
-        show_default=True,
-        show_envvar=True,
-        envvar="WEBHOOK_ROUTER_STORE",
-        help=use,
-    )
+    return setting("--store", metavar="sqlite:FILE", default="sqlite:webhook-router.db", help=use)
 
 
 store_option = store_option_for("Where events and deliveries are kept.")
