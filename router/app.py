@@ -265,6 +265,8 @@ class App:
             "store": self._store.writable(),
             "rules": True,  # a daemon without rules does not start, and a reload never takes them away
             "dispatcher": self._dispatcher.alive,
+            # From the first moment of a stop: its sender has to be sent elsewhere before the intake closes.
+            "intake": self._intake.alive and not self._stopping,
         }
 
     def _exposition(self) -> "Exposition":

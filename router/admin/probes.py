@@ -33,7 +33,8 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/-/ready",
-        "Whether events can be taken and delivered: the store is writable, rules are loaded, the dispatcher lives.",
+        "Whether events can be taken and delivered: the store is writable, rules are loaded, the dispatcher lives, the"
+        " intake takes requests, which it does not while the daemon stops.",
         _ready,
         {200: Answer("All of it holds.", "Readiness"), 503: Answer("Something does not.", "Readiness")},
         parameters=None,

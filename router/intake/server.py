@@ -428,6 +428,11 @@ class Server:
         """How many are open, and how many may be; any thread may ask."""
         return len(self._server.active_channels), self._server.connections
 
+    @property
+    def alive(self) -> bool:
+        """Whether it takes requests and answers them; any thread may ask."""
+        return self._thread.is_alive() and not self._stopped
+
     def ping(self, answer: Callable[[], None]) -> None:
         """Have the loop call a function after its next turn that ends well; any thread may ask."""
         self._pings.append(answer)

@@ -107,7 +107,24 @@ def test_the_admin_listener_says_healthy_and_ready(start: Callable[..., Daemon])
     daemon = start(RULES)
 
     assert daemon.admin("/-/healthy").status == 200
-    assert daemon.admin("/-/ready").json == {"store": True, "rules": True, "dispatcher": True}
+    assert daemon.admin("/-/ready").json == {"store": True, "rules": True, "dispatcher": True, "intake": True}
+
+
+def test_it_is_not_ready_from_the_first_moment_of_a_stop(start: Callable[..., Daemon]) -> None:
+    daemon = start(RULES)
+    with socket.create_connection(("127.0.0.1", daemon.port)) as sender:
+        # Half a request, for which a stop waits some seconds before the deliveries are stopped.
+        sender.sendall(b"POST /hooks/open HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.wait_for_line("stopping")
+
+        answer = daemon.admin("/-/ready")
+
+        assert (answer.status, answer.json["intake"], answer.json["dispatcher"]) == (503, False, True)
+        assert daemon.admin("/-/healthy").status == 200
+        assert b"webhook_router_ready 0.0" in daemon.admin("/metrics").body
+        sender.sendall(b"}")
+        assert sender.recv(65536).startswith(b"HTTP/1.1 202 ")
 
 
 def test_the_store_is_for_its_owner_only(start: Callable[..., Daemon]) -> None:

@@ -67,7 +67,9 @@ class Admin:
     store: SqliteStore
     ruleset: Ruleset
     folder: Path
-    checks: dict[str, bool] = field(default_factory=lambda: {"store": True, "rules": True, "dispatcher": True})
+    checks: dict[str, bool] = field(
+        default_factory=lambda: {"store": True, "rules": True, "dispatcher": True, "intake": True}
+    )
     reloaded: Reloaded | Refused = field(default_factory=lambda: Reloaded("h", 2, Change()))
     stopping: bool = False
     now: float = 1000.0  #: of the gate's clock

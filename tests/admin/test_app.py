@@ -19,7 +19,7 @@ CLOSED = [(one.method, one.path.replace("{id}", "x").replace("{name}", "x")) for
 
 
 def test_it_is_healthy_while_it_lives_and_ready_when_all_is(admin: Admin) -> None:
-    assert admin.get("/-/ready", token=None) == {"store": True, "rules": True, "dispatcher": True}
+    assert admin.get("/-/ready", token=None) == {"store": True, "rules": True, "dispatcher": True, "intake": True}
     admin.checks["store"] = False
 
     assert admin.get("/-/healthy", token=None) == {"healthy": True}
