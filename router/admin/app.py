@@ -1,6 +1,5 @@
 """The Falcon application of the admin listener: who may ask, what for, and the answer."""
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,14 +12,17 @@ from router.admin.daemon import Daemon
 from router.admin.endpoint import Call, Endpoint
 from router.admin.gate import Gate
 from router.admin.parameters import read_query
+from router.admin.places import Places
 from router.admin.routes import find, needs_token
 from router.errors import StoreError
 from router.intake.resource import HEADERS_KEY, answer, sink_app
 from router.model import Reply
 
-THREADS = 8  #: of the listener
-AT_ONCE = 4  #: requests that may read or change the store: the others' threads are for probes and the scrape
+AT_ONCE, WAITING = 4, 4  #: requests that may read or change the store; and that may wait for that
+SCRAPES, SCRAPES_WAITING = 2, 2  #: the same of GET /metrics, which with many targets takes a while
 WAIT_SECONDS = 2.0  #: for a place among those
+# Whatever is asked for in numbers, some are left for the probes: who looks after the daemon would end it for silence.
+THREADS = AT_ONCE + WAITING + SCRAPES + SCRAPES_WAITING + 4  #: of the listener
 CONNECTIONS = 128  #: open at once: operators, probes and scrapes are few
 
 log = structlog.get_logger()
@@ -28,18 +30,18 @@ log = structlog.get_logger()
 
 def admin_app(daemon: Daemon, gate: Gate) -> "falcon.App[Any, Any]":
     """The WSGI application."""
-    working = threading.BoundedSemaphore(AT_ONCE)
+    places = {"store": Places(AT_ONCE, WAITING), "scrapes": Places(SCRAPES, SCRAPES_WAITING)}
 
     def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
         # First, so that an answer to a fault has them too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
-        answer(response, _reply(request, daemon, gate, working))
+        answer(response, _reply(request, daemon, gate, places))
 
     return sink_app(serve)
 
 
-def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, working: threading.BoundedSemaphore) -> Reply:
+def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, places: Mapping[str, Places]) -> Reply:
     headers = _headers(request)
     single = {name: values[0] for name, values in headers.items() if len(values) == 1}
     refusal = gate.of_ours(single)
@@ -55,7 +57,7 @@ def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, working: threadi
         return found
     endpoint, fields = found
     call = _call(request, endpoint, fields, daemon.now_ms())
-    return call if isinstance(call, Reply) else _run(endpoint, daemon, call, working)
+    return call if isinstance(call, Reply) else _run(endpoint, daemon, call, places)
 
 
 def _headers(request: falcon.Request) -> Mapping[str, list[str]]:
@@ -94,15 +96,14 @@ def _call(request: falcon.Request, endpoint: Endpoint, fields: Mapping[str, str]
     return body if isinstance(body, Reply) else Call(fields, query, body, now)
 
 
-def _run(endpoint: Endpoint, daemon: Daemon, call: Call, working: threading.BoundedSemaphore) -> Reply:
-    if endpoint.is_light:
+def _run(endpoint: Endpoint, daemon: Daemon, call: Call, places: Mapping[str, Places]) -> Reply:
+    if endpoint.places is None:
         return endpoint.run(daemon, call)
-    if not working.acquire(timeout=WAIT_SECONDS):
-        return refused(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
-    try:
-        return endpoint.run(daemon, call)
-    except StoreError as error:
-        log.error("admin request failed: the store can't be read or written", error=str(error))
-        return refused(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))
-    finally:
-        working.release()
+    with places[endpoint.places].taken(WAIT_SECONDS) as has_place:
+        if not has_place:
+            return refused(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
+        try:
+            return endpoint.run(daemon, call)
+        except StoreError as error:
+            log.error("admin request failed: the store can't be read or written", error=str(error))
+            return refused(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))

@@ -6,7 +6,7 @@ The table of all (`router.admin.routes`) is the one source of both the routes an
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from router.admin.bodies import Asked
 from router.admin.daemon import Daemon
@@ -54,7 +54,7 @@ class Endpoint:
     body: type[Asked] | str | None = None  #: a model; or `yaml`: a rules file
     problems: Mapping[int, str] = field(default_factory=dict)  #: more than those that every endpoint may answer
     is_open: bool = False  #: asked without the token on loopback
-    is_light: bool = False  #: never waits, so it needs no place among the few that may work at once
+    places: Literal["store", "scrapes"] | None = "store"  #: among which it needs one to work; none: it never waits
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,8 +82,10 @@ class Endpoint:
         }
         if self.parameters is not None:
             found[400] = "A parameter, or a key of the body, is unknown or wrong; `parameter` names it."
-        if not self.is_light:
+        if self.places == "store":
             found[503] = "The store can't be read or written just now, or others are asking for much; see Retry-After."
+        elif self.places == "scrapes":
+            found[503] = "Others are asking for much; see Retry-After."
         if self.body:
             found[413] = "The body is too large."
             found[415] = "The body has another content type."

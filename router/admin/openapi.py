@@ -19,7 +19,7 @@ A GET may be a HEAD as well. Any other method is answered 405, with `Allow`. Eve
 def endpoint(run: Run) -> Endpoint:
     """What serves the document."""
     answer = Answer("This document.", {"type": "object"})
-    return Endpoint("GET", "/api/openapi.json", "This document.", run, {200: answer}, is_light=True)
+    return Endpoint("GET", "/api/openapi.json", "This document.", run, {200: answer}, places=None)
 
 
 def reply(endpoints: Sequence[Endpoint]) -> Reply:

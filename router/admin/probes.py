@@ -28,7 +28,7 @@ ENDPOINTS = (
         {200: Answer("It does.", "Health")},
         parameters=None,
         is_open=True,
-        is_light=True,
+        places=None,
     ),
     Endpoint(
         "GET",
@@ -39,7 +39,7 @@ ENDPOINTS = (
         {200: Answer("All of it holds.", "Readiness"), 503: Answer("Something does not.", "Readiness")},
         parameters=None,
         is_open=True,
-        is_light=True,
+        places=None,
     ),
     Endpoint(
         "GET",
@@ -50,6 +50,6 @@ ENDPOINTS = (
         parameters=None,
         problems={404: "There are none."},
         is_open=True,
-        is_light=True,
+        places="scrapes",
     ),
 )

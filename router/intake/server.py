@@ -82,6 +82,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     channel_class = Channel
     request_seconds = REQUEST_SECONDS
     connections = MAX_CONNECTIONS
+    makes_room = False  #: when all connections are taken, by cutting those that have waited longest to ask
     body_limit: BodyLimit
     judge: Judge | None = None  #: what small requests are given to, in the loop's thread
     answered: Answered  #: by workers, too
@@ -179,6 +180,15 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
         while self._touched:
             self._settle(self._touched.popleft())
         self._give_up()
+        if self.makes_room and self._is_full():
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Cut the older ones of those that have not asked anything yet; at a turn's end, when no event is left to be
+        served, since the next connection gets the descriptor of one that is cut."""
+        quiet = [c for c in self.active_channels.values() if not (c.requests or c.total_outbufs_len)]  # as they came
+        for channel in quiet[: max(1, self.connections // 4)]:
+            channel.abandon()
 
     def _is_full(self) -> bool:
         return len(self.active_channels) >= self.connections
@@ -198,10 +208,17 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
             if len(self.active_channels) == before:
                 return
             if self._is_full():
-                if not self._crowded:
-                    log.warning("all connections are taken; further senders wait", connections=self.connections)
-                self._crowded = True
+                self._tell_of_crowd()
                 return
+
+    def _tell_of_crowd(self) -> None:
+        if self._crowded:
+            return
+        self._crowded = True
+        if self.makes_room:
+            log.warning("all connections are taken; those that ask nothing are cut", connections=self.connections)
+        else:
+            log.warning("all connections are taken; further senders wait", connections=self.connections)
 
     def accept(self) -> tuple[socket.socket, Any] | None:
         """A new connection, none when nobody waits or none can be had."""
@@ -297,7 +314,8 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
 
     def _sweep(self, now: float) -> None:
         """Cut off who says nothing, or takes too long to say it; now is monotonic."""
-        self._crowded = self._crowded and self._is_full()
+        still = self.connections // 2 if self.makes_room else self.connections
+        self._crowded = self._crowded and len(self.active_channels) >= still
         idle = time.time() - (CROWDED_IDLE_SECONDS if self._is_full() else IDLE_SECONDS)
         for channel in list(self.active_channels.values()):
             if channel.lingering_since is not None:
@@ -362,6 +380,7 @@ class Server:
         body_limit: BodyLimit = lambda _: 1024 * 1024,
         threads: int = THREADS,
         connections: int = MAX_CONNECTIONS,
+        makes_room: bool = False,
         request_seconds: float = REQUEST_SECONDS,
         judge: Judge | None = None,
         answered: Answered = lambda *_: None,
@@ -370,7 +389,8 @@ class Server:
 
         `body_limit` says the largest body of a path, in bytes. `judge` never blocks: it gets the small requests, in the
         loop's thread, instead of the app; the app then may leave an answer for later, too, by calling
-        `environ[DEFER_KEY]` with a Pending.
+        `environ[DEFER_KEY]` with a Pending. With `makes_room`, when all connections are taken, those that came first
+        and ask nothing are cut; without, further ones wait.
         """
         found = importlib.metadata.version("waitress")
         if found != WAITRESS:
@@ -412,6 +432,7 @@ class Server:
             raise
         self._server.body_limit = body_limit
         self._server.connections = connections
+        self._server.makes_room = makes_room
         self._server.request_seconds = request_seconds
         self._server.judge = judge
         self._server.answered = answered

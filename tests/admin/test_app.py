@@ -2,17 +2,22 @@
 
 import dataclasses
 import threading
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from router.admin import app
+from router.admin.listener import admin_listener
 from router.admin.routes import ENDPOINTS
 from router.errors import StartError
+from router.model import Reply
 from router.rules.change import Change
 from router.rules.drift import Reloaded
-from router.settings import host_names
+from router.settings import Address, host_names
 from tests.admin.conftest import TOKEN, Admin
+from tests.conftest import PATIENCE_SECONDS, request
 
 OPEN = ("/-/healthy", "/-/ready", "/metrics")
 CLOSED = [(one.method, one.path.replace("{id}", "x").replace("{name}", "x")) for one in ENDPOINTS if not one.is_open]
@@ -179,6 +184,46 @@ def test_probes_and_the_scrape_answer_while_the_api_is_busy(admin: Admin, monkey
     assert probes == [200, 200, 200]
     assert statuses == [200] * app.AT_ONCE
     assert admin.ask("GET", "/api/status").status == 200  # the places are free again
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "most"),
+    [("POST", "/-/reload", app.AT_ONCE + app.WAITING), ("GET", "/metrics", app.SCRAPES + app.SCRAPES_WAITING)],
+)
+def test_probes_answer_however_many_others_ask(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch, method: str, path: str, most: int
+) -> None:
+    monkeypatch.setattr(app, "WAIT_SECONDS", PATIENCE_SECONDS)
+    go_on = threading.Event()
+
+    def slow(reply: Any) -> Callable[[Any], Any]:
+        return lambda _: (go_on.wait(PATIENCE_SECONDS), reply)[1]
+
+    scrape, reload = slow(Reply(200, b"", "text/plain")), slow(Reloaded("h", 1, Change()))
+    daemon = dataclasses.replace(admin.daemon, reload=reload, metrics=scrape)
+    listener = admin_listener(daemon, Address("127.0.0.1", 0), TOKEN.encode(), (), PATIENCE_SECONDS)
+    listener.start()
+    statuses: SimpleQueue[int] = SimpleQueue()
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    askers = [
+        threading.Thread(target=lambda: statuses.put(request(listener.port, method, path, headers=token).status))
+        for _ in range(3 * app.THREADS)
+    ]
+    for asker in askers:
+        asker.start()
+    try:
+        refused = [statuses.get(timeout=PATIENCE_SECONDS) for _ in askers[most:]]
+        probes = [request(listener.port, "GET", probe).status for probe in ("/-/healthy", "/-/ready")]
+        others = statuses.qsize()
+    finally:
+        go_on.set()
+        for asker in askers:
+            asker.join()
+        listener.stop(1)
+
+    assert set(refused) == {503}
+    assert (probes, others) == ([200, 200], 0)
+    assert [statuses.get() for _ in range(most)] == [200] * most  # those that waited were served
 
 
 def test_a_fault_of_ours_is_a_500_without_a_word_of_it(admin: Admin) -> None:

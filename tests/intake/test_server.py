@@ -1,5 +1,6 @@
 """waitress as we run it: corrected, bounded, and honest when it refuses."""
 
+import contextlib
 import gc
 import importlib.metadata
 import json
@@ -93,6 +94,22 @@ def test_while_requests_wait_for_the_disk_the_loop_is_idle(serve: Serve, monkeyp
         sender.join(10)
 
     assert 0 < count < 50, count
+
+
+def test_who_holds_all_connections_keeps_nobody_out_where_room_is_made(serve: Serve) -> None:
+    server = serve(echo, connections=8, makes_room=True)
+    with contextlib.ExitStack() as stack:
+        held = []
+        for _ in range(50):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+            held.append(connection)
+            assert talk(server, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+        # The first ones are gone, the last one is not.
+        with contextlib.suppress(ConnectionResetError):
+            assert not held[0].recv(1)
+        held[-1].sendall(b"y\r\n\r\n")
+        assert held[-1].recv(12) == b"HTTP/1.1 200"
 
 
 @pytest.mark.parametrize(
