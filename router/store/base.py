@@ -230,7 +230,7 @@ class Store(Protocol):
         ...
 
     def writable(self) -> bool:
-        """Whether the last commit worked and the writer is alive."""
+        """Whether the last commit worked, none takes too long, and the writer is alive."""
         ...
 
     def close(self) -> None:

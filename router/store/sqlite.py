@@ -287,7 +287,8 @@ class SqliteStore:
 
     def writable(self) -> bool:
         """See Store.writable."""
-        return self._writer is not None and self._writer.alive and self._writer.healthy
+        writer = self._writer
+        return writer is not None and writer.alive and writer.healthy and not writer.stalled
 
     def close(self) -> None:
         """Close: the writer's threads first, so that what has queued is committed; then the readers, and only then

@@ -18,7 +18,7 @@ from router.store.checkpoint import Checkpointer
 from router.store.job import Job
 from router.store.jobs import Append, Probe, Take
 from router.store.questions import DUE
-from router.store.sqlite_file import connect
+from router.store.sqlite_file import connect, disk_free
 from router.store.waking import gathered
 
 BATCH = 512  #: jobs in one transaction; more would not save fsyncs worth mentioning, and delay the first answer
@@ -28,6 +28,8 @@ MAX_WAITING_BYTES = 256 * 1024 * 1024  #: memory that waiting appends may take
 STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of piling up behind it
 NOTICE_SECONDS = 0.2  #: how often it is looked whether an operator's command has written something; a look is 3 µs
 PROBE_SECONDS = 1.0  #: how often a writer that can't commit and has nothing to do tries whether it can again
+DOUBT_SECONDS = 10.0  #: the same for one that can commit as far as it knows, while its disk looks full
+LOW_BYTES = 1024 * 1024  #: of room on the disk, below which it looks full
 _PROBE_ROOM = 256 * 1024  #: bytes that must fit before we say so; with less we would change our mind at each event
 _WAL_KEPT = 64 * 1024 * 1024  #: bytes that the WAL is cut back to after a long reader let it grow
 
@@ -78,7 +80,7 @@ class Writer:
         self._writing_since: float | None = None  # monotonic, of the transaction that is under way
         self._took = 0.0  # seconds, of the last one
         self.healthy = True
-        self._probed_at = 0.0
+        self._probed_at = float("-inf")
         self._path = path
         self._connection = connect(path)
         self._file = _file_at(path)
@@ -95,6 +97,12 @@ class Writer:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def stalled(self) -> bool:
+        """Whether a transaction takes so long that nothing is taken any more; any thread may ask."""
+        since = self._writing_since
+        return since is not None and time.monotonic() - since > STALLED_SECONDS
+
     def submit(self, job: Job) -> "Future[Any]":
         """Queue a job."""
         future: Future[Any] = Future()
@@ -104,8 +112,7 @@ class Writer:
                 return future
             if isinstance(job, Append):
                 # Only appends are refused: all else finishes work that was begun, and makes room.
-                since = self._writing_since
-                if since is not None and time.monotonic() - since > STALLED_SECONDS:
+                if self.stalled:
                     future.set_exception(StoreUnavailable("the disk does not answer"))
                     return future
                 if self._waiting >= MAX_WAITING_JOBS or self._bytes + job.weight > MAX_WAITING_BYTES:
@@ -170,12 +177,23 @@ class Writer:
             return batch
 
     def _probe(self) -> None:
-        """Readiness hangs on `healthy`: without traffic, nothing else would notice that the disk has room again."""
-        if self.healthy or time.monotonic() < self._probed_at + PROBE_SECONDS:
+        """Readiness hangs on `healthy`: without traffic, nothing else would notice that the disk is full or the file is
+        gone, or that it has room again."""
+        if time.monotonic() < self._probed_at + (DOUBT_SECONDS if self.healthy else PROBE_SECONDS):
+            return
+        if self.healthy and self._looks_sound():
             return
         self._probed_at = time.monotonic()
         self._write([(Probe(_PROBE_ROOM), Future())])
-        self._write([(Probe(0), Future())])
+        if self.healthy:  # to take nothing away from a full disk works always
+            self._write([(Probe(0), Future())])
+
+    def _looks_sound(self) -> bool:
+        """A look that writes nothing. Only a commit that fails shows that something is wrong."""
+        try:
+            return disk_free(self._path) >= LOW_BYTES and _file_at(self._path) == self._file
+        except OSError:
+            return False
 
     def _notice(self) -> None:
         """Tell what another process made due: its commits don't come through our queue."""
@@ -221,9 +239,10 @@ class Writer:
         _fail(batch, StoreError(f"this can't be stored: {reason}"))
 
     def _committed(self, batch: Batch, results: list[Any], due: Due) -> None:
-        if not self.healthy:
+        # On a full disk something small fits now and then; to believe it would be to change our mind at each event.
+        if not self.healthy and (self._looks_sound() or any(isinstance(job, Probe) and job.room for job, _ in batch)):
             log.info("store commits again")
-        self.healthy = True
+            self.healthy = True
         with gathered():
             for (_, future), result in zip(batch, results, strict=True):
                 future.set_result(result)

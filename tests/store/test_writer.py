@@ -69,6 +69,59 @@ def test_a_store_without_work_notices_that_the_disk_has_room_again(
         assert left.execute("SELECT count(*) FROM dedupe").get == 0
 
 
+def test_a_store_without_work_notices_that_the_disk_is_full(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LOW_BYTES", 1 << 62)
+    monkeypatch.setattr(writer, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "DOUBT_SECONDS", 0.01)
+    connection = store._writer._connection  # type: ignore[union-attr]
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+
+    until(lambda: not store.writable())
+
+    connection.pragma("max_page_count", 1_000_000_000)
+    until(store.writable)
+
+
+def test_something_small_that_fits_on_a_full_disk_does_not_make_it_writable(
+    store: SqliteStore, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LOW_BYTES", 1 << 62)
+    monkeypatch.setattr(writer, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "DOUBT_SECONDS", 0.01)
+    connection = store._writer._connection  # type: ignore[union-attr]
+    connection.pragma("max_page_count", connection.pragma("page_count") + 10)
+    until(lambda: not store.writable())
+
+    for _ in range(10):
+        store.append(event(), [], "r1").result(10)
+        assert not store.writable()
+
+
+def test_a_store_without_work_notices_that_its_file_is_gone(store: SqliteStore, tmp_path: Path) -> None:
+    path = store._writer._path  # type: ignore[union-attr]
+    path.rename(tmp_path / "away.db")
+
+    until(lambda: not store.writable())
+
+    (tmp_path / "away.db").rename(path)
+    until(store.writable)
+
+
+def test_a_commit_that_hangs_makes_it_unwritable_meanwhile(
+    store: SqliteStore, path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "STALLED_SECONDS", 0.05)
+    with _locked(path):
+        hanging = store.append(event(), [], "r1")
+        until(lambda: not store.writable() or hanging.done())
+        assert not hanging.done()
+
+    hanging.result(10)
+    until(store.writable)
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Another process writes, and takes its time."""
