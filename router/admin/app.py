@@ -43,8 +43,8 @@ def admin_app(daemon: Daemon, gate: Gate) -> "falcon.App[Any, Any]":
 
 def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, places: Mapping[str, Places]) -> Reply:
     headers = _headers(request)
-    single = {name: values[0] for name, values in headers.items() if len(values) == 1}
-    refusal = gate.of_ours(single)
+    # A header that comes twice is joined, and so is none of ours: whoever sends two wants one of them passed over.
+    refusal = gate.of_ours({name: ", ".join(values) for name, values in headers.items()})
     if refusal is not None:
         return refusal
     path = _path(request)

@@ -140,6 +140,8 @@ def test_smuggled_and_doubled_headers_are_refused(start: Start) -> None:
         (b"421", ("GET /api/status HTTP/1.1", "Host: evil.example", good, close)),
         (b"421", ("GET http://evil.example/api/status HTTP/1.1", "Host: evil.example", good, close)),
         (b"421", ("GET /api/status HTTP/1.0", good)),
+        (b"403", ("GET /metrics HTTP/1.1", host, "Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site", close)),
+        (b"403", ("GET /metrics HTTP/1.1", host, "Origin: http://127.0.0.1", "Origin: http://evil.example", close)),
         (b"400", ("GET /api/status HTTP/1.1", host, f"X: y\r\n {good}", close)),
         (b"400", ("POST /-/reload HTTP/1.1", host, good, "Content-Length: 0", "Transfer-Encoding: chunked", close)),
         (b"401", ("GET /%61pi/status HTTP/1.1", host, close)),
