@@ -38,6 +38,7 @@ from router.store.base import Store
 ZEROS = 1000  #: names of a ruleset up to which each has its series from the start; of more, those that were counted
 DEPTHS_SECONDS = 1.0  #: for which what waits is not counted anew: at millions of rows it takes some 50 ms
 RESTS_SECONDS = 3.0  #: in which a large scrape rests while requests are answered; Prometheus gives up after 10
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 _LONGEST = 200  #: characters of a label's value; a longer one is cut, and told apart by its hash
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -83,7 +84,9 @@ class Exposition(Collector):
 
     def reply(self, accept: str = "") -> Reply:
         """The answer to a scrape that sent this Accept header."""
-        encode, content_type = choose_encoder(accept)
+        kinds = {kind.partition(";")[0].strip() for kind in accept.lower().split(",")}
+        # The library repeats whatever version and escaping the header names, and fails at a version that is no number.
+        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS.partition(";")[0] in kinds else "")
         rests_until = time.monotonic() + RESTS_SECONDS
         with resting_while(lambda: time.monotonic() < rests_until and self._sights.busy()):
             return Reply(200, encode(self._registry), content_type)

@@ -276,6 +276,14 @@ def test_a_large_scrape_rests_while_requests_are_answered_but_not_for_ever(
     assert daemon.looks == 0
 
 
+@pytest.mark.parametrize("version", ["version=abc", "version=9.9.9", "version=", "escaping=x y; version=1.0.0"])
+def test_what_a_scrape_wants_beyond_openmetrics_is_neither_repeated_nor_a_fault(daemon: Daemon, version: str) -> None:
+    reply = daemon.exposition().reply(f"text/plain;q=0.1, Application/OpenMetrics-Text; {version}")
+
+    assert reply.status == 200
+    assert str(reply.content_type).startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
+
+
 def test_whoever_asks_for_openmetrics_gets_it(daemon: Daemon) -> None:
     daemon.metrics.attempted("build", "forward", "ci", OutcomeKind.SUCCEEDED, 0.3)
     daemon.metrics.committed(2, 0.01)
