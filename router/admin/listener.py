@@ -23,6 +23,7 @@ def admin_listener(
         body_limit=body_limit,
         threads=THREADS,
         connections=CONNECTIONS,
+        name="admin",
         makes_room=True,  # whoever holds connections open, and needs no token for that, must not keep probes out
         request_seconds=request_seconds,
     )

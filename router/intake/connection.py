@@ -145,7 +145,8 @@ class ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]  # waitress has 
         reason = error.reason if isinstance(error, Refusal) else "HTTP"
         command, ip = self.request.command, self.channel.addr[0]
         method = shown_method(command)
-        log.warning("request refused", source=None, status=error.code, reason=reason, ip=ip, method=method)
+        where = {"listener": self.channel.server.name} if self.channel.server.name else {}
+        log.warning("request refused", source=None, status=error.code, reason=reason, ip=ip, method=method, **where)
         waits = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if error.code == HTTPStatus.SERVICE_UNAVAILABLE else ()
         reply = problem(error.code, _ERRORS.get(error.code, "the request can't be taken"), *waits)
         self.channel.server.answered(self.request.path_info, reply.status)

@@ -82,6 +82,7 @@ class _Listener(waitress.server.TcpWSGIServer):  # type: ignore[misc]  # waitres
     channel_class = Channel
     request_seconds = REQUEST_SECONDS
     connections = MAX_CONNECTIONS
+    name = ""  #: for the log, of one that is not the intake
     makes_room = False  #: when all connections are taken, by cutting those that have waited longest to ask
     body_limit: BodyLimit
     judge: Judge | None = None  #: what small requests are given to, in the loop's thread
@@ -381,6 +382,7 @@ class Server:
         threads: int = THREADS,
         connections: int = MAX_CONNECTIONS,
         makes_room: bool = False,
+        name: str = "",
         request_seconds: float = REQUEST_SECONDS,
         judge: Judge | None = None,
         answered: Answered = lambda *_: None,
@@ -433,6 +435,7 @@ class Server:
         self._server.body_limit = body_limit
         self._server.connections = connections
         self._server.makes_room = makes_room
+        self._server.name = name
         self._server.request_seconds = request_seconds
         self._server.judge = judge
         self._server.answered = answered

@@ -155,12 +155,14 @@ def test_smuggled_and_doubled_headers_are_refused(start: Start) -> None:
 
 
 def test_large_bodies_are_refused_as_they_come(start: Start) -> None:
-    api = Api(start(RULES))
+    daemon = start(RULES)
+    api = Api(daemon)
     lines = ("HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {api.token}", "Content-Type: application/json")
     for path, size in (("/api/deliveries/replay", 1024**2 + 1), ("/api/rules/check", 16 * 1024**2 + 1)):
         answer = api.raw(f"POST {path} {lines[0]}", *lines[1:], f"Content-Length: {size}")
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"application/problem+json" in answer
+        assert daemon.wait_for_line("request refused", status=413, reason="size")["listener"] == "admin"
     # 100,000 ids don't fit into a body; 10,001 are refused by their number.
     assert api.ask("POST", "/api/deliveries/replay", {"ids": ["x" * 36] * 25_000}).status == 400
 
