@@ -294,6 +294,7 @@ class App:
             version=__version__,
             listen=listen,
             admin=admin,
+            file=str(self._settings.rules),
             rules=len(ruleset.rules),
             hash=ruleset.hash[:12],
             store=str(self._settings.store),

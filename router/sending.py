@@ -196,7 +196,8 @@ def send(request: Outgoing, to: Destination) -> Answer | Unanswered:
     except ssl.SSLError as error:
         return Unanswered(f"no TLS connection to {to}: {error.reason or 'the certificate or protocol is not accepted'}")
     except TimeoutError:
-        return Unanswered(f"{to} did not answer in time")
+        cure = "; if no TLS is spoken there, write http://" if to.tls else ""
+        return Unanswered(f"{to} did not answer in time{cure}")
     except (OSError, http.client.HTTPException, ValueError) as error:
         if late.is_set():
             return _too_late(to)

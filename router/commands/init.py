@@ -53,6 +53,7 @@ def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> 
         raise click.UsageError(f"{file} would be the file's name; to start with that source say --source {file}")
     if os.path.lexists(file) and not force:
         raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
+    _refuse_strange(file)
     if not sources and not _at_terminal():
         raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(starters())}")
     _write_rules(file, _named(_words(sources)) if sources else _ask_sources())
@@ -72,6 +73,16 @@ def offer_rules(file: Path) -> None:
     except RouterError as error:
         raise StartError(str(error)) from None
     click.echo()
+
+
+def _refuse_strange(file: Path) -> None:
+    """Before anybody is asked: --force means a file, and would put one into the place of a device or a pipe."""
+    if str(file) == "-":
+        raise click.UsageError("- would be the file's name; give another, such as rules.yaml")
+    if file.is_dir():
+        raise RouterError(f"{file} is a folder; name the file in it, such as {file / 'rules.yaml'}")
+    if file.exists() and not file.is_file():
+        raise RouterError(f"{file} is no regular file; give another name")
 
 
 def _at_terminal() -> bool:

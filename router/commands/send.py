@@ -1,5 +1,6 @@
 """`webhook-router send`: try a rule without the provider, by a payload that is signed as the provider would."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ last; an id in the payload stays as it is. A --header replaces what would be sen
 
 Exit codes: 0 the event was accepted, 1 it was not (or can't be signed, or nothing answered), 2 usage.
 """
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHOWN = 1000  #: characters of an answer that is not the daemon's usual one
 
 
@@ -117,7 +119,19 @@ def send(
     answer = post(request, place)
     if isinstance(answer, Unanswered):
         _fail(answer.reason + ("; start the daemon with webhook-router serve, or say --to" if answer.refused else ""))
+    own_words = chosen.respond or chosen.handshake or any(rule.respond for rule in loaded.ruleset.rules)
+    if 200 <= answer.status < 300 and not (own_words or _event_of(answer)):
+        where = f"{request.inbound.method} {place}{request.inbound.path}"
+        _fail(
+            f"{where} answers {answer.status}, but with no event's id; is that the daemon? webhook-router status tells"
+        )
     _tell(answer, request, place, chosen, rules, as_json=as_json)
+
+
+def _event_of(answer: "Answer") -> str | None:
+    """The event's id that an answer gives; none: another server may have sent it, or a rule has words of its own."""
+    event = answer.content.get("id")
+    return event if isinstance(event, str) and _ID.fullmatch(event) else None
 
 
 def _sendable(headers: Any) -> list[tuple[str, str]]:
@@ -205,7 +219,7 @@ def _print_accepted(answer: "Answer", request: "Outgoing", to: "Destination", so
     from router.listing import print_fields, safe, size  # noqa: PLC0415 - `--help` need not wait
 
     content = answer.content
-    event = safe(content["id"]) if isinstance(content.get("id"), str) else None
+    event = _event_of(answer)
     fields = [
         ("sent", f"{size(len(request.inbound.body))} to {to}{request.inbound.path}, {_signing(source)}"),
         ("answer", f"{answer.status} {'a duplicate: nothing runs again' if content.get('duplicate') else 'accepted'}"),

@@ -38,7 +38,7 @@ def backup(store: Path, copy: Path, advance: Callable[[int, int], None], *, page
         _name(draft, copy)
         return copy.stat().st_size
     except apsw.Error as error:
-        raise _refused(copy, f"{error}; nothing is left of it") from None
+        raise _refused(copy, f"{_in_words(error)}; nothing is left of it") from None
     except OSError as error:
         raise _refused(copy, f"{os.strerror(error.errno or 0)}; nothing is left of it") from None
     finally:
@@ -103,6 +103,13 @@ def _name(draft: Path, copy: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _in_words(error: apsw.Error) -> str:
+    """What went wrong. A step of a copy that fails has a code, but no text of its own: it says "not an error"."""
+    if isinstance(error, apsw.FullError | apsw.IOError):
+        return f"its disk is full, or fails ({type(error).__name__})"
+    return str(error)
 
 
 def _refused(copy: Path, reason: str) -> StoreError:

@@ -153,6 +153,13 @@ def take(path: Path) -> OwnerLock:
 
 def _refusal(path: Path, error: OSError) -> str:
     reason = os.strerror(error.errno or 0)
+    if isinstance(error, PermissionError):
+        for file in (path, path.with_name(path.name + ".lock")):
+            # Such as a backup that root has put there.
+            there, ours = (os.access(file, mode, effective_ids=True) for mode in (os.F_OK, os.R_OK | os.W_OK))
+            if there and not ours:
+                reason = f"{reason}; {file} belongs to another user: chown it to this one"
+                return f"the store {path} can't be opened: {reason}"
     return f"the store {path} can't be opened: {reason}; its folder must exist and be writable by this user"
 
 

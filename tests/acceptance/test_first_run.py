@@ -82,6 +82,8 @@ def test_the_start_tells_each_address_and_which_sources_lack_verification(start:
         "open": (f"{here}/in", "none", False),
         "near": (f"{here}/hooks/near", "none", False),
     }
+    [serving] = [line for line in daemon.lines if line["message"] == "serving"]
+    assert Path(serving["file"]).name == "rules.yaml"
     warned = [(line["message"], line["source"]) for line in daemon.lines if line["level"] != "info"]
     assert warned == [(EVERY_PROGRAM, "open"), (ALLOWED, "near")]
 

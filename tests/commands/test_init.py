@@ -130,6 +130,24 @@ def test_nothing_is_overwritten_unless_it_is_asked_for(init: Init, tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"rules.yaml", "elsewhere.yaml"}
 
 
+def test_force_never_puts_a_file_in_the_place_of_something_else(init: Init, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+
+    for name, said in (
+        ("pipe", "pipe is no regular file"),
+        ("link", "link is no regular file"),
+        ("folder", "folder is a folder; name the file in it, such as folder/rules.yaml"),
+    ):
+        done = init(name, "--source", "github", "--force")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr
+    assert init("-", "--source", "github").returncode == 2
+    assert (tmp_path / "pipe").is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "folder", "link"}
+
+
 def test_no_umask_makes_a_file_that_serve_would_refuse(init: Init, tmp_path: Path) -> None:
     before = os.umask(0)
     try:

@@ -212,6 +212,8 @@ def babbler() -> Iterator[Callable[[bytes], int]]:
         (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[31mx", "answers 500; is that the daemon?\n  | \\x1b[31mx"),
         (b'HTTP/1.1 400 No\r\n\r\n{"detail": "\\u001b[2J"}', "400: \\x1b[2J"),
         (b'HTTP/1.1 400 No\r\n\r\n["detail"]', "answers 400"),
+        (b"HTTP/1.1 200 OK\r\n\r\n<html>\x1b[31m", "answers 200, but with no event's id; is that the daemon?"),
+        (b'HTTP/1.1 202 OK\r\n\r\n{"id": "; rm x", "matched": ["a"]}', "answers 202, but with no event's id"),
     ],
 )
 def test_a_strange_answer_is_told_in_harmless_words(
@@ -222,6 +224,16 @@ def test_a_strange_answer_is_told_in_harmless_words(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_speaks_no_tls_is_told_with_the_cure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        to = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        done = run_here("send", "payload.json", "--source", "open", "--to", to, folder=folder)
+
+    assert done.returncode == 1
+    assert "did not answer in time; if no TLS is spoken there, write http://" in done.stderr
 
 
 def test_an_answer_that_drips_is_not_waited_for(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Backups: whole, private, of one moment, never over something else, and taken beside a writer."""
 
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -120,3 +122,22 @@ def test_a_backup_needs_no_owner_and_makes_none(sqlite_store: SqliteStore, path:
     assert threading.active_count() == threads
     with closing(SqliteStore(path)):
         assert (tmp_path / "copy.db").exists()
+
+
+def test_a_disk_with_no_room_for_it_is_told_in_these_words(
+    sqlite_store: SqliteStore, path: Path, tmp_path: Path
+) -> None:
+    """A limit of the process's file size plays the full disk."""
+    script = (
+        "import pathlib, resource, sys\n"
+        "from router.store.backup import backup\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "backup(*map(pathlib.Path, sys.argv[1:]), lambda done, of: None)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, path, tmp_path / "copy.db"], capture_output=True, text=True, check=False
+    )
+
+    assert "copy.db can't be written: its disk is full, or fails (IOError); nothing is left of it" in done.stderr
+    assert not [one.name for one in tmp_path.iterdir() if "copy" in one.name]

@@ -5,6 +5,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -181,6 +182,20 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_folder_that_can_not_be_written_is_named_with_the_cure(closed_folder: Path) -> None:
     with pytest.raises(StoreError, match=r"Permission denied.*must exist and be writable"):
         SqliteStore(closed_folder / "store.db")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file of another user")
+@pytest.mark.parametrize("name", ["store.db", "store.db.lock"])
+def test_a_file_that_root_has_put_there_is_named_with_the_cure(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not below tmp_path, which root alone may enter
+        Path(folder).chmod(0o777)
+        Path(folder, name).touch(mode=0o600)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(StoreError, match=rf"Permission denied; \S+/{name} belongs to another user: chown it"):
+                SqliteStore(Path(folder, "store.db"))
+        finally:
+            os.seteuid(0)
 
 
 def test_an_older_store_is_migrated_by_its_owner_only(
