@@ -50,6 +50,7 @@ def _flags_exist(command: str, flags: list[str]) -> bool:
         ("RestartPreventExitStatus", str(USAGE)),
         ("User", "webhook-router"),
         ("UMask", "0077"),
+        ("LimitCORE", "0"),  # secrets are in the memory that the watchdog's SIGABRT would dump
         ("NoNewPrivileges", "yes"),
         ("ProtectSystem", "strict"),
         ("ProtectHome", "yes"),

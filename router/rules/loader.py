@@ -22,7 +22,7 @@ from router.rules.ruleset import Ruleset
 from router.rules.schema import TOP_KEYS, DefaultsOptions, TargetOptions
 from router.rules.sight import Sight
 from router.rules.sources import load_sources
-from router.rules.spot import Report, Spot, did_you_mean, shortened
+from router.rules.spot import Report, Spot, unknown_key
 from router.secrets import SecretRef, check_form
 
 VERSION = 1
@@ -141,7 +141,7 @@ def _compile(context: Context, root: Spot, text: RulesetText) -> Ruleset | None:
 def _top_keys(root: Spot) -> None:
     for key, _ in root.entries():
         if key not in TOP_KEYS and not key.startswith("x-"):
-            root.key_error(key, f'unknown key "{shortened(key)}"{did_you_mean(key, TOP_KEYS)}')
+            root.key_error(key, unknown_key(key, TOP_KEYS))
     if not root.has("sources"):
         root.error("missing sources: where events come from, and how their senders are verified")
     if not root.has("rules") and not root.has("unmatched"):

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from router.rules.document import MappingNode, Node, ScalarNode
-from router.rules.spot import Spot, did_you_mean, shortened
+from router.rules.spot import Spot, unknown_key
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -64,7 +64,7 @@ def _report(spot: Spot, model: type[BaseModel], detail: ErrorDetails) -> None:
         key = str(place[-1])
         parent = spot.at(*place[:-1])
         known = keys(model) if len(place) == 1 else _inner_keys(model, place)
-        parent.key_error(key, f'unknown key "{shortened(key)}"{did_you_mean(key, known)}')
+        parent.key_error(key, unknown_key(key, known))
         return
     below = spot.at(*place)
     below.error(_message(detail, below))

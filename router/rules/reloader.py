@@ -175,12 +175,15 @@ class Reloader:
             return None
         self._moving_since = None
         self._forced = False
-        self._look_again_at = None if view == self._judged else now + RECHECK_SECONDS
+        seen = view == self._judged
+        self._look_again_at = None if seen else now + RECHECK_SECONDS
         self._judged = view
         text = self._file.read()
         if self._file.look(list(self._secrets)) != view:
             self._judged, self._forced = _UNSEEN, self._forced or forced
             return None  # written meanwhile: the next look shows it
+        if isinstance(text, Unusable):
+            return self._pass_over(text, seen=seen, forced=forced)
         return self._decide(view, text, forced=forced)
 
     def _is_settled(self, now: float) -> bool:
@@ -198,13 +201,16 @@ class Reloader:
         if self._drift is None and now - self._moving_since > WRITING_SECONDS:
             self._drift_to(Why.UNSETTLED, (self._file.problem("the rules file is being written"),))
 
-    def _decide(self, view: View, text: bytes | Unusable, *, forced: bool) -> Answer | None:
-        if isinstance(text, Unusable):
-            if text.why is Why.GONE and not (self._drift and self._drift.why is Why.GONE):
-                log.warning("rules file is gone; the running rules stay", file=str(self._file.path))
-            elif text.why is Why.GONE and not forced:
-                return None
-            return self._keep(text.why, [text.problem], quietly=text.why is Why.GONE)
+    def _pass_over(self, found: Unusable, *, seen: bool, forced: bool) -> Answer | None:
+        drift, gone = self._drift, found.why is Why.GONE
+        told = drift is not None and drift.why is found.why and (gone or drift.problems == (found.problem,))
+        if told and not forced and (gone or seen):
+            return None
+        if gone and not told:
+            log.warning("rules file is gone; the running rules stay", file=str(self._file.path))
+        return self._keep(found.why, [found.problem], quietly=gone)
+
+    def _decide(self, view: View, text: bytes, *, forced: bool) -> Answer | None:
         running = self._current.ruleset
         found = digest(text)
         is_running = (found, view.folder) == (running.hash, running.text.base_dir)
@@ -265,6 +271,7 @@ class Reloader:
         self, why: Why, problems: Sequence[Problem], beside: Sequence[Problem] = (), *, quietly: bool = False
     ) -> Refused:
         """What runs stays; `beside`: these problems with warnings and notes; `quietly` when the log has it already."""
+        self._refused_text = ""  # what was refused before is news again once it is back
         if not quietly:
             for problem in problems[:MOST_PROBLEMS]:
                 log.error("rules file has a problem", problem=str(problem))

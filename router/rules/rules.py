@@ -21,7 +21,7 @@ from router.rules.respond import load_rule_respond
 from router.rules.retry import load_retry, policy
 from router.rules.ruleset import Rule, RuleAction
 from router.rules.schema import RuleOptions
-from router.rules.spot import Spot, did_you_mean, shortened
+from router.rules.spot import Spot, did_you_mean, shortened, unknown_key
 
 _ACTION_KEYS = ("name", "retry", "order_by")
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -181,7 +181,7 @@ def _unknown_key(context: Context, key: str, types: list[str]) -> str:
     for type_ in types or context.registries.actions:
         if key in context.registries.actions[type_].Options.model_fields:
             return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
-    return f'unknown key "{shortened(key)}"' + did_you_mean(key, (*context.registries.actions, *_ACTION_KEYS))
+    return unknown_key(key, (*context.registries.actions, *_ACTION_KEYS))
 
 
 def _action_name(spot: Spot, type_: str) -> str:

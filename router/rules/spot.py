@@ -10,6 +10,8 @@ from router.errors import Level, Problem
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
 
 _NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
+#: Keys whose value may hold a secret that somebody wrote out where something else belongs: problems go to the log.
+_CONFIDENTIAL = frozenset({"secrets", "sign", "headers", "env", "command"})
 
 
 @dataclass(slots=True)
@@ -146,7 +148,18 @@ class Spot:
             return f"{self.kind} with nothing in it"
         if isinstance(self.node, ScalarNode) and self.node.value == "":
             return "empty text"
+        if isinstance(self.node, ScalarNode) and self.path.rpartition(".")[2] in _CONFIDENTIAL:
+            return "a text" if isinstance(self.node.value, str) else "a value"
         return self.kind
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """What is wrong with a key that is none of the known ones, and the cure."""
+    name, colon, value = key.partition(":")
+    if colon and value:  # of `secret:hunter2`, which YAML takes for a key, the value is not shown
+        cure = "; a space is missing after the colon" if _NO_SPACE.match(key) else did_you_mean(name, known)
+        return f'unknown key "{shortened(name)}:…"{cure}'
+    return f'unknown key "{shortened(key)}"{did_you_mean(key, known)}'
 
 
 def join(path: str, key: str) -> str:

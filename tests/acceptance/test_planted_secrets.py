@@ -144,6 +144,13 @@ BAD_RULES = {
     "a header's template": 'sources: {s: {verify: none}}\nrules: [{name: a, actions: [{forward: {url: "http://h", headers: {Authorization: "Bearer @mark@ {{ paylod.x }}"}}}]}]',
     "a header that is no text": 'sources: {s: {verify: none}}\nrules: [{name: a, actions: [{forward: {url: "http://h", headers: {Authorization: [@mark@]}}}]}]',
     "broken YAML": 'sources: {s: {verify: none}}\nrules:\n  - "@mark@\n  - @mark@: [',
+    "a header's text": 'sources: {s: {verify: none}}\nrules: [{name: a, actions: [{forward: {url: "http://h", headers: "Authorization: Bearer @mark@"}}]}]',
+    "an environment's text": 'sources: {s: {verify: none}}\nrules: [{name: a, actions: [{command: {argv: [date], env: TOKEN=@mark@}}]}]',
+    "a command line": 'sources: {s: {verify: none}}\nrules: [{name: a, actions: [{command: "curl -u ann:@mark@ http://h"}]}]',
+    "a signing key written out": 'sources: {s: {verify: none}}\nrules: [{name: a, actions: [{forward: {url: "http://h", sign: "@mark@"}}]}]',
+    "a secret without a name": 'secrets: "@mark@"\nsources: {s: {verify: none}}',
+    "a secret without a space": "sources: {s: {verify: {scheme: github, secret:@mark@}}}",
+    "a signing key without a space": 'sources: {s: {verify: none}}\nrules: [{name: a, actions: [{forward: {url: "http://h", sign:@mark@}}]}]',
     "a tab": "sources:\n\ts: @mark@\n",
 }  # fmt: skip
 

@@ -428,6 +428,71 @@ def test_a_refused_file_that_is_put_back_is_what_runs_again(watch: Callable[...,
     until(lambda: len(watched.refused) == 3)
 
 
+def _without_rights(path: Path) -> Callable[[], None]:
+    path.chmod(0o646)
+    return lambda: path.chmod(0o644)
+
+
+def _away(path: Path) -> Callable[[], None]:
+    away = path.rename(path.with_name("away"))
+    return lambda: away.replace(path) and None
+
+
+def _a_folder(path: Path) -> Callable[[], None]:
+    away = path.rename(path.with_name("away"))
+    path.mkdir()
+    return lambda: path.rmdir() or (away.replace(path) and None)
+
+
+def _another(path: Path) -> Callable[[], None]:
+    away = path.rename(path.with_name("away"))
+    path.write_bytes(b"#" * (MAX_BYTES + 10))
+    return lambda: away.replace(path) and None
+
+
+@pytest.mark.parametrize(
+    ("hinder", "why"),
+    [
+        (_away, Why.GONE),
+        (_a_folder, Why.UNREADABLE),
+        (_without_rights, Why.WRITABLE),
+        (_another, Why.PROBLEMS),
+    ],
+)
+def test_a_refused_file_that_was_hindered_otherwise_meanwhile_is_refused_again(
+    watch: Callable[..., Watched], hinder: Callable[[Path], Callable[[], None]], why: Why
+) -> None:
+    watched = watch(rules("good"))
+    watched.path.write_text(BAD)
+    until(lambda: watched.why() is Why.PROBLEMS)
+    first = watched.reloader.drift()
+    end = hinder(watched.path)
+    until(lambda: watched.why() is why and watched.reloader.drift() != first)
+
+    end()
+
+    until(lambda: watched.reloader.drift() == first)
+    assert len(watched.said("rules not reloaded; the running rules stay")) == (2 if why is Why.GONE else 3)
+
+
+@pytest.mark.parametrize("hinder", [_a_folder, _without_rights, _another])
+def test_what_is_no_file_is_told_of_once(
+    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch, hinder: Callable[[Path], Callable[[], None]]
+) -> None:
+    monkeypatch.setattr(times, "RECHECK_SECONDS", 0.3)
+    watched = watch(rules("good"))
+
+    end = hinder(watched.path)
+    until(lambda: watched.refused and watched.is_quiet and watched.reloader._look_again_at is None)
+
+    assert len(watched.refused) == 1
+    assert len(watched.said("rules not reloaded; the running rules stay")) == 1
+    end()
+    until(lambda: watched.why() is None)
+    hinder(watched.path)  # and the next time it is told again
+    until(lambda: len(watched.refused) == 2)
+
+
 def test_what_changed_is_told_by_name(watch: Callable[..., Watched]) -> None:
     watched = watch(rules("a", "b", "c"))
     watched.path.write_text(
