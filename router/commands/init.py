@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from router.commands.options import loader
 from router.errors import RouterError, StartError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> 
 def offer_rules(file: Path) -> None:
     """`serve` finds no file: say so, and at a terminal write one if that is wanted. Raises StartError."""
     name = "" if str(file) == "rules.yaml" else f" {shlex.quote(str(file))}"
+    if not os.path.isdir(os.path.realpath(file.parent)):
+        raise StartError(f"there is no file {file}, and no folder {file.parent} either; is that the right place?")
     missing = f"there is no file {file}; `webhook-router init{name}` writes one to start from"
     if not _at_terminal():
         raise StartError(missing)
@@ -73,6 +76,8 @@ def offer_rules(file: Path) -> None:
     except RouterError as error:
         raise StartError(str(error)) from None
     click.echo()
+    if loader(require_secrets=True).load_file(file).ruleset is None:
+        raise StartError(f"{file} is written; now set the secrets as it says above, then `webhook-router serve{name}`")
 
 
 def _refuse_strange(file: Path) -> None:
