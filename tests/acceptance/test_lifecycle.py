@@ -114,7 +114,9 @@ def test_it_is_not_ready_from_the_first_moment_of_a_stop(start: Callable[..., Da
     daemon = start(RULES)
     with socket.create_connection(("127.0.0.1", daemon.port)) as sender:
         # Half a request, for which a stop waits some seconds before the deliveries are stopped.
-        sender.sendall(b"POST /hooks/open HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{")
+        head = b"POST /hooks/open HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        sender.sendall(head)
+        assert sender.recv(65536).startswith(b"HTTP/1.1 100 ")
         daemon.process.send_signal(signal.SIGTERM)
         daemon.wait_for_line("stopping")
 
@@ -123,7 +125,7 @@ def test_it_is_not_ready_from_the_first_moment_of_a_stop(start: Callable[..., Da
         assert (answer.status, answer.json["intake"], answer.json["dispatcher"]) == (503, False, True)
         assert daemon.admin("/-/healthy").status == 200
         assert b"webhook_router_ready 0.0" in daemon.admin("/metrics").body
-        sender.sendall(b"}")
+        sender.sendall(b"{}")
         assert sender.recv(65536).startswith(b"HTTP/1.1 202 ")
 
 
