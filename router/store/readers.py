@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 
 from router.errors import StoreError
-from router.store.sqlite_file import connect
+from router.store.sqlite_file import cause_of, connect
 
 _HEARD_SECONDS = 0.02  #: how long a query gets to end by itself, and an interrupt to be heard
 
@@ -42,7 +42,7 @@ class Readers:
                 return reader.connection.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             self._check_open()  # closing interrupts what runs
-            raise StoreError(f"the store {self._path} can't be read: {error}") from None
+            raise StoreError(f"the store {self._path} can't be read: {cause_of(error)}") from None
 
     def close(self) -> None:
         """Interrupt what runs, then close every connection. Nothing is read from here on."""

@@ -48,7 +48,7 @@ from router.store.questions import (
 from router.store.readers import Readers
 from router.store.recovery import release_running
 from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, delivery_row, event_head_row, event_row
-from router.store.sqlite_file import connect, prepare, take
+from router.store.sqlite_file import cause_of, connect, prepare, take
 from router.store.upkeep import Prune, PutNote
 from router.store.visitor import Visitor
 from router.store.waits import Shorten
@@ -90,7 +90,7 @@ class SqliteStore:
                 connection.close()
             return Writer(self._path, self._tell, on_commit)
         except apsw.Error as error:
-            raise StoreError(f"the store {self._path} can't be written: {error}") from None
+            raise StoreError(f"the store {self._path} can't be written: {cause_of(error)}") from None
 
     def append(
         self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0

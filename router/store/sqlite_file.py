@@ -196,7 +196,13 @@ def prepare(path: Path, *, create: bool, own: OwnerLock | None) -> None:
     except apsw.NotADBError:
         raise StoreError(f"{path} is no webhook-router store but some other file; give --store another name") from None
     except apsw.Error as error:
-        raise StoreError(f"the store {path} can't be opened: {error}") from None
+        raise StoreError(f"the store {path} can't be opened: {cause_of(error)}") from None
+
+
+def cause_of(error: apsw.Error) -> str:
+    """SQLite's words for what went wrong, and what to do where it is damage."""
+    cure = "; `webhook-router store check` tells what is wrong" if isinstance(error, apsw.CorruptError) else ""
+    return f"{error}{cure}"
 
 
 def newest_version() -> int:

@@ -8,7 +8,7 @@ import apsw
 
 from router.errors import StoreError, StoreUnavailable
 from router.store.job import Job
-from router.store.sqlite_file import connect
+from router.store.sqlite_file import cause_of, connect
 
 
 class Visitor:
@@ -37,7 +37,7 @@ class Visitor:
         except apsw.BusyError:
             future.set_exception(StoreUnavailable(f"the store {self._path} is busy; try again"))
         except apsw.Error as error:
-            future.set_exception(StoreError(f"the store {self._path} can't be written: {error}"))
+            future.set_exception(StoreError(f"the store {self._path} can't be written: {cause_of(error)}"))
         return future
 
     def close(self) -> None:

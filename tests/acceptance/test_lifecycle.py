@@ -65,6 +65,14 @@ def test_a_damaged_store_is_one_clear_line(run: Run, tmp_path: Path) -> None:
     done = run("serve", "--listen", "127.0.0.1:0", "--admin", "off", "--store", "sqlite:x.db", cwd=tmp_path)
 
     _one_clear_line(done, "malformed", "store check")
+    assert done.stderr.count("store check") == 1
+    with (tmp_path / "x.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * ((tmp_path / "x.db").stat().st_size - 4096))
+    for command in (("deliveries", "list"), ("events", "list"), ("status",)):
+        done = run(*command, "--store", "sqlite:x.db", cwd=tmp_path)
+        assert done.returncode == 1
+        assert "malformed; `webhook-router store check` tells what is wrong" in done.stderr
 
 
 def test_a_store_in_use_is_one_clear_line(start: Callable[..., Daemon], run: Run, tmp_path: Path) -> None:
