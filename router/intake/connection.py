@@ -144,7 +144,7 @@ class ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]  # waitress has 
         # What waitress says of an error may repeat the sender's headers.
         reason = error.reason if isinstance(error, Refusal) else "HTTP"
         command, ip = self.request.command, self.channel.addr[0]
-        method = shown_method(command)
+        method = shown_method(command) if command else None  # refused before it was known
         where = {"listener": self.channel.server.name} if self.channel.server.name else {}
         log.warning("request refused", source=None, status=error.code, reason=reason, ip=ip, method=method, **where)
         waits = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if error.code == HTTPStatus.SERVICE_UNAVAILABLE else ()

@@ -50,7 +50,7 @@ class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]
 
     error: Any = None  #: a Refusal, or one of waitress's, which has a code too
     items_as_received: tuple[tuple[str, str], ...] = ()  #: waitress joins repeated headers and loses their case
-    command = "GET"  #: these three are for requests whose first line can't be read
+    command = ""  #: these three are for requests whose first line is not read
     path = ""
     query = ""
 

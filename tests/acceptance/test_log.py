@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,18 @@ def test_an_attempt_that_a_killed_daemon_left_behind_is_told_of_by_the_next(
     assert (first["rule"], first["action"], first["target"]) == ("hang", "forward", receiver.url)
     assert (second["attempt"], second["state"]) == (2, "succeeded")
     assert again.stop() == 0
+
+
+def test_a_request_that_can_not_be_read_is_told_of_without_a_method_that_it_did_not_have(start: Start) -> None:
+    daemon = start(RULES.replace("URL", "http://127.0.0.1:9"))
+
+    for head in (
+        b"PO\x1bST /hooks/open HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /hooks/open HTTP/1.1\r\nHost: \x1b\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", daemon.port)) as connection:
+            connection.sendall(head)
+            assert b" 400 " in connection.recv(1000)
+
+    daemon.wait_for_line("request refused", reason="first line", method=None)
+    daemon.wait_for_line("request refused", reason="header", method=None)

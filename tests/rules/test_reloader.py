@@ -428,39 +428,44 @@ def test_a_refused_file_that_is_put_back_is_what_runs_again(watch: Callable[...,
     until(lambda: len(watched.refused) == 3)
 
 
-def _without_rights(path: Path) -> Callable[[], None]:
+def _for_all_to_write(path: Path) -> Callable[[], Any]:
     path.chmod(0o646)
     return lambda: path.chmod(0o644)
 
 
-def _away(path: Path) -> Callable[[], None]:
+def _away(path: Path) -> Callable[[], Any]:
     away = path.rename(path.with_name("away"))
-    return lambda: away.replace(path) and None
+    return lambda: away.replace(path)
 
 
-def _a_folder(path: Path) -> Callable[[], None]:
+def _a_folder_instead(path: Path) -> Callable[[], Any]:
     away = path.rename(path.with_name("away"))
     path.mkdir()
-    return lambda: path.rmdir() or (away.replace(path) and None)
+
+    def end() -> None:
+        path.rmdir()
+        away.replace(path)
+
+    return end
 
 
-def _another(path: Path) -> Callable[[], None]:
+def _too_large(path: Path) -> Callable[[], Any]:
     away = path.rename(path.with_name("away"))
     path.write_bytes(b"#" * (MAX_BYTES + 10))
-    return lambda: away.replace(path) and None
+    return lambda: away.replace(path)
 
 
 @pytest.mark.parametrize(
     ("hinder", "why"),
     [
         (_away, Why.GONE),
-        (_a_folder, Why.UNREADABLE),
-        (_without_rights, Why.WRITABLE),
-        (_another, Why.PROBLEMS),
+        (_a_folder_instead, Why.UNREADABLE),
+        (_for_all_to_write, Why.WRITABLE),
+        (_too_large, Why.PROBLEMS),
     ],
 )
 def test_a_refused_file_that_was_hindered_otherwise_meanwhile_is_refused_again(
-    watch: Callable[..., Watched], hinder: Callable[[Path], Callable[[], None]], why: Why
+    watch: Callable[..., Watched], hinder: Callable[[Path], Callable[[], Any]], why: Why
 ) -> None:
     watched = watch(rules("good"))
     watched.path.write_text(BAD)
@@ -475,9 +480,9 @@ def test_a_refused_file_that_was_hindered_otherwise_meanwhile_is_refused_again(
     assert len(watched.said("rules not reloaded; the running rules stay")) == (2 if why is Why.GONE else 3)
 
 
-@pytest.mark.parametrize("hinder", [_a_folder, _without_rights, _another])
+@pytest.mark.parametrize("hinder", [_a_folder_instead, _for_all_to_write, _too_large])
 def test_what_is_no_file_is_told_of_once(
-    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch, hinder: Callable[[Path], Callable[[], None]]
+    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch, hinder: Callable[[Path], Callable[[], Any]]
 ) -> None:
     monkeypatch.setattr(times, "RECHECK_SECONDS", 0.3)
     watched = watch(rules("good"))
