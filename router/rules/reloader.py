@@ -16,6 +16,7 @@ from router.rules.loader import Loaded, Loader
 from router.rules.rules_file import RulesFile, Unusable, View, digest
 from router.rules.ruleset import Current, Ruleset
 from router.rules.sight import exists, is_open_for_writing
+from router.rules.writers import Writers
 
 POLL_SECONDS = 0.25  #: stat works for every way of saving and every file system, bind mounts too; it costs some 2 µs
 NEAR_SECONDS = 0.05  #: from look to look while the file is changing
@@ -72,6 +73,7 @@ class Reloader:
         self._forced = False
         self._stopping = False
         self._drift: Drift | None = None
+        self._writers = Writers()
         self._view = _UNSEEN  #: of the last look
         self._same_since = 0.0  #: monotonic, when the view was first seen
         self._moving_since: float | None = None  #: monotonic, when it was first seen to be another than the judged one
@@ -134,6 +136,7 @@ class Reloader:
                 if not self._stopping:
                     self._turn()
         finally:  # however the thread ends, nobody may wait for it
+            self._writers.close()
             with self._lock:
                 self._ended = True
                 asked, self._asked = self._asked, []
@@ -162,6 +165,7 @@ class Reloader:
             one.set_result(answer)
 
     def _look(self, *, forced: bool) -> Answer | None:
+        self._writers.look([self._file.path, *self._secrets])
         view, now = self._file.look(list(self._secrets)), time.monotonic()
         if view != self._view:
             self._view, self._same_since = view, now
@@ -178,6 +182,7 @@ class Reloader:
         seen = view == self._judged
         self._look_again_at = None if seen else now + RECHECK_SECONDS
         self._judged = view
+        self._writers.taken()
         text = self._file.read()
         if self._file.look(list(self._secrets)) != view:
             self._judged, self._forced = _UNSEEN, self._forced or forced
@@ -192,8 +197,12 @@ class Reloader:
             return quiet >= HELD_SECONDS
         moved = {self._file.path: self._view.file} if self._view.file != self._judged.file else {}
         moved |= {path: seen for path, seen in self._view.secrets.items() if seen != self._secrets.get(path)}
-        written = [is_open_for_writing(path) for path, seen in moved.items() if exists(seen)]
+        written = [self._is_written(path) for path, seen in moved.items() if exists(seen)]
         return True not in written and (None not in written or quiet >= UNTOLD_SECONDS)
+
+    def _is_written(self, path: Path) -> bool | None:
+        told = is_open_for_writing(path)
+        return self._writers.writes(path) if told is None else told
 
     def _note_writing(self, now: float) -> None:
         if self._moving_since is None:

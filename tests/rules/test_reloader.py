@@ -4,6 +4,7 @@ All on the real file system, with the real loader.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -233,10 +234,15 @@ def test_a_file_that_is_written_slowly_is_never_taken_half_way(watch: Callable[.
     assert watched.refused == []
 
 
-def test_a_slow_writer_is_waited_for_while_it_has_the_file_open(watch: Callable[..., Watched]) -> None:
+@pytest.mark.parametrize("told_by", ["lease", "inotify"])
+def test_a_slow_writer_is_waited_for_while_it_has_the_file_open(
+    watch: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch, told_by: str
+) -> None:
+    if told_by == "inotify":  # as for a file that the daemon may only read
+        monkeypatch.delattr(fcntl, "F_SETLEASE")
     watched = watch(rules("a", "b"))
     with watched.path.open("r+") as file:
-        if is_open_for_writing(watched.path) is None:
+        if told_by == "lease" and is_open_for_writing(watched.path) is None:
             pytest.skip("the file system of temporary files doesn't tell who has a file open")
         file.truncate()
         file.write(rules("a"))
