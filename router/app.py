@@ -29,7 +29,7 @@ from router.intake.verify.registry import SCHEMES
 from router.metrics import Metrics
 from router.model import RulesetText
 from router.plugins import Registries
-from router.rules.change import Change
+from router.rules.change import MOST_NAMES, Change
 from router.rules.collecting import set_aside
 from router.rules.drift import Drift, Refused, Reloaded
 from router.rules.loader import Loader
@@ -233,13 +233,16 @@ class App:
         self._note_rules(None)
         self._announcer.tell(ruleset)
         waiting = self._store.waiting(change.removed)
-        for rule, count in waiting.items():
+        for rule, count in list(waiting.items())[:MOST_NAMES]:
             log.warning(
                 "removed rule still has deliveries; they follow its recorded text",
                 rule=rule,
                 deliveries=count,
                 cancel=f"webhook-router deliveries cancel --rule {shlex.quote(rule)}",
             )
+        if len(waiting) > MOST_NAMES:
+            rest = list(waiting.values())[MOST_NAMES:]
+            log.warning("further removed rules still have deliveries", rules=len(rest), deliveries=sum(rest))
 
     def _refused(self, _: Refused) -> None:
         self._metrics.refused()

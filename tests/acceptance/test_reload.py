@@ -149,6 +149,20 @@ rules:
     eventually(lambda: receiver.requests)
 
 
+def test_removed_rules_with_deliveries_are_told_of_by_name_up_to_a_number(start: Callable[..., Daemon]) -> None:
+    rule = "  - {{name: r{n}, actions: [forward: 'http://127.0.0.1:9']}}\n"
+    rules = "".join(rule.format(n=n) for n in range(25))
+    daemon = start("sources: {open: {verify: none}}\nrules:\n" + rules)
+    daemon.post("/hooks/open", b"{}")
+
+    daemon.rules.write_text(RULES.format(name="other"))
+
+    rest = daemon.wait_for_line("further removed rules still have deliveries")
+    assert (rest["rules"], rest["deliveries"]) == (5, 5)
+    told = [line["rule"] for line in daemon.lines if line["message"].startswith("removed rule still has deliveries")]
+    assert told == [f"r{n}" for n in range(20)]
+
+
 def test_work_in_flight_is_untouched_by_a_reload(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
 ) -> None:
