@@ -1,6 +1,6 @@
 """The OpenAPI document (3.1) of the admin listener, from the table of its endpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -56,7 +56,8 @@ def _operation(one: Endpoint) -> dict[str, Any]:
         # On loopback without; elsewhere with the token.
         shown["security"] = [{}, {"token": []}]
     if one.body:
-        schema = {"type": "string"} if isinstance(one.body, str) else ref(one.body.__name__)
+        # Any YAML is a rules file, if a bad one: that is what its problems say.
+        schema: Mapping[str, Any] = {} if isinstance(one.body, str) else ref(one.body.__name__)
         shown["requestBody"] = {
             "required": True,
             "content": {name: {"schema": schema} for name in one.body_types},

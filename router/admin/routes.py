@@ -21,6 +21,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     openapi.endpoint(_openapi),
 )
 
+_LITERAL = frozenset(endpoint.path for endpoint in ENDPOINTS if not endpoint.path_fields)
 _HEAVY = frozenset(endpoint.path for endpoint in ENDPOINTS if endpoint.body == "yaml")
 
 
@@ -33,6 +34,8 @@ def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | Reply:
     """What is asked for, and what stands in the fields of its path; or why it is nothing."""
     allowed: set[str] = set()
     for endpoint in ENDPOINTS:
+        if path in _LITERAL and "id" in endpoint.path_fields:
+            continue  # `replay` is no delivery's id, while a rule may well be called `check`
         found = endpoint.pattern.fullmatch(path)
         if found is not None:
             if endpoint.method == method or (endpoint.method, method) == ("GET", "HEAD"):

@@ -117,6 +117,9 @@ def test_what_is_not_there_is_a_404_and_a_wrong_method_a_405(admin: Admin) -> No
     answer = admin.ask("GET", "/-/reload")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert admin.ask("OPTIONS", "/api/events").status == 405
+    for path in ("/api/deliveries/replay", "/api/deliveries/cancel", "/api/events/replay"):
+        answer = admin.ask("GET", path)  # and no delivery or event of that id
+        assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
 def test_a_head_is_a_get_without_its_body(admin: Admin) -> None:
