@@ -162,7 +162,10 @@ class Admin:
 
 def is_documented(method: str, path: str, status: int, kind: str, shown: Any) -> None:
     """Assert that an answer is one that the document has for this request."""
-    found = [one for one in ENDPOINTS if one.method == method and one.pattern.fullmatch(path.replace("%2F", "/"))]
+    path = path.replace("%2F", "/")
+    found = [one for one in ENDPOINTS if one.method == method and one.pattern.fullmatch(path)]
+    if any(one.path == path for one in ENDPOINTS):  # no id is called as that is
+        found = [one for one in found if "id" not in one.path_fields]
     if not found:
         assert status in (401, 403, 404, 405, 421, 429), status
         schema: Any = {"$ref": "#/components/schemas/Problem"}
