@@ -15,6 +15,7 @@ speed still vary.
 """
 
 import argparse
+import logging
 import random
 import shutil
 import sys
@@ -25,6 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import structlog
 from machine import describe
 
 from tests.acceptance.ordeal import Ordeal
@@ -107,6 +109,8 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     arguments.add_argument("--folder", type=Path, help="where to keep all files, to look at; a temporary one")
     given = arguments.parse_args()
+    # The thousands of starts on rebuilt disks each tell of what the cut interrupted.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     print(describe("apsw", "aiohttp", "waitress"), flush=True)
     wrong: list[str] = []
     if given.kills:
