@@ -102,7 +102,7 @@ HISTOGRAMS = (ANSWER_SECONDS, ATTEMPT_SECONDS, DELIVERY_SECONDS, COMMIT_SECONDS,
 READY = _gauge("ready", "1 while /-/ready answers 200.")
 CONNECTIONS = _gauge("intake_connections", "Connections open to the intake.")
 CONNECTION_LIMIT = _gauge("intake_connections_limit", "Connections to the intake that may be open at once.")
-LINES_LOST = _counter("log_lines_lost", "Log lines that nobody read in time.")
+LINES_LOST = _counter("log_lines_lost", "Log lines that could not be written.")
 
 QUEUE_DEPTH = _gauge("queue_depth", "Deliveries that wait or run: pending, blocked or running.", "target", "state")
 QUEUE_AGE = _gauge("queue_oldest_age_seconds", "Age of the oldest delivery that waits.", "target")

@@ -18,7 +18,7 @@ class TextLine:
         self._colours = colours
         self._terminal = terminal
         # Said without a time, by the thread that writes: it is the next line that tells how late it is.
-        self.of_the_lost = b"warning log lines lost: nobody read them  lines=%d"
+        self.of_the_lost = b"warning log lines lost: they could not be written  lines=%d"
 
     def line(self, fields: MutableMapping[str, Any], level: str, now: datetime) -> str:
         """The line; what has no value is left out."""

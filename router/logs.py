@@ -28,7 +28,8 @@ def configure(level: str, style: str) -> Lines:
     terminal = sys.stderr.isatty()
     as_json = style == "json" or (style == "auto" and not terminal)
     text = TextLine(colours=has_colours(terminal, os.environ), terminal=terminal)
-    lines = Lines(sys.stderr.buffer) if as_json else Lines(sys.stderr.buffer, text.of_the_lost)
+    stream = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
+    lines = Lines(stream) if as_json else Lines(stream, text.of_the_lost)
 
     def line(_: Any, method: str, fields: MutableMapping[str, Any]) -> bytes:
         if "exc_info" in fields:

@@ -1,9 +1,13 @@
 """Log lines come whole and in order, and a stream that nobody reads stops nobody."""
 
+import errno
 import io
 import json
 import os
 import threading
+from typing import Any
+
+import pytest
 
 from router import log_lines
 from router.log_lines import Lines
@@ -44,7 +48,7 @@ def test_a_line_appears_without_a_further_one() -> None:
 
 def test_a_stream_that_nobody_reads_stops_nobody_and_what_was_lost_is_said() -> None:
     reading, writing = os.pipe()
-    with os.fdopen(writing, "wb") as stream:
+    with os.fdopen(writing, "wb", buffering=0) as stream:
         lines = Lines(stream)
         said = 0
         while lines.lost < 100:
@@ -78,3 +82,58 @@ def test_a_closed_stream_ends_nothing() -> None:
     lines.end()
 
     assert not lines._thread.is_alive()
+
+
+class Disk(io.RawIOBase):
+    """A file on a disk that has room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.content = b""
+
+    def write(self, data: Any) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = bytes(data[: self.room])
+        self.content += taken
+        self.room -= len(taken)
+        return len(taken)
+
+
+@pytest.mark.parametrize("room", range(1, 24))
+def test_what_a_full_disk_refuses_is_told_of_once_there_is_room_and_no_line_is_torn(room: int) -> None:
+    disk = Disk(room)
+    lines = Lines(disk)  # type: ignore[arg-type]
+    for number in range(5):
+        lines.warning(b"line %d" % number)
+    fit = (room + 1) // len("line 0\n")  # what lacks its end only gets that later
+    until(lambda: lines.lost == 5 - fit)
+
+    disk.room = 1000
+    lines.warning(b"line 5")
+    lines.end()
+
+    *found, word = disk.content.splitlines()
+    whole = [line for line in found if len(line) == len("line 0")]
+    assert whole == [*(b"line %d" % number for number in range(fit)), b"line 5"]
+    assert len(found) - len(whole) == (
+        0 < room % len("line 0\n") < len("line 0")
+    )  # the line that was cut stands by itself
+    assert json.loads(word)["lines"] == lines.lost == 5 - fit
+
+
+def test_a_stream_that_does_not_block_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(writing, "wb", buffering=0) as stream, os.fdopen(reading, "rb") as pipe:
+        lines = Lines(stream)
+        for number in range(3000):
+            lines.info(b"%0100d" % number)
+        reader = threading.Thread(target=lambda: found.extend(pipe.readline() for _ in range(3000)))
+        found: list[bytes] = []
+        reader.start()
+        reader.join(60)
+        lines.end()
+
+    assert [int(line) for line in found] == list(range(3000))
+    assert lines.lost == 0
