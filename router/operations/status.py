@@ -13,6 +13,8 @@ from router.operations.shape import times
 from router.store.base import Store
 from router.store.sqlite_file import disk_usage, owner_of
 
+_LAST_MS = 253_402_300_800_000  #: the end of the year 9999, after which Python knows no time
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -36,13 +38,23 @@ class Status:
             "running": self.pid is not None,
             "pid": self.pid or None,
             "store": {"path": str(self.path), "bytes": self.size, "wal_bytes": self.log_size},
-            **self.notes,
+            **self._notes_json(),
             "pending": sum(d.due + d.blocked for d in self.depths),
             "in_flight": sum(d.running for d in self.depths),
             "dead": sum(d.dead for d in self.depths),
             **times(oldest_at=self.oldest_at),
             "oldest_age_ms": _age(self.oldest_at, now),
             "targets": [depth_json(d, self.notes["breakers"], now) for d in self.depths],
+        }
+
+    def _notes_json(self) -> dict[str, Any]:
+        rules = dict(self.notes["rules"])
+        if isinstance(rules.get("drift"), dict):
+            rules["drift"] = _timed(rules["drift"], "since")
+        return {
+            "process": _timed(self.notes["process"], "started_at"),
+            "rules": _timed(rules, "loaded_at"),
+            "breakers": {target: _breaker_json(breaker) for target, breaker in self.notes["breakers"].items()},
         }
 
 
@@ -56,7 +68,7 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], now: int) -> dict[str, Any
         "dead": d.dead,
         **times(oldest_at=d.oldest_at),
         "oldest_age_ms": _age(d.oldest_at, now),
-        "breaker": breakers.get(d.target, {"state": "closed"}),
+        "breaker": _breaker_json(breakers.get(d.target, {"state": "closed"})),
     }
 
 
@@ -84,6 +96,21 @@ def note(store: Store, name: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _breaker_json(breaker: object) -> object:
+    return _timed(breaker, "since", "until") if isinstance(breaker, dict) else breaker
+
+
+def _timed(said: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What a daemon said of itself, each of these times twice; what is no time stays out, like all that is not said."""
+    given = {name: said[name] for name in names if name in said}
+    kept = {key: value for key, value in said.items() if key not in given}
+    return {**kept, **times(**{name: at for name, at in given.items() if at is None or _is_time(at)})}
+
+
+def _is_time(at: object) -> bool:
+    return isinstance(at, int) and 0 <= at < _LAST_MS
 
 
 def _age(at: int | None, now: int) -> int | None:

@@ -12,6 +12,7 @@ import pytest
 
 from router.model import PlannedDelivery, State
 from router.operations.drift import drift
+from router.operations.shape import iso
 from tests.commands.conftest import Shop, now_ms
 
 Plan = Callable[..., PlannedDelivery]
@@ -102,9 +103,20 @@ def test_status_tells_what_a_running_daemon_says_of_itself(busy: Shop) -> None:
     assert (found["running"], found["pid"]) == (True, os.getpid())
     assert found["rules"]["hash"] == "0123456789abcdef"
     assert found["targets"][0]["breaker"]["state"] == "open"
+    for said, name, at in (
+        (found["process"], "started_at", now - 3 * HOUR),
+        (found["rules"], "loaded_at", now - 2 * HOUR),
+        (found["rules"]["drift"], "since", now - 60_000),
+        (found["breakers"]["ci"], "since", now - 5000),
+        (found["targets"][0]["breaker"], "until", now + 90_000),
+    ):
+        assert (said[name], said[f"{name}_ms"]) == (iso(at), at)
 
 
-@pytest.mark.parametrize("value", ["", "no json", "[]", "7", '{"since": "soon", "ci": 5, "loaded_at": "x"}'])
+@pytest.mark.parametrize(
+    "value",
+    ["", "no json", "[]", "7", '{"since": "soon", "ci": 5, "loaded_at": "x"}', '{"started_at": 1e99, "loaded_at": -1}'],
+)
 def test_status_bears_notes_that_it_can_not_read(busy: Shop, value: str) -> None:
     put_notes(busy, dict.fromkeys(("process", "rules", "breakers"), value))
 
