@@ -130,7 +130,8 @@ def test_check_of_a_missing_file_is_a_failed_check(run: Run, tmp_path: Path) -> 
     done = run("check", tmp_path / "none.yaml")
 
     assert done.returncode == 1
-    assert "none.yaml:1:1: the rules file can't be read: No such file or directory" in done.stderr
+    assert "none.yaml:1:1: the rules file can't be read: No such file or directory; is the path right?" in done.stderr
+    assert "`webhook-router init` writes one to start from" in done.stderr
 
 
 def test_test_shows_what_would_be_done(run: Run, rules: Path, payload: Path) -> None:

@@ -49,7 +49,8 @@ class Context:
         if secret is None:
             if not ref.optional:
                 level = Level.ERROR if self.require_secrets else Level.NOTE
-                self.report.add(spot.node, spot.path, f"{reason}; set it before the daemon starts", level)
+                cure = "set it before the daemon starts" if ref.file is None else "write it there"
+                self.report.add(spot.node, spot.path, f"{reason}; {cure}", level)
                 self.unset.append(self.report.problems[-1])
             return Secret(name or ref.name, None)
         return Secret(name, secret.reveal()) if name else secret

@@ -70,8 +70,10 @@ class Loader:
         try:
             text = path.read_bytes()
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            return Loaded(None, (Problem(str(path), 1, 1, "", f"the rules file can't be read: {reason}"),))
+            message = f"the rules file can't be read: {os.strerror(error.errno or 0)}"
+            if isinstance(error, FileNotFoundError):
+                message += "; is the path right? `webhook-router init` writes one to start from"
+            return Loaded(None, (Problem(str(path), 1, 1, "", message),))
         return self.load(text, str(path), Path(os.path.realpath(path)).parent)
 
     def load_recorded(self, text: RulesetText) -> Loaded:
