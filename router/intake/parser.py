@@ -4,6 +4,7 @@ Strict, because two readers of one connection that disagree about where a reques
 another (RFC 9112, section 11.2): what could be read in two ways is refused rather than guessed.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ class Parser(waitress.parser.HTTPRequestParser):  # type: ignore[misc]
         self.error = Refusal(code, reason)
         self.completed = True
         self.expect_continue = False
+
+    def close(self) -> None:
+        """Let go of the body. What a full disk did not take is tried again here, and is not wanted any more."""
+        with contextlib.suppress(OSError):
+            super().close()
 
     def received(self, data: bytes) -> int:
         """Take some bytes; how many of them belonged to this request."""

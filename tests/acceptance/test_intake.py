@@ -145,6 +145,25 @@ def test_a_full_disk_refuses_and_heals_by_itself(start: Start, eventually: Wait)
     assert len(_stored(daemon)) == 2
 
 
+def test_a_disk_that_fills_up_under_a_large_body_refuses_it_and_closes(start: Start) -> None:
+    daemon = start(RULES)
+    head = b"POST /hooks/open HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    body = b'{"n": 1, "pad": "%s"}' % (b"x" * 2_000_000)
+    pid, unlimited = daemon.process.pid, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (716_800, resource.RLIM_INFINITY))  # of the temporary file
+
+    with socket.create_connection(("127.0.0.1", daemon.port), 10) as connection:
+        connection.sendall(head % len(body) + body)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))  # which ends once the daemon has closed
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 5\r\n" in answer
+    assert daemon.post("/hooks/open", body).status == 202
+    assert daemon.stop() == 0
+    assert not [line for line in daemon.lines if line["level"] == "error"]
+
+
 def test_a_store_that_stands_still_refuses_and_heals_by_itself(start: Start, eventually: Wait) -> None:
     daemon = start(RULES)
     other = sqlite3.connect(daemon.store, isolation_level=None)
