@@ -92,7 +92,8 @@ class Lines:
                     select.select([], [self._stream], [])
                 at += written or 0
         except (OSError, ValueError):  # full, or closed: there is no other place to say it
-            self._torn = at > 0 and data[at - 1 : at] != b"\n"
+            if at:
+                self._torn = data[at - 1 : at] != b"\n"
             whole = self._torn and data[at : at + 1] == b"\n"  # for the next write begins with what it lacks
             return data[at + whole :]
         self._torn = False

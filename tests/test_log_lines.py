@@ -122,6 +122,23 @@ def test_what_a_full_disk_refuses_is_told_of_once_there_is_room_and_no_line_is_t
     assert json.loads(word)["lines"] == lines.lost == 5 - fit
 
 
+def test_a_torn_line_is_ended_however_often_the_disk_refused_what_followed() -> None:
+    disk = Disk(10)
+    lines = Lines(disk)  # type: ignore[arg-type]
+    lines.warning(b"line 0")
+    until(lambda: disk.room == 3)
+    lines.warning(b"line 1")
+    until(lambda: lines.lost == 1)
+    lines.warning(b"line 2")
+    until(lambda: lines.lost == 2)
+
+    disk.room = 1000
+    lines.warning(b"line 5")
+    lines.end()
+
+    assert disk.content.splitlines()[:3] == [b"line 0", b"lin", b"line 5"]
+
+
 def test_a_stream_that_does_not_block_is_waited_for() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
