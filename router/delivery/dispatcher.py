@@ -161,6 +161,8 @@ class Dispatcher:
             except RouterError as error:
                 log.error("store can't be read or written; deliveries wait", error=str(error))
                 pause = _STORE_RETRY_SECONDS[-1]
+                rescan_at = time.monotonic() + pause  # it may be the look for what is due that failed
+                self._wake.clear()  # a claim that failed has set it
             pause = min(pause, rescan_at - time.monotonic())
             if pause > 0 and not self._stopping:
                 alarm = asyncio.get_running_loop().call_later(pause, self._wake.set)

@@ -1,6 +1,7 @@
 """The delivery loop, with a real store and real receivers: what it sends, what it leaves waiting, what it says."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from router.app import REGISTRIES, now_ms
 from router.delivery.dispatcher import Dispatcher
@@ -274,3 +276,18 @@ rules: [{{name: r, actions: [{{forward: {{target: ci, path: /hang}}}}]}}]
     text = "sources: {s: {verify: none}}\n" + rules.format(url=receiver.url, slots=9)
     daemon.current.ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", daemon.path.parent).require()
     assert (daemon.load("ci").concurrency, daemon.load("ci").breaker) == (9, Standing.OPEN)
+
+
+def test_a_store_that_can_not_be_read_is_asked_again_at_leisure(running: Callable[[str], Running]) -> None:
+    daemon = running(RULES % ("http://127.0.0.1:9", "http://127.0.0.1:9"))
+    with capture_logs() as lines:
+        daemon.path.write_bytes(b"damage" * 10_000)
+
+        def failed(times: int) -> bool:
+            return sum("deliveries wait" in line["event"] for line in lines) >= times
+
+        until(lambda: failed(1))
+        began = time.monotonic()
+        until(lambda: failed(3))
+
+    assert time.monotonic() - began > 1.5
