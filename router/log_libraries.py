@@ -44,7 +44,9 @@ class _Listener(logging.Handler):
 
 def said(record: logging.LogRecord) -> str:
     """The constant part of a record's message."""
-    template = str(record.msg)
+    template = record.msg
+    if not isinstance(template, str):  # an exception, most often: its text may be a payload's
+        return str(_without_value(template))
     if isinstance(record.args, tuple) and record.args:
         with contextlib.suppress(TypeError, ValueError):  # a conversion that wants a number
             template %= tuple(_without_value(value) for value in record.args)

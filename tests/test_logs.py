@@ -161,9 +161,10 @@ def test_a_place_is_told_without_the_machine_s_folders() -> None:
 
 
 def test_of_a_library_only_what_is_constant_is_told() -> None:
-    def record(message: str, *args: Any) -> logging.LogRecord:
+    def record(message: Any, *args: Any) -> logging.LogRecord:
         return logging.LogRecord("x", logging.WARNING, "x.py", 1, message, args, None)
 
+    assert said(record(ValueError("secret"))) == "<ValueError>"
     assert said(record("%d of %s, %.1f s", 3, "secret", 1.25)) == "3 of <str>, 1.2 s"
     assert said(record("%d of %s", "secret", 5)) == "%d of %s"
     assert said(record("%s: %s", b"secret", {"secret": 1})) == "<bytes>: <dict>"
