@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -37,6 +38,7 @@ from router.store.base import Store
 
 ZEROS = 1000  #: names of a ruleset up to which each has its series from the start; of more, those that were counted
 DEPTHS_SECONDS = 1.0  #: for which what waits is not counted anew: at millions of rows it takes some 50 ms
+DEPTHS_WAIT_SECONDS = 3.0  #: that a scrape waits for them; without them it tells the rest
 RESTS_SECONDS = 3.0  #: in which a large scrape rests while requests are answered; Prometheus gives up after 10
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 _LONGEST = 200  #: characters of a label's value; a longer one is cut, and told apart by its hash
@@ -151,24 +153,37 @@ class Exposition(Collector):
 
 
 class _Depths:
-    """What waits at each target; counted at most once in DEPTHS_SECONDS, however many ask."""
+    """What waits at each target; counted at most once in DEPTHS_SECONDS, however many ask.
+
+    A thread of its own counts: a disk that does not answer must not keep the metrics that tell of it.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._lock = threading.Lock()
-        self._read_at: float | None = None  # monotonic
-        self._found: list[Depth] | None = None
+        self._lock = threading.Lock()  # of what follows
+        self._begun_at = 0.0  # monotonic
+        self._counting: Future[list[Depth] | None] | None = None
 
     def read(self) -> list[Depth] | None:
         """None while the store can't be read: what is not known is better missing than old."""
         with self._lock:
-            if self._read_at is None or time.monotonic() >= self._read_at + DEPTHS_SECONDS:
-                try:
-                    self._found = self._store.depths()
-                except StoreError:
-                    self._found = None
-                self._read_at = time.monotonic()
-            return self._found
+            counting, now = self._counting, time.monotonic()
+            if counting is None or (counting.done() and now >= self._begun_at + DEPTHS_SECONDS):
+                counting = self._counting = Future()
+                self._begun_at = now
+                threading.Thread(target=self._count, args=(counting,), name="depths", daemon=True).start()
+        try:
+            return counting.result(DEPTHS_WAIT_SECONDS)
+        except TimeoutError:
+            return None
+
+    def _count(self, counting: Future[list[Depth] | None]) -> None:
+        try:
+            counting.set_result(self._store.depths())
+        except StoreError:
+            counting.set_result(None)
+        except Exception as error:  # noqa: BLE001 - the scrape that waits shall have it
+            counting.set_exception(error)
 
 
 def _fails(load: TargetLoad, known: Names) -> bool:

@@ -1,6 +1,7 @@
 """The exposition: whatever was counted under whatever name, Prometheus can read it."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,7 +21,7 @@ from router.errors import StoreError
 from router.families import Family
 from router.forgetting import Forgetting
 from router.metrics import Metrics
-from router.model import Event, Outcome, OutcomeKind, PlannedDelivery, Settlement, Standing, State, TargetLoad
+from router.model import Depth, Event, Outcome, OutcomeKind, PlannedDelivery, Settlement, Standing, State, TargetLoad
 from router.plugins import Misfit
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
@@ -221,6 +222,32 @@ def test_a_store_that_cannot_be_read_costs_only_what_it_knows(daemon: Daemon, mo
     assert found[key("store_healthy")] == 0
     assert [one for one in found if "queue" in one[0] or ("bytes" in one[0] and "router" in one[0])] == []
     assert found[key("breaker_state", target="ci", state="closed")] == 1
+
+
+def test_a_disk_that_does_not_answer_keeps_only_what_lies_on_it(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, count = threading.Event(), daemon.store.depths
+
+    def slow() -> list[Depth]:
+        answers.wait(30)
+        return count()
+
+    monkeypatch.setattr(daemon.store, "depths", slow)  # a frozen file system takes root to make
+    monkeypatch.setattr(module, "DEPTHS_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "DEPTHS_SECONDS", 0.0)
+    exposition = daemon.exposition()
+
+    for _ in range(3):
+        found = samples(exposition.reply().body.decode())
+        assert key("store_healthy") in found
+        assert not [one for one in found if "queue" in one[0]]
+    assert [thread.name for thread in threading.enumerate()].count("depths") == 1
+
+    answers.set()
+    age = key("queue_depth", target="ci", state="pending")
+    monkeypatch.setattr(module, "DEPTHS_WAIT_SECONDS", 30.0)
+    assert samples(exposition.reply().body.decode())[age] == 0
 
 
 def test_what_waits_is_counted_once_a_second_however_many_ask(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
