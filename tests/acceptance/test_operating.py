@@ -252,7 +252,7 @@ def test_status_beside_a_running_daemon(start: Start, run: Run, eventually: Wait
     assert re.search(r"^file +not what runs for \d+m?s: .*rules\.yaml:1:", text, re.MULTILINE)
     [target] = found["targets"]
     assert (target["target"], target["due"], target["breaker"]["state"]) == (receiver.url, 30, "open")
-    assert re.search(r"open, for \d+s, tried again in \d+s, \d+ failures", text)
+    assert re.search(r"open, for \d+m?s, tried again in \d+m?s, \d+ failures", text)
 
 
 @pytest.mark.parametrize("command", [["events", "list"], ["deliveries", "replay", "--all"], ["status"]])
