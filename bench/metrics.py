@@ -28,15 +28,13 @@ RULE = "  - {{name: rule-{0}, match: {{$.a: {0}}}, actions: [append: out-{0}.jso
 
 def event(metrics: Metrics, rule: str = "rule", source: str = "a") -> None:
     """What the intake counts of one event."""
-    metrics.waited(source, 0.004)
-    metrics.received(source, (rule,))
+    metrics.received(source, (rule,), 0.004)
     metrics.answered(source, 202)
 
 
 def delivery(metrics: Metrics, rule: str = "rule", target: str = "rule/append") -> None:
     """What a delivery counts that succeeds at once."""
-    metrics.attempted(rule, "append", target, OutcomeKind.SUCCEEDED, 0.02)
-    metrics.settled(rule, "append", target, State.SUCCEEDED, 0.1)
+    metrics.attempted(rule, "append", target, OutcomeKind.SUCCEEDED, 0.02, State.SUCCEEDED, 0.1)
 
 
 def commit(metrics: Metrics) -> None:

@@ -4,11 +4,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from router.networks import is_within, parse_address
 from router.rules.ruleset import Ruleset, Source
-from router.settings import Address, networks
-
-_LOOPBACK = networks("127.0.0.0/8,::1")
+from router.settings import Address
 
 log = structlog.get_logger()
 
@@ -44,13 +41,9 @@ class Announcer:
             allowed = [str(network) for network in source.allow_ips]
             log.warning("source is not verified: whoever has an allowed address may send", source=source.name,
                         path=source.path, allow_ips=allowed)  # fmt: skip
-        elif _is_loopback(self.listen.host):
+        elif self.listen.is_loopback:
             log.warning("source is not verified: every program on this machine may send", source=source.name,
                         path=source.path)  # fmt: skip
         else:
             log.error("source is not verified: whoever reaches the listen address may send; set verify or allow_ips",
                       source=source.name, path=source.path, listen=str(self.listen))  # fmt: skip
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or is_within(parse_address(host), _LOOPBACK)

@@ -75,21 +75,19 @@ class Metrics:
         with self._lock:
             self._requests[source, str(status)] += 1
 
-    def waited(self, source: str, seconds: float) -> None:
-        """An answer waited for a commit; so many seconds since its request arrived."""
+    def received(self, source: str, matched: Sequence[str], seconds: float) -> None:
+        """An event was stored, which these rules matched, so many seconds after it arrived."""
         with self._lock:
             self._observe(ANSWER_SECONDS, (source,), seconds)
-
-    def received(self, source: str, matched: Sequence[str]) -> None:
-        """An event was stored, which these rules matched."""
-        with self._lock:
             self._events[(source,)] += 1
             for rule in matched or _NO_RULE:
                 self._matches[(rule,)] += 1
 
-    def repeated(self, source: str) -> None:
-        """A request was a copy of an event that is stored already."""
-        self._add(DUPLICATES, source)
+    def repeated(self, source: str, seconds: float) -> None:
+        """A request was a copy of an event that is stored already, as was known so many seconds after it arrived."""
+        with self._lock:
+            self._observe(ANSWER_SECONDS, (source,), seconds)
+            self._counts[DUPLICATES][(source,)] += 1
 
     def unverified(self, source: str, reason: str) -> None:
         """A request failed verification; the reason is one of router.plugins.Misfit."""
@@ -99,17 +97,23 @@ class Metrics:
         """A rule could not be judged for an event."""
         self._add(NOT_JUDGED, rule)
 
-    def attempted(self, rule: str, action: str, target: str, outcome: OutcomeKind, took: float) -> None:
-        """An attempt ended, after so many seconds."""
+    def attempted(
+        self,
+        rule: str,
+        action: str,
+        target: str,
+        outcome: OutcomeKind,
+        took: float,
+        state: State = State.PENDING,
+        age: float = 0.0,
+    ) -> None:
+        """An attempt ended, after so many seconds. Its delivery stands there now, so many seconds (age) after its event
+        arrived; only an end is counted."""
         with self._lock:
             self._attempts[rule, action, target, outcome.value] += 1
             self._observe(ATTEMPT_SECONDS, (target,), took)
-
-    def settled(self, rule: str, action: str, target: str, state: State, age: float) -> None:
-        """A delivery stands there now, so many seconds after its event arrived; only an end is counted."""
-        if state is State.PENDING:
-            return
-        with self._lock:
+            if state is State.PENDING:
+                return
             self._deliveries[rule, action, target, state.value] += 1
             if state is State.SUCCEEDED:
                 self._observe(DELIVERY_SECONDS, (target,), age)

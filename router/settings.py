@@ -1,5 +1,6 @@
 """What the command line says about the daemon; the rules file says the rest."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,16 @@ class Address:
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nobody but this machine reaches who listens there. A name is taken for none, but for localhost."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return False
 
     @property
     def from_here(self) -> "Address":

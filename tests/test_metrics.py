@@ -53,15 +53,12 @@ def work(metrics: Metrics, rule: str = "one", source: str = "a") -> None:
     """Count an event, an error and a delivery."""
     target = f"{rule}/append"
     metrics.answered(source, 202)
-    metrics.waited(source, 0.02)
-    metrics.received(source, [rule])
-    metrics.repeated(source)
+    metrics.received(source, [rule], 0.02)
+    metrics.repeated(source, 0.02)
     metrics.unverified(source, "mismatch")
     metrics.not_judged(rule)
-    metrics.attempted(rule, "append", target, OutcomeKind.RETRY, 0.02)
-    metrics.settled(rule, "append", target, State.PENDING, 1.0)
-    metrics.attempted(rule, "append", target, OutcomeKind.SUCCEEDED, 7.0)
-    metrics.settled(rule, "append", target, State.SUCCEEDED, 2.0)
+    metrics.attempted(rule, "append", target, OutcomeKind.RETRY, 0.02, State.PENDING, 1.0)
+    metrics.attempted(rule, "append", target, OutcomeKind.SUCCEEDED, 7.0, State.SUCCEEDED, 2.0)
     metrics.committed(3, 0.004)
 
 
@@ -98,8 +95,8 @@ def test_what_many_threads_count_at_once_is_counted_once_each(metrics: Metrics) 
 
 
 def test_a_delivery_that_is_to_be_tried_again_has_not_ended(metrics: Metrics) -> None:
-    metrics.settled("one", "append", "t", State.PENDING, 1.0)
-    metrics.settled("one", "append", "t", State.DEAD, 1.0)
+    metrics.attempted("one", "append", "t", OutcomeKind.RETRY, 0.1, State.PENDING, 1.0)
+    metrics.attempted("one", "append", "t", OutcomeKind.FAILED, 0.1, State.DEAD, 1.0)
 
     assert metrics.counted().counts[f.DELIVERIES] == {("one", "append", "t", "dead"): 1}
     assert metrics.counted().spreads[f.DELIVERY_SECONDS] == {}
@@ -115,8 +112,8 @@ def test_a_value_on_a_bound_belongs_below_it_and_one_above_all_is_kept(metrics: 
 
 
 def test_an_event_that_no_rule_matched_counts_under_the_reserved_name(metrics: Metrics) -> None:
-    metrics.received("a", [])
-    metrics.received("a", ["one", "two"])
+    metrics.received("a", [], 0.02)
+    metrics.received("a", ["one", "two"], 0.02)
 
     assert metrics.counted().counts[f.MATCHES] == {("unmatched",): 1, ("one",): 1, ("two",): 1}
     assert metrics.counted().counts[f.EVENTS] == {("a",): 2}
@@ -129,7 +126,7 @@ def test_names_that_a_reload_removed_are_forgotten_after_a_while(
     forgetting = Forgetting(metrics, current, store)
     work(metrics)
     metrics.answered("", 404)
-    metrics.received("a", [])
+    metrics.received("a", [], 0.02)
     before = names(metrics, "one")
     current.ruleset = load(source="b", rule="two")
     work(metrics, "two", "b")

@@ -48,11 +48,11 @@ def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, places: Mapping[
     if refusal is not None:
         return refusal
     path = _path(request)
-    if gate.closed or needs_token(request.method, path):
+    found = find(request.method, path)
+    if gate.closed or needs_token(found, path):
         refusal = gate.allowed(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""))
         if refusal is not None:
             return refusal
-    found = find(request.method, path)
     if isinstance(found, Reply):
         return found
     endpoint, fields = found

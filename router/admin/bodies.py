@@ -10,6 +10,7 @@ from router.admin.answers import refused
 from router.admin.parameters import TIME_FORM
 from router.intake.payload import nested_deeper
 from router.model import Reply
+from router.operations.moment import moment
 from router.rules.spot import did_you_mean, shortened
 
 MOST_IDS = 10_000  #: of one request; further ones are another request's
@@ -133,6 +134,17 @@ def read_json(body: bytes, model: type[_M]) -> _M | Reply:
         return model.model_validate(content)
     except ValidationError as error:
         return _refusal(error.errors(include_url=False, include_input=False)[0], model)
+
+
+def times_of(given: DeliveryFilter | EventsFilter, now: int) -> dict[str, int | None] | Reply:
+    """From when to when, ms; or what is wrong with one of the two."""
+    times: dict[str, int | None] = {}
+    for name, value in (("since", given.since), ("until", given.until)):
+        try:
+            times[name] = None if value is None else moment(value, now)
+        except ValueError as error:
+            return refused_key(f"filter.{name}", str(error))
+    return times
 
 
 def refused_key(name: str, message: str) -> Reply:

@@ -1,17 +1,16 @@
 """Deliveries: listed, shown, made again, given up."""
 
 import time
-from typing import Any
 
-from router.admin import cursor
 from router.admin.answers import answered, refused
-from router.admin.bodies import CancelDeliveries, DeliveryFilter, ReplayDeliveries, refused_key
+from router.admin.bodies import CancelDeliveries, DeliveryFilter, ReplayDeliveries, refused_key, times_of
 from router.admin.daemon import Daemon
 from router.admin.endpoint import Answer, Call, Endpoint
+from router.admin.lists import listed, place_of, reported
 from router.admin.parameters import CURSOR, LIMITED, SINCE, STATES, UNTIL, text
 from router.model import Filter, Reply, State
 from router.operations.change import CANCEL, REPLAY, Bound, Change, Place, Report, Verb, narrowed
-from router.operations.moment import moment
+from router.operations.pages import filter_of as filter_by
 from router.operations.pages import newest_deliveries
 from router.operations.shape import attempt_json, delivery_json
 
@@ -22,27 +21,10 @@ SAYING = '"states": ["{}"]'  #: how a request says a state
 
 
 def _list(daemon: Daemon, call: Call) -> Reply:
-    given = call.query
-    after = 0
-    if given["cursor"] is not None:
-        try:
-            [after] = cursor.read(given["cursor"], "deliveries", int)
-        except ValueError as error:
-            return refused(400, f"parameter cursor: {error}", parameter="cursor")
-    which = Filter(
-        states=given["state"],
-        rule=given["rule"],
-        action=given["action"],
-        target=given["target"],
-        source=given["source"],
-        event_id=given["event"],
-        since=given["since"],
-        until=given["until"],
+    which = filter_by(call.query["state"], call.query)
+    return listed(
+        call, "deliveries", lambda limit, after: newest_deliveries(daemon.store, which, limit, after), delivery_json
     )
-    found = newest_deliveries(daemon.store, which, given["limit"] + 1, after)
-    shown = found[: given["limit"]]
-    more = cursor.written("deliveries", shown[-1].seq) if len(found) > len(shown) else None
-    return answered({"items": [delivery_json(d) for d in shown], "next": more})
 
 
 def _show(daemon: Daemon, call: Call) -> Reply:
@@ -76,12 +58,9 @@ def _change(daemon: Daemon, verb: Verb, call: Call) -> Reply:
         return refused_key("all", f'say which deliveries to {verb.name}: ids, a filter that narrows, or "all": true')
     if narrowed(which) and asked.all:
         return refused_key("all", "give either a filter that narrows, or all")
-    place = Place()
-    if asked.cursor is not None:
-        try:
-            place = Place(*cursor.read(asked.cursor, verb.name, int, int))
-        except ValueError as error:
-            return refused_key("cursor", str(error))
+    place = place_of(asked.cursor, verb.name)
+    if isinstance(place, Reply):
+        return place
     return changed(daemon, report, which.states, which=which, place=place)
 
 
@@ -105,8 +84,7 @@ def changed(
             work.found(which, place)
     finally:
         daemon.changing.release()
-    rest = cursor.written(report.verb.name, *report.rest) if report.rest else None
-    return answered({**report.as_json(), "more": rest is not None, "next": rest})
+    return reported(report, report.verb.name)
 
 
 def busy() -> Reply:
@@ -123,13 +101,8 @@ def bound(daemon: Daemon, items: int) -> Bound:
 
 def filter_of(given: DeliveryFilter, states: tuple[State, ...], now: int) -> Filter | Reply:
     """Which deliveries are meant; or what is wrong with a time."""
-    times: dict[str, Any] = {}
-    for name, value in (("since", given.since), ("until", given.until)):
-        try:
-            times[name] = None if value is None else moment(value, now)
-        except ValueError as error:
-            return refused_key(f"filter.{name}", str(error))
-    return Filter(states, given.rule, given.action, given.target, given.source, given.event, **times)
+    times = times_of(given, now)
+    return times if isinstance(times, Reply) else filter_by(states, {**given.model_dump(), **times})
 
 
 _LEFT = "What was done, and what was left alone and why. `more`: there is more to do; go on with `next` as `cursor`."

@@ -1,19 +1,16 @@
 """Events: listed, shown, explained, delivered again, planned again."""
 
-from typing import Any
-
-from router.admin import cursor
 from router.admin.answers import answered, refused
-from router.admin.bodies import EventsFilter, ReplayEvents, refused_key
+from router.admin.bodies import EventsFilter, ReplayEvents, refused_key, times_of
 from router.admin.daemon import Daemon
 from router.admin.deliveries import bound, busy, changed
 from router.admin.endpoint import Answer, Call, Endpoint
+from router.admin.lists import listed, place_of, reported
 from router.admin.parameters import CURSOR, LIMITED, SINCE, UNTIL, flag, text
 from router.admin.rules import previewed
 from router.model import EventFilter, Filter, Reply, State
-from router.operations.change import REPLAY, Place, deliveries_of
+from router.operations.change import REPLAY, deliveries_of
 from router.operations.change import Report as Changed
-from router.operations.moment import moment
 from router.operations.pages import newest_events
 from router.operations.reroute import Report, Reroute
 from router.operations.shape import body_json, delivery_json, event_json, head_json
@@ -26,17 +23,8 @@ _NO_EVENT = "the store has no event with this id"
 
 def _list(daemon: Daemon, call: Call) -> Reply:
     given = call.query
-    after = 0
-    if given["cursor"] is not None:
-        try:
-            [after] = cursor.read(given["cursor"], "events", int)
-        except ValueError as error:
-            return refused(400, f"parameter cursor: {error}", parameter="cursor")
     which = EventFilter(given["source"], given["since"], given["until"])
-    found = newest_events(daemon.store, which, given["limit"] + 1, after)
-    shown = found[: given["limit"]]
-    more = cursor.written("events", shown[-1].seq) if len(found) > len(shown) else None
-    return answered({"items": [head_json(e) for e in shown], "next": more})
+    return listed(call, "events", lambda limit, after: newest_events(daemon.store, which, limit, after), head_json)
 
 
 def _show(daemon: Daemon, call: Call) -> Reply:
@@ -84,14 +72,11 @@ def _reroute(daemon: Daemon, asked: ReplayEvents, now: int) -> Reply:
         return refused_key("ids", "say which events to plan again: either ids, or a filter with source, since or until")
     if len(asked.ids or ()) > MOST_REROUTED:
         return refused_key("ids", f"expected at most {MOST_REROUTED}; send the others in another request")
-    place = Place()
-    if asked.cursor is not None:
-        if asked.ids is not None:
-            return refused_key("cursor", "this goes with a filter")
-        try:
-            place = Place(*cursor.read(asked.cursor, "reroute", int, int))
-        except ValueError as error:
-            return refused_key("cursor", str(error))
+    if asked.cursor is not None and asked.ids is not None:
+        return refused_key("cursor", "this goes with a filter")
+    place = place_of(asked.cursor, "reroute")
+    if isinstance(place, Reply):
+        return place
     if not daemon.changing.acquire(blocking=False):
         return busy()
     report = Report(asked.dry_run)
@@ -111,18 +96,12 @@ def _reroute(daemon: Daemon, asked: ReplayEvents, now: int) -> Reply:
             work.found(which, place)
     finally:
         daemon.changing.release()
-    rest = cursor.written("reroute", *report.rest) if report.rest else None
-    return answered({**report.as_json(), "more": rest is not None, "next": rest})
+    return reported(report, "reroute")
 
 
 def _filter_of(given: EventsFilter, now: int) -> EventFilter | Reply:
-    times: dict[str, Any] = {}
-    for name, value in (("since", given.since), ("until", given.until)):
-        try:
-            times[name] = None if value is None else moment(value, now)
-        except ValueError as error:
-            return refused_key(f"filter.{name}", str(error))
-    return EventFilter(given.source, **times)
+    times = times_of(given, now)
+    return times if isinstance(times, Reply) else EventFilter(given.source, **times)
 
 
 ENDPOINTS = (

@@ -36,13 +36,3 @@ def is_of_another_site(headers: Mapping[str, str], names: Collection[str]) -> bo
         return not is_ours(urlsplit(origin).netloc, names) or origin.partition("://")[2] != headers.get("host", "")
     except ValueError:
         return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches a listener on it. A name is taken for none, but for localhost."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -5,7 +5,6 @@ from collections.abc import Collection
 from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.daemon import Daemon
 from router.admin.gate import Gate
-from router.admin.hosts import is_loopback
 from router.admin.routes import body_limit
 from router.intake.server import Server
 from router.settings import Address
@@ -15,7 +14,7 @@ def admin_listener(
     daemon: Daemon, address: Address, token: bytes, names: Collection[str], request_seconds: float
 ) -> Server:
     """Listen, though not answer yet, on an address that may also be called by those names. Raises StartError."""
-    gate = Gate(token, {address.host.lower(), *names}, closed=not is_loopback(address.host))
+    gate = Gate(token, {address.host.lower(), *names}, closed=not address.is_loopback)
     return Server(
         admin_app(daemon, gate),
         address.host,

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from router import __version__
-from router.admin.answers import JSON_TYPE, PROBLEM_TYPE
+from router.admin.answers import PROBLEM_TYPE, answered
 from router.admin.endpoint import Answer, Endpoint, Run
 from router.admin.schemas import SCHEMAS, ref
 from router.model import Reply
@@ -24,7 +22,7 @@ def endpoint(run: Run) -> Endpoint:
 
 def reply(endpoints: Sequence[Endpoint]) -> Reply:
     """The document as an answer."""
-    return Reply(200, orjson.dumps(document(endpoints)), JSON_TYPE)
+    return answered(document(endpoints))
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:

@@ -48,7 +48,6 @@ ENDPOINTS = (
         _metrics,
         {200: Answer("The metrics.", None, "text/plain")},
         parameters=None,
-        problems={404: "There are none."},
         is_open=True,
         places="scrapes",
     ),

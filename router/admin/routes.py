@@ -47,9 +47,8 @@ def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | Reply:
     return refused(405, f"use {listed}", ("Allow", listed))
 
 
-def needs_token(method: str, path: str) -> bool:
-    """Whether it needs the token on loopback too: all but what says otherwise, and what isn't there at all."""
-    found = find(method, path)
+def needs_token(found: tuple[Endpoint, dict[str, str]] | Reply, path: str) -> bool:
+    """Whether what was found needs the token on loopback too: all but what says otherwise, and what isn't there."""
     if isinstance(found, Reply):
         return path == "/api" or path.startswith("/api/")
     return not found[0].is_open

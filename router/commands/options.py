@@ -82,16 +82,9 @@ def filter_options(states: Sequence[State], default: str) -> Callable[[Command],
 
 def filter_of(states: Sequence[str], given: dict[str, Any]) -> Filter:
     """What `filter_options` were given."""
-    return Filter(
-        states=tuple(State(state) for state in states),
-        rule=given["rule"],
-        action=given["action"],
-        target=given["target"],
-        source=given["source"],
-        event_id=given["event"],
-        since=given["since"],
-        until=given["until"],
-    )
+    from router.operations.pages import filter_of as filter_by  # noqa: PLC0415 - `--help` need not wait
+
+    return filter_by(map(State, states), given)
 
 
 def open_store(text: str) -> "SqliteStore":

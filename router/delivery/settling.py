@@ -79,10 +79,8 @@ class Settling:
 
     def _count(self, ended: Ended, owned: bool) -> None:
         delivery, done = ended.claim.delivery, ended.done
-        name = delivery.rule, delivery.action, delivery.target
-        self._metrics.attempted(*name, done.outcome.kind, ended.took)
-        if owned:
-            self._metrics.settled(*name, done.state, max(0, done.finished_at - delivery.created_at) / 1000)
+        stands = (done.state, max(0, done.finished_at - delivery.created_at) / 1000) if owned else ()
+        self._metrics.attempted(delivery.rule, delivery.action, delivery.target, done.outcome.kind, ended.took, *stands)
 
     def _tell(self, ended: Ended, owned: bool) -> None:
         outcome, done = ended.outcome, ended.done

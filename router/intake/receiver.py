@@ -170,11 +170,11 @@ class Receiver:
         except StoreError as error:
             log.error("event could not be stored", event_id=event.id, source=source.name, reason=str(error))
             return self._unavailable(source)
-        self.metrics.waited(source.name, max(0, self.now_ms() - event.received_at) / 1000)
+        waited = max(0, self.now_ms() - event.received_at) / 1000
         if stored.duplicate:
             trace = trace_id_of(event.headers)
             log.info("duplicate received", event_id=stored.event_id, source=source.name, **trace)
-            self.metrics.repeated(source.name)
+            self.metrics.repeated(source.name, waited)
             return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         # One line an event, so that lines can be counted: that nothing matched is said in it.
@@ -188,7 +188,7 @@ class Receiver:
             **why,
             **trace_id_of(event.headers),
         )
-        self.metrics.received(source.name, matched)
+        self.metrics.received(source.name, matched, waited)
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}

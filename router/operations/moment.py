@@ -4,7 +4,7 @@ from datetime import datetime
 
 from router.units import seconds
 
-_LAST_MS = 253_402_300_799_999  #: the end of the year 9999; what is later no calendar shows
+LAST_MS = 253_402_300_799_999  #: the end of the year 9999; what is later no calendar shows
 
 
 def moment(text: str, now: int) -> int:
@@ -17,4 +17,4 @@ def moment(text: str, now: int) -> int:
         at = round(datetime.fromisoformat(text).timestamp() * 1000)
     except (ValueError, OverflowError, OSError):
         raise ValueError("it is no time; write 30m, 2h or 3d (ago), or 2026-01-31T12:00+01:00") from None
-    return min(max(0, at), _LAST_MS)
+    return min(max(0, at), LAST_MS)

@@ -1,9 +1,9 @@
 """Lists of events and deliveries, the newest first, read in pages: a long read would let the write-ahead log grow."""
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
-from router.model import Delivery, EventFilter, EventHead, Filter
+from router.model import Delivery, EventFilter, EventHead, Filter, State
 from router.store.base import PAGE, Store
 
 
@@ -13,6 +13,20 @@ class _Placed(Protocol):
 
 
 _T = TypeVar("_T", bound=_Placed)
+
+
+def filter_of(states: Iterable[State], given: Mapping[str, Any]) -> Filter:
+    """Which deliveries are meant by flags or parameters of these names; times in ms."""
+    return Filter(
+        states=tuple(states),
+        rule=given["rule"],
+        action=given["action"],
+        target=given["target"],
+        source=given["source"],
+        event_id=given["event"],
+        since=given["since"],
+        until=given["until"],
+    )
 
 
 def newest_deliveries(store: Store, which: Filter, limit: int, after: int = 0) -> list[Delivery]:

@@ -9,11 +9,10 @@ from typing import Any
 
 from router.model import Depth
 from router.operations.drift import drift
+from router.operations.moment import LAST_MS
 from router.operations.shape import times
 from router.store.base import Store
 from router.store.sqlite_file import disk_usage, owner_of
-
-_LAST_MS = 253_402_300_800_000  #: the end of the year 9999, after which Python knows no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,8 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], now: int) -> dict[str, Any
 
 def look(store: Store, path: Path, pid: int | None) -> Status:
     """How things stand now; `pid` as in Status. Raises StoreError."""
-    notes = {name: note(store, name) for name in ("process", "rules", "breakers")}
+    kept = store.notes()
+    notes = {name: _said(kept, name) for name in ("process", "rules", "breakers")}
     if notes["rules"]:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
     size, log_size = disk_usage(path)
@@ -91,8 +91,12 @@ def owner(path: Path) -> int | None:
 
 def note(store: Store, name: str) -> dict[str, Any]:
     """What a daemon said of itself; nothing when it said nothing that can be read. Raises StoreError."""
+    return _said(store.notes(), name)
+
+
+def _said(kept: Mapping[str, str], name: str) -> dict[str, Any]:
     try:
-        value = json.loads(store.notes().get(name, "{}"))
+        value = json.loads(kept.get(name, "{}"))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -110,7 +114,7 @@ def _timed(said: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _is_time(at: object) -> bool:
-    return isinstance(at, int) and 0 <= at < _LAST_MS
+    return isinstance(at, int) and 0 <= at <= LAST_MS
 
 
 def _age(at: int | None, now: int) -> int | None:

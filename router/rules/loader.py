@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
 from router.errors import Level, Problem, RulesError
 from router.model import RulesetText
 from router.plugins import Registries, TargetSpec
@@ -205,14 +203,10 @@ def _sections(root: Spot) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, below in root.entries():
         if key in ("secrets", "targets", "sources"):
-            found |= {f"{key}.{name}": _digest(entry) for name, entry in below.entries()}
+            found |= {f"{key}.{name}": entry.digest for name, entry in below.entries()}
         elif key in ("defaults", "unmatched"):
-            found[key] = _digest(below)
+            found[key] = below.digest
     return found
-
-
-def _digest(spot: Spot) -> str:
-    return hashlib.sha256(orjson.dumps(spot.data)).hexdigest()
 
 
 def _warn_unused(context: Context, root: Spot, used_sources: set[str], unmatched: bool) -> None:

@@ -1,11 +1,8 @@
 """Compiles the `rules` and the `unmatched` of a rules file."""
 
 import fnmatch
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
-
-import orjson
 
 from router.model import UNMATCHED, RetryPolicy
 from router.plugins import Action
@@ -73,9 +70,8 @@ def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
         actions = _actions(context, name, spot.at("actions"), open_sources, cure)
     if options is None:
         return None
-    digest = hashlib.sha256(orjson.dumps(spot.data)).hexdigest()
     respond = load_rule_respond(spot.at("respond"), options.respond, context.secrets)
-    return Rule(name, sources, condition, tuple(actions), options.stop, respond, digest)
+    return Rule(name, sources, condition, tuple(actions), options.stop, respond, spot.digest)
 
 
 def _check_name(spot: Spot, name: str, names: dict[str, int]) -> None:

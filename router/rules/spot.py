@@ -1,10 +1,13 @@
 """A node of the document, what it is called, and where its problems go."""
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from router.errors import Level, Problem
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
@@ -67,6 +70,11 @@ class Spot:
     def data(self) -> Any:
         """The plain value."""
         return data(self.node)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the plain value, to tell after a reload whether it is another."""
+        return hashlib.sha256(orjson.dumps(self.data)).hexdigest()
 
     @property
     def kind(self) -> str:

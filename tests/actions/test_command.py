@@ -13,6 +13,7 @@ import pytest
 from router.model import Outcome, OutcomeKind
 from router.plugins import Action, Job
 from tests.actions.conftest import close, make_tools
+from tests.conftest import PATIENCE_SECONDS
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
@@ -154,8 +155,9 @@ def test_a_cancelled_attempt_leaves_nothing_running(act: Make, job: Make, tmp_pa
         tools = make_tools()
         try:
             task = asyncio.create_task(action.attempt(one, tools))
-            while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():
-                await asyncio.sleep(0)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():
+                    await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()

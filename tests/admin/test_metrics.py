@@ -154,7 +154,7 @@ def test_each_name_of_the_rules_begins_at_zero(daemon: Daemon) -> None:
 
 def test_of_very_many_names_only_what_was_counted_is_told(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ZEROS", 2)
-    daemon.metrics.received("open", ["build"])
+    daemon.metrics.received("open", ["build"], 0.1)
 
     found = daemon.scrape()
 
@@ -181,7 +181,7 @@ def test_of_very_many_names_only_what_was_counted_is_told(daemon: Daemon, monkey
     ],
 )
 def test_no_name_breaks_the_exposition(daemon: Daemon, name: str) -> None:
-    daemon.metrics.received(name, [name])
+    daemon.metrics.received(name, [name], 0.1)
     daemon.metrics.attempted(name, name, name, OutcomeKind.SUCCEEDED, 1.0)
     daemon.loads = [replace(LOAD, key=name)]
     before = daemon.metrics.counted().counts[f.EVENTS]
@@ -201,7 +201,7 @@ def test_no_name_breaks_the_exposition(daemon: Daemon, name: str) -> None:
 
 def test_long_names_that_begin_alike_stay_apart(daemon: Daemon) -> None:
     for end in "ab":
-        daemon.metrics.received("open", ["x" * 300 + end])
+        daemon.metrics.received("open", ["x" * 300 + end], 0.1)
 
     assert len([one for one in daemon.scrape() if one[0] == "webhook_router_matches_total"]) == 4
 
@@ -292,7 +292,7 @@ def test_a_large_scrape_rests_while_requests_are_answered_but_not_for_ever(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch, accept: str
 ) -> None:
     for number in range(2000):
-        daemon.metrics.received("open", [f"rule-{number}"])
+        daemon.metrics.received("open", [f"rule-{number}"], 0.1)
     exposition = daemon.exposition()
 
     exposition.reply(accept)
@@ -347,9 +347,8 @@ def scraped(daemon: Daemon) -> dict[str, tuple[str, set[str]]]:
 
 def test_every_metric_is_documented_and_nothing_else(daemon: Daemon) -> None:
     daemon.metrics.answered("open", 202)
-    daemon.metrics.waited("open", 0.1)
-    daemon.metrics.attempted("build", "forward", "ci", OutcomeKind.SUCCEEDED, 0.1)
-    daemon.metrics.settled("build", "forward", "ci", State.SUCCEEDED, 0.1)
+    daemon.metrics.received("open", ["build"], 0.1)
+    daemon.metrics.attempted("build", "forward", "ci", OutcomeKind.SUCCEEDED, 0.1, State.SUCCEEDED, 0.1)
     daemon.metrics.committed(1, 0.1)
     daemon.loads = [LOAD]
 

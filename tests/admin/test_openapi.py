@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 
 from router.admin.endpoint import Endpoint
-from router.admin.hosts import is_loopback
 from router.admin.openapi import document
 from router.admin.routes import ENDPOINTS, body_limit
 from router.admin.schemas import SCHEMAS
+from router.settings import Address
 from tests.admin.conftest import DOCUMENT
 
 ROOT = Path(__file__).parents[2]
@@ -73,9 +73,9 @@ def test_only_a_rules_file_may_be_large() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
 def test_loopback_is_open_for_probes(host: str) -> None:
-    assert is_loopback(host)
+    assert Address(host, 8081).is_loopback
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost.example", "example", "", "fe80::1%lo"])
 def test_everything_else_is_closed(host: str) -> None:
-    assert not is_loopback(host)
+    assert not Address(host, 8081).is_loopback

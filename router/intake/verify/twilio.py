@@ -85,8 +85,7 @@ class Twilio:
             return ""
         if not inbound.body:
             return ""
-        types = Headers(inbound.headers).all("content-type")
-        if len(types) != 1 or types[0].partition(";")[0].strip().lower() != _FORM:
+        if not _is_form(inbound):
             return Refused(Misfit.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
         try:
             pairs = parse_qsl(
@@ -101,8 +100,12 @@ class Twilio:
 def _needs_hash(inbound: Inbound) -> bool:
     if not inbound.body or any(name == _BODY_HASH for name, _ in parse_qsl(inbound.query, keep_blank_values=True)):
         return False
+    return not _is_form(inbound)
+
+
+def _is_form(inbound: Inbound) -> bool:
     types = Headers(inbound.headers).all("content-type")
-    return len(types) != 1 or types[0].partition(";")[0].strip().lower() != _FORM
+    return len(types) == 1 and types[0].partition(";")[0].strip().lower() == _FORM
 
 
 def _urls(url: str) -> Iterator[str]:
