@@ -7,6 +7,8 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,6 +31,7 @@ from router.intake.verify.registry import SCHEMES
 from router.metrics import Metrics
 from router.model import RulesetText
 from router.plugins import Registries
+from router.protected import STORE_SUFFIXES
 from router.rules.change import MOST_NAMES, Change
 from router.rules.collecting import set_aside
 from router.rules.drift import Drift, Refused, Reloaded
@@ -79,7 +82,9 @@ class App:
         self._systemd = Systemd(self._environ)
         self._watchdog: Watchdog | None = None
         forget(os.environ)
-        self._loader = Loader(REGISTRIES, self._environ, require_secrets=True, commands=settings.commands)
+        self._loader = Loader(
+            REGISTRIES, self._environ, require_secrets=True, commands=settings.commands, protected=_protected(settings)
+        )
         self._stopping = False
 
     def run(self) -> None:
@@ -183,7 +188,7 @@ class App:
             path=settings.store.resolve(),
             rules=settings.rules,
             ruleset=lambda: self._current.ruleset,
-            loader=Loader(REGISTRIES, self._environ, require_secrets=False, commands=settings.commands),
+            loader=replace(self._loader, require_secrets=False),
             reload=self._reload_now,
             metrics=self._exposition().reply,
             checks=self._checks,
@@ -222,8 +227,7 @@ class App:
 
     def _compile_recorded(self, text: RulesetText) -> Ruleset:
         """Compile rules of the past; raises RulesError. A secret that is gone by now is the attempt's problem."""
-        loader = Loader(REGISTRIES, self._environ, require_secrets=False, commands=self._settings.commands)
-        return loader.load_recorded(text).require()
+        return replace(self._loader, require_secrets=False).load_recorded(text).require()
 
     def _applied(self, ruleset: Ruleset, change: Change) -> None:
         self._systemd.ready(self._standing())
@@ -328,3 +332,14 @@ class App:
             self._admin.stop(1)
         self._store.close()
         log.info("stopped")
+
+
+def _protected(settings: Settings) -> dict[Path, str]:
+    """What no append may write, beside what the rules file names itself."""
+    store = os.path.realpath(settings.store)
+    found = {Path(f"{store}{suffix}"): "the store" for suffix in STORE_SUFFIXES}
+    found[Path(f"{store}.token")] = "the admin token"
+    if settings.admin_token_file is not None:
+        found[settings.admin_token_file.absolute()] = "the admin token"
+    found[settings.rules.absolute()] = "the rules file"
+    return found

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from router.errors import Level
 from router.model import Cause, Claim, Event, Inbound, Outcome, ParsedEvent, Reply
+from router.protected import ProtectedPaths
 from router.secrets import Secret, SecretRef
 from router.units import Duration
 
@@ -41,6 +42,7 @@ class Fault:
     place: Place
     message: str  #: cause and cure
     level: Level = Level.ERROR
+    is_guard: bool = False  #: it forbids this one action: recorded rules keep their others
 
 
 class BreakerSpec(Options):
@@ -92,11 +94,18 @@ class Build:
     require_secrets: bool = True  #: an unset secret is an error, not a note
     timeout: float | None = None  #: seconds, from `defaults`
     commands: str = "any"  #: what commands may run: any, off, or the folder that they must be in
+    allow_code: bool | None = False  #: the rule says that sender's text may reach any program; None: no rule to say it
+    protected: ProtectedPaths = attribute(default_factory=ProtectedPaths)  #: of the whole file; actions add to it
+    at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: what can be judged once all is compiled
     faults: list[Fault] = attribute(default_factory=list)
 
     def fault(self, message: str, *place: str | int) -> None:
         """Report an error at a place below the plugin's own node."""
         self.faults.append(Fault(place, message))
+
+    def forbid(self, message: str, *place: str | int) -> None:
+        """Report that a guard forbids this action, at a place below the plugin's own node."""
+        self.faults.append(Fault(place, message, is_guard=True))
 
     def warn(self, message: str, *place: str | int) -> None:
         """Report a warning at a place below the plugin's own node."""

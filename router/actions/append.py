@@ -19,10 +19,12 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field
 
+from router.actions.sender_text import has_sender_text
 from router.errors import RenderError, TemplateError
 from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
+from router.protected import ProtectedPathError, ProtectedPaths, refusal
 from router.templates import Template, compile_template, context
 from router.units import Duration, Rate
 
@@ -51,6 +53,14 @@ class Options(Base):
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """What an append may not write."""
+
+    paths: ProtectedPaths
+    templated: bool  #: the path has text of the sender in it
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
     """A compiled append."""
 
@@ -59,6 +69,7 @@ class Append:
     line: Template | None
     base: Path  #: the folder that the path's constant part names; it may not be left
     timeout: float
+    guard: Guard
     type: str = "append"
 
     def preview(self, job: Job) -> dict[str, Any]:
@@ -78,7 +89,15 @@ class Append:
             return Outcome.retry(reason, cause=Cause.TIMEOUT)
         deadline = time.monotonic() + self.timeout
         writing = tools.files.call(
-            self.target.key, append_line, self.base, parts, line + b"\n", self.line is None, self._follow, deadline
+            self.target.key,
+            append_line,
+            self.base,
+            parts,
+            line + b"\n",
+            self.line is None,
+            self._follow,
+            deadline,
+            self.guard,
         )
         await asyncio.wait([writing], timeout=self.timeout + _LATE_SECONDS)
         if not writing.done():
@@ -89,6 +108,8 @@ class Append:
         except TimeoutError:
             reason = f"not written within {self.timeout:g} s; another program holds the file's lock"
             return Outcome.retry(reason, cause=Cause.TIMEOUT)
+        except ProtectedPathError as error:
+            return Outcome.failed(str(error))
         except OSError as error:
             reason = _reason(error, parts[-1] if self._follow else "the file")
             return Outcome.retry(reason, cause=Cause.NOT_WRITTEN)
@@ -143,20 +164,35 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         build.fault("expected a file, found a folder", "path")
     if path.constant is None and ".." in constant.split("/"):
         build.fault("a templated path has no .. before its first {{", "path")
-    if path.constant is None and not constant and path.names & {"payload", "headers", "query"}:
-        build.fault(
-            "payload text could name the rules file or a script here; write a folder before it, such as out/{{ … }}",
-            "path",
-        )
-    if build.commands not in ("any", "off") and Path(os.path.realpath(base)).is_relative_to(build.commands):
-        build.fault("a file in the --commands folder could be a program; choose another folder", "path")
+    guard = _guard(build, path)
+    build.at_end.append(lambda: _judge_path(build, guard, path, base))
     return Append(
         target=TargetSpec(build.name, options.concurrency, options.rate),
         path=path,
         line=line,
         base=base.parent if path.constant is not None else base,
         timeout=options.timeout or build.timeout or _TIMEOUT_SECONDS,
+        guard=guard,
     )
+
+
+def _guard(build: Build, path: Template) -> Guard:
+    build.protected.add_folder(build.base_dir, "the rules file's folder")
+    if build.commands not in ("any", "off"):
+        build.protected.add_tree(Path(build.commands), "the --commands folder")
+    return Guard(build.protected, has_sender_text(path))
+
+
+def _judge_path(build: Build, guard: Guard, path: Template, base: Path) -> None:
+    """Once everything protected is known."""
+    if path.constant is None:
+        what = guard.paths.reachable_from(base) if guard.templated else None
+        if what is not None:
+            build.forbid(f"payload text could lead to {what}; write into a folder of its own: out/{{{{ … }}}}", "path")
+        return
+    what = guard.paths.named_by(base)
+    if what is not None:
+        build.forbid(f"this path leads to {what}; choose a file in a folder of its own, such as out/", "path")
 
 
 def _constant_part(text: str) -> str:
@@ -173,16 +209,20 @@ def _template(text: str, build: Build, place: str) -> Template:
         return Template(text, constant=text)
 
 
-def append_line(base: Path, parts: list[str], data: bytes, record: bool, follow: bool, deadline: float) -> None:
+def append_line(
+    base: Path, parts: list[str], data: bytes, record: bool, follow: bool, deadline: float, guard: Guard
+) -> None:
     """Append the data under the file's lock; all of it is on disk when this returns.
 
-    `deadline` in monotonic seconds, for the locks. Raises OSError, TimeoutError among them.
+    `deadline` in monotonic seconds, for the locks. Raises OSError, TimeoutError among them, and ProtectedPathError.
     """
+    if guard.templated and (what := guard.paths.reachable_from(base)) is not None:
+        raise ProtectedPathError(refusal(what))
     # Our own threads wait for each other here, where nobody has to ask again and again; then for other programs.
     with _turn(str(base.joinpath(*parts)), deadline):
         for number in range(1, _REOPENINGS + 1):
             try:
-                if _append_once(base, parts, data, record=record, follow=follow, deadline=deadline):
+                if _append_once(base, parts, data, record=record, follow=follow, deadline=deadline, guard=guard):
                     return
             except FileNotFoundError:
                 # Its folder may be taken away at any moment: then everything is made again.
@@ -191,13 +231,18 @@ def append_line(base: Path, parts: list[str], data: bytes, record: bool, follow:
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def _append_once(base: Path, parts: list[str], data: bytes, *, record: bool, follow: bool, deadline: float) -> bool:
+def _append_once(
+    base: Path, parts: list[str], data: bytes, *, record: bool, follow: bool, deadline: float, guard: Guard
+) -> bool:
     """False when the name means another file by now."""
     with contextlib.ExitStack() as opened:
         folder = _open_folder(base, parts[:-1], follow=follow)
         opened.callback(os.close, folder)
+        guard.paths.check_entry(folder, parts[-1], templated=guard.templated)
         fd = _open_file(folder, parts[-1], follow=follow)
         opened.callback(os.close, fd)
+        # The descriptor is judged, not the name: whatever is renamed or linked from here on, this file is written.
+        guard.paths.check_file(fd)
         _lock(fd, deadline)
         if not _is_current(folder, parts[-1], fd, follow=follow):
             return False

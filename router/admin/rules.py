@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +20,6 @@ from router.model import Event, Filter, Reply, State
 from router.operations.shape import problem_json
 from router.preview import body_of, made_event, preview
 from router.rules.collecting import UNCOLLECTED, let_go, resting_while
-from router.rules.loader import Loader
 from router.rules.ruleset import Rule, Ruleset
 from router.rules.spot import did_you_mean
 
@@ -79,7 +79,7 @@ def _check(daemon: Daemon, call: Call) -> Reply:
         return refused(503, "another check is under way; ask again when it has ended", ("Retry-After", "5"))
     try:
         given = daemon.loader
-        loader = Loader(given.registries, given.environ, call.query["require_secrets"], given.commands)
+        loader = replace(given, require_secrets=call.query["require_secrets"])
         folder = Path(os.path.realpath(daemon.rules)).parent
         # As a reload does it: the events that arrive meanwhile keep most of the interpreter, and the collector is off
         # until what was loaded is gone, or its first round would walk all of it.

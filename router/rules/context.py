@@ -6,6 +6,8 @@ from pathlib import Path
 
 from router.errors import Level, Problem
 from router.plugins import Build, Registries, TargetSpec
+from router.protected import ProtectedPaths
+from router.rules.collecting import unhurried
 from router.rules.conditions import Condition
 from router.rules.retry import RetryLayer
 from router.rules.ruleset import Source
@@ -38,12 +40,16 @@ class Context:
     secret_files: dict[Path, Sight] = field(default_factory=dict)  #: that were read, as they were just before
     held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
     unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
+    protected: ProtectedPaths = field(default_factory=ProtectedPaths)
+    recorded: bool = False  #: rules of the past: what a guard forbids fails when it is attempted, and nothing else
+    _at_end: list[tuple[Build, Spot]] = field(default_factory=list)
 
     def secret(self, ref: SecretRef, spot: Spot, name: str | None = None) -> Secret:
         """Resolve a secret; an unset one that isn't optional is reported at the spot."""
         if ref.file is not None:
             path = self.base_dir / ref.file
             self.secret_files[path] = sight(path)
+            self.protected.add(path, "a secret file")
         secret, reason = ref.resolve(self.base_dir, self.environ)
         self.held[ref.name] = secret or Secret(ref.name, None)
         if secret is None:
@@ -55,7 +61,7 @@ class Context:
             return Secret(name or ref.name, None)
         return Secret(name, secret.reveal()) if name else secret
 
-    def build(self, name: str, spot: Spot) -> Build:
+    def build(self, name: str, spot: Spot, *, allow_code: bool | None = False) -> Build:
         """What a plugin gets whose node is at the spot."""
         find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: self.secret(  # noqa: E731
             ref, spot.at(*place)
@@ -69,6 +75,8 @@ class Context:
             require_secrets=self.require_secrets,
             timeout=self.defaults.timeout,
             commands=self.commands,
+            allow_code=allow_code,
+            protected=self.protected,
         )
 
     def settle(self, build: Build, spot: Spot) -> bool:
@@ -76,4 +84,23 @@ class Context:
         for fault in build.faults:
             below = spot.at(*fault.place)
             self.report.add(below.node, below.path, fault.message, fault.level)
-        return any(fault.level is Level.ERROR for fault in build.faults)
+        errors = any(fault.level is Level.ERROR for fault in build.faults)
+        if build.at_end and not errors and not self.recorded:
+            self._at_end.append((build, spot))
+        return errors
+
+    def finish(self) -> None:
+        """Judge what had to wait until all of the file was compiled."""
+        for build, spot in unhurried(self._at_end):
+            build.faults.clear()
+            for judge in build.at_end:
+                judge()
+            build.at_end.clear()
+            self.settle(build, spot)
+        self._at_end.clear()
+
+    def forbidden_by(self, build: Build) -> str | None:
+        """Why recorded rules go on without this action; None: they don't, or nothing forbids it."""
+        errors = [fault for fault in build.faults if fault.level is Level.ERROR]
+        only_guards = all(fault.is_guard for fault in errors)
+        return errors[0].message if self.recorded and errors and only_guards else None

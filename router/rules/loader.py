@@ -62,6 +62,7 @@ class Loader:
     environ: Mapping[str, str]
     require_secrets: bool = True  #: False for `check` and `test`: unset secrets are notes
     commands: str = "any"  #: what commands rules may run: any, off, or a folder
+    protected: Mapping[Path, str] = field(default_factory=dict)  #: what no append may write, beside what the file names
 
     def load_file(self, path: Path) -> Loaded:
         """Load a file; relative paths in it start from its own folder."""
@@ -72,18 +73,22 @@ class Loader:
             if isinstance(error, FileNotFoundError):
                 message += "; is the path right? `webhook-router init` writes one to start from"
             return Loaded(None, (Problem(str(path), 1, 1, "", message),))
-        return self.load(text, str(path), Path(os.path.realpath(path)).parent)
+        with UNCOLLECTED:
+            return self._load(text, str(path), Path(os.path.realpath(path)).parent, rules_file=path)
 
     def load_recorded(self, text: RulesetText) -> Loaded:
         """Load a text that the store kept."""
-        return self.load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir))
+        with UNCOLLECTED:
+            return self._load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir), recorded=True)
 
     def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
         """Load a text; `file` is how messages call it."""
         with UNCOLLECTED:
-            return self._load(text, file, base_dir)
+            return self._load(text, file, base_dir, rules_file=base_dir / Path(file).name)
 
-    def _load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
+    def _load(
+        self, text: bytes | str, file: str, base_dir: Path, *, rules_file: Path | None = None, recorded: bool = False
+    ) -> Loaded:
         report = Report(file)
         if isinstance(text, bytes):
             try:
@@ -100,6 +105,8 @@ class Loader:
             return Loaded(None, tuple(sorted(problems)))
         report.problems += [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in flaws]
         context = Context(report, base_dir, self.registries, self.environ, self.require_secrets, self.commands)
+        context.recorded = recorded
+        self._protect(context, rules_file)
         digest = hashlib.sha256(text.encode()).hexdigest()
         ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
         let_go(large_parts(root))
@@ -109,6 +116,13 @@ class Loader:
             context.secret_files,
             frozenset(context.unset),
         )
+
+    def _protect(self, context: Context, rules_file: Path | None) -> None:
+        protected = context.protected
+        for path, what in self.protected.items():
+            protected.add(path, what)
+        if rules_file is not None:
+            protected.add(rules_file, "the rules file")
 
 
 def _compile(context: Context, root: Spot, text: RulesetText) -> Ruleset | None:
@@ -122,6 +136,7 @@ def _compile(context: Context, root: Spot, text: RulesetText) -> Ruleset | None:
             load(context, root.at(key))
     rules = load_rules(context, root.at("rules")) if root.has("rules") else []
     unmatched = load_unmatched(context, root.at("unmatched")) if root.has("unmatched") else []
+    context.finish()
     if context.report.failed:
         return None
     _warn_unused(context, root, {source for rule in rules for source in rule.sources}, bool(unmatched))

@@ -11,6 +11,7 @@ from router.rules.conditions import All, Condition
 from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.fields import AnyField, field
+from router.rules.forbidden import ForbiddenAction
 from router.rules.jsonpath import PathError
 from router.rules.match import field_is_one_of, parse_match
 from router.rules.reading import read
@@ -45,7 +46,7 @@ def load_rules(context: Context, spot: Spot) -> list[Rule]:
 def load_unmatched(context: Context, spot: Spot) -> list[RuleAction]:
     """Compile the actions for events that no rule matched."""
     open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
-    return _actions(context, UNMATCHED, spot, open_sources, "verify its senders")
+    return _actions(context, UNMATCHED, spot, open_sources, "verify its senders", allow_code=None)
 
 
 def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
@@ -67,7 +68,8 @@ def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
     actions: list[RuleAction] = []
     if spot.has("actions"):
         cure = "verify its senders, or say allow_unverified: true"
-        actions = _actions(context, name, spot.at("actions"), open_sources, cure)
+        allow_code = spot.at("allow_code").data is True
+        actions = _actions(context, name, spot.at("actions"), open_sources, cure, allow_code=allow_code)
     if options is None:
         return None
     respond = load_rule_respond(spot.at("respond"), options.respond, context.secrets)
@@ -133,13 +135,15 @@ def _named_sources(context: Context, spot: Spot, text: str) -> set[str]:
     return found
 
 
-def _actions(context: Context, rule: str, spot: Spot, open_sources: Iterable[str], cure: str) -> list[RuleAction]:
+def _actions(
+    context: Context, rule: str, spot: Spot, open_sources: Iterable[str], cure: str, *, allow_code: bool | None
+) -> list[RuleAction]:
     if not spot.expect_list("actions"):
         return []
     actions: dict[str, RuleAction] = {}
     for item in spot.items():
         breathe()
-        action = _action(context, rule, item)
+        action = _action(context, rule, item, allow_code=allow_code)
         if action is None:
             continue
         if action.name in actions:
@@ -154,7 +158,7 @@ def _actions(context: Context, rule: str, spot: Spot, open_sources: Iterable[str
     return list(actions.values())
 
 
-def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
+def _action(context: Context, rule: str, spot: Spot, *, allow_code: bool | None) -> RuleAction | None:
     if not spot.expect_mapping("one action: " + ", ".join(context.registries.actions)):
         return None
     types = [key for key, _ in spot.entries() if key in context.registries.actions]
@@ -168,7 +172,7 @@ def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
         return None
     name = _action_name(spot, types[0])
     order_by = _order_by(spot)
-    action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]))
+    action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]), allow_code=allow_code)
     retry = _retry(context, spot, types[0], action)
     return RuleAction(rule, name, action, retry, order_by) if action else None
 
@@ -189,7 +193,7 @@ def _action_name(spot: Spot, type_: str) -> str:
     return name or type_
 
 
-def _compile(context: Context, type_: str, name: str, spot: Spot) -> Action | None:
+def _compile(context: Context, type_: str, name: str, spot: Spot, *, allow_code: bool | None) -> Action | None:
     kind = context.registries.actions[type_]
     values = spot.data
     if not isinstance(spot.node, MappingNode):
@@ -203,9 +207,11 @@ def _compile(context: Context, type_: str, name: str, spot: Spot) -> Action | No
     options = read(spot, kind.Options, values)
     if options is None:
         return None
-    build = context.build(name, spot)
+    build = context.build(name, spot, allow_code=allow_code)
     action = kind.compile(options, build)
-    if context.settle(build, spot):
+    if (reason := context.forbidden_by(build)) is not None:
+        action = ForbiddenAction(type_, action.target, reason)
+    elif context.settle(build, spot):
         return None
     _share_target(context, spot, action)
     return action

@@ -95,3 +95,6 @@ class RuleOptions(Options):
     allow_unverified: bool = Field(
         default=False, description="Commands may run for events of sources with verify: none."
     )
+    allow_code: bool = Field(
+        default=False, description="The sender's text may reach programs that could take it for code."
+    )

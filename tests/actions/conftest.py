@@ -65,6 +65,8 @@ def act(build: Callable[..., Build]) -> Callable[..., Action]:
     def make(type_: str, options: dict[str, Any], **given: Any) -> Action:
         made = build(**given)
         action = ACTIONS[type_].compile(ACTIONS[type_].Options.model_validate(options), made)
+        for judge in made.at_end:
+            judge()
         assert not [fault for fault in made.faults if fault.level == "error"], made.faults
         return action
 
@@ -78,6 +80,8 @@ def faults(build: Callable[..., Build]) -> Callable[..., list[str]]:
     def find(type_: str, options: dict[str, Any], **given: Any) -> list[str]:
         made = build(**given)
         ACTIONS[type_].compile(ACTIONS[type_].Options.model_validate(options), made)
+        for judge in made.at_end:
+            judge()
         return [f"{'.'.join(map(str, fault.place))}: {fault.message}" for fault in made.faults]
 
     return find

@@ -16,10 +16,15 @@ import pytest
 from router.actions import append
 from router.model import Outcome, OutcomeKind
 from router.plugins import TargetSpec
+from router.protected import ProtectedPaths
 from tests.actions.conftest import close, make_tools
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
+
+
+def _unguarded() -> append.Guard:
+    return append.Guard(ProtectedPaths(), templated=False)
 
 
 def _never() -> float:
@@ -143,14 +148,16 @@ def test_a_folder_that_is_removed_under_load_loses_nothing_written_after(tmp_pat
     try:
         for i in range(200):
             try:
-                append.append_line(tmp_path / "out", ["b", "a.txt"], f"{i}\n".encode(), False, False, _never())
+                append.append_line(
+                    tmp_path / "out", ["b", "a.txt"], f"{i}\n".encode(), False, False, _never(), _unguarded()
+                )
             except OSError as error:  # taken away ten times running
                 assert error.errno in (2, 11), error
     finally:
         stop.set()
         remover.join()
 
-    append.append_line(tmp_path / "out", ["b", "a.txt"], b"last\n", False, False, _never())
+    append.append_line(tmp_path / "out", ["b", "a.txt"], b"last\n", False, False, _never(), _unguarded())
     assert (tmp_path / "out" / "b" / "a.txt").read_text().splitlines()[-1] == "last"
 
 
@@ -168,7 +175,7 @@ def test_a_line_that_a_rotation_came_upon_is_written_again(tmp_path: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
-        append.append_line(tmp_path, ["a.txt"], b"line\n", False, True, _never())
+        append.append_line(tmp_path, ["a.txt"], b"line\n", False, True, _never(), _unguarded())
 
     assert (tmp_path / "a.txt").read_text() == "line\n"
 
@@ -179,7 +186,9 @@ def test_threads_and_rotation_lose_and_tear_nothing(tmp_path: Path) -> None:
 
     def write(number: int) -> None:
         for i in range(100):
-            append.append_line(tmp_path, ["a.txt"], f"{number}-{i}-{'x' * 300}\n".encode(), False, True, _never())
+            append.append_line(
+                tmp_path, ["a.txt"], f"{number}-{i}-{'x' * 300}\n".encode(), False, True, _never(), _unguarded()
+            )
 
     def rotate() -> None:
         nonlocal rotated
@@ -319,7 +328,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
         with pytest.raises(OSError, match="No space"):
-            append.append_line(tmp_path, ["a.txt"], b"second\n", False, True, _never())
+            append.append_line(tmp_path, ["a.txt"], b"second\n", False, True, _never(), _unguarded())
 
     assert (tmp_path / "a.txt").read_text() == "whole\n"
 
@@ -332,7 +341,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(
         ({"path": "../{{ payload.x }}"}, "no .. before its first"),
         ({"path": "{{ secrets.key }}.txt"}, "a secret in a file's name"),
         ({"path": "{{ nope }}"}, "path: unknown name"),
-        ({"path": "{{ payload.x }}.jsonl"}, "path: payload text could name the rules file"),
+        ({"path": "{{ payload.x }}.jsonl"}, "path: payload text could lead to the rules file's folder"),
         ({"path": "a", "line": "{{ nope }}"}, "line: unknown name"),
     ],
 )
@@ -347,7 +356,9 @@ def test_nothing_is_appended_to_programs_that_rules_may_run(faults: Make, tmp_pa
 
     found = faults("append", {"path": "ok/go.sh"}, commands=str(tmp_path / "ok"))
 
-    assert found == ["path: a file in the --commands folder could be a program; choose another folder"]
+    assert found == [
+        "path: this path leads to the --commands folder; choose a file in a folder of its own, such as out/"
+    ]
     assert faults("append", {"path": "out/go.sh"}, commands=str(tmp_path / "ok")) == []
 
 

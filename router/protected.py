@@ -1,0 +1,183 @@
+"""What no append may write: the rules file and its folder, secret files, the store, the token, programs that rules run.
+
+A path is judged twice. When the rules load, by name: a templated path must not start in, or above, a folder that holds
+something protected. At each write, by identity: the file that was really opened, and the folder that it lies in, are
+compared by device and inode, whatever symlinks, hard links or mounts led there.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_FRESH = 200  #: paths that are looked at anew for each write; more of them (some 2 µs each) once a second
+_OLD_SECONDS = 1.0
+
+_Identity = tuple[int, int]  #: device and inode
+
+STORE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock", ".token")  #: what belongs to a store, after its name
+
+
+class ProtectedPathError(Exception):
+    """A write would reach something protected; the text names it, and the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Identities:
+    """What the protected paths were at one moment."""
+
+    at: float  #: monotonic seconds
+    files: Mapping[_Identity, str]
+    folders: Mapping[_Identity, Mapping[str, str]]  #: by folder: the protected names in it; "" for the folder itself
+    trees: Mapping[_Identity, str]
+
+
+class ProtectedPaths:
+    """The protected paths of one rules file; complete once the file is compiled.
+
+    `add…` belong to the thread that compiles; all else may be called from any thread afterwards.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+        self._trees: dict[str, str] = {}
+        self._above: dict[str, str] = {}  #: each folder from which a path could lead to something protected
+        self._seen: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+        self._identities: _Identities | None = None
+
+    def add(self, file: Path, what: str) -> None:
+        """Protect a file, whether it exists or not, and what it links to."""
+        if self._is_new("file", file):
+            for name in _names(file):
+                self._files.setdefault(name, what)
+                self._note_above(os.path.dirname(name), what)
+
+    def add_folder(self, folder: Path, what: str) -> None:
+        """Protect a folder's own files, but not those in folders below it, from templated paths."""
+        if self._is_new("folder", folder):
+            name = os.path.realpath(folder)
+            self._folders.setdefault(name, what)
+            self._note_above(name, what)
+
+    def add_tree(self, folder: Path, what: str) -> None:
+        """Protect everything below a folder."""
+        if self._is_new("tree", folder):
+            name = os.path.realpath(folder)
+            self._trees.setdefault(name, what)
+            self._note_above(name, what)
+
+    def reachable_from(self, folder: Path) -> str | None:
+        """What a templated path that starts in this folder could reach."""
+        real = os.path.realpath(folder)
+        return self._above.get(real) or self._tree_of(real)
+
+    def named_by(self, file: Path) -> str | None:
+        """What a constant path names."""
+        for name in _names(file):
+            if found := self._files.get(name) or self._tree_of(name):
+                return found
+        return None
+
+    def check_entry(self, folder: int, name: str, *, templated: bool) -> None:
+        """Judge a name in an open folder, before a file is made there. Raises ProtectedPathError.
+
+        `templated`: a sender chose the name, so that no file of a protected folder may be meant.
+        """
+        known = self._now()
+        names = known.folders.get(_identity(os.fstat(folder)), {})
+        what = names.get(name) or (next(iter(names.values()), None) if templated else None)
+        if what is None and known.trees:
+            what = _tree_above(folder, known.trees)
+        if what is not None:
+            raise ProtectedPathError(refusal(what))
+
+    def check_file(self, file: int) -> None:
+        """Judge an open file. Raises ProtectedPathError."""
+        what = self._now().files.get(_identity(os.fstat(file)))
+        if what is not None:
+            raise ProtectedPathError(refusal(what))
+
+    def _is_new(self, kind: str, path: Path) -> bool:
+        key = (kind, str(path))
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def _note_above(self, folder: str, what: str) -> None:
+        while folder not in self._above:
+            self._above[folder] = what
+            folder = os.path.dirname(folder)
+
+    def _tree_of(self, path: str) -> str | None:
+        return next((what for tree, what in self._trees.items() if Path(path).is_relative_to(tree)), None)
+
+    def _now(self) -> _Identities:
+        with self._lock:
+            known, now = self._identities, time.monotonic()
+            many = len(self._files) + len(self._folders) > _FRESH
+            if known is None or not many or now - known.at > _OLD_SECONDS:
+                known = self._identities = self._look(now)
+            return known
+
+    def _look(self, now: float) -> _Identities:
+        files: dict[_Identity, str] = {}
+        folders: dict[_Identity, dict[str, str]] = {}
+        parents: dict[str, _Identity | None] = {}
+
+        def names_in(folder: str) -> dict[str, str]:
+            if folder not in parents:
+                parents[folder] = _identity_of(folder)
+            found = parents[folder]
+            return folders.setdefault(found, {}) if found is not None else {}
+
+        for name, what in self._files.items():
+            if (found := _identity_of(name)) is not None:
+                files.setdefault(found, what)
+            names_in(os.path.dirname(name)).setdefault(os.path.basename(name), what)
+        for folder, what in self._folders.items():
+            names_in(folder).setdefault("", what)
+        trees = {found: what for tree, what in self._trees.items() if (found := _identity_of(tree)) is not None}
+        return _Identities(now, files, folders, trees)
+
+
+def refusal(what: str) -> str:
+    """Why a path is refused, and the cure."""
+    return f"this path leads to {what}, where no event may write; choose a file in a folder of its own, such as out/"
+
+
+def _names(file: Path) -> set[str]:
+    """The name itself, its folder resolved, and the file that it leads to."""
+    folder, name = os.path.split(file)
+    return {os.path.join(os.path.realpath(folder), name), os.path.realpath(file)}  # noqa: PTH118 - see os.path.split
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino
+
+
+def _identity_of(path: str) -> _Identity | None:
+    try:
+        return _identity(os.stat(path))  # noqa: PTH116 - called for every path at each write
+    except (OSError, ValueError):
+        return None
+
+
+def _tree_above(folder: int, trees: Mapping[_Identity, str]) -> str | None:
+    """The tree that an open folder lies in, found by walking up from the folder itself."""
+    here = os.dup(folder)
+    try:
+        before: _Identity | None = None
+        while (found := _identity(os.fstat(here))) != before:
+            if found in trees:
+                return trees[found]
+            above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here, before = above, found
+        return None
+    finally:
+        os.close(here)
