@@ -54,7 +54,7 @@ class ProtectedPaths:
         if self._is_new("file", file):
             for name in _names(file):
                 self._files.setdefault(name, what)
-                self._note_above(os.path.dirname(name), what)
+                self._note_above(os.path.split(name)[0], what)
 
     def add_folder(self, folder: Path, what: str) -> None:
         """Protect a folder's own files, but not those in folders below it, from templated paths."""
@@ -111,7 +111,7 @@ class ProtectedPaths:
     def _note_above(self, folder: str, what: str) -> None:
         while folder not in self._above:
             self._above[folder] = what
-            folder = os.path.dirname(folder)
+            folder = os.path.split(folder)[0]
 
     def _tree_of(self, path: str) -> str | None:
         return next((what for tree, what in self._trees.items() if Path(path).is_relative_to(tree)), None)
@@ -138,7 +138,8 @@ class ProtectedPaths:
         for name, what in self._files.items():
             if (found := _identity_of(name)) is not None:
                 files.setdefault(found, what)
-            names_in(os.path.dirname(name)).setdefault(os.path.basename(name), what)
+            parent, entry = os.path.split(name)
+            names_in(parent).setdefault(entry, what)
         for folder, what in self._folders.items():
             names_in(folder).setdefault("", what)
         trees = {found: what for tree, what in self._trees.items() if (found := _identity_of(tree)) is not None}

@@ -13,9 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from router.actions.code_files import code_files, script_files
 from router.actions.excerpt import excerpt
 from router.actions.interpreters import code_faults
+from router.actions.plain_programs import STANDARD_INPUT, Kind, Places, kind_of
+from router.actions.plain_variables import is_plain
 from router.actions.process import run
+from router.actions.sender_text import has_sender_text
 from router.errors import RenderError, TemplateError
 from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
@@ -200,8 +204,14 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         build.fault("commands are forbidden here: the daemon was started with --commands off")
     argv = tuple(_template(text, build, "argv", i) for i, text in enumerate(options.argv or ()))
     cwd = build.base_dir / options.cwd if options.cwd is not None else build.base_dir
+    places = Places(build.base_dir, cwd, None if build.commands in ("any", "off") else Path(build.commands))
+    env = tuple((name, _env(name, text, build)) for name, text in options.env.items())
     if options.argv is not None:
         _check_argv(options.argv, argv, build, body_on_stdin=options.stdin == "body")
+    if not build.faults and not build.allow_code:
+        _check_sender_text(argv, env, build, places, body_on_stdin=options.stdin == "body")
+    if not build.faults:
+        _protect_code(argv, options.shell, build, places)
     if options.shell is not None:
         _check_shell(options.shell, build)
     if options.cwd is not None and "{{" in options.cwd:
@@ -214,7 +224,7 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         target=TargetSpec(build.name, options.concurrency, options.rate),
         argv=argv,
         shell=options.shell,
-        env=tuple((name, _env(name, text, build)) for name, text in options.env.items()),
+        env=env,
         cwd=cwd,
         stdin=options.stdin == "body",
         timeout=options.timeout or build.timeout or _TIMEOUT_SECONDS,
@@ -238,6 +248,53 @@ def _check_argv(written: list[str], argv: tuple[Template, ...], build: Build, *,
     for i, message in code_faults(argv, body_on_stdin=body_on_stdin).items():
         build.fault(message, "argv", i)
     _check_program(program, build)
+
+
+def _check_sender_text(
+    argv: tuple[Template, ...],
+    env: tuple[tuple[str, Template], ...],
+    build: Build,
+    places: Places,
+    *,
+    body_on_stdin: bool,
+) -> None:
+    """Sender's text goes to plain programs and plain variables only, unless the rule says allow_code."""
+    cure = "run a script of your own"
+    if build.allow_code is not None:
+        cure += ", or write allow_code: true in the rule if the sender may decide what it does"
+    arguments = [i for i, template in enumerate(argv) if has_sender_text(template)]
+    variables = [name for name, template in env if has_sender_text(template)]
+    for name in variables:
+        if not is_plain(name):
+            build.forbid(f"programs may take {name} for more than data; call it HOOK_{name}, {_or(cure)}", "env", name)
+    for name, template in env:
+        if body_on_stdin and template.constant is not None and STANDARD_INPUT.search(template.constant):
+            build.forbid(f"{name} could make the event's body code; write stdin: none, {_or(cure)}", "env", name)
+    if not argv or not (arguments or variables or body_on_stdin):
+        return
+    kind, program = kind_of(argv, places), Path(argv[0].text).name
+    if arguments and kind is not Kind.PLAIN:
+        why = f"{program} is none of the plain programs (docs/actions.md), so payload text in its arguments may be code"
+        build.forbid(f"{why}; {cure}", "argv", arguments[0])
+    elif variables and kind is Kind.OTHER:
+        why = f"{program} is none of the plain programs (docs/actions.md), so payload text in its variables may be code"
+        build.forbid(f"{why}; {cure}", "env", variables[0])
+    if body_on_stdin and kind is Kind.OTHER:
+        why = f"{program} is none of the plain programs (docs/actions.md), so the event's body on its input may be code"
+        build.forbid(f"{why}; write stdin: none, {_or(cure)}", "argv", 0)
+
+
+def _or(cure: str) -> str:
+    return cure if ", or " in cure else f"or {cure}"
+
+
+def _protect_code(argv: tuple[Template, ...], shell: str | None, build: Build, places: Places) -> None:
+    """No append may write to what this command runs, nor into a folder that its program may read code from."""
+    for path in script_files(shell, places) if shell is not None else code_files(argv, places):
+        if os.path.isdir(path):
+            build.protected.add_folder(path, "the folder of a program that rules run")
+        else:
+            build.protected.add(path, "a program that rules run")
 
 
 def _check_program(program: str, build: Build) -> None:

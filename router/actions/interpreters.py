@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from router.actions.plain_programs import STANDARD_INPUT
 from router.templates import Template
 
 _INTERPRETER = re.compile(
@@ -55,7 +56,7 @@ def _operand_faults(argv: Sequence[Template], at: int, name: str, *, body_on_std
         text = argv[i].text
         if argv[i].constant is None and not text.startswith("-"):
             return {i: f"{name} would run what the payload names; write that out, and give payload text after it"}
-        if interprets and body_on_stdin and text in ("-", "-s", "/dev/stdin"):
+        if interprets and body_on_stdin and (text in ("-", "-s") or STANDARD_INPUT.fullmatch(text)):
             return {i: f"{name} would run the event's body; give it a script, or say stdin: none"}
         if interprets and (_SHORT.match(text) or _LONG.match(text)):
             return {}  # the code is constant: see _flag_faults
