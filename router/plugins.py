@@ -99,6 +99,11 @@ class Build:
     at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: what can be judged once all is compiled
     faults: list[Fault] = attribute(default_factory=list)
 
+    @property
+    def failed(self) -> bool:
+        """Whether an error was reported."""
+        return any(fault.level is Level.ERROR for fault in self.faults)
+
     def fault(self, message: str, *place: str | int) -> None:
         """Report an error at a place below the plugin's own node."""
         self.faults.append(Fault(place, message))

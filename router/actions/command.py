@@ -208,9 +208,9 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
     env = tuple((name, _env(name, text, build)) for name, text in options.env.items())
     if options.argv is not None:
         _check_argv(options.argv, argv, build, body_on_stdin=options.stdin == "body")
-    if not build.faults and not build.allow_code:
+    if not build.failed and not build.allow_code:
         _check_sender_text(argv, env, build, places, body_on_stdin=options.stdin == "body")
-    if not build.faults:
+    if argv or options.shell is not None:
         _protect_code(argv, options.shell, build, places)
     if options.shell is not None:
         _check_shell(options.shell, build)

@@ -147,7 +147,7 @@ def _kind(argv: Sequence[_Part], places: Places, *, first: bool, links: int) -> 
             return _applet(argv, places, links)
         real_name = name
     if "/" in program and places.is_own(real):
-        own = _own(real, argv, places, links)
+        own = _own(real, real_name)
         if own is not None:
             return own
     names = {name, real_name} if "/" in program or path.is_absolute() else {name}
@@ -198,6 +198,10 @@ DANGEROUS = frozenset(
     )
 )
 
+#: Those of them that run the script that a first line gives them, and leave its arguments and input to it.
+_RUN_SCRIPTS = frozenset({"ansible-playbook", "bun", "csh", "deno", "expect", "fish", "pwsh", "tcsh", "tclsh"})
+_TAKES_CODE = re.compile(r"-|-\w*[csenpEm]\w*|--(?:eval|print|command|execute).*")  #: in a script's first line
+
 
 def is_interpreter(name: str) -> bool:
     """Whether a program of this name runs a script."""
@@ -228,7 +232,7 @@ def _applet(argv: Sequence[_Part], places: Places, links: int) -> Kind:
     return _wrapped(_WRAPPERS[name], argv[1:], places, links) if name in _WRAPPERS else Kind.OTHER
 
 
-def _own(real: str, argv: Sequence[_Part], places: Places, links: int) -> Kind | None:
+def _own(real: str, name: str) -> Kind | None:
     """A program of one's own is plain, if what its first line names runs it rather than the sender's text.
 
     None: it is a known program that lies in one's own folder.
@@ -236,25 +240,28 @@ def _own(real: str, argv: Sequence[_Part], places: Places, links: int) -> Kind |
     first = _first_line(real)
     if first is None:
         is_there = os.path.isfile(real)
-        return None if is_there and (_is_known(Path(real).name) or _is_copy(real)) else Kind.PLAIN
-    words = first.split(maxsplit=1)
-    if not words:
+        return None if is_there and (_is_known(name) or _is_copy(real)) else Kind.PLAIN
+    program, _, rest = first.partition(" ")
+    words = [rest.strip()] if rest.strip() else []
+    if Path(program).name == "env":
+        words = [word for word in rest.split() if word not in ("-S", "-i", "-") and "=" not in word]
+        program, words = (words[0].removeprefix("-S"), words[1:]) if words else ("", [])
+    return _by_first_line(Path(program).name, words)
+
+
+def _by_first_line(name: str, words: Sequence[str]) -> Kind:
+    how = _interpreter(name)
+    if how is None:
+        is_plain_sed = name == "sed" and bool(words) and bool(re.fullmatch(r"-[nErsuz]*f", words[0]))
+        takes_more = not name or name in _WRAPPERS or name in _MULTICALL or name in DANGEROUS - _RUN_SCRIPTS
+        return Kind.OTHER if takes_more and not is_plain_sed else Kind.PLAIN
+    if how.inline and not any(re.fullmatch(r"-\w*f", word) for word in words):
         return Kind.OTHER
-    if len(words) > 1 and Path(words[0]).name == "env" and words[1].startswith("-S"):
-        words = [words[0], *words[1].removeprefix("-S").split()]
-    return _shebang([_Part(word.strip(), word) for word in words], real, argv, places, links)
-
-
-def _shebang(before: list[_Part], real: str, argv: Sequence[_Part], places: Places, links: int) -> Kind:
-    """Judge what the kernel makes of a script's first line: its words, the script, the arguments."""
-    name = Path(os.path.realpath(before[0].text or "")).name
-    if (Path(before[0].text or "").name == "sed" or name == "sed") and [p.text for p in before[1:]] in (
-        ["-f"],
-        ["-nf"],
-    ):
-        return Kind.PLAIN
-    kind = _kind([*before, _Part(real, real), *argv[1:]], places, first=False, links=links - 1)
-    return Kind.PLAIN if kind is Kind.PLAIN else Kind.OTHER
+    return (
+        Kind.OTHER
+        if any(_TAKES_CODE.fullmatch(word) and not how.flags.fullmatch(word) for word in words)
+        else Kind.PLAIN
+    )
 
 
 def _first_line(real: str) -> str | None:

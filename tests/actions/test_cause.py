@@ -158,7 +158,7 @@ def test_a_program_fails_by_its_code_a_signal_or_too_much_time(
 
 
 def test_a_program_that_is_not_there_was_not_started(act: Make, job: Make, attempt: Attempt) -> None:
-    outcome = attempt(act("command", {"argv": ["none-such-program"]}), job({}))
+    outcome = attempt(act("command", {"argv": ["none-such-program"], "stdin": "none"}), job({}))
 
     assert _failed_by(outcome) == (Cause.NOT_STARTED, None)
 

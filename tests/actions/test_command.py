@@ -53,11 +53,13 @@ def test_the_environment_is_clean_but_for_what_is_listed(
 ) -> None:
     monkeypatch.setenv("GITHUB_WEBHOOK_SECRET", "hush")
 
-    attempt(act("command", {"argv": ["sh", "-c", "env >out"], "env": {"MINE": "{{ payload.x }}"}}), job({"x": "y"}))
+    attempt(
+        act("command", {"argv": ["sh", "-c", "env >out"], "env": {"HOOK_MINE": "{{ payload.x }}"}}), job({"x": "y"})
+    )
 
     env = dict(line.split("=", 1) for line in (tmp_path / "out").read_text().splitlines())
     assert "GITHUB_WEBHOOK_SECRET" not in env
-    assert env["MINE"] == "y"
+    assert env["HOOK_MINE"] == "y"
     assert env["WEBHOOK_ROUTER_EVENT_ID"] == "018bcfe5-6800-7000-8000-000000000001"
     assert (env["WEBHOOK_ROUTER_RULE"], env["WEBHOOK_ROUTER_ATTEMPT"]) == ("deploy", "1")
 
@@ -217,7 +219,7 @@ def test_a_program_that_can_not_be_run_says_why(
 ) -> None:
     prepare(tmp_path)
 
-    outcome = attempt(act("command", {"argv": argv}), job({}))
+    outcome = attempt(act("command", {"argv": argv, "stdin": "none"}), job({}))
 
     assert outcome.kind is OutcomeKind.RETRY
     assert error in outcome.error
@@ -266,12 +268,12 @@ def test_commands_may_be_bounded_from_outside(faults: Make, tmp_path: Path) -> N
 def test_the_preview_masks_secrets_and_runs_nothing(act: Make, job: Make, tmp_path: Path) -> None:
     action = act(
         "command",
-        {"argv": ["touch", "{{ payload.x }}"], "env": {"KEY": "{{ secrets.key }}"}},
+        {"argv": ["echo", "{{ payload.x }}"], "env": {"KEY": "{{ secrets.key }}"}},
         secrets={"key": "hush"},
     )
 
     shown = action.preview(job({"x": "made"}, secrets={"key": "hush"}))
 
-    assert shown == {"argv": ["touch", "made"], "env": {"KEY": "<secret:key>"}, "cwd": str(tmp_path)}
+    assert shown == {"argv": ["echo", "made"], "env": {"KEY": "<secret:key>"}, "cwd": str(tmp_path)}
     assert not (tmp_path / "made").exists()
     assert "hush" not in json.dumps(shown)
