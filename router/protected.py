@@ -5,6 +5,7 @@ something protected. At each write, by identity: the file that was really opened
 compared by device and inode, whatever symlinks, hard links or mounts led there.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -45,6 +46,7 @@ class ProtectedPaths:
         self._folders: dict[str, str] = {}
         self._trees: dict[str, str] = {}
         self._above: dict[str, str] = {}  #: each folder from which a path could lead to something protected
+        self._holds: dict[str, str] = {}  #: each folder that holds something protected itself
         self._seen: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._identities: _Identities | None = None
@@ -73,7 +75,7 @@ class ProtectedPaths:
     def reachable_from(self, folder: Path) -> str | None:
         """What a templated path that starts in this folder could reach."""
         real = os.path.realpath(folder)
-        return self._above.get(real) or self._tree_of(real)
+        return self._holds.get(real) or self._above.get(real) or self._tree_of(real)
 
     def named_by(self, file: Path) -> str | None:
         """What a constant path names."""
@@ -82,12 +84,15 @@ class ProtectedPaths:
                 return found
         return None
 
-    def check_entry(self, folder: int, name: str, *, templated: bool) -> None:
-        """Judge a name in an open folder, before a file is made there. Raises ProtectedPathError.
+    def check_entry(self, folder: int, name: str, *, templated: bool, follow: bool) -> None:
+        """Judge a name in an open folder, before the file is opened or made. Raises ProtectedPathError.
 
-        `templated`: a sender chose the name, so that no file of a protected folder may be meant.
+        Before it is opened, because to close a descriptor of the store's file drops SQLite's locks on it (POSIX).
+        `templated`: a sender chose the name, so that no file of a protected folder may be meant. `follow`: symlinks.
         """
         known = self._now()
+        with contextlib.suppress(FileNotFoundError):
+            self._refuse(os.stat(name.encode(), dir_fd=folder, follow_symlinks=follow), known)
         names = known.folders.get(_identity(os.fstat(folder)), {})
         what = names.get(name) or (next(iter(names.values()), None) if templated else None)
         if what is None and known.trees:
@@ -97,7 +102,10 @@ class ProtectedPaths:
 
     def check_file(self, file: int) -> None:
         """Judge an open file. Raises ProtectedPathError."""
-        what = self._now().files.get(_identity(os.fstat(file)))
+        self._refuse(os.fstat(file), self._now())
+
+    def _refuse(self, found: os.stat_result, known: _Identities) -> None:
+        what = known.files.get(_identity(found))
         if what is not None:
             raise ProtectedPathError(refusal(what))
 
@@ -109,6 +117,7 @@ class ProtectedPaths:
         return True
 
     def _note_above(self, folder: str, what: str) -> None:
+        self._holds.setdefault(folder, what)
         while folder not in self._above:
             self._above[folder] = what
             folder = os.path.split(folder)[0]

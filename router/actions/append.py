@@ -238,7 +238,7 @@ def _append_once(
     with contextlib.ExitStack() as opened:
         folder = _open_folder(base, parts[:-1], follow=follow)
         opened.callback(os.close, folder)
-        guard.paths.check_entry(folder, parts[-1], templated=guard.templated)
+        guard.paths.check_entry(folder, parts[-1], templated=guard.templated, follow=follow)
         fd = _open_file(folder, parts[-1], follow=follow)
         opened.callback(os.close, fd)
         # The descriptor is judged, not the name: whatever is renamed or linked from here on, this file is written.

@@ -49,10 +49,9 @@ def _may_be_program(texts: Sequence[str], i: int) -> bool:
 
 
 def _script(texts: Sequence[str], at: int, places: Places) -> Iterator[Path]:
-    for text in texts[at + 1 :]:
-        if re.fullmatch(r"-\w*[ceErR]|--eval|--print", text):
-            return
-        if text and not text.startswith("-"):
+    for before, text in zip(texts[at:], texts[at + 1 :], strict=False):
+        # Code after -c is taken for a name as well, which does no harm: there is no such file.
+        if text and not text.startswith("-") and before not in ("-o", "-W", "-X", "-F", "-v"):
             yield places.cwd / text
             return
 

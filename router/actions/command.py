@@ -210,7 +210,7 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         _check_argv(options.argv, argv, build, body_on_stdin=options.stdin == "body")
     if not build.failed and not build.allow_code:
         _check_sender_text(argv, env, build, places, body_on_stdin=options.stdin == "body")
-    if argv or options.shell is not None:
+    if not build.failed:
         _protect_code(argv, options.shell, build, places)
     if options.shell is not None:
         _check_shell(options.shell, build)
