@@ -122,7 +122,7 @@ def test_what_is_linked_into_an_appends_folder_later_stays_as_it_is(
 
 
 def _ended(daemon: Daemon) -> list[dict[str, Any]]:
-    return [line for line in daemon.lines if line.get("event") == "attempt settled"]
+    return [line for line in daemon.lines if line.get("message") == "attempt settled"]
 
 
 @pytest.mark.parametrize("path", ["./{{ payload.f }}", "{{ payload.f }}.jsonl", "store/{{ payload.f }}", "rules.yaml"])
