@@ -20,7 +20,7 @@ from pydantic import Field
 from router import __version__
 from router.actions.client import RefusedAddressError
 from router.actions.excerpt import excerpt
-from router.actions.exchange import Answer, Request, Trace
+from router.actions.exchange import Answer, EndlessInterimError, Request, Trace
 from router.actions.headers import passed
 from router.actions.retry_after import retry_after
 from router.actions.url import Url, compile_url
@@ -223,6 +223,8 @@ class Forward:
             return f"no connection to {place} within {self.timeout.sock_connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no answer from {place} within {self.timeout.total:g} s"
+        if isinstance(error, EndlessInterimError):
+            return f"{place} sends interim answers (1xx) without end"
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
             return f"the answer of {place} is no valid HTTP, or has too large headers"
         if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):

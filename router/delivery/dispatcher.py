@@ -141,6 +141,7 @@ class Dispatcher:
         files, processes = Threads("append", _FILE_THREADS), Threads("spawn", _SPAWN_THREADS)
         self._tools = Tools(Client(), files, processes, self._told_to_stop)
         try:
+            await self._tools.client.check()
             await self._dispatch()
             await self._drain()
         finally:
