@@ -92,6 +92,7 @@ class Build:
     require_secrets: bool = True  #: an unset secret is an error, not a note
     timeout: float | None = None  #: seconds, from `defaults`
     commands: str = "any"  #: what commands may run: any, off, or the folder that they must be in
+    matched: frozenset[str] = frozenset()  #: headers that the action's rule matches on, in lower case
     faults: list[Fault] = attribute(default_factory=list)
 
     def fault(self, message: str, *place: str | int) -> None:
@@ -116,6 +117,7 @@ class Job:
     claim: Claim
     parse: Callable[[], ParsedEvent]  #: raises RenderError when the event can't be parsed as its source now says
     secrets: Mapping[str, Secret]  #: of the current ruleset
+    passing: frozenset[str] = frozenset()  #: globs of headers that its source passes on, in lower case
 
     @property
     def event(self) -> Event:
@@ -236,11 +238,13 @@ class Unsignable:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """What a provider sends beside its signature, by which `send` does as it does."""
+    """What a provider sends, by which `send` does as it does, and by which forwards know its headers."""
 
     event: str | None = None  #: the header that says what kind of event it is
     ids: tuple[str, ...] = ()  #: headers that hold an id of this one delivery
     form: bool = False  #: it sends forms, at least at times
+    headers: tuple[str, ...] = ()
+    """Globs of what it sends, the signature included, which forwards pass on. `{key}` is an option's value."""
 
 
 class Verifier(Protocol):

@@ -10,6 +10,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from router.actions.exchange import Answer, CountedResponse, Exchanges, Request, Trace
 from router.actions.exchange_check import checked
+from router.actions.headers import StoppedHeaders
 from router.actions.refused_addresses import refused
 from router.actions.threads import Threads
 
@@ -85,6 +86,7 @@ class Client:
     """Belongs to the delivery loop."""
 
     exchanges: Exchanges = field(default_factory=Exchanges)
+    stopped_headers: StoppedHeaders = field(default_factory=StoppedHeaders)
     _resolver: _Resolver = field(default_factory=_Resolver)
     _sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = field(default_factory=dict)
     _keep: bool = True  #: whether connections are kept for further requests

@@ -54,7 +54,7 @@ class CountedResponse(aiohttp.ClientResponse):
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """See ClientResponse.start."""
-        protocol = connection.protocol
+        protocol: Any = connection.protocol
         read, left = protocol.read, INTERIM + 1
 
         async def counted() -> Any:

@@ -327,7 +327,10 @@ class Dispatcher:
         source = current.sources.get(claim.event.source) or recorded.sources.get(claim.event.source)
         # The current secrets count: a recorded ruleset's may have been rotated since.
         secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
-        return Job(claim, partial(_parse, claim.event, source), secrets)
+        # Those of the rules that the delivery goes by; of a source that they don't know, the current ones'.
+        name = claim.event.source
+        passing = recorded.passing.get(name) or current.passing.get(name) or frozenset()
+        return Job(claim, partial(_parse, claim.event, source), secrets, passing)
 
     def _masks_of(self, job: Job) -> Masks:
         """What hides the job's secrets; kept while they are the current rules'."""

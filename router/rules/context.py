@@ -55,7 +55,7 @@ class Context:
             return Secret(name or ref.name, None)
         return Secret(name, secret.reveal()) if name else secret
 
-    def build(self, name: str, spot: Spot) -> Build:
+    def build(self, name: str, spot: Spot, matched: frozenset[str] = frozenset()) -> Build:
         """What a plugin gets whose node is at the spot."""
         find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: self.secret(  # noqa: E731
             ref, spot.at(*place)
@@ -69,6 +69,7 @@ class Context:
             require_secrets=self.require_secrets,
             timeout=self.defaults.timeout,
             commands=self.commands,
+            matched=matched,
         )
 
     def settle(self, build: Build, spot: Spot) -> bool:

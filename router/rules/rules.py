@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from router.model import UNMATCHED, RetryPolicy
 from router.plugins import Action
 from router.rules.collecting import breathe
-from router.rules.conditions import All, Condition
+from router.rules.conditions import All, Condition, headers_of
 from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.fields import AnyField, field
@@ -67,7 +67,7 @@ def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
     actions: list[RuleAction] = []
     if spot.has("actions"):
         cure = "verify its senders, or say allow_unverified: true"
-        actions = _actions(context, name, spot.at("actions"), open_sources, cure)
+        actions = _actions(context, name, spot.at("actions"), open_sources, cure, headers_of(condition))
     if options is None:
         return None
     respond = load_rule_respond(spot.at("respond"), options.respond, context.secrets)
@@ -133,13 +133,20 @@ def _named_sources(context: Context, spot: Spot, text: str) -> set[str]:
     return found
 
 
-def _actions(context: Context, rule: str, spot: Spot, open_sources: Iterable[str], cure: str) -> list[RuleAction]:
+def _actions(
+    context: Context,
+    rule: str,
+    spot: Spot,
+    open_sources: Iterable[str],
+    cure: str,
+    matched: frozenset[str] = frozenset(),
+) -> list[RuleAction]:
     if not spot.expect_list("actions"):
         return []
     actions: dict[str, RuleAction] = {}
     for item in spot.items():
         breathe()
-        action = _action(context, rule, item)
+        action = _action(context, rule, item, matched)
         if action is None:
             continue
         if action.name in actions:
@@ -154,7 +161,7 @@ def _actions(context: Context, rule: str, spot: Spot, open_sources: Iterable[str
     return list(actions.values())
 
 
-def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
+def _action(context: Context, rule: str, spot: Spot, matched: frozenset[str]) -> RuleAction | None:
     if not spot.expect_mapping("one action: " + ", ".join(context.registries.actions)):
         return None
     types = [key for key, _ in spot.entries() if key in context.registries.actions]
@@ -168,7 +175,7 @@ def _action(context: Context, rule: str, spot: Spot) -> RuleAction | None:
         return None
     name = _action_name(spot, types[0])
     order_by = _order_by(spot)
-    action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]))
+    action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]), matched)
     retry = _retry(context, spot, types[0], action)
     return RuleAction(rule, name, action, retry, order_by) if action else None
 
@@ -189,7 +196,7 @@ def _action_name(spot: Spot, type_: str) -> str:
     return name or type_
 
 
-def _compile(context: Context, type_: str, name: str, spot: Spot) -> Action | None:
+def _compile(context: Context, type_: str, name: str, spot: Spot, matched: frozenset[str]) -> Action | None:
     kind = context.registries.actions[type_]
     values = spot.data
     if not isinstance(spot.node, MappingNode):
@@ -203,7 +210,7 @@ def _compile(context: Context, type_: str, name: str, spot: Spot) -> Action | No
     options = read(spot, kind.Options, values)
     if options is None:
         return None
-    build = context.build(name, spot)
+    build = context.build(name, spot, matched)
     action = kind.compile(options, build)
     if context.settle(build, spot):
         return None
