@@ -10,7 +10,17 @@ CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 # By these a proxy in front of a service tells it who calls, from where, or what is asked for. Nobody knows all of them,
 # which is why a forward passes on what is known to be harmless; this list is for what a rules file names itself.
 _IDENTITY = (
-    *("x-webauth-*", "remote-*", "x-authenticated-*", "x-user", "x-user-*", "x-username", "x-email", "x-groups", "x-roles"),
+    *(
+        "x-webauth-*",
+        "remote-*",
+        "x-authenticated-*",
+        "x-user",
+        "x-user-*",
+        "x-username",
+        "x-email",
+        "x-groups",
+        "x-roles",
+    ),
     *("x-authentik-*", "x-vouch-*", "x-pomerium-*", "x-consumer-*", "x-credential-*", "x-anonymous-consumer", "oidc-*"),
     *("mellon-*", "shib-*", "tailscale-*", "impersonate-*", "x-scope-orgid", "x-ms-client-*", "x-ms-token-*", "cf-*"),
     *("x-amzn-oidc-*", "x-goog-authenticated-*", "x-goog-iap-*", "x-appengine-*", "x-azure-*", "x-arr-*", "x-envoy-*"),

@@ -19,6 +19,7 @@ log = structlog.get_logger()
 _LOOKUPS = 32  #: names looked up at once
 _IDLE_SECONDS = 15.0  #: how long an idle connection is kept; many servers close theirs after 20 s or more
 
+
 class RefusedAddressError(OSError):
     """The address that a name led to is one that forwards don't go to."""
 

@@ -1,8 +1,8 @@
 """Dot segments in a URL's path, also those that a server sees only after it has decoded the path.
 
 A value that a template fills in is percent-encoded once, so a server that decodes once has the value again. Many decode
-once or twice more (a proxy, then a framework), split at `\\` as at `/`, drop `;parameters`, or read old and wide spellings
-of a dot. `/a/..%2Fadmin` is then `/admin`. This module reads a path as the most lenient of them.
+once or twice more (a proxy, then a framework), split at `\\` as at `/`, drop `;parameters`, or read old and wide
+spellings of a dot. `/a/..%2Fadmin` is then `/admin`. This module reads a path as the most lenient of them.
 """
 
 import re
@@ -17,7 +17,17 @@ _OVERLONG = re.compile(rb"[\xc0\xc1].|\xe0[\x80\x81].|\xf0\x80[\x80\x81].|\xf8\x
 _SIXTEEN_BITS = re.compile(r"%u([0-9A-Fa-f]{4})")  # how old servers of Microsoft write a character
 _SPLIT = re.compile(r"[/\\]")
 # Compatible forms (NFKC) give most of what a server may take for a dot or a slash; these they leave alone.
-_ALIKE = str.maketrans({"。": ".", "∕": "/", "⁄": "/", "⧸": "/", "╱": "/", "∖": "\\", "⧵": "\\"})
+_ALIKE = str.maketrans(
+    {
+        "\u3002": ".",  # ideographic full stop
+        "\u2215": "/",  # division slash
+        "\u2044": "/",  # fraction slash
+        "\u29f8": "/",  # big solidus
+        "\u2571": "/",  # a diagonal of box drawings
+        "\u2216": "\\",  # set minus
+        "\u29f5": "\\",  # reverse solidus operator
+    }
+)
 _IGNORED = ("Cc", "Cf", "Zs", "Zl", "Zp")  #: blanks and what can't be seen, which some servers drop
 
 

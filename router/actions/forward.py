@@ -73,7 +73,9 @@ class Options(Base):
     path: str | None = Field(default=None, description="Appended to the target's url; a template that begins with /.")
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD"] = Field(default="POST", description="HTTP method.")
     headers: dict[str, str] = Field(default_factory=dict, description="Headers to set; values are templates.")
-    pass_headers: list[str] | None = Field(default=None, description="Globs of the event's headers to pass, instead of the harmless ones.")
+    pass_headers: list[str] | None = Field(
+        default=None, description="Globs of the event's headers to pass, instead of the harmless ones."
+    )
     body: Any = Field(default="original", description="original, payload, {json: …}, {form: …} or {text: …}.")
     timeout: Duration | None = Field(default=None, description="For the whole attempt; 30s.")
     connect_timeout: Duration = Field(default=10.0, description="For the connection alone.")

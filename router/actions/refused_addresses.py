@@ -1,7 +1,7 @@
 """Addresses that forwards don't go to unless they are named: link-local networks and metadata services.
 
-A metadata service gives a cloud's credentials to whoever asks. IPv6 has many spellings of an IPv4 address, each of which
-a gateway, a tunnel or the system itself may send there; see `router.networks.embedded`.
+A metadata service gives a cloud's credentials to whoever asks. IPv6 has many spellings of an IPv4 address, each of
+which a gateway, a tunnel or the system itself may send there; see `router.networks.embedded`.
 """
 
 import ipaddress

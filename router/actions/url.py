@@ -163,7 +163,7 @@ def _check_literal_parts(text: str) -> None:
         if any(unquote(segment) in (".", "..") for segment in segments[: None if last else -1]):
             raise TemplateError("a URL's path may not contain . or .. segments; write the path out")
         if len(parts) > 1 and in_path and (why := escapes("/".join(segments))):
-            raise TemplateError(f"beside a template, a URL's path may not hold {why}, encoded or not; write the path out")
+            raise TemplateError(f"beside a template, a URL's path may not hold {why}, even encoded; write the path out")
         in_path = in_path and "?" not in part
 
 

@@ -20,7 +20,9 @@ IDENTITY = [
 ]
 
 
-def names(*given: str, original: bool = True, only: tuple[str, ...] | None = None, named: Any = frozenset()) -> list[str]:
+def names(
+    *given: str, original: bool = True, only: tuple[str, ...] | None = None, named: Any = frozenset()
+) -> list[str]:
     found = passed([(name, "v") for name in given], only=only, original=original, named=frozenset(named))
     return [name for name, _ in found.items]
 
@@ -35,7 +37,17 @@ def test_what_is_known_to_be_harmless_passes() -> None:
     assert names(*HARMLESS) == HARMLESS
 
 
-@pytest.mark.parametrize("name", [*(one for one in IDENTITY if one != "X-Authenticated-User"), "X-Whatever", "X-GitHub-Event", "Content-Location", "Content-Range", "Origin"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(one for one in IDENTITY if one != "X-Authenticated-User"),
+        "X-Whatever",
+        "X-GitHub-Event",
+        "Content-Location",
+        "Content-Range",
+        "Origin",
+    ],
+)
 def test_everything_else_stops(name: str) -> None:
     assert passed([(name, "root")], only=None, original=True).items == []
     assert passed([(name, "root")], only=None, original=True).stopped == [name]
@@ -66,7 +78,9 @@ def test_pass_headers_takes_the_place_of_the_list() -> None:
 
 
 def test_what_the_connection_names_stays_with_it() -> None:
-    found = passed([("Connection", "X-A"), ("X-A", "1"), ("Accept", "2")], only=None, original=True, named=frozenset({"x-a"}))
+    found = passed(
+        [("Connection", "X-A"), ("X-A", "1"), ("Accept", "2")], only=None, original=True, named=frozenset({"x-a"})
+    )
 
     assert (found.items, found.stopped) == ([("Accept", "2")], [])
 
@@ -82,7 +96,9 @@ def test_what_tells_who_calls_is_known(name: str) -> None:
     assert tells_who_calls(name)
 
 
-@pytest.mark.parametrize("name", ["X-GitHub-Event", "X-Event-Key", "X-Hook-UUID", "Content-Type", "X-Tag", "X-Gitea-Event"])
+@pytest.mark.parametrize(
+    "name", ["X-GitHub-Event", "X-Event-Key", "X-Hook-UUID", "Content-Type", "X-Tag", "X-Gitea-Event"]
+)
 def test_what_tells_of_the_event_does_not_tell_who_calls(name: str) -> None:
     assert not tells_who_calls(name)
 
