@@ -1,7 +1,38 @@
 """What rules, intake and actions have to agree on about headers."""
 
+import fnmatch
 import re
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  #: a token: RFC 9110, section 5.1
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Names, in lower case, that are removed after verification whatever the scheme, so that nothing later can see them."""
+
+# By these a proxy in front of a service tells it who calls, from where, or what is asked for. Nobody knows all of them,
+# which is why a forward passes on what is known to be harmless; this list is for what a rules file names itself.
+_IDENTITY = (
+    *(
+        "x-webauth-*",
+        "remote-*",
+        "x-authenticated-*",
+        "x-user",
+        "x-user-*",
+        "x-username",
+        "x-email",
+        "x-groups",
+        "x-roles",
+    ),
+    *("x-authentik-*", "x-vouch-*", "x-pomerium-*", "x-consumer-*", "x-credential-*", "x-anonymous-consumer", "oidc-*"),
+    *("mellon-*", "shib-*", "tailscale-*", "impersonate-*", "x-scope-orgid", "x-ms-client-*", "x-ms-token-*", "cf-*"),
+    *("x-amzn-oidc-*", "x-goog-authenticated-*", "x-goog-iap-*", "x-appengine-*", "x-azure-*", "x-arr-*", "x-envoy-*"),
+    *("x-access-token", "x-id-token", "x-jwt-*", "x-api-key", "api-key", "x-internal-*", "x-trusted-*"),
+    *("client-ip", "true-client-*", "x-client-*", "x-cluster-client-*", "fastly-client-*", "fly-client-*", "x-real-*"),
+    *("x-originating-*", "x-original-*", "x-rewrite-*", "x-http-method*", "x-method-override", "x-http-path-override"),
+    *("x-host", "x-port", "x-scheme", "x-url-scheme", "x-proxy-*", "front-end-https", "x-ssl-*", "ssl-*", "x-tls-*"),
+    *("x-accel-*", "x-sendfile*"),
+)
+
+
+def tells_who_calls(name: str) -> bool:
+    """Whether a proxy may use this header to tell a service who calls; `_` is as good as `-` there."""
+    plain = name.lower().replace("_", "-")
+    return any(fnmatch.fnmatchcase(plain, glob) for glob in _IDENTITY)

@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from router.model import Attempt, Delivery, Event, EventHead, State
-from router.operations.shape import states_json
+from router.model import Attempt, Delivery, Event, EventHead, State, Wait
+from router.operations.shape import states_json, took
+from router.operations.waits import Waiting, Waits
 
 _WIDE = 130  #: columns from which a terminal has room for a delivery in one line
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -100,10 +101,10 @@ def _print_plain(lines: Sequence[Sequence[str]], below: Sequence[str] = ()) -> N
             click.echo(below[number - 1])
 
 
-def print_deliveries(deliveries: Sequence[Delivery], now: int) -> None:
+def print_deliveries(deliveries: Sequence[Delivery], now: int, waits: Waits) -> None:
     """Deliveries as a table; on a terminal that is too narrow for it, each in two lines."""
     headings = ("id", "state", "rule/action", "target", "attempts", "next try", "age", "error")
-    rows = [_delivery_cells(d, now) for d in deliveries]
+    rows = [_delivery_cells(d, now, waits) for d in deliveries]
     columns = shutil.get_terminal_size().columns
     if not sys.stdout.isatty() or columns >= _WIDE:
         print_table(headings, rows, folding=("rule/action", "target", "error"))
@@ -113,19 +114,44 @@ def print_deliveries(deliveries: Sequence[Delivery], now: int) -> None:
     _print_plain(short, [line if len(line) <= columns else line[: columns - 1] + "…" for line in details])
 
 
-def _delivery_cells(d: Delivery, now: int) -> tuple[str, ...]:
+def _delivery_cells(d: Delivery, now: int, waits: Waits) -> tuple[str, ...]:
     place = safe(f"{d.rule}/{d.action}")
     age = span(now - d.created_at)
-    return d.id, d.state.value, place, safe(d.target), str(d.attempts), next_try(d, now), age, safe(d.error)
+    return d.id, d.state.value, place, safe(d.target), str(d.attempts), next_try(d, now, waits), age, safe(d.error)
 
 
-def next_try(d: Delivery, now: int) -> str:
-    """When a delivery is attempted next, in few words."""
+def next_try(d: Delivery, now: int, waits: Waits) -> str:
+    """When a delivery is attempted next, in few words: `due`, `in 5m`, `in its turn`, `rate, in 59m`, `concurrency`."""
     if d.state is not State.PENDING:
         return "-"
-    if d.blocked:
+    waiting = waits.of(d, now)
+    if waiting is None:
+        return "due"
+    if waiting.reason is Wait.ORDER:
         return "in its turn"
-    return "due" if d.next_attempt_at <= now else f"in {span(d.next_attempt_at - now)}"
+    soon = "" if waiting.until is None else f"in {span(waiting.until - now)}"
+    return soon if waiting.reason is Wait.RETRY else wait_words(waiting, now)
+
+
+def wait_words(waiting: Waiting, now: int) -> str:
+    """What is waited for, and for how long: `rate, in 59m`."""
+    soon = "" if waiting.until is None else f", in {span(waiting.until - now)}"
+    return f"{waiting.reason.value}{soon}"
+
+
+_WAITS = {
+    Wait.RATE: "waits for the target's rate",
+    Wait.BREAKER: "waits for the target's breaker",
+    Wait.CONCURRENCY: "waits for an attempt at the target to end",
+}
+
+
+def _waits_in_full(d: Delivery, now: int, waits: Waits) -> str:
+    waiting = waits.of(d, now)
+    if waiting is None or waiting.reason not in _WAITS:
+        return next_try(d, now, waits)
+    until = "" if waiting.until is None else f", goes on in {span(waiting.until - now)} ({local(waiting.until)})"
+    return f"due, {_WAITS[waiting.reason]}{until}"
 
 
 def print_events(events: Sequence[EventHead], now: int) -> None:
@@ -148,7 +174,7 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
         click.echo(f"{name.ljust(width)}  {value}".rstrip())
 
 
-def print_event(e: Event, deliveries: Sequence[Delivery], now: int) -> None:
+def print_event(e: Event, deliveries: Sequence[Delivery], now: int, waits: Waits) -> None:
     """An event with its headers and deliveries."""
     print_fields(
         [
@@ -166,7 +192,7 @@ def print_event(e: Event, deliveries: Sequence[Delivery], now: int) -> None:
         click.echo(f"  {safe(name)}: {safe(value)}")
     click.echo("\ndeliveries" if deliveries else "\nno deliveries: no rule matched")
     if deliveries:
-        print_deliveries(deliveries, now)
+        print_deliveries(deliveries, now, waits)
 
 
 def print_body(body: bytes) -> None:
@@ -184,20 +210,20 @@ def print_body(body: bytes) -> None:
         click.echo(line)
 
 
-def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int) -> None:
-    """A delivery with every attempt."""
-    waits = f", {next_try(d, now)}" if d.state is State.PENDING else ""
+def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int, waits: Waits, next_ruleset: str | None) -> None:
+    """A delivery with every attempt; `next_ruleset` is the hash of the rules that the next one goes by."""
+    next_words = f", {_waits_in_full(d, now, waits)}" if d.state is State.PENDING else ""
     print_fields(
         [
             ("delivery", d.id),
             ("event", d.event_id),
-            ("state", d.state.value + waits),
+            ("state", d.state.value + next_words),
             ("rule/action", safe(f"{d.rule}/{d.action} ({d.type})")),
             ("target", safe(d.target)),
             *([("order key", safe(d.order_key))] if d.order_key is not None else []),
             ("planned", f"{local(d.created_at)} ({span(now - d.created_at)} ago)"),
             ("attempts", f"{d.attempts} counted since the first one or the last replay"),
-            ("rules", d.ruleset[:12]),
+            ("rules", _rules_words(d, next_ruleset, attempted=bool(attempts))),
             *([("error", safe(d.error))] if d.error else []),
         ]
     )
@@ -205,11 +231,19 @@ def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int) -> None:
         _print_attempt(attempt, now, "exit code" if d.type == "command" else "status")
 
 
+def _rules_words(d: Delivery, next_ruleset: str | None, *, attempted: bool) -> str:
+    words = f"{d.ruleset[:12]} ({'last attempted by' if attempted else 'planned by'} them)"
+    if next_ruleset is not None and next_ruleset != d.ruleset:
+        words += f"; the next attempt goes by {next_ruleset[:12]}, which the daemon runs"
+    return words
+
+
 def _print_attempt(a: Attempt, now: int, number: str) -> None:
-    took = "" if a.finished_at is None else f", took {span(a.finished_at - a.started_at)}"
+    lasted = took(a)
+    shown = "" if a.finished_at is None else f", took {'-' if lasted is None else span(lasted)}"
     outcome = a.outcome.value if a.outcome else f"under way for {span(now - a.started_at)}"
     status = "" if a.status is None else f", {number} {a.status}"
-    click.echo(f"\nattempt {a.number}: {local(a.started_at)}{took}: {outcome}{status}")
+    click.echo(f"\nattempt {a.number}: {local(a.started_at)}{shown}: {outcome}{status}")
     if a.error:
         click.echo(f"  {safe(a.error)}")
     if a.excerpt:

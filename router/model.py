@@ -222,7 +222,7 @@ class Delivery:
     type: str
     target: str
     order_key: str | None
-    ruleset: str  #: hash of the ruleset that planned it
+    ruleset: str  #: hash of the ruleset that its last attempt went by; before the first one, of that which planned it
     state: State
     next_attempt_at: int  #: ms; while pending
     attempts: int  #: counted attempts since the first one or the last replay; interrupted ones don't count
@@ -267,6 +267,7 @@ class Settlement:
     state: State  #: succeeded, dead, or pending for another try
     finished_at: int  #: ms
     next_attempt_at: int  #: ms; read only when state is pending
+    ruleset: str | None = None  #: hash of the rules that the attempt went by; none: those that the delivery names
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +392,16 @@ class Standing(StrEnum):
     CLOSED = "closed"  #: everything
     OPEN = "open"  #: nothing until its pause is over
     HALF_OPEN = "half-open"  #: one attempt is under way, and decides
+
+
+class Wait(StrEnum):
+    """What a pending delivery waits for."""
+
+    ORDER = "order"  #: an earlier delivery of its order key
+    RETRY = "retry"  #: the time of its next try
+    RATE = "rate"  #: the target's rate
+    BREAKER = "breaker"  #: the target's breaker
+    CONCURRENCY = "concurrency"  #: an attempt at the target that is under way
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,14 @@ class TargetSpec:
     breaker: BreakerSpec = NO_BREAKER
 
 
+@dataclass(frozen=True, slots=True)
+class RuleFacts:
+    """What an action's rule says beside the action."""
+
+    allow_code: bool | None = False  #: sender's text may reach any program; None: there is no rule that could say it
+    matched: frozenset[str] = frozenset()  #: headers that the rule matches on, in lower case
+
+
 @dataclass(frozen=True)
 class Build:
     """What an action or a scheme may use while it is compiled.
@@ -97,6 +105,7 @@ class Build:
     allow_code: bool | None = False  #: the rule says that sender's text may reach any program; None: no rule to say it
     protected: ProtectedPaths = attribute(default_factory=ProtectedPaths)  #: of the whole file; actions add to it
     at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: what can be judged once all is compiled
+    matched: frozenset[str] = frozenset()  #: headers that the action's rule matches on, in lower case
     faults: list[Fault] = attribute(default_factory=list)
 
     @property
@@ -130,6 +139,7 @@ class Job:
     claim: Claim
     parse: Callable[[], ParsedEvent]  #: raises RenderError when the event can't be parsed as its source now says
     secrets: Mapping[str, Secret]  #: of the current ruleset
+    passing: frozenset[str] = frozenset()  #: globs of headers that its source passes on, in lower case
 
     @property
     def event(self) -> Event:
@@ -250,11 +260,13 @@ class Unsignable:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """What a provider sends beside its signature, by which `send` does as it does."""
+    """What a provider sends, by which `send` does as it does, and by which forwards know its headers."""
 
     event: str | None = None  #: the header that says what kind of event it is
     ids: tuple[str, ...] = ()  #: headers that hold an id of this one delivery
     form: bool = False  #: it sends forms, at least at times
+    headers: tuple[str, ...] = ()
+    """Globs of what it sends, the signature included, which forwards pass on. `{key}` is an option's value."""
 
 
 class Verifier(Protocol):

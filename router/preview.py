@@ -124,7 +124,8 @@ def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> Pre
         first_attempt_at=None,
         created_at=event.received_at,
     )
-    job = Job(Claim("", delivery, event, 1), lambda: parsed, ruleset.secrets)
+    passing = ruleset.passing.get(event.source, frozenset())
+    job = Job(Claim("", delivery, event, 1), lambda: parsed, ruleset.secrets, passing)
     does, error = None, None
     try:
         does = action.action.preview(job)

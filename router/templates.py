@@ -189,6 +189,14 @@ class Template:
     def _read_from(self, context: "Context") -> dict[str, Any]:
         return {**{name: context.values[name] for name in self.names if name in NAMES}, _READ: context.read}
 
+    @property
+    def fields(self) -> list[str]:
+        """The names that it reads, such as `payload.ref` or `headers['X-Id']`, in the order of the text."""
+        tree = _TEXT.parse(self.text)
+        names = [node for node in tree.find_all(nodes.Name) if node.name in NAMES]
+        read = {id(inner): node for node in _reads(tree) for inner in node.find_all(nodes.Name)}
+        return list(dict.fromkeys(dotted(_path(read.get(id(name), name))) for name in names))
+
     @cached_property
     def _code(self) -> jinja2.Template:
         environment = _URL if self.url else _TEXT

@@ -1,53 +1,27 @@
 """The HTTP client of forwards: pools of connections, and a check of every address before it is connected to."""
 
-import ipaddress
 import socket
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from router.actions.exchange import Answer, Exchanges, Request, Trace
-from router.actions.sockets import Socket
+from router.actions.exchange import Answer, CountedResponse, Exchanges, Request, Trace
+from router.actions.exchange_check import checked
+from router.actions.headers import StoppedHeaders
+from router.actions.refused_addresses import refused
 from router.actions.threads import Threads
+
+log = structlog.get_logger()
 
 _LOOKUPS = 32  #: names looked up at once
 _IDLE_SECONDS = 15.0  #: how long an idle connection is kept; many servers close theirs after 20 s or more
 
-# Link-local networks, where clouds answer with credentials, and the metadata addresses outside of them.
-_REFUSED = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        *("169.254.0.0/16", "fe80::/10"),
-        *("fd00:ec2::/32", "fd20:ce::254/128"),  # AWS, Google Cloud
-        *("100.100.100.200/32", "192.0.0.192/32", "168.63.129.16/32"),  # Alibaba, Oracle, Azure
-    )
-)
-# IPv6 addresses that hold an IPv4 address in their last 32 bits, which is where a gateway sends what goes to them.
-_WITH_IPV4 = tuple(
-    ipaddress.IPv6Network(text)
-    for text in (
-        *("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96"),  # RFC 4291 compatible and mapped, RFC 7915 translated
-        *("64:ff9b::/96", "64:ff9b:1::/48"),  # NAT64: RFC 6052, RFC 8215
-    )
-)
-_ISATAP = (0x00005EFE, 0x02005EFE)  #: RFC 5214: what stands before the IPv4 address
-
 
 class RefusedAddressError(OSError):
     """The address that a name led to is one that forwards don't go to."""
-
-
-def refused(address: str) -> bool:
-    """Whether forwards go there only when it is named: metadata and link-local addresses, IPv4 in IPv6 unmapped."""
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(address.partition("%")[0])
-    found = [ip]
-    if isinstance(ip, ipaddress.IPv6Address):
-        if any(ip in network for network in _WITH_IPV4) or int(ip) >> 32 & 0xFFFFFFFF in _ISATAP:
-            found.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-        found += [inner for inner in (ip.sixtofour, *(ip.teredo or ())) if inner is not None]
-    return any(one in network for one in found for network in _REFUSED if network.version == one.version)
 
 
 def _checked_socket(info: Any) -> socket.socket:
@@ -60,7 +34,7 @@ def _checked_socket(info: Any) -> socket.socket:
 
 def _socket(info: Any) -> socket.socket:
     family, kind, protocol, _, _ = info
-    return Socket(family, kind, protocol)
+    return socket.socket(family, kind, protocol)
 
 
 async def _on_reuse(_: Any, context: Any, __: Any) -> None:
@@ -113,8 +87,25 @@ class Client:
     """Belongs to the delivery loop."""
 
     exchanges: Exchanges = field(default_factory=Exchanges)
+    stopped_headers: StoppedHeaders = field(default_factory=StoppedHeaders)
     _resolver: _Resolver = field(default_factory=_Resolver)
     _sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = field(default_factory=dict)
+    _keep: bool = True  #: whether connections are kept for further requests
+    _counted: bool = True  #: whether interim answers are counted
+
+    async def check(self) -> None:
+        """Try what is used of aiohttp's inner parts, and do without what doesn't work. Before the first exchange."""
+        found = await checked(Client)
+        self.exchanges.direct, self._keep, self._counted = found.direct, found.keep, found.counted
+        if not (found.direct and found.keep and found.counted):
+            log.warning(
+                "this version of aiohttp works in another way than expected; forwards are slower",
+                aiohttp=aiohttp.__version__,
+                direct=found.direct,
+                kept_connections=found.keep,
+                interim_answers_counted=found.counted,
+                reason=found.reason or None,
+            )
 
     async def exchange(
         self, request: Request, *, named: bool, within: aiohttp.ClientTimeout, limit: int, trace: Trace
@@ -134,12 +125,13 @@ class Client:
                 resolver=self._resolver,
                 ttl_dns_cache=10,
                 socket_factory=_socket if named else _checked_socket,
-                **({"force_close": True} if fresh else {"keepalive_timeout": _IDLE_SECONDS}),
+                **({"keepalive_timeout": _IDLE_SECONDS} if self._keep and not fresh else {"force_close": True}),
             )
             self._sessions[key] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                response_class=CountedResponse if self._counted else aiohttp.ClientResponse,
                 trust_env=False,
                 trace_configs=[trace],
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),

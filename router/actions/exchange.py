@@ -3,14 +3,15 @@
 aiohttp's session spends two thirds of the time of a small request on what a forward never has: redirects, cookies,
 proxies, uploads in pieces, traces. So the usual request is written to a connection of the session's pool at once, and
 the answer taken from its parser; finding, opening, checking and keeping connections, TLS and parsing stay aiohttp's.
-These are inner parts of it: a version that was not tried, and a request that is not the usual one, go through the
-session.
+These are inner parts of it. `router.actions.exchange_check` tries at the start whether they do what is expected here;
+when they don't, every request goes through the session, as one that is not the usual one always does.
 """
 
 import asyncio
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakSet
 
 import aiohttp
@@ -19,8 +20,8 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-TRIED = ("3.14.",)  #: versions of aiohttp whose inner parts are as they are used here; the tests say whether
 LARGEST = 256 * 1024  #: bytes of a body that is written at once; larger ones as fast as the target takes them
+INTERIM = 20  #: answers of 1xx before the real one (RFC 9110, section 15.2); servers send one or two
 _METHODS = ("POST", "PUT", "PATCH")
 _ORIGINS = 1024  #: that are remembered
 
@@ -44,6 +45,32 @@ class Answer:
     body: bytes  #: its beginning
 
 
+class EndlessInterimError(aiohttp.ClientPayloadError):
+    """More interim answers than any server needs: a target that keeps sending them would keep a core busy."""
+
+
+class CountedResponse(aiohttp.ClientResponse):
+    """A session's response that gives up on endless interim answers. aiohttp itself reads on until the timeout."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """See ClientResponse.start."""
+        protocol: Any = connection.protocol
+        read, left = protocol.read, INTERIM + 1
+
+        async def counted() -> Any:
+            nonlocal left
+            if left == 0:
+                raise EndlessInterimError("too many interim answers")
+            left -= 1
+            return await read()
+
+        protocol.read = counted
+        try:
+            return await super().start(connection)
+        finally:
+            del protocol.read  # the class's own again: the connection is kept for other requests
+
+
 @dataclass(slots=True)
 class Trace:
     """What became known of one request's connection."""
@@ -56,7 +83,7 @@ class Trace:
 class Exchanges:
     """Belongs to the delivery loop."""
 
-    direct: bool = aiohttp.__version__.startswith(TRIED)  #: whether usual requests go past the session
+    direct: bool = False  #: whether usual requests go past the session: set once that was tried
     _origins: dict[tuple[int, str, str], aiohttp.ClientRequest] = field(default_factory=dict)
     _used: "WeakSet[ResponseHandler]" = field(default_factory=WeakSet)
 
@@ -135,9 +162,12 @@ class Exchanges:
         transport.write(sent)
         protocol.start_timeout()
         try:
-            message, content = await protocol.read()
-            while 100 <= message.code < 200 and message.code != 101:  # interim ones: RFC 9110, section 15.2
+            for _ in range(INTERIM + 1):
                 message, content = await protocol.read()
+                if not 100 <= message.code < 200 or message.code == 101:
+                    break
+            else:
+                raise EndlessInterimError("too many interim answers")
         except HttpProcessingError as error:
             raise aiohttp.ClientPayloadError("the answer is not HTTP") from error
         if content.is_eof() and content.exception() is None:  # a small answer is here whole, with its head

@@ -20,11 +20,12 @@ from pydantic import Field
 from router import __version__
 from router.actions.client import RefusedAddressError
 from router.actions.excerpt import excerpt
-from router.actions.exchange import Answer, Request, Trace
-from router.actions.headers import passed
+from router.actions.exchange import Answer, EndlessInterimError, Request, Trace
+from router.actions.headers import Passed, passed
 from router.actions.retry_after import retry_after
 from router.actions.url import Url, compile_url
 from router.errors import RenderError, TemplateError
+from router.headers import tells_who_calls
 from router.model import Cause, Outcome
 from router.plugins import Action, BreakerField, BreakerSpec, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
@@ -72,7 +73,9 @@ class Options(Base):
     path: str | None = Field(default=None, description="Appended to the target's url; a template that begins with /.")
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET", "HEAD"] = Field(default="POST", description="HTTP method.")
     headers: dict[str, str] = Field(default_factory=dict, description="Headers to set; values are templates.")
-    pass_headers: list[str] | None = Field(default=None, description="Pass only the event's headers like these globs.")
+    pass_headers: list[str] | None = Field(
+        default=None, description="Globs of the event's headers to pass, instead of the harmless ones."
+    )
     body: Any = Field(default="original", description="original, payload, {json: …}, {form: …} or {text: …}.")
     timeout: Duration | None = Field(default=None, description="For the whole attempt; 30s.")
     connect_timeout: Duration = Field(default=10.0, description="For the connection alone.")
@@ -123,6 +126,8 @@ class Forward:
             request = self._request(job, int(time.time()))
         except RenderError as error:
             return Outcome.failed(str(error))
+        if self.pass_headers is None and (stopped := self._passed(job).stopped):
+            tools.client.stopped_headers.note(job.event.source, stopped)
         outcome = await self._send(request, tools, fresh=False)
         # A server may close an idle connection just as we take it: that is no answer, and costs no attempt.
         return outcome if outcome is not None else await self._send(request, tools, fresh=True) or _no_answer(self.url)
@@ -174,9 +179,8 @@ class Forward:
 
     def _headers(self, job: Job, values: Context) -> list[tuple[str, str]]:
         """The event's headers that pass, overridden by those that the action sets."""
-        original = self.body_kind == "original" and self.method not in ("GET", "HEAD")
-        found = passed(job.event.headers, only=self.pass_headers, original=original)
-        headers = [(name, sendable) for name, value in found if (sendable := _sendable(value)) is not None]
+        found = self._passed(job)
+        headers = [(name, sendable) for name, value in found.items if (sendable := _sendable(value)) is not None]
         if not any(name.lower() == "user-agent" for name, _ in headers):
             headers.append(("User-Agent", f"webhook-router/{__version__}"))
         if self.body_kind in _TYPES:
@@ -188,6 +192,10 @@ class Forward:
             headers = [item for item in headers if item[0].lower() != name.lower()]
             headers.append((name, value))
         return headers
+
+    def _passed(self, job: Job) -> Passed:
+        original = self.body_kind == "original" and self.method not in ("GET", "HEAD")
+        return passed(job.event.headers, only=self.pass_headers, original=original, named=job.passing)
 
     def _body(self, job: Job, values: Context) -> bytes:
         if self.method in ("GET", "HEAD"):
@@ -223,6 +231,8 @@ class Forward:
             return f"no connection to {place} within {self.timeout.sock_connect:g} s"
         if isinstance(error, TimeoutError):
             return f"no answer from {place} within {self.timeout.total:g} s"
+        if isinstance(error, EndlessInterimError):
+            return f"{place} sends interim answers (1xx) without end"
         if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
             return f"the answer of {place} is no valid HTTP, or has too large headers"
         if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
@@ -233,6 +243,9 @@ class Forward:
 def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name that every action module has
     """Options in, Action out; faults go to the build."""
     url = _url(options, build)
+    if options.pass_headers is None:
+        for name in sorted(filter(tells_who_calls, build.matched)):
+            build.warn(f"{name} is not passed on, though the rule matches on it: {_WHO_CALLS}")
     kind, body = _compile_body(options, build)
     headers = tuple(
         (name, template)
@@ -258,6 +271,7 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
     )
 
 
+_WHO_CALLS = "by such a header a proxy tells who calls; name it in pass_headers if the target needs it from a sender"
 _NOWHERE = Url(Template("", constant=""))
 
 

@@ -1,5 +1,6 @@
 """URLs of forwards: the authority is literal or a whole secret; what a payload fills in stays in its place."""
 
+import contextlib
 import fnmatch
 import functools
 import ipaddress
@@ -8,12 +9,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from router.actions.dot_segments import escapes
 from router.errors import RenderError, TemplateError
 from router.secrets import Secret
 from router.templates import Context, Mask, Template, compile_template
 
 _BY_SECRET = re.compile(r"\s*\{\{-?\s*secrets(?:\.(\w+)|\[['\"](\w+)['\"]\])\s*-?\}\}")
 _LITERAL = re.compile(r"(https?)://([^/?#{]*)([/?]|$)")
+_TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")  # a name or IPv4; IPv6 with a zone
 _TEXT = re.compile(r"[!-~]*")
 
@@ -30,12 +33,16 @@ class Url:
         """The URL to call. Raises RenderError."""
         rest = self.rest.render(values)
         if self.secret is None:
-            check = _check_rendered if self.rest.constant is None else _check_constant
-            check(rest, self.allow_hosts)
+            if self.rest.constant is not None:
+                _check_constant(rest, self.allow_hosts)
+            else:
+                _check_host(rest, self.allow_hosts)
+                self._check_values(urlsplit(rest).path, values)
             return rest
         base: str | None = values.values["secrets"].get(self.secret)
         if base is None:
             raise RenderError(f"secrets.{self.secret} is missing")
+        self._check_values(rest.partition("?")[0], values)
         if isinstance(base, Mask):
             return str(base) + rest
         if rest.startswith("/"):
@@ -45,6 +52,26 @@ class Url:
             raise RenderError(f"secrets.{self.secret} does not hold an http(s) URL")
         _check_segments(url)
         return url
+
+    def _check_values(self, path: str, values: Context) -> None:
+        """What templates filled in stays in its segment, however often the target decodes the path."""
+        if self.rest.constant is not None or ("%" not in path and "." not in path):
+            return
+        why = escapes(path)
+        if why:
+            raise RenderError(f"{self._culprits(values)} could leave its place in the URL's path: it holds {why}")
+
+    def _culprits(self, values: Context) -> str:
+        """The fields in the path whose values don't stay in place; all of its fields when only together they don't."""
+        found, all_of_them = [], []
+        for piece in _TEMPLATE.findall(self.rest.text.partition("?")[0]):
+            with contextlib.suppress(TemplateError, RenderError):  # a part of a {% for %} can't stand alone
+                template = compile_template(piece, secrets=self.rest.secrets, url=True)
+                all_of_them += template.fields
+                if escapes(template.render(values)):
+                    found += template.fields
+        names = found or all_of_them or self.rest.fields
+        return ", ".join(dict.fromkeys(names)) or "a template"
 
     @property
     def origin(self) -> str | None:
@@ -125,16 +152,23 @@ def _is_odd_number(host: str) -> bool:
 
 
 def _check_literal_parts(text: str) -> None:
-    for part in re.split(r"\{\{.*?\}\}|\{%.*?%\}", text, flags=re.DOTALL):
+    parts = re.split(r"\{\{.*?\}\}|\{%.*?%\}", text, flags=re.DOTALL)
+    in_path = True
+    for number, part in enumerate(parts):
         if not _TEXT.fullmatch(part) or "\\" in part:
             raise TemplateError("a URL is plain ASCII without spaces and backslashes; percent-encode what is not")
-        if any(unquote(segment) in (".", "..") for segment in part.split("?")[0].split("/")[1:-1]):
+        # What stands beside a template is judged with what that fills in.
+        last = None if number == len(parts) - 1 and len(parts) > 1 else -1
+        segments = part.split("?")[0].split("/")[1:last]
+        if any(unquote(segment) in (".", "..") for segment in segments[: None if last else -1]):
             raise TemplateError("a URL's path may not contain . or .. segments; write the path out")
+        if len(parts) > 1 and in_path and (why := escapes("/".join(segments))):
+            raise TemplateError(f"beside a template, a URL's path may not hold {why}, even encoded; write the path out")
+        in_path = in_path and "?" not in part
 
 
-def _check_rendered(url: str, allow_hosts: tuple[str, ...]) -> None:
-    """What payload text filled in may change neither the host nor climb up the path."""
-    _check_segments(url)
+def _check_host(url: str, allow_hosts: tuple[str, ...]) -> None:
+    """What payload text filled in may not change the host."""
     host = (urlsplit(url).hostname or "").lower()
     if allow_hosts and not any(fnmatch.fnmatchcase(host, allowed.lower()) for allowed in allow_hosts):
         raise RenderError("the URL's host is not among allow_hosts")
@@ -142,7 +176,10 @@ def _check_rendered(url: str, allow_hosts: tuple[str, ...]) -> None:
         raise RenderError("the URL is not valid")
 
 
-_check_constant = functools.lru_cache(maxsize=1024)(_check_rendered)  # what raises is judged anew each time
+@functools.lru_cache(maxsize=1024)  # what raises is judged anew each time
+def _check_constant(url: str, allow_hosts: tuple[str, ...]) -> None:
+    _check_segments(url)
+    _check_host(url, allow_hosts)
 
 
 def _check_segments(url: str) -> None:

@@ -1,5 +1,6 @@
 """Deliveries: listed, shown, made again, given up."""
 
+import os
 import time
 
 from router.admin.answers import answered, refused
@@ -10,9 +11,11 @@ from router.admin.lists import listed, place_of, reported
 from router.admin.parameters import CURSOR, LIMITED, SINCE, STATES, UNTIL, text
 from router.model import Filter, Reply, State
 from router.operations.change import CANCEL, REPLAY, Bound, Change, Place, Report, Verb, narrowed
+from router.operations.next_ruleset import next_ruleset
 from router.operations.pages import filter_of as filter_by
 from router.operations.pages import newest_deliveries
 from router.operations.shape import attempt_json, delivery_json
+from router.operations.status import waits_of
 
 MOST_CHANGED = 10_000  #: deliveries of one request: some seconds; the answer says where to go on
 WORK_SECONDS = 10.0  #: that one request may work, however slow the disk is
@@ -21,9 +24,12 @@ SAYING = '"states": ["{}"]'  #: how a request says a state
 
 
 def _list(daemon: Daemon, call: Call) -> Reply:
-    which = filter_by(call.query["state"], call.query)
+    which, waits = filter_by(call.query["state"], call.query), waits_of(daemon.store, os.getpid())
     return listed(
-        call, "deliveries", lambda limit, after: newest_deliveries(daemon.store, which, limit, after), delivery_json
+        call,
+        "deliveries",
+        lambda limit, after: newest_deliveries(daemon.store, which, limit, after),
+        lambda delivery: delivery_json(delivery, waits, call.now),
     )
 
 
@@ -32,7 +38,9 @@ def _show(daemon: Daemon, call: Call) -> Reply:
     if delivery is None:
         return refused(404, "the store has no delivery with this id")
     attempts = daemon.store.attempts(delivery.id)
-    return answered({**delivery_json(delivery), "attempts_made": [attempt_json(a) for a in attempts]})
+    shown = delivery_json(delivery, waits_of(daemon.store, os.getpid()), call.now)
+    shown["next_ruleset"] = next_ruleset(delivery, daemon.ruleset())
+    return answered({**shown, "attempts_made": [attempt_json(a) for a in attempts]})
 
 
 def _replay(daemon: Daemon, call: Call) -> Reply:

@@ -1,5 +1,7 @@
 """Events: listed, shown, explained, delivered again, planned again."""
 
+import os
+
 from router.admin.answers import answered, refused
 from router.admin.bodies import EventsFilter, ReplayEvents, refused_key, times_of
 from router.admin.daemon import Daemon
@@ -14,6 +16,7 @@ from router.operations.change import Report as Changed
 from router.operations.pages import newest_events
 from router.operations.reroute import Report, Reroute
 from router.operations.shape import body_json, delivery_json, event_json, head_json
+from router.operations.status import waits_of
 
 MOST_REROUTED = 1_000  #: events of one request: each is read, parsed, planned and committed by itself
 MOST_NAMED = 1_000  #: events whose deliveries one request replays
@@ -32,7 +35,8 @@ def _show(daemon: Daemon, call: Call) -> Reply:
     if event is None:
         return refused(404, _NO_EVENT)
     deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=10_000)
-    shown = {**event_json(event), "deliveries": [delivery_json(d) for d in deliveries]}
+    waits = waits_of(daemon.store, os.getpid())
+    shown = {**event_json(event), "deliveries": [delivery_json(d, waits, call.now) for d in deliveries]}
     return answered({**shown, **body_json(event.body)} if call.query["body"] else shown)
 
 

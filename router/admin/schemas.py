@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from router.model import OutcomeKind, State
+from router.model import OutcomeKind, State, Wait
 from router.rules.drift import Why
 
 Schema = Mapping[str, Any]
@@ -64,6 +64,11 @@ _DELIVERY: dict[str, Schema] = {
     **_times("created_at"),
     **_times("first_attempt_at", null=True),
     **_times("next_attempt_at", null=True),
+    "waits_for": {
+        "enum": [*(wait.value for wait in Wait), None],
+        "description": "What a pending delivery waits for; null: its turn comes at once.",
+    },
+    **_times("waits_until", null=True),
     "error": TEXT,
     "ruleset": TEXT,
 }
@@ -88,6 +93,11 @@ _DEPTH: dict[str, Schema] = {
     "dead": COUNT,
     **_times("oldest_at", null=True),
     "oldest_age_ms": NUMBER_OR_NULL,
+    "waits_for": {
+        "enum": [Wait.RATE.value, Wait.BREAKER.value, Wait.CONCURRENCY.value, None],
+        "description": "What its due deliveries wait for.",
+    },
+    **_times("waits_until", null=True),
     "breaker": MAP,
 }
 _RULE: dict[str, Schema] = {
@@ -149,7 +159,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "State": {"type": "string", "enum": [state.value for state in State]},
     "Delivery": shape(_DELIVERY),
-    "DeliveryWithAttempts": shape({**_DELIVERY, "attempts_made": array(ref("Attempt"))}),
+    "DeliveryWithAttempts": shape({**_DELIVERY, "next_ruleset": TEXT_OR_NULL, "attempts_made": array(ref("Attempt"))}),
     "Attempt": shape(
         {
             "number": COUNT,

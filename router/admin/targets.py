@@ -1,5 +1,6 @@
 """Targets: what waits at each, and its limits."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from router.admin.daemon import Daemon
 from router.admin.endpoint import Answer, Call, Endpoint
 from router.admin.parameters import CURSOR, LIMITED
 from router.model import Depth, Reply
-from router.operations.status import depth_json, note
+from router.operations.status import depth_json, note, waits_of
 from router.plugins import TargetSpec
 
 
@@ -42,6 +43,7 @@ class _Found:
         self._specs: Mapping[str, TargetSpec] = {action.action.target.key: action.action.target for action in actions}
         self._depths = {depth.target: depth for depth in daemon.store.depths()}
         self._breakers = note(daemon.store, "breakers")
+        self._waits = waits_of(daemon.store, os.getpid())
 
     def names(self) -> set[str]:
         return {*self._specs, *self._depths, *self._breakers}
@@ -49,7 +51,7 @@ class _Found:
     def json(self, name: str, now: int) -> dict[str, Any]:
         spec = self._specs.get(name)
         return {
-            **depth_json(self._depths.get(name, Depth(name)), self._breakers, now),
+            **depth_json(self._depths.get(name, Depth(name)), self._breakers, self._waits, now),
             "defined": spec is not None,
             "concurrency": spec.concurrency if spec else None,
             "rate": spec.rate if spec else None,

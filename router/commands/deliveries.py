@@ -11,6 +11,7 @@ from router.commands.options import filter_of, filter_options, json_option, now_
 from router.model import Filter, State
 
 if TYPE_CHECKING:
+    from router.model import Delivery
     from router.operations.change import Report, Verb
     from router.store.sqlite import SqliteStore
 
@@ -82,17 +83,20 @@ def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **g
     from router.listing import print_deliveries, print_json  # noqa: PLC0415 - `--help` need not wait
     from router.operations.pages import newest_deliveries  # noqa: PLC0415
     from router.operations.shape import delivery_json  # noqa: PLC0415
+    from router.operations.status import owner, waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         found = newest_deliveries(opened, filter_of(states, given), limit + 1)
+        waits = waits_of(opened, owner(resolved(store)))
     shown = found[:limit]
     if as_json:
-        print_json([delivery_json(d) for d in shown])
+        now = now_ms()
+        print_json([delivery_json(d, waits, now) for d in shown])
         return
     if not shown:
         click.echo("no such delivery", err=True)
         return
-    print_deliveries(shown, now_ms())
+    print_deliveries(shown, now_ms(), waits)
     if len(found) > limit:
         click.echo(f"there are more than these {limit:,}; --limit shows more", err=True)
 
@@ -105,17 +109,35 @@ def show(delivery_id: str, store: str, *, as_json: bool) -> None:
     """Show one delivery."""
     from router.listing import print_delivery, print_json, safe  # noqa: PLC0415 - as above
     from router.operations.shape import attempt_json, delivery_json  # noqa: PLC0415
+    from router.operations.status import owner, waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         found = opened.delivery(delivery_id)
         attempts = opened.attempts(delivery_id)
+        waits = waits_of(opened, owner(resolved(store)))
+        following = _next_ruleset(opened, found) if found is not None else None
     if found is None:
         click.echo(f"webhook-router: the store has no delivery {safe(delivery_id)}", err=True)
         sys.exit(1)
     if as_json:
-        print_json({**delivery_json(found), "attempts_made": [attempt_json(a) for a in attempts]})
+        shown = {**delivery_json(found, waits, now_ms()), "next_ruleset": following}
+        print_json({**shown, "attempts_made": [attempt_json(a) for a in attempts]})
     else:
-        print_delivery(found, attempts, now_ms())
+        print_delivery(found, attempts, now_ms(), waits, following)
+
+
+def _next_ruleset(store: "SqliteStore", found: "Delivery") -> str | None:
+    """The rules that the next attempt goes by: the daemon's, by the text that the store keeps of them."""
+    from router.commands.options import loader  # noqa: PLC0415 - as above
+    from router.operations.next_ruleset import next_ruleset  # noqa: PLC0415
+    from router.operations.status import note  # noqa: PLC0415
+
+    if found.state not in (State.PENDING, State.RUNNING):
+        return None
+    running = str(note(store, "rules").get("hash", ""))
+    text = store.ruleset(running) if running != found.ruleset else None
+    current = loader(require_secrets=False).load_recorded(text).ruleset if text is not None else None
+    return found.ruleset if current is None else next_ruleset(found, current)
 
 
 def _change_options(command: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from router.commands.options import json_option, now_ms, open_store, store_option, time_options
+from router.commands.options import json_option, now_ms, open_store, resolved, store_option, time_options
 from router.model import EventFilter, Filter, State
 
 _LIST_HELP = """List events, the newest first, with how their deliveries stand.
@@ -92,20 +92,22 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
     """Show one event."""
     from router.listing import print_body, print_event, print_json, safe  # noqa: PLC0415 - `--help` need not wait
     from router.operations.shape import body_json, delivery_json, event_json  # noqa: PLC0415
+    from router.operations.status import owner, waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         event = opened.event(event_id)
         deliveries = opened.deliveries(Filter(event_id=event_id), limit=10_000)
+        waits = waits_of(opened, owner(resolved(store)))
     if event is None:
         click.echo(f"webhook-router: the store has no event {safe(event_id)}", err=True)
         sys.exit(1)
     if as_json:
-        shown = {**event_json(event), "deliveries": [delivery_json(d) for d in deliveries]}
+        shown = {**event_json(event), "deliveries": [delivery_json(d, waits, now_ms()) for d in deliveries]}
         print_json({**shown, **body_json(event.body)} if body else shown)
     elif body:
         print_body(event.body)
     else:
-        print_event(event, deliveries, now_ms())
+        print_event(event, deliveries, now_ms(), waits)
 
 
 @events.command(help=_REPLAY_HELP)

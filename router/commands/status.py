@@ -11,6 +11,7 @@ from router.model import Depth
 
 if TYPE_CHECKING:
     from router.operations.status import Status
+    from router.operations.waits import Waits
 
 _HELP = """Show the daemon, its rules, what waits at each target, breakers, and the store's size.
 
@@ -63,7 +64,7 @@ def _print(found: "Status", now: int) -> None:
     names = sorted({*(d.target for d in depths), *breakers})
     if names:
         click.echo()
-        _print_targets({d.target: d for d in depths}, breakers, names, now)
+        _print_targets({d.target: d for d in depths}, breakers, found.waits, names, now)
 
 
 def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
@@ -116,16 +117,20 @@ def _dead(count: int) -> str:
     return f"{count:,}; see `webhook-router deliveries list --state dead`" if count else "0"
 
 
-def _print_targets(depths: Mapping[str, Depth], breakers: dict[str, Any], names: Sequence[str], now: int) -> None:
-    from router.listing import print_table, safe, span  # noqa: PLC0415 - `--help` need not wait
+def _print_targets(
+    depths: Mapping[str, Depth], breakers: dict[str, Any], waits: "Waits", names: Sequence[str], now: int
+) -> None:
+    from router.listing import print_table, safe, span, wait_words  # noqa: PLC0415 - `--help` need not wait
 
     rows = []
     for name in names:
         d = depths.get(name, Depth(name))
         oldest = span(now - d.oldest_at) if d.oldest_at is not None else "-"
         counts = [f"{number:,}" for number in (d.due, d.blocked, d.running, d.dead)]
-        rows.append((safe(name), *counts, oldest, _breaker(breakers.get(name), now)))
-    headings = ("target", "due", "blocked", "running", "dead", "oldest", "breaker")
+        waiting = waits.at(name, now) if d.due else None
+        waits_for = wait_words(waiting, now) if waiting else "-"
+        rows.append((safe(name), *counts, oldest, waits_for, _breaker(breakers.get(name), now)))
+    headings = ("target", "due", "blocked", "running", "dead", "oldest", "waits for", "breaker")
     print_table(headings, rows, folding=("target", "breaker"))
 
 

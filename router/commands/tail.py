@@ -15,7 +15,7 @@ import click
 
 from router.commands.options import json_option, moment, open_store, store_option
 from router.errors import StoreError
-from router.model import Arrival, Ended, OutcomeKind, State
+from router.model import Arrival, OutcomeKind, State
 
 if TYPE_CHECKING:
     from router.operations.follow import News, Which
@@ -141,7 +141,7 @@ def _color() -> bool | None:
 
 
 def _show_json(news: "News") -> str:
-    from router.operations.shape import times  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.shape import times, took  # noqa: PLC0415 - `--help` need not wait
 
     if isinstance(news, Arrival):
         shown: dict[str, Any] = {
@@ -170,7 +170,7 @@ def _show_json(news: "News") -> str:
             "last": news.is_last,
             "number": a.number,
             **times(started_at=a.started_at, finished_at=a.finished_at),
-            "duration_ms": _took(news),
+            "duration_ms": took(a),
             "outcome": a.outcome.value if a.outcome else None,
             "status": a.status,
             "error": a.error,
@@ -180,10 +180,6 @@ def _show_json(news: "News") -> str:
 
 def _rules(event: Arrival) -> list[str]:
     return list(dict.fromkeys(rule for rule, _, _ in event.plan))
-
-
-def _took(news: Ended) -> int:
-    return (news.attempt.finished_at or 0) - news.attempt.started_at
 
 
 _COLORS = {
@@ -196,6 +192,7 @@ _COLORS = {
 
 def _show(news: "News") -> str:
     from router.listing import safe, size, span  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.shape import took  # noqa: PLC0415
 
     if isinstance(news, Arrival):
         rules = ", ".join(safe(rule) for rule in _rules(news))
@@ -209,9 +206,9 @@ def _show(news: "News") -> str:
     number = "" if a.status is None else f" {'exit ' if news.type == 'command' else ''}{a.status}"
     place = f"{safe(news.source)} {safe(news.rule)}/{safe(news.action)} #{a.number}"
     error = f": {safe(a.error[:_LONGEST_ERROR])}" if a.error else ""
-    return (
-        f"{_clock(a.finished_at or a.started_at)} {news.event_id} {place} {result}{number} {span(_took(news))}{error}"
-    )
+    lasted = took(a)
+    shown = "-" if lasted is None else span(lasted)
+    return f"{_clock(a.finished_at or a.started_at)} {news.event_id} {place} {result}{number} {shown}{error}"
 
 
 def _clock(at: int) -> str:

@@ -1,7 +1,9 @@
 """A target's breaker: after sustained failure nothing is sent there but, now and then, one delivery to see."""
 
+from collections.abc import Mapping
+
 from router.model import Cause, Outcome, OutcomeKind, Standing
-from router.plugins import BreakerSpec
+from router.plugins import NO_BREAKER, BreakerSpec
 
 
 def answered(outcome: Outcome) -> bool | None:
@@ -58,3 +60,24 @@ class Breaker:
             self.since = self.since if half_open else now
             self._pause = min(self.spec.max_pause, self._pause * 2 or self.spec.pause)
             self.standing, self.until = Standing.OPEN, now + self._pause
+
+    def resume(self, noted: Mapping[str, object], now_ms: int, now: float) -> None:
+        """Go on where an earlier process stopped; `noted` as `note` made it. Times are bounded: clocks are set."""
+        failures, since, until, pause = (noted.get(key) for key in ("failures", "since", "until", "pause_ms"))
+        if self.spec is NO_BREAKER or not (isinstance(since, int) and isinstance(until, int)):
+            return
+        self.standing = Standing.OPEN
+        self.failures = failures if isinstance(failures, int) else self.spec.failures
+        self._pause = min(self.spec.max_pause, pause / 1000 if isinstance(pause, int) else self.spec.pause)
+        self.until = now + min(max(0, until - now_ms) / 1000, self._pause)
+        self.since = now - max(0, now_ms - since) / 1000
+
+    def note(self, now_ms: int, now: float) -> dict[str, object]:
+        """How it stands, for people and for `resume`; times in ms."""
+        return {
+            "state": self.standing.value,
+            "failures": self.failures,
+            "since": now_ms - round((now - self.since) * 1000),
+            "until": now_ms + round((self.until - now) * 1000),
+            "pause_ms": round(self._pause * 1000),
+        }

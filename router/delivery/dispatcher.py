@@ -1,6 +1,7 @@
 """Claims due deliveries, attempts them, settles them: one asyncio loop in its own thread."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import threading
@@ -23,11 +24,13 @@ from router.delivery.inbox import Inbox
 from router.delivery.retry import settlement
 from router.delivery.settling import Ended, Settling, ids
 from router.delivery.target import Target
+from router.delivery.waits import NAME as WAITS
+from router.delivery.waits import Waits, parsed_note
 from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
 from router.intake.payload import parse_event
 from router.masks import Masks
 from router.metrics import Metrics
-from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy, Standing, TargetLoad
+from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy, Standing, TargetLoad, Wait
 from router.plugins import Job, TargetSpec, Tools
 from router.rules.ruleset import Current, Source
 from router.store.base import Store
@@ -74,6 +77,9 @@ class Dispatcher:
         self._due: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._clock = Clock()
+        self._waits = Waits(store)
+        self._recalled = False
+        self._last_claims: Mapping[str, int] = {}
         self._shortening: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -136,11 +142,13 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._grace = 0.0
         self._store.on_due(self._due_soon)
+        with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
+            await self._recall()
         self._started.set()
-        self._note_breakers()
         files, processes = Threads("append", _FILE_THREADS), Threads("spawn", _SPAWN_THREADS)
         self._tools = Tools(Client(), files, processes, self._told_to_stop)
         try:
+            await self._tools.client.check()
             await self._dispatch()
             await self._drain()
         finally:
@@ -153,6 +161,8 @@ class Dispatcher:
         while not self._stopping:
             self._mind_the_clock()
             try:
+                if not self._recalled:
+                    await self._recall()
                 if time.monotonic() >= rescan_at:
                     self._note(await asyncio.to_thread(self._store.due))
                     rescan_at = time.monotonic() + RESCAN_SECONDS
@@ -168,6 +178,18 @@ class Dispatcher:
                 alarm = asyncio.get_running_loop().call_later(pause, self._wake.set)
                 await self._wake.wait()
                 alarm.cancel()
+
+    async def _recall(self) -> None:
+        """Go on with the rates and breakers of the process before this one. Raises RouterError."""
+        self._last_claims = await asyncio.to_thread(self._store.last_claims)
+        notes = await asyncio.to_thread(self._store.notes)
+        self._recalled = True
+        breakers = parsed_note(notes.get("breakers"))
+        for key, noted in breakers.items():
+            if self._is_known(key) and isinstance(noted, dict):
+                self._target(key, time.monotonic()).breaker.resume(noted, self._now_ms(), time.monotonic())
+        self._note_breakers()
+        self._waits.begin(notes.get(WAITS))
 
     def _mind_the_clock(self) -> None:
         if self._shortening is not None and not self._shortening.done():
@@ -188,6 +210,7 @@ class Dispatcher:
         now, clock = self._now_ms(), time.monotonic()
         pause = RESCAN_SECONDS
         wanted: dict[str, int] = {}
+        waits: dict[str, tuple[Wait, float | None]] = {}
         for key, at in self._due.items():
             target = self._target(key, clock)
             if at > now:
@@ -196,6 +219,8 @@ class Dispatcher:
                 wanted[key] = free
             else:
                 soon = target.free_in(clock)
+                if (wait := target.waits(clock)) is not None:
+                    waits[key] = wait
                 if self._verbose:
                     breaker = target.breaker.standing.value
                     log.debug(
@@ -203,12 +228,13 @@ class Dispatcher:
                     )
                 pause = pause if soon is None else min(pause, soon)
         if not wanted:
-            return pause
+            return min(pause, self._waits.note(waits, now, clock))
         # Forget before claiming: what a commit announces while the claim is under way must not be forgotten after it.
         for key in wanted:
             del self._due[key]
         try:
-            claims = await self._inbox.result(self._store.claim(wanted, now))
+            paced = [key for key in wanted if self._targets[key].paced]
+            claims = await self._inbox.result(self._store.claim(wanted, now, paced))
         except RouterError:
             self._note(dict.fromkeys(wanted, now))
             raise
@@ -249,12 +275,7 @@ class Dispatcher:
         """Tell the store, for `status`: what is not closed."""
         now_ms, now = self._now_ms(), time.monotonic()
         found = {
-            key: {
-                "state": target.breaker.standing.value,
-                "failures": target.breaker.failures,
-                "since": now_ms - round((now - target.breaker.since) * 1000),
-                "until": now_ms + round((target.breaker.until - now) * 1000),
-            }
+            key: target.breaker.note(now_ms, now)
             for key, target in self._targets.items()
             if target.breaker.standing is not Standing.CLOSED
         }
@@ -266,6 +287,8 @@ class Dispatcher:
         target = self._targets.get(key)
         if target is None:
             target = self._targets[key] = Target(spec, clock)
+            if (at := self._last_claims.get(key)) is not None:
+                target.resume((self._now_ms() - at) / 1000)
         before = target.breaker.standing
         target.follow(spec)
         if target.breaker.standing is not before:
@@ -273,19 +296,31 @@ class Dispatcher:
         return target
 
     def _spec(self, key: str) -> TargetSpec:
+        # A target that the current rules don't name is one of removed rules: one at a time is always safe.
+        return self._current_specs().get(key) or TargetSpec(key, concurrency=1)
+
+    def _is_known(self, key: str) -> bool:
+        return key in self._current_specs()
+
+    def _current_specs(self) -> Mapping[str, TargetSpec]:
         ruleset = self._current.ruleset
         if self._specs[0] is not ruleset:
             specs = {action.action.target.key: action.action.target for action in ruleset.actions.values()}
             self._specs = (ruleset, specs)
-        # A target that the current rules don't name is one of removed rules: one at a time is always safe.
-        return self._specs[1].get(key) or TargetSpec(key, concurrency=1)
+        return self._specs[1]
 
     async def _deliver(self, claim: Claim, target: Target, *, decides: bool) -> None:
         """Attempt, which holds one of the target's slots, and have it settled, which doesn't."""
         started_at, clock = self._now_ms(), time.monotonic()
         outcome: Outcome | None = None
+        followed: str | None = None
         try:
-            outcome, policy = await self._attempt(claim)
+            definition = await self._definitions.of(claim.delivery)
+            if isinstance(definition, str):
+                outcome, policy = Outcome.failed(definition), RetryPolicy()
+            else:
+                followed = definition.ruleset.hash
+                outcome, policy = await self._attempt(claim, definition)
         except asyncio.CancelledError:
             outcome, policy = Outcome.interrupted("the daemon stopped"), RetryPolicy()
         except Exception as error:  # noqa: BLE001 - the border of the loop: one delivery must not end it
@@ -297,13 +332,10 @@ class Dispatcher:
             return
         now, took = self._now_ms(), time.monotonic() - clock  # the wall clock may have been set meanwhile
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
-        self._settling.put(Ended(claim, outcome, done, took))
+        self._settling.put(Ended(claim, outcome, replace(done, ruleset=followed), took))
 
-    async def _attempt(self, claim: Claim) -> tuple[Outcome | None, RetryPolicy]:
+    async def _attempt(self, claim: Claim, definition: Definition) -> tuple[Outcome | None, RetryPolicy]:
         """One attempt with the policy of its action; no outcome when the delivery went to another target instead."""
-        definition = await self._definitions.of(claim.delivery)
-        if isinstance(definition, str):
-            return Outcome.failed(definition), RetryPolicy()
         action, policy = definition.action.action, definition.action.retry
         if claim.delivery.interruptions and not policy.retry_interrupted:
             return Outcome.failed("an attempt was interrupted, and the action says interrupted: dead"), policy
@@ -326,7 +358,10 @@ class Dispatcher:
         source = current.sources.get(claim.event.source) or recorded.sources.get(claim.event.source)
         # The current secrets count: a recorded ruleset's may have been rotated since.
         secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
-        return Job(claim, partial(_parse, claim.event, source), secrets)
+        # Those of the rules that the delivery goes by; of a source that they don't know, the current ones'.
+        name = claim.event.source
+        passing = recorded.passing.get(name) or current.passing.get(name) or frozenset()
+        return Job(claim, partial(_parse, claim.event, source), secrets, passing)
 
     def _masks_of(self, job: Job) -> Masks:
         """What hides the job's secrets; kept while they are the current rules'."""

@@ -3,9 +3,10 @@
 import math
 
 from router.delivery.breaker import Breaker
-from router.model import Standing, TargetLoad
+from router.model import Standing, TargetLoad, Wait
 from router.plugins import NO_BREAKER, TargetSpec
 
+RESTART_SECONDS = 0.2  #: no restart is faster; a rate whose next attempt comes sooner has nothing to remember
 _BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat a receiver's own limit
 
 
@@ -26,6 +27,25 @@ class Target:
             self.breaker.spec = spec.breaker
             if spec.breaker is NO_BREAKER:
                 self.breaker.standing = Standing.CLOSED
+
+    @property
+    def paced(self) -> bool:
+        """Whether its rate is so low that a restart must not begin it anew."""
+        return self.spec.rate is not None and self.spec.rate * RESTART_SECONDS < 1
+
+    def resume(self, seconds_ago: float) -> None:
+        """An attempt started so long ago, in a process before this one. A time to come, by a clock that was set back,
+        is now."""
+        if self.spec.rate is not None:
+            self._tokens = min(self._burst, max(0.0, seconds_ago) * self.spec.rate)
+
+    def waits(self, now: float) -> tuple[Wait, float | None] | None:
+        """What keeps an attempt from starting at `now`, and for how many seconds where that is known."""
+        if self.breaker.standing is not Standing.CLOSED and not self.breaker.lets(now):
+            return Wait.BREAKER, max(0.0, self.breaker.until - now) if self.breaker.standing is Standing.OPEN else None
+        if self.running >= self.spec.concurrency:
+            return Wait.CONCURRENCY, None
+        return None if self.free(now) else (Wait.RATE, self.free_in(now))
 
     @property
     def _burst(self) -> float:

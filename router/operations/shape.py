@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from router.errors import Problem
-from router.model import Attempt, Delivery, Event, EventHead, State
+from router.model import Attempt, Delivery, Event, EventHead, OutcomeKind, State
+from router.operations.waits import Waits
 
 
 def iso(at: int | None) -> str | None:
@@ -24,8 +25,9 @@ def times(**given: int | None) -> dict[str, Any]:
     return {key: value for name, at in given.items() for key, value in ((name, iso(at)), (f"{name}_ms", at))}
 
 
-def delivery_json(d: Delivery) -> dict[str, Any]:
+def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:
     """A delivery as `--json` shows it."""
+    waiting = waits.of(d, now)
     return {
         "id": d.id,
         "event": d.event_id,
@@ -43,9 +45,19 @@ def delivery_json(d: Delivery) -> dict[str, Any]:
             first_attempt_at=d.first_attempt_at,
             next_attempt_at=d.next_attempt_at if d.state is State.PENDING else None,
         ),
+        "waits_for": waiting.reason.value if waiting else None,
+        **times(waits_until=waiting.until if waiting else None),
         "error": d.error,
         "ruleset": d.ruleset,
     }
+
+
+def took(a: Attempt) -> int | None:
+    """Milliseconds of an attempt that has ended. None when nobody knows: the daemon ended under it, and the store has
+    its beginning for its end."""
+    if a.finished_at is None or (a.outcome is OutcomeKind.INTERRUPTED and a.finished_at == a.started_at):
+        return None
+    return a.finished_at - a.started_at
 
 
 def attempt_json(a: Attempt) -> dict[str, Any]:
@@ -53,7 +65,7 @@ def attempt_json(a: Attempt) -> dict[str, Any]:
     return {
         "number": a.number,
         **times(started_at=a.started_at, finished_at=a.finished_at),
-        "duration_ms": a.finished_at - a.started_at if a.finished_at is not None else None,
+        "duration_ms": took(a),
         "outcome": a.outcome.value if a.outcome else None,
         "status": a.status,
         "error": a.error,

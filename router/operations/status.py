@@ -11,8 +11,11 @@ from router.model import Depth
 from router.operations.drift import drift
 from router.operations.moment import LAST_MS
 from router.operations.shape import times
+from router.operations.waits import Waits, waits
 from router.store.base import Store
 from router.store.sqlite_file import disk_usage, owner_of
+
+NOTES = ("process", "rules", "breakers", "waits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Status:
 
     path: Path
     pid: int | None  #: of the daemon that owns the store; 0 when it doesn't say, none when none runs
-    notes: Mapping[str, dict[str, Any]]  #: `process`, `rules` and `breakers`, see router.standing; empty: no word
+    notes: Mapping[str, dict[str, Any]]  #: those of NOTES, see router.standing; empty: no word
     depths: Sequence[Depth]
     size: int  #: bytes of the store's file
     log_size: int  #: bytes of its write-ahead log
@@ -30,6 +33,11 @@ class Status:
     def oldest_at(self) -> int | None:
         """When the oldest pending delivery was planned, ms."""
         return min((d.oldest_at for d in self.depths if d.oldest_at is not None), default=None)
+
+    @property
+    def waits(self) -> Waits:
+        """What targets make their deliveries wait for."""
+        return waits(self.notes, running=self.pid is not None)
 
     def as_json(self, now: int) -> dict[str, Any]:
         """As `status --json` shows it."""
@@ -43,7 +51,7 @@ class Status:
             "dead": sum(d.dead for d in self.depths),
             **times(oldest_at=self.oldest_at),
             "oldest_age_ms": _age(self.oldest_at, now),
-            "targets": [depth_json(d, self.notes["breakers"], now) for d in self.depths],
+            "targets": [depth_json(d, self.notes["breakers"], self.waits, now) for d in self.depths],
         }
 
     def _notes_json(self) -> dict[str, Any]:
@@ -57,8 +65,9 @@ class Status:
         }
 
 
-def depth_json(d: Depth, breakers: Mapping[str, Any], now: int) -> dict[str, Any]:
+def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) -> dict[str, Any]:
     """What waits at a target, as `status --json` shows it."""
+    waiting = waits.at(d.target, now) if d.due else None
     return {
         "target": d.target,
         "due": d.due,
@@ -67,6 +76,8 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], now: int) -> dict[str, Any
         "dead": d.dead,
         **times(oldest_at=d.oldest_at),
         "oldest_age_ms": _age(d.oldest_at, now),
+        "waits_for": waiting.reason.value if waiting else None,
+        **times(waits_until=waiting.until if waiting else None),
         "breaker": _breaker_json(breakers.get(d.target, {"state": "closed"})),
     }
 
@@ -74,7 +85,7 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], now: int) -> dict[str, Any
 def look(store: Store, path: Path, pid: int | None) -> Status:
     """How things stand now; `pid` as in Status. Raises StoreError."""
     kept = store.notes()
-    notes = {name: _said(kept, name) for name in ("process", "rules", "breakers")}
+    notes = {name: _said(kept, name) for name in NOTES}
     if notes["rules"]:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
     size, log_size = disk_usage(path)
@@ -87,6 +98,11 @@ def owner(path: Path) -> int | None:
         return owner_of(path)
     except OSError:  # the lock's file is another user's: the commands that write would have failed before
         return None
+
+
+def waits_of(store: Store, pid: int | None) -> Waits:
+    """What targets make their deliveries wait for; `pid` as in Status. Raises StoreError."""
+    return waits({"waits": note(store, "waits")} if pid is not None else {}, running=pid is not None)
 
 
 def note(store: Store, name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from router.model import Event, ParsedEvent
-from router.rules.fields import AnyField, PayloadField, Reads
+from router.rules.fields import AnyField, HeaderField, PayloadField, Reads
 from router.rules.operators import Predicate
 
 Judge = Callable[[Reads], bool]
@@ -378,3 +378,18 @@ def _needed_key(condition: Condition) -> str | None:
     selector, test = first[0].field, first[0].test
     names = selector.compiled.names if isinstance(selector, PayloadField) else None
     return names[0] if names and isinstance(test, OneValue | Every) else None
+
+
+def headers_of(condition: Condition) -> frozenset[str]:
+    """The headers that a condition reads, in lower case."""
+    if isinstance(condition, FieldCondition):
+        return frozenset([condition.field.name]) if isinstance(condition.field, HeaderField) else _NO_HEADERS
+    if isinstance(condition, Not):
+        return headers_of(condition.condition)
+    if isinstance(condition, All | AnyOf):
+        found = [headers_of(part) for part in condition.conditions]
+        return found[0] if len(found) == 1 else frozenset().union(*found)
+    return _NO_HEADERS
+
+
+_NO_HEADERS: frozenset[str] = frozenset()

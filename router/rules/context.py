@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.errors import Level, Problem
-from router.plugins import Build, Registries, TargetSpec
+from router.plugins import Build, Registries, RuleFacts, TargetSpec
 from router.protected import ProtectedPaths
 from router.rules.collecting import unhurried
 from router.rules.conditions import Condition
@@ -61,7 +61,7 @@ class Context:
             return Secret(name or ref.name, None)
         return Secret(name, secret.reveal()) if name else secret
 
-    def build(self, name: str, spot: Spot, *, allow_code: bool | None = False) -> Build:
+    def build(self, name: str, spot: Spot, facts: RuleFacts = RuleFacts()) -> Build:  # noqa: B008 - immutable
         """What a plugin gets whose node is at the spot."""
         find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: self.secret(  # noqa: E731
             ref, spot.at(*place)
@@ -75,8 +75,9 @@ class Context:
             require_secrets=self.require_secrets,
             timeout=self.defaults.timeout,
             commands=self.commands,
-            allow_code=allow_code,
+            allow_code=facts.allow_code,
             protected=self.protected,
+            matched=facts.matched,
         )
 
     def settle(self, build: Build, spot: Spot) -> bool:

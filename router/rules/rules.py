@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from router.model import UNMATCHED, RetryPolicy
-from router.plugins import Action
+from router.plugins import Action, RuleFacts
 from router.rules.collecting import breathe
-from router.rules.conditions import All, Condition
+from router.rules.conditions import All, Condition, headers_of
 from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.fields import AnyField, field
@@ -46,7 +46,7 @@ def load_rules(context: Context, spot: Spot) -> list[Rule]:
 def load_unmatched(context: Context, spot: Spot) -> list[RuleAction]:
     """Compile the actions for events that no rule matched."""
     open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
-    return _actions(context, UNMATCHED, spot, open_sources, "verify its senders", allow_code=None)
+    return _actions(context, UNMATCHED, spot, open_sources, "verify its senders", RuleFacts(allow_code=None))
 
 
 def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
@@ -68,8 +68,8 @@ def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
     actions: list[RuleAction] = []
     if spot.has("actions"):
         cure = "verify its senders, or say allow_unverified: true"
-        allow_code = spot.at("allow_code").data is True
-        actions = _actions(context, name, spot.at("actions"), open_sources, cure, allow_code=allow_code)
+        facts = RuleFacts(spot.at("allow_code").data is True, headers_of(condition))
+        actions = _actions(context, name, spot.at("actions"), open_sources, cure, facts)
     if options is None:
         return None
     respond = load_rule_respond(spot.at("respond"), options.respond, context.secrets)
@@ -136,14 +136,14 @@ def _named_sources(context: Context, spot: Spot, text: str) -> set[str]:
 
 
 def _actions(
-    context: Context, rule: str, spot: Spot, open_sources: Iterable[str], cure: str, *, allow_code: bool | None
+    context: Context, rule: str, spot: Spot, open_sources: Iterable[str], cure: str, facts: RuleFacts
 ) -> list[RuleAction]:
     if not spot.expect_list("actions"):
         return []
     actions: dict[str, RuleAction] = {}
     for item in spot.items():
         breathe()
-        action = _action(context, rule, item, allow_code=allow_code)
+        action = _action(context, rule, item, facts)
         if action is None:
             continue
         if action.name in actions:
@@ -158,7 +158,7 @@ def _actions(
     return list(actions.values())
 
 
-def _action(context: Context, rule: str, spot: Spot, *, allow_code: bool | None) -> RuleAction | None:
+def _action(context: Context, rule: str, spot: Spot, facts: RuleFacts) -> RuleAction | None:
     if not spot.expect_mapping("one action: " + ", ".join(context.registries.actions)):
         return None
     types = [key for key, _ in spot.entries() if key in context.registries.actions]
@@ -172,7 +172,7 @@ def _action(context: Context, rule: str, spot: Spot, *, allow_code: bool | None)
         return None
     name = _action_name(spot, types[0])
     order_by = _order_by(spot)
-    action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]), allow_code=allow_code)
+    action = _compile(context, types[0], f"{rule}/{name}", spot.at(types[0]), facts)
     retry = _retry(context, spot, types[0], action)
     return RuleAction(rule, name, action, retry, order_by) if action else None
 
@@ -193,7 +193,7 @@ def _action_name(spot: Spot, type_: str) -> str:
     return name or type_
 
 
-def _compile(context: Context, type_: str, name: str, spot: Spot, *, allow_code: bool | None) -> Action | None:
+def _compile(context: Context, type_: str, name: str, spot: Spot, facts: RuleFacts) -> Action | None:
     kind = context.registries.actions[type_]
     values = spot.data
     if not isinstance(spot.node, MappingNode):
@@ -207,7 +207,7 @@ def _compile(context: Context, type_: str, name: str, spot: Spot, *, allow_code:
     options = read(spot, kind.Options, values)
     if options is None:
         return None
-    build = context.build(name, spot, allow_code=allow_code)
+    build = context.build(name, spot, facts)
     action = kind.compile(options, build)
     if (reason := context.forbidden_by(build)) is not None:
         action = ForbiddenAction(type_, action.target, reason)

@@ -9,13 +9,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 import orjson
 
 from router.errors import EvaluationError
+from router.headers import tells_who_calls
 from router.ids import uuid7
 from router.model import ParsedEvent, PlannedDelivery, Reply, RetryPolicy, RulesetText
 from router.networks import Network
 from router.plugins import Action, Handshake, TargetSpec, Verifier
 from router.rules.collecting import unhurried
-from router.rules.conditions import Condition, Judge
-from router.rules.fields import Reads
+from router.rules.conditions import Condition, Judge, headers_of
+from router.rules.fields import HeaderField, Reads
 from router.rules.index import Index
 from router.rules.respond import RuleRespond
 from router.rules.sight import Sight
@@ -53,6 +54,7 @@ class Source:
     path: str  #: absolute, for example /hooks/github
     verifier: Verifier
     scheme: str = "none"  #: the name of how its senders are verified
+    headers: frozenset[str] = frozenset()  #: globs of those that the scheme's provider sends, in lower case
     methods: tuple[str, ...] = ("POST",)
     max_body: int = 25 * 1024 * 1024  #: bytes
     allow_ips: tuple[Network, ...] = ()  #: empty: every address
@@ -148,6 +150,8 @@ class Ruleset:
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     judges: Sequence[Judge] = field(init=False, repr=False)  #: the rules' conditions, close together in memory
     indexes: Mapping[str, Sequence[Index]] = field(init=False, repr=False)  #: by source
+    passing: Mapping[str, frozenset[str]] = field(init=False, repr=False)
+    """By source, globs of its senders' headers that forwards pass on, beside those that are always harmless."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_path", {source.path: source for source in self.sources.values()})
@@ -155,6 +159,7 @@ class Ruleset:
         object.__setattr__(self, "actions", {(action.rule, action.name): action for action in every})
         object.__setattr__(self, "judges", tuple(rule.condition.holds for rule in self.rules))
         object.__setattr__(self, "indexes", _indexes(self.rules))
+        object.__setattr__(self, "passing", _passing(self.sources, self.rules))
 
     def parts(self) -> list[Any]:
         """Its largest pieces, to be let go of one by one."""
@@ -219,6 +224,18 @@ class Ruleset:
     def actions_of(self, match: "Match") -> Sequence[RuleAction]:
         """The actions of the rules that matched, or of `unmatched`."""
         return [action for rule in match.rules for action in rule.actions] if match.rules else self.unmatched
+
+
+def _passing(sources: Mapping[str, Source], rules: Sequence[Rule]) -> dict[str, frozenset[str]]:
+    found = {name: set(source.headers) for name, source in sources.items()}
+    for name, source in sources.items():
+        if source.dedupe is not None and isinstance(source.dedupe.field, HeaderField):
+            found[name].add(source.dedupe.field.name)
+    for rule in rules:
+        matched = {name for name in headers_of(rule.condition) if not tells_who_calls(name)}
+        for name in rule.sources if matched else ():
+            found[name] |= matched
+    return {name: frozenset(names) for name, names in found.items()}
 
 
 def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:

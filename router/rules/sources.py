@@ -1,5 +1,6 @@
 """Compiles the `sources` of a rules file."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | N
         return None
     verifier: Verifier | None = None
     defaults: dict[str, Any] = {"verify": _OFF}
-    verify: Any = _OFF
+    verify: Any = {"scheme": _OFF}
     if spot.has("verify"):
         verifier, defaults, verify = _verifier(context, name, spot.at("verify"))
     else:
@@ -62,6 +63,7 @@ def _source(context: Context, parent: Spot, name: str, spot: Spot) -> Source | N
         path=path,
         verifier=verifier,
         scheme=verify["scheme"],
+        headers=_headers(context, verify),
         methods=_methods(spot, options.methods),
         max_body=options.max_body,
         allow_ips=_networks(spot, options.allow_ips),
@@ -89,6 +91,15 @@ def _verifier(context: Context, name: str, spot: Spot) -> tuple[Verifier | None,
     failed = context.settle(build, spot)
     word = spot.data if isinstance(spot.data, str) else spot.data["scheme"]
     return (None if failed else verifier), defaults, {"scheme": word, **_shown(options)}
+
+
+def _headers(context: Context, verify: Mapping[str, Any]) -> frozenset[str]:
+    """Globs of the headers that the scheme's provider sends, in lower case."""
+    found: set[str] = set()
+    for glob in context.registries.schemes[verify["scheme"]].HABIT.headers:
+        with contextlib.suppress(KeyError):  # an option that is not set
+            found.add(glob.format_map(verify).lower())
+    return frozenset(found)
 
 
 def _handshake(context: Context, name: str, spot: Spot, written: Any) -> Handshake | None:

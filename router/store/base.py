@@ -11,7 +11,7 @@ Reading methods block the caller for one query, so the asyncio loop calls them i
 the store can't be read, or is closed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -64,11 +64,16 @@ class Store(Protocol):
         it planned."""
         ...
 
-    def claim(self, wanted: Mapping[str, int], now: int) -> "Future[list[Claim]]":
+    def claim(self, wanted: Mapping[str, int], now: int, paced: Collection[str] = ()) -> "Future[list[Claim]]":
         """Claim up to wanted[target] due, unblocked deliveries of each target, the earliest due first, then by seq.
 
-        Each claimed delivery becomes running with a fresh token, and a started attempt is written for it.
+        Each claimed delivery becomes running with a fresh token, and a started attempt is written for it. For each
+        target in `paced` that gave one, `now` becomes its `last_claims` in the same transaction.
         """
+        ...
+
+    def last_claims(self) -> dict[str, int]:
+        """By target, when (ms) the newest claim was made in which it was paced; the newest 1,000 of them."""
         ...
 
     def settle(self, settlement: Settlement) -> "Future[bool]":
@@ -76,7 +81,7 @@ class Store(Protocol):
 
         A counted outcome adds one to `attempts`, sets first_attempt_at if it was unset and clears `interruptions`;
         an interrupted one adds one to `interruptions` only. A delivery that becomes succeeded or dead unblocks the next
-        of its order key.
+        of its order key. A ruleset that the settlement names becomes the delivery's; its text has to be there already.
         """
         ...
 

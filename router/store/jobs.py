@@ -20,7 +20,7 @@ from router.model import (
     Settlement,
     State,
 )
-from router.store import dedupe
+from router.store import dedupe, last_claims
 from router.store.following import NEWEST_EVENT
 from router.store.job import DueNote
 from router.store.rows import DUE_NOW, claimed_row
@@ -187,6 +187,7 @@ class Take:
 
     wanted: Mapping[str, int]
     now: int
+    paced: frozenset[str] = frozenset()
     weight: ClassVar[int] = 0
 
     @classmethod
@@ -209,6 +210,8 @@ class Take:
         # By seq, not by a subquery, whose temporary tables cost more than all the rest; and nothing is read back.
         _write(connection, _CLAIM, [(claim.delivery.seq, token) for claim in claims])
         _write(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, job.now) for claim in claims])
+        if job.paced:
+            last_claims.note(connection, {claim.delivery.target for claim in claims} & job.paced, job.now)
         return sorted(claims, key=lambda claim: (claim.delivery.next_attempt_at, claim.delivery.seq))
 
 
@@ -264,7 +267,10 @@ def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due:
         connection,
         _SETTLE,
         [
-            (done.delivery_id, done.token, done.state.value, done.next_attempt_at, _counts(done.outcome), error)
+            (
+                *(done.delivery_id, done.token, done.state.value, done.next_attempt_at, _counts(done.outcome), error),
+                done.ruleset,
+            )
             for done, error in zip(settlements, errors, strict=True)
         ],
     )
@@ -305,7 +311,7 @@ def _storable(text: str) -> str:
 
 
 _SETTLE = """
-WITH done (id, token, state, at, counted, error) AS (VALUES {})
+WITH done (id, token, state, at, counted, error, ruleset) AS (VALUES {})
 UPDATE delivery SET
     state = done.state,
     token = NULL,
@@ -315,7 +321,8 @@ UPDATE delivery SET
     first_attempt_at = CASE WHEN done.counted AND first_attempt_at IS NULL
         THEN (SELECT started_at FROM attempt WHERE delivery = delivery.seq AND finished_at IS NULL)
         ELSE first_attempt_at END,
-    error = done.error
+    error = done.error,
+    ruleset = coalesce(done.ruleset, delivery.ruleset)
 FROM done
 WHERE delivery.id = done.id AND delivery.state = 'running' AND delivery.token = done.token
 RETURNING delivery.id, seq, target, rule, action, order_key

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from router.model import (
     RulesetText,
     Settlement,
 )
-from router.store import following
+from router.store import following, last_claims
 from router.store.base import PAGE, Due
 from router.store.job import Job
 from router.store.jobs import Append, GiveBack, PutRuleset, Settle, SettleAll, Take
@@ -102,9 +102,13 @@ class SqliteStore:
         """See Store.put_ruleset."""
         return self._submit(PutRuleset(ruleset, now))
 
-    def claim(self, wanted: Mapping[str, int], now: int) -> "Future[list[Claim]]":
+    def claim(self, wanted: Mapping[str, int], now: int, paced: Collection[str] = ()) -> "Future[list[Claim]]":
         """See Store.claim."""
-        return self._submit(Take(dict(wanted), now))
+        return self._submit(Take(dict(wanted), now, frozenset(paced)))
+
+    def last_claims(self) -> dict[str, int]:
+        """See Store.last_claims."""
+        return last_claims.read(self._read(last_claims.FIND))
 
     def settle(self, settlement: Settlement) -> "Future[bool]":
         """See Store.settle."""

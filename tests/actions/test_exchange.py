@@ -7,10 +7,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
+from router.actions import client as client_module
 from router.actions import exchange as module
 from router.actions.client import Client
-from router.actions.exchange import Answer, Exchanges, Request, Trace
+from router.actions.exchange import Answer, EndlessInterimError, Exchanges, Request, Trace
 
 WITHIN = aiohttp.ClientTimeout(total=10, sock_connect=5)
 HEADERS = (("User-Agent", "t"), ("X-É", "grüße"), ("X-Twice", "1"), ("X-Twice", "2"))
@@ -82,9 +84,116 @@ def answering(*answers: bytes) -> Serve:
     return serve
 
 
-def test_the_installed_aiohttp_is_one_that_was_tried() -> None:
-    # When this fails after an upgrade, the others here decide whether the new version may be added to TRIED.
-    assert Exchanges().direct
+def checked_client() -> Client:
+    """A client as the daemon has it."""
+
+    async def run() -> Client:
+        client = Client()
+        await client.check()
+        await client.close()
+        return client
+
+    return asyncio.run(run())
+
+
+def test_the_installed_aiohttp_works_as_expected() -> None:
+    # When this fails after an upgrade, forwards go the public way: slower, and right. See the reason in the log.
+    client = checked_client()
+
+    assert client.exchanges.direct
+    assert client._keep
+    assert client._counted
+
+
+def test_requests_go_through_the_session_until_that_was_checked() -> None:
+    assert not Exchanges().direct
+
+
+set_response_params = ResponseHandler.set_response_params
+
+
+def wanting_a_timer(self: ResponseHandler, **given: Any) -> None:
+    assert given["timer"] is not None
+    set_response_params(self, **given)
+
+
+def nothing_yet(self: aiohttp.StreamReader, limit: int = -1) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "changed"),
+    [
+        (ResponseHandler, "set_response_params", wanting_a_timer),
+        (aiohttp.StreamReader, "read_nowait", nothing_yet),
+    ],
+)
+def test_forwards_go_the_public_way_when_inner_parts_changed(
+    owner: type, name: str, changed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, changed)
+        client = checked_client()
+
+    assert not client.exchanges.direct
+    assert client._keep
+    found = exchange(answering(OK, OK), post(), post(), direct=client.exchanges.direct)
+    assert [(answer.status, reused) for answer, reused in found] == [(200, False), (200, True)]
+
+
+def test_connections_are_not_kept_when_nobody_looks_at_them_before_they_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As if a new version asked its pool by another method.
+    monkeypatch.setattr(client_module._Connector, "_get", aiohttp.TCPConnector._get)
+    monkeypatch.setattr(ResponseHandler, "should_close", False)
+
+    client = checked_client()
+
+    assert not client._keep
+    assert not client.exchanges.direct
+
+
+def test_interim_answers_are_not_counted_when_that_would_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def another_way(self: aiohttp.ClientResponse, connection: Any) -> aiohttp.ClientResponse:
+        read, connection.protocol.read = connection.protocol.read, None
+        connection.protocol.read = type(connection.protocol).read.__get__(connection.protocol)
+        assert read
+        return await start(self, connection)
+
+    start = aiohttp.ClientResponse.start
+    monkeypatch.setattr(aiohttp.ClientResponse, "start", another_way)
+
+    assert not checked_client()._counted
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("code", [100, 102, 103, 199])
+def test_endless_interim_answers_end_the_attempt(direct: bool, code: int) -> None:
+    sent = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        nonlocal sent
+        await read(reader)
+        while True:
+            writer.write(b"HTTP/1.1 %d Wait\r\n\r\n" % code)
+            await writer.drain()
+            await asyncio.sleep(0)
+            sent += 1
+
+    [(error, _)] = exchange(serve, post(), direct=direct)
+
+    assert isinstance(error, EndlessInterimError)
+    assert sent < 10_000  # not until the timeout
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_some_interim_answers_are_passed_over(direct: bool) -> None:
+    some = b"HTTP/1.1 102 Processing\r\n\r\n" * module.INTERIM + OK
+
+    found = exchange(answering(some, some), post(), post(), direct=direct)
+
+    assert [(answer.status, reused) for answer, reused in found] == [(200, False), (200, True)]
 
 
 @pytest.mark.parametrize("path", ["/in", "", "/a%2Fb/%C3%A9?x=%20y&z", "/?", "/in?a=b"])

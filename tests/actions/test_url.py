@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.actions.client import refused
+from router.actions.refused_addresses import refused
 from router.actions.url import check_target_url, compile_url
 from router.errors import RenderError, TemplateError
 from router.secrets import Secret
@@ -29,6 +29,8 @@ def _render(text: str, value: str = "v", hosts: tuple[str, ...] = ()) -> str:
         ("{{ secrets.chat }}", "", "https://chat.example/T0/x"),
         ("{{ secrets['chat'] }}/more/{{ payload.v }}", "é", "https://chat.example/T0/x/more/%C3%A9"),
         ("http://[::1]:9/{{ payload.v }}", "x", "http://[::1]:9/x"),
+        ("http://h/a/..;/b", "", "http://h/a/..;/b"),  # the file's own words, with nothing of a payload beside them
+        ("http://h/{{ payload.v }}?q=/..;/{{ payload.v }}/%252e", "x", "http://h/x?q=/..;/x/%252e"),
     ],
 )
 def test_a_url_renders(text: str, value: str, result: str) -> None:
@@ -52,12 +54,104 @@ def test_no_text_changes_host_port_or_the_rest_of_the_path(value: str) -> None:
     assert url.isprintable()
 
 
-@pytest.mark.parametrize("value", [".", ".."])
-def test_a_segment_that_would_climb_fails(value: str) -> None:
-    with pytest.raises(RenderError, match="would be"):
+CLIMBS = [
+    *(
+        "..",
+        ".",
+        "../admin",
+        "..\\admin",
+        "..%5C",
+        "..%2f",
+        "a/../b",
+        "a/./b",
+        "a/..",
+        "%2e",
+        "%252e",
+        "%2e%2e%2fadmin",
+    ),
+    *(".%2e", "%2E.", "%252e%252e%252fadmin", "%%32%65%%32%65", "..;", "..;x=y", ".;", "..%3bx", "%2e%2e%253b"),
+    *(
+        "%c0%ae%c0%ae",
+        "%c0%ae.",
+        "%e0%80%ae%e0%80%ae/",
+        "%f0%80%80%ae",
+        "%c0%2e",
+        "..%c0%af",
+        "..%c1%9c",
+        "%u002e%u002e",
+    ),
+    *("\uff0e\uff0e", "\u2025", "\ufe52", "\u3002", "..\uff0fx", "..\u2215x", "..\uff3cx", "%EF%BC%8E", "%uff0e"),
+    *("..\u200b", ".. ", " ..", "\u00a0..", "..%20", "\uff05\uff12\uff45"),
+]
+
+
+@pytest.mark.parametrize("value", CLIMBS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://h/a/{{ payload.v }}",
+        "http://h/a/{{ payload.v }}/b",
+        "http://h/{{ payload.v }}?q=1",
+        "{{ secrets.chat }}/{{ payload.v }}/b",
+    ],
+)
+def test_a_segment_that_would_climb_once_decoded_fails(text: str, value: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        _render(text, value)
+
+    assert str(caught.value) == "payload.v could leave its place in the URL's path: it holds a . or .. segment"
+
+
+@pytest.mark.parametrize(
+    "value", ["a\0b", "..\0", "a\nb", "a\tb", "\x7f", "%00", "%2500", "a%0d%0aX: y", "%c0%80", "\x85"]
+)
+def test_a_control_character_in_a_path_fails(value: str) -> None:
+    with pytest.raises(RenderError, match=r"payload\.v could leave .* (control character|segment)"):
         _render("http://h/a/{{ payload.v }}", value)
-    with pytest.raises(RenderError, match="would be"):
-        _render("http://h/a/.{{ payload.v }}", ".")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("feature/x.y", "feature%2Fx.y"),
+        ("v1.2", "v1.2"),
+        ("main...dev", "main...dev"),
+        (".git", ".git"),
+        ("..a", "..a"),
+        ("a;b=..c", "a%3Bb%3D..c"),
+        ("100%", "100%25"),
+        ("日本", "%E6%97%A5%E6%9C%AC"),
+        ("caf%e9", "caf%25e9"),
+        ("", ""),
+    ],
+)
+def test_a_value_that_stays_in_its_segment_is_sent(value: str, written: str) -> None:
+    assert _render("http://h/a/{{ payload.v }}/b", value) == f"http://h/a/{written}/b"
+
+
+@pytest.mark.parametrize("value", CLIMBS)
+def test_a_query_takes_what_a_path_does_not(value: str) -> None:
+    assert _render("http://h/a?q={{ payload.v }}", value).startswith("http://h/a?q=")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("http://h/{{ payload.a }}{{ payload.b }}", "payload.a, payload.b"),
+        ("http://h/.{{ payload.a }}/x", "payload.a"),
+        ("http://h/{{ payload.ok }}/{{ payload.up }}", "payload.up"),
+        ("http://h/{{ headers['X-Up'] }}/{{ payload.ok }}?q={{ payload.a }}", "headers['X-Up']"),
+        ("http://h/{% for one in payload.list %}{{ one }}{% endfor %}", "payload.list"),
+    ],
+)
+def test_values_that_climb_together_are_named_and_not_shown(text: str, names: str) -> None:
+    payload = {"a": ".", "b": "%2e", "ok": "main", "up": "secret/../..", "list": [".", "."]}
+    values = Context({"payload": payload, "headers": {"X-Up": "..;"}, "secrets": {}})
+
+    with pytest.raises(RenderError) as caught:
+        compile_url(text, secrets=()).render(values)
+
+    assert str(caught.value) == f"{names} could leave its place in the URL's path: it holds a . or .. segment"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +172,8 @@ def test_a_segment_that_would_climb_fails(value: str) -> None:
         ("http://h/ä", "percent-encode"),
         ("http://h/a/../b", "segments"),
         ("http://h/a/%2e%2e/b", "segments"),
+        ("http://h/a/..;/{{ payload.v }}", "beside a template"),
+        ("http://h/{{ payload.v }}/%252e", "beside a template"),
         ("http://h/a#b", "fragment"),
         ("http://h/{{ payload.v", "not a template"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from router.delivery.breaker import Breaker, answered
 from router.model import Cause, Outcome, Standing
-from router.plugins import BreakerSpec
+from router.plugins import NO_BREAKER, BreakerSpec
 
 SPEC = BreakerSpec.model_validate({"failures": 3, "pause": "5s", "max_pause": "12s"})
 
@@ -109,3 +109,44 @@ def test_it_knows_since_when_the_target_fails() -> None:
     breaker.finish(False, 9, decides=breaker.start())
 
     assert breaker.since == 3
+
+
+def test_an_open_breaker_goes_on_in_another_process() -> None:
+    noted = _opened(at=100).note(now_ms=1_000_000, now=101)
+
+    again = Breaker(SPEC)
+    again.resume(noted, now_ms=1_001_000, now=0)
+
+    assert (again.standing, again.failures) == (Standing.OPEN, 3)
+    assert again.until == pytest.approx(3)
+    assert again.lets(2.9) == 0
+    assert again.lets(3.1) == 1
+    decides = again.start()
+    again.finish(False, 3.1, decides=decides)
+    assert again.until == pytest.approx(3.1 + 10)  # the pause doubles as it would have
+
+
+@pytest.mark.parametrize("moved_ms", [-(10**12), 10**12])
+def test_a_clock_that_was_set_meanwhile_holds_nothing_up(moved_ms: int) -> None:
+    again = Breaker(SPEC)
+
+    again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000 + moved_ms, now=0)
+
+    assert again.until <= 5
+
+
+@pytest.mark.parametrize("noted", [{}, {"since": "x", "until": None}, {"since": 1}])
+def test_a_note_that_can_not_be_read_is_a_closed_breaker(noted: dict[str, object]) -> None:
+    again = Breaker(SPEC)
+
+    again.resume(noted, now_ms=5, now=0)
+
+    assert again.standing is Standing.CLOSED
+
+
+def test_a_breaker_that_the_rules_took_away_stays_closed() -> None:
+    again = Breaker(NO_BREAKER)
+
+    again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000, now=0)
+
+    assert again.standing is Standing.CLOSED

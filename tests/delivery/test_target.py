@@ -3,6 +3,7 @@
 import pytest
 
 from router.delivery.target import Target
+from router.model import Wait
 from router.plugins import BreakerSpec, TargetSpec
 
 
@@ -116,3 +117,55 @@ def test_to_ask_how_it_stands_changes_nothing() -> None:
 
     assert [load.tokens for load in loads] == pytest.approx([0, 0.5, 1, 0.1])
     assert [asked.free(at) for at in (0.02, 0.09, 0.1)] == [left_alone.free(at) for at in (0.02, 0.09, 0.1)]
+
+
+HOURLY = TargetSpec("t", concurrency=5, rate=1 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("ago", "soon"),
+    [
+        (0, 3600),
+        (3000, 600),
+        (3600, 0),
+        (10**9, 0),  # long ago, or a clock that was set forward
+        (-5000, 3600),  # a clock that was set back: one interval at the most
+    ],
+)
+def test_a_low_rate_goes_on_from_the_last_start_of_an_earlier_process(ago: float, soon: float) -> None:
+    target = Target(HOURLY, now=0)
+
+    target.resume(ago)
+
+    assert target.free(0) == int(soon == 0)
+    assert target.free_in(0) == pytest.approx(soon)
+
+
+def test_a_rate_that_was_changed_meanwhile_counts_from_the_last_start() -> None:
+    target = Target(TargetSpec("t", concurrency=5, rate=1 / 60), now=0)
+
+    target.resume(30)
+
+    assert target.free_in(0) == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("rate", "paced"), [(None, False), (1 / 3600, True), (4.9, True), (5.0, False), (1000.0, False)]
+)
+def test_only_a_low_rate_is_remembered(rate: float | None, paced: bool) -> None:
+    assert Target(TargetSpec("t", 5, rate), now=0).paced is paced
+
+
+def test_it_says_what_is_waited_for() -> None:
+    spec = TargetSpec("t", concurrency=1, rate=0.1, breaker=BreakerSpec.model_validate({"failures": 1, "pause": "5s"}))
+    target = Target(spec, now=0)
+    assert target.waits(0) is None
+
+    decides = target.start()
+    assert target.waits(1) == (Wait.CONCURRENCY, None)
+    target.finish(False, 2, decides=decides)
+    assert target.waits(3) == (Wait.BREAKER, 4)
+    assert target.waits(7) == (Wait.RATE, pytest.approx(3))
+    assert target.waits(10) is None
+    target.start()
+    assert target.waits(11) == (Wait.BREAKER, None)  # the attempt that decides is under way

@@ -23,7 +23,7 @@ from router.secrets import Secrets
 from router.units import Duration
 
 DEFAULTS: Mapping[str, Any] = {"handshake": "discord"}
-HABIT = Habit()
+HABIT = Habit(headers=("X-Signature-Ed25519", "X-Signature-Timestamp"))
 _SIGNATURE = "X-Signature-Ed25519"
 _TIMESTAMP = "X-Signature-Timestamp"
 _KEY = re.compile(r"[0-9a-f]{64}")

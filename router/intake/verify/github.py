@@ -18,7 +18,9 @@ DEFAULTS: Mapping[str, Any] = {
     "json_field": "payload",  # a webhook may be set to send its JSON as a form field
     "dedupe": {"key": "headers.X-GitHub-Delivery", "window": "10m"},
 }
-HABIT = Habit(event="X-GitHub-Event", ids=("X-GitHub-Delivery",))
+HABIT = Habit(
+    event="X-GitHub-Event", ids=("X-GitHub-Delivery",), headers=("X-GitHub-*", "X-Hub-Signature", "X-Hub-Signature-256")
+)
 
 
 class Options(Base):

@@ -25,7 +25,7 @@ HEADER = "X-Gitlab-Token"
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.Idempotency-Key", "window": "24h"},  # stays the same when GitLab repeats a delivery
 }
-HABIT = Habit(event="X-Gitlab-Event", ids=("X-Gitlab-Event-UUID", "Idempotency-Key"))
+HABIT = Habit(event="X-Gitlab-Event", ids=("X-Gitlab-Event-UUID", "Idempotency-Key"), headers=("X-Gitlab-*",))
 
 
 class Options(Base):

@@ -14,7 +14,7 @@ from router.secrets import Secrets
 from router.units import Duration
 
 DEFAULTS: Mapping[str, Any] = {}
-HABIT = Habit()
+HABIT = Habit(headers=("{header}", "{timestamp_header}"))
 _PART = re.compile(r"(\{timestamp\}|\{body\})")
 
 

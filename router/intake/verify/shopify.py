@@ -17,7 +17,7 @@ from router.secrets import Secrets
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.X-Shopify-Webhook-Id", "window": "24h"},  # it repeats for 4 hours
 }
-HABIT = Habit(event="X-Shopify-Topic", ids=("X-Shopify-Webhook-Id",))
+HABIT = Habit(event="X-Shopify-Topic", ids=("X-Shopify-Webhook-Id",), headers=("X-Shopify-*",))
 
 
 class Options(Base):

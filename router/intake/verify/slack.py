@@ -21,7 +21,7 @@ DEFAULTS: Mapping[str, Any] = {
     "respond": {"status": 200},
     "handshake": "slack",
 }
-HABIT = Habit(form=True)  # interactions and slash commands
+HABIT = Habit(form=True, headers=("X-Slack-*",))  # interactions and slash commands
 
 
 class Options(Base):

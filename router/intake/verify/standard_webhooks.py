@@ -35,7 +35,7 @@ from router.units import Duration
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.webhook-id", "window": "24h"},  # the specification's way to tell copies apart
 }
-HABIT = Habit()
+HABIT = Habit(headers=("{headers}-id", "{headers}-timestamp", "{headers}-signature"))
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, no secret
 PUBLIC_PREFIX = "whpk_"
 _NO_PRIVATE_KEY = (

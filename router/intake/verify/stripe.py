@@ -32,7 +32,7 @@ HEADER = "Stripe-Signature"
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "$.id", "window": "72h"},  # Stripe repeats a live event for three days
 }
-HABIT = Habit()
+HABIT = Habit(headers=("Stripe-*",))
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _VALUE = re.compile(r"[A-Za-z0-9]+")
 _MOST_SIGNATURES = 20  #: in one header; a rotation needs two

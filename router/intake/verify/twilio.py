@@ -27,7 +27,7 @@ DEFAULTS: Mapping[str, Any] = {
     # An answer that is not TwiML is an error in Twilio's eyes; an empty one does nothing.
     "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
 }
-HABIT = Habit(form=True)
+HABIT = Habit(form=True, headers=("X-Twilio-*", "I-Twilio-*"))
 _FORM = "application/x-www-form-urlencoded"
 _BODY_HASH = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}

@@ -1,0 +1,68 @@
+"""Tells the store what due deliveries of each target wait for, so that lists and `status` can say it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from router.model import Wait
+from router.store.base import Store
+
+NAME = "waits"
+EVERY_SECONDS = 1.0  #: between two notes at least: at a busy target it changes many times a second
+_SAME_MS = 250  #: times that differ by less are one time: it is computed anew from two clocks at each look
+_LOOK_SECONDS = 60.0  #: when nothing has to be told
+
+
+class Waits:
+    """Belongs to the delivery loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._noted: dict[str, dict[str, Any]] = {}
+        self._noted_at = float("-inf")
+
+    def begin(self, noted: str | None) -> None:
+        """What a process before this one said is no longer true."""
+        if noted is not None and parsed_note(noted):
+            self._put({})
+
+    def note(self, waits: Mapping[str, tuple[Wait, float | None]], now: int, clock: float) -> float:
+        """What each target's due deliveries wait for, and for how many seconds; gives the seconds until it has to be
+        told again. `now` in ms, `clock` monotonic."""
+        found = {
+            key: {"for": wait.value, "until": None if seconds is None else now + round(seconds * 1000)}
+            for key, (wait, seconds) in waits.items()
+        }
+        if self._is_noted(found):
+            return _LOOK_SECONDS
+        left = self._noted_at + EVERY_SECONDS - clock
+        if left > 0:
+            return left
+        self._noted_at = clock
+        self._put(found)
+        return _LOOK_SECONDS
+
+    def _is_noted(self, found: Mapping[str, dict[str, Any]]) -> bool:
+        return found.keys() == self._noted.keys() and all(_same(found[key], self._noted[key]) for key in found)
+
+    def _put(self, found: dict[str, dict[str, Any]]) -> None:
+        self._noted = found
+        # Nobody waits for it: a note that can't be written is as old as the store is.
+        self._store.put_note(NAME, orjson.dumps(found).decode())
+
+
+def parsed_note(text: str | None) -> dict[str, Any]:
+    """A note that is a mapping; empty when it can't be read."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["for"] != other["for"] or (one["until"] is None) != (other["until"] is None):
+        return False
+    return one["until"] is None or abs(one["until"] - other["until"]) < _SAME_MS

@@ -1,0 +1,52 @@
+"""What due deliveries wait for is written when it changes, and never more than once a second."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from router.delivery.waits import NAME, Waits, parsed_note
+from router.model import Wait
+from router.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "store.db")
+    yield store
+    store.close()
+
+
+def noted(store: SqliteStore) -> dict[str, object]:
+    store.put_note("barrier", "{}").result(10)  # notes are committed in their order
+    return parsed_note(store.notes().get(NAME))
+
+
+def test_a_change_is_written_and_nothing_else(store: SqliteStore) -> None:
+    waits = Waits(store)
+
+    waits.note({"a": (Wait.RATE, 60.0)}, 1_000_000, 10.0)
+    assert noted(store) == {"a": {"for": "rate", "until": 1_060_000}}
+    waits.note({"a": (Wait.RATE, 30.1)}, 1_030_000, 40.0)  # the same moment, a hair later by another clock
+    assert noted(store) == {"a": {"for": "rate", "until": 1_060_000}}
+    waits.note({}, 1_060_000, 70.0)
+    assert noted(store) == {}
+
+
+def test_changes_that_follow_one_another_wait_for_a_second(store: SqliteStore) -> None:
+    waits = Waits(store)
+    waits.note({"a": (Wait.CONCURRENCY, None)}, 1_000_000, 10.0)
+
+    assert waits.note({}, 1_000_400, 10.4) == pytest.approx(0.6)
+    assert noted(store) == {"a": {"for": "concurrency", "until": None}}
+    waits.note({}, 1_001_000, 11.0)
+    assert noted(store) == {}
+
+
+def test_what_an_earlier_process_said_is_taken_back(store: SqliteStore) -> None:
+    store.put_note(NAME, '{"a": {"for": "rate", "until": 5}}')
+    waits = Waits(store)
+
+    waits.begin(store.notes().get(NAME) or '{"a": {}}')
+
+    assert noted(store) == {}

@@ -1,0 +1,81 @@
+"""The headers of a source's senders that forwards pass on are those that its scheme, dedupe and rules name."""
+
+from pathlib import Path
+
+import pytest
+
+from router.app import REGISTRIES
+from router.rules.loader import Loaded, Loader
+
+SOURCES = """
+sources:
+  open: {verify: none, dedupe: headers.X-Copy}
+  github: {verify: {scheme: github, secret: {env: KEY}}}
+  signed: {verify: {scheme: hmac, secret: {env: KEY}, header: X-Mine, timestamp_header: X-Time}}
+  svix: {verify: {scheme: standard-webhooks, secret: {env: WHSEC}, headers: svix}}
+rules:
+"""
+ENVIRON = {"KEY": "a-secret-long-enough-1234", "WHSEC": "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"}
+
+
+def load(rules: str, folder: Path) -> Loaded:
+    return Loader(REGISTRIES, ENVIRON).load(SOURCES + rules, "rules.yaml", folder)
+
+
+def passing(rules: str, source: str, folder: Path) -> set[str]:
+    return set(load(rules, folder).require().passing[source])
+
+
+NOTHING = "  - {name: r, source: '*', actions: [append: a.txt]}"
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("open", {"x-copy"}),
+        ("github", {"x-github-*", "x-hub-signature", "x-hub-signature-256", "x-github-delivery"}),
+        ("signed", {"x-mine", "x-time"}),
+        ("svix", {"svix-id", "svix-timestamp", "svix-signature", "webhook-id"}),
+    ],
+)
+def test_verify_and_dedupe_name_headers(source: str, names: set[str], tmp_path: Path) -> None:
+    assert passing(NOTHING, source, tmp_path) == names
+
+
+def test_conditions_name_headers_for_their_sources_however_deep(tmp_path: Path) -> None:
+    rules = """
+  - name: r
+    source: [open, signed]
+    match:
+      all: [{headers.X-A: a}, {any: [{not: {headers: {X-B: {exists: true}}}}, {none: [{headers.x-c: c}]}]}]
+    actions: [append: a.txt]
+"""
+    assert passing(rules, "open", tmp_path) == {"x-copy", "x-a", "x-b", "x-c"}
+    assert passing(rules, "signed", tmp_path) == {"x-mine", "x-time", "x-a", "x-b", "x-c"}
+    assert "x-a" not in passing(rules, "github", tmp_path)
+
+
+def test_a_header_that_tells_who_calls_does_not_pass_by_a_condition(tmp_path: Path) -> None:
+    rules = """
+  - name: r
+    source: open
+    match: {headers.X-WEBAUTH-USER: ann, headers.X-Kind: a}
+    actions: [forward: "http://h/", append: a.txt]
+"""
+    loaded = load(rules, tmp_path)
+
+    assert loaded.require().passing["open"] == {"x-copy", "x-kind"}
+    [warning] = [problem for problem in loaded.warnings if "listens" not in problem.message]
+    assert (warning.line, warning.path) == (12, 'rules[0] "r".actions[0].forward')
+    assert "x-webauth-user is not passed on, though the rule matches on it" in warning.message
+    assert "pass_headers" in warning.message
+
+
+def test_no_word_of_it_where_pass_headers_says_what_passes(tmp_path: Path) -> None:
+    rules = """
+  - name: r
+    source: open
+    match: {headers.X-WEBAUTH-USER: ann}
+    actions: [forward: {url: "http://h/", pass_headers: [X-WEBAUTH-USER]}]
+"""
+    assert [problem for problem in load(rules, tmp_path).warnings if "listens" not in problem.message] == []
