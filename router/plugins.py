@@ -92,11 +92,16 @@ class Build:
     require_secrets: bool = True  #: an unset secret is an error, not a note
     timeout: float | None = None  #: seconds, from `defaults`
     commands: str = "any"  #: what commands may run: any, off, or the folder that they must be in
+    recorded: bool = False  #: the text is one that the store kept, not the rules file as it is now
     faults: list[Fault] = attribute(default_factory=list)
 
     def fault(self, message: str, *place: str | int) -> None:
         """Report an error at a place below the plugin's own node."""
         self.faults.append(Fault(place, message))
+
+    def fault_now(self, message: str, *place: str | int) -> None:
+        """Report an error that earlier versions did not see: in a recorded text, for which deliveries wait, a warning."""
+        self.faults.append(Fault(place, message, Level.WARNING if self.recorded else Level.ERROR))
 
     def warn(self, message: str, *place: str | int) -> None:
         """Report a warning at a place below the plugin's own node."""
@@ -243,12 +248,25 @@ class Habit:
     form: bool = False  #: it sends forms, at least at times
 
 
+@dataclass(frozen=True, slots=True)
+class SignedParts:
+    """What a scheme's signature covers beside the body's bytes; all else anybody who recorded a request can change."""
+
+    headers: frozenset[str] = frozenset()  #: in lower case
+    query: bool = False
+
+
 class Verifier(Protocol):
     """A compiled verification of one source."""
 
     @property
     def verifies(self) -> bool:
         """False only for scheme none: anybody may send."""
+        ...
+
+    @property
+    def signed(self) -> SignedParts | None:
+        """None: there is no signature. A credential vouches for all of the request, or nobody is verified."""
         ...
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:

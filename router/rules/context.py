@@ -69,6 +69,7 @@ class Context:
             require_secrets=self.require_secrets,
             timeout=self.defaults.timeout,
             commands=self.commands,
+            recorded=self.report.recorded,
         )
 
     def settle(self, build: Build, spot: Spot) -> bool:

@@ -76,15 +76,16 @@ class Loader:
 
     def load_recorded(self, text: RulesetText) -> Loaded:
         """Load a text that the store kept."""
-        return self.load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir))
+        with UNCOLLECTED:
+            return self._load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir), recorded=True)
 
     def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
         """Load a text; `file` is how messages call it."""
         with UNCOLLECTED:
             return self._load(text, file, base_dir)
 
-    def _load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
-        report = Report(file)
+    def _load(self, text: bytes | str, file: str, base_dir: Path, *, recorded: bool = False) -> Loaded:
+        report = Report(file, recorded)
         if isinstance(text, bytes):
             try:
                 text = text.decode("utf-8-sig")

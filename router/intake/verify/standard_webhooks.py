@@ -27,7 +27,7 @@ from router.intake.verify.signature import (
     strict_base64,
 )
 from router.model import Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secret, Secrets
 from router.units import Duration
@@ -63,6 +63,11 @@ class StandardWebhooks:
     headers: str = "webhook"
     tolerance: float = TOLERANCE_SECONDS
     verifies: bool = True
+
+    @property
+    def signed(self) -> SignedParts:
+        """See Verifier.signed."""
+        return SignedParts(frozenset({f"{self.headers}-id", f"{self.headers}-timestamp"}))
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
         """See Verifier.verify."""
