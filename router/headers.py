@@ -3,6 +3,7 @@
 import re
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  #: a token: RFC 9110, section 5.1
+REQUEST_HEADER = re.compile(HEADER_NAME.pattern.replace("_", ""))  #: one that a request can have: see dropped_header
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Names, in lower case, that are removed after verification whatever the scheme, so that nothing later can see them."""
 

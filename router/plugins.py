@@ -100,7 +100,7 @@ class Build:
         self.faults.append(Fault(place, message))
 
     def fault_now(self, message: str, *place: str | int) -> None:
-        """Report an error that earlier versions did not see: in a recorded text, for which deliveries wait, a warning."""
+        """Report an error that earlier versions did not see; in a recorded text, which still has to load, a warning."""
         self.faults.append(Fault(place, message, Level.WARNING if self.recorded else Level.ERROR))
 
     def warn(self, message: str, *place: str | int) -> None:

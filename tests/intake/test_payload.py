@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.errors import PayloadError
-from router.intake.payload import MAX_DEPTH, MAX_FIELDS, parse_payload
+from router.intake.bodies.form import MAX_FIELDS
+from router.intake.bodies.json_text import MAX_DEPTH
+from router.intake.payload import parse_payload
 
 FORM = "application/x-www-form-urlencoded"
 

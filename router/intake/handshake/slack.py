@@ -2,7 +2,7 @@
 
 docs.slack.dev, "url_verification event": it comes when a request URL is entered, signed as every event is; and
 "Slash commands": Slack tests the certificate at times by a request that holds `ssl_check=1` and a token, and nothing
-that signs it. An unsigned one is taken for such a test only when it holds nothing else, so that no event can look like it.
+that signs it. An unsigned one is taken for such a test only when it holds nothing else: no event can look like it.
 """
 
 import re
@@ -17,8 +17,8 @@ from router.plugins import Build, Handshake, Refused
 from router.plugins import Options as Base
 
 _SIGNATURE = "x-slack-signature"
-_TOKEN = r"token=[A-Za-z0-9_-]{0,128}"
-_SSL_CHECK = re.compile(rf"ssl_check=1(&{_TOKEN})?|{_TOKEN}&ssl_check=1")
+_WITH = r"token=[A-Za-z0-9_-]{0,128}"
+_SSL_CHECK = re.compile(rf"ssl_check=1(&{_WITH})?|{_WITH}&ssl_check=1")
 _KEYS = frozenset({"ssl_check", "token"})
 _LONGEST = 256  #: of such a form
 

@@ -96,7 +96,9 @@ class Twilio:
             return ""
         if not _says_form(inbound):
             return Refused(Misfit.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
-        if not is_form(inbound.body):  # fields are signed and no bytes: these could be JSON, and then mean something else
+        if not is_form(
+            inbound.body
+        ):  # fields are signed and no bytes: these could be JSON, and then mean something else
             return Refused(Misfit.MALFORMED, "the body is not the form that its type says")
         try:
             pairs = parse_qsl(
