@@ -1,6 +1,8 @@
 """Reads forms: `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), percent-encoded in any charset."""
 
 import re
+from binascii import a2b_qp
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -13,6 +15,7 @@ MAX_FIELDS = 10_000  #: real ones have some dozens
 
 # A name and an equals sign, and no blank anywhere: the encoding leaves none, and text has some.
 _FORM = re.compile(rb"[A-Za-z0-9_.\-\[\]%+&*~!$'():;@,/?|]+=[^\x00-\x20\x7f]*+")
+_BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PIECE = 64 * 1024  #: bytes that are decoded in one go: a piece for each `%` takes fifty times its size
 
 Fields = list[tuple[str, bytes]]
@@ -59,14 +62,18 @@ def _unquoted(data: bytes) -> bytes:
     data = data.replace(b"+", b" ")
     if b"%" not in data:
         return data
-    if len(data) <= _PIECE:
-        return unquote_to_bytes(data)
-    pieces: list[bytes] = []
+    if _BROKEN.search(data):
+        return b"".join(unquote_to_bytes(piece) for piece in _pieces(data))
+    # As quoted-printable, which differs in its sign alone, it is decoded in C: a hundred times as fast.
+    return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """The text in pieces, with no %XX cut in two."""
     start = 0
     while start < len(data):
         end = start + _PIECE
-        cut = data.find(b"%", max(start, end - 2), end)  # a %XX stays whole
-        end = cut if cut > start else end
-        pieces.append(unquote_to_bytes(data[start:end]))
+        cut = data.find(b"%", max(start + 1, end - 2), end)
+        end = cut if cut >= 0 else end
+        yield data[start:end]
         start = end
-    return b"".join(pieces)

@@ -16,26 +16,15 @@ from router.rules.collecting import UNCOLLECTED
 
 MAX_DEPTH = 200  #: Python code that walks a payload must never run out of stack
 MAX_VALUES = 1_000_000  #: 25 MiB of ordinary JSON have half as many; of `[[],[],…]` so many take 0.1 GB, not 1 GB
+MAX_HALVES = 100_000  #: surrogates that are mended; real senders cut a text here and there
 LARGE = 256 * 1024  #: bytes from which reading makes so many objects that the garbage collector would count in it
 
 _BOM_16_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = rb"(" + _HIGH + rb"|" + _LOW + rb")"
 # An escape begins at the first backslash of a run, or after any number of escaped backslashes.
-_SURROGATES = re.compile(
-    rb"((?<!\\)(?:\\\\)*+)(?:((?:"
-    + _HIGH
-    + _LOW
-    + rb")++)("
-    + _HIGH
-    + rb"|"
-    + _LOW
-    + rb")?+|"
-    + _HIGH
-    + rb"|"
-    + _LOW
-    + rb")"
-)
+_SURROGATES = re.compile(rb"(?<!\\)(?:\\\\)*+(?:(?:" + _HIGH + _LOW + rb")++" + _HALF + rb"?+|" + _HALF + rb")")
 _ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _REPLACEMENT = rb"\ufffd"
 _STRING = re.compile(rb'"[^"]*+"')
@@ -83,7 +72,7 @@ def _parsed(data: bytes, what: str, charset: str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        mended = _mended(data, charset)
+        mended = _mended(data, what, charset)
         if mended is data:
             raise _fault(error, what) from None
     try:
@@ -93,12 +82,12 @@ def _parsed(data: bytes, what: str, charset: str) -> Any:
 
 
 def _fault(error: orjson.JSONDecodeError, what: str) -> PayloadError:
-    if "ecursion" in error.msg:  # deeper than the reader itself goes
+    if "depth" in error.msg:  # deeper than the reader itself goes
         return PayloadError(f"{what} is not valid JSON here: it is nested deeper than {MAX_DEPTH} levels")
     return NotJson(f"{what} is not valid JSON: line {error.lineno}, column {error.colno}")
 
 
-def _mended(data: bytes, charset: str) -> bytes:
+def _mended(data: bytes, what: str, charset: str) -> bytes:
     """The text in valid Unicode; the very same object when that is not what is wrong with it."""
     try:
         data.decode()
@@ -106,14 +95,21 @@ def _mended(data: bytes, charset: str) -> bytes:
             data = decoded(data, charset).encode()
     except UnicodeDecodeError:
         data = decoded(data, charset).encode()
-    return _SURROGATES.sub(_without_half, data) if _ANY_SURROGATE.search(data) else data
+    return _without_halves(data, what) if _ANY_SURROGATE.search(data) else data
 
 
-def _without_half(found: re.Match[bytes]) -> bytes:
-    backslashes, pairs, half = found.groups()
-    if pairs is None:
-        return backslashes + _REPLACEMENT
-    return backslashes + pairs + (_REPLACEMENT if half else b"")
+def _without_halves(data: bytes, what: str) -> bytes:
+    whole, kept, end, count = memoryview(data), bytearray(), 0, 0
+    for found in _SURROGATES.finditer(data):
+        if found.lastindex is not None:
+            count += 1
+            if count > MAX_HALVES:
+                raise PayloadError(f"{what} is not valid JSON: it holds more than {MAX_HALVES:,} halves of characters")
+            kept += whole[end : found.start(found.lastindex)]
+            kept += _REPLACEMENT
+            end = found.end()
+    kept += whole[end:]
+    return bytes(kept)
 
 
 def _values(data: bytes) -> int:
@@ -125,17 +121,18 @@ def _values(data: bytes) -> int:
     if data.count(b",") + data.count(b"[") + data.count(b"{") < MAX_VALUES:
         return 1
     text = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    count, inside = 1, False
-    for start in range(0, len(text), _PIECE):
-        piece = text[start : start + _PIECE]
+    count, inside, end = 1, False, 0
+    while end < len(text) and count <= MAX_VALUES:
+        start, end = end, end + _PIECE
+        while text[end - 1 : end] in (b"[", b"{") and end < start + _PIECE + MAX_DEPTH:
+            end += 1  # what is empty stays in one piece
+        piece = text[start:end]
         if inside:
             _, quote, piece = piece.partition(b'"')
             inside = not quote
         piece, quote, _ = _STRING.sub(b"", piece).partition(b'"')
         inside = inside or bool(quote)
         count += piece.count(b",") + piece.count(b"[") + piece.count(b"{") - piece.count(b"[]") - piece.count(b"{}")
-        if count > MAX_VALUES:
-            break
     return count
 
 

@@ -18,7 +18,7 @@ DEFAULTS: Mapping[str, Any] = {}
 HABIT = Habit()
 _PART = re.compile(r"(\{timestamp\}|\{body\})")
 _WORDS = ("timestamp", "body")
-_WORD = re.compile(r"\{([^{}\"':,]*)\}")  #: JSON around a word stays what it is
+_WORD = re.compile(r"\{([^{}\"']+)\}")  #: JSON around a word stays what it is
 
 
 class Options(Base):

@@ -151,6 +151,4 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
         build.fault("expected the webhook's public URL such as https://hooks.example.com/hooks/twilio, no query", "url")
     else:
         urls = tuple(_urls(options.url))
-        if urlsplit(options.url).username is not None:
-            build.warn("a password stands in the file; leave USER:PASSWORD@ out, Twilio does not sign it", "url")
     return Twilio(key_bytes(resolve(options.secret, build)), urls)
