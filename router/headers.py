@@ -13,5 +13,5 @@ def dropped_header(name: str) -> str:
     dashed = name.replace("_", "-")
     return (
         f"no request has a header {name[:60]}: names with a _ are dropped, since proxies take it for a dash; "
-        f"let the sender write {dashed[:60]}"
+        f"write {dashed[:60]}, and let the sender do so"
     )

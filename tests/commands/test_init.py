@@ -160,7 +160,7 @@ def test_no_umask_makes_a_file_that_serve_would_refuse(init: Init, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("word", "cure"),
-    [("githup", "did you mean github?"), ("svix", "did you mean standard-webhooks?"), ("Prometheus", "alertmanager"),
+    [("githup", "did you mean github?"), ("OpenAI", "did you mean standard-webhooks?"), ("Prometheus", "alertmanager"),
      ("zzz", "there are github, gitlab"), ("", "there are github"), ("a\x1b[2J", "there are github")],
 )  # fmt: skip
 def test_an_unknown_source_is_told_with_the_nearest(init: Init, word: str, cure: str) -> None:

@@ -64,13 +64,16 @@ def test_a_form_has_no_more_fields_than_that() -> None:
         read_fields(b"&" * MAX_FIELDS)
 
 
-@pytest.mark.parametrize("body", [b"a=1", b"token=x&text=two+words%21", b"a[b]=c", b"a&b=1", b"=", b"a=\xc3\xb6"])
+@pytest.mark.parametrize(
+    "body", [b"a=1", b"token=x&text=two+words%21", b"a[b]=c", b"a&b=1", b"=", b"a=\xc3\xb6", b"a=1\r\n"]
+)
 def test_what_is_a_form_by_itself(body: bytes) -> None:
     assert is_form(body) == (body != b"=")
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"hello", b"two words=1", b"a=two words", b"<a>&payload=1</a>", b'{"a": "=', b"a=1\n", b"--x\r\na=1"]
+    "body",
+    [b"", b"hello", b"two words=1", b"a=two words", b"<a>&payload=1</a>", b'{"a": "=', b"a=1\n&b=2", b"--x\r\na=1"],
 )
 def test_what_is_none(body: bytes) -> None:
     assert not is_form(body)

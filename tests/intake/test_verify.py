@@ -243,7 +243,7 @@ def test_twilio_signs_without_user_and_with_or_without_port(told: str) -> None:
     for other in (
         bare.replace("hooks.", "evil."),
         f"{bare}/x",
-        re.sub(r"(\w|\])/hooks", r"\1:9999/hooks", without_port),
+        without_port.replace("/hooks/", ":9999/hooks/"),
     ):
         assert isinstance(verifier.verify(_request(twilio("new key", other), b""), NOW), Refused), other
     signed_by_us = verifier.sign(_request((), b""), NOW)

@@ -13,8 +13,8 @@ from router.intake.bodies.json_text import without_bom
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 10_000  #: real ones have some dozens
 
-# A name and an equals sign, and no blank anywhere: the encoding leaves none, and text has some.
-_FORM = re.compile(rb"[A-Za-z0-9_.\-\[\]%+&*~!$'():;@,/?|]+=[^\x00-\x20\x7f]*+")
+# A name and an equals sign, and no blank but at the very end: the encoding leaves none, and text has some.
+_FORM = re.compile(rb"[A-Za-z0-9_.\-\[\]%+&*~!$'():;@,/?|]+=[^\x00-\x20\x7f]*+[\r\n]*+")
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PIECE = 64 * 1024  #: bytes that are decoded in one go: a piece for each `%` takes fifty times its size
 
