@@ -122,7 +122,7 @@ def _run(ruleset: Ruleset, spot: Spot, file: Path, now: int) -> Result | None:
         return None
     event = made_event(source, body, headers, urlencode(query), content_type, now, method=case.method, ip=case.ip)
     try:
-        shown = preview(ruleset, event, explained=True)
+        shown = preview(ruleset, event, arriving=True, explained=True)
     except PayloadError as error:
         return Result(str(file), spot.node.line, case.name, (f"the payload can't be parsed: {error}",))
     return Result(str(file), spot.node.line, case.name, tuple(_differences(case.expect, shown)))

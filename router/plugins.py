@@ -106,6 +106,7 @@ class Build:
     protected: ProtectedPaths = attribute(default_factory=ProtectedPaths)  #: of the whole file; actions add to it
     at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: what can be judged once all is compiled
     matched: frozenset[str] = frozenset()  #: headers that the action's rule matches on, in lower case
+    recorded: bool = False  #: the text is one that the store kept, not the rules file as it is now
     faults: list[Fault] = attribute(default_factory=list)
 
     @property
@@ -120,6 +121,10 @@ class Build:
     def forbid(self, message: str, *place: str | int) -> None:
         """Report that a guard forbids this action, at a place below the plugin's own node."""
         self.faults.append(Fault(place, message, is_guard=True))
+
+    def fault_now(self, message: str, *place: str | int) -> None:
+        """Report an error that earlier versions did not see; in a recorded text, which still has to load, a warning."""
+        self.faults.append(Fault(place, message, Level.WARNING if self.recorded else Level.ERROR))
 
     def warn(self, message: str, *place: str | int) -> None:
         """Report a warning at a place below the plugin's own node."""
@@ -269,12 +274,25 @@ class Habit:
     """Globs of what it sends, the signature included, which forwards pass on. `{key}` is an option's value."""
 
 
+@dataclass(frozen=True, slots=True)
+class SignedParts:
+    """What a scheme's signature covers beside the body's bytes; all else anybody who recorded a request can change."""
+
+    headers: frozenset[str] = frozenset()  #: in lower case
+    query: bool = False
+
+
 class Verifier(Protocol):
     """A compiled verification of one source."""
 
     @property
     def verifies(self) -> bool:
         """False only for scheme none: anybody may send."""
+        ...
+
+    @property
+    def signed(self) -> SignedParts | None:
+        """None: there is no signature. A credential vouches for all of the request, or nobody is verified."""
         ...
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:

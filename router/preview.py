@@ -9,7 +9,7 @@ import orjson
 
 from router.errors import RenderError
 from router.ids import uuid7
-from router.intake.payload import parse_event
+from router.intake.payload import parse_arriving, parse_event
 from router.intake.verify.credentials import without_credentials
 from router.model import Claim, Delivery, Event, Inbound, ParsedEvent, State
 from router.plugins import Job
@@ -94,10 +94,15 @@ def made_event(
     return Event(uuid7(now), source.name, method, source.path, query, inbound.headers, body, inbound.ip, now)
 
 
-def preview(ruleset: Ruleset, event: Event, *, explained: bool = False, most: int | None = None) -> Preview:
-    """Match, plan and render; explain the verdicts of all rules, or of the first so many, when asked to. Raises
-    PayloadError."""
-    parsed = parse_event(event, ruleset.sources.get(event.source))
+def preview(
+    ruleset: Ruleset, event: Event, *, arriving: bool = False, explained: bool = False, most: int | None = None
+) -> Preview:
+    """Match, plan and render; explain the verdicts of all rules, or of the first so many, when asked to.
+
+    An `arriving` event is held against every bound, a recorded one has passed them. Raises PayloadError.
+    """
+    source = ruleset.sources.get(event.source)
+    parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)
     match = ruleset.match(parsed)
     deliveries = tuple(_previewed(ruleset, action, parsed) for action in ruleset.actions_of(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None

@@ -405,6 +405,15 @@ def _path(node: nodes.Node) -> tuple[str | int, ...]:
             return ()
 
 
+def read_headers(text: str) -> set[str]:
+    """The names of the request's headers that a template reads as constants; none of what is no template."""
+    try:
+        paths = [_path(node) for node in _reads(_TEXT.parse(text))]
+    except jinja2.TemplateError:
+        return set()
+    return {str(path[1]) for path in paths if path[0] == "headers"}
+
+
 def dotted(path: tuple[str | int, ...]) -> str:
     """A whole name as it is written: `payload.commits[0]['a b']`."""
     text = ""

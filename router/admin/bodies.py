@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from router.admin.answers import refused
 from router.admin.parameters import TIME_FORM
-from router.intake.payload import nested_deeper
+from router.intake.bodies.json_text import nested_deeper
 from router.model import Reply
 from router.operations.moment import moment
 from router.rules.spot import did_you_mean, shortened

@@ -101,13 +101,17 @@ def _test(daemon: Daemon, call: Call) -> Reply:
     asked: TestRequest = call.body
     ruleset = daemon.ruleset()
     event = _stored(daemon, asked) if asked.event is not None else _made(ruleset, asked, call.now)
-    return event if isinstance(event, Reply) else previewed(ruleset, event, explained=asked.explain)
+    return (
+        event
+        if isinstance(event, Reply)
+        else previewed(ruleset, event, arriving=asked.event is None, explained=asked.explain)
+    )
 
 
-def previewed(ruleset: Ruleset, event: Event, *, explained: bool) -> Reply:
+def previewed(ruleset: Ruleset, event: Event, *, arriving: bool = False, explained: bool) -> Reply:
     """What rules would do with an event, and why."""
     try:
-        found = preview(ruleset, event, explained=explained, most=MOST_EXPLAINED)
+        found = preview(ruleset, event, arriving=arriving, explained=explained, most=MOST_EXPLAINED)
     except PayloadError as error:
         return refused(422, f"the payload can't be parsed: {error}; such a request is answered 400")
     unexplained = len(ruleset.rules) - len(found.explained) if found.explained is not None else 0

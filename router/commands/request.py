@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.errors import RouterError
+from router.headers import dropped_header
 
 if TYPE_CHECKING:
     from router.rules.ruleset import Source
@@ -19,6 +20,8 @@ def header_of(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise click.UsageError(f"--header {text!r} is not NAME: VALUE")
+    if "_" in name:
+        raise click.UsageError(f"--header: {dropped_header(name.strip())}")
     return name.strip(), value.strip()
 
 

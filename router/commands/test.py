@@ -96,7 +96,7 @@ def test(
         query = urlencode([parameter_of(pair) for pair in queries])
         event = made_event(chosen, body_of(payload), given, query, content_type, now_ms())
     try:
-        result = preview(loaded.ruleset, event, explained=explained)
+        result = preview(loaded.ruleset, event, arriving=event_id is None, explained=explained)
     except PayloadError as error:
         _fail(f"the payload can't be parsed: {error}; such a request is answered 400")
     if as_json:

@@ -1,119 +1,172 @@
-"""From a body to its payload: JSON, a form, JSON in a form field, or text."""
+"""From a body to its payload: JSON, a form, JSON in a form field, or text.
 
-import codecs
-import re
+A signature covers the body's bytes and never its Content-Type, which whoever recorded a request can write anew. So the
+bytes that were signed decide by themselves what they are; the declared type counts where it comes from the sender.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Literal
-from urllib.parse import parse_qsl
-
-import orjson
 
 from router.errors import PayloadError
+from router.intake.bodies.charset import UTF_8, charset_of, decoded, says_utf_8
+from router.intake.bodies.form import MEDIA_TYPE as FORM_TYPE
+from router.intake.bodies.form import as_mapping, is_form, read_fields
+from router.intake.bodies.json_text import NotJson, read_json
 from router.model import Event, ParsedEvent
 from router.rules.ruleset import Source
 
-MAX_DEPTH = 200  #: of JSON; Python code that walks a payload must never run out of stack
-MAX_FIELDS = 10_000  #: of a form; real ones have some dozens
+Parse = Literal["json", "form", "text"]
 
-_CHARSET = re.compile(r';\s*charset\s*=\s*"?([A-Za-z0-9_.:-]+)', re.IGNORECASE)
-# What senders use. Others are no charsets, take quadratic time (punycode), or give half surrogate pairs (utf-7).
-_TEXT_CODEC = re.compile(
-    r"utf-8|utf-(16|32)(-[bl]e)?|ascii|iso8859-\d+|cp\d+|koi8-[rtu]|shift_jis\w*|euc_\w+|gbk|gb2312|gb18030|big5\w*"
-)
-_FORM = "application/x-www-form-urlencoded"
+
+class Format(StrEnum):
+    """What a body is."""
+
+    JSON = "json"
+    FORM = "form"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that was read."""
+
+    format: Format  #: of the body itself: also JSON in its field leaves it a form
+    payload: Any
+    texts: bool = False  #: the payload is a form: its values are text, numbers included
 
 
 def parse_event(event: Event, source: Source | None) -> ParsedEvent:
-    """Parse an event as its source says. Raises PayloadError."""
-    content_type = next((value for name, value in event.headers if name.lower() == "content-type"), None)
-    payload, form = parse_payload(
-        event.body,
-        content_type,
-        json_field=source.json_field if source else None,
-        parse=source.parse if source else None,
-    )
-    return ParsedEvent(event, payload, form)
+    """Parse a recorded event as its source says; any number of JSON values is taken. Raises PayloadError."""
+    return _parsed(event, read_event(event, source, bounded=False))
+
+
+def parse_arriving(event: Event, source: Source) -> ParsedEvent:
+    """Parse an event that arrives, within every bound. Raises PayloadError.
+
+    Where a signed body is another thing than its Content-Type says, the header is corrected: no later reader, a target
+    least of all, shall take it for that.
+    """
+    body = read_event(event, source, bounded=True)
+    if source.verifier.signed is not None:
+        headers = honest_headers(event.headers, body.format, event.body)
+        event = event if headers is event.headers else replace(event, headers=headers)
+    return _parsed(event, body)
+
+
+def _parsed(event: Event, body: Body) -> ParsedEvent:
+    return ParsedEvent(event, body.payload, body.texts)
+
+
+def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:
+    """Read an event's body as its source says. Raises PayloadError."""
+    declared = next((value for name, value in event.headers if name.lower() == "content-type"), None)
+    if source is None:
+        return read_declared(event.body, declared, bounded=bounded)
+    read = read_declared if source.verifier.signed is None else read_signed
+    return read(event.body, declared, json_field=source.json_field, parse=source.parse, bounded=bounded)
 
 
 def parse_payload(
-    body: bytes, content_type: str | None, *, json_field: str | None = None, parse: Literal["json"] | None = None
+    body: bytes, content_type: str | None, *, json_field: str | None = None, parse: Parse | None = None
 ) -> tuple[Any, bool]:
-    """The payload, and whether it is a form. Raises PayloadError, whose text never repeats the body.
+    """The payload of a body as its sender declares it, and whether it is a form. Raises PayloadError."""
+    read = read_declared(body, content_type, json_field=json_field, parse=parse)
+    return read.payload, read.texts
+
+
+def read_declared(
+    body: bytes,
+    content_type: str | None,
+    *,
+    json_field: str | None = None,
+    parse: Parse | None = None,
+    bounded: bool = True,
+) -> Body:
+    """Read a body as its sender declares it. Raises PayloadError, whose text never repeats the body.
 
     JSON by content type (application/json or …+json), or when none is given and it parses; a form as a mapping, in
     which a repeated name has a list; everything else is text, in which bytes that its charset doesn't know are
     replaced (the raw body stays as it is).
     """
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    if parse == "json" or media_type == "application/json" or media_type.endswith("+json"):
-        return _json(body, "the body"), False
-    if media_type == _FORM:
-        return _form(_text(body, content_type), json_field)
-    if not media_type:
+    media_type, charset = media_type_of(content_type), charset_of(content_type)
+    if parse == "json" or (parse is None and _is_json_type(media_type)):
+        return Body(Format.JSON, read_json(body, "the body", charset=charset, bounded=bounded))
+    if parse == "form" or (parse is None and media_type == FORM_TYPE):
+        return _form(body, charset, json_field, bounded=bounded)
+    if parse is None and not media_type and body:
         try:
-            return _json(body, "the body"), False
+            return Body(Format.JSON, read_json(body, "the body", bounded=bounded))
         except PayloadError:
-            return _text(body, None), False
-    return _text(body, content_type), False
+            pass
+    return Body(Format.TEXT, decoded(body, charset))
 
 
-def _json(data: bytes | str, what: str) -> Any:
-    if not data:
-        raise PayloadError(f"{what} is empty, JSON was expected")
-    if data[:3] in (b"\xef\xbb\xbf", "\ufeff"):
-        raise PayloadError(f"{what} begins with a byte order mark, which JSON does not allow")
+def read_signed(
+    body: bytes,
+    content_type: str | None,
+    *,
+    json_field: str | None = None,
+    parse: Parse | None = None,
+    bounded: bool = True,
+) -> Body:
+    """Read a body by its bytes, in UTF-8. Raises PayloadError, whose text never repeats the body.
+
+    What is JSON is JSON, nothing is null, what can only be a form is one, the rest is text. The declared type chooses
+    nothing; that it says JSON only makes broken JSON an error rather than text.
+    """
+    if parse == "text":
+        return Body(Format.TEXT, decoded(body, UTF_8))
     try:
-        payload = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise PayloadError(f"{what} is not valid JSON: line {error.lineno}, column {error.colno}") from None
-    if nested_deeper(data, payload, MAX_DEPTH):
-        raise PayloadError(f"{what} is nested deeper than {MAX_DEPTH} levels")
-    return payload
+        payload = read_json(body, "the body", bounded=bounded)
+    except NotJson:
+        if parse == "json":
+            raise
+        if parse == "form" or is_form(body):
+            return _form(body, UTF_8, json_field, bounded=bounded)
+        if _is_json_type(media_type_of(content_type)):
+            raise
+        return Body(Format.TEXT, decoded(body, UTF_8))
+    if parse == "form" and body:
+        raise PayloadError("the body is JSON, and the source's parse: form says that it is none")
+    return Body(Format.JSON, payload)
 
 
-def nested_deeper(data: bytes | str, payload: Any, limit: int) -> bool:
-    """Whether JSON, as text and as read, is nested deeper than that; counting brackets is enough for most."""
-    opened = data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
-    return opened > limit and _is_deeper(payload, limit)
+def _form(body: bytes, charset: str, json_field: str | None, *, bounded: bool) -> Body:
+    fields = read_fields(body, charset)
+    found = [value for name, value in fields if name == json_field]
+    if len(found) == 1:  # repeated it is a list as any field
+        return Body(Format.FORM, read_json(found[0], "the JSON in the form", charset=charset, bounded=bounded))
+    return Body(Format.FORM, as_mapping(fields, charset), texts=True)
 
 
-def _is_deeper(payload: Any, limit: int) -> bool:
-    level = [payload]
-    for _ in range(limit):
-        level = [
-            inner
-            for value in level
-            for inner in (value.values() if type(value) is dict else value if type(value) is list else ())
-            if type(inner) is dict or type(inner) is list
-        ]
-        if not level:
-            return False
-    return True
+def media_type_of(content_type: str | None) -> str:
+    """The type without its parameters, in lower case."""
+    return (content_type or "").partition(";")[0].strip().lower()
 
 
-def _form(text: str, json_field: str | None) -> tuple[Any, bool]:
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
-    except ValueError:
-        raise PayloadError(f"the form has more than {MAX_FIELDS} fields") from None
-    form: dict[str, Any] = {}
-    for name, value in pairs:
-        if name not in form:
-            form[name] = value
-        elif isinstance(form[name], list):
-            form[name].append(value)
-        else:
-            form[name] = [form[name], value]
-    if json_field is not None and isinstance(form.get(json_field), str):
-        return _json(form[json_field], "the JSON in the form"), False
-    return form, True
+def _is_json_type(media_type: str) -> bool:
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
-def _text(body: bytes, content_type: str | None) -> str:
-    found = _CHARSET.search(content_type or "")
-    try:
-        name = codecs.lookup(found[1]).name if found else "utf-8"
-    except (LookupError, ValueError):
-        name = ""
-    if not _TEXT_CODEC.fullmatch(name):
-        name = "utf-8"
-    return body.decode(name, errors="replace")
+Headers = tuple[tuple[str, str], ...]
+_TELLING = {Format.JSON: "application/json", Format.FORM: FORM_TYPE, Format.TEXT: "text/plain; charset=utf-8"}
+
+
+def honest_headers(headers: Headers, format: Format, body: bytes) -> Headers:  # noqa: A002 - the field's word
+    """The headers with a Content-Type that tells what the bytes are; the very same ones when it does already."""
+    declared = [value for name, value in headers if name.lower() == "content-type"]
+    if len(declared) <= 1 and not (declared and _misleads(declared[0], format, body)):
+        return headers
+    kept = tuple(item for item in headers if item[0].lower() != "content-type")
+    return (("Content-Type", _TELLING[format]), *kept)
+
+
+def _misleads(declared: str, format: Format, body: bytes) -> bool:  # noqa: A002 - the field's word
+    """Whether a reader that believes the declared type would find something else in the bytes."""
+    media_type = media_type_of(declared)
+    if format is not Format.TEXT and not says_utf_8(declared):
+        return True
+    if media_type.startswith("multipart/"):
+        return format is not Format.TEXT or not body.startswith(b"--")
+    return media_type == FORM_TYPE and format is not Format.FORM

@@ -1,6 +1,7 @@
 """Receive: from a raw request to an answer that is ready once the event is on disk. Knows nothing of any server."""
 
 import hashlib
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
@@ -14,7 +15,7 @@ from router.errors import EvaluationError, PayloadError, RenderError, StoreError
 from router.ids import uuid7
 from router.intake.address import client_address
 from router.intake.methods import shown_method
-from router.intake.payload import parse_event
+from router.intake.payload import parse_arriving
 from router.intake.pending import Pending
 from router.intake.reply import accepted, problem
 from router.intake.unmatched import UnmatchedLog
@@ -29,6 +30,9 @@ from router.trace_context import trace_id_of
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
 UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
+# Servers judge bodies up to this in their loop's thread, which never waits, and larger ones in other threads. Those are
+# parsed and matched one at a time: a payload takes many times the memory of its body.
+SMALL_BODY = 64 * 1024  #: bytes
 ANSWER_SECONDS = 10.0  #: how long an answer may wait for its commit; most senders give up after 10 to 30 s themselves
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
 _UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
@@ -39,7 +43,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Receives events. Any thread may call it."""
+    """Receives events. Any thread may call it; one that must never wait, only with a body of up to SMALL_BODY bytes."""
 
     current: Current
     store: Store
@@ -48,6 +52,7 @@ class Receiver:
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
     metrics: Metrics = field(default_factory=Metrics)
     verbose: bool = False  #: tell of each event, at debug level, what its source's rules made of it
+    _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
     def receive(self, inbound: Inbound) -> Reply:
         """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
@@ -71,7 +76,10 @@ class Receiver:
         return self.begin(Inbound("", method, path, query, headers, body, ip, self.now_ms()))
 
     def begin(self, inbound: Inbound) -> Reply | Pending:
-        """Judge, match, and hand to the store; what is stored is answered once it is committed. Never blocks."""
+        """Judge, match, and hand to the store; what is stored is answered once it is committed.
+
+        Never blocks, but for a large body: it waits until the others before it are parsed.
+        """
         ip = client_address(inbound.ip, inbound.headers, self.trusted_proxies)
         if ip != inbound.ip:
             inbound = replace(inbound, ip=ip)
@@ -97,14 +105,22 @@ class Receiver:
         if isinstance(verified, Refused):
             return self._unverified(inbound, source, verified)
         event = _event(verified.inbound, source)
+        if len(event.body) <= SMALL_BODY:
+            return self._take(event, inbound, source, ruleset)
+        with self._large_body:
+            return self._take(event, inbound, source, ruleset)
+
+    def _take(self, event: Event, inbound: Inbound, source: Source, ruleset: Ruleset) -> Reply | Pending:
+        """Parse, match, and hand to the store."""
         try:
-            parsed = parse_event(event, source)
+            parsed = parse_arriving(event, source)
         except PayloadError as error:
             return self._refuse(inbound, source, problem(400, f"{error}; nothing was stored"), str(error))
         if source.handshake is not None:
             shaken = source.handshake.after(parsed.payload)
             if shaken is not None:
                 return self._shaken(source, shaken)
+        event = parsed.event
         key = _dedupe_key(parsed, source)
         if key is not None:
             event = replace(event, dedupe_key=key)
@@ -138,8 +154,7 @@ class Receiver:
         if len(inbound.body) > source.max_body:
             reply = problem(413, f"the body is larger than the {source.max_body} bytes that this source takes")
             return self._refuse(inbound, source, reply, "size")
-        coding = next((value for name, value in inbound.headers if name.lower() == "content-encoding"), "identity")
-        if coding.strip().lower() not in ("", "identity"):
+        if any(name.lower() == "content-encoding" and _is_coded(value) for name, value in inbound.headers):
             reply = problem(415, "send the body without Content-Encoding", ("Accept-Encoding", "identity"))
             return self._refuse(inbound, source, reply, "content encoding")
         return None
@@ -248,6 +263,11 @@ def _event(inbound: Inbound, source: Source) -> Event:
         ip=inbound.ip,
         received_at=inbound.received_at,
     )
+
+
+def _is_coded(content_encoding: str) -> bool:
+    """Whether the body is something else than it will be once decoded; the header is a list."""
+    return any(coding.strip().lower() not in ("", "identity") for coding in content_encoding.split(","))
 
 
 def _dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:

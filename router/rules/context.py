@@ -78,6 +78,7 @@ class Context:
             allow_code=facts.allow_code,
             protected=self.protected,
             matched=facts.matched,
+            recorded=self.report.recorded,
         )
 
     def settle(self, build: Build, spot: Spot) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from router.headers import HEADER_NAME
+from router.headers import REQUEST_HEADER
 from router.model import UNMATCHED, Cause
 from router.plugins import HandshakeKind, Registries, Scheme
 from router.rules.fields import PLAIN
@@ -214,7 +214,7 @@ def _combinators(of: str) -> Schema:
 
 def _match_defs() -> dict[str, Schema]:
     on_text = {name: _ref("text-test") for name in PLAIN}
-    headers, query = _named(_ref("text-test"), HEADER_NAME), _named(_ref("text-test"), re.compile(".+"))
+    headers, query = _named(_ref("text-test"), REQUEST_HEADER), _named(_ref("text-test"), re.compile(".+"))
     return {
         "match": {
             "type": "object",
@@ -222,7 +222,7 @@ def _match_defs() -> dict[str, Schema]:
             "properties": {**on_text, "headers": headers, "query": query, **_combinators("match")},
             "patternProperties": {
                 r"^\$": _ref("test"),
-                rf"^headers\.{HEADER_NAME.pattern}$": _ref("text-test"),
+                rf"^headers\.{REQUEST_HEADER.pattern}$": _ref("text-test"),
                 r"^query\..": _ref("text-test"),
             },
             "additionalProperties": False,

@@ -14,6 +14,7 @@ from router.rules.collecting import UNCOLLECTED, let_go
 from router.rules.context import Context
 from router.rules.document import DocumentError, MappingNode, large_parts, read_with_flaws
 from router.rules.reading import read
+from router.rules.request_headers import check_read_headers
 from router.rules.retry import load_retry
 from router.rules.rules import load_rules, load_unmatched
 from router.rules.ruleset import Ruleset
@@ -89,7 +90,7 @@ class Loader:
     def _load(
         self, text: bytes | str, file: str, base_dir: Path, *, rules_file: Path | None = None, recorded: bool = False
     ) -> Loaded:
-        report = Report(file)
+        report = Report(file, recorded)
         if isinstance(text, bytes):
             try:
                 text = text.decode("utf-8-sig")
@@ -200,6 +201,7 @@ def _targets(context: Context, spot: Spot) -> None:
         if options is None:
             context.targets[name] = TargetSpec(name, 1)  # so that its users aren't blamed as well
             continue
+        check_read_headers(below.at("url"))
         for message in context.registries.check_target_url(options.url, context.secrets):
             below.at("url").error(message)
         context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url, options.breaker)

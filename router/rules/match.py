@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from router.headers import dropped_header
 from router.rules.conditions import (
     All,
     AnyOf,
@@ -21,7 +22,7 @@ from router.rules.conditions import (
 )
 from router.rules.contradictions import warn_of_conjunction, warn_of_map
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data
-from router.rules.fields import field, unknown_field
+from router.rules.fields import HeaderField, field, unknown_field
 from router.rules.jsonpath import PathError
 from router.rules.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError, address_in
 from router.rules.spot import Report, Spot, did_you_mean, shortened
@@ -65,6 +66,8 @@ def _field(spot: Spot, key: str, text: str, below: Spot) -> list[Condition]:
         message = unknown_word(text) if text in _WORDS else str(error)
         spot.key_error(key, message)
         return []
+    if isinstance(compiled, HeaderField) and "_" in compiled.name:
+        spot.key_error_now(key, dropped_header(text.partition(".")[2]))
     strict = parse_test(below, Flags(text_only=compiled.text_only, decimals=compiled.decimals))
     if text == "ip" and isinstance(strict, OneValue):
         _check_addresses(spot, key, strict)

@@ -4,22 +4,25 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 
+from router.headers import dropped_header
 from router.model import UNMATCHED, RetryPolicy
 from router.plugins import Action, RuleFacts
 from router.rules.collecting import breathe
 from router.rules.conditions import All, Condition, headers_of
 from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
-from router.rules.fields import AnyField, field
+from router.rules.fields import AnyField, HeaderField, field
 from router.rules.forbidden import ForbiddenAction
 from router.rules.jsonpath import PathError
 from router.rules.match import field_is_one_of, parse_match
 from router.rules.reading import read
+from router.rules.request_headers import check_read_headers
 from router.rules.respond import load_rule_respond
 from router.rules.retry import load_retry, policy
 from router.rules.ruleset import Rule, RuleAction
 from router.rules.schema import RuleOptions
 from router.rules.spot import Spot, did_you_mean, shortened, unknown_key
+from router.rules.unsigned import warn_of_unsigned
 
 _ACTION_KEYS = ("name", "retry", "order_by")
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -46,6 +49,7 @@ def load_rules(context: Context, spot: Spot) -> list[Rule]:
 def load_unmatched(context: Context, spot: Spot) -> list[RuleAction]:
     """Compile the actions for events that no rule matched."""
     open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
+    check_read_headers(spot)
     return _actions(context, UNMATCHED, spot, open_sources, "verify its senders", RuleFacts(allow_code=None))
 
 
@@ -70,6 +74,10 @@ def _rule(context: Context, spot: Spot, names: dict[str, int]) -> Rule | None:
         cure = "verify its senders, or say allow_unverified: true"
         facts = RuleFacts(spot.at("allow_code").data is True, headers_of(condition))
         actions = _actions(context, name, spot.at("actions"), open_sources, cure, facts)
+    for key in ("actions", "respond"):
+        if spot.has(key):
+            check_read_headers(spot.at(key))
+    warn_of_unsigned(spot, {s: context.sources[s] for s in sources}, condition, actions)
     if options is None:
         return None
     respond = load_rule_respond(spot.at("respond"), options.respond, context.secrets)
@@ -248,10 +256,13 @@ def _order_by(spot: Spot) -> AnyField | None:
     if text is None:
         return None
     try:
-        return field(text)
+        found = field(text)
     except PathError as error:
         spot.at("order_by").error(str(error))
         return None
+    if isinstance(found, HeaderField) and "_" in found.name:
+        spot.at("order_by").error_now(dropped_header(text.partition(".")[2]))
+    return found
 
 
 def _warn_unreachable(spots: Sequence[Spot], rules: Sequence[Rule]) -> None:

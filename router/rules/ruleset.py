@@ -60,7 +60,7 @@ class Source:
     allow_ips: tuple[Network, ...] = ()  #: empty: every address
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
-    parse: Literal["json"] | None = None  #: parse the body as JSON whatever its content type says
+    parse: Literal["json", "form", "text"] | None = None  #: what every body is, whatever its content type says
     respond: Reply | None = None
     handshake: Handshake | None = None
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)  #: in force, for people; secrets by name

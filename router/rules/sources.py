@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from router.headers import dropped_header
 from router.networks import Network, network
 from router.plugins import Handshake, HandshakeKind, Scheme, Verifier
 from router.rules.context import Context
-from router.rules.fields import AnyField, field
+from router.rules.fields import AnyField, HeaderField, field
 from router.rules.jsonpath import PathError
 from router.rules.reading import read
 from router.rules.respond import load_respond
@@ -86,6 +87,8 @@ def _verifier(context: Context, name: str, spot: Spot) -> tuple[Verifier | None,
     options = read(spot, scheme.Options, settings)
     if options is None:
         return None, defaults, _OFF
+    if hasattr(scheme, "defaults_of"):  # of a scheme whose defaults hang on its options
+        defaults = dict(scheme.defaults_of(options))
     build = context.build(name, spot)
     verifier = scheme.compile(options, build)
     failed = context.settle(build, spot)
@@ -203,7 +206,10 @@ def _dedupe(spot: Spot, written: Any, *, explicit: bool) -> Dedupe | None:
 
 def _key(spot: Spot, text: str) -> AnyField | None:
     try:
-        return field(text)
+        found = field(text)
     except PathError as error:
         spot.error(str(error))
         return None
+    if isinstance(found, HeaderField) and "_" in found.name:
+        spot.error_now(dropped_header(text.partition(".")[2]))
+    return found

@@ -22,6 +22,7 @@ class Report:
     """Every problem of one file, in the order found."""
 
     file: str
+    recorded: bool = False  #: the text is one that the store kept, for which deliveries may wait
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, node: Node, path: str, message: str, level: Level = Level.ERROR) -> None:
@@ -49,6 +50,15 @@ class Spot:
     def error(self, message: str) -> None:
         """This value is wrong."""
         self.report.add(self.node, self.path, message)
+
+    def error_now(self, message: str) -> None:
+        """This value is wrong, which earlier versions did not see: a recorded text is only warned of."""
+        self.report.add(self.node, self.path, message, Level.WARNING if self.report.recorded else Level.ERROR)
+
+    def key_error_now(self, key: str, message: str) -> None:
+        """A key of this mapping is wrong, which earlier versions did not see."""
+        level = Level.WARNING if self.report.recorded else Level.ERROR
+        self.report.add(self._key_node(key), self.path, message, level)
 
     def warn(self, message: str) -> None:
         """This value is probably not what was meant."""

@@ -23,6 +23,7 @@ from tests.intake.senders import VALUES
 
 ROOT = Path(__file__).parents[2]
 KNOWN = starters()
+WHSEC = ("STANDARD_WEBHOOKS", "SVIX_WEBHOOK", "CLERK_WEBHOOK", "RESEND_WEBHOOK")
 Init = Callable[..., CompletedProcess[str]]
 
 
@@ -76,7 +77,7 @@ def test_the_trial_of_each_starter_runs_its_rule(
 ) -> None:
     assert init(*(f"--source={name}" for name in KNOWN)).returncode == 0
     secrets = {name: "a secret" for starter in KNOWN.values() for name in re.findall(r"export (\w+)=", starter.secret)}
-    secrets |= {"STANDARD_WEBHOOKS_SECRET": VALUES["NEW_WHSEC"], "DISCORD_PUBLIC_KEY": VALUES["NEW_HEX"]}
+    secrets |= {f"{name}_SECRET": VALUES["NEW_WHSEC"] for name in WHSEC} | {"DISCORD_PUBLIC_KEY": VALUES["NEW_HEX"]}
     daemon = start(tmp_path / "rules.yaml", env=secrets)
     path = f"{Path(PROGRAM).parent}{os.pathsep}{os.environ['PATH']}"
     environ = {**os.environ, **secrets, "PATH": path, "WEBHOOK_ROUTER_LISTEN": f"127.0.0.1:{daemon.port}"}
@@ -160,7 +161,7 @@ def test_no_umask_makes_a_file_that_serve_would_refuse(init: Init, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("word", "cure"),
-    [("githup", "did you mean github?"), ("svix", "did you mean standard-webhooks?"), ("Prometheus", "alertmanager"),
+    [("githup", "did you mean github?"), ("OpenAI", "did you mean standard-webhooks?"), ("Prometheus", "alertmanager"),
      ("zzz", "there are github, gitlab"), ("", "there are github"), ("a\x1b[2J", "there are github")],
 )  # fmt: skip
 def test_an_unknown_source_is_told_with_the_nearest(init: Init, word: str, cure: str) -> None:

@@ -138,6 +138,14 @@ CASES: dict[str, Case] = {
         {"secret": secrets("_WHPK")},
         lambda key: standard("webhook", lambda message: "v1a," + b64(private_key(key).sign(message))),
     ),
+    **{
+        scheme: Case(
+            scheme,
+            {"secret": secrets("_WHSEC")},
+            lambda key: standard("svix", lambda message: "v1," + b64(sign(key, message))),
+        )
+        for scheme in ("svix", "clerk", "resend")
+    },
     "hmac hex": Case("hmac", {"secret": SECRET, "header": "X-Sig"}, lambda key: (("X-Sig", sign(key, BODY).hex()),)),
     "hmac sha1 base64 with a prefix": Case(
         "hmac",

@@ -290,6 +290,61 @@ def test_slacks_challenge_is_answered_when_it_is_signed(receiver: Make, inbound:
     assert not store.events()
 
 
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "body", "status"),
+    [
+        ("POST", "", b"ssl_check=1&token=xyzz0WbapA4vBCDEFasx0q6G", 200),
+        ("POST", "", b"token=xyzz0WbapA4vBCDEFasx0q6G&ssl_check=1", 200),
+        ("POST", "", b"ssl_check=1", 200),
+        ("GET", "ssl_check=1&token=xyzz0WbapA4vBCDEFasx0q6G", b"", 200),
+        ("POST", "", b"ssl_check=0", 401),
+        ("POST", "", b"ssl_check=1&command=%2Fdeploy", 401),
+        ("POST", "", b"ssl_check=1&token=x&token=y", 401),
+        ("POST", "", b"ssl_check=1&token=" + b"x" * 300, 401),
+        ("POST", "", b"ssl_check=1&token=%3Cscript%3E", 401),
+        ("POST", "ssl_check=1", b"command=%2Fdeploy", 401),
+        ("GET", "ssl_check=1&a=b", b"", 405),
+        ("GET", "", b"", 405),
+        ("PUT", "", b"ssl_check=1", 405),
+    ],
+)
+def test_slacks_test_of_the_certificate_is_answered_and_is_no_event(
+    receiver: Make, inbound: Request, store: SqliteStore, method: str, query: str, body: bytes, status: int
+) -> None:
+    made = receiver(SHAKEN, S="s", T="t")
+
+    reply = made.receive(inbound(body, path="/hooks/slack", method=method, query=query, headers=(FORM,)))
+
+    assert reply.status == status
+    assert status != 200 or (reply.body, reply.headers) == (b"", ())
+    assert not store.events()
+
+
+def test_an_unsigned_ssl_check_is_a_form_or_nothing(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+    made = receiver(SHAKEN, S="s", T="t")
+    for headers in ((("Content-Type", "application/json"),), (), (FORM, FORM)):
+        assert made.receive(inbound(b"ssl_check=1", path="/hooks/slack", headers=headers)).status == 401
+    assert not store.events()
+
+
+def test_what_slack_signed_is_verified_before_it_may_be_an_ssl_check(
+    receiver: Make, inbound: Request, store: SqliteStore
+) -> None:
+    made = receiver(SHAKEN, S="s", T="t")
+
+    def post(body: bytes, key: bytes) -> Reply:
+        return made.receive(inbound(body, path="/hooks/slack", headers=(FORM, *_slack(body, key)[1:])))
+
+    assert post(b"ssl_check=1&token=x", b"wrong").status == 401
+    assert post(b"ssl_check=1&token=x", b"s").status == 200
+    assert not store.events()
+    assert post(b"ssl_check=1&command=%2Fdeploy", b"s").status == 200
+    assert len(store.events()) == 1
+
+
 def test_a_slack_event_gets_slacks_empty_200(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     body = b'{"type": "event_callback", "event_id": "Ev1"}'
     made = receiver(SHAKEN, S="s", T="t")

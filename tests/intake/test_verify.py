@@ -1,11 +1,13 @@
 """Each scheme lets in what is signed right, and nothing that was changed in any way."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.errors import Level
 from router.intake.verify.registry import SCHEMES
 from router.model import Inbound
 from router.plugins import Build, Misfit, Refused, Signed, Unsignable, Verified, Verifier
@@ -25,9 +27,11 @@ from tests.intake.senders import (
     Pairs,
     b64,
     mutations,
+    public_key,
     sign,
     standard,
     twilio,
+    whsec,
 )
 
 
@@ -217,6 +221,136 @@ def test_twilios_port_may_be_there_or_not() -> None:
         verifier = _verifier("twilio", {"secret": SECRET, "url": configured})
         request = _request(twilio("new key", signed), b"")
         assert isinstance(verifier.verify(request, NOW), Verified)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "https://hooks.example.com:8443/hooks/twilio",
+        "https://ann:pass@hooks.example.com:8443/hooks/twilio",
+        "https://ann:pass@hooks.example.com/hooks/twilio",
+        "http://ann:pass@hooks.example.com:8080/hooks/twilio",
+        "https://ann:pass@[2001:db8::1]:8443/hooks/twilio",
+    ],
+)
+def test_twilio_signs_without_user_and_with_or_without_port(told: str) -> None:
+    verifier = _verifier("twilio", {"secret": SECRET, "url": told})
+    bare = told.replace("ann:pass@", "")
+    without_port = re.sub(r":[0-9]{4}/", "/", bare)
+
+    for signed in (bare, without_port):
+        assert isinstance(verifier.verify(_request(twilio("new key", signed), b""), NOW), Verified), signed
+    for other in (
+        bare.replace("hooks.", "evil."),
+        f"{bare}/x",
+        without_port.replace("/hooks/", ":9999/hooks/"),
+    ):
+        assert isinstance(verifier.verify(_request(twilio("new key", other), b""), NOW), Refused), other
+    signed_by_us = verifier.sign(_request((), b""), NOW)
+    assert signed_by_us == Signed(twilio("new key", bare))
+
+
+def test_a_password_in_twilios_url_is_not_shown() -> None:
+    options = SCHEMES["twilio"].Options.model_validate({"secret": {"env": "NEW"}, "url": "https://a:hush@h.example/"})
+
+    assert options.model_dump()["url"] == "https://h.example/"
+
+
+def test_a_form_that_twilio_signed_can_not_pass_for_json() -> None:
+    verifier = _verifier("twilio", {"secret": SECRET, "url": URL})
+    for body, fields in ((b'{"a":"="}', '{"a":""}'), (b'"=1"', '"1"'), (b"[=]", "[]")):
+        headers = twilio("new key", URL, fields)
+        request = _request(headers, body, "", "application/x-www-form-urlencoded")
+        refused = isinstance(verifier.verify(request, NOW), Refused)
+        assert refused or b"[" in body  # [=] is no JSON
+
+
+@pytest.mark.parametrize("name", ["basic", "bearer"])
+def test_the_name_of_an_authentication_scheme_has_no_case(name: str) -> None:
+    verifier = _verifier(name, CASES[name].options)
+    ((header, value),) = CASES[name].headers("new key")
+    word, _, credential = value.partition(" ")
+
+    for written in (word.lower(), word.upper(), word.swapcase()):
+        assert isinstance(verifier.verify(_request(((header, f"{written} {credential}"),)), NOW), Verified)
+    for wrong in (f"{word}{credential}", f"{word}\t{credential}", f"{word}er {credential}", credential):
+        assert isinstance(verifier.verify(_request(((header, wrong),)), NOW), Refused)
+    assert isinstance(verifier.verify(_request(((header, f"{word} {credential.swapcase()}"),)), NOW), Refused)
+
+
+def test_a_prefix_in_authorization_has_a_scheme_without_case_and_any_other_prefix_has_its_own() -> None:
+    secret = {"secret": SECRET}
+    in_authorization = _verifier("token", {**secret, "header": "authorization", "prefix": "Token key="})
+    elsewhere = _verifier("token", {**secret, "header": "X-Token", "prefix": "Token "})
+
+    assert isinstance(in_authorization.verify(_request((("Authorization", "token key=new key"),)), NOW), Verified)
+    assert isinstance(in_authorization.verify(_request((("Authorization", "token KEY=new key"),)), NOW), Refused)
+    assert isinstance(elsewhere.verify(_request((("X-Token", "token new key"),)), NOW), Refused)
+
+
+LONG_KEY = "a key of twenty-four bytes"
+
+
+@pytest.mark.parametrize("scheme", ["standard-webhooks", "svix", "clerk", "resend"])
+@pytest.mark.parametrize("written", [whsec(LONG_KEY), f"v1,{whsec(LONG_KEY)}", b64(LONG_KEY.encode())])
+def test_a_secret_may_be_written_as_any_provider_shows_it(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, written: str
+) -> None:
+    monkeypatch.setitem(VALUES, "NEW", written)
+    headers = standard("webhook" if scheme == "standard-webhooks" else "svix", lambda m: "v1," + b64(sign(LONG_KEY, m)))
+
+    assert isinstance(_verifier(scheme, {"secret": {"env": "NEW"}}).verify(_request(headers), NOW), Verified)
+
+
+def test_a_public_key_may_have_its_version_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VALUES, "NEW", "v1a,whpk_" + b64(public_key("new key")))
+    case = CASES["standard-webhooks v1a"]
+
+    result = _verifier("standard-webhooks", {"secret": {"env": "NEW"}}).verify(
+        _sent(case, case.headers("new key")), NOW
+    )
+
+    assert isinstance(result, Verified)
+
+
+@pytest.mark.parametrize(
+    ("signed", "message"),
+    [
+        ("{timestmp}.{body}", "{timestmp} is no word of signed; did you mean {timestamp}?"),
+        ("{body}{Body}", "{Body} is no word of signed; did you mean {body}?"),
+        ("{ body }{body}", "{ body } is no word of signed; did you mean {body}?"),
+        ("{url}{body}", "{url} is no word of signed; there are {timestamp} and {body}"),
+        ("{header:X-Id}.{body}", "{header:X-Id} is no word of signed"),
+    ],
+)
+def test_an_unknown_word_in_signed_is_a_fault_but_not_in_a_recorded_text(signed: str, message: str) -> None:
+    for recorded, level in ((False, Level.ERROR), (True, Level.WARNING)):
+        build = Build("source", Path("/"), recorded=recorded)
+        options = {"secret": {"env": "NEW"}, "header": "X-Sig", "signed": signed}
+        SCHEMES["hmac"].compile(SCHEMES["hmac"].Options.model_validate(options), build)
+        assert [(fault.level, message in fault.message) for fault in build.faults] == [(level, True)]
+
+
+def test_json_around_the_words_of_signed_stays_as_it_is() -> None:
+    options = {"secret": SECRET, "header": "X-Sig", "signed": '{"v":{},"body":{body}}'}
+    signature = sign("new key", b'{"v":{},"body":' + BODY + b"}").hex()
+
+    assert isinstance(_verifier("hmac", options).verify(_request((("X-Sig", signature),)), NOW), Verified)
+
+
+def test_what_each_signature_covers() -> None:
+    covered = {}
+    for name, case in CASES.items():
+        signed = _verifier(case.scheme, case.options).signed
+        covered[name] = None if signed is None else (sorted(signed.headers), signed.query)
+
+    assert {name for name, parts in covered.items() if parts is None} == PLAIN | {"token with a prefix"}
+    assert covered["github"] == covered["shopify"] == covered["stripe"] == covered["hmac hex"] == ([], False)
+    assert covered["slack"] == (["x-slack-request-timestamp"], False)
+    assert covered["discord"] == (["x-signature-timestamp"], False)
+    assert covered["svix"] == covered["clerk"] == (["svix-id", "svix-timestamp"], False)
+    assert covered["gitlab, signing token"] == (["webhook-id", "webhook-timestamp"], False)
+    assert covered["twilio, form"] == ([], True)
 
 
 def test_a_twilio_body_that_nothing_signs_is_refused() -> None:

@@ -82,8 +82,8 @@ field-missing-dot field-reserved-word ignore-case-alone operand-blank operand-bl
 path-filter-literal-left path-script path-where regex-broken regex-lookahead regex-possessive retry-initial-longer
 rule-name-twice rule-respond-secret rule-respond-template rule-source-glob-nothing rule-source-missing
 rule-source-undefined secret-empty secret-file-missing secret-undefined secret-unset source-allow-ips
-source-path-twice source-public-key source-secret-form source-twilio-url source-username target-limits-differ
-target-templated target-undefined target-url template-broken template-header-dash template-unknown-name
+source-path-twice source-public-key source-secret-form source-signed-word source-twilio-url source-username
+target-limits-differ target-templated target-undefined target-url template-broken template-header-dash template-unknown-name
 url-templated-host
 """.split()
 

@@ -1,15 +1,26 @@
-"""Handshake slack: a signed `url_verification` event, answered with its challenge.
+"""Handshake slack: a signed `url_verification` event, answered with its challenge, and `ssl_check`, answered 200.
 
-docs.slack.dev, "url_verification event". It comes when a request URL is entered, signed as every event is.
+docs.slack.dev, "url_verification event": it comes when a request URL is entered, signed as every event is; and
+"Slash commands": Slack tests the certificate at times by a request that holds `ssl_check=1` and a token, and nothing
+that signs it. An unsigned one is taken for such a test only when it holds nothing else: no event can look like it.
 """
 
+import re
 from typing import Any
 
 import orjson
 
-from router.model import Inbound, Reply
+from router.intake.bodies.form import MEDIA_TYPE
+from router.intake.payload import media_type_of
+from router.model import Headers, Inbound, Reply
 from router.plugins import Build, Handshake, Refused
 from router.plugins import Options as Base
+
+_SIGNATURE = "x-slack-signature"
+_WITH = r"token=[A-Za-z0-9_-]{0,128}"
+_SSL_CHECK = re.compile(rf"ssl_check=1(&{_WITH})?|{_WITH}&ssl_check=1")
+_KEYS = frozenset({"ssl_check", "token"})
+_LONGEST = 256  #: of such a form
 
 
 class Options(Base):
@@ -17,20 +28,36 @@ class Options(Base):
 
 
 class Slack:
-    """Answers url_verification."""
+    """Answers ssl_check and url_verification."""
 
-    methods: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("GET",)  #: for ssl_check alone
 
-    def before(self, inbound: Inbound) -> Reply | Refused | None:  # noqa: ARG002 - the common signature
-        """See Handshake.before."""
-        return None
+    def before(self, inbound: Inbound) -> Reply | Refused | None:
+        """See Handshake.before. What has a signature is verified, whatever it holds."""
+        headers = Headers(inbound.headers)
+        if _SIGNATURE in headers:
+            return None
+        if inbound.method == "GET":
+            asked = inbound.query if not inbound.body else ""
+        else:
+            is_form = [media_type_of(value) for value in headers.all("content-type")] == [MEDIA_TYPE]
+            asked = inbound.body.decode("latin-1") if is_form and len(inbound.body) <= _LONGEST else ""
+        return _certified() if _SSL_CHECK.fullmatch(asked) else None
 
     def after(self, payload: Any) -> Reply | None:
         """See Handshake.after."""
-        if not isinstance(payload, dict) or payload.get("type") != "url_verification":
+        if not isinstance(payload, dict):
+            return None
+        if payload.get("ssl_check") == "1" and payload.keys() <= _KEYS:
+            return _certified()
+        if payload.get("type") != "url_verification":
             return None
         challenge = payload.get("challenge")
         return Reply(200, orjson.dumps({"challenge": challenge})) if isinstance(challenge, str) else None
+
+
+def _certified() -> Reply:
+    return Reply(200, b"", None)
 
 
 def compile(options: Options, build: Build) -> Handshake:  # noqa: A001, ARG001 - the name every such module has

@@ -44,20 +44,30 @@ class Credential:
     query: str | None = None
     challenge: str = ""  #: WWW-Authenticate of a refusal
     verifies: bool = True
+    signed: None = None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
         given = one_header(inbound, self.header) if self.header is not None else self._parameter(inbound)
         if isinstance(given, Refused):
             return replace(given, challenge=self.challenge)
-        if not given.startswith(self.prefix):
+        text = self._without_prefix(given)
+        if text is None:
             return Refused(Misfit.MALFORMED, "the credential does not begin with the prefix", self.challenge)
-        sent, good = given.removeprefix(self.prefix).encode(), False
+        sent, good = text.encode(), False
         for allowed in self.allowed:
             good |= hmac.compare_digest(allowed, sent)
         if not good:
             return Refused(Misfit.MISMATCH, "the credential is not one of the secrets", self.challenge)
         return Verified(without_credentials(inbound, header=self.header, query=self.query))
+
+    def _without_prefix(self, given: str) -> str | None:
+        if (self.header or "").lower() in CREDENTIALS:
+            # The name of an authentication scheme has no case (RFC 9110, section 11.1); what follows it has.
+            name, blank, _ = self.prefix.partition(" ")
+            if blank and given[: len(name)].lower() == name.lower():
+                given = name + given[len(name) :]
+        return given.removeprefix(self.prefix) if given.startswith(self.prefix) else None
 
     def _parameter(self, inbound: Inbound) -> str | Refused:
         found = [part for part in inbound.query.split("&") if parameter_name(part) == self.query]

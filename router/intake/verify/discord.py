@@ -17,7 +17,7 @@ from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, UNSIGNED, check_time, resolve
 from router.intake.verify.standard_webhooks import is_signed
 from router.model import Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, SignedParts, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, Any] = {"handshake": "discord"}
 HABIT = Habit(headers=("X-Signature-Ed25519", "X-Signature-Timestamp"))
 _SIGNATURE = "X-Signature-Ed25519"
 _TIMESTAMP = "X-Signature-Timestamp"
+_PARTS = SignedParts(frozenset({_TIMESTAMP.lower()}))
 _KEY = re.compile(r"[0-9a-f]{64}")
 _SIGNED = re.compile(r"[0-9a-f]{128}")
 
@@ -45,6 +46,7 @@ class Discord:
     keys: tuple[Ed25519PublicKey, ...]
     tolerance: float
     verifies: bool = True
+    signed: SignedParts = _PARTS
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
         """See Verifier.verify."""

@@ -16,7 +16,7 @@ from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
 from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
 from router.model import Headers, Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -40,13 +40,18 @@ class GitLab:
     """Verifies either kind."""
 
     tokens: tuple[bytes, ...]
-    signed: StandardWebhooks
+    signing: StandardWebhooks
     verifies: bool = True
+
+    @property
+    def signed(self) -> SignedParts | None:
+        """See Verifier.signed. With both kinds of token every request counts as signed: events don't tell which."""
+        return self.signing.signed if self.signing.keys else None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
         """See Verifier.verify."""
-        if self.signed.keys and (not self.tokens or "webhook-signature" in Headers(inbound.headers)):
-            result = self.signed.verify(inbound, now)
+        if self.signing.keys and (not self.tokens or "webhook-signature" in Headers(inbound.headers)):
+            result = self.signing.verify(inbound, now)
             if isinstance(result, Refused):
                 return result
         else:
@@ -62,7 +67,7 @@ class GitLab:
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
         """See Verifier.sign."""
-        return credential_header(HEADER, self.tokens[0]) if self.tokens else self.signed.sign(inbound, now)
+        return credential_header(HEADER, self.tokens[0]) if self.tokens else self.signing.sign(inbound, now)
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

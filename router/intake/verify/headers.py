@@ -1,7 +1,16 @@
 """How schemes read headers."""
 
+from router.headers import HEADER_NAME, dropped_header
 from router.model import Inbound
-from router.plugins import Misfit, Refused
+from router.plugins import Build, Misfit, Refused
+
+
+def check_header(name: str, build: Build, option: str) -> None:
+    """Report a name that no header of a request has."""
+    if not HEADER_NAME.fullmatch(name):
+        build.fault("a header's name is letters, digits and -", option)
+    elif "_" in name:
+        build.fault_now(dropped_header(name), option)
 
 
 def one_header(inbound: Inbound, name: str) -> str | Refused:

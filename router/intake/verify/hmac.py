@@ -1,12 +1,13 @@
 """Scheme hmac: any sender that signs its bodies with a shared key (RFC 2104)."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
-from router.headers import HEADER_NAME
+from router.intake.verify.headers import check_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, SignedHeader, key_bytes, resolve
 from router.plugins import Build, Habit, Verifier
 from router.plugins import Options as Base
@@ -16,6 +17,8 @@ from router.units import Duration
 DEFAULTS: Mapping[str, Any] = {}
 HABIT = Habit(headers=("{header}", "{timestamp_header}"))
 _PART = re.compile(r"(\{timestamp\}|\{body\})")
+_WORDS = ("timestamp", "body")
+_WORD = re.compile(r"\{([^{}\"']+)\}")  #: JSON around a word stays what it is
 
 
 class Options(Base):
@@ -39,12 +42,17 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
     """Options in, Verifier out; faults go to the build."""
     for name in ("header", "timestamp_header"):
         value = getattr(options, name)
-        if value is not None and not HEADER_NAME.fullmatch(value):
-            build.fault("a header's name is letters, digits and -", name)
+        if value is not None:
+            check_header(value, build, name)
     if not options.prefix.isascii():
         build.fault("expected plain ASCII", "prefix")
     timed = options.timestamp_header is not None
     signed = options.signed if options.signed is not None else ("{timestamp}.{body}" if timed else "{body}")
+    for word in dict.fromkeys(_WORD.findall(signed)):
+        if word not in _WORDS:
+            near = difflib.get_close_matches(word.strip().lower()[:20], _WORDS, 1)
+            cure = f"did you mean {{{near[0]}}}?" if near else "there are {timestamp} and {body}"
+            build.fault_now(f"{{{word[:40]}}} is no word of signed; {cure}", "signed")
     if "{body}" not in signed:
         build.fault("{body} has to be signed, or anybody could change it", "signed")
     if ("{timestamp}" in signed) != timed:
@@ -57,5 +65,5 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
         encoding=options.encoding,
         timestamp_header=options.timestamp_header,
         tolerance=options.tolerance,
-        signed=tuple(part.encode() for part in _PART.split(signed) if part),
+        message=tuple(part.encode() for part in _PART.split(signed) if part),
     )

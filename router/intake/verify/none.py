@@ -22,6 +22,7 @@ class Nobody:
     """Verifies nothing."""
 
     verifies: bool = False
+    signed: None = None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
         """Let it in."""

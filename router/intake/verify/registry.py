@@ -12,6 +12,7 @@ from router.intake.verify import (
     slack,
     standard_webhooks,
     stripe,
+    svix,
     token,
     twilio,
 )
@@ -19,6 +20,9 @@ from router.plugins import Scheme
 
 SCHEMES: dict[str, Scheme] = {
     "standard-webhooks": standard_webhooks,
+    "svix": svix,
+    "clerk": svix,
+    "resend": svix,
     "github": github,
     "gitlab": gitlab,
     "stripe": stripe,

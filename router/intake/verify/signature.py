@@ -15,7 +15,7 @@ from router.errors import Level
 from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
 from router.model import Inbound
-from router.plugins import Build, Fault, Misfit, Refused, Signed, Unsignable, Verified
+from router.plugins import Build, Fault, Misfit, Refused, Signed, SignedParts, Unsignable, Verified
 from router.secrets import Secret, SecretRef
 
 Encoding = Literal["hex", "base64"]
@@ -85,8 +85,13 @@ class SignedHeader:
     encoding: Encoding = "hex"
     timestamp_header: str | None = None
     tolerance: float = TOLERANCE_SECONDS
-    signed: tuple[bytes, ...] = (b"{body}",)  #: parts; {timestamp} and {body} are filled in
+    message: tuple[bytes, ...] = (b"{body}",)  #: parts of what is signed; {timestamp} and {body} are filled in
     verifies: bool = True
+
+    @property
+    def signed(self) -> SignedParts:
+        """See Verifier.signed."""
+        return SignedParts(frozenset({self.timestamp_header.lower()} if self.timestamp_header else ()))
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
         """See Verifier.verify."""
@@ -104,7 +109,7 @@ class SignedHeader:
             if refused is not None:
                 return refused
             timestamp = found
-        message = self._message(inbound, timestamp)
+        message = self._filled(inbound, timestamp)
         if not signed_by_any(self.keys, self.algorithm, message, given.removeprefix(self.prefix), self.encoding):
             return UNSIGNED
         return Verified(without_credentials(inbound))
@@ -114,12 +119,12 @@ class SignedHeader:
         if not self.keys:
             return NO_SECRET
         timestamp = str(now // 1000)
-        digest = hmac.digest(self.keys[0], self._message(inbound, timestamp), self.algorithm)
+        digest = hmac.digest(self.keys[0], self._filled(inbound, timestamp), self.algorithm)
         signature = (self.header, self.prefix + encoded(digest, self.encoding))
         return Signed(
             (signature,) if self.timestamp_header is None else ((self.timestamp_header, timestamp), signature)
         )
 
-    def _message(self, inbound: Inbound, timestamp: str) -> bytes:
+    def _filled(self, inbound: Inbound, timestamp: str) -> bytes:
         filled = {b"{timestamp}": timestamp.encode(), b"{body}": inbound.body}
-        return b"".join(filled.get(part, part) for part in self.signed)
+        return b"".join(filled.get(part, part) for part in self.message)

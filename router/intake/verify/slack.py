@@ -39,5 +39,5 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
         prefix="v0=",
         timestamp_header="X-Slack-Request-Timestamp",
         tolerance=options.tolerance,
-        signed=(b"v0:", b"{timestamp}", b":", b"{body}"),
+        message=(b"v0:", b"{timestamp}", b":", b"{body}"),
     )

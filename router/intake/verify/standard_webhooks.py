@@ -1,7 +1,8 @@
 """Scheme standard-webhooks: signatures by the Standard Webhooks specification, v1 (HMAC-SHA256) and v1a (ed25519).
 
 standardwebhooks.com, "Specification". What is signed is `<id>.<time>.<body>`. A secret is `whsec_` and base64 for v1, a
-public key `whpk_` and base64 for v1a. Svix sends the same as `svix-…` headers: say `headers: svix`.
+public key `whpk_` and base64 for v1a; some put `v1,` before it (Supabase), or show the base64 alone. Svix sends the
+same as `svix-…` headers: scheme svix.
 """
 
 import hmac
@@ -27,7 +28,7 @@ from router.intake.verify.signature import (
     strict_base64,
 )
 from router.model import Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secret, Secrets
 from router.units import Duration
@@ -36,6 +37,13 @@ DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.webhook-id", "window": "24h"},  # the specification's way to tell copies apart
 }
 HABIT = Habit(headers=("{headers}-id", "{headers}-timestamp", "{headers}-signature"))
+
+
+def defaults_of(options: "Options") -> Mapping[str, Any]:
+    """DEFAULTS, by the names that the headers have."""
+    return {"dedupe": {"key": f"headers.{options.headers}-id", "window": "24h"}}
+
+
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, no secret
 PUBLIC_PREFIX = "whpk_"
 _NO_PRIVATE_KEY = (
@@ -43,14 +51,19 @@ _NO_PRIVATE_KEY = (
 )
 _VERSION = re.compile(r"v[0-9]+[a-z]?")
 _KEY_BYTES = 32  #: of an ed25519 public key
+_BARE_BYTES = 16  #: of a key that is base64 alone: what is shorter is rather a password that happens to look like it
 _MOST_SIGNATURES = 20  #: in one header; a rotation needs two
 
 
 class Options(Base):
     """What the sender signs with."""
 
-    secret: Secrets = Field(description="whsec_… (v1) or whpk_… (v1a, a public key), or a list of them for rotation.")
-    headers: Literal["webhook", "svix"] = Field(default="webhook", description="What the headers' names begin with.")
+    secret: Secrets = Field(
+        description="whsec_… or base64 (v1), or whpk_… (v1a, a public key); or a list for rotation."
+    )
+    headers: Literal["webhook", "svix"] = Field(
+        default="webhook", description="What the headers' names begin with; `scheme: svix` says svix as well."
+    )
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
 
 
@@ -63,6 +76,11 @@ class StandardWebhooks:
     headers: str = "webhook"
     tolerance: float = TOLERANCE_SECONDS
     verifies: bool = True
+
+    @property
+    def signed(self) -> SignedParts:
+        """See Verifier.signed."""
+        return SignedParts(frozenset({f"{self.headers}-id", f"{self.headers}-timestamp"}))
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
         """See Verifier.verify."""
@@ -114,26 +132,33 @@ def is_signed(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
     """Options in, Verifier out; faults go to the build."""
+    return verifier(options.secret, options.headers, options.tolerance, build)
+
+
+def verifier(secrets: Secrets, headers: str, tolerance: float, build: Build) -> StandardWebhooks:
+    """The verifier for such secrets and header names; faults go to the build."""
     keys: list[bytes] = []
     public_keys: list[Ed25519PublicKey] = []
-    for i, secret in enumerate(resolve(options.secret, build)):
+    for i, secret in enumerate(resolve(secrets, build)):
         if not secret.is_set:
             continue
-        if secret.reveal().startswith(PUBLIC_PREFIX):
-            key = strict_base64(secret.reveal().removeprefix(PUBLIC_PREFIX))
+        text = secret.reveal().removeprefix("v1a,")
+        if text.startswith(PUBLIC_PREFIX):
+            key = strict_base64(text.removeprefix(PUBLIC_PREFIX))
             if key is None or len(key) != _KEY_BYTES:
                 build.fault(f"{secret.name} is not {PUBLIC_PREFIX} and the base64 of {_KEY_BYTES} bytes", "secret", i)
             else:
                 public_keys.append(Ed25519PublicKey.from_public_bytes(key))
         else:
             keys += shared_key(secret, build, i)
-    return StandardWebhooks(tuple(keys), tuple(public_keys), options.headers, options.tolerance)
+    return StandardWebhooks(tuple(keys), tuple(public_keys), headers, tolerance)
 
 
 def shared_key(secret: Secret, build: Build, place: int) -> list[bytes]:
-    """The key of a `whsec_…` secret; a fault and nothing when it is another text."""
-    key = strict_base64(secret.reveal().removeprefix(SECRET_PREFIX))
-    if not secret.reveal().startswith(SECRET_PREFIX) or not key:
-        build.fault(f"{secret.name} is not {SECRET_PREFIX} and base64; copy it as the sender shows it", "secret", place)
-        return []
-    return [key]
+    """The key of a `whsec_…` secret, perhaps after `v1,`, or of bare base64; a fault and nothing for another text."""
+    text = secret.reveal().removeprefix("v1,")
+    key = strict_base64(text.removeprefix(SECRET_PREFIX))
+    if key and (text.startswith(SECRET_PREFIX) or len(key) >= _BARE_BYTES):
+        return [key]
+    build.fault(f"{secret.name} is not {SECRET_PREFIX} and base64; copy it as the sender shows it", "secret", place)
+    return []

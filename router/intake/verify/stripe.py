@@ -23,7 +23,7 @@ from router.intake.verify.signature import (
     signed_by_any,
 )
 from router.model import Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 from router.units import Duration
@@ -33,6 +33,7 @@ DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "$.id", "window": "72h"},  # Stripe repeats a live event for three days
 }
 HABIT = Habit(headers=("Stripe-*",))
+_SIGNED = SignedParts()  # the time stands in the signature's own header
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _VALUE = re.compile(r"[A-Za-z0-9]+")
 _MOST_SIGNATURES = 20  #: in one header; a rotation needs two
@@ -52,6 +53,7 @@ class Stripe:
     keys: tuple[bytes, ...]
     tolerance: float
     verifies: bool = True
+    signed: SignedParts = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
         """See Verifier.verify."""

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import Field
 
-from router.headers import HEADER_NAME
 from router.intake.verify.credentials import Credential
+from router.intake.verify.headers import check_header
 from router.intake.verify.signature import key_bytes, resolve
 from router.plugins import Build, Habit, Verifier
 from router.plugins import Options as Base
@@ -29,8 +29,8 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
     """Options in, Verifier out; faults go to the build."""
     if (options.header is None) == (options.query is None):
         build.fault("expected exactly one of header and query")
-    if options.header is not None and not HEADER_NAME.fullmatch(options.header):
-        build.fault("a header's name is letters, digits and -", "header")
+    if options.header is not None:
+        check_header(options.header, build, "header")
     if options.query is not None and not options.query:
         build.fault("expected a parameter's name", "query")
     if options.prefix and options.query is not None:

@@ -7,18 +7,19 @@ Twilio signs no time and no id that every product sends: it has no dedupe by def
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
+from router.intake.bodies.form import MEDIA_TYPE, is_form
 from router.intake.verify.credentials import NO_SECRET, without_credentials
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import UNSIGNED, encoded, key_bytes, resolve, signed_by_any
 from router.model import Headers, Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, Unsignable, Verified, Verifier
+from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
 from router.plugins import Options as Base
 from router.secrets import Secrets
 
@@ -28,7 +29,7 @@ DEFAULTS: Mapping[str, Any] = {
     "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
 }
 HABIT = Habit(form=True, headers=("X-Twilio-*", "I-Twilio-*"))
-_FORM = "application/x-www-form-urlencoded"
+_SIGNED = SignedParts(query=True)
 _BODY_HASH = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}
 _MOST_FIELDS = 1000  #: of a signed form; a message with media has some 60
@@ -40,14 +41,22 @@ class Options(Base):
     secret: Secrets = Field(description="The account's auth token, or a list of them for rotation.")
     url: str = Field(description="The webhook's public URL as Twilio was told, without its query.")
 
+    @field_serializer("url")
+    def _shown_url(self, url: str) -> str:
+        try:
+            return _without_user(url)
+        except ValueError:
+            return url
+
 
 @dataclass(frozen=True, slots=True)
 class Twilio:
     """Verifies Twilio's signature."""
 
     keys: tuple[bytes, ...]
-    urls: tuple[str, ...]  #: with and without the port: Twilio's own products differ
+    urls: tuple[str, ...]  #: all that it may have signed: its own products differ
     verifies: bool = True
+    signed: SignedParts = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
@@ -85,8 +94,12 @@ class Twilio:
             return ""
         if not inbound.body:
             return ""
-        if not _is_form(inbound):
+        if not _says_form(inbound):
             return Refused(Misfit.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
+        if not is_form(
+            inbound.body
+        ):  # fields are signed and no bytes: these could be JSON, and then mean something else
+            return Refused(Misfit.MALFORMED, "the body is not the form that its type says")
         try:
             pairs = parse_qsl(
                 inbound.body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict",
@@ -100,22 +113,30 @@ class Twilio:
 def _needs_hash(inbound: Inbound) -> bool:
     if not inbound.body or any(name == _BODY_HASH for name, _ in parse_qsl(inbound.query, keep_blank_values=True)):
         return False
-    return not _is_form(inbound)
+    return not _says_form(inbound)
 
 
-def _is_form(inbound: Inbound) -> bool:
+def _says_form(inbound: Inbound) -> bool:
     types = Headers(inbound.headers).all("content-type")
-    return len(types) == 1 and types[0].partition(";")[0].strip().lower() == _FORM
+    return len(types) == 1 and types[0].partition(";")[0].strip().lower() == MEDIA_TYPE
 
 
-def _urls(url: str) -> Iterator[str]:
-    yield url
+def _without_user(url: str) -> str:
     parts = urlsplit(url)
-    usual = _PORTS[parts.scheme]
-    if parts.port is None:
-        yield parts._replace(netloc=f"{parts.netloc}:{usual}").geturl()
-    elif parts.port == usual:
-        yield parts._replace(netloc=parts.netloc.removesuffix(f":{usual}")).geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _urls(url: str) -> list[str]:
+    """Every form of the URL that Twilio may sign; the most usual one first.
+
+    Its documentation: user name and password are left out; a port is left out for calls over https, and kept for the
+    rest. Its own libraries also try the usual port where there is none.
+    """
+    bare = _without_user(url)
+    parts = urlsplit(bare)
+    host = parts.netloc.removesuffix(f":{parts.port}") if parts.port is not None else parts.netloc
+    with_port = f"{host}:{parts.port or _PORTS[parts.scheme]}"
+    return list(dict.fromkeys([bare, *(parts._replace(netloc=n).geturl() for n in (host, with_port)), url]))
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

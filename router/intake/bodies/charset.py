@@ -1,0 +1,49 @@
+"""The charset that a Content-Type names, of those that senders use."""
+
+import re
+from encodings.aliases import aliases
+
+UTF_8 = "utf_8"
+
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([A-Za-z0-9_.:-]+)', re.IGNORECASE)
+# Others are no charsets, take quadratic time (punycode), or give half surrogate pairs (utf-7).
+_TEXT_CODEC = re.compile(
+    r"utf_8|utf_(16|32)(_[bl]e)?|ascii|latin_1|iso8859_\d+|cp\d+|koi8_[rtu]|shift_jis\w*|euc_\w+|gbk|gb2312|gb18030"
+    r"|big5\w*"
+)
+_WITHOUT_ALIAS = ("cp720", "cp737", "cp856", "cp874", "cp875", "cp1006", "koi8_r", "koi8_t", "koi8_u")
+_BY_NAME = {
+    name: codec
+    for name, codec in (*aliases.items(), *((codec, codec) for codec in (*aliases.values(), *_WITHOUT_ALIAS)))
+    if _TEXT_CODEC.fullmatch(codec)
+}
+_SYNTAX = b"a=%+&"  #: what gives a form its structure
+
+
+def charset_of(content_type: str | None) -> str:
+    """Python's name of the charset; UTF-8 when none is named, or one that is not known.
+
+    The name is looked up here and not in Python's registry, which remembers every name that it was ever asked for.
+    """
+    found = _CHARSET.search(content_type or "")
+    if found is None:
+        return UTF_8
+    return _BY_NAME.get(re.sub(r"[^a-z0-9]+", "_", found[1].lower()), UTF_8)
+
+
+def says_utf_8(content_type: str) -> bool:
+    """Whether a reader of the header takes the body for UTF-8, by its charset or for want of one."""
+    found = _CHARSET.search(content_type)
+    if found is None:
+        return "charset" not in content_type.partition(";")[2].lower()
+    return _BY_NAME.get(re.sub(r"[^a-z0-9]+", "_", found[1].lower())) in (UTF_8, "ascii")
+
+
+def decoded(data: bytes, charset: str) -> str:
+    """Text, in which bytes that the charset does not know are replaced by U+FFFD."""
+    return data.decode(charset, errors="replace")
+
+
+def holds_ascii(charset: str) -> bool:
+    """Whether ASCII characters are the same bytes in it, as they are not in UTF-16 and EBCDIC."""
+    return _SYNTAX.decode(charset, errors="replace") == _SYNTAX.decode()
