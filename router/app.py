@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import time
+from pathlib import Path
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 

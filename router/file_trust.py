@@ -66,7 +66,7 @@ def _walk(path: str) -> Exposure | None:
     while pending:
         name = pending.pop()
         if name == "..":
-            here = os.path.dirname(here)
+            here = os.path.dirname(here)  # noqa: PTH120 - texts all along
             folder = os.lstat(here)
             continue
         inner = os.path.join(here, name)  # noqa: PTH118 - texts all along
@@ -80,7 +80,7 @@ def _walk(path: str) -> Exposure | None:
         links += 1
         if links > _MAX_LINKS:
             return None
-        target = PurePath(os.readlink(inner))
+        target = PurePath(os.readlink(inner))  # noqa: PTH115 - texts all along
         if target.is_absolute():
             here, folder = "/", os.lstat("/")
         pending += reversed(target.parts[1:] if target.is_absolute() else target.parts)

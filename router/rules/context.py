@@ -1,5 +1,6 @@
 """What the parts of the loader share while one file is compiled."""
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,17 @@ class Context:
     known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources, what their events are
     secret_files: dict[Path, Sight] = field(default_factory=dict)  #: that were read, as they were just before
     held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
+    listening: int = 0  #: sources that the rules so far listen to, each counted for each rule
+    globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: the sources of each glob that was asked for
     unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
+
+    def globbed(self, glob: str) -> frozenset[str]:
+        """The sources whose names are like this."""
+        found = self.globs.get(glob)
+        if found is None:
+            found = self.globs[glob] = frozenset(fnmatch.filter(self.sources, glob))
+            self.listening += len(self.sources) // 8  # which takes about as long as this many
+        return found
 
     def secret(self, ref: SecretRef, spot: Spot, name: str | None = None) -> Secret:
         """Resolve a secret; an unset one that isn't optional is reported at the spot."""

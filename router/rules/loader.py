@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from router.bounded_file import Unreadable, read_file
+from router.effort import bounded
 from router.errors import Level, Problem, RulesError
 from router.model import RulesetText
 from router.plugins import Registries, TargetSpec
@@ -69,7 +70,7 @@ class Loader:
     trusting: bool = False  #: True for commands: secret files that others can write are used, with a note
 
     def load_file(self, path: Path) -> Loaded:
-        """Load a file, or a pipe that a shell opened for this command; relative paths in it start from its own folder."""
+        """Load a file, or a pipe that a shell opened for us; relative paths in it start from its own folder."""
         try:
             text = read_file(path, MAX_BYTES + len(BOM_UTF8), pipes=True)
         except Unreadable as error:
@@ -90,7 +91,7 @@ class Loader:
 
     def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
         """Load a text; `file` is how messages call it."""
-        with UNCOLLECTED:
+        with UNCOLLECTED, bounded():
             return self._load(text, file, base_dir)
 
     def _load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
@@ -108,8 +109,11 @@ class Loader:
         except DocumentError as error:
             problems = [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in error.flaws]
             return Loaded(None, tuple(sorted(problems)))
-        report.problems += [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in flaws]
-        context = Context(report, base_dir, self.registries, self.environ, self.require_secrets, self.commands, self.trusting)
+        for flaw in flaws:
+            report.note(Problem(file, flaw.line, flaw.column, "", flaw.message, Level(flaw.level)))
+        context = Context(
+            report, base_dir, self.registries, self.environ, self.require_secrets, self.commands, self.trusting
+        )
         digest = hashlib.sha256(text.encode()).hexdigest()
         ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
         let_go(large_parts(root))
