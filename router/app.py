@@ -6,8 +6,8 @@ import os
 import shlex
 import signal
 import time
-from pathlib import Path
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-SUGGESTIONS = 200  #: near words that a load looks for; each takes some milliseconds
+SUGGESTIONS = 100  #: near words that a load looks for; each takes some milliseconds, and nobody reads more
 COMPARISONS = 20_000_000  #: steps for contradictions; 100,000 usual rules need a tenth, and all take some 10 s
 
 _LEFT: ContextVar[dict[str, int] | None] = ContextVar("effort", default=None)

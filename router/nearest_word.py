@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from router.effort import spend
 
 LONGEST = 64  #: characters of a word that a near one is looked for: comparing grows with the square of the length
-CHOICES = 1_000  #: words that it is compared with
+CHOICES = 300  #: words that it is compared with
 _SHOWN = 20  #: known words that a message names
 
 

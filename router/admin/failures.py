@@ -1,4 +1,4 @@
-"""How many wrong tokens an address may send, and all of them together, so that guessing takes longer than anybody has."""
+"""How many wrong tokens an address may send, and all together, so that guessing takes longer than anybody has."""
 
 import ipaddress
 import math
