@@ -12,8 +12,7 @@ from router.bounded_file import Unreadable, read_file
 from router.file_trust import exposure
 
 MAX_FILE_BYTES = 64 * 1024  #: of a secret file: keys and certificates have some 8 KiB, and what is larger is no secret
-SHORTEST = 16  #: characters, below which `check` warns: `openssl rand -hex 8` gives them, and 64 bits are the least
-#  that whoever recorded one signed request can't find by trying all keys
+SHORTEST = 8  #: characters, below which `check` warns: the least that NIST SP 800-63B lets a person choose
 
 
 class Secret:

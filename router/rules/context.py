@@ -41,6 +41,7 @@ class Context:
     secret_files: dict[Path, Sight] = field(default_factory=dict)  #: that were read, as they were just before
     held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
     listening: int = 0  #: sources that the rules so far listen to, each counted for each rule
+    source_sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)  #: each that rules listen to, once
     globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: the sources of each glob that was asked for
     unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence, Set
 
+from router.effort import spend
 from router.model import UNMATCHED, RetryPolicy
 from router.nearest_word import did_you_mean, known_words, shortened
 from router.plugins import Action
@@ -126,7 +127,8 @@ def _sources(context: Context, spot: Spot) -> frozenset[str]:
     if context.listening > MAX_LISTENING:
         at.error(f"the rules listen to more than {MAX_LISTENING:,} sources, each counted for each rule; split the file")
         return frozenset()
-    return frozenset(found)
+    listened = frozenset(found)
+    return context.source_sets.setdefault(listened, listened)
 
 
 def _named_sources(context: Context, spot: Spot, text: str) -> Set[str]:
@@ -136,7 +138,8 @@ def _named_sources(context: Context, spot: Spot, text: str) -> Set[str]:
         return {text} & set(context.sources)
     found = context.globbed(text)
     if not found and not context.broken_sources:
-        spot.error(f'no source has a name like "{shortened(text)}"; {known_words(context.sources)}')
+        known = f"; {known_words(context.sources)}" if spend("suggestions") else ""
+        spot.error(f'no source has a name like "{shortened(text)}"{known}')
     return found
 
 
