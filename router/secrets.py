@@ -92,12 +92,12 @@ class SecretRef(BaseModel):
             return self._checked(value, f"environment variable {self.env}")
         path, fault = base_dir / str(self.file), ""
         try:
+            text = read_file(path, MAX_FILE_BYTES).decode()
             exposed = exposure(path)
             if exposed is not None:
                 fault = f"secret file {self.file}: {exposed.sentence('choose the secret')}"
                 if not trusting:
                     return Found(None, fault)
-            text = read_file(path, MAX_FILE_BYTES).decode()
         except UnicodeDecodeError:
             return Found(None, f"secret file {self.file} is not UTF-8 text")
         except Unreadable as error:

@@ -100,8 +100,8 @@ def test_a_named_pipe_is_no_pipe_of_the_shell(tmp_path: Path) -> None:
 
 
 def test_nothing_stays_open(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for path in (tmp_path, tmp_path / "none", Path("/dev/zero"), Path("/proc/self/mem")):
         _reason(path)
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

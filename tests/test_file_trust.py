@@ -199,7 +199,7 @@ def test_access_control_lists_are_read(acl: bytes, who: str | None) -> None:
 @pytest.fixture
 def open_way(tmp_path: Path) -> Iterator[Path]:
     """A folder that every user can reach; pytest's own is closed to others."""
-    folder = Path(os.path.realpath("/tmp")) / f"router-{os.getpid()}-{tmp_path.name}"  # noqa: S108 - as it is meant
+    folder = Path(os.path.realpath("/tmp")) / f"router-{os.getpid()}-{tmp_path.name}"
     folder.mkdir()
     folder.chmod(0o755)
     yield folder

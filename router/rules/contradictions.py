@@ -144,6 +144,15 @@ def warn_of_conjunction(spot: Spot, entries: Sequence[tuple[str, Condition]], kn
     """Warn when the entries of a mapping, each compiled, exclude each other; `known` holds beside them."""
     if not _may_clash([condition for _, condition in entries], known):
         return
+    # All at once first: entry by entry, to find the one that is too much, is work that grows with the square.
+    if _reason(_facts([*known, *(condition for _, condition in entries)]), known) is not None:
+        _warn_of_entry(spot, entries, known)
+        return
+    _warn_of_branches(spot, entries, known)
+
+
+def _warn_of_entry(spot: Spot, entries: Sequence[tuple[str, Condition]], known: Sequence[Condition]) -> None:
+    """Warn of the first entry that excludes those above it."""
     facts = _facts(known)
     for key, condition in entries:
         if is_spent("comparisons"):
@@ -155,6 +164,10 @@ def warn_of_conjunction(spot: Spot, entries: Sequence[tuple[str, Condition]], kn
             if all(cannot_hold([part]) is None for part in inner):  # else it was warned of in its own place
                 spot.key_warn(key, reason)
             return
+
+
+def _warn_of_branches(spot: Spot, entries: Sequence[tuple[str, Condition]], known: Sequence[Condition]) -> None:
+    """Warn of the branches of an `any` that exclude what stands beside it."""
     for key, condition in entries:
         if isinstance(condition, AnyOf):
             beside = [*known, *(other for _, other in entries if other is not condition)]
@@ -239,6 +252,9 @@ def _contradiction(facts: Facts) -> tuple[Subject, str, str] | None:
     return None
 
 
+_PER_FIELD = 8  #: steps that any field takes, whatever is said of it
+
+
 def _work(facts: Facts) -> int:
     """Steps that comparing all that is said takes at the most, roughly."""
     steps = 0
@@ -247,7 +263,7 @@ def _work(facts: Facts) -> int:
         beside = sum(map(_scan, clauses)) + sum(_scan_of_test(test) for test in said.nots)
         values = sum(len(_constants(clause)) for clause in clauses if clause.operator in ("equals", "in"))
         names = subject.compiled.names if isinstance(subject, PayloadField) else None
-        steps += 1 + (len(clauses) + values) * (len(clauses) + beside) + len(names or ()) ** 2 // 8
+        steps += _PER_FIELD + (len(clauses) + values) * (len(clauses) + beside) + len(names or ()) ** 2 // 8
     return steps
 
 

@@ -56,11 +56,11 @@ class RulesFile:
     def read(self, *, guarded: bool = True) -> bytes | Unusable:
         """Its bytes, or why there are none; when `guarded`, a file that others can change is not read."""
         try:
-            exposed = exposed_rules(self.path) if guarded else None
-            if exposed is not None:
-                return self._unusable(Why.WRITABLE, exposed)
             descriptor = open_regular(self.path)
             try:
+                exposed = exposed_rules(self.path) if guarded else None
+                if exposed is not None:
+                    return self._unusable(Why.WRITABLE, exposed)
                 return read_all(descriptor, _MOST)
             finally:
                 os.close(descriptor)

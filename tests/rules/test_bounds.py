@@ -79,8 +79,7 @@ TEXTS = {
     ),
     "many branches": _match(_lines(lambda i: f"    - any: [{{$.a: v{i}}}, {{$.b: w{i}}}]\n")),
     "one large value many times": f"{HEAD}x-a: &a '{'b' * 1_000_000}'\n"
-    + "rules:\n- name: a\n  actions:\n"
-    + _lines(lambda i: f"  - {{name: a{i}, append: *a}}\n", 10_000),
+    "rules:\n- name: a\n  actions:\n" + _lines(lambda i: f"  - {{name: a{i}, append: *a}}\n", 10_000),
 }
 
 
