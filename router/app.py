@@ -34,10 +34,10 @@ from router.plugins import Registries
 from router.protected import STORE_SUFFIXES
 from router.rules.change import MOST_NAMES, Change
 from router.rules.collecting import set_aside
-from router.rules.drift import Drift, Refused, Reloaded
-from router.rules.loader import Loader
+from router.rules.drift import Drift, Refused, Reloaded, Why
+from router.rules.loader import Loaded, Loader
 from router.rules.reloader import Reloader
-from router.rules.rules_file import unfit
+from router.rules.rules_file import NO_FILE, RulesFile, Unusable
 from router.rules.ruleset import Current, Ruleset
 from router.settings import Address, Settings
 from router.signals import Signals
@@ -203,14 +203,20 @@ class App:
         return self._reloader.reload_now(timeout)
 
     def _load(self) -> Ruleset:
-        refusal = unfit(self._settings.rules)
-        if refusal:
-            raise StartError(refusal)
-        loaded = self._loader.load_file(self._settings.rules)
+        loaded = self._read_rules()
         for problem in loaded.problems:
             if loaded.ruleset is not None and problem.level is Level.WARNING:
                 log.warning("rules file has a doubtful place", problem=str(problem))
         return loaded.require()
+
+    def _read_rules(self) -> Loaded:
+        file = RulesFile(self._settings.rules)
+        text = file.read()
+        if not isinstance(text, Unusable):
+            return self._loader.load(text, str(file.path), Path(file.folder()))
+        if text.why is Why.WRITABLE or text.problem.message == NO_FILE:
+            raise StartError(f"{file.path}: {text.problem.message}")
+        return self._loader.load_file(file.path)  # which says what is wrong
 
     def _open_store(self) -> SqliteStore:
         try:

@@ -17,15 +17,18 @@ from xml.sax.saxutils import escape, quoteattr
 import orjson
 from pydantic import Field
 
+from router.bounded_file import MAX_PAYLOAD_BYTES, Unreadable, read_file
 from router.errors import PayloadError, Problem
 from router.plugins import Options
 from router.preview import Preview, body_of, made_event, preview
-from router.rules.document import DocumentError
+from router.rules.document import MAX_BYTES, DocumentError
 from router.rules.document import read as read_document
 from router.rules.reading import read
 from router.rules.ruleset import Ruleset
 from router.rules.spot import Report, Spot
 from router.rules.values import same
+
+_NAMED = 20  #: sources that a message names
 
 
 class ExpectOptions(Options):
@@ -78,12 +81,12 @@ def run_cases(ruleset: Ruleset, files: Sequence[Path], now: int) -> Run:
     for file in files:
         report = Report(str(file))
         try:
-            root, _ = read_document(file.read_text("utf-8-sig"))
+            root, _ = read_document(read_file(file, MAX_BYTES, pipes=True).decode("utf-8-sig"))
         except DocumentError as error:
             run.problems += [Problem(str(file), f.line, f.column, "", f.message) for f in error.flaws]
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        except (Unreadable, UnicodeDecodeError) as error:
+            reason = str(error) if isinstance(error, Unreadable) else "it is not UTF-8 text"
             run.problems.append(Problem(str(file), 1, 1, "", f"the cases can't be read: {reason}"))
             continue
         spot = Spot(report, root, "")
@@ -103,7 +106,9 @@ def _run(ruleset: Ruleset, spot: Spot, file: Path, now: int) -> Result | None:
     if case.source is None and len(ruleset.sources) == 1:
         source = next(iter(ruleset.sources.values()))
     if source is None:
-        spot.at("source").error(f"expected one of the sources {', '.join(sorted(ruleset.sources))}")
+        known = sorted(ruleset.sources)
+        more = f" and {len(known) - _NAMED} others" if len(known) > _NAMED else ""
+        spot.at("source").error(f"expected one of the sources {', '.join(known[:_NAMED])}{more}")
         return None
     unknown = sorted(set(case.expect.rules or ()) - {rule.name for rule in ruleset.rules})
     if unknown:
@@ -148,10 +153,9 @@ def _body(spot: Spot, payload: Any, folder: Path, content_type: str) -> bytes | 
     if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
         return body_of(payload, content_type)
     try:
-        return (folder / payload["file"]).read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        spot.at("payload", "file").error(f"the payload can't be read: {reason}")
+        return read_file(folder / payload["file"], MAX_PAYLOAD_BYTES)
+    except Unreadable as error:
+        spot.at("payload", "file").error(f"the payload can't be read: {error}")
         return None
 
 

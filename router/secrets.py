@@ -1,12 +1,18 @@
 """Secrets: named in the rules file by where they come from, resolved when it loads, masked whenever shown."""
 
-import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
+
+from router.bounded_file import Unreadable, read_file
+from router.file_trust import exposure
+
+MAX_FILE_BYTES = 64 * 1024  #: of a secret file: keys and certificates have some 8 KiB, and what is larger is no secret
+SHORTEST = 8  #: characters, below which `check` warns: the least that NIST SP 800-63B lets a person choose
 
 
 class Secret:
@@ -43,6 +49,15 @@ class Secret:
     __str__ = __repr__
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found where a secret should be."""
+
+    secret: Secret | None
+    fault: str = ""  #: why there is none, or why it should not be used
+    is_blank: bool = False  #: it was set, but to nothing that is a secret
+
+
 _EITHER: dict[str, Any] = {"oneOf": [{"required": ["env"]}, {"required": ["file"]}]}
 
 
@@ -65,25 +80,38 @@ class SecretRef(BaseModel):
         """How it is called in messages."""
         return f"env {self.env}" if self.env is not None else f"file {self.file}"
 
-    def resolve(self, base_dir: Path, environ: Mapping[str, str]) -> tuple[Secret | None, str]:
-        """The secret, or none and why not; an empty one counts as unset, since an empty key lets anyone sign."""
+    def resolve(self, base_dir: Path, environ: Mapping[str, str], *, trusting: bool = False) -> Found:
+        """The secret, or none and why not; a blank one counts as unset, since an empty key lets anyone sign.
+
+        `trusting`: a file that others can write is used all the same, and its fault comes beside it.
+        """
         if self.env is not None:
             value = environ.get(self.env)
             if value is None:
-                return None, f"environment variable {self.env} is not set"
-            if not value:
-                return None, f"environment variable {self.env} is empty"
-            return Secret(self.name, value), ""
+                return Found(None, f"environment variable {self.env} is not set")
+            return self._checked(value, f"environment variable {self.env}")
+        path, fault = base_dir / str(self.file), ""
         try:
-            text = (base_dir / str(self.file)).read_bytes().decode()
-        except OSError as error:
-            return None, f"secret file {self.file} can't be read: {os.strerror(error.errno or 0)}"
+            text = read_file(path, MAX_FILE_BYTES).decode()
+            exposed = exposure(path)
+            if exposed is not None:
+                fault = f"secret file {self.file}: {exposed.sentence('choose the secret')}"
+                if not trusting:
+                    return Found(None, fault)
         except UnicodeDecodeError:
-            return None, f"secret file {self.file} is not UTF-8 text"
+            return Found(None, f"secret file {self.file} is not UTF-8 text")
+        except Unreadable as error:
+            return Found(None, f"secret file {self.file} can't be read: {error}")
         except ValueError:
-            return None, f"secret file {self.file!r} is not a path"
-        value = text.removesuffix("\n").removesuffix("\r")
-        return (Secret(self.name, value), "") if value else (None, f"secret file {self.file} is empty")
+            return Found(None, f"secret file {self.file!r} is not a path")
+        return self._checked(text.removesuffix("\n").removesuffix("\r"), f"secret file {self.file}", fault)
+
+    def _checked(self, value: str, where: str, fault: str = "") -> Found:
+        if not value:
+            return Found(None, f"{where} is empty", is_blank=True)
+        if not any(c.isprintable() and not c.isspace() for c in value):
+            return Found(None, f"{where} is blank", is_blank=True)
+        return Found(Secret(self.name, value), fault)
 
 
 _FORM = "write {env: NAME} or {file: PATH}"

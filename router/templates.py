@@ -5,7 +5,6 @@ A template is checked when the rules load (parsing costs some 30 µs) and turned
 knows the whole name when a part of it is missing. No attribute or method of any object can be reached.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.errors import RenderError, TemplateError
 from router.model import Event, Headers, ParsedEvent, query_values
+from router.nearest_word import did_you_mean, nearest
 from router.plugins import Job
 
 NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
@@ -357,8 +357,7 @@ def _hyphen(text: str) -> str:
 
 
 def _near(word: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(word, known, 1)
-    return f'; did you mean "{near[0]}"?' if near else f"; known: {', '.join(sorted(known))}"
+    return did_you_mean(word, known, most=100)
 
 
 def _unknown_name(name: str, text: str) -> str:
@@ -367,8 +366,8 @@ def _unknown_name(name: str, text: str) -> str:
         return f"{dashed.group()} is a subtraction; write {dashed[1]}['{dashed[2]}']"
     if name in ("env", "environ"):
         return "templates can't read the environment; declare it under secrets: and write secrets.name"
-    near = difflib.get_close_matches(name, NAMES, 1)
-    cure = f'did you mean "{near[0]}"?' if near else f'a field of the payload is "payload.{name}"'
+    near = nearest(name, NAMES)
+    cure = f'did you mean "{near}"?' if near else f'a field of the payload is "payload.{name}"'
     return f'unknown name "{name}"; {cure}{_hyphen(text)}'
 
 

@@ -27,7 +27,7 @@ FORBIDDEN = {
     "commands": ("router.delivery", "router.admin", "router.intake.server", "router.intake.receiver", "router.cli"),
 }
 FRONT = ("router.cli", "router.commands", "router.listing", "router.printing")
-STORE_MAY = ("router.store", "router.model", "router.errors")
+STORE_MAY = ("router.store", "router.model", "router.errors", "router.own_file", "router.file_trust")
 
 
 def _imports(path: Path) -> set[str]:

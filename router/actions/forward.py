@@ -27,6 +27,7 @@ from router.actions.url import Url, compile_url
 from router.errors import RenderError, TemplateError
 from router.headers import tells_who_calls
 from router.model import Cause, Outcome
+from router.nearest_word import known_words
 from router.plugins import Action, BreakerField, BreakerSpec, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.secrets import OneSecret, Secret
@@ -284,8 +285,8 @@ def _url(options: Options, build: Build) -> Url:
     if options.target is not None:
         spec = build.targets.get(options.target)
         if spec is None:
-            known = ", ".join(sorted(build.targets)) or "none is defined"
-            build.fault(f'undefined target "{options.target[:60]}"; known: {known}', "target")
+            known = known_words(build.targets) if build.targets else "known: none is defined"
+            build.fault(f'undefined target "{options.target[:60]}"; {known}', "target")
             return _NOWHERE
         place, text = "path", (spec.url or "http://unknown").rstrip("/") + (options.path or "")
         if options.path is not None and not options.path.startswith("/"):

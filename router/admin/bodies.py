@@ -10,8 +10,8 @@ from router.admin.answers import refused
 from router.admin.parameters import TIME_FORM
 from router.intake.bodies.json_text import nested_deeper
 from router.model import Reply
+from router.nearest_word import did_you_mean, shortened
 from router.operations.moment import moment
-from router.rules.spot import did_you_mean, shortened
 
 MOST_IDS = 10_000  #: of one request; further ones are another request's
 MAX_DEPTH = 210  #: of JSON: a payload may be 200 deep, and what it stands in is not

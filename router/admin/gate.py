@@ -49,13 +49,14 @@ class Gate:
         seconds = self._failures.wait(ip, now)
         if seconds:
             self._tell("too many wrong tokens", ip, now)
-            detail = f"too many wrong tokens came from this address; try again in {seconds} s"
+            detail = f"too many wrong tokens came from this address, or from all; try again in {seconds} s"
             return refused(429, detail, ("Retry-After", str(seconds)))
         if not authorizations:  # which guesses nothing, so it costs nothing
             self._tell("no token", ip, now)
             return _challenge("this needs the admin token: Authorization: Bearer TOKEN")
         found = _BEARER.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
         if found is not None and hmac.compare_digest(found[1].encode("latin-1"), self.token):
+            self._failures.succeeded(ip)
             return None
         self._failures.add(ip, now)
         self._tell("wrong token" if found else "malformed Authorization header", ip, now)

@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 from router.admin.answers import refused
 from router.model import Reply, State
+from router.nearest_word import did_you_mean, shortened
 from router.operations.moment import moment
-from router.rules.spot import did_you_mean, shortened
 
 LIMIT, MOST = 50, 500  #: entries of a list unless said, as the commands have it; and at the most: one page of the store
 _FIELDS = 200  #: of a query; each state, twice over, is a dozen

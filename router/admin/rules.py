@@ -17,13 +17,14 @@ from router.admin.endpoint import Answer, Call, Endpoint
 from router.admin.parameters import CURSOR, LIMITED, flag
 from router.errors import Level, PayloadError
 from router.model import Event, Filter, Reply, State
+from router.nearest_word import did_you_mean
 from router.operations.shape import problem_json
 from router.preview import body_of, made_event, preview
-from router.rules.collecting import UNCOLLECTED, let_go, resting_while
+from router.rules.collecting import UNCOLLECTED, TooLong, let_go, resting_while
 from router.rules.ruleset import Rule, Ruleset
-from router.rules.spot import did_you_mean
 
 CHECK_WAIT_SECONDS = 5.0  #: for another check to end; a file of 10,000 rules takes some 2 s
+CHECK_SECONDS = 30.0  #: of work for one check; a file of 100,000 rules takes some 20 s
 MOST_EXPLAINED = 1_000  #: rules of one answer: some 500 kB
 
 
@@ -83,13 +84,18 @@ def _check(daemon: Daemon, call: Call) -> Reply:
         folder = Path(os.path.realpath(daemon.rules)).parent
         # As a reload does it: the events that arrive meanwhile keep most of the interpreter, and the collector is off
         # until what was loaded is gone, or its first round would walk all of it.
-        with UNCOLLECTED, resting_while(daemon.busy):
+        with UNCOLLECTED, resting_while(daemon.busy, seconds=CHECK_SECONDS):
             loaded = loader.load(call.body, "rules.yaml", folder)
             problems = loaded.problems
             if loaded.ruleset is not None:
                 parts = loaded.ruleset.parts()
                 del loaded
                 let_go(parts)
+    except TooLong:
+        detail = (
+            f"checking this file is more than {CHECK_SECONDS:.0f} s of work; `webhook-router check` has no such limit"
+        )
+        return refused(422, detail)
     finally:
         daemon.checking.release()
     bad = {Level.ERROR, Level.WARNING} if call.query["strict"] else {Level.ERROR}
@@ -191,6 +197,7 @@ ENDPOINTS = (
         {200: Answer("Every problem, as `check --json` prints them.", "Checked")},
         (flag("strict", "Warnings count as well."), flag("require_secrets", "Unset secrets are errors.")),
         body="yaml",
+        problems={422: "Checking the file is too much work for a running daemon."},
     ),
     Endpoint(
         "POST",

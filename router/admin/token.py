@@ -11,7 +11,9 @@ from pathlib import Path
 
 import structlog
 
+from router.bounded_file import Unreadable, read_all, read_file
 from router.errors import StartError
+from router.own_file import planted
 
 VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: a flag would show the token to every `ps`
 SHORTEST = 16  #: characters of a given token; half of what `openssl rand -hex 16` gives
@@ -54,11 +56,11 @@ def given_token(text: str, where: str) -> bytes:
 def token_of_file(path: Path) -> bytes:
     """The token in an operator's file, links followed: that is how secrets are mounted. Raises StartError."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LONGEST + 1)
-    except OSError as error:
-        raise StartError(f"the admin token's file {path} can't be read: {os.strerror(error.errno or 0)}") from None
-    return _decoded(content, str(path))
+        return given_token(read_file(path, _LONGEST).decode("latin-1"), str(path))
+    except Unreadable as error:
+        if error.number == errno.EFBIG:
+            raise StartError(f"{path} is too large for an admin token; is it the right file?") from None
+        raise StartError(f"the admin token's file {path} can't be read: {error}") from None
 
 
 def kept_token(store: Path) -> tuple[bytes, Path, bool]:
@@ -77,16 +79,17 @@ def kept_token(store: Path) -> tuple[bytes, Path, bool]:
         raise StartError(f"the admin token's file {path} can't be read: {reason}; {_CURE}") from None
     try:
         _check_kept(path, os.fstat(descriptor))
-        return _decoded(os.read(descriptor, _LONGEST + 1), str(path)), path, False
+        return given_token(read_all(descriptor, _LONGEST).decode("latin-1"), str(path)), path, False
+    except Unreadable:
+        raise StartError(f"{path} is too large for an admin token; {_CURE}") from None
     finally:
         os.close(descriptor)
 
 
 def _check_kept(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise StartError(f"the admin token's file {path} is no file; {_CURE}")
-    if found.st_uid not in (os.geteuid(), 0):
-        raise StartError(f"the admin token's file {path} is another user's, who knows the token; {_CURE}")
+    reason = planted(found)
+    if reason is not None:
+        raise StartError(f"the admin token's file {path} can't be trusted: {reason}; {_CURE}")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise StartError(
             f"others can read the admin token's file {path}; {_CURE} (chmod 600 is enough where nobody has)"
@@ -94,12 +97,6 @@ def _check_kept(path: Path, found: os.stat_result) -> None:
 
 
 _CURE = "remove it: a new token is made at the next start"
-
-
-def _decoded(content: bytes, where: str) -> bytes:
-    if len(content) > _LONGEST:
-        raise StartError(f"{where} is too large for an admin token; is it the right file?")
-    return given_token(content.decode("latin-1"), where)
 
 
 def _made(path: Path) -> bytes:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
+from router.bounded_file import Unreadable, read_file
 from router.commands.options import setting
 from router.errors import RouterError, StartError
 
 SECONDS = 5.0  #: for the answer; probes give up after so long as well
-_MOST = 64 * 1024  #: bytes of an answer that are read
+_MOST = 64 * 1024  #: bytes of an answer that are read, or of a token's file
 
 _HELP = """Ask the daemon of this machine whether it lives, or with --ready whether it works.
 
@@ -61,9 +62,9 @@ def _token(file: Path | None) -> str:
     if file is None:
         return os.environ.get("WEBHOOK_ROUTER_ADMIN_TOKEN", "")
     try:
-        return file.read_text("utf-8", "replace").strip()
-    except OSError as error:
-        raise RouterError(f"the token's file {file} can't be read: {os.strerror(error.errno or 0)}") from None
+        return read_file(file, _MOST).decode("utf-8", "replace").strip()
+    except Unreadable as error:
+        raise RouterError(f"the token's file {file} can't be read: {error}") from None
 
 
 def _ask(host: str, port: int, path: str, token: str) -> tuple[int, bytes]:

@@ -1,6 +1,5 @@
 """The parts of a request that `test` and `send` are given by flags."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,10 +44,12 @@ def chosen_source(sources: "Mapping[str, Source]", name: str | None) -> "Source"
 
 
 def body_of(payload: str) -> bytes:
-    """The bytes of a file, or of standard input for `-`. Raises RouterError."""
-    if payload == "-":
-        return sys.stdin.buffer.read()
+    """The bytes of a file, of a pipe of the shell (`<(…)`), or of standard input for `-`. Raises RouterError."""
+    from router.bounded_file import MAX_PAYLOAD_BYTES, Unreadable, read_file, read_stream  # noqa: PLC0415 - `--help` need not wait
+
     try:
-        return Path(payload).read_bytes()
-    except OSError as error:
-        raise RouterError(f"the payload {payload} can't be read: {os.strerror(error.errno or 0)}") from None
+        if payload == "-":
+            return read_stream(sys.stdin.buffer, MAX_PAYLOAD_BYTES)
+        return read_file(Path(payload), MAX_PAYLOAD_BYTES, pipes=True)
+    except Unreadable as error:
+        raise RouterError(f"the payload {payload} can't be read: {error}") from None

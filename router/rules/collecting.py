@@ -10,6 +10,7 @@ slices, and while requests are under way it rests between them for most of the t
 
 import contextlib
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -48,16 +49,23 @@ class _Uncollected:
 UNCOLLECTED = _Uncollected()
 
 
+class TooLong(Exception):
+    """A load has worked for as long as it may."""
+
+
 class _Pace:
     """The slices of one load."""
 
-    def __init__(self, busy: Callable[[], bool]) -> None:
+    def __init__(self, busy: Callable[[], bool], seconds: float) -> None:
         self._busy = busy
+        self._until = time.thread_time() + seconds
         self._slice_ends = time.perf_counter() + SLICE_SECONDS
 
     def step(self) -> None:
         if time.perf_counter() < self._slice_ends:
             return
+        if time.thread_time() > self._until:
+            raise TooLong
         # Even a rest of no length hands the interpreter to whoever waits for it.
         time.sleep(REST_SECONDS if self._busy() else 0)
         self._slice_ends = time.perf_counter() + SLICE_SECONDS
@@ -67,9 +75,10 @@ _PACE: ContextVar[_Pace | None] = ContextVar("pace", default=None)
 
 
 @contextlib.contextmanager
-def resting_while(busy: Callable[[], bool]) -> Iterator[None]:
-    """Within it, this thread's work rests at each `breathe` as long as the others are busy."""
-    token = _PACE.set(_Pace(busy))
+def resting_while(busy: Callable[[], bool], *, seconds: float = math.inf) -> Iterator[None]:
+    """Within it, this thread's work rests at each `breathe` as long as the others are busy. Once it has worked for some
+    seconds, rests not counted, `breathe` raises TooLong."""
+    token = _PACE.set(_Pace(busy, seconds))
     try:
         yield
     finally:

@@ -1,10 +1,12 @@
 """What the parts of the loader share while one file is compiled."""
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from router.errors import Level, Problem
+from router.file_trust import readable_by_all
 from router.plugins import Build, Registries, RuleFacts, TargetSpec
 from router.protected import ProtectedPaths
 from router.rules.collecting import unhurried
@@ -12,9 +14,9 @@ from router.rules.conditions import Condition
 from router.rules.retry import RetryLayer
 from router.rules.ruleset import Source
 from router.rules.schema import DefaultsOptions
-from router.rules.sight import Sight, sight
+from router.rules.sight import Sight, sight_of_secret
 from router.rules.spot import Report, Spot
-from router.secrets import Secret, SecretRef
+from router.secrets import SHORTEST, Found, Secret, SecretRef
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Context:
     environ: Mapping[str, str]
     require_secrets: bool  #: an unset secret is an error (serve, reload) or a note (check, test)
     commands: str  #: any, off, or the folder that commands must be in
+    trusting: bool = False  #: secret files that others can write are used all the same, with a note
     defaults: DefaultsOptions = field(default_factory=DefaultsOptions)
     secrets: dict[str, Secret] = field(default_factory=dict)
     targets: dict[str, TargetSpec] = field(default_factory=dict)
@@ -39,27 +42,56 @@ class Context:
     known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources, what their events are
     secret_files: dict[Path, Sight] = field(default_factory=dict)  #: that were read, as they were just before
     held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
+    listening: int = 0  #: sources that the rules so far listen to, each counted for each rule
+    source_sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)  #: each that rules listen to, once
+    globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: the sources of each glob that was asked for
     unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
     protected: ProtectedPaths = field(default_factory=ProtectedPaths)
     recorded: bool = False  #: rules of the past: what a guard forbids fails when it is attempted, and nothing else
     _at_end: list[tuple[Build, Spot]] = field(default_factory=list)
 
+    def globbed(self, glob: str) -> frozenset[str]:
+        """The sources whose names are like this."""
+        found = self.globs.get(glob)
+        if found is None:
+            found = self.globs[glob] = frozenset(fnmatch.filter(self.sources, glob))
+            self.listening += len(self.sources) // 8  # which takes about as long as this many
+        return found
+
     def secret(self, ref: SecretRef, spot: Spot, name: str | None = None) -> Secret:
         """Resolve a secret; an unset one that isn't optional is reported at the spot."""
         if ref.file is not None:
             path = self.base_dir / ref.file
-            self.secret_files[path] = sight(path)
+            self.secret_files[path] = sight_of_secret(path)
             self.protected.add(path, "a secret file")
-        secret, reason = ref.resolve(self.base_dir, self.environ)
+        found = ref.resolve(self.base_dir, self.environ, trusting=self.trusting)
+        secret = found.secret
         self.held[ref.name] = secret or Secret(ref.name, None)
         if secret is None:
-            if not ref.optional:
-                level = Level.ERROR if self.require_secrets else Level.NOTE
-                cure = "set it before the daemon starts" if ref.file is None else "write it there"
-                self.report.add(spot.node, spot.path, f"{reason}; {cure}", level)
-                self.unset.append(self.report.problems[-1])
+            self._report_unset(ref, found, spot)
             return Secret(name or ref.name, None)
+        self._report_weak(ref, secret, found.fault, spot)
         return Secret(name, secret.reveal()) if name else secret
+
+    def _report_unset(self, ref: SecretRef, found: Found, spot: Spot) -> None:
+        if ref.optional:
+            return
+        level = Level.ERROR if self.require_secrets else Level.WARNING if found.is_blank else Level.NOTE
+        cure = "set it before the daemon starts" if ref.file is None else "write it there"
+        message = found.fault if "; " in found.fault else f"{found.fault}; {cure}"
+        self.unset.append(self.report.add(spot.node, spot.path, message, level))
+
+    def _report_weak(self, ref: SecretRef, secret: Secret, fault: str, spot: Spot) -> None:
+        if fault:
+            self.report.add(spot.node, spot.path, f"serve refuses this: {fault}", Level.NOTE)
+        if len(secret.reveal()) < SHORTEST:
+            spot.warn(
+                f"{secret.name} is shorter than {SHORTEST} characters, so it could be guessed; make one with"
+                " `openssl rand -hex 32`"
+            )
+        if ref.file is not None and readable_by_all(self.base_dir / ref.file):
+            cure = f"chmod o-r {ref.file}"
+            self.report.add(spot.node, spot.path, f"every user of this machine can read {ref.name}; {cure}", Level.NOTE)
 
     def build(self, name: str, spot: Spot, facts: RuleFacts = RuleFacts()) -> Build:  # noqa: B008 - immutable
         """What a plugin gets whose node is at the spot."""

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from router.effort import is_spent, spend
 from router.rules.conditions import (
     All,
     AnyOf,
+    AnyTest,
     Clause,
     Condition,
     EachTest,
@@ -142,8 +144,19 @@ def warn_of_conjunction(spot: Spot, entries: Sequence[tuple[str, Condition]], kn
     """Warn when the entries of a mapping, each compiled, exclude each other; `known` holds beside them."""
     if not _may_clash([condition for _, condition in entries], known):
         return
+    # All at once first: entry by entry, to find the one that is too much, is work that grows with the square.
+    if _reason(_facts([*known, *(condition for _, condition in entries)]), known) is not None:
+        _warn_of_entry(spot, entries, known)
+        return
+    _warn_of_branches(spot, entries, known)
+
+
+def _warn_of_entry(spot: Spot, entries: Sequence[tuple[str, Condition]], known: Sequence[Condition]) -> None:
+    """Warn of the first entry that excludes those above it."""
     facts = _facts(known)
     for key, condition in entries:
+        if is_spent("comparisons"):
+            return
         _gather(facts, condition)
         reason = _reason(facts, known)
         if reason is not None:
@@ -151,10 +164,16 @@ def warn_of_conjunction(spot: Spot, entries: Sequence[tuple[str, Condition]], kn
             if all(cannot_hold([part]) is None for part in inner):  # else it was warned of in its own place
                 spot.key_warn(key, reason)
             return
+
+
+def _warn_of_branches(spot: Spot, entries: Sequence[tuple[str, Condition]], known: Sequence[Condition]) -> None:
+    """Warn of the branches of an `any` that exclude what stands beside it."""
     for key, condition in entries:
         if isinstance(condition, AnyOf):
             beside = [*known, *(other for _, other in entries if other is not condition)]
             for number, branch in enumerate(condition.conditions[:MAX_BRANCHES]):
+                if is_spent("comparisons"):
+                    return
                 reason = _reason(_facts([*beside, branch]), known)
                 if reason is not None and cannot_hold([branch]) is None:
                     spot.at(key, number).warn(reason)
@@ -198,6 +217,8 @@ def _may_clash(conditions: Sequence[Condition], known: Sequence[Condition]) -> b
 
 
 def _gather(facts: Facts, condition: Condition) -> None:
+    if not spend("comparisons"):
+        return
     if isinstance(condition, FieldCondition):
         facts[condition.field].add(condition.test)
     elif isinstance(condition, All):
@@ -219,13 +240,51 @@ def _alone(condition: Condition) -> FieldCondition | None:
 
 
 def _contradiction(facts: Facts) -> tuple[Subject, str, str] | None:
-    """The first field that can't be what is said of it, the operator, and why."""
+    """The first field that can't be what is said of it, the operator, and why; none as well when finding out would be
+    more work than a load may spend on it."""
+    if is_spent("comparisons") or not spend("comparisons", _work(facts)):
+        return None
     _mark_containers(facts)
     for subject, said in facts.items():
         clash = _of_field(subject, said)
         if clash is not None:
             return subject, *clash
     return None
+
+
+_PER_FIELD = 8  #: steps that any field takes, whatever is said of it
+
+
+def _work(facts: Facts) -> int:
+    """Steps that comparing all that is said takes at the most, roughly."""
+    steps = 0
+    for subject, said in facts.items():
+        clauses = [clause for group in said.some for clause in group] + said.every
+        beside = sum(map(_scan, clauses)) + sum(_scan_of_test(test) for test in said.nots)
+        values = sum(len(_constants(clause)) for clause in clauses if clause.operator in ("equals", "in"))
+        names = subject.compiled.names if isinstance(subject, PayloadField) else None
+        steps += _PER_FIELD + (len(clauses) + values) * (len(clauses) + beside) + len(names or ()) ** 2 // 8
+    return steps
+
+
+def _scan(clause: Clause) -> int:
+    """Steps that one look at a value takes by this clause."""
+    if not isinstance(clause.operand, list) or _are_scalars(clause.operand):
+        return 1
+    return len(clause.operand)
+
+
+def _are_scalars(values: list[Any]) -> bool:
+    return not any(isinstance(value, list | dict) for value in values)
+
+
+def _scan_of_test(test: Test) -> int:
+    if isinstance(test, OneValue):
+        return sum(1 + (len(clause.operand) if isinstance(clause.operand, list) else 0) for clause in test.clauses)
+    parts = (
+        test.tests if isinstance(test, EachTest | AnyTest) else [test.test] if isinstance(test, NotTest | Every) else []
+    )
+    return 1 + sum(map(_scan_of_test, parts))
 
 
 def _mark_containers(facts: Facts) -> None:

@@ -7,6 +7,7 @@ builds the nodes itself, within bounds. Source of the schema: YAML 1.2.2, sectio
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
@@ -18,6 +19,10 @@ MAX_BYTES = 16 * 1024 * 1024  #: of a rules file; 100,000 rules take less
 TOO_LARGE = f"the file is larger than {MAX_BYTES // 1024**2} MiB; split it"
 MAX_DEPTH = 100  #: a rule nests to about 10; Python code that walks nodes recursively must never run out of stack
 MAX_ALIASED = 100_000  #: nodes that aliases may add up to; a "billion laughs" ends here
+MAX_ALIASED_TEXT = MAX_BYTES  #: characters that aliases may add up to: as if the file were twice as large
+MAX_NODES = 2_000_000  #: values and keys; 100,000 rules have half of it, and each takes some 200 bytes of memory
+MAX_FLAWS = 1_000  #: that are told of one by one
+MAX_DIRECTIVES = 100  #: %TAG lines; the parser compares each with all others
 
 Scalar = str | int | float | bool | None
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 2.5 times as fast
@@ -41,6 +46,8 @@ class Node:
     line: int  #: 1 for the first line
     column: int  #: 1 for the first character
     size: int = field(default=1, kw_only=True)  #: nodes in it, aliases expanded
+    height: int = field(default=0, kw_only=True)  #: levels below it, aliases expanded
+    length: int = field(default=0, kw_only=True)  #: characters of the texts in it, aliases expanded
 
 
 @dataclass(slots=True, eq=False)
@@ -134,6 +141,7 @@ def read_with_flaws(text: str) -> tuple[Node, list[Flaw]]:
         raise DocumentError([Flaw(line, column, "half a surrogate pair is no character; remove it")])
     if len(text.encode()) > MAX_BYTES:
         raise DocumentError([Flaw(1, 1, TOO_LARGE)])
+    _check_directives(text)
     reader = _Reader(text)
     try:
         root = reader.run()
@@ -145,6 +153,7 @@ def read_with_flaws(text: str) -> tuple[Node, list[Flaw]]:
         raise DocumentError(reader.flaws) from None
     except _Stop:
         raise DocumentError(reader.flaws) from None
+    reader.tell_unsaid()
     return root, reader.flaws
 
 
@@ -178,6 +187,9 @@ class _Reader:
         self.text = text
         self.lines = text.split("\n")
         self.flaws: list[Flaw] = []
+        self.told: Counter[str] = Counter()  #: flaws, by level; the first ones are told of one by one
+        self.nodes = 0
+        self.aliased_text = 0
         self.anchors: dict[str, Node | None] = {}  # none while the anchored collection is still open
         self.aliased = 0
         self.root: Node | None = None
@@ -203,15 +215,23 @@ class _Reader:
 
     def flaw(self, place: Any, message: str, level: Literal["error", "warning"] = "error") -> None:
         """Report a flaw at a node, or at a parser's event."""
-        if isinstance(place, Node):
-            line, column = place.line, place.column
-        else:
-            line, column = place.start_mark.line + 1, place.start_mark.column + 1
-        self.flaws.append(Flaw(line, column, message, level))
+        line, column = _at(place)
+        self.told[level] += 1
+        if self.told[level] <= MAX_FLAWS:
+            self.flaws.append(Flaw(line, column, message, level))
+
+    def tell_unsaid(self) -> None:
+        """Say how many flaws were left out."""
+        levels: tuple[Literal["error", "warning"], ...] = ("error", "warning")
+        for level in levels:
+            unsaid = self.told[level] - MAX_FLAWS
+            if unsaid > 0:
+                message = f"{unsaid:,} more {level}s like those above are not shown; mend those first"
+                self.flaws.append(Flaw(len(self.lines), 1, message, level))
 
     def stop(self, place: Any, message: str) -> NoReturn:
         """Report a flaw after which reading on makes no sense."""
-        self.flaw(place, message)
+        self.flaws.append(Flaw(*_at(place), message))
         raise _Stop
 
     def start(self, event: Any) -> None:
@@ -236,13 +256,16 @@ class _Reader:
 
     def take(self, node: Node) -> None:
         """Put a finished node where it belongs: root, list item, mapping key or mapping value."""
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            self.stop(node, f"the file has more than {MAX_NODES:,} values and keys; split it")
         if not self.open:
             self.root = node
             return
         top = self.open[-1]
         if isinstance(top.node, SequenceNode):
             top.node.items.append(node)
-            top.node.size += node.size
+            _count_in(top.node, node)
         elif top.key is None:
             top.key = self.key(node)
         else:
@@ -252,10 +275,11 @@ class _Reader:
     def enter(self, mapping: MappingNode, key: ScalarNode, value: Node) -> None:
         if key.text in mapping.entries:
             first = mapping.entries[key.text][0]
-            self.flaw(key, f'duplicate key "{key.text}"; it is on line {first.line} already')
+            self.flaw(key, f'duplicate key "{_short(key.text)}"; it is on line {first.line} already')
             return
         mapping.entries[key.text] = (key, value)
-        mapping.size += value.size
+        _count_in(mapping, value)
+        mapping.length += key.length
 
     def key(self, node: Node) -> ScalarNode:
         if isinstance(node, MappingNode) and self.is_braces(node):
@@ -276,13 +300,18 @@ class _Reader:
     def alias(self, event: Any) -> Node:
         name = event.anchor
         if name not in self.anchors:
-            self.stop(event, f"*{name} names no anchor above it; quote a value that starts with an asterisk")
+            self.stop(event, f"*{_short(name)} names no anchor above it; quote a value that starts with an asterisk")
         node = self.anchors[name]
         if node is None:
-            self.stop(event, f"*{name} contains itself")
+            self.stop(event, f"*{_short(name)} contains itself")
+        if len(self.open) + node.height > MAX_DEPTH:
+            self.stop(event, f"nested deeper than {MAX_DEPTH} levels, by *{_short(name)}")
         self.aliased += node.size
+        self.aliased_text += node.length
         if self.aliased > MAX_ALIASED:
             self.stop(event, f"the aliases add up to more than {MAX_ALIASED} values")
+        if self.aliased_text > MAX_ALIASED_TEXT:
+            self.stop(event, f"the aliases add up to more than {MAX_ALIASED_TEXT // 1024**2} MiB of text")
         return node
 
     def scalar(self, event: Any) -> ScalarNode:
@@ -294,6 +323,7 @@ class _Reader:
             value = self.resolve(event)
             self.check_comment(event)
         node = ScalarNode(mark.line + 1, mark.column + 1, value, event.value, plain=event.implicit[0])
+        node.length = len(event.value)
         if event.anchor:
             self.anchors[event.anchor] = node
         return node
@@ -302,7 +332,7 @@ class _Reader:
         """Warn of `main #old`, which is `main`: a comment for people has a space after its #."""
         end = event.end_mark
         line = self.lines[end.line] if end.line < len(self.lines) else ""
-        if event.value and line.find("#", end.column) >= 0 and _CUT.match(line, end.column):
+        if event.value and _CUT.match(line, end.column):
             rest = line[end.column :].strip()[:40]
             self.flaw(event, f'"{rest}" is a comment here; quote the value if it belongs to it', "warning")
 
@@ -311,7 +341,9 @@ class _Reader:
             return None
         name = str(event.tag).removeprefix(_TAG)
         if name not in _KNOWN_TAGS or not str(event.tag).startswith(_TAG):
-            self.flaw(event, f"the tag {event.tag} is not known; quote a value that starts with an exclamation mark")
+            self.flaw(
+                event, f"the tag {_short(event.tag)} is not known; quote a value that starts with an exclamation mark"
+            )
             return None
         return name
 
@@ -324,7 +356,7 @@ class _Reader:
         if name == "float" and type(value) is int:
             return float(value)
         if wanted is None or type(value) is not wanted:
-            self.flaw(event, f'"{event.value}" is not what its tag !!{name} says')
+            self.flaw(event, f'"{_short(event.value)}" is not what its tag !!{name} says')
         return value
 
     def resolve(self, event: Any) -> Scalar:
@@ -338,7 +370,11 @@ class _Reader:
             return text
         if _INT.fullmatch(text):
             if len(text.lstrip("+-")) > 1 and text.lstrip("+-")[0] == "0":
-                self.flaw(event, f"{text} is read as the number {int(text)}; quote it if it is text", "warning")
+                self.flaw(
+                    event,
+                    f"{_short(text)} is read as the number {_short(str(int(text)))}; quote it if it is text",
+                    "warning",
+                )
             return _in_range(int(text))
         if _OCTAL.fullmatch(text):
             return _in_range(int(text, 0))
@@ -352,6 +388,23 @@ class _Reader:
         if _NOT_FINITE.fullmatch(text):
             self.flaw(event, f"{text} can't occur in a payload; quote it if it is text")
         return text
+
+
+def _at(place: Any) -> tuple[int, int]:
+    """Line and column of a node, or of a parser's event."""
+    if isinstance(place, Node):
+        return place.line, place.column
+    return place.start_mark.line + 1, place.start_mark.column + 1
+
+
+def _count_in(whole: SequenceNode | MappingNode, part: Node) -> None:
+    whole.size += part.size
+    whole.length += part.length
+    whole.height = max(whole.height, part.height + 1)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _in_range(number: int) -> int | float:
@@ -370,6 +423,17 @@ _TRAPS = (
     (re.compile(r"alphabetic or numeric character|while scanning an alias"), "quote a value that starts with * or &"),
     (re.compile(r"cannot start any token"), "quote a value that starts with @, ` or %"),
 )
+
+
+_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
+
+
+def _check_directives(text: str) -> None:
+    """Raise DocumentError for a text that would keep the parser busy for ever."""
+    for number, found in enumerate(_DIRECTIVE.finditer(text), start=1):
+        if number > MAX_DIRECTIVES:
+            message = f"more than {MAX_DIRECTIVES} %TAG lines; a rules file needs none, remove them"
+            raise DocumentError([Flaw(*_place(text, found.start()), message)])
 
 
 def _place(text: str, position: int) -> tuple[int, int]:

@@ -1,22 +1,27 @@
 """From the text of a rules file to a Ruleset, or to every problem that it has."""
 
+import errno
 import hashlib
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from router.bounded_file import Unreadable, read_file
+from router.effort import bounded
 from router.errors import Level, Problem, RulesError
 from router.model import RulesetText
 from router.plugins import Registries, TargetSpec
 from router.rules.collecting import UNCOLLECTED, let_go
 from router.rules.context import Context
-from router.rules.document import DocumentError, MappingNode, large_parts, read_with_flaws
+from router.rules.document import MAX_BYTES, TOO_LARGE, DocumentError, MappingNode, large_parts, read_with_flaws
 from router.rules.reading import read
 from router.rules.request_headers import check_read_headers
 from router.rules.retry import load_retry
 from router.rules.rules import load_rules, load_unmatched
+from router.rules.rules_file import exposed_rules
 from router.rules.ruleset import Ruleset
 from router.rules.schema import TOP_KEYS, DefaultsOptions, TargetOptions
 from router.rules.sight import Sight
@@ -64,18 +69,24 @@ class Loader:
     require_secrets: bool = True  #: False for `check` and `test`: unset secrets are notes
     commands: str = "any"  #: what commands rules may run: any, off, or a folder
     protected: Mapping[Path, str] = field(default_factory=dict)  #: what no append may write, beside what the file names
+    trusting: bool = False  #: True for commands: secret files that others can write are used, with a note
 
     def load_file(self, path: Path) -> Loaded:
-        """Load a file; relative paths in it start from its own folder."""
+        """Load a file, or a pipe that a shell opened for us; relative paths in it start from its own folder."""
         try:
-            text = path.read_bytes()
-        except OSError as error:
-            message = f"the rules file can't be read: {os.strerror(error.errno or 0)}"
-            if isinstance(error, FileNotFoundError):
+            text = read_file(path, MAX_BYTES + len(BOM_UTF8), pipes=True)
+        except Unreadable as error:
+            message = f"the rules file can't be read: {error}" if error.number != errno.EFBIG else TOO_LARGE
+            if error.number == errno.ENOENT:
                 message += "; is the path right? `webhook-router init` writes one to start from"
             return Loaded(None, (Problem(str(path), 1, 1, "", message),))
         with UNCOLLECTED:
-            return self._load(text, str(path), Path(os.path.realpath(path)).parent, rules_file=path)
+            loaded = self._load(text, str(path), Path(os.path.realpath(path)).parent, rules_file=path)
+        exposed = exposed_rules(path)
+        if exposed is None:
+            return loaded
+        note = Problem(str(path), 1, 1, "", f"serve refuses this: {exposed}", Level.NOTE)
+        return replace(loaded, problems=tuple(sorted((*loaded.problems, note))))
 
     def load_recorded(self, text: RulesetText) -> Loaded:
         """Load a text that the store kept."""
@@ -104,12 +115,16 @@ class Loader:
         except DocumentError as error:
             problems = [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in error.flaws]
             return Loaded(None, tuple(sorted(problems)))
-        report.problems += [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in flaws]
-        context = Context(report, base_dir, self.registries, self.environ, self.require_secrets, self.commands)
+        for flaw in flaws:
+            report.note(Problem(file, flaw.line, flaw.column, "", flaw.message, Level(flaw.level)))
+        context = Context(
+            report, base_dir, self.registries, self.environ, self.require_secrets, self.commands, self.trusting
+        )
         context.recorded = recorded
         self._protect(context, rules_file)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
+        with bounded():
+            ruleset = _compile(context, Spot(report, root, ""), RulesetText(digest, text, str(base_dir)))
         let_go(large_parts(root))
         return Loaded(
             None if report.failed else ruleset,

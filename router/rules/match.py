@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from router.headers import dropped_header
+from router.nearest_word import did_you_mean, shortened
 from router.rules.conditions import (
     All,
     AnyOf,
@@ -25,7 +26,7 @@ from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, d
 from router.rules.fields import HeaderField, field, unknown_field
 from router.rules.jsonpath import PathError
 from router.rules.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError, address_in
-from router.rules.spot import Report, Spot, did_you_mean, shortened
+from router.rules.spot import Report, Spot
 
 COMBINATORS = ("all", "any", "none", "not")
 _FIELD_WORDS = ("exists", "every", "not", "elem", "ignore_case")
@@ -68,11 +69,12 @@ def _field(spot: Spot, key: str, text: str, below: Spot) -> list[Condition]:
         return []
     if isinstance(compiled, HeaderField) and "_" in compiled.name:
         spot.key_error_now(key, dropped_header(text.partition(".")[2]))
-    strict = parse_test(below, Flags(text_only=compiled.text_only, decimals=compiled.decimals))
+    elements: dict[int, Condition] = {}
+    strict = parse_test(below, Flags(text_only=compiled.text_only, decimals=compiled.decimals, elements=elements))
     if text == "ip" and isinstance(strict, OneValue):
         _check_addresses(spot, key, strict)
     if compiled.text.startswith("$") and strict is not None and _has_numeric(below.node):
-        form = parse_test(Spot(Report(""), below.node, ""), Flags(decimals=True))
+        form = parse_test(Spot(Report(""), below.node, ""), Flags(decimals=True, elements=elements))
         return [FieldCondition(compiled, strict, form or strict)]
     return [FieldCondition(compiled, strict, strict)] if strict else []
 
@@ -239,7 +241,10 @@ _FIELD_TESTS: dict[str, Callable[[Spot, Flags], Test | None]] = {"exists": _exis
 def _elem(spot: Spot, flags: Flags) -> list[Clause]:
     if not spot.expect_mapping("$ fields of the element to what they must be"):
         return []
-    condition = parse_match(spot, element=True)
+    # What the element has to be is the same for JSON and forms. Parsed twice at each level, it would double with each.
+    condition = flags.elements.get(id(spot.node))
+    if condition is None:
+        condition = flags.elements[id(spot.node)] = parse_match(spot, element=True)
     return [Clause("elem", data(spot.node), element_test(condition, form=flags.decimals), fallible=condition.fallible)]
 
 

@@ -6,7 +6,7 @@ A new operator is one function and one line in `OPERATORS`.
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import re2
@@ -36,6 +36,7 @@ class Flags:
     fold: bool = False  #: ignore_case: true
     text_only: bool = False  #: the field's values are always text: equality with anything else is a mistake
     decimals: bool = False  #: numeric operators read decimals in text (header, query, form)
+    elements: dict[int, Any] = field(default_factory=dict, compare=False, repr=False)  #: conditions of `elem`, by node
 
 
 def _text(node: Node, *, what: str = "text") -> str:

@@ -10,6 +10,8 @@ from router.rules.spot import Spot, unknown_key
 
 M = TypeVar("M", bound=BaseModel)
 
+MAX_UNKNOWN = 100  #: unknown keys of one mapping that are told of one by one
+MAX_DETAILS = 1_000  #: complaints of one mapping, beyond which only their number is told
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -36,17 +38,32 @@ def read(spot: Spot, model: type[M], values: dict[str, Any] | None = None) -> M 
             spot.error(f"expected a mapping, found {spot.found()}{cure}")
             return None
         values = spot.data
-    blank = [key for key, below in spot.entries() if below.is_blank and _is_typed(model, key)]
+    values = _without_most_unknown(spot, model, values)
+    blank = {key: None for key, below in spot.entries() if below.is_blank and _is_typed(model, key)}
     for key in blank:
         spot.at(key).error(f"expected a value, found {spot.at(key).found()}; give it one, or remove the key")
     try:
         found = model.model_validate(values)
     except ValidationError as error:
+        if error.error_count() > MAX_DETAILS:
+            spot.error(f"{error.error_count():,} values in here are wrong, such as of another type than expected")
+            return None
         for detail in error.errors(include_url=False):
             if not (detail["loc"] and detail["loc"][0] in blank and len(detail["loc"]) == 1):
                 _report(spot, model, detail)
         return None
     return None if blank else found
+
+
+def _without_most_unknown(spot: Spot, model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """The values less the unknown keys beyond the first: pydantic makes some kilobyte of each."""
+    known = set(keys(model))
+    left_out = [key for key in values if key not in known][MAX_UNKNOWN:]
+    if not left_out:
+        return values
+    spot.key_error(left_out[0], f"{len(left_out):,} more unknown keys here are not shown; mend the others first")
+    unshown = set(left_out)
+    return {key: value for key, value in values.items() if key not in unshown}
 
 
 def _is_typed(model: type[BaseModel], key: str) -> bool:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from router.model import Cause, RetryOn
+from router.nearest_word import did_you_mean, shortened
 from router.rules.document import SequenceNode
-from router.rules.spot import Spot, did_you_mean, shortened
+from router.rules.spot import Spot
 
 STATUSES = (300, 599)  #: 1xx is no final answer and 2xx is success; RFC 9110, section 15, ends at 599
 EXITS = (1, 255)  #: 0 is success

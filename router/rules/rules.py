@@ -1,11 +1,12 @@
 """Compiles the `rules` and the `unmatched` of a rules file."""
 
-import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
+from router.effort import spend
 from router.headers import dropped_header
 from router.model import UNMATCHED, RetryPolicy
+from router.nearest_word import did_you_mean, known_words, shortened
 from router.plugins import Action, RuleFacts
 from router.rules.collecting import breathe
 from router.rules.conditions import All, Condition, headers_of
@@ -21,11 +22,12 @@ from router.rules.respond import load_rule_respond
 from router.rules.retry import load_retry, policy
 from router.rules.ruleset import Rule, RuleAction
 from router.rules.schema import RuleOptions
-from router.rules.spot import Spot, did_you_mean, shortened, unknown_key
+from router.rules.spot import Spot, unknown_key
 from router.rules.unsigned import warn_of_unsigned
 
 _ACTION_KEYS = ("name", "retry", "order_by")
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+MAX_LISTENING = 10_000_000  #: sources of all rules together: 10,000 rules for each of 1,000 sources
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -123,23 +125,31 @@ def _sources(context: Context, spot: Spot) -> frozenset[str]:
         if len(context.sources) > 1:
             spot.error('missing source; there are several, so name one, a list, or "*" for every source')
         return frozenset(context.sources)
+    if context.listening > MAX_LISTENING:
+        return frozenset()
     spots = list(at.items()) if isinstance(at.node, SequenceNode) and at.node.items else [at]
     found: set[str] = set()
     for one in spots:
         text = one.expect_text('a source\'s name, a glob or "*"')
         if text is not None:
             found |= _named_sources(context, one, text)
-    return frozenset(found)
+    context.listening += len(found)
+    if context.listening > MAX_LISTENING:
+        at.error(f"the rules listen to more than {MAX_LISTENING:,} sources, each counted for each rule; split the file")
+        return frozenset()
+    listened = frozenset(found)
+    return context.source_sets.setdefault(listened, listened)
 
 
-def _named_sources(context: Context, spot: Spot, text: str) -> set[str]:
+def _named_sources(context: Context, spot: Spot, text: str) -> Set[str]:
     if not _GLOB.search(text):
         if text not in context.sources and text not in context.broken_sources:
             spot.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
         return {text} & set(context.sources)
-    found = set(fnmatch.filter(context.sources, text))
+    found = context.globbed(text)
     if not found and not context.broken_sources:
-        spot.error(f'no source has a name like "{shortened(text)}"; known: {", ".join(sorted(context.sources))}')
+        known = f"; {known_words(context.sources)}" if spend("suggestions") else ""
+        spot.error(f'no source has a name like "{shortened(text)}"{known}')
     return found
 
 

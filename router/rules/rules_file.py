@@ -3,17 +3,19 @@
 import errno
 import hashlib
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from router.bounded_file import Unreadable, open_regular, read_all
 from router.errors import Problem
+from router.file_trust import exposure
 from router.rules.document import MAX_BYTES, TOO_LARGE
 from router.rules.drift import Why
-from router.rules.sight import Sight, sight
+from router.rules.sight import Sight, sight, sight_of_secret
 
 _MARK = "\N{BYTE ORDER MARK}".encode()  #: which the loader drops
+NO_FILE = "this is no regular file, and rules are read more than once; put them into a file"
 _MOST = MAX_BYTES + len(_MARK)
 
 
@@ -24,6 +26,7 @@ class View:
     file: Sight
     folder: str  #: that paths in it start from; a symlink above may lead elsewhere while the file stays the same
     secrets: Mapping[Path, Sight]
+    exposed: str | None = None  #: who else can write the file, or a folder above it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +46,32 @@ class RulesFile:
 
     def look(self, secrets: Sequence[Path]) -> View:
         """Look at it, and at the secret files that belong to it."""
-        return View(sight(self.path), self.folder(), {path: sight(path) for path in secrets})
+        seen = {path: sight_of_secret(path) for path in secrets}
+        return View(sight(self.path), self.folder(), seen, exposed_rules(self.path))
 
     def folder(self) -> str:
         """The folder that the file is really in."""
         return os.path.dirname(os.path.realpath(self._absolute))  # noqa: PTH120 - Path.resolve raises on symlinks in circles
 
-    def read(self) -> bytes | Unusable:
-        """Its bytes, or why there are none."""
+    def read(self, *, guarded: bool = True) -> bytes | Unusable:
+        """Its bytes, or why there are none; when `guarded`, a file that others can change is not read."""
         try:
-            # A pipe must not hold us until somebody writes to it.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = open_regular(self.path)
+            try:
+                exposed = exposed_rules(self.path) if guarded else None
+                if exposed is not None:
+                    return self._unusable(Why.WRITABLE, exposed)
+                return read_all(descriptor, _MOST)
+            finally:
+                os.close(descriptor)
+        except Unreadable as error:
+            if error.number == errno.EFBIG:
+                return self._unusable(Why.PROBLEMS, TOO_LARGE)
+            return self._unusable(Why.UNREADABLE, NO_FILE)
         except OSError as error:
             return self._unseen(error)
         except ValueError:  # a zero byte in the name
             return self._unusable(Why.UNREADABLE, "this is no name of a file")
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                return self._unusable(Why.UNREADABLE, "this is no regular file; put the rules file there")
-            if mode & stat.S_IWOTH:
-                return self._unusable(Why.WRITABLE, everybody_writes(self.path))
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                text = file.read(_MOST + 1)
-            return text if len(text) <= _MOST else self._unusable(Why.PROBLEMS, TOO_LARGE)
-        except OSError as error:
-            return self._unseen(error)
-        finally:
-            os.close(descriptor)
 
     def problem(self, message: str) -> Problem:
         """A problem of the file as a whole."""
@@ -91,19 +92,7 @@ def digest(text: bytes) -> str:
     return hashlib.sha256(text.removeprefix(_MARK)).hexdigest()
 
 
-def everybody_writes(path: Path) -> str:
-    """What is wrong with a file that every user may write, and its cure."""
-    return f"every user of this machine can write this file, and so run commands; chmod o-w {path}"
-
-
-def unfit(path: Path) -> str | None:
-    """Why a rules file isn't fit to be run: whoever may write it may run commands as this user."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return None  # reading it will say so
-    if mode & stat.S_IWOTH:
-        return f"{path}: {everybody_writes(path)}"
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        return f"{path}: this is no regular file, and rules are read more than once; put them into a file"
-    return None
+def exposed_rules(path: Path) -> str | None:
+    """Who else can change the rules file, by itself or by a folder above it, and the cure; none: nobody."""
+    exposed = exposure(path)
+    return exposed.sentence("run commands") if exposed is not None else None

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+from router.file_trust import exposure
+
 Sight = tuple[int, ...]
 """Of a file: more than one number. Of one that can't be seen: the error's number alone."""
 
@@ -20,6 +22,12 @@ def sight(path: Path) -> Sight:
         return (0,)
     # The change time as well: `cp -p`, `touch -r` and rsync set the modification time to what they like.
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
+
+
+def sight_of_secret(path: Path) -> Sight:
+    """Look at a secret file: whether others can write it, or replace it, shows as a difference too."""
+    seen = sight(path)
+    return (*seen, exposure(path) is not None) if exists(seen) else seen
 
 
 def exists(seen: Sight) -> bool:

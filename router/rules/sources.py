@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from router.headers import dropped_header
+from router.nearest_word import did_you_mean, shortened
 from router.networks import Network, network
 from router.plugins import Handshake, HandshakeKind, Scheme, Verifier
 from router.rules.context import Context
@@ -17,7 +18,7 @@ from router.rules.reading import read
 from router.rules.respond import load_respond
 from router.rules.ruleset import Dedupe, Source
 from router.rules.schema import DedupeOptions, SourceOptions
-from router.rules.spot import Spot, did_you_mean, shortened
+from router.rules.spot import Spot
 from router.units import seconds
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

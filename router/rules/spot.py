@@ -1,8 +1,8 @@
 """A node of the document, what it is called, and where its problems go."""
 
-import difflib
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 
 from router.errors import Level, Problem
+from router.nearest_word import LONGEST, did_you_mean, shortened
+from router.rules.collecting import unhurried
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
 
 _NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
@@ -17,26 +19,51 @@ _NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
 _CONFIDENTIAL = frozenset({"secrets", "sign", "headers", "env", "command"})
 
 
+MAX_PROBLEMS = 1_000  #: of one level that are told of one by one: some 150 kB, which nobody reads to its end
+_MESSAGE = 2_000  #: characters of a message; a usual one has 100
+
+
 @dataclass(slots=True)
 class Report:
-    """Every problem of one file, in the order found."""
+    """The problems of one file, in the order found: of each level the first ones, and how many more there are."""
 
     file: str
     recorded: bool = False  #: the text is one that the store kept, for which deliveries may wait
     problems: list[Problem] = field(default_factory=list)
+    failed: bool = False  #: whether there is an error among the problems
+    _known: set[Problem] = field(default_factory=set)
+    _told: Counter[Level] = field(default_factory=Counter)
+    _unsaid: Counter[Level] = field(default_factory=Counter)
+    _unsaid_at: dict[Level, Node] = field(default_factory=dict)  #: where the first of these is
 
-    def add(self, node: Node, path: str, message: str, level: Level = Level.ERROR) -> None:
-        """Note one problem."""
-        self.problems.append(Problem(self.file, node.line, node.column, path, message, level))
+    def add(self, node: Node, path: str, message: str, level: Level = Level.ERROR) -> Problem:
+        """Note one problem; one that is known already (an alias repeats them) counts once."""
+        return self.note(Problem(self.file, node.line, node.column, path, _cut(message), level), node)
 
-    @property
-    def failed(self) -> bool:
-        """Whether there is an error among the problems."""
-        return any(problem.level is Level.ERROR for problem in self.problems)
+    def note(self, problem: Problem, node: Node | None = None) -> Problem:
+        """The same of a problem that has its place; without a node it is told of in any case."""
+        level = problem.level
+        self.failed = self.failed or level is Level.ERROR
+        if problem in self._known:
+            return problem
+        if node is not None and self._told[level] >= MAX_PROBLEMS:
+            self._unsaid[level] += 1
+            self._unsaid_at.setdefault(level, node)
+            return problem
+        self._told[level] += 1
+        self._known.add(problem)
+        self.problems.append(problem)
+        return problem
 
     def sorted(self) -> list[Problem]:
-        """By place, each once (an alias would repeat them)."""
-        return sorted(set(self.problems))
+        """By place, with how many were left out."""
+        return sorted([*self.problems, *self._left_out()])
+
+    def _left_out(self) -> Iterator[Problem]:
+        for level, count in self._unsaid.items():
+            at = self._unsaid_at[level]
+            message = f"{count:,} more {level}s are not shown, from here on and elsewhere; mend the others first"
+            yield Problem(self.file, at.line, at.column, "", message, level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +151,12 @@ class Spot:
     def items(self) -> Iterator["Spot"]:
         """The items of a list; none of anything else."""
         count = len(self.node.items) if isinstance(self.node, SequenceNode) else 0
-        return (self.at(i) for i in range(count))
+        return (self.at(i) for i in unhurried(range(count)))
 
     def entries(self) -> Iterator[tuple[str, "Spot"]]:
         """The keys and values of a mapping; none of anything else."""
         keys = list(self.node.entries) if isinstance(self.node, MappingNode) else []
-        return ((key, self.at(key)) for key in keys)
+        return ((key, self.at(key)) for key in unhurried(keys))
 
     def expect_mapping(self, of: str) -> bool:
         """Whether this is a mapping that has something in it; reports it otherwise."""
@@ -180,24 +207,13 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f'unknown key "{shortened(key)}"{did_you_mean(key, known)}'
 
 
+def _cut(message: str) -> str:
+    return message if len(message) <= _MESSAGE else message[: _MESSAGE - 3] + "..."
+
+
 def join(path: str, key: str) -> str:
-    """`a` and `b` make `a.b`; a key with odd characters goes into brackets."""
-    plain = key.replace("_", "").replace("-", "").isalnum()
+    """`a` and `b` make `a.b`; a key that is long or has odd characters goes into brackets."""
+    plain = len(key) <= LONGEST and key.replace("_", "").replace("-", "").isalnum()
     if not plain:
         return f"{path}[{shortened(key)}]"
     return f"{path}.{key}" if path else key
-
-
-def shortened(text: str, limit: int = 60) -> str:
-    """Text fit for a message: short and on one line."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "x"?`, or the known words when none is near."""
-    choices = sorted(known)
-    near = difflib.get_close_matches(word, choices, 1, 0.6)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return "; known: " + ", ".join(choices[:20]) if choices else ""

@@ -48,7 +48,7 @@ from router.store.questions import (
 from router.store.readers import Readers
 from router.store.recovery import release_running
 from router.store.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, attempt_row, delivery_row, event_head_row, event_row
-from router.store.sqlite_file import cause_of, connect, prepare, take
+from router.store.sqlite_file import cause_of, check_link, connect, prepare, take
 from router.store.upkeep import Prune, PutNote
 from router.store.visitor import Visitor
 from router.store.waits import Shorten
@@ -65,6 +65,8 @@ class SqliteStore:
         others read, and do what operators do. `on_commit` is told of the owner's transactions. Raises StoreError, or
         StoreInUse while another daemon owns the file.
         """
+        if own:
+            check_link(path)
         path = Path(os.path.realpath(path))  # one file has one lock, whatever links lead to it
         self._path = path
         self._listener: Callable[[Due], None] = lambda _: None

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import struct
 import time
 from importlib.resources import files
@@ -10,11 +11,16 @@ from pathlib import Path
 import apsw
 
 from router.errors import StoreError, StoreInUse
+from router.file_trust import is_trusted_user
+from router.own_file import planted, planted_at
 
 BUSY_MS = 5000  #: how long a statement waits for another process's transaction
 _MODE = 0o600  #: events hold customers' data: for the owner only
 _TABLES = ("attempt", "dedupe", "delivery", "event", "ruleset")
 _LOCKED_BYTE = 1 << 60  #: of the store's file, which SQLite lets grow to 2^48 bytes
+_LOCK_BYTES = 32  #: that a lock's file has at the most: a process's number and a line's end
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_PEEK_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _LOCK_SECONDS = 0.2  #: how long an owner tries: `owner_of` holds the lock for some microseconds
 
 
@@ -37,15 +43,16 @@ class OwnerLock:
         """Take the first lock. Raises StoreInUse."""
         self._path = path
         self._store_fd: int | None = None
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+        self._fd = os.open(path, _LOCK_FLAGS, _MODE)
         try:
+            _check_lock(self._fd, path)
             _lock_soon(self._fd)
         except BlockingIOError:
             owner = os.pread(self._fd, 20, 0).decode(errors="replace").strip()
             os.close(self._fd)
             by = f" (process {owner})" if owner.isdigit() else ""
             raise _in_use(path, by) from None
-        except OSError:  # a file system without locks
+        except (OSError, StoreError):  # such as a file system without locks
             os.close(self._fd)
             raise
         os.ftruncate(self._fd, 0)
@@ -80,6 +87,39 @@ class OwnerLock:
         os.close(self._fd)
 
 
+def _check_lock(fd: int, path: Path) -> None:
+    """Raise StoreError for what no daemon made; it would be emptied next."""
+    found = os.fstat(fd)
+    reason = planted(found)
+    if reason is None and found.st_size > _LOCK_BYTES:
+        reason = "it is some other file"
+    if reason is not None:
+        raise _not_ours(path, reason)
+
+
+def check_link(path: Path) -> None:
+    """Raise StoreError when a store's name is a link that another user made: it may lead to any file of ours."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return  # opening it will say so
+    if stat.S_ISLNK(found.st_mode) and not is_trusted_user(found.st_uid):
+        raise _not_ours(path, "it is a link that another user made")
+
+
+def _not_ours(path: Path, reason: str) -> StoreError:
+    cure = "chown it to this one" if "another user's" in reason else "remove it, if it is not yours"
+    return StoreError(f"{path} can't be trusted: {reason}; {cure}, and put the store where only its user can write")
+
+
+def _check_files(path: Path) -> None:
+    """Raise StoreError for a store, or a file that SQLite keeps beside it, that no daemon of this user made."""
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+        reason = planted_at(file)
+        if reason is not None:
+            raise _not_ours(file, reason)
+
+
 def _in_use(lock: Path, by: str) -> StoreInUse:
     store = str(lock).removesuffix(".lock")
     return StoreInUse(f"the store {store} is in use by another daemon{by}; stop that one, or give --store another file")
@@ -100,7 +140,7 @@ def owner_of(path: Path) -> int | None:
     """The process of the daemon that owns the store; none when none does. Raises OSError."""
     path = Path(os.path.realpath(path))
     try:
-        fd = os.open(path.with_name(path.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path.with_name(path.name + ".lock"), _PEEK_FLAGS)
     except FileNotFoundError:
         return None
     try:
@@ -146,6 +186,7 @@ def take(path: Path) -> OwnerLock:
     if os.path.isdir(path):
         raise StoreError(f"the store {path} is a folder; give --store a file, such as sqlite:{path}/webhook-router.db")
     try:
+        _check_files(path)
         return OwnerLock(path.with_name(path.name + ".lock"))
     except OSError as error:
         raise StoreError(_refusal(path, error)) from None
@@ -170,7 +211,7 @@ def prepare(path: Path, *, create: bool, own: OwnerLock | None) -> None:
     Only an owner changes it: beside a running daemon of another version nobody may migrate its store.
     """
     try:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | (os.O_CREAT | os.O_NOFOLLOW if create else 0)
         os.close(os.open(path, flags, _MODE))  # SQLite's own files beside it take over its mode
         if own is not None:
             own.hold(path)
