@@ -1,8 +1,6 @@
 """Goes through a section of the documentation as its reader would: writes the files, types the commands, looks at the answers."""
 
-import contextlib
 import os
-import random
 import re
 import shutil
 import signal
@@ -13,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, until
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, free_port, until
 from tests.docs.page import Block
 from tests.docs.transcript import Names, exchanges
 
@@ -31,7 +29,7 @@ class Walk:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self._ports = {port: free_port() for port in PORTS}
         self._names = Names()
         self._running: list[_Running] = []
         self._state = folder.parent / f"{folder.name}.state"
@@ -232,16 +230,6 @@ class _Running:
 
 def _difference(block: Block, documented: str, shown: str) -> str:
     return f"{block}: documented is\n{documented}\nbut this was shown:\n{shown}"
-
-
-def _free_ports(number: int) -> list[int]:
-    """Below those that the kernel gives out by itself, so that no other test gets one between here and its use."""
-    found: list[int] = []
-    while len(found) < number:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found
 
 
 def _accepts(port: int) -> bool:
