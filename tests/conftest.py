@@ -5,7 +5,9 @@ import http.client
 import io
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -24,6 +27,41 @@ PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: for a condition that must come true; a slow machine only makes the test slow
 
 Line = dict[str, Any]
+
+
+@contextlib.contextmanager
+def signals_reach_children() -> Iterator[None]:
+    """Start every child with the default answer to every signal, whatever this process was started with.
+
+    A child inherits what is ignored or blocked: SIGINT in the background of a script, SIGHUP below nohup. Where a handler
+    stands the child begins with the default, and this process goes on ignoring the signal. SIGPIPE and SIGXFSZ are
+    Python's to ignore and subprocess's to restore.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    ignored = [
+        number
+        for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    for number in ignored:
+        signal.signal(number, _ignore)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _started_anywhere() -> Iterator[None]:
+    """Let a script start the tests in its background."""
+    with signals_reach_children():
+        yield
+
+
+def _ignore(_: int, __: FrameType | None) -> None:
+    """Do nothing."""
 
 
 @dataclass
@@ -228,6 +266,25 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     yield begin
     for daemon in daemons:
         daemon.kill()
+
+
+def free_port() -> int:
+    """A port where nothing listens, for this process alone until it ends.
+
+    It is below the ports that the kernel gives out. An abstract socket with the port in its name reserves it: other test
+    processes on this machine pass it by, also between this call and its use.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0webhook-router-tests-{port}")
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            reservation.close()
+            continue
+        reservation.detach()  # open until the process ends
+        return port
 
 
 def until(condition: Callable[[], Any]) -> Any:

@@ -18,7 +18,7 @@ from router.model import Cause
 from router.rules import schema
 from router.rules.loader import Loader
 from router.schedules import schedule_line
-from tests.conftest import Daemon
+from tests.conftest import Daemon, free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -81,7 +81,7 @@ def test_the_first_minutes_of_a_newcomer_go_as_the_readme_says(
         shutil.copy(ROOT / name, tmp_path)
     rules = tmp_path / "rules.example.yaml"
     # The example forwards to the daemon itself, whose port is 8080 for a newcomer and any free one here.
-    port = _free_port()
+    port = free_port()
     rules.write_text(rules.read_text().replace(":8080", f":{port}"))
     daemon = start(rules, flags=("--listen", f"127.0.0.1:{port}"))
     curl = _marked("curl-command").replace(":8080", f":{daemon.port}").partition("\nsleep")[0]
@@ -92,13 +92,6 @@ def test_the_first_minutes_of_a_newcomer_go_as_the_readme_says(
     for name in ("received.jsonl", "deploys.log", "pushes.jsonl"):
         assert name in README
         assert "4b825dc6" in eventually(partial(_text, tmp_path / "out" / name))
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _text(path: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from router.store.sqlite import SqliteStore
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver, free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -294,8 +294,7 @@ def test_closed_standard_streams_end_nothing(tmp_path: Path, receiver: Receiver,
     rules.write_text(
         f'sources: {{in: {{verify: none}}}}\nrules: [{{name: a, actions: [forward: "{receiver.url}/x"]}}]\n'
     )
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     store = tmp_path / "s.db"
     serve = [
         PROGRAM,
@@ -336,8 +335,7 @@ def _listens(port: int) -> bool:
 def test_a_log_that_nobody_reads_stops_nothing(eventually: Wait, tmp_path: Path, style: str) -> None:
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
     process = subprocess.Popen(

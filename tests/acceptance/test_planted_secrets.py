@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from router.admin.routes import ENDPOINTS
-from tests.conftest import PATIENCE_SECONDS, Daemon, request, run_here
+from tests.conftest import PATIENCE_SECONDS, Daemon, free_port, request, run_here
 from tests.intake.senders import sign, whsec
 
 Start = Callable[..., Daemon]
@@ -225,16 +225,11 @@ def _environment(host: str) -> dict[str, str]:
         **SECRETS,
         "OUT_ECHO": f"http://{host}/{secret}-path?key={secret}-query",
         "OUT_USER": f"http://ann:{secret}-password@{host}/user",
-        "OUT_REFUSED": f"http://ann:{secret}-password@127.0.0.1:{_free_port()}/{secret}?{secret}",
+        "OUT_REFUSED": f"http://ann:{secret}-password@127.0.0.1:{free_port()}/{secret}?{secret}",
         "OUT_UNKNOWN": f"http://{secret}.invalid/{secret}?{secret}",
         "OUT_TLS": f"https://{host}/{secret}?{secret}",
         "OUT_METADATA": f"http://[::ffff:169.254.169.254]/{secret}?{secret}",
     }
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def _signed(body: bytes) -> dict[str, tuple[str, dict[str, str]]]:

@@ -13,6 +13,7 @@ from pytest_httpserver import HTTPServer
 
 from router.actions.registry import ACTIONS
 from router.model import Cause, Outcome, OutcomeKind
+from tests.conftest import free_port
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
@@ -72,10 +73,9 @@ def test_every_failed_answer_may_say_when_to_come_back(
 
 
 def test_a_refused_connection_is_the_networks(act: Make, job: Make, attempt: Attempt) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    url = f"http://127.0.0.1:{free_port()}/"
 
-    assert _failed_by(attempt(act("forward", {"url": f"http://127.0.0.1:{port}/"}), job({}))) == (Cause.NETWORK, None)
+    assert _failed_by(attempt(act("forward", {"url": url}), job({}))) == (Cause.NETWORK, None)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from werkzeug import Request, Response
 from router.model import Outcome, OutcomeKind
 from router.plugins import Action, Job
 from tests.actions.conftest import close, make_tools
+from tests.conftest import free_port
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
@@ -295,13 +296,8 @@ def test_a_long_answer_is_read_to_its_cap_and_shown_safely(
     assert "\x1b" not in outcome.excerpt
 
 
-def _dead_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def test_a_refused_connection_says_where_without_path_or_query(act: Make, job: Make, attempt: Attempt) -> None:
-    port = _dead_port()
+    port = free_port()
 
     outcome = attempt(act("forward", {"url": f"http://127.0.0.1:{port}/secret?token=hush"}), job({}))
 
@@ -310,7 +306,7 @@ def test_a_refused_connection_says_where_without_path_or_query(act: Make, job: M
 
 
 def test_a_url_from_a_secret_is_never_shown(act: Make, job: Make, attempt: Attempt) -> None:
-    secrets = {"chat": f"http://127.0.0.1:{_dead_port()}/hush"}
+    secrets = {"chat": f"http://127.0.0.1:{free_port()}/hush"}
     action = act("forward", {"url": "{{ secrets.chat }}"}, secrets=secrets)
 
     outcome = attempt(action, job({}, secrets=secrets))

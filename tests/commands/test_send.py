@@ -6,7 +6,6 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -17,7 +16,7 @@ import pytest
 from router import sending
 from router.intake.verify.registry import SCHEMES
 from router.sending import Destination, destination
-from tests.conftest import Daemon, Receiver, run_here
+from tests.conftest import Daemon, Receiver, free_port, run_here
 from tests.intake.senders import CASES, FORM, VALUES
 
 Start = Callable[..., Daemon]
@@ -160,8 +159,7 @@ def test_a_dry_run_shows_a_signature(send: Send) -> None:
 
 
 def test_where_nothing_listens_it_says_how_to_start(send: Send) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
 
     done = send("payload.json", "--source", "open", port=port)
 

@@ -16,7 +16,7 @@ from router.cli import cli
 from router.families import Family
 from router.model import OutcomeKind
 from router.plugins import Misfit
-from tests.contrib.promql import PromqlError, problems, read, sample_labels
+from tests.contrib.promql import parsed, problems, result_labels, sample_labels
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 DASHBOARD = json.loads((CONTRIB / "grafana" / "webhook-router.json").read_text())
@@ -88,32 +88,57 @@ def test_every_metric_is_shown_and_would_be_missed_under_another_name(family: Fa
     [
         ("webhook_router_event_total", "no metric webhook_router_event_total"),
         ("rate(webhook_router_commit_jobs[5m])", "no metric webhook_router_commit_jobs"),
-        ("webhook_router_commit_jobs_bucket{target='x'}", ""),
+        ("webhook_router_commit_jobs_bucket{target='x'}", "no label target"),
         ('webhook_router_events_total{rule="x"}', "no label rule"),
         ("sum by (target) (rate(webhook_router_events_total[5m]))", "no label target"),
+        ("sum(webhook_router_ready) by (rule)", "no label rule"),
+        ("webhook_router_ready * on (rule) webhook_router_gone", "no label rule"),
         ("sum by (le) (webhook_router_commit_jobs_sum)", "no label le"),
         ('webhook_router_deliveries_total{outcome="died"}', "is never died"),
+        ('webhook_router_deliveries_total{outcome=~"dead|died"}', "is never died"),
+        ('webhook_router_deliveries_total{outcome!="died"}', "is never died"),
         ("sum by (job) (webhook_router_ready) / max by (rule) (webhook_router_ready)", "no label rule"),
         ("1 + max(2 * webhook_router_gone)", "no metric webhook_router_gone"),
-        ("average(webhook_router_ready)", ""),
-        ("sum(webhook_router_ready", ""),
-        ("sum(webhook_router_ready) by (job)", ""),
-        ("rate(webhook_router_events_total[five])", ""),
+        ("max_over_time(webhook_router_gone[5m:1m])", "no metric webhook_router_gone"),
+        ('{job="webhook-router"}', "no metric None"),
     ],
 )
 def test_what_is_wrong_in_an_expression_is_found(expression: str, problem: str) -> None:
-    if not problem:
-        with pytest.raises(PromqlError):
-            read(expression)
-        return
     assert problem in " ".join(problems(expression, sample_labels(f.FAMILIES), WORDS))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "average(webhook_router_ready)",
+        "sum(webhook_router_ready",
+        "rate(webhook_router_events_total)",
+        "rate(webhook_router_events_total[five])",
+    ],
+)
+def test_an_expression_that_is_not_promql_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        problems(expression, sample_labels(f.FAMILIES), WORDS)
+
+
+@pytest.mark.parametrize(
+    ("expression", "labels"),
+    [
+        ("webhook_router_events_total", {"source", "job", "instance"}),
+        ("sum(webhook_router_events_total)", set()),
+        ("sum by (source) (rate(webhook_router_events_total[5m])) * 2", {"source"}),
+        ("sum without (source) (webhook_router_events_total)", {"job", "instance"}),
+        ("topk(3, sum by (source) (webhook_router_events_total))", {"source"}),
+    ],
+)
+def test_the_labels_of_a_result_are_known(expression: str, labels: set[str]) -> None:
+    assert _labels_of(expression) == labels
 
 
 def _labels_of(expression: str) -> set[str]:
     """The labels of an expression's result."""
-    found = read(expression)
-    samples = sample_labels(f.FAMILIES)
-    return found.kept if found.kept is not None else set.union(*(samples[one.metric] for one in found.named))
+    return result_labels(parsed(expression), sample_labels(f.FAMILIES))
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])

@@ -13,10 +13,11 @@ What a block needs to be told to the tests stands in HTML comments right above i
 """
 
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from markdown_it import MarkdownIt
 
 MARKS = ("file", "keeps running", "ends", "not run", "in a clone", "after", "stopped", "goes on")
 
@@ -39,28 +40,27 @@ class Block:
 
 def blocks(path: Path) -> Sequence[Block]:
     """Every fenced block of a page, in order. ValueError: a fence is not closed."""
+    text = path.read_text()
+    lines = text.splitlines()
     found: list[Block] = []
-    section, prose = "", ""
+    section, prose, heading = "", "", ""
     marks: dict[str, str] = {}
-    opened: tuple[int, str, str] | None = None  # line, indent, language
-    text: list[str] = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        fence = re.match(r"( *)```(\S*)\s*$", line)
-        if opened is not None:
-            if fence and not fence[2] and fence[1] == opened[1]:
-                body = textwrap.dedent("".join(f"{each}\n" for each in text))
-                found.append(Block(path.name, opened[0], section, opened[2], body, marks, prose))
-                opened, text, marks, prose = None, [], {}, ""
-            else:
-                text.append(line)
-        elif fence:
-            opened = number, fence[1], fence[2]
-        elif comment := re.match(r" *<!-- (/?[a-z -]+)(?:: (.+))? -->$", line):
-            marks[comment[1]] = comment[2] or ""
-        elif line.startswith("## "):
-            section, marks, prose = line.removeprefix("## "), {}, ""
-        elif line.strip():
-            marks, prose = {}, f"{prose}{line}\n"
-    if opened is not None:
-        raise ValueError(f"{path.name}:{opened[0]}: the fence is not closed")
+    for token in MarkdownIt("commonmark").parse(text):
+        match token.type:
+            case "heading_open":
+                heading = token.tag
+            case "heading_close":
+                heading = ""
+            case "inline" if heading == "h2":
+                section, marks, prose = token.content, {}, ""
+            case "inline":
+                marks, prose = {}, f"{prose}{token.content}\n"
+            case "html_block":
+                marks |= dict(re.findall(r"^ *<!-- (/?[a-z -]+)(?:: (.+))? -->$", token.content, re.MULTILINE))
+            case "fence":
+                first, after = token.map or (0, 0)
+                if lines[after - 1].strip() != token.markup:
+                    raise ValueError(f"{path.name}:{first + 1}: the fence is not closed")
+                found.append(Block(path.name, first + 1, section, token.info, token.content, marks, prose))
+                marks, prose = {}, ""
     return found

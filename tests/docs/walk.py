@@ -1,19 +1,16 @@
 """Goes through a section of the documentation as its reader would: writes the files, types the commands, looks at the answers."""
 
-import contextlib
 import os
-import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, until
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, free_port, until
 from tests.docs.page import Block
 from tests.docs.transcript import Names, exchanges
 
@@ -31,7 +28,7 @@ class Walk:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        self._ports = {port: free_port() for port in PORTS}
         self._names = Names()
         self._running: list[_Running] = []
         self._state = folder.parent / f"{folder.name}.state"
@@ -60,7 +57,7 @@ class Walk:
 
     def _stop(self) -> None:
         for running in reversed(self._running):
-            running.interrupt()
+            running.signal(signal.SIGINT)
         for running in self._running:
             documented = self._actual(running.expected)
             assert self._names.agree(documented, running.output, part=True), _difference(
@@ -74,7 +71,7 @@ class Walk:
     def abandon(self) -> None:
         """End what still runs, whatever it says."""
         for running in self._running:
-            running.kill()
+            running.signal(signal.SIGKILL)
 
     def _write(self, block: Block) -> None:
         name = block.marks["file"]
@@ -117,19 +114,20 @@ class Walk:
             assert agreed(), f"{_difference(block, documented, shown[1])}\nexit code {shown[0]}, documented {code}"
 
     def _start(self, block: Block, command: str, expected: str) -> None:
-        running = _Running(block, expected, self._script(command), self._environment())
+        shown = self._state.with_suffix(f".shown{len(self._running)}")
+        running = _Running(block, expected, self._script(command), self._environment(), shown)
         self._running.append(running)
         text = self._names.into(command)
         waiting = [self._ports[port] for port in PORTS if port in text]
         if "webhook-router serve" in text:
             waiting.append(self._ports["8080"])
-        until(lambda: running.ended() or all(_accepts(port) for port in waiting))
+        until(lambda: running.code is not None or all(_accepts(port) for port in waiting))
         documented = self._actual(expected)
         try:
-            until(lambda: running.ended() or self._names.agree(documented, running.output, part=True))
+            until(lambda: running.code is not None or self._names.agree(documented, running.output, part=True))
         except AssertionError:
             raise AssertionError(_difference(block, documented, running.output)) from None
-        assert not running.ended(), f"{block}: ended with {running.code}:\n{running.output}"
+        assert running.code is None, f"{block}: ended with {running.code}:\n{running.output}"
 
     def _run(self, command: str) -> tuple[int, str]:
         """Exit code, and what the terminal showed."""
@@ -186,62 +184,39 @@ class Walk:
 class _Running:
     """What runs in a terminal of its own, and what it has shown so far."""
 
-    def __init__(self, block: Block, expected: str, script: str, environment: Mapping[str, str]):
+    def __init__(self, block: Block, expected: str, script: str, environment: Mapping[str, str], shown: Path):
         self.block = block
         self.expected = expected
-        self.output = ""
-        self.code: int | None = None
-        self._process = subprocess.Popen(
-            ["bash", "-c", script],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,  # Ctrl-C is a signal to the whole group of a terminal
-        )
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
+        self._shown = shown
+        with shown.open("wb") as terminal:
+            self._process = subprocess.Popen(
+                ["bash", "-c", script],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=terminal,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is a signal to the whole group of a terminal
+            )
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.output += line
+    @property
+    def output(self) -> str:
+        """All that it has shown."""
+        return self._shown.read_text(errors="replace")
 
-    def ended(self) -> bool:
-        """Whether it has ended, though it should keep running."""
-        self.code = self._process.poll()
-        return self.code is not None
+    @property
+    def code(self) -> int | None:
+        """Its exit code, once it has ended."""
+        return self._process.poll()
 
-    def interrupt(self) -> None:
-        """Ctrl-C."""
-        self._signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End it, if it still runs."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: int) -> None:
-        if not self.ended():
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its group, and wait for its end."""
+        if self.code is None:
             os.killpg(self._process.pid, number)
-        self.code = self._process.wait(PATIENCE_SECONDS)
-        self._reader.join(PATIENCE_SECONDS)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._process.wait(PATIENCE_SECONDS)
 
 
 def _difference(block: Block, documented: str, shown: str) -> str:
     return f"{block}: documented is\n{documented}\nbut this was shown:\n{shown}"
-
-
-def _free_ports(number: int) -> list[int]:
-    """Below those that the kernel gives out by itself, so that no other test gets one between here and its use."""
-    found: list[int] = []
-    while len(found) < number:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found
 
 
 def _accepts(port: int) -> bool:
