@@ -90,7 +90,7 @@ def test_a_list_of_one_event(shop: Shop, dead: list[str]) -> None:
 def test_a_list_that_is_cut_says_so(shop: Shop, dead: list[str]) -> None:
     assert "--limit shows more" in shop.run("deliveries", "list", "--limit", "2").stderr
     assert shop.run("deliveries", "list", "--limit", "3").stderr == ""
-    assert shop.run("deliveries", "list", "--state", "running").stderr == "no such delivery\n"
+    assert shop.run("deliveries", "list", "--state", "running").stderr == "no such delivery: looked for state running\n"
 
 
 def test_a_command_s_number_is_called_an_exit_code(shop: Shop, plan: Plan) -> None:

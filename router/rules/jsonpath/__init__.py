@@ -6,7 +6,8 @@ that its cost grows with the payload and no faster; what a filter adds to that i
 """
 
 from router.rules.jsonpath.compile import Accessor, Path, compile_path
+from router.rules.jsonpath.error import PathError
 from router.rules.jsonpath.limits import FREE_STEPS, count_item, sharing_work
-from router.rules.jsonpath.parse import MAX_LENGTH, PathError
+from router.rules.jsonpath.parse import MAX_LENGTH
 
 __all__ = ["FREE_STEPS", "MAX_LENGTH", "Accessor", "Path", "PathError", "compile_path", "count_item", "sharing_work"]

@@ -43,15 +43,15 @@ def _negations(text: str) -> Iterator[tuple[int, str, int]]:
     start = opened = 0
     open_: list[bool] = []  #: the parentheses, and whether each is a negation's
     for piece in _PIECE.finditer(text):
-        token = piece.group()
-        if token == ")" and open_:
+        found = piece.group()
+        if found == ")" and open_:
             is_outermost = open_.pop() and not any(open_)
             if is_outermost and not _PATH_GOES_ON.match(text, piece.end()):
                 yield start, text[opened : piece.start()], piece.end()
-        elif token[-1] == "(":
-            if token[0] == "!" and not any(open_):
+        elif found[-1] == "(":
+            if found[0] == "!" and not any(open_):
                 start, opened = piece.start(), piece.end()
-            open_.append(token[0] == "!")
+            open_.append(found[0] == "!")
             if sum(open_) > MAX_NESTED:
                 raise PathError("filters and parentheses are nested too deeply")
 
@@ -76,5 +76,6 @@ def _replace(tree: Any, negated: dict[str, Any]) -> None:
 def _name(expression: Any) -> str:
     """The name that stands alone as an expression."""
     target = expression.target if isinstance(expression, ng_filter.Expression) and expression.op is None else None
-    is_name = isinstance(target, ng.Child) and type(target.left) is ng.This and isinstance(target.right, ng.Fields)
-    return target.right.fields[0] if is_name else ""
+    if isinstance(target, ng.Child) and type(target.left) is ng.This and isinstance(target.right, ng.Fields):
+        return str(target.right.fields[0])
+    return ""

@@ -2,8 +2,8 @@
 
 import re
 import warnings
+from typing import Any
 
-from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import ExtendedJsonPathParser
 
@@ -14,7 +14,7 @@ from router.rules.jsonpath.negation import parse_negations
 MAX_LENGTH = 4096  #: characters; real paths are shorter than 200
 
 
-def parse(text: str) -> ng.JSONPath:
+def parse(text: str) -> Any:
     """The tree of a path. Raises PathError."""
     if len(text) > MAX_LENGTH:
         raise PathError(f"the path is longer than {MAX_LENGTH} characters")
@@ -30,7 +30,7 @@ _REFUSED = (JSONPathError, RecursionError, ValueError, KeyError, IndexError, Typ
 """What the library raises for a text that is no path."""
 
 
-def _parse(text: str) -> ng.JSONPath:
+def _parse(text: str) -> Any:
     try:
         return _library_parse(text)
     except _REFUSED:
@@ -41,7 +41,7 @@ def _parse(text: str) -> ng.JSONPath:
         return tree
 
 
-def _library_parse(text: str) -> ng.JSONPath:
+def _library_parse(text: str) -> Any:
     with warnings.catch_warnings():
         # Deprecated syntax (`|`, bare words in filters) will mean something else one day: refuse it now.
         warnings.simplefilter("error", DeprecationWarning)
