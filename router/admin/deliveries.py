@@ -11,6 +11,7 @@ from router.admin.lists import listed, place_of, reported
 from router.admin.parameters import CURSOR, LIMITED, SINCE, STATES, UNTIL, text
 from router.model import Filter, Reply, State
 from router.operations.change import CANCEL, REPLAY, Bound, Change, Place, Report, Verb, narrowed
+from router.operations.ids import no_such
 from router.operations.next_ruleset import next_ruleset
 from router.operations.pages import filter_of as filter_by
 from router.operations.pages import newest_deliveries
@@ -36,7 +37,7 @@ def _list(daemon: Daemon, call: Call) -> Reply:
 def _show(daemon: Daemon, call: Call) -> Reply:
     delivery = daemon.store.delivery(call.path["id"])
     if delivery is None:
-        return refused(404, "the store has no delivery with this id")
+        return refused(404, no_such(daemon.store, "delivery", call.path["id"]))
     attempts = daemon.store.attempts(delivery.id)
     shown = delivery_json(delivery, waits_of(daemon.store, os.getpid()), call.now)
     shown["next_ruleset"] = next_ruleset(delivery, daemon.ruleset())

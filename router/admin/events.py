@@ -13,6 +13,7 @@ from router.admin.rules import previewed
 from router.model import EventFilter, Filter, Reply, State
 from router.operations.change import REPLAY, deliveries_of
 from router.operations.change import Report as Changed
+from router.operations.ids import no_such
 from router.operations.pages import newest_events
 from router.operations.reroute import Report, Reroute
 from router.operations.shape import body_json, delivery_json, event_json, head_json
@@ -21,7 +22,9 @@ from router.operations.status import waits_of
 MOST_REROUTED = 1_000  #: events of one request: each is read, parsed, planned and committed by itself
 MOST_NAMED = 1_000  #: events whose deliveries one request replays
 
-_NO_EVENT = "the store has no event with this id"
+
+def _no_event(daemon: Daemon, call: Call) -> Reply:
+    return refused(404, no_such(daemon.store, "event", call.path["id"]))
 
 
 def _list(daemon: Daemon, call: Call) -> Reply:
@@ -33,7 +36,7 @@ def _list(daemon: Daemon, call: Call) -> Reply:
 def _show(daemon: Daemon, call: Call) -> Reply:
     event = daemon.store.event(call.path["id"])
     if event is None:
-        return refused(404, _NO_EVENT)
+        return _no_event(daemon, call)
     deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=10_000)
     waits = waits_of(daemon.store, os.getpid())
     shown = {**event_json(event), "deliveries": [delivery_json(d, waits, call.now) for d in deliveries]}
@@ -43,7 +46,7 @@ def _show(daemon: Daemon, call: Call) -> Reply:
 def _explain(daemon: Daemon, call: Call) -> Reply:
     event = daemon.store.event(call.path["id"])
     if event is None:
-        return refused(404, _NO_EVENT)
+        return _no_event(daemon, call)
     return previewed(daemon.ruleset(), event, explained=True)
 
 

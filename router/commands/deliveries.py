@@ -3,10 +3,12 @@
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from router.commands.named import each_one, of_event, tell_of_nothing, the_one
 from router.commands.options import filter_of, filter_options, json_option, now_ms, open_store, resolved, store_option
 from router.model import Filter, State
 
@@ -21,6 +23,7 @@ _LIST_HELP = """List deliveries, the newest first.
 Examples:
   webhook-router deliveries list --state dead --since 2h
   webhook-router deliveries list --rule deploy-main --json | jq -r '.[].id'
+  webhook-router deliveries list --event last
 
 Exit codes: 0 done, 1 the store can't be read, 2 usage.
 """
@@ -29,7 +32,9 @@ _SHOW_HELP = """Show a delivery with every attempt.
 
 \b
 Examples:
-  webhook-router deliveries show 0190…
+  webhook-router deliveries show 0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b
+  webhook-router deliveries show 0190a1b2-c3        (the beginning of an id, when it is one delivery's only)
+  webhook-router deliveries show last
 
 Exit codes: 0 done, 1 there is no such delivery (or no store), 2 usage.
 """
@@ -86,7 +91,10 @@ def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **g
     from router.operations.status import owner, waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
-        found = newest_deliveries(opened, filter_of(states, given), limit + 1)
+        which = filter_of(states, {**given, "event": of_event(opened, given["event"])})
+        found = newest_deliveries(opened, which, limit + 1)
+        if not found:
+            tell_of_nothing(opened, "delivery", which, as_json=as_json)
         waits = waits_of(opened, owner(resolved(store)))
     shown = found[:limit]
     if as_json:
@@ -94,7 +102,6 @@ def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **g
         print_json([delivery_json(d, waits, now) for d in shown])
         return
     if not shown:
-        click.echo("no such delivery", err=True)
         return
     print_deliveries(shown, now_ms(), waits)
     if len(found) > limit:
@@ -107,17 +114,19 @@ def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **g
 @json_option
 def show(delivery_id: str, store: str, *, as_json: bool) -> None:
     """Show one delivery."""
-    from router.listing import print_delivery, print_json, safe  # noqa: PLC0415 - as above
+    from router.listing import print_delivery, print_json  # noqa: PLC0415 - as above
+    from router.operations.ids import named_delivery  # noqa: PLC0415
     from router.operations.shape import attempt_json, delivery_json  # noqa: PLC0415
     from router.operations.status import owner, waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
+        delivery_id = the_one(opened, delivery_id, named_delivery)
         found = opened.delivery(delivery_id)
         attempts = opened.attempts(delivery_id)
         waits = waits_of(opened, owner(resolved(store)))
         following = _next_ruleset(opened, found) if found is not None else None
     if found is None:
-        click.echo(f"webhook-router: the store has no delivery {safe(delivery_id)}", err=True)
+        click.echo(f"webhook-router: the delivery {delivery_id} was pruned meanwhile", err=True)
         sys.exit(1)
     if as_json:
         shown = {**delivery_json(found, waits, now_ms()), "next_ruleset": following}
@@ -176,6 +185,7 @@ def cancel(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: A
 def _run(verb: "Verb", ids: Sequence[str], said: Sequence[str], store: str, given: dict[str, Any]) -> None:
     from router.commands.changes import shown  # noqa: PLC0415 - as above
     from router.operations.change import Change, Report, narrowed  # noqa: PLC0415
+    from router.operations.ids import named_delivery  # noqa: PLC0415
 
     which = filter_of(said or [state.value for state in verb.found], given)
     if ids and (narrowed(which) or given["every"]):
@@ -184,13 +194,17 @@ def _run(verb: "Verb", ids: Sequence[str], said: Sequence[str], store: str, give
     with closing(open_store(store)) as opened:
         if ids:
             states = [State(state) for state in said] or verb.named
+            ids = each_one(opened, ids, named_delivery)
             with shown(report, len(ids)) as advance:
                 Change(opened, report, states, now_ms, advance).named(ids)
         else:
+            which = replace(which, event_id=of_event(opened, which.event_id))
             if not (narrowed(which) or given["every"] or given["dry_run"] or given["yes"]):
                 _ask(opened, verb, which)
             with shown(report, opened.count(which)) as advance:
                 Change(opened, report, which.states, now_ms, advance).found(which)
+            if not (report.done or report.skipped):
+                tell_of_nothing(opened, "delivery", which, as_json=given["as_json"])
     finish(report, store, by_name=bool(ids), as_json=given["as_json"])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from router.commands.named import each_one, tell_of_nothing, the_one
 from router.commands.options import json_option, now_ms, open_store, resolved, store_option, time_options
 from router.model import EventFilter, Filter, State
 
@@ -24,8 +25,11 @@ _SHOW_HELP = """Show an event: its request, headers and deliveries.
 
 \b
 Examples:
-  webhook-router events show 0190…
-  webhook-router events show 0190… --body > body.json
+  webhook-router events show 0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b
+  webhook-router events show 0190a1b2-c3            (the beginning of an id, when it is one event's only)
+  webhook-router events show last --body > body.json
+
+The id of a delivery shows its event.
 
 Exit codes: 0 done, 1 there is no such event (or no store), 2 usage.
 """
@@ -70,13 +74,15 @@ def list_(source: str | None, since: int | None, until: int | None, limit: int, 
     from router.operations.shape import head_json  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
-        found = newest_events(opened, EventFilter(source, since, until), limit + 1)
+        which = EventFilter(source, since, until)
+        found = newest_events(opened, which, limit + 1)
+        if not found:
+            tell_of_nothing(opened, "event", which, as_json=as_json)
     shown = found[:limit]
     if as_json:
         print_json([head_json(e) for e in shown])
         return
     if not shown:
-        click.echo("no such event", err=True)
         return
     print_events(shown, now_ms())
     if len(found) > limit:
@@ -90,16 +96,18 @@ def list_(source: str | None, since: int | None, until: int | None, limit: int, 
 @json_option
 def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
     """Show one event."""
-    from router.listing import print_body, print_event, print_json, safe  # noqa: PLC0415 - `--help` need not wait
+    from router.listing import print_body, print_event, print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.ids import named_event  # noqa: PLC0415
     from router.operations.shape import body_json, delivery_json, event_json  # noqa: PLC0415
     from router.operations.status import owner, waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
+        event_id = the_one(opened, event_id, named_event)
         event = opened.event(event_id)
         deliveries = opened.deliveries(Filter(event_id=event_id), limit=10_000)
         waits = waits_of(opened, owner(resolved(store)))
     if event is None:
-        click.echo(f"webhook-router: the store has no event {safe(event_id)}", err=True)
+        click.echo(f"webhook-router: the event {event_id} was pruned meanwhile", err=True)
         sys.exit(1)
     if as_json:
         shown = {**event_json(event), "deliveries": [delivery_json(d, waits, now_ms()) for d in deliveries]}
@@ -167,10 +175,11 @@ def _replay(ids: Sequence[str], states: Sequence[State], store: str, *, dry_run:
     from router.commands.changes import shown  # noqa: PLC0415 - `--help` need not wait
     from router.commands.deliveries import finish  # noqa: PLC0415
     from router.operations.change import REPLAY, Change, Report, deliveries_of  # noqa: PLC0415
+    from router.operations.ids import event_alone  # noqa: PLC0415
 
     report = Report(REPLAY, dry_run)
     with closing(open_store(store)) as opened:
-        named = deliveries_of(opened, ids, report)
+        named = deliveries_of(opened, each_one(opened, ids, event_alone), report)
         with shown(report, len(named)) as advance:
             Change(opened, report, states, now_ms, advance).named(named)
     finish(report, store, by_name=True, as_json=as_json)

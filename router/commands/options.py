@@ -62,7 +62,7 @@ def filter_options(states: Sequence[State], default: str) -> Callable[[Command],
     def add(command: Command) -> Command:
         command = time_options(command)
         for flag, text in (
-            ("--event", "Only those of this event (an id)."),
+            ("--event", "Only those of this event: an id, its beginning, or last."),
             ("--source", "Only those whose event came in by this source."),
             ("--target", "Only those to this target."),
             ("--action", "Only those of actions with this name."),

@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from router.commands.changes import tell_of_others
+from router.commands.named import each_one, tell_of_nothing
 from router.commands.options import loader, now_ms, open_store, resolved
 from router.commands.progress import progress
 from router.errors import Level
 from router.listing import counted, print_json, safe
 from router.model import EventFilter
+from router.operations.ids import event_alone
 from router.operations.reroute import Report, Reroute
 from router.operations.status import note, owner
 from router.rules.ruleset import Ruleset
@@ -25,11 +27,15 @@ def reroute(
     ruleset = _load(rules)
     report = Report(dry_run)
     with closing(open_store(store)) as opened:
+        if not isinstance(which, EventFilter):
+            which = each_one(opened, which, event_alone)
         total = opened.count_events(which) if isinstance(which, EventFilter) else len(which)
         with progress("planning", total) as advance:
             work = Reroute(opened, ruleset, report, now_ms, again, advance)
             if isinstance(which, EventFilter):
                 work.found(which)
+                if not (report.events or report.skipped):
+                    tell_of_nothing(opened, "event", which, as_json=as_json)
             else:
                 work.named(which)
         running = note(opened, "rules")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from router.commands.named import tell_of_unknown
 from router.commands.options import json_option, moment, open_store, store_option
 from router.errors import StoreError
 from router.model import Arrival, OutcomeKind, State
@@ -72,6 +73,7 @@ def tail(
     which = Which(source, rule, target, failed)
     show = _show_json if as_json else _show
     with closing(open_store(store)) as opened:
+        tell_of_unknown(opened, which)
         path = store_path(store)
         file = _identity(path)
         try:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import click
 
+from router.commands.named import the_one
 from router.commands.options import loader, now_ms, open_store, store_option_for
 from router.commands.request import body_of, chosen_source, header_of, parameter_of
 from router.errors import PayloadError, Problem
@@ -27,7 +28,7 @@ Examples:
   webhook-router test rules.yaml --source github --payload push.json --expect deploy-main --expect notify
   webhook-router test rules.yaml --source github --payload push.json --explain
   webhook-router test rules.yaml --cases rules.cases.yaml --junit report.xml
-  webhook-router test rules.yaml --event 0190… --store sqlite:webhook-router.db
+  webhook-router test rules.yaml --event last --store sqlite:webhook-router.db
 
 --expect names the exact set of rules that must match. Exit codes: 0 done, 1 not as expected (or a bad file), 2 usage.
 """
@@ -40,7 +41,12 @@ Examples:
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option("--content-type", metavar="TYPE", help="Of the body; application/json unless a header says otherwise.")
-@click.option("--event", "event_id", metavar="ID", help="Take an event from the store instead of a payload.")
+@click.option(
+    "--event",
+    "event_id",
+    metavar="ID",
+    help="Take an event from the store instead of a payload: an id, its beginning, or last.",
+)
 @store_option_for("For --event.")
 @click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
 @click.option("--expect-none", is_flag=True, help="No rule must match.")
@@ -114,12 +120,13 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _stored_event(store: str, event_id: str) -> "Event":
-    from router.listing import safe  # noqa: PLC0415 - `--help` need not wait
+    from router.operations.ids import named_event  # noqa: PLC0415 - `--help` need not wait
 
     with closing(open_store(store)) as opened:
+        event_id = the_one(opened, event_id, named_event)
         event = opened.event(event_id)
     if event is None:
-        _fail(f"the store has no event {safe(event_id)}")
+        _fail(f"the event {event_id} was pruned meanwhile")
     return event
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from router.model import Event, ParsedEvent
 from router.rules.fields import AnyField, HeaderField, PayloadField, Reads
+from router.rules.jsonpath import count_item, sharing_work
 from router.rules.operators import Predicate
 
 Judge = Callable[[Reads], bool]
@@ -214,6 +215,13 @@ class FieldCondition:
         object.__setattr__(self, "holds", self._judge())
 
     def _judge(self) -> Judge:
+        judge = self._judge_alone()
+        if not self.test.fallible:
+            return judge
+        # An `elem` follows its paths in every value anew: all that takes is counted together.
+        return lambda reads: sharing_work(reads.parsed.payload, lambda: judge(reads))
+
+    def _judge_alone(self) -> Judge:
         selector, strict, form = self.field, self.test.holds, self.form_test.holds
         if self.form_test is not self.test:
             return lambda reads: (form if reads.parsed.form else strict)(reads[selector])
@@ -363,11 +371,21 @@ def _some_judge(judges: Sequence[Callable[[T], bool]]) -> Callable[[T], bool]:
 
 def element_test(condition: Condition, *, form: bool) -> Predicate:
     """The predicate of `elem`: a whole condition, for which `$` is the element."""
-    holds = condition.holds
+    holds = _counted(condition) if condition.fallible else condition.holds
     key = _needed_key(condition)
     if key is not None:
         return lambda value: type(value) is dict and key in value and holds(Reads(ParsedEvent(_NO_EVENT, value, form)))
     return lambda value: holds(Reads(ParsedEvent(_NO_EVENT, value, form)))
+
+
+def _counted(condition: Condition) -> Judge:
+    holds = condition.holds
+
+    def judge(reads: Reads) -> bool:
+        count_item(judge)
+        return holds(reads)
+
+    return judge
 
 
 def _needed_key(condition: Condition) -> str | None:

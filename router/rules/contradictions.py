@@ -1,11 +1,11 @@
 """Warns of conditions that no event can satisfy.
 
 What several conditions that hold together say of one field is put side by side: a value that has to be two things at
-once, to be missing and to be something, to be of two kinds. Only what is certain is said.
+once, to be missing and to be something, to be of two kinds. Only what is certain is said, and only slips that people
+make: a copied line, a bound on the wrong side, a method that the source doesn't take.
 """
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,6 @@ _TEXT, _NUMBER, _LIST, _MAPPING, _OTHER = "text", "a number", "a list", "a mappi
 _ALL = frozenset({_TEXT, _NUMBER, _LIST, _MAPPING, _OTHER})
 _ON_TEXT = ("prefix", "suffix", "regex", "glob", "cidr")
 MAX_BRANCHES = 100  #: of an `any` that are held against what stands beside it; each costs as much as all of that
-_DECIMAL = re.compile(r"[-+0-9.eE]*")
 
 Group = tuple[Clause, ...]
 """What one and the same value has to satisfy."""
@@ -314,7 +313,7 @@ def _of_field(subject: Subject, said: _Said) -> Clash | None:
 
 
 def _of_group(subject: Subject, group: Group, *, container: bool) -> Clash | None:
-    return _of_kinds(subject, group, container=container) or _of_bounds(group) or _of_lengths(group) or _of_text(group)
+    return _of_kinds(subject, group, container=container) or _of_bounds(group) or _of_text(group)
 
 
 def _of_kinds(subject: Subject, group: Group, *, container: bool) -> Clash | None:
@@ -323,7 +322,7 @@ def _of_kinds(subject: Subject, group: Group, *, container: bool) -> Clash | Non
     if container:
         left, first = frozenset({_MAPPING}), "what stands below it"
     for clause in group:
-        allowed = _kinds(clause, group, decimals=subject.decimals or not subject.text_only)
+        allowed = _kinds(clause, decimals=subject.decimals or not subject.text_only)
         if not left & allowed:
             verb = "is" if first == "the field" else "needs"
             return clause.operator, f"{clause.operator} needs {_either(allowed)} and {first} {verb} {_either(left)}"
@@ -337,25 +336,17 @@ def _either(kinds: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _kinds(clause: Clause, group: Group, *, decimals: bool) -> frozenset[str]:
+def _kinds(clause: Clause, *, decimals: bool) -> frozenset[str]:
     if clause.operator in ("equals", "in"):
         return frozenset(_kind(value) for value in _constants(clause))
     if clause.operator in _ON_TEXT:
         return frozenset({_TEXT})
     if clause.operator in NUMERIC:
         # A form, a header and a query write numbers as text.
-        as_text = decimals and all(_may_be_decimal(other) for other in group)
-        return frozenset({_NUMBER, _TEXT}) if as_text else frozenset({_NUMBER})
+        return frozenset({_NUMBER, _TEXT}) if decimals else frozenset({_NUMBER})
     if clause.operator == "contains":
         return frozenset({_TEXT, _LIST}) if isinstance(clause.operand, str) else frozenset({_LIST})
     return frozenset({_TEXT, _LIST, _MAPPING}) if clause.operator == "length" else _ALL
-
-
-def _may_be_decimal(clause: Clause) -> bool:
-    """Whether text that the operator allows may write a number."""
-    if clause.operator in ("prefix", "suffix", "contains"):
-        return isinstance(clause.operand, str) and _DECIMAL.fullmatch(clause.operand) is not None
-    return clause.operator != "cidr"
 
 
 def _kind(value: Any) -> str:
@@ -367,43 +358,29 @@ def _kind(value: Any) -> str:
 
 
 def _of_bounds(group: Group) -> Clash | None:
-    lows = [clause for clause in group if clause.operator in ("gt", "gte")]
-    highs = [clause for clause in group if clause.operator in ("lt", "lte")]
-    for low in lows:
-        for high in highs:
-            closed = low.operator == "gte" and high.operator == "lte"
-            if low.operand > high.operand or (low.operand == high.operand and not closed):
-                reason = f"nothing is {low.operator} {low.operand} and {high.operator} {high.operand}"
-                return high.operator, reason
+    clash = _crossed([(clause.operator, clause.operand) for clause in group])
+    if clash is not None:
+        return clash
+    for clause in group:
+        if clause.operator == "length" and isinstance(clause.operand, dict):
+            clash = _crossed(list(clause.operand.items()))
+            if clash is not None:
+                return "length", clash[1]
     return None
 
 
-def _of_lengths(group: Group) -> Clash | None:
-    """A whole number, not negative, has to be left, and room for what the text has to have."""
-    low, high, said = 0.0, float("inf"), ""
-    for clause in group:
-        if clause.operator == "length":
-            asked = clause.operand if isinstance(clause.operand, dict) else {"equals": clause.operand}
-            for word, bound in asked.items():
-                if word == "equals" and bound != int(bound):
-                    return "length", f"no length is {bound}"
-                if word in ("gt", "gte", "equals"):
-                    low = max(low, int(bound) + 1 if word == "gt" and bound >= 0 else -(-bound // 1))
-                if word in ("lt", "lte", "equals"):
-                    high = min(high, -(-bound // 1) - 1 if word == "lt" else bound // 1)
-            said = said or json.dumps(clause.operand)
-    if low > high:
-        return "length", f"no length is {said}"
-    for clause in group:
-        if clause.operator in ("prefix", "suffix", "glob") and not clause.fold:
-            needed = len(clause.operand.replace("*", "") if clause.operator == "glob" else clause.operand)
-            if needed > high:
-                return "length", f"{clause.operator} needs {needed} characters and length allows {high:g}"
+def _crossed(bounds: Sequence[tuple[str, Any]]) -> Clash | None:
+    """A lower bound that lies above an upper one."""
+    for low, least in bounds:
+        for high, most in bounds if low in ("gt", "gte") else ():
+            closed = low == "gte" and high == "lte"
+            if high in ("lt", "lte") and (least > most or (least == most and not closed)):
+                return high, f"nothing is {low} {least} and {high} {most}"
     return None
 
 
 def _of_text(group: Group) -> Clash | None:
-    """A value that is one of a few must be one that all others allow; two beginnings must agree, and two ends."""
+    """A value that is one of a few must be one that all others allow."""
     for clause in group:
         if clause.operator not in ("equals", "in"):
             continue
@@ -412,12 +389,6 @@ def _of_text(group: Group) -> Clash | None:
         if all(failing):
             other = failing[0].operator  # type: ignore[union-attr]  # `all` has just said so
             return clause.operator, f"the value fails {other} beside it"
-    for word, agree in (("prefix", str.startswith), ("suffix", str.endswith)):
-        texts = [clause.operand for clause in group if clause.operator == word and not clause.fold]
-        for a in texts:
-            for b in texts:
-                if not agree(a, b) and not agree(b, a):
-                    return word, f"no text has the {word} {json.dumps(a)} and the {word} {json.dumps(b)}"
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from router.errors import EvaluationError
 from router.headers import CREDENTIALS, HEADER_NAME
 from router.model import ParsedEvent
-from router.nearest_word import nearest, shortened
+from router.rules import hints
 from router.rules.jsonpath import Path, PathError, compile_path
 
 PLAIN = ("source", "method", "path", "ip")
@@ -134,15 +134,4 @@ def _header(text: str, name: str) -> HeaderField:
 
 def unknown_field(text: str) -> str:
     """The message for a key that is no field: the nearest right one, or the JSONPath it was probably meant as."""
-    text = shortened(text)
-    area, dot, name = text.partition(".")
-    if area in ("header", "params", "param", "args") and dot:
-        return f'unknown field "{text}"; did you mean "{"headers" if area == "header" else "query"}.{name}"?'
-    if area in ("payload", "body", "json", "event") and dot:
-        return f'unknown field "{text}"; a field of the payload is a JSONPath: "$.{name}"'
-    if area in _NAMED:
-        return f'"{text}" names no {area.rstrip("s")}; write {area}.<name>'
-    near = nearest(text, [*PLAIN, *_NAMED, "all", "any", "none", "not"], 0.7)
-    if near:
-        return f'unknown field "{text}"; did you mean "{near}"?'
-    return f'unknown field "{text}"; a field of the payload is a JSONPath: "$.{text}"'
+    return hints.unknown_field(text, (*PLAIN, *_NAMED, "all", "any", "none", "not"))

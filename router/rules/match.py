@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from router.headers import dropped_header
-from router.nearest_word import did_you_mean, shortened
+from router.nearest_word import shortened
 from router.rules.conditions import (
     All,
     AnyOf,
@@ -24,6 +24,7 @@ from router.rules.conditions import (
 from router.rules.contradictions import warn_of_conjunction, warn_of_map
 from router.rules.document import MappingNode, Node, ScalarNode, SequenceNode, data
 from router.rules.fields import HeaderField, field, unknown_field
+from router.rules.hints import unknown_operator
 from router.rules.jsonpath import PathError
 from router.rules.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError, address_in
 from router.rules.spot import Report, Spot
@@ -254,13 +255,4 @@ def _unknown_operator(name: str) -> str:
             f'"{shortened(name)}" is a field among operators; below a field come operators. '
             "For fields of the same list element, use elem:"
         )
-    synonyms = {
-        "eq": "equals", "equal": "equals", "is": "equals", "==": "equals", "ne": "not", "!=": "not", "neq": "not",
-        "starts_with": "prefix", "startswith": "prefix", "ends_with": "suffix", "endswith": "suffix",
-        "matches": "regex", "match": "regex", "pattern": "regex", "like": "glob", "wildcard": "glob",
-        ">": "gt", ">=": "gte", "<": "lt", "<=": "lte", "min": "gte", "max": "lte", "len": "length", "size": "length",
-        "any": "in", "one_of": "in", "anyof": "in", "includes": "contains", "has": "contains", "present": "exists",
-    }  # fmt: skip
-    if name.lower() in synonyms:
-        return f'unknown operator "{name}"; did you mean "{synonyms[name.lower()]}"?'
-    return f'unknown operator "{shortened(name)}"' + did_you_mean(name, _WORDS)
+    return unknown_operator(name, _WORDS)

@@ -14,6 +14,7 @@ from router.rules.context import Context
 from router.rules.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.fields import AnyField, HeaderField, field
 from router.rules.forbidden import ForbiddenAction
+from router.rules.hints import unknown_action
 from router.rules.jsonpath import PathError
 from router.rules.match import field_is_one_of, parse_match
 from router.rules.reading import read
@@ -180,9 +181,11 @@ def _action(context: Context, rule: str, spot: Spot, facts: RuleFacts) -> RuleAc
     if not spot.expect_mapping("one action: " + ", ".join(context.registries.actions)):
         return None
     types = [key for key, _ in spot.entries() if key in context.registries.actions]
-    for key, _ in spot.entries():
-        if key not in types and key not in _ACTION_KEYS:
-            spot.key_error(key, _unknown_key(context, key, types))
+    unknown = [key for key, _ in spot.entries() if key not in types and key not in _ACTION_KEYS]
+    for key in unknown:
+        spot.key_error(key, _unknown_key(context, key, types))
+    if unknown and not types:
+        return None  # one of them was meant as the type
     if len(types) != 1:
         wanted = ", ".join(context.registries.actions)
         found = f"found {' and '.join(types)}; write them as separate actions" if types else "found none of them"
@@ -199,7 +202,8 @@ def _unknown_key(context: Context, key: str, types: list[str]) -> str:
     for type_ in types or context.registries.actions:
         if key in context.registries.actions[type_].Options.model_fields:
             return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
-    return unknown_key(key, (*context.registries.actions, *_ACTION_KEYS))
+    of_others = None if types else unknown_action(key)
+    return of_others or unknown_key(key, (*context.registries.actions, *_ACTION_KEYS))
 
 
 def _action_name(spot: Spot, type_: str) -> str:

@@ -175,12 +175,6 @@ class Ruleset:
         reads = Reads(parsed)
         return self._judge(self.candidates(reads), reads)
 
-    def match_by_loop(self, parsed: ParsedEvent) -> "Match":
-        """What `match` answers, found by judging every rule: the specification that the index is held to."""
-        reads = Reads(parsed)
-        source = parsed.event.source
-        return self._judge([i for i, rule in enumerate(self.rules) if source in rule.sources], reads)
-
     def candidates(self, reads: Reads) -> Sequence[int]:
         """The numbers of the rules that may match the event or fail on it, in file order."""
         groups = self.indexes.get(reads.parsed.event.source, ())

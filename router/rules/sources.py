@@ -23,6 +23,7 @@ from router.units import seconds
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(r"/[!-~]*")
+_PATTERN = re.compile(r"\{[^}]*\}|<[^>]+>|/:[A-Za-z_]|\*")  #: how other tools write paths with variable parts
 METHOD = re.compile(r"[A-Z]{1,20}")
 _OFF = "none"
 
@@ -164,6 +165,11 @@ def _path(spot: Spot, path: str) -> str:
         spot.at("path").error("expected an absolute path of plain ASCII such as /hooks/github, no ?, # or %")
     elif path.startswith("/-/"):
         spot.at("path").error("paths below /-/ belong to the daemon itself; choose another")
+    elif _PATTERN.search(path):
+        spot.at("path").warn(
+            f"this is no pattern: only a request to {path}, character by character, comes to this source; "
+            "give each path a source of its own, or let senders add a query parameter, which rules read as query.<name>"
+        )
     return path
 
 

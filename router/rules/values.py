@@ -1,6 +1,7 @@
 """How two JSON values compare: by type first, never by coercion."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 _DECIMAL = re.compile(r"[-+]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,3})?")
@@ -11,18 +12,22 @@ def is_number(value: Any) -> bool:
     return type(value) is int or type(value) is float
 
 
-def same(left: Any, right: Any) -> bool:
-    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true."""
+def same(left: Any, right: Any, count: Callable[[int], None] | None = None) -> bool:
+    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true. `count` is told of the values compared."""
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()
         if isinstance(a, list):
             if not isinstance(b, list) or len(a) != len(b):
                 return False
+            if count is not None:
+                count(len(a))
             pairs += zip(a, b, strict=True)
         elif isinstance(a, dict):
             if not isinstance(b, dict) or a.keys() != b.keys():
                 return False
+            if count is not None:
+                count(len(a))
             pairs += ((value, b[key]) for key, value in a.items())
         elif isinstance(b, list | dict) or isinstance(a, bool) != isinstance(b, bool) or a != b:
             return False

@@ -13,7 +13,7 @@ the store can't be read, or is closed.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Literal, Protocol
 
 from router.model import (
     Appended,
@@ -228,6 +228,15 @@ class Store(Protocol):
 
     def ruleset(self, ruleset_hash: str) -> RulesetText | None:
         """One ruleset's text."""
+        ...
+
+    def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
+        """The ids that begin so, the newest first."""
+        ...
+
+    def recent_names(self) -> list[tuple[str, str, str, str]]:
+        """(source, rule, action, target) of recent deliveries, each once; for an event without any, its source alone
+        beside empty texts."""
         ...
 
     def waiting(self, rules: Iterable[str]) -> dict[str, int]:

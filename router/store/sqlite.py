@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import apsw
 
@@ -276,6 +276,16 @@ class SqliteStore:
         rows = self._read("SELECT hash, text, base_dir FROM ruleset WHERE hash = ?", (ruleset_hash,))
         return RulesetText(*rows[0]) if rows else None
 
+    def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
+        """See Store.ids_from."""
+        # An id's characters are hexadecimal digits and dashes: all of them come before g.
+        sql = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
+        return [row[0] for row in self._read(sql, (beginning, f"{beginning}g", limit))]
+
+    def recent_names(self) -> list[tuple[str, str, str, str]]:
+        """See Store.recent_names."""
+        return [(row[0], row[1], row[2], row[3]) for row in self._read(_RECENT_NAMES)]
+
     def waiting(self, rules: Iterable[str]) -> dict[str, int]:
         """See Store.waiting."""
         counts = {}
@@ -325,6 +335,14 @@ def _refused(error: StoreError) -> "Future[Any]":
     return future
 
 
+#: Of the last ones only: a look at all would take seconds in a large store.
+_RECENT_NAMES = """
+SELECT DISTINCT e.source, d.rule, d.action, d.target
+    FROM (SELECT event, rule, action, target FROM delivery ORDER BY seq DESC LIMIT 5000) d
+    JOIN event e ON e.seq = d.event
+UNION
+SELECT DISTINCT source, '', '', '' FROM (SELECT source FROM event ORDER BY seq DESC LIMIT 5000)
+"""
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
 _DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants

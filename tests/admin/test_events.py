@@ -55,6 +55,22 @@ def test_a_body_that_is_no_text_is_base64(admin: Admin) -> None:
     assert admin.get(f"/api/events/{event}", "body=true")["body_base64"] == "/wA="
 
 
+def test_a_404_says_what_the_id_is_instead(admin: Admin) -> None:
+    event = admin.receive({"ref": "main"})
+    delivery = admin.get(f"/api/events/{event}")["deliveries"][0]["id"]
+
+    for path, said in (
+        (f"/api/events/{delivery}", "it is the id of a delivery, see /api/deliveries/{id}"),
+        (f"/api/events/{delivery}/explain", "it is the id of a delivery"),
+        (f"/api/deliveries/{event}", "it is the id of an event, see /api/events/{id}"),
+        (f"/api/events/{event[:13]}", "ids are given whole here, all 36 characters"),
+        ("/api/deliveries/last", "the store has no delivery with this id"),
+    ):
+        reply = admin.ask("GET", path)
+        assert reply.status == 404
+        assert said in reply.json["detail"], path
+
+
 def test_an_unknown_id_is_a_404(admin: Admin) -> None:
     for path in ("/api/events/x", "/api/events/x/explain", "/api/events/%00", "/api/events/a%2Fb"):
         assert admin.ask("GET", path).status == 404

@@ -148,3 +148,17 @@ def test_a_store_that_is_not_there_is_not_made(shop: Shop, tmp_path: Path) -> No
 @pytest.mark.parametrize("flags", [("--since", "soon"), ("--lines", "-1"), ("--lines", "x"), ("--store", "x")])
 def test_flags_that_make_no_sense_are_told(shop: Shop, flags: tuple[str, ...]) -> None:
     shop.run("tail", *flags, code=2)
+
+
+def test_a_name_that_nothing_has_is_said_at_once(shop: Shop, plan: MakePlan) -> None:
+    shop.put(plan(rule="deploy"))
+
+    process = subprocess.Popen(
+        [PROGRAM, "tail", "--rule", "deplyo"], cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b'no rule "deplyo" is known; did you mean "deploy"?\n'
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_SECONDS)

@@ -36,13 +36,27 @@ SCALARS = st.one_of(
 )
 JSON = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "c", "größe"]), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 _PATHS = st.sampled_from(
     [
         *("$", "$.a", "$.b", "$.a.b", "$.a.b.c", "$['a']", "$.a[*]", "$.a[0]", "$.a[-1]", "$.a[0:2]", "$.a[*].b"),
-        *("$.*", "$['a','b']", "$..a", "$..b", "$..*", "$.c[?(@.a)].b", "$.a[?(@.b == 1)]", "$.a.`len`", "$.a.`keys`"),
+        *(
+            "$.*",
+            "$['a','b']",
+            "$..a",
+            "$..b",
+            "$..*",
+            "$.c[?(@.a)].b",
+            "$..a..b",
+            "$.a[?(@.b == 1)]",
+            "$.a.`len`",
+            "$.a.`keys`",
+        ),
+        *("$.a[?(!(@.b == 1))].b", "$[?(!(@.a && @.b))]", "$.größe", "$.a[?(!(@.größe))]", "$..a[?(!(@.b || @.c))]"),
         # These raise on many payloads.
         *("$.a.`parent`.`parent`", "$.b.`parent`.`parent`.`parent`", "$.a.`sorted`"),
     ]

@@ -54,13 +54,58 @@ def _entry(key: str, asked: Any, parsed: ParsedEvent) -> Verdict:
 
 def _values(key: str, parsed: ParsedEvent) -> list[Any]:
     if key.startswith("$"):
-        return [found.value for found in parse(key).find(parsed.payload)]
+        return select(key, parsed.payload)
     area, _, name = key.partition(".")
     if area == "headers":
         return [value for given, value in parsed.event.headers if given.lower() == name.lower()]
     if area == "query":
         return list(parsed.query.get(name, []))
     return [getattr(parsed.event, key)]
+
+
+def select(path: str, payload: Any) -> list[Any]:
+    """What a path finds: by the library, but for names beyond ASCII, and for a `!(…)` in its first filter."""
+    path = re.sub(r"\.([^\W\d]\w*)", lambda found: f"['{found[1]}']" if not found[1].isascii() else found[0], path)
+    if "!(" not in path:
+        return [found.value for found in parse(path).find(payload)]
+    begin, _, rest = path.partition("[?(")
+    expression, _, after = rest.partition(")]")
+    found: list[Any] = []
+    for value in select(begin, payload):
+        items = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+        passing = [item for item in items if passes(expression, item, payload)]
+        found += [one for item in passing for one in select("$" + after, item)]
+    return found
+
+
+def passes(expression: str, item: Any, payload: Any) -> bool:
+    """Whether an item passes a filter's expression, of which the library judges what has no operator and no bracket."""
+    expression = expression.strip()
+    for word, combine in (("||", any), ("&&", all)):
+        parts = _outside(expression, word)
+        if len(parts) > 1:
+            return combine([passes(part, item, payload) for part in parts])
+    if expression.startswith("!") and expression[1:].strip().startswith("("):
+        return not passes(expression[1:], item, payload)
+    if expression.startswith("("):
+        return passes(expression[1:-1], item, payload)
+    if "$" in expression:  # the item beside what `$` stands for
+        return bool(
+            parse("$.item[?(" + expression.replace("$", "$.root") + ")]").find({"item": [item], "root": payload})
+        )
+    return bool(parse(f"$[?({expression})]").find([item]))
+
+
+def _outside(text: str, word: str) -> list[str]:
+    """The parts between the words that stand in no parentheses and no quotes."""
+    parts, depth, quoted, start = [], 0, False, 0
+    for at, character in enumerate(text):
+        quoted ^= character == "'"
+        depth += 0 if quoted else (character == "(") - (character == ")")
+        if not quoted and not depth and text.startswith(word, at):
+            parts.append(text[start:at])
+            start = at + len(word)
+    return [*parts, text[start:]]
 
 
 def _field(values: list[Any], asked: Any, parsed: ParsedEvent, *, fold: bool, decimals: bool) -> Verdict:

@@ -280,3 +280,32 @@ def test_not_below_a_field_is_the_complement_of_the_field(field: str, test: Any,
 
     reads = Reads(parsed)
     assert _compile({field: {"not": test}}).holds(reads) is not _compile({field: test}).holds(reads)
+
+
+_EVENT = Event("", "", "", "", "", (), b"", "", 0)
+_WIDE_AND_DEEP: Any = [{} for _ in range(18_000)]
+for _ in range(190):
+    _WIDE_AND_DEEP = {"a": _WIDE_AND_DEEP}
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"$..*": {"elem": {"$..b": 1}}},
+        {"$..*": {"every": {"elem": {"$..b": {"exists": False}}}}},
+        {"$..*": [{"elem": {"$..*": {"elem": {"$..b": 1}}}}]},
+        {"$..a": {"not": {"elem": {"none": [{"$..*": {"elem": {"$": {"elem": {"$..b": 1}}}}}]}}}},
+        {"$..*": {"elem": {"$[?(@..b)]": {"exists": True}}}},
+    ],
+)
+def test_conditions_on_elements_share_one_limit(match: Any) -> None:
+    with pytest.raises(EvaluationError, match="too many steps"):
+        _compile(match).holds(Reads(ParsedEvent(_EVENT, _WIDE_AND_DEEP, False)))
+
+
+def test_conditions_on_many_flat_elements_are_judged() -> None:
+    items = [{"labels": [{"name": n}], "state": "x"} for n in range(20_000)]
+
+    match = {"$[*]": {"elem": {"$..name": 19_999, "$..state": "x", "$.labels[?(!(@..name == 3))]": {"exists": True}}}}
+
+    assert _compile(match).holds(Reads(ParsedEvent(_EVENT, items, False)))

@@ -1,0 +1,13 @@
+"""JSONPath: parsed by jsonpath-ng, run as closures over plain lists.
+
+The grammar is jsonpath-ng's extended parser, with negation of any expression in filters and with names in any script,
+less what the library answers wrongly or unsafely. A path gives each place of a payload once, in document order, so
+that its cost grows with the payload and no faster; what a filter adds to that is counted (`limits`).
+"""
+
+from router.rules.jsonpath.compile import Accessor, Path, compile_path
+from router.rules.jsonpath.error import PathError
+from router.rules.jsonpath.limits import FREE_STEPS, count_item, sharing_work
+from router.rules.jsonpath.parse import MAX_LENGTH
+
+__all__ = ["FREE_STEPS", "MAX_LENGTH", "Accessor", "Path", "PathError", "compile_path", "count_item", "sharing_work"]

@@ -1,0 +1,59 @@
+"""Compiles a path: a closure made once from the syntax tree is some 20 times as fast as the library's `find`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from jsonpath_ng import jsonpath as ng
+from jsonpath_ng.ext import filter as ng_filter
+from jsonpath_ng.ext import iterable as ng_iterable
+
+from router.rules.jsonpath.filters import looks_again
+from router.rules.jsonpath.limits import current_work
+from router.rules.jsonpath.parse import parse
+from router.rules.jsonpath.steps import Walk, follow_names, run, steps
+from router.rules.jsonpath.tree import is_single, names, nodes
+from router.rules.jsonpath.vet import vet
+
+Accessor = Callable[[Any], list[Any]]
+"""Takes a payload, gives the selected values in document order, each place once. Raises EvaluationError."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Path:
+    """A compiled path."""
+
+    read: Accessor
+    names: tuple[str, ...] | None = None  #: of a path that is `$` and single names only, by far the most common shape
+    fallible: bool = False  #: whether reading may raise
+    single: bool = False  #: it selects one value at the most
+
+
+@lru_cache(maxsize=50_000)
+def compile_path(text: str) -> Path:
+    """Compile a path that starts with `$`. Cached by text, since parsing takes some 300 µs. Raises PathError."""
+    tree = parse(text)
+    vet(tree, text)
+    found = names(tree, ng.Root)
+    if found is not None:
+        return Path(follow_names(found), found, single=True)
+    every = list(nodes(tree))
+    return Path(_follow(tree, len(every)), fallible=any(map(_may_raise, every)), single=all(map(is_single, every)))
+
+
+def _follow(tree: Any, segments: int) -> Accessor:
+    made = steps(tree)
+
+    def follow(payload: Any) -> list[Any]:
+        work = current_work(payload)
+        work.enter(follow, segments)
+        return run(made, [payload], Walk(payload, work))
+
+    return follow
+
+
+def _may_raise(node: Any) -> bool:
+    if type(node) is ng_filter.Filter:
+        return looks_again(node)
+    return type(node) in (ng.Descendants, ng.Parent, ng_iterable.SortedThis)

@@ -1,0 +1,77 @@
+"""From a path's text to jsonpath-ng's syntax tree, or the reason why it is none, with the cure."""
+
+import re
+import warnings
+from typing import Any
+
+from jsonpath_ng.exceptions import JSONPathError
+from jsonpath_ng.ext.parser import ExtendedJsonPathParser
+
+from router.rules.jsonpath.error import PathError
+from router.rules.jsonpath.names import quote_names
+from router.rules.jsonpath.negation import parse_negations
+
+MAX_LENGTH = 4096  #: characters; real paths are shorter than 200
+
+
+def parse(text: str) -> Any:
+    """The tree of a path. Raises PathError."""
+    if len(text) > MAX_LENGTH:
+        raise PathError(f"the path is longer than {MAX_LENGTH} characters")
+    try:
+        return _parse(quote_names(text))
+    except DeprecationWarning as error:
+        raise PathError(f"not a JSONPath we take: {str(error).rstrip('.')}") from None
+    except _REFUSED as error:
+        raise PathError(f"not a JSONPath: {_hint(text, error)}") from None
+
+
+_REFUSED = (JSONPathError, RecursionError, ValueError, KeyError, IndexError, TypeError, AttributeError)
+"""What the library raises for a text that is no path."""
+
+
+def _parse(text: str) -> Any:
+    try:
+        return _library_parse(text)
+    except _REFUSED:
+        # The library negates a path only. It goes first: what it takes keeps the meaning it has there.
+        tree = parse_negations(text, _parse)
+        if tree is None:
+            raise
+        return tree
+
+
+def _library_parse(text: str) -> Any:
+    with warnings.catch_warnings():
+        # Deprecated syntax (`|`, bare words in filters) will mean something else one day: refuse it now.
+        warnings.simplefilter("error", DeprecationWarning)
+        return ExtendedJsonPathParser().parse(text)
+
+
+_LIBRARY = re.compile(
+    r"Unexpected character: (.)|near token (\S+)"
+)  #: its messages count lines and columns of their own
+_NAMES = "a name with other characters than letters, digits, _ and - goes into ['…']"
+_HINTS = (
+    (re.compile(r"\[\s*\("), "for the last item write [-1], for a filter [?(…)]"),
+    (re.compile(r"\[\s*\?"), "a filter is [?(@.name == 'x')], with == != < <= > >=, && || ! and (…)"),
+    (re.compile(r"\.(length|size|count)\("), "for the number of items ask the list itself: {length: 3}"),
+    (re.compile(r"\w\("), "there are no functions with brackets; `len` and `keys` stand in backticks"),
+    (re.compile(r"\.\.\."), "two dots are for any depth"),
+    (re.compile(r"\[[^\]]*:[^\]]*,|\[[^\]]*,[^\]]*:"), "write one slice, or several indices"),
+    (re.compile(r"\[\s*-?\d[^\]]*,\s*['\"]|\[\s*['\"][^\]]*,\s*-?\d"), "write several names, or several indices"),
+    (re.compile(r"`"), "the functions are `len`, `keys`, `sorted`, `parent` and `split(…)`"),
+)
+
+
+def _hint(text: str, error: Exception) -> str:
+    for word in ("where", "wherenot"):
+        if f".{word}" in text:
+            return f"`{word}` is a reserved word; write ['{word}'] for a field of that name"
+    if text.startswith("$") and len(text) > 1 and (text[1].isalnum() or text[1] == "_"):
+        return f"a dot is missing after the $: $.{text[1:]}"
+    if text.endswith("."):
+        return "it ends with a dot"
+    found = _LIBRARY.search(str(error))
+    shown = f'unexpected "{found[1] or found[2]}"' if found else str(error).rstrip(" !.") or type(error).__name__
+    return f"{shown}; {next((hint for pattern, hint in _HINTS if pattern.search(text)), _NAMES)}"
