@@ -21,10 +21,10 @@ from router.delivery.dispatcher import Dispatcher
 from router.descriptors import grant
 from router.errors import Level, StartError, StoreError
 from router.forgetting import Forgetting
+from router.http.refusals import Refusals
+from router.http.server import Server
 from router.intake.handshake.registry import HANDSHAKES
 from router.intake.receiver import Receiver
-from router.intake.resource import intake_app
-from router.intake.server import Server
 from router.intake.verify.registry import SCHEMES
 from router.metrics import Metrics
 from router.model import RulesetText
@@ -42,6 +42,7 @@ from router.standing import note_process, note_rules
 from router.store.retention import Retention
 from router.store.sqlite import SqliteStore
 from router.store.sqlite_file import disk_free, disk_usage
+from router.store.waking import wake_up
 from router.systemd import Systemd, forget
 from router.watchdog import Watchdog
 
@@ -102,24 +103,28 @@ class App:
             self._dispatcher = Dispatcher(
                 current, self._store, self._compile_recorded, now_ms, lambda: self._stopping, self._metrics
             )
+            refusals = Refusals()
             receiver = Receiver(
                 current,
                 self._store,
                 now_ms,
                 self._settings.trusted_proxies,
                 metrics=self._metrics,
+                refusals=refusals,
                 verbose=log.is_enabled_for(logging.DEBUG),
             )
             listen, admin = self._settings.listen, self._settings.admin
             self._intake = Server(
-                intake_app(receiver),
+                receiver.handle,
                 listen.host,
                 listen.port,
                 body_limit=receiver.body_limit,
+                answered=receiver.answered,
+                refusals=refusals,
+                wake_up=wake_up,
                 connections=grant(self._settings.max_connections),
                 request_seconds=self._settings.request_timeout,
-                judge=receiver.judge,
-                answered=receiver.answered,
+                answer_seconds=ANSWER_SECONDS,
             )
             self._forgetting = Forgetting(self._metrics, current, self._store)
             try:
