@@ -23,6 +23,7 @@ from router.errors import Level, StartError, StoreError
 from router.forgetting import Forgetting
 from router.http.refusals import Refusals
 from router.http.server import Server
+from router.http.waitress_server import WaitressServer
 from router.intake.handshake.registry import HANDSHAKES
 from router.intake.receiver import Receiver
 from router.intake.verify.registry import SCHEMES
@@ -181,7 +182,7 @@ class App:
         threads = {"store": lambda: self._store.alive, "reload": lambda: self._reloader.alive}
         return Watchdog(seconds, self._systemd.works, loops, threads)
 
-    def _make_admin(self, address: Address) -> Server:
+    def _make_admin(self, address: Address) -> WaitressServer:
         settings = self._settings
         daemon = Daemon(
             store=self._store,

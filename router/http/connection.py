@@ -94,10 +94,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def check(self, now: float) -> None:
         """Cut off or refuse who takes too long; now is monotonic."""
-        if self._lingers_at or self._closing_at:
-            if self._lingers_at and now > self._lingers_at + LINGER_SECONDS:
+        if self._lingers_at:
+            if now > self._lingers_at + LINGER_SECONDS:
                 self.cut()
-            elif self._closing_at and now > self._closing_at + IDLE_SECONDS:
+        elif self._closing_at:
+            if now > self._closing_at + IDLE_SECONDS:
                 self.cut()
         elif self._blocked_at:
             if now > self._blocked_at + IDLE_SECONDS:
@@ -256,7 +257,7 @@ class Connection(asyncio.BufferedProtocol):
         head_only, now = message.method == "HEAD", time.time()
         try:
             return serialize(reply, message.version, keep_alive=keep_alive, head_only=head_only, now=now)
-        except Exception as error:  # noqa: BLE001 - a rule's `respond` may hold what is no header
+        except Exception as error:
             log.error("request failed by a fault of ours", exc_info=error)
             return serialize(refusal(500), message.version, keep_alive=keep_alive, head_only=head_only, now=now)
 

@@ -98,7 +98,7 @@ class Listener:
             self._pause()
             self._loop.call_later(REST_SECONDS, self._accept_again)
             return False
-        sock.setblocking(False)
+        sock.settimeout(0)
         connection = Connection(self, str(address[0]), self._loop)
         self.connections.add(connection)
         connection.opening = self._loop.create_task(self._open(connection, sock))

@@ -39,7 +39,7 @@ class Message:
     reason: str = ""  #: of that, for the log
 
 
-class _Refused(Exception):  # noqa: N818 - it is no error of ours
+class _Refused(Exception):
     """Ends httptools' reading."""
 
 

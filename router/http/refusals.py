@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -40,7 +41,8 @@ class _Bucket:
 class Refusals:
     """Any thread may call it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, listener: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._where = {"listener": listener} if listener else {}  # for the log, of one that is not the intake
         self._clock = clock
         self._lock = threading.Lock()
         self._all = _Bucket()
@@ -62,10 +64,10 @@ class Refusals:
             if told:
                 bucket.left_out = 0
         if told:
-            more = {"left_out": left_out} if left_out else {}
+            more: dict[str, Any] = {"left_out": left_out, **self._where} if left_out else self._where
             log.warning("request refused", source=source, status=status, reason=reason, ip=ip, method=method, **more)
         if forgotten is not None and forgotten[1].left_out:
-            _tell_rest(forgotten[0], forgotten[1].left_out)
+            self._tell_rest(forgotten[0], forgotten[1].left_out)
 
     def tell_rest(self) -> None:
         """Tell of those left out for a while; called now and then."""
@@ -77,9 +79,9 @@ class Refusals:
                     rest.append((kind, bucket.left_out))
                     bucket.left_out = 0
         for kind, left_out in rest[:KIND_LINES]:
-            _tell_rest(kind, left_out)
+            self._tell_rest(kind, left_out)
 
-
-def _tell_rest(kind: tuple[str | None, int, str], left_out: int) -> None:
-    source, status, reason = kind
-    log.warning("further requests refused", source=source, status=status, reason=reason, left_out=left_out)
+    def _tell_rest(self, kind: tuple[str | None, int, str], left_out: int) -> None:
+        source, status, reason = kind
+        more: dict[str, Any] = {"left_out": left_out, **self._where}
+        log.warning("further requests refused", source=source, status=status, reason=reason, **more)

@@ -20,7 +20,7 @@ def serialize(reply: Reply, version: str, *, keep_alive: bool, head_only: bool, 
     elif version == "1.0":
         lines.append("Connection: Keep-Alive\r\n")
     for name, value in reply.headers:
-        lines.append(f"{name}: {value}\r\n")  # noqa: PERF401 - mostly there are none
+        lines.append(f"{name}: {value}\r\n")
     lines.append("\r\n")
     head = "".join(lines).encode("latin-1")
     return head + reply.body if has_body and not head_only else head
