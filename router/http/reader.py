@@ -52,6 +52,7 @@ class Reader:
         self.begun = False  #: a message has begun, and is not ready
         self.awaits_continue = False  #: its sender waits for "100 Continue" before it sends the body
         self._body_limit = body_limit
+        self._resuming = False  # our own words are being parsed
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._start()
 
@@ -65,6 +66,7 @@ class Reader:
         self._target = b""
         self._host: str | None = None
         self._chunked = self._expects = self._in_body = False
+        self._is_cut = False  # httptools ends it before its body
         self._length = 0  # of the body, as announced
         self._largest = 0  # body that the path takes
         self._fields = self._field_bytes = 0  # of the headers so far
@@ -86,6 +88,8 @@ class Reader:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # A server may ignore that a client wants another protocol (RFC 9110, section 7.8), and this one does.
+            if self._is_cut:
+                self._resume()
             return data[upgrade.args[0] :]
         except httptools.HttpParserError:
             # After the last request of a connection whatever follows is nobody's.
@@ -94,6 +98,24 @@ class Reader:
             return None
         self._check_progress()
         return None
+
+    def _resume(self) -> None:
+        """Go on with the body of a request that wishes an upgrade: httptools lets it begin after the body instead.
+
+        Java's HttpClient wishes for HTTP/2 with every request. A new parser is told of the same framing.
+        """
+        self._is_cut, self._resuming = False, True
+        framing = "Transfer-Encoding: chunked" if self._chunked else f"Content-Length: {self._length}"
+        last = "" if self._message.keep_alive else "\r\nConnection: close"
+        message, self._message = self._message, Message()
+        host, self._host = self._host, None
+        target, self._target = self._target, b""
+        chunked, self._chunked = self._chunked, False
+        self._in_body = False
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(f"POST / HTTP/1.1\r\nHost: x\r\n{framing}{last}\r\n\r\n".encode())
+        self._message, self._host, self._target, self._chunked = message, host, target, chunked
+        self._in_body, self._resuming = True, False
 
     def refuse(self, status: int, reason: str) -> None:
         """Answer the message that is arriving with this status, whatever still comes."""
@@ -186,6 +208,8 @@ class Reader:
         parser, message = self._parser, self._message
         assert parser is not None
         self._unread = 0
+        if self._resuming:
+            return
         message.version = version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             message.version = "1.1"
@@ -207,7 +231,9 @@ class Reader:
             self._stop(413, "size")
         message.keep_alive = parser.should_keep_alive()
         self._in_body = True
-        self.awaits_continue = self._expects and version == "1.1" and (self._chunked or self._length > 0)
+        has_body = self._chunked or self._length > 0
+        self._is_cut = has_body and parser.should_upgrade()
+        self.awaits_continue = self._expects and version == "1.1" and has_body
 
     def on_chunk_header(self) -> None:
         self._unread = 0
@@ -224,4 +250,5 @@ class Reader:
             self._stop(503, "no room for the body")
 
     def on_message_complete(self) -> None:
-        self._end()
+        if not self._is_cut:
+            self._end()

@@ -45,6 +45,7 @@ class Server:
         request_seconds: float = REQUEST_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
         threads: int = THREADS,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
     ) -> None:
         """Listen, though not answer yet. Raises StartError when the address can't be had.
 
@@ -53,7 +54,7 @@ class Server:
         """
         self._sock = listen(host, port)
         self.port = int(self._sock.getsockname()[1])
-        self._loop = new_event_loop()
+        self._loop = new_loop()
         self._loop.set_exception_handler(_tell_fault)
         self._workers = Workers(threads, f"http-{self.port}-worker")
         refusals = refusals or Refusals()

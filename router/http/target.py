@@ -13,7 +13,7 @@ _UNENCODED = "-._~!$&'()*+,;=:@/"  #: that may stand in a path as they are, besi
 _PLAIN = re.compile(rf"/[A-Za-z0-9{re.escape(_UNENCODED)}]*+")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_AUTHORITY = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*+")
+_AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*+)(?::[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from router.settings import REQUEST_SECONDS
 _TURN_SECONDS = 0.25  #: the longest that waitress's loop sleeps
 _BEHIND_SECONDS = 0.02  #: between two looks at what is under way, during a stop
 _IDLE_SECONDS = 120  #: that a connection may say nothing
-_UNBOUNDED = 1 << 62  #: for limits that are ours to see to
+_OUTPUT_BYTES = 1024 * 1024  #: that a sender may leave untaken before its next reply waits
 
 log = structlog.get_logger()
 
@@ -91,7 +91,7 @@ class WaitressServer:
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=largest_body,
             inbuf_overflow=BODY_MEMORY,
-            outbuf_high_watermark=_UNBOUNDED,  # above it a worker waits for the loop, which waits for the worker
+            outbuf_high_watermark=_OUTPUT_BYTES,
             asyncore_loop_timeout=_TURN_SECONDS,
             asyncore_use_poll=True,  # select ends at descriptor 1023
             clear_untrusted_proxy_headers=False,  # they are data here: nothing believes them
@@ -218,7 +218,9 @@ def correct_writable(server: Any) -> bool:
 
     class Corrected(base):  # type: ignore[misc]
         def writable(self) -> bool:
-            if self.requests and not (self.will_close or self.close_when_flushed):
+            is_closing = self.will_close or self.close_when_flushed
+            # Above that much a worker waits for the loop to write.
+            if self.requests and not is_closing and self.total_outbufs_len <= _OUTPUT_BYTES:
                 return False
             return bool(super().writable())
 

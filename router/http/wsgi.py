@@ -47,6 +47,8 @@ def wsgi_app(
         path = "" if target.problem else target.path
         if target.problem:
             return refuse(environ, path, target.problem, "target" if target.problem == 400 else "form of the path")
+        if environ.get("SERVER_PROTOCOL") not in ("HTTP/1.0", "HTTP/1.1", "HTTP/2", "HTTP/2.0"):
+            return refuse(environ, path, 400, "HTTP version")
         host = environ.get("HTTP_HOST")
         if (host is None and environ.get("SERVER_PROTOCOL") != "HTTP/1.0") or not is_authority(host or ""):
             return refuse(environ, path, 400, "Host")
