@@ -54,7 +54,7 @@ class Connection(asyncio.BufferedProtocol):
         self.ip = ip
         self.opened_at = self.active_at = time.monotonic()  #: the latter: of the last byte or reply
         self.accepted_at = 0.0  #: monotonic, of the last 2xx reply; 0: there was none
-        self.opening: asyncio.Task[object] | None = None  #: while there is no transport yet
+        self.opening: asyncio.Task[None] | None = None  #: while there is no transport yet
         self._owner = owner
         self._loop = loop
         self._transport: asyncio.Transport | None = None

@@ -11,16 +11,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from router.http.connection import Connection
-from router.http.limits import ACCEPTED_SECONDS
+from router.http.limits import ACCEPTED_SECONDS, GRACE_SECONDS
 
 
 def to_cut(connections: Iterable[Connection], most: int, now: float) -> list[Connection]:
     """At most so many of them, in the order in which they are to be cut; now is monotonic."""
     useless: list[Connection] = []
     useful: list[Connection] = []
-    since = now - ACCEPTED_SECONDS
+    since, before = now - ACCEPTED_SECONDS, now - GRACE_SECONDS
     for one in connections:
-        if not one.under_way:
+        if not one.under_way and one.opened_at < before:
             (useful if one.accepted_at > since else useless).append(one)
     useless.sort(key=lambda one: one.opened_at)
     found = _by_share(useless, most)

@@ -19,6 +19,7 @@ IDLE_SECONDS = 120.0  #: that a connection may say nothing, or not take its repl
 LINGER_SECONDS = 2.0  #: that a refused sender may go on sending, so that it reads its reply before it is cut
 ANSWER_SECONDS = 10.0  #: that a reply may wait for its commit; most senders give up after 10 to 30 s themselves
 ACCEPTED_SECONDS = 60.0  #: for which a connection counts as useful after its last 2xx reply
+GRACE_SECONDS = 0.05  #: for which a new connection is not cut for another: what it sent is to be read first
 RETRY_AFTER_SECONDS = 5  #: what a 503 asks for
 SWEEP_SECONDS = 0.5  #: between two looks at all deadlines
 REST_SECONDS = 1.0  #: without accepting when there are no descriptors left

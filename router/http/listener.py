@@ -7,6 +7,7 @@ import asyncio
 import errno
 import socket
 import time
+from functools import partial
 
 import structlog
 
@@ -14,7 +15,7 @@ from router.http.connection import Connection, read_buffer
 from router.http.contract import BodyLimit
 from router.http.crowd import to_cut
 from router.http.dispatch import Dispatch
-from router.http.limits import ACCEPTED_AT_ONCE, BACKLOG, REST_SECONDS, STILL_SECONDS, SWEEP_SECONDS
+from router.http.limits import ACCEPTED_AT_ONCE, BACKLOG, GRACE_SECONDS, REST_SECONDS, STILL_SECONDS, SWEEP_SECONDS
 from router.http.refusals import Refusals
 
 _BEHIND_SECONDS = 0.05  #: between two looks at who is left, during a stop
@@ -42,6 +43,7 @@ class Listener:
         self.request_seconds = request_seconds
         self.limit = limit
         self.connections: set[Connection] = set()
+        self._share = max(1, limit // 32)  # that are cut at once: each look at all of them costs a millisecond
         self._sock = sock
         self._loop = loop
         self._refusals = refusals
@@ -76,12 +78,25 @@ class Listener:
             self._loop.remove_reader(self._sock)
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
-            if len(self.connections) >= self.limit and not self._make_room():
-                self._pause()  # until one has its reply
+        # When it is crowded a few at once, so that what the last ones sent is read before they are cut for others.
+        for _ in range(ACCEPTED_AT_ONCE if len(self.connections) < self.limit else self._share):
+            victims = self._to_cut()
+            if victims is None:
+                self._tell_of_crowd()
+                self._pause()  # until one has its reply, or is no longer new
+                self._loop.call_later(GRACE_SECONDS, self._accept_again)
                 return
             if not self._accept_one():
                 return
+            for connection in victims:
+                self.connections.discard(connection)  # it counts no more, though its transport tells of its end later
+                connection.cut()
+
+    def _to_cut(self) -> list[Connection] | None:
+        """Who makes room for one that waits, if it is needed; none when nobody can."""
+        if len(self.connections) < self.limit:
+            return []
+        return to_cut(self.connections, self._share, time.monotonic()) or None
 
     def _accept_one(self) -> bool:
         """Whether there may be more."""
@@ -99,28 +114,23 @@ class Listener:
             self._loop.call_later(REST_SECONDS, self._accept_again)
             return False
         sock.settimeout(0)
+        if len(self.connections) >= self.limit:
+            self._tell_of_crowd()
         connection = Connection(self, str(address[0]), self._loop)
         self.connections.add(connection)
-        connection.opening = self._loop.create_task(self._open(connection, sock))
+        opening = self._loop.create_task(self._open(connection, sock))
+        opening.add_done_callback(partial(self._opened, connection, sock))
+        connection.opening = opening
         return True
 
     async def _open(self, connection: Connection, sock: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(lambda: connection, sock)
-        except (OSError, asyncio.CancelledError):
+        await self._loop.connect_accepted_socket(lambda: connection, sock)
+
+    def _opened(self, connection: Connection, sock: socket.socket, opening: "asyncio.Task[None]") -> None:
+        connection.opening = None
+        if opening.cancelled() or opening.exception() is not None:  # it was cut before, or its sender is gone already
             sock.close()
             self.closed(connection)
-        finally:
-            connection.opening = None
-
-    def _make_room(self) -> bool:
-        """Cut some connections for others; whether there are any to cut."""
-        self._tell_of_crowd()
-        found = to_cut(self.connections, max(1, self.limit // 32), time.monotonic())
-        for connection in found:
-            self.connections.discard(connection)  # it counts no more, though its transport tells of its end later
-            connection.cut()
-        return bool(found)
 
     def _tell_of_crowd(self) -> None:
         if not self._crowded:

@@ -17,7 +17,7 @@ KIND_SECONDS = 1.0  #: after which one more of that kind is logged
 ALL_LINES = 200  #: of all kinds at once
 ALL_SECONDS = 0.1  #: after which one more of any kind is logged: 2 kB/s, 170 MB a day at the most
 KINDS = 1024  #: that are remembered; reasons may hold parts of what was sent
-TOLD_SECONDS = 10.0  #: after which those left out are told of, if no further line did
+TOLD_SECONDS = 10.0  #: between two times that those left out are told of
 
 log = structlog.get_logger()
 
@@ -28,7 +28,6 @@ class _Bucket:
 
     full_at: float = 0.0
     left_out: int = 0
-    left_out_at: float = 0.0  #: the first of those
 
     def takes(self, now: float, lines: int, seconds: float) -> bool:
         full_at = max(now, self.full_at) + seconds
@@ -46,6 +45,8 @@ class Refusals:
         self._clock = clock
         self._lock = threading.Lock()
         self._all = _Bucket()
+        self._told_at = clock()
+        self._forgotten = 0  # left out, of kinds that are remembered no more
         self._kinds: OrderedDict[tuple[str | None, int, str], _Bucket] = OrderedDict()
 
     def tell(self, source: str | None, status: int, reason: str, ip: str, method: str | None) -> None:
@@ -55,10 +56,10 @@ class Refusals:
         with self._lock:
             bucket = self._kinds.pop(kind, None) or _Bucket()
             self._kinds[kind] = bucket
-            forgotten = self._kinds.popitem(last=False) if len(self._kinds) > KINDS else None
+            if len(self._kinds) > KINDS:
+                self._forgotten += self._kinds.popitem(last=False)[1].left_out
             told = bucket.takes(now, KIND_LINES, KIND_SECONDS) and self._all.takes(now, ALL_LINES, ALL_SECONDS)
             if not told:
-                bucket.left_out_at = bucket.left_out_at if bucket.left_out else now
                 bucket.left_out += 1
             left_out = bucket.left_out
             if told:
@@ -66,19 +67,23 @@ class Refusals:
         if told:
             more: dict[str, Any] = {"left_out": left_out, **self._where} if left_out else self._where
             log.warning("request refused", source=source, status=status, reason=reason, ip=ip, method=method, **more)
-        if forgotten is not None and forgotten[1].left_out:
-            self._tell_rest(forgotten[0], forgotten[1].left_out)
 
     def tell_rest(self) -> None:
         """Tell of those left out for a while; called now and then."""
-        before = self._clock() - TOLD_SECONDS
+        now = self._clock()
         rest = []
         with self._lock:
+            if now < self._told_at + TOLD_SECONDS:
+                return
+            self._told_at = now
             for kind, bucket in self._kinds.items():
-                if bucket.left_out and bucket.left_out_at < before:
+                if bucket.left_out and len(rest) < KIND_LINES:
                     rest.append((kind, bucket.left_out))
                     bucket.left_out = 0
-        for kind, left_out in rest[:KIND_LINES]:
+            if self._forgotten:
+                rest.append(((None, 400, "many reasons"), self._forgotten))
+                self._forgotten = 0
+        for kind, left_out in rest:
             self._tell_rest(kind, left_out)
 
     def _tell_rest(self, kind: tuple[str | None, int, str], left_out: int) -> None:

@@ -14,11 +14,13 @@ from structlog.testing import capture_logs
 
 from router.http.contract import Pending, Request
 from router.http.crowd import network
+from router.http.limits import GRACE_SECONDS
 from router.model import Reply
+from tests.conftest import until
 from tests.http.talking import get, rest, status, talk
 
 Serve = Callable[..., Any]
-LIMIT = 64
+LIMIT = 128
 SOON = 1.0  #: s in which a legitimate sender has its reply
 FEW = "127.0.0.{}"
 GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -39,12 +41,14 @@ def flood(port: int, first: bytes, more: bytes, addresses: int, over: threading.
             held.append(one)
             one.setblocking(False)
             one.sendall(first)
-        for one in held[-2 * LIMIT :: 7]:
+        for one in held[-LIMIT::20]:
             with contextlib.suppress(OSError):
                 one.sendall(more)
                 one.recv(65536)
-        while len(held) > 4 * LIMIT:
+        while len(held) > 2 * LIMIT:
             held.pop(0).close()
+        if len(held) > LIMIT:
+            over.wait(0.001)  # some thousand connections a second
     for one in held:
         one.close()
 
@@ -111,8 +115,8 @@ def test_the_address_that_holds_most_is_cut_first(own: Serve) -> None:
     server = own(handler, connections=LIMIT)
     few = [socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.3", 0)) for _ in range(4)]
     many = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(LIMIT - 4)]
-    while server.connections()[0] < LIMIT:
-        time.sleep(0.01)
+    until(lambda: server.connections()[0] == LIMIT)
+    threading.Event().wait(2 * GRACE_SECONDS)  # new ones are let be
 
     more = [socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.4", 0)) for _ in range(8)]
     for one in [*few, *more, many[-1]]:
@@ -135,18 +139,26 @@ def test_a_request_under_way_is_never_cut_and_the_others_wait(own: Serve) -> Non
     held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(6)]
     for one in held:
         one.sendall(get("/right"))
-    while len(futures) < 4:
-        time.sleep(0.01)
+    until(lambda: len(futures) == 4)
     threading.Event().wait(0.3)  # a stretch of time in which nobody may be let in
     assert len(futures) == 4
     assert server.connections()[0] == 4
-    done = 0
-    while done < 6:
-        if done < len(futures):
-            futures[done].set_result(None)
-            done += 1
-        time.sleep(0.01)
+    for number in range(6):
+        until(lambda number=number: len(futures) > number)
+        futures[number].set_result(None)
     for one in held:
+        assert status(rest(one)) == 202
+        one.close()
+
+
+def test_a_burst_of_more_than_may_be_open_is_answered_whole(own: Serve) -> None:
+    server = own(handler, connections=16)
+    burst = []
+    for _ in range(100):
+        burst.append(socket.create_connection(("127.0.0.1", server.port), 10))
+        burst[-1].sendall(get("/right"))
+
+    for one in burst:
         assert status(rest(one)) == 202
         one.close()
 

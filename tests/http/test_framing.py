@@ -311,7 +311,9 @@ def test_too_large_a_body_is_not_asked_for(own: Serve) -> None:
 def test_an_invitation_comes_after_the_replies_before_it(own: Serve) -> None:
     server = own(echo)
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
-        connection.sendall(GET + b"\r\n" + HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")
+        connection.sendall(
+            GET + b"\r\n" + HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+        )
         received = b""
         while b"100 Continue" not in received:
             received += connection.recv(1000)
@@ -364,7 +366,21 @@ def test_who_ends_in_the_middle_is_told_so(own: Serve) -> None:
 # Differential: what our reader takes, h11 has to understand likewise.
 
 _TOKENS = ("GET", "POST", "PUT", "get", "P(", "", " ", "\x0b", "é")
-_TARGETS = ("/", "/a/b", "/a?b=%20#c", "/a?b=%20&c", "*", "http://h:1/p?q", "http://[x/", "a:b", "/\x01", "/a\rb", "/\n", "/\xff", "")
+_TARGETS = (
+    "/",
+    "/a/b",
+    "/a?b=%20#c",
+    "/a?b=%20&c",
+    "*",
+    "http://h:1/p?q",
+    "http://[x/",
+    "a:b",
+    "/\x01",
+    "/a\rb",
+    "/\n",
+    "/\xff",
+    "",
+)
 _VERSIONS = (" HTTP/1.1", " HTTP/1.0", " HTTP/2.0", " HTTP/1.2", "", " ", " HTTP/1.1 \t", "\nHTTP/1.1")
 _FINE = (
     "Host: x", "Content-Length: 5", "content-length:05 ", "Transfer-Encoding: Chunked", "Connection: close",

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from router.errors import StartError
 from router.http import connection, listener
@@ -20,6 +21,7 @@ from router.http.contract import Pending, Request
 from router.http.limits import INLINE_BYTES
 from router.http.server import Server
 from router.model import Reply
+from tests.conftest import until
 from tests.http.conftest import on_waitress
 from tests.http.talking import echo, get, rest, status, talk
 
@@ -130,6 +132,29 @@ def test_a_reply_that_is_no_http_is_a_500(own: Serve) -> None:
     assert status(talk(server, get(), close=False)) == 500
 
 
+def test_a_fault_of_ours_ends_one_connection_at_the_most(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+    sweeps: list[int] = []
+
+    def broken(*_: Any, **__: Any) -> Any:
+        sweeps.append(1)
+        raise RuntimeError("a fault of ours")
+
+    server = own(yes)
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr(connection.Connection, "_take", broken)
+        assert talk(server, get(), close=False) == b""
+        patch.setattr("router.http.dispatch.Dispatch.answer_old", broken)
+        sweeps.clear()
+        until(lambda: len(sweeps) > 2)
+
+    assert talk(server, get(), close=False).endswith(b"yes")
+    assert {line["event"] for line in lines} == {
+        "connection failed by a fault of ours",
+        "the loop of a listener failed; it goes on",
+    }
+
+
 # Turns.
 
 
@@ -185,9 +210,7 @@ def test_who_does_not_take_its_answers_gets_no_more_and_holds_up_nobody(serve: S
     assert served.count("/slow") == 10
 
 
-def test_who_takes_no_answers_is_cut_in_the_end(
-    own: Serve, monkeypatch: pytest.MonkeyPatch, eventually: Wait
-) -> None:
+def test_who_takes_no_answers_is_cut_in_the_end(own: Serve, monkeypatch: pytest.MonkeyPatch, eventually: Wait) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "IDLE_SECONDS", 0.3)
     server = own(lambda _: Reply(200, b"x" * 8_000_000))
@@ -242,8 +265,7 @@ def test_a_pending_reply_holds_no_thread_and_wakes_the_loop(own: Serve) -> None:
     connections = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(50)]
     for number, one in enumerate(connections):
         one.sendall(get(f"/{number}"))
-    while len(futures) < 50:
-        time.sleep(0.01)
+    until(lambda: len(futures) == 50)
     assert threading.active_count() <= before
     for future in reversed(futures):
         future.set_result(None)
@@ -430,8 +452,7 @@ def test_a_stop_answers_what_has_begun_and_accepts_nothing_new(serve: Serve) -> 
     assert gate.entered.acquire(timeout=10)
     stopper = threading.Thread(target=server.stop, args=(10,))
     stopper.start()
-    while server.alive:
-        time.sleep(0.01)
+    until(lambda: not server.alive)
     threading.Timer(0.3, gate.open.set).start()
     with contextlib.suppress(ConnectionResetError):
         assert idle.recv(1) == b""
@@ -442,7 +463,9 @@ def test_a_stop_answers_what_has_begun_and_accepts_nothing_new(serve: Serve) -> 
     assert b'"length": %d' % (INLINE_BYTES + 1) in answers[0]
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port), 10)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith((f"http-{server.port}", "waitress"))]
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith((f"http-{server.port}", "waitress"))
+    ]
 
 
 def test_a_stop_is_bounded(serve: Serve) -> None:
@@ -465,8 +488,7 @@ def test_a_stop_waits_for_who_is_still_sending(own: Serve) -> None:
     server = own(echo)
     with socket.create_connection(("127.0.0.1", server.port), 10) as one:
         one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
-        while not server.connections()[0]:
-            time.sleep(0.01)
+        until(lambda: server.connections()[0])
         stopper = threading.Thread(target=server.stop, args=(10,))
         stopper.start()
         threading.Event().wait(0.5)  # longer than idle connections are kept

@@ -35,7 +35,20 @@ OTHER_FORMS = [
     "http://x//hooks/open",
     "http://x/hooks/%6fpen",
 ]
-MALFORMED = ["/%", "/%6", "/%zz", "/a%00b", "/a%0d%0ab", "/a%7f", "/%ff", "/%c3", "/%ed%a0%80", "/%c0%af", "/a#b", "/?a#b"]
+MALFORMED = [
+    "/%",
+    "/%6",
+    "/%zz",
+    "/a%00b",
+    "/a%0d%0ab",
+    "/a%7f",
+    "/%ff",
+    "/%c3",
+    "/%ed%a0%80",
+    "/%c0%af",
+    "/a#b",
+    "/?a#b",
+]
 PLAIN = {
     "/hooks/open": "/hooks/open",
     "/hooks/open/": "/hooks/open/",
@@ -55,7 +68,9 @@ PLAIN = {
 def test_another_form_of_a_path_is_not_the_path(serve: Serve, target: str) -> None:
     seen: list[str] = []
     answered: list[tuple[str, int]] = []
-    server = serve(lambda request: seen.append(request.path) or echo(request), answered=lambda *how: answered.append(how))
+    server = serve(
+        lambda request: seen.append(request.path) or echo(request), answered=lambda *how: answered.append(how)
+    )
 
     answer = talk(server, get(target), close=False)
 
@@ -88,4 +103,4 @@ def test_no_two_targets_are_one_path(target: str) -> None:
     found = read_target("GET", target)
 
     assert found.problem
-    assert found.path not in {"/hooks/open"} or found.problem == 404
+    assert found.path != "/hooks/open" or found.problem == 404
