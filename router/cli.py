@@ -129,7 +129,13 @@ for _command in (init, check, test, send, events, deliveries, status, tail, heal
     "--max-connections",
     type=click.IntRange(1, 100_000),
     default=1024,
-    help="Connections of senders that are open at once; further ones wait.",
+    help="Connections of senders that are open at once; beyond it those that have asked nothing useful are cut.",
+)
+@setting(
+    "--server",
+    type=click.Choice(["own", "waitress"]),
+    default="own",
+    help="What serves the intake: our own HTTP server, or waitress, which is simpler and slower.",
 )
 @setting(
     "--request-timeout",
@@ -172,6 +178,7 @@ def serve(
     grace: float,
     trusted_proxies: str,
     max_connections: int,
+    server: str,
     request_timeout: float,
     keep: str,
     keep_dead: str,
@@ -194,6 +201,7 @@ def serve(
             admin_token_file=admin_token_file,
             admin_hosts=host_names(admin_hosts),
             max_connections=max_connections,
+            server=server,
             request_timeout=request_timeout,
             keep=retention(keep),
             keep_dead=retention(keep_dead),

@@ -10,7 +10,7 @@ from router.networks import Network, network
 from router.units import seconds
 
 GRACE_SECONDS = 10.0  #: how long a stop lets attempts end by themselves; service managers kill after 90 s or so
-MAX_CONNECTIONS = 1024  #: open at once; further ones wait in the kernel. Each costs a descriptor and some 20 kB
+MAX_CONNECTIONS = 1024  #: open at once. Each costs a descriptor and some 10 kB
 REQUEST_SECONDS = 60.0  #: from a request's first byte to its last; a slow sender of 25 MiB needs 3.5 Mbit/s
 
 KEEP_SECONDS = 7 * 86400.0  #: settled events: long enough to look into last week's; a day of 1 event/s takes 100 MB
@@ -58,6 +58,7 @@ class Settings:
     grace: float = GRACE_SECONDS
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     max_connections: int = MAX_CONNECTIONS
+    server: str = "own"  #: of the intake; or waitress
     request_timeout: float = REQUEST_SECONDS
     admin_token_file: Path | None = None  #: none: from the environment, or made and kept beside the store
     admin_hosts: tuple[str, ...] = ()  #: names, in lower case, by which the admin listener may be called as well

@@ -9,6 +9,16 @@ import pytest
 
 ROUTER = Path(__file__).parents[1] / "router"
 FORBIDDEN = {
+    # Servers know a function from a request to a reply, and nothing of what is behind it.
+    "http": (
+        "router.rules",
+        "router.actions",
+        "router.intake",
+        "router.delivery",
+        "router.store",
+        "router.admin",
+        "router.operations",
+    ),
     "rules": ("router.actions", "router.intake", "router.delivery", "router.store", "router.admin"),
     "actions": ("router.rules", "router.intake", "router.delivery", "router.store", "router.admin"),
     "intake": ("router.actions", "router.delivery", "router.admin"),
@@ -17,14 +27,14 @@ FORBIDDEN = {
     "operations": (
         "router.delivery",
         "router.admin",
-        "router.intake.server",
+        "router.http.server",
         "router.intake.receiver",
         "click",
         "rich",
     ),
     "admin": ("router.actions", "click", "rich"),
     # An operator's commands work on the store itself, whether a daemon runs or not.
-    "commands": ("router.delivery", "router.admin", "router.intake.server", "router.intake.receiver", "router.cli"),
+    "commands": ("router.delivery", "router.admin", "router.http.server", "router.intake.receiver", "router.cli"),
 }
 FRONT = ("router.cli", "router.commands", "router.listing", "router.printing")
 STORE_MAY = ("router.store", "router.model", "router.errors", "router.own_file", "router.file_trust")
@@ -71,7 +81,7 @@ def test_nothing_but_the_command_line_imports_what_faces_a_person() -> None:
 
 
 def test_help_waits_for_no_library_that_it_does_not_need() -> None:
-    heavy = ("aiohttp", "apsw", "falcon", "jinja2", "pydantic", "re2", "waitress", "yaml")
+    heavy = ("aiohttp", "apsw", "falcon", "httptools", "jinja2", "pydantic", "re2", "uvloop", "waitress", "yaml")
     code = f"import sys, router.cli; print([name for name in {heavy} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -96,8 +106,10 @@ def test_the_store_knows_model_and_errors_only() -> None:
 @pytest.mark.parametrize(
     ("library", "folders"),
     [
-        ("falcon", ("intake", "admin")),
-        ("waitress", ("intake",)),
+        ("falcon", ("admin",)),
+        ("waitress", ("http",)),
+        ("httptools", ("http",)),
+        ("uvloop", ("http",)),
         ("apsw", ("store",)),
         ("prometheus_client", ("admin",)),
     ],

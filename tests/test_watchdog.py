@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.delivery.inbox import Inbox
-from router.intake.server import Server
+from router.http.server import Server
+from router.model import Reply
 from router.watchdog import Ping, Watchdog
 from tests.conftest import until
 
@@ -21,7 +22,7 @@ SECONDS = 0.4
 
 @contextmanager
 def _a_listener() -> Iterator[Ping]:
-    server = Server(lambda *_: [], "127.0.0.1", 0)
+    server = Server(lambda _: Reply(200, b""), "127.0.0.1", 0)
     server.start()
     try:
         yield server.ping

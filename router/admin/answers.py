@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from router.intake.reply import PROBLEM_TYPE, accepted
-from router.intake.reply import problem as refused
+from router.http.problem import PROBLEM_TYPE
+from router.http.problem import problem as refused
+from router.intake.reply import accepted
 from router.model import Reply
 
 __all__ = ["PROBLEM_TYPE", "answered", "refused"]

@@ -14,8 +14,8 @@ from router.admin.gate import Gate
 from router.admin.parameters import read_query
 from router.admin.places import Places
 from router.admin.routes import find, needs_token
+from router.admin.sink import answer, sink_app
 from router.errors import StoreError
-from router.intake.resource import HEADERS_KEY, answer, sink_app
 from router.model import Reply
 
 AT_ONCE, WAITING = 4, 4  #: requests that may read or change the store; and that may wait for that
@@ -61,12 +61,8 @@ def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, places: Mapping[
 
 
 def _headers(request: falcon.Request) -> Mapping[str, list[str]]:
-    """Every header's values, by its name in lower case."""
-    items = request.env.get(HEADERS_KEY)
-    found: dict[str, list[str]] = {}
-    for name, value in request.headers.items() if items is None else items:
-        found.setdefault(name.lower(), []).append(value)
-    return found
+    """Every header's values, by its name in lower case; WSGI servers join those that come twice."""
+    return {name.lower(): [value] for name, value in request.headers.items()}
 
 
 def _path(request: falcon.Request) -> str:

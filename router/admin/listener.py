@@ -1,28 +1,46 @@
-"""The admin listener: a server with the admin application in it."""
+"""The admin listener: Falcon's application on waitress."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.daemon import Daemon
+from router.admin.endpoint import RULES_BYTES
 from router.admin.gate import Gate
 from router.admin.routes import body_limit
-from router.intake.server import Server
+from router.http.problem import refusal
+from router.http.refusals import Refusals
+from router.http.waitress_server import WaitressServer
+from router.http.wsgi import Application, Environ, StartResponse
 from router.settings import Address
 
 
 def admin_listener(
     daemon: Daemon, address: Address, token: bytes, names: Collection[str], request_seconds: float
-) -> Server:
+) -> WaitressServer:
     """Listen, though not answer yet, on an address that may also be called by those names. Raises StartError."""
     gate = Gate(token, {address.host.lower(), *names}, closed=not address.is_loopback)
-    return Server(
-        admin_app(daemon, gate),
+    return WaitressServer(
+        _bounded(admin_app(daemon, gate), Refusals("admin")),
         address.host,
         address.port,
-        body_limit=body_limit,
         threads=THREADS,
         connections=CONNECTIONS,
-        name="admin",
-        makes_room=True,  # whoever holds connections open, and needs no token for that, must not keep probes out
+        largest_body=RULES_BYTES,
         request_seconds=request_seconds,
+        name="admin",
     )
+
+
+def _bounded(app: Application, refusals: Refusals) -> Application:
+    """The application, with the body limit of each path: waitress has but one for all."""
+
+    def bounded(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH") or "0"  # waitress knows it of chunked bodies too
+        if int(length) <= body_limit(environ["PATH_INFO"]):
+            return app(environ, start_response)
+        refusals.tell(None, 413, "size", environ.get("REMOTE_ADDR", ""), environ["REQUEST_METHOD"])
+        reply = refusal(413)
+        start_response(reply.status_line, [("Content-Type", str(reply.content_type))])
+        return [reply.body]
+
+    return bounded

@@ -12,12 +12,14 @@ import orjson
 import structlog
 
 from router.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
+from router.http.contract import Pending, Request
+from router.http.methods import shown_method
+from router.http.problem import problem
+from router.http.refusals import Refusals
 from router.ids import uuid7
 from router.intake.address import client_address
-from router.intake.methods import shown_method
 from router.intake.payload import parse_arriving
-from router.intake.pending import Pending
-from router.intake.reply import accepted, problem
+from router.intake.reply import accepted
 from router.intake.unmatched import UnmatchedLog
 from router.metrics import Metrics
 from router.model import Appended, Event, Inbound, ParsedEvent, Reply
@@ -51,6 +53,7 @@ class Receiver:
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
     metrics: Metrics = field(default_factory=Metrics)
+    refusals: Refusals = field(default_factory=Refusals)
     verbose: bool = False  #: tell of each event, at debug level, what its source's rules made of it
     _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
@@ -69,11 +72,11 @@ class Receiver:
         source = self.current.ruleset.by_path.get(path)
         self.metrics.answered(source.name if source else "", status)
 
-    def judge(
-        self, method: str, path: str, query: str, headers: tuple[tuple[str, str], ...], body: bytes, ip: str
-    ) -> Reply | Pending:
-        """`begin`, for a server that has no request object."""
-        return self.begin(Inbound("", method, path, query, headers, body, ip, self.now_ms()))
+    def handle(self, request: Request) -> Reply | Pending:
+        """`begin`, as a server's handler."""
+        headers, body = request.headers, request.body
+        now = self.now_ms()
+        return self.begin(Inbound("", request.method, request.path, request.query, headers, body, request.ip, now))
 
     def begin(self, inbound: Inbound) -> Reply | Pending:
         """Judge, match, and hand to the store; what is stored is answered once it is committed.
@@ -235,14 +238,8 @@ class Receiver:
 
     def _refuse(self, inbound: Inbound, source: Source | None, reply: Reply, reason: str) -> Reply:
         self.metrics.answered(source.name if source else "", reply.status)
-        log.warning(
-            "request refused",
-            source=source.name if source else None,
-            status=reply.status,
-            reason=reason,
-            ip=inbound.ip,
-            method=shown_method(inbound.method),
-        )
+        name = source.name if source else None
+        self.refusals.tell(name, reply.status, reason, inbound.ip, shown_method(inbound.method))
         return reply
 
     def _shaken(self, source: Source, reply: Reply) -> Reply:

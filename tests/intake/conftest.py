@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from router.app import REGISTRIES
+from router.http.server import Server
 from router.intake.receiver import Receiver
-from router.intake.server import Server
 from router.model import Inbound
 from router.rules.loader import Loader
 from router.rules.ruleset import Current
 from router.store.sqlite import SqliteStore
+from router.store.waking import wake_up
 
 NOW = 1_700_000_000_000
 
@@ -39,11 +40,12 @@ def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., Receiver]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Run a WSGI application on a free port."""
+    """Run a receiver on a free port."""
     servers: list[Server] = []
 
-    def run(app: Callable[..., Any], **given: Any) -> Server:
-        servers.append(Server(app, "127.0.0.1", 0, **given))
+    def run(made: Receiver, **given: Any) -> Server:
+        wired = {"body_limit": made.body_limit, "answered": made.answered, "refusals": made.refusals}
+        servers.append(Server(made.handle, "127.0.0.1", 0, wake_up=wake_up, **wired, **given))
         servers[-1].start()
         return servers[-1]
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from router.http.server import Server
 from router.intake.receiver import Receiver
-from router.intake.resource import intake_app
-from router.intake.server import Server
 from router.store.sqlite import SqliteStore
+from tests.http.talking import talk
 from tests.intake.senders import CASES, NOW, PLAIN, VALUES, Case, Pairs, mutations
-from tests.intake.talking import talk
 
 TITLES = list(CASES)
 
@@ -30,7 +29,7 @@ def _rules() -> str:
 def server(receiver: Callable[..., Receiver], serve: Callable[..., Server]) -> Server:
     """A listener with one source for each case."""
     made = receiver(_rules(), **VALUES)
-    return serve(intake_app(made), judge=made.judge, body_limit=made.body_limit)
+    return serve(made)
 
 
 def _raw(case: Case, headers: Pairs, body: bytes) -> bytes:
@@ -91,7 +90,7 @@ def test_a_time_too_far_off_does_not_get_in(
     case = CASES[name]
     clock = [NOW]
     made = replace(made, now_ms=lambda: clock[0])
-    server = serve(intake_app(made), judge=made.judge)
+    server = serve(made)
 
     for what, seconds in TIMES.items():
         clock[0] = NOW - seconds * 1000

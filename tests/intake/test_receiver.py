@@ -11,8 +11,8 @@ from typing import Any
 import apsw
 import pytest
 
+from router.http.contract import Pending
 from router.intake import receiver as module
-from router.intake.pending import Pending
 from router.intake.receiver import Receiver
 from router.model import Filter, Inbound, ParsedEvent, Reply
 from router.settings import networks

@@ -1,0 +1,41 @@
+"""A Falcon application of one sink, whose every error is problem+json."""
+
+from collections.abc import Callable
+from typing import Any
+
+import falcon
+import structlog
+
+from router.http.methods import shown_method
+from router.http.problem import problem, refusal
+from router.model import Reply
+
+log = structlog.get_logger()
+
+
+def sink_app(sink: Callable[..., None]) -> "falcon.App[Any, Any]":
+    """The application; every path and method goes to the sink."""
+    app: falcon.App[Any, Any] = falcon.App()
+    app.add_sink(sink, prefix=r"/.*|\*")
+    app.add_error_handler(Exception, _fault)
+    app.add_error_handler(falcon.HTTPError, _http_error)
+    return app
+
+
+def answer(response: falcon.Response, reply: Reply) -> None:
+    """Write a reply."""
+    response.status = reply.status_line
+    response.data = reply.body
+    if reply.content_type is not None:
+        response.content_type = reply.content_type
+    for name, value in reply.headers:
+        response.set_header(name, value)
+
+
+def _fault(request: falcon.Request, response: falcon.Response, error: Exception, _: Any) -> None:
+    log.error("request failed by a fault of ours", method=shown_method(request.method), exc_info=error)
+    answer(response, refusal(500))
+
+
+def _http_error(_: falcon.Request, response: falcon.Response, error: falcon.HTTPError, __: Any) -> None:
+    answer(response, problem(error.status_code, "the request is not one that is taken here"))

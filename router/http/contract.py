@@ -1,0 +1,46 @@
+"""What every server asks of a handler: from a request to a reply, or to one that comes later."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from router.model import Reply
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, read whole. Its framing is sound and its path is in plain form."""
+
+    method: str
+    path: str  #: decoded
+    query: str  #: raw, without the question mark
+    headers: tuple[tuple[str, str], ...]  #: in the order received, values as Latin-1
+    body: bytes
+    ip: str  #: of the peer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pending:
+    """A reply to come, usually after a commit. It holds no thread while it waits."""
+
+    future: "Future[Any]"  #: what it waits for
+    reply: Callable[[float], Reply]  #: the reply; waits at most that many seconds, and says so when it was too short
+
+
+Handler = Callable[[Request], Reply | Pending]
+"""Never blocks for a small body: servers may call it in their loop's thread. Any thread may call it."""
+
+BodyLimit = Callable[[str], int]
+"""From a path to the largest body that it takes, in bytes."""
+
+Answered = Callable[[str, int], None]
+"""Told the path and status of each reply that no handler gave: refused requests, and faults."""
+
+WakeUp = Callable[[Callable[[], None]], None]
+"""Calls the function that wakes a loop: at once, or once for a batch of futures that end together."""
+
+
+def at_once(wake: Callable[[], None]) -> None:
+    """Wake a loop for each future."""
+    wake()

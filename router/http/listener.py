@@ -1,0 +1,189 @@
+"""The loop's side of a server: accepts connections, makes room for them, and looks after their deadlines.
+
+All of it belongs to the loop's thread.
+"""
+
+import asyncio
+import errno
+import socket
+import time
+from functools import partial
+
+import structlog
+
+from router.http.connection import Connection, read_buffer
+from router.http.contract import BodyLimit
+from router.http.crowd import to_cut
+from router.http.dispatch import Dispatch
+from router.http.limits import ACCEPTED_AT_ONCE, BACKLOG, GRACE_SECONDS, REST_SECONDS, STILL_SECONDS, SWEEP_SECONDS
+from router.http.refusals import Refusals
+
+_BEHIND_SECONDS = 0.05  #: between two looks at who is left, during a stop
+
+log = structlog.get_logger()
+
+
+class Listener:
+    """One listening socket and its connections."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        dispatch: Dispatch,
+        body_limit: BodyLimit,
+        limit: int,
+        request_seconds: float,
+        refusals: Refusals,
+    ) -> None:
+        self.buffer = read_buffer()
+        self.body_limit = body_limit
+        self.dispatch = dispatch
+        self.stopping = False
+        self.request_seconds = request_seconds
+        self.limit = limit
+        self.connections: set[Connection] = set()
+        self._share = max(1, limit // 32)  # that are cut at once: each look at all of them costs a millisecond
+        self._sock = sock
+        self._loop = loop
+        self._refusals = refusals
+        self._accepting = False
+        self._crowded = False  # said so already
+
+    def start(self) -> None:
+        """Serve."""
+        self._accept_again()
+        self._sweep()
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        self.free(connection)
+
+    def free(self, _: Connection) -> None:
+        """A connection has nothing under way, so it may be cut for another."""
+        if not self._accepting and not self.stopping and self._crowded:
+            self._loop.call_soon(self._accept_again)
+
+    # Accepting.
+
+    def _accept_again(self) -> None:
+        if not self._accepting and not self.stopping:
+            self._accepting = True
+            self._loop.add_reader(self._sock, self._accept)
+
+    def _pause(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            self._loop.remove_reader(self._sock)
+
+    def _accept(self) -> None:
+        # When it is crowded a few at once, so that what the last ones sent is read before they are cut for others.
+        for _ in range(ACCEPTED_AT_ONCE if len(self.connections) < self.limit else self._share):
+            victims = self._to_cut()
+            if victims is None:
+                self._tell_of_crowd()
+                self._pause()  # until one has its reply, or is no longer new
+                self._loop.call_later(GRACE_SECONDS, self._accept_again)
+                return
+            if not self._accept_one():
+                return
+            for connection in victims:
+                self.connections.discard(connection)  # it counts no more, though its transport tells of its end later
+                connection.cut()
+
+    def _to_cut(self) -> list[Connection] | None:
+        """Who makes room for one that waits, if it is needed; none when nobody can."""
+        if len(self.connections) < self.limit:
+            return []
+        return to_cut(self.connections, self._share, time.monotonic()) or None
+
+    def _accept_one(self) -> bool:
+        """Whether there may be more."""
+        try:
+            sock, address = self._sock.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            # Whoever can't be accepted goes on waiting, and the loop would go on saying so.
+            reason = errno.errorcode.get(error.errno or 0, "")
+            log.error("connection can't be accepted; further senders wait", error=reason)
+            self._pause()
+            self._loop.call_later(REST_SECONDS, self._accept_again)
+            return False
+        sock.settimeout(0)
+        if len(self.connections) >= self.limit:
+            self._tell_of_crowd()
+        connection = Connection(self, str(address[0]), self._loop)
+        self.connections.add(connection)
+        opening = self._loop.create_task(self._open(connection, sock))
+        opening.add_done_callback(partial(self._opened, connection, sock))
+        connection.opening = opening
+        return True
+
+    async def _open(self, connection: Connection, sock: socket.socket) -> None:
+        await self._loop.connect_accepted_socket(lambda: connection, sock)
+
+    def _opened(self, connection: Connection, sock: socket.socket, opening: "asyncio.Task[None]") -> None:
+        connection.opening = None
+        if opening.cancelled() or opening.exception() is not None:  # it was cut before, or its sender is gone already
+            sock.close()
+            self.closed(connection)
+
+    def _tell_of_crowd(self) -> None:
+        if not self._crowded:
+            self._crowded = True
+            text = "all connections are taken; those without an accepted request are cut for others"
+            log.warning(text, connections=self.limit)
+
+    # Deadlines.
+
+    def _sweep(self) -> None:
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)  # first: whatever goes wrong below, there is a next time
+        now = time.monotonic()
+        self._crowded = self._crowded and len(self.connections) >= self.limit // 2
+        for connection in list(self.connections):
+            connection.check(now)
+        self.dispatch.answer_old(now)
+        self._refusals.tell_rest()
+
+    # Stopping.
+
+    async def drain(self, seconds: float) -> None:
+        """Accept nothing new, let what has begun be answered, then close.
+
+        In that order, since whoever is not accepted can be sent elsewhere, while a request that is cut off in the
+        middle leaves its sender in doubt.
+        """
+        deadline = time.monotonic() + seconds
+        self._stop_accepting()
+        await asyncio.sleep(0)
+        while self.connections and time.monotonic() < deadline:
+            self._close_idle()
+            await asyncio.sleep(_BEHIND_SECONDS)
+        self.dispatch.answer_all()
+        for connection in list(self.connections):
+            connection.close()
+        await asyncio.sleep(_BEHIND_SECONDS if self.connections else 0)
+        for connection in list(self.connections):
+            connection.cut()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # transports tell of their end in the next turn
+
+    def _stop_accepting(self) -> None:
+        # Whoever connected before the stop has perhaps sent a request already: closing now would reset it unread.
+        for _ in range(BACKLOG):
+            if len(self.connections) >= self.limit or not self._accept_one():
+                break
+        self._pause()
+        self.stopping = True
+        self._sock.close()
+
+    def _close_idle(self) -> None:
+        # A sender that has just been answered may be sending its next request: it is answered too, as the last.
+        still = time.monotonic() - STILL_SECONDS
+        for connection in list(self.connections):
+            if connection.is_idle and connection.active_at < still:
+                connection.close()

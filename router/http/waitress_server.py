@@ -1,0 +1,239 @@
+"""waitress, by what it documents: a WSGI application served in threads.
+
+Its loop watches a map of sockets that its caller may give, as asyncore's always did. Ours is asked for once in each
+turn, and that is where connections are cut that its own settings would let stay: those that take too long to ask, and
+some of those that ask nothing, when all are taken. What remains different from our own server stands in
+`docs/security.md`.
+"""
+
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+import waitress
+import waitress.channel
+
+from router.http.binding import listen
+from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, SWEEP_SECONDS
+from router.http.wsgi import Application, Environ, StartResponse
+from router.settings import REQUEST_SECONDS
+
+_TURN_SECONDS = 0.25  #: the longest that waitress's loop sleeps
+_BEHIND_SECONDS = 0.02  #: between two looks at what is under way, during a stop
+_IDLE_SECONDS = 120  #: that a connection may say nothing
+_OUTPUT_BYTES = 1024 * 1024  #: that a sender may leave untaken before its next reply waits
+
+log = structlog.get_logger()
+
+Peer = tuple[str, int]
+
+
+class _Sockets(dict[int, Any]):
+    """What waitress's loop watches, by descriptor. The loop asks for all of it once in each turn."""
+
+    def __init__(self, each_turn: Callable[[], None]) -> None:
+        super().__init__()
+        self._each_turn = each_turn
+
+    def items(self) -> Any:
+        self._each_turn()
+        return super().items()
+
+
+class WaitressServer:
+    """One listener. `start` and `stop` belong to one thread; it serves in threads of its own."""
+
+    def __init__(
+        self,
+        app: Application,
+        host: str,
+        port: int,
+        *,
+        threads: int,
+        connections: int,
+        largest_body: int,
+        request_seconds: float = REQUEST_SECONDS,
+        name: str = "",
+    ) -> None:
+        """Listen, though not answer yet. Raises StartError when the address can't be had."""
+        # A warning for each request that waits for a worker is noise: the replies' latency says it.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        self._app = app
+        self._limit = connections
+        self._name = name
+        self._request_seconds = request_seconds
+        self._sock = listen(host, port)
+        self.port = int(self._sock.getsockname()[1])
+        self._sockets = _Sockets(self._turn)
+        self._pings: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+        self._under_way: set[Peer] = set()
+        self._asked_at: dict[Peer, float] = {}  # monotonic: when a connection's last request was answered
+        self._seen: dict[int, tuple[Any, Peer, float]] = {}  # by descriptor: since when the loop has watched it
+        self._last_request = 0.0
+        self._swept_at = 0.0
+        self._crowded = self._stopped = False
+        self._server = waitress.create_server(
+            self._serve,
+            map=self._sockets,
+            sockets=[self._sock],
+            threads=threads,
+            ident=None,
+            backlog=BACKLOG,
+            connection_limit=connections + 2 + max(1, connections // 8),  # it counts its own two; some are being cut
+            channel_timeout=_IDLE_SECONDS,
+            cleanup_interval=2,
+            max_request_header_size=HEADER_BYTES,
+            max_request_body_size=largest_body,
+            inbuf_overflow=BODY_MEMORY,
+            outbuf_high_watermark=_OUTPUT_BYTES,
+            asyncore_loop_timeout=_TURN_SECONDS,
+            asyncore_use_poll=True,  # select ends at descriptor 1023
+            clear_untrusted_proxy_headers=False,  # they are data here: nothing believes them
+            expose_tracebacks=False,
+            log_socket_errors=False,
+        )
+        correct_writable(self._server)
+        self._own = set(self._sockets)  # its listener and its trigger
+        self._thread = threading.Thread(target=self._server.run, name=f"http-{self.port}", daemon=True)
+
+    def is_busy(self) -> bool:
+        """Whether requests are being answered; any thread may ask."""
+        return bool(self._under_way) or time.monotonic() - self._last_request < BUSY_SECONDS
+
+    def connections(self) -> tuple[int, int]:
+        """How many are open, and how many may be; any thread may ask."""
+        return max(0, len(self._sockets) - len(self._own)), self._limit
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes requests and answers them; any thread may ask."""
+        return self._thread.is_alive() and not self._stopped
+
+    def ping(self, answer: Callable[[], None]) -> None:
+        """Have the loop call a function in its next turn, a quarter of a second later at the most; any thread."""
+        self._pings.append(answer)
+
+    def start(self) -> None:
+        """Serve."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Stop: accept nothing new, let requests under way be answered within `timeout` seconds, then close."""
+        if self._stopped:
+            return
+        self._stopped = True
+        listener = self._sock.fileno()
+        self._sockets.pop(listener, None)
+        self._sock.close()
+        deadline = time.monotonic() + timeout
+        while self._thread.is_alive() and self.is_busy() and time.monotonic() < deadline:
+            time.sleep(_BEHIND_SECONDS)
+        watched = list(self._sockets.values())
+        self._sockets.clear()  # which ends the loop
+        if self._thread.is_alive():
+            self._thread.join(1 + _TURN_SECONDS)
+        if not self._under_way:  # else a worker may yet write to what wakes the loop, and must not hit another file
+            self._end_workers()
+            for one in watched:
+                one.close()
+
+    def _end_workers(self) -> None:
+        """Its threads are daemons, so that they may be left where it has no such method."""
+        shutdown = getattr(getattr(self._server, "task_dispatcher", None), "shutdown", None)
+        if shutdown is not None:
+            shutdown(timeout=1)
+
+    def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """The application, and who is under way in it."""
+        peer = str(environ.get("REMOTE_ADDR", "")), int(environ.get("REMOTE_PORT") or 0)
+        self._last_request = time.monotonic()
+        with self._lock:
+            self._under_way.add(peer)
+        try:
+            return list(self._app(environ, start_response))
+        finally:
+            self._last_request = time.monotonic()
+            with self._lock:
+                self._under_way.discard(peer)
+                self._asked_at[peer] = self._last_request
+
+    def _turn(self) -> None:
+        """Called by the loop's thread, before it waits."""
+        while self._pings:
+            self._pings.popleft()()
+        now = time.monotonic()
+        crowded = len(self._sockets) - len(self._own) >= self._limit
+        if crowded or now > self._swept_at + SWEEP_SECONDS:
+            self._swept_at = now
+            self._sweep(now, crowded=crowded)
+
+    def _sweep(self, now: float, *, crowded: bool) -> None:
+        """Cut off who takes too long to ask, and when it is crowded those who came first and ask nothing."""
+        self._seen = {
+            number: self._seen[number] if self._seen.get(number, (None,))[0] is one else (one, one.addr, now)
+            for number, one in dict.items(self._sockets)
+            if number not in self._own
+        }
+        with self._lock:
+            peers = {peer for _, peer, _ in self._seen.values()}
+            self._asked_at = {peer: at for peer, at in self._asked_at.items() if peer in peers}
+            quiet = [
+                (self._asked_at.get(peer, since), one)
+                for one, peer, since in self._seen.values()
+                if peer not in self._under_way
+            ]
+        quiet.sort(key=lambda found: found[0])
+        cut = [one for at, one in quiet if now > at + max(self._request_seconds, _IDLE_SECONDS)]
+        if crowded:
+            self._tell_of_crowd()
+            cut = [one for _, one in itertools.islice(quiet, max(1, self._limit // 4))]
+        else:
+            self._crowded = False
+        for one in cut:
+            one.handle_close()
+
+    def _tell_of_crowd(self) -> None:
+        if not self._crowded:
+            self._crowded = True
+            where = {"listener": self._name} if self._name else {}
+            log.warning("all connections are taken; those that ask nothing are cut", connections=self._limit, **where)
+
+
+def correct_writable(server: Any) -> bool:
+    """Keep waitress's loop from spinning while a worker writes; whether it needed that.
+
+    The worker holds the output's lock and waits for the interpreter; the loop is told that the connection can be
+    written, tries the lock, fails, and is told so again, some 30,000 times a second. The worker flushes by itself and
+    wakes the loop when it is done, so until then there is nothing to write.
+    """
+    base: Any = getattr(server, "channel_class", None)
+    if base is None or not _spins(base):
+        return False
+
+    class Corrected(base):  # type: ignore[misc]
+        def writable(self) -> bool:
+            is_closing = self.will_close or self.close_when_flushed
+            # Above that much a worker waits for the loop to write.
+            if self.requests and not is_closing and self.total_outbufs_len <= _OUTPUT_BYTES:
+                return False
+            return bool(super().writable())
+
+    server.channel_class = Corrected
+    return True
+
+
+def _spins(channel_class: Any) -> bool:
+    """Whether a connection with output and a request under way calls itself writable; no when it is made otherwise."""
+    try:
+        probe = channel_class.__new__(channel_class)
+        probe.will_close = probe.close_when_flushed = False
+        probe.total_outbufs_len, probe.requests = 1, [None]
+        return bool(probe.writable())
+    except Exception:  # noqa: BLE001 - another version's inner parts may be anything
+        return False

@@ -1,0 +1,56 @@
+"""Raw bytes to and from a listener, for tests of what no HTTP library would send."""
+
+import json
+import socket
+from typing import Protocol
+
+from router.http.contract import Request
+from router.model import Reply
+
+
+class Listening(Protocol):
+    """A server of any kind."""
+
+    port: int
+
+
+def echo(request: Request) -> Reply:
+    """A handler that answers with what arrived."""
+    found = {
+        "method": request.method,
+        "path": request.path,
+        "query": request.query,
+        "headers": request.headers,
+        "length": len(request.body),
+    }
+    return Reply(200, json.dumps(found).encode())
+
+
+def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.0.0.1") -> bytes:
+    """Send raw bytes and read until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), 10, (host, 0)) as connection:
+        for part in parts:
+            connection.sendall(part)
+        if close:
+            connection.shutdown(socket.SHUT_WR)
+        return rest(connection)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Read until the server closes."""
+    received = bytearray()
+    while part := connection.recv(65536):
+        received += part
+    return bytes(received)
+
+
+def get(path: str = "/", *headers: str, version: str = "1.1") -> bytes:
+    """A GET that ends its connection."""
+    lines = [f"GET {path} HTTP/{version}", "Host: x", "Connection: close", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def status(answer: bytes) -> int:
+    """Of the first reply."""
+    assert answer.startswith(b"HTTP/1."), answer
+    return int(answer.split()[1])

@@ -1,0 +1,211 @@
+"""Whoever takes all connections keeps nobody out."""
+
+import contextlib
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.http.contract import Pending, Request
+from router.http.crowd import network
+from router.http.limits import GRACE_SECONDS
+from router.model import Reply
+from tests.conftest import until
+from tests.http.talking import get, rest, status, talk
+
+Serve = Callable[..., Any]
+LIMIT = 128
+SOON = 1.0  #: s in which a legitimate sender has its reply
+FEW = "127.0.0.{}"
+GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def handler(request: Request) -> Reply:
+    """Takes one path only."""
+    return Reply(202, b"accepted") if request.path == "/right" else Reply(404, b"")
+
+
+def flood(port: int, first: bytes, more: bytes, addresses: int, over: threading.Event) -> None:
+    """Hold as many connections as can be had until it is over, and open new ones for those that are cut."""
+    hosts = itertools.cycle(range(2, 2 + addresses))
+    held: list[socket.socket] = []
+    while not over.is_set():
+        with contextlib.suppress(OSError):
+            one = socket.create_connection(("127.0.0.1", port), 1, (FEW.format(next(hosts)), 0))
+            held.append(one)
+            one.setblocking(False)
+            one.sendall(first)
+        for one in held[-LIMIT::20]:
+            with contextlib.suppress(OSError):
+                one.sendall(more)
+                one.recv(65536)
+        while len(held) > 2 * LIMIT:
+            held.pop(0).close()
+        if len(held) > LIMIT:
+            over.wait(0.001)  # some thousand connections a second
+    for one in held:
+        one.close()
+
+
+@contextlib.contextmanager
+def flooded(server: Any, first: bytes, more: bytes, addresses: int) -> Iterator[None]:
+    """A server with all connections taken."""
+    over = threading.Event()
+    flooder = threading.Thread(target=flood, args=(server.port, first, more, addresses, over))
+    flooder.start()
+    try:
+        deadline = time.monotonic() + 20
+        while server.connections()[0] < LIMIT - 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield
+    finally:
+        over.set()
+        flooder.join(30)
+
+
+FLOODS = {
+    "idle": (b"", b""),
+    "drip of headers": (b"GET /right HTTP/1.1\r\nX: ", b"x"),
+    "drip of a body": (b"POST /right HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n", b"x"),
+    "blank lines": (b"\r\n", b"\r\n"),
+    "404s": (GET % b"wrong", GET % b"wrong"),
+    "nonsense": (b"\x16\x03\x01", b"x"),
+}
+
+
+@pytest.mark.parametrize("addresses", [1, 200])
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_legitimate_sender_gets_in_at_once(own: Serve, kind: str, addresses: int) -> None:
+    server = own(handler, connections=LIMIT)
+    with flooded(server, *FLOODS[kind], addresses), socket.create_connection(("127.0.0.1", server.port), 10) as kept:
+        kept.sendall(GET % b"right")
+        assert b" 202 " in kept.recv(1000)
+        took = []
+        for host in ("127.0.0.1", "127.0.0.2") * 10:
+            began = time.monotonic()
+            assert status(talk(server, get("/right"), close=False, host=host)) == 202
+            took.append(time.monotonic() - began)
+        kept.sendall(GET % b"right")
+        assert b" 202 " in kept.recv(1000)  # it had an accepted request, so others were cut
+
+    assert max(took) < SOON
+    assert server.connections()[0] <= LIMIT
+
+
+def test_those_that_hold_all_connections_are_let_be_where_nobody_else_wants_in(own: Serve) -> None:
+    server = own(handler, connections=LIMIT)
+    held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(LIMIT)]
+    for one in held:
+        one.sendall(GET % b"right")
+    for one in held:
+        assert b" 202 " in one.recv(1000)
+        one.sendall(GET % b"right")
+        assert b" 202 " in one.recv(1000)
+        one.close()
+
+
+def test_the_address_that_holds_most_is_cut_first(own: Serve) -> None:
+    server = own(handler, connections=LIMIT)
+    few = [socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.3", 0)) for _ in range(4)]
+    many = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(LIMIT - 4)]
+    until(lambda: server.connections()[0] == LIMIT)
+    threading.Event().wait(2 * GRACE_SECONDS)  # new ones are let be
+
+    more = [socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.4", 0)) for _ in range(8)]
+    for one in [*few, *more, many[-1]]:
+        one.sendall(GET % b"right")
+        assert b" 202 " in one.recv(1000)
+    with contextlib.suppress(ConnectionResetError):
+        assert many[0].recv(1) == b""
+    for one in [*few, *many, *more]:
+        one.close()
+
+
+def test_a_request_under_way_is_never_cut_and_the_others_wait(own: Serve) -> None:
+    futures: list[Future[None]] = []
+
+    def later(_: Request) -> Pending:
+        futures.append(Future())
+        return Pending(futures[-1], lambda _: Reply(202, b"accepted"))
+
+    server = own(later, connections=4)
+    held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(6)]
+    for one in held:
+        one.sendall(get("/right"))
+    until(lambda: len(futures) == 4)
+    threading.Event().wait(0.3)  # a stretch of time in which nobody may be let in
+    assert len(futures) == 4
+    assert server.connections()[0] == 4
+    for number in range(6):
+        until(lambda number=number: len(futures) > number)
+        futures[number].set_result(None)
+    for one in held:
+        assert status(rest(one)) == 202
+        one.close()
+
+
+def test_a_burst_of_more_than_may_be_open_is_answered_whole(own: Serve) -> None:
+    server = own(handler, connections=16)
+    burst = []
+    for _ in range(100):
+        burst.append(socket.create_connection(("127.0.0.1", server.port), 10))
+        burst[-1].sendall(get("/right"))
+
+    for one in burst:
+        assert status(rest(one)) == 202
+        one.close()
+
+
+def test_idle_ones_that_were_accepted_make_room_when_there_are_no_others(own: Serve) -> None:
+    server = own(handler, connections=8)
+    held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(8)]
+    for one in held:
+        one.sendall(GET % b"right")
+        assert b" 202 " in one.recv(1000)
+
+    assert status(talk(server, get("/right"), close=False)) == 202
+    with contextlib.suppress(ConnectionResetError):
+        assert held[0].recv(1) == b""
+    held[-1].sendall(GET % b"right")
+    assert b" 202 " in held[-1].recv(1000)
+    for one in held:
+        one.close()
+
+
+def test_a_crowd_is_told_of_once(own: Serve) -> None:
+    with capture_logs() as lines:
+        server = own(handler, connections=8)
+        held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(40)]
+        assert status(talk(server, get("/right"), close=False)) == 202
+        for one in held:
+            one.close()
+
+    told = [line for line in lines if line["event"].startswith("all connections are taken")]
+    assert [line["connections"] for line in told] == [8]
+
+
+def test_who_holds_all_of_waitress_connections_keeps_nobody_out(waitress: Serve) -> None:
+    server = waitress(handler, connections=8)
+    with contextlib.ExitStack() as stack:
+        held = []
+        for _ in range(30):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            one.sendall(b"GET /right HTTP/1.1\r\nHost: x\r\nX: ")
+            held.append(one)
+        assert status(talk(server, get("/right"), close=False)) == 202
+        with contextlib.suppress(ConnectionResetError):  # the first ones are gone
+            assert not held[0].recv(1)
+
+
+def test_an_ipv6_network_counts_as_one_address() -> None:
+    assert network("2001:db8::1") == network("2001:db8::2:3") != network("2001:db8:0:1::1")
+    assert network("::ffff:192.0.2.1") == network("192.0.2.1") != network("192.0.2.2")
+    assert network("fe80::1%eth0") == network("fe80::2%eth0")
+    assert network("no address") == "no address"

@@ -1,0 +1,530 @@
+"""What every server promises: bounded, fair, and honest when it refuses."""
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.errors import StartError
+from router.http import connection, listener
+from router.http.contract import Pending, Request
+from router.http.limits import INLINE_BYTES
+from router.http.server import Server
+from router.model import Reply
+from tests.conftest import until
+from tests.http.conftest import on_waitress
+from tests.http.talking import echo, get, rest, status, talk
+
+Serve = Callable[..., Any]
+Wait = Callable[[Callable[[], Any]], Any]
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+LARGE = b"POST /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (INLINE_BYTES + 1)
+LARGE += b"x" * (INLINE_BYTES + 1)
+
+
+def yes(_: Request) -> Reply:
+    """A handler."""
+    return Reply(200, b"yes")
+
+
+class Gate:
+    """A handler that waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def __call__(self, request: Request) -> Reply:
+        self.entered.release()
+        self.open.wait(10)
+        return echo(request)
+
+
+# Requests and replies.
+
+
+def test_headers_arrive_as_they_were_sent(own: Serve) -> None:
+    headers = "X-Many: 1", "x-MANY: 2, 3", "X_Under: no", "X-Latin: \xe9", "X-Blank:"
+
+    answer = talk(own(echo), get("/a?b=%20", *headers), close=False)
+
+    found = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert found["headers"] == [
+        ["Host", "x"], ["Connection", "close"], ["X-Many", "1"], ["x-MANY", "2, 3"], ["X-Latin", "\xe9"], ["X-Blank", ""],
+    ]  # fmt: skip
+    assert (found["path"], found["query"]) == ("/a", "b=%20")
+
+
+def test_headers_with_underscores_pass_for_no_others(serve: Serve) -> None:
+    answer = talk(serve(echo), get("/", "X_Id: forged", "X-Id: real"), close=False)
+
+    assert b"real" in answer
+    assert b"forged" not in answer
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "reply", "expected", "absent"),
+    [
+        (b"GET / HTTP/1.1", b"Connection: close", Reply(200, b"yes"), [b"Content-Length: 3", b"Connection: close"], b"X-"),
+        (b"GET / HTTP/1.0", b"X: 1", Reply(200, b"yes"), [b"HTTP/1.0 200 OK", b"Connection: close", b"\r\n\r\nyes"], b"X-"),
+        (b"HEAD / HTTP/1.0", b"X: 1", Reply(405, b"no", None, (("Allow", "POST"),)), [b"Allow: POST", b": 2\r\n"], b"no"),
+        (b"GET / HTTP/1.0", b"X: 1", Reply(204, b""), [b"204 No Content"], b"Content-Length"),
+        (b"GET / HTTP/1.0", b"X: 1", Reply(299, b"", None), [b"299 Status", b"Content-Length: 0"], b"Content-Type"),
+    ],
+)  # fmt: skip
+def test_an_answer_is_plain_http(
+    serve: Serve, line: bytes, headers: bytes, reply: Reply, expected: list[bytes], absent: bytes
+) -> None:
+    answer = talk(serve(lambda _: reply), line + b"\r\nHost: x\r\n" + headers + b"\r\n\r\n", close=False)
+
+    assert b"\r\nDate: " in answer
+    assert all(part in answer for part in expected), answer
+    assert absent not in answer
+    assert b"waitress" not in answer.lower()
+
+
+def test_a_connection_is_kept_where_http_says_so(serve: Serve) -> None:
+    kept = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+
+    answer = talk(serve(yes), kept * 2 + GET * 2 + b"GET / HTTP/1.0\r\n\r\n", close=False)
+
+    assert answer.count(b"\r\n\r\nyes") == 5
+    assert answer.lower().count(b"connection: keep-alive") == 2
+    assert answer.count(b"Connection: close") == 1
+
+
+def test_what_comes_after_the_last_request_is_nobodys(serve: Serve) -> None:
+    seen: list[str] = []
+    server = serve(lambda request: seen.append(request.path) or echo(request))
+
+    talk(server, get("/first"), get("/second"), close=False)
+
+    assert seen == ["/first"]
+
+
+def test_a_fault_of_the_handler_is_a_500_and_counted(serve: Serve) -> None:
+    answered: list[tuple[str, int]] = []
+
+    def fail(_: Request) -> Reply:
+        raise ZeroDivisionError
+
+    server = serve(fail, answered=lambda *how: answered.append(how))
+    for request in (get("/a"), LARGE):
+        answer = talk(server, request, close=False)
+        assert status(answer) == 500
+        assert b"application/problem+json" in answer
+    assert answered == [("/a", 500), ("/large", 500)]
+
+
+def test_a_reply_that_is_no_http_is_a_500(own: Serve) -> None:
+    server = own(lambda _: Reply(200, b"", "text/plain", (("X", "\u2028"),)))
+
+    assert status(talk(server, get(), close=False)) == 500
+
+
+def test_a_fault_of_ours_ends_one_connection_at_the_most(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+    sweeps: list[int] = []
+
+    def broken(*_: Any, **__: Any) -> Any:
+        sweeps.append(1)
+        raise RuntimeError("a fault of ours")
+
+    server = own(yes)
+    with monkeypatch.context() as patch, capture_logs() as lines:
+        patch.setattr(connection.Connection, "_take", broken)
+        assert talk(server, get(), close=False) == b""
+        patch.setattr("router.http.dispatch.Dispatch.answer_old", broken)
+        sweeps.clear()
+        until(lambda: len(sweeps) > 2)
+
+    assert talk(server, get(), close=False).endswith(b"yes")
+    assert {line["event"] for line in lines} == {
+        "connection failed by a fault of ours",
+        "the loop of a listener failed; it goes on",
+    }
+
+
+# Turns.
+
+
+def test_who_sends_many_in_one_breath_takes_turns_with_the_others(own: Serve) -> None:
+    began, go, served = threading.Event(), threading.Event(), list[str]()
+
+    def record(request: Request) -> Reply:
+        served.append(request.path)
+        began.set()
+        go.wait(10)
+        return Reply(200, b"")
+
+    server = own(record)
+    many, one = (socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(2))
+    with many, one:
+        many.sendall(b"GET /many HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        assert began.wait(10)
+        one.sendall(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n")
+        go.set()
+        assert b" 200 " in one.recv(1000)
+
+    assert served.index("/one") < 5
+
+
+def test_a_flood_of_pipelined_requests_is_answered_in_order_and_in_bounded_memory(serve: Serve) -> None:
+    server = serve(lambda request: Reply(200, b"<%s>" % request.path.encode()))
+    requests = [b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5000)]
+    with socket.create_connection(("127.0.0.1", server.port), 10) as many:
+        sender = threading.Thread(target=many.sendall, args=(b"".join(requests) + get("/last"),))
+        sender.start()
+        answer = rest(many)
+        sender.join(10)
+
+    found = [int(part.partition(b">")[0]) for part in answer.split(b"</")[1:-1]]
+    assert found == list(range(5000))
+    assert b"</last>" in answer
+
+
+def test_who_does_not_take_its_answers_gets_no_more_and_holds_up_nobody(serve: Serve) -> None:
+    served: list[str] = []
+
+    def large(request: Request) -> Reply:
+        served.append(request.path)
+        return Reply(200, b"x" * 8_000_000)
+
+    server = serve(large)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
+        slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" * 9 + b"GET /slow HTTP/1.0\r\n\r\n")
+        assert len(talk(server, get("/quick"), close=False)) > 8_000_000
+        assert served.count("/slow") <= 3  # waitress begins one before it looks
+        assert len(rest(slow)) > 80_000_000
+
+    assert served.count("/slow") == 10
+
+
+def test_who_takes_no_answers_is_cut_in_the_end(own: Serve, monkeypatch: pytest.MonkeyPatch, eventually: Wait) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.3)
+    server = own(lambda _: Reply(200, b"x" * 8_000_000))
+    with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
+        for request in (GET, get()):
+            slow.sendall(request)
+        eventually(lambda: server.connections()[0] == 1)
+        eventually(lambda: server.connections()[0] == 0)
+
+
+def test_small_requests_pass_large_ones_that_take_long(own: Serve) -> None:
+    gate = Gate()
+    server = own(lambda request: gate(request) if request.path == "/large" else yes(request), threads=1)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as large:
+        large.sendall(LARGE)
+        assert gate.entered.acquire(timeout=10)
+        assert talk(server, get(), close=False).endswith(b"yes")
+        gate.open.set()
+        assert b'"length": %d' % (INLINE_BYTES + 1) in rest(large)
+
+
+def test_while_requests_wait_the_server_is_idle(serve: Serve) -> None:
+    gate = Gate()
+    server = serve(gate, threads=8)
+    senders = [threading.Thread(target=talk, args=(server, LARGE), kwargs={"close": False}) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    for _ in senders:
+        assert gate.entered.acquire(timeout=10)
+    before = time.process_time()
+    threading.Event().wait(0.6)  # a stretch of time is what is measured here
+    took = time.process_time() - before
+    gate.open.set()
+    for sender in senders:
+        sender.join(10)
+
+    assert took < 0.2
+
+
+# Pending replies.
+
+
+def test_a_pending_reply_holds_no_thread_and_wakes_the_loop(own: Serve) -> None:
+    futures: list[Future[None]] = []
+
+    def later(request: Request) -> Pending:
+        futures.append(Future())
+        return Pending(futures[-1], lambda _: echo(request))
+
+    server = own(later)
+    before = threading.active_count()
+    connections = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(50)]
+    for number, one in enumerate(connections):
+        one.sendall(get(f"/{number}"))
+    until(lambda: len(futures) == 50)
+    assert threading.active_count() <= before
+    for future in reversed(futures):
+        future.set_result(None)
+    for number, one in enumerate(connections):
+        assert b'"path": "/%d"' % number in rest(one)
+        one.close()
+
+
+def test_a_pending_reply_that_takes_too_long_is_given_as_it_is(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+
+    def later(_: Request) -> Pending:
+        future: Future[None] = Future()
+
+        def reply(timeout: float) -> Reply:
+            try:
+                future.result(timeout)
+            except TimeoutError:
+                return Reply(503, b"late")
+            return Reply(200, b"")
+
+        return Pending(future, reply)
+
+    assert status(talk(serve(later, answer_seconds=0.1), get(), close=False)) == 503
+
+
+# Deadlines.
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nX: ",
+        b"P",
+        b"\r\n",
+    ],
+    ids=["body", "chunks", "headers", "first line", "blank lines"],
+)
+def test_who_takes_too_long_is_answered_408(own: Serve, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+    server = own(echo, request_seconds=0.2)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(beginning)
+        answer = rest(one)
+
+    assert status(answer) == 408
+    assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize("drip", [b"x", b"\r\n"])
+def test_a_drip_is_cut_off(own: Serve, monkeypatch: pytest.MonkeyPatch, drip: bytes) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
+    server = own(echo, request_seconds=0.2)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" if drip == b"x" else b"\r\n")
+        sent = 0
+        with pytest.raises(OSError, match="Connection reset|Broken pipe"):
+            while True:
+                one.sendall(drip)
+                sent += 1
+                threading.Event().wait(0.01)
+                assert sent < 2000
+
+
+def test_headers_have_a_deadline_of_their_own(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "HEADER_SECONDS", 0.1)
+    server = own(echo, request_seconds=100)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(b"GET / HT")
+        assert status(rest(one)) == 408
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{")
+        threading.Event().wait(0.3)  # longer than headers may take
+        one.sendall(b"}")
+        assert status(rest(one)) == 200
+
+
+def test_who_says_nothing_is_let_go(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
+    server = own(echo)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as silent:
+        assert rest(silent) == b""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as answered:
+        answered.sendall(GET)
+        assert rest(answered).count(b" 200 OK") == 1
+
+
+def test_a_refusal_reaches_a_sender_that_is_still_sending(own: Serve) -> None:
+    server = own(echo, body_limit=lambda _: 1000)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n")
+        one.sendall(b"x" * 5_000_000)
+        one.shutdown(socket.SHUT_WR)
+        assert status(rest(one)) == 413
+
+
+# Many connections.
+
+
+def test_connections_beyond_descriptor_1023_are_served(serve: Serve) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < 3000:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4000), hard))
+    server = serve(echo)
+    pad = [socket.socket() for _ in range(1100)]
+    try:
+        assert b'"length": 0' in talk(server, get(), close=False)
+    finally:
+        for sock in pad:
+            sock.close()
+
+
+def test_a_sender_that_leaves_hurts_nobody(serve: Serve, eventually: Wait) -> None:
+    server = serve(yes)
+    for request in (b"", b"GET / HT", GET, LARGE, LARGE[:500], GET * 100):
+        for reset in (True, False):
+            with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+                if reset:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.sendall(request)
+
+    assert talk(server, get(), close=False).endswith(b"yes")
+    eventually(lambda: server.connections()[0] == 0)
+
+
+def test_a_server_without_descriptors_rests_and_then_goes_on(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "REST_SECONDS", 0.2)
+    server = own(yes)
+    assert status(talk(server, get(), close=False)) == 200  # whatever it opens at first is open
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as one:
+        one.settimeout(10)
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (one.fileno() + 20, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                while True:
+                    taken.append(os.dup(one.fileno()))
+            one.connect(("127.0.0.1", server.port))
+            one.sendall(get())
+            before = time.process_time()
+            one.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                one.recv(1)
+            assert time.process_time() - before < 0.3
+        finally:
+            for number in taken:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        one.settimeout(10)
+
+        assert status(rest(one)) == 200
+
+
+# Starting and stopping.
+
+
+def test_an_address_that_can_not_be_had_is_a_start_error(own: Serve) -> None:
+    server = own(echo)
+    for host, port in (("127.0.0.1", server.port), ("192.0.2.77", 8080), ("no such host", 8080)):
+        with pytest.raises(StartError, match="can't listen on"):
+            Server(echo, host, port)
+
+
+def test_a_server_that_never_started_can_be_stopped() -> None:
+    for server in (Server(echo, "127.0.0.1", 0), on_waitress(echo)):
+        assert server.port
+        assert not server.alive
+        server.stop(1)
+
+
+def test_a_stop_answers_what_has_begun_and_accepts_nothing_new(serve: Serve) -> None:
+    gate = Gate()
+    server = serve(gate)
+    answers: list[bytes] = []
+    sender = threading.Thread(target=lambda: answers.append(talk(server, LARGE, close=False)))
+    idle = socket.create_connection(("127.0.0.1", server.port), 10)
+    sender.start()
+    assert gate.entered.acquire(timeout=10)
+    stopper = threading.Thread(target=server.stop, args=(10,))
+    stopper.start()
+    until(lambda: not server.alive)
+    threading.Timer(0.3, gate.open.set).start()
+    with contextlib.suppress(ConnectionResetError):
+        assert idle.recv(1) == b""
+    idle.close()
+    stopper.join(10)
+    sender.join(10)
+
+    assert b'"length": %d' % (INLINE_BYTES + 1) in answers[0]
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port), 10)
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith((f"http-{server.port}", "waitress"))
+    ]
+
+
+def test_a_stop_is_bounded(serve: Serve) -> None:
+    gate = Gate()
+    server = serve(gate)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(LARGE)
+        assert gate.entered.acquire(timeout=10)
+        began = time.monotonic()
+        server.stop(0.1)
+        assert time.monotonic() - began < 5
+        with contextlib.suppress(ConnectionResetError):
+            one.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                assert one.recv(10) == b""
+    gate.open.set()
+
+
+def test_a_stop_waits_for_who_is_still_sending(own: Serve) -> None:
+    server = own(echo)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+        one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        until(lambda: server.connections()[0])
+        stopper = threading.Thread(target=server.stop, args=(10,))
+        stopper.start()
+        threading.Event().wait(0.5)  # longer than idle connections are kept
+        one.sendall(b"}")
+        answer = rest(one)
+    stopper.join(10)
+
+    assert status(answer) == 200
+    assert b"Connection: close" in answer
+
+
+def test_who_connected_before_a_stop_is_answered(own: Serve) -> None:
+    gate = Gate()
+    server = own(gate)
+    first = socket.create_connection(("127.0.0.1", server.port), 10)
+    first.sendall(GET)  # small, so that the loop itself waits
+    assert gate.entered.acquire(timeout=10)
+    others = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(100)]
+    for one in others:
+        one.sendall(GET)
+    stopper = threading.Thread(target=server.stop, args=(10,))
+    stopper.start()
+    gate.open.set()
+
+    for one in [first, *others]:
+        assert status(rest(one)) == 200
+        one.close()
+    stopper.join(10)
+
+
+def test_the_loop_tells_that_it_lives(serve: Serve) -> None:
+    server = serve(echo)
+    told = threading.Event()
+    server.ping(told.set)
+
+    assert told.wait(10)
+    assert server.alive
+    server.stop(1)
+    assert not server.alive
