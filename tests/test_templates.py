@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from router.errors import RenderError, TemplateError
 from router.model import Headers
-from router.templates import Context, _FirstValues, as_json, compile_template, compile_tree, render_tree
+from router.templates import Context, as_json, compile_template, compile_tree, render_tree
+from router.templates.values import FirstValues as _FirstValues
 
 VALUES = Context(
     {

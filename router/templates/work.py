@@ -1,0 +1,130 @@
+"""The bounds of one rendering: how much work it may be, and how long a text or number it may make.
+
+Every filter, test and operator says what it is about to do before it does it, since one call of the interpreter can't
+be ended once it has begun. A step is about a tenth of a microsecond.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from router.errors import RenderError
+
+INLINE_WORK = 20_000  #: steps beside other work of a loop, some 2 ms; a rendering that needs more goes to a thread
+MAX_WORK = 2_000_000  #: steps for a small event, some 0.3 s; a loop over 10,000 items with ten filters is half of that
+MAX_TEXT = 2 * 1024 * 1024  #: characters of one text that a small event makes; a message has some thousand
+TEXT_PER_BYTE = 4  #: characters more for each byte of the event's body: a large body may be sent on in other words
+WORK_PER_BYTE = 2  #: steps more for each byte of the event's body
+MAX_DIGITS = 4300  #: digits of a number, as many as Python writes
+MAX_BITS = 14_284  #: the bits of such a number
+CHEAP = 32  #: characters that are copied, compared or searched in a step
+DEAR = 2  #: characters that are changed one by one in a step
+_LOOK = 2_000  #: steps between two looks at the clock
+_SLICE_SECONDS = 0.001  #: of work in a thread, before a rest
+_REST_SECONDS = 0.002  #: the requests that are answered meanwhile keep two thirds of the interpreter
+
+
+class TooMuchWork(RenderError):
+    """A rendering is beyond its bounds."""
+
+
+class NeedsThread(RenderError):
+    """A rendering is more than a loop has time for; it is made again in a thread."""
+
+
+class Work:
+    """What one rendering may still do. One thread uses it at a time."""
+
+    __slots__ = ("_inline", "_look_at", "_rested_at", "_total", "left", "longest")
+
+    def __init__(self, body: int = 0, *, inline: bool = False, rests: bool = False) -> None:
+        """`body` is the size of the event's body in bytes; with `rests` it makes room for other threads."""
+        self._total = MAX_WORK + WORK_PER_BYTE * body
+        self._inline = inline
+        self.left = INLINE_WORK if inline else self._total
+        self.longest = MAX_TEXT + TEXT_PER_BYTE * body
+        self._look_at = self.left - _LOOK if rests else -1
+        self._rested_at = time.monotonic() if rests else 0.0
+
+    def charge(self, steps: int) -> None:
+        """Take the steps of what comes next. Raises TooMuchWork, or NeedsThread."""
+        self.left -= steps
+        if self.left < 0:
+            if self._inline:
+                raise NeedsThread("the rendering is too much work to be made at once")
+            raise TooMuchWork(f"the rendering takes more than {self._total} steps of work")
+        if self.left < self._look_at:
+            self._rest()
+
+    def text(self, length: int, what: str, per_step: int = CHEAP) -> None:
+        """Take the steps of making, or going through, a text of so many characters."""
+        if length > self.longest:
+            raise TooMuchWork(f"{what}: a text of more than {self.longest} characters is too large")
+        self.charge(1 + length // per_step)
+
+    def value(self, value: Any, what: str, per_step: int = CHEAP) -> Any:
+        """Take the steps of going through a value with all that is in it; what filters make lazily becomes a list."""
+        if isinstance(value, str):
+            self.text(len(value), what, per_step)
+        elif isinstance(value, int):
+            self.number(value, what)
+        elif isinstance(value, dict | list | tuple | range):
+            if self._nested(value, what, per_step):
+                value = self._listed(value)
+                self._nested(value, what, per_step)
+        elif isinstance(value, Iterator):
+            value = self._listed(value)
+            self._nested(value, what, per_step)
+        return value
+
+    def _listed(self, value: Any) -> Any:
+        """A copy in which everything is there."""
+        self.charge(3)
+        if isinstance(value, dict):
+            return {key: self._listed(item) for key, item in value.items()}
+        return [self._listed(item) for item in value] if isinstance(value, list | tuple | Iterator) else value
+
+    def number(self, value: Any, what: str) -> Any:
+        """A number, if it isn't too large to go on with."""
+        if isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise TooMuchWork(f"{what}: a number of more than {MAX_DIGITS} digits is not of moderate size")
+        return value
+
+    def _nested(self, value: Any, what: str, per_step: int) -> bool:
+        """Count everything in a value, and tell whether something is not there yet.
+
+        Values may be shared, so that a short list is a huge one when it is written out: each is counted again.
+        """
+        stack, length, longest, lazy = [value], 0, self.longest, False
+        while stack:
+            value = stack.pop()
+            steps = 2
+            if isinstance(value, str):
+                steps += len(value) // per_step
+                length += len(value) + 3
+            elif isinstance(value, dict):
+                self.charge(len(value))
+                stack += value.values()
+                keys = sum(len(key) if isinstance(key, str) else 4 for key in value)
+                length += 4 * len(value) + keys
+                steps += keys // per_step
+            elif isinstance(value, list | tuple):
+                self.charge(len(value))
+                stack += value
+                length += 2
+            elif isinstance(value, range):
+                steps += len(value)
+                length += 4 * len(value)
+            else:
+                lazy = lazy or isinstance(value, Iterator)
+                length += 4
+            if length > longest:
+                raise TooMuchWork(f"{what}: a value of more than {longest} characters is too large")
+            self.charge(steps)
+        return lazy
+
+    def _rest(self) -> None:
+        self._look_at = self.left - _LOOK
+        if time.monotonic() - self._rested_at > _SLICE_SECONDS:
+            time.sleep(_REST_SECONDS)
+            self._rested_at = time.monotonic()
