@@ -23,7 +23,7 @@ from router.errors import RenderError, TemplateError
 from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
-from router.templates import Template, compile_template, context
+from router.templates import Template, compile_template, context, rendered
 from router.units import Duration, Rate
 
 SHORT: Mapping[type, str] = {str: "path"}
@@ -69,7 +69,7 @@ class Append:
     async def attempt(self, job: Job, tools: Tools) -> Outcome:
         """See Action.attempt."""
         try:
-            parts, line = self._parts(job), self._line(job, mask=False)
+            parts, line = await rendered(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
         if tools.files.under_way(self.target.key) >= self.target.concurrency:
@@ -111,6 +111,9 @@ class Append:
                     "a part of the path would be empty, . or .., contain NUL, or be longer than 255 bytes"
                 )
         return parts
+
+    def _rendered(self, job: Job) -> tuple[list[str], bytes]:
+        return self._parts(job), self._line(job, mask=False)
 
     def _line(self, job: Job, *, mask: bool) -> bytes:
         if self.line is not None:

@@ -12,8 +12,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.templates import operators
 from router.templates.text import as_text, in_url
-from router.templates.values import NAMES, Context, Missing, item_of
-from router.templates.work import Work
+from router.templates.values import Context, Missing, item_of
+from router.templates.work import SMALL_BODY, Work
 
 READ, KEEP, EACH, CUT, CONCAT, COMPARE = "_read", "_keep", "_each", "_cut", "_concat", "_compare"
 _LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
@@ -26,11 +26,23 @@ class RenderContext(jinja2.runtime.Context):
     work: Work
     reads: Context
     kept: Any = None  #: the value of a template that is a single {{ … }}
+    last: Any = None  #: what was read of the event last
 
-    def resolve_or_missing(self, key: str) -> Any:
-        if key in NAMES:
-            return self.reads.values[key]
-        return super().resolve_or_missing(key)
+    def is_small(self, value: Any) -> bool:
+        """Whether a value is a part of a small event, and so no larger than its body is."""
+        return value is self.last and isinstance(value, dict | list) and 0 < self.work.body < SMALL_BODY
+
+    def written(self, value: Any, what: str) -> str:
+        """A value as `{{ … }}` writes it, paid for."""
+        if type(value) is str:
+            self.work.text(len(value), what)
+            return value
+        if self.is_small(value):
+            # Written before it is paid for, which is faster than to look at all of it.
+            text = as_text(value)
+            self.work.text(len(text), what, 8)
+            return text
+        return as_text(self.work.value(value, what))
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -59,12 +71,17 @@ class Environment(ImmutableSandboxedEnvironment):
 
 @jinja2.pass_context
 def _read(c: RenderContext, path: tuple[str | int, ...]) -> Any:
-    return c.reads.read(path)
+    value = c.last = c.reads.read(path)
+    return value
 
 
 @jinja2.pass_context
 def _keep(c: RenderContext, value: Any) -> None:
-    c.kept = value if value is None else c.work.value(value, "the value")
+    if c.is_small(value):
+        c.work.charge(1 + c.work.body // 8)  # it may be written as JSON with what else is in the tree
+        c.kept = value
+    else:
+        c.kept = c.work.value(value, "the value")
 
 
 @jinja2.pass_context
@@ -89,10 +106,7 @@ def _compare(c: RenderContext, values: list[Any], names: tuple[str, ...]) -> Any
 
 @jinja2.pass_context
 def _written(c: RenderContext, value: Any) -> str:
-    if type(value) is str:
-        c.work.text(len(value), "the output")
-        return value
-    return as_text(c.work.value(value, "the output"))
+    return c.written(value, "the output")
 
 
 @jinja2.pass_context

@@ -81,12 +81,14 @@ def _trim(c: RenderContext, value: Any, chars: str | None = None) -> str:
 
 @_filter("string")
 def _string(c: RenderContext, value: Any) -> str:
-    return as_text(c.work.value(value, "string"))
+    return c.written(value, "string")
 
 
 @_filter("tojson")
 def _tojson(c: RenderContext, value: Any) -> str:
-    return as_json(c.work.value(value, "tojson")).decode()
+    if isinstance(value, str):
+        c.work.text(len(value), "tojson", 8)
+    return as_json(value).decode() if value is None or isinstance(value, str) else c.written(value, "tojson")
 
 
 @_filter("replace")
@@ -133,7 +135,7 @@ def _wordwrap(
     if width < 1:
         raise RenderError("wordwrap takes a width of 1 or more")
     words = text.split()
-    c.work.charge(20 * len(words))
+    c.work.charge(20 * len(words) + 60 * len(text.splitlines()))
     # A long word is cut again and again, and what is left of it copied each time.
     c.work.charge(sum(len(word) // width * (10 + len(word) // CHEAP) for word in words))
     # Each character may begin a line.
@@ -391,9 +393,8 @@ def _most(c: RenderContext, value: Any, is_more: str, case_sensitive: bool, attr
 
 @_filter("map")
 def _map(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    if not args and "attribute" in kwargs:
-        _attribute_steps(c, kwargs["attribute"])
-    return jinja.sync_do_map(c, _each(c, value), *args, **kwargs)
+    attribute = kwargs.get("attribute") if not args else None
+    return jinja.sync_do_map(c, _each(c, value, attribute), *args, **kwargs)
 
 
 @_filter("select")
@@ -489,7 +490,7 @@ def _default(c: RenderContext, value: Any, default_value: Any = "", boolean: boo
 def _batch(c: RenderContext, value: Any, linecount: int, fill_with: Any = None) -> Iterator[list[Any]]:
     if not (isinstance(linecount, int) and linecount > 0):
         raise RenderError("batch takes a number of items above 0")
-    items = _items_of(c.work, value, 4)
+    items = _items_of(c.work, value, 10)
     if fill_with is not None:
         c.work.text(linecount, "batch", 2)
     return jinja.do_batch(items, linecount, fill_with)

@@ -66,7 +66,7 @@ def _replaced(value: Any) -> Any:
     if not isinstance(value, nodes.Node):
         return value
     path = path_of(value)
-    if len(path) > 1:
+    if path:
         return _call(nodes.Const(path), READ)
     if isinstance(value, nodes.For):
         value.iter = _call(value.iter, EACH, nodes.Const(_steps(value)))
@@ -75,11 +75,11 @@ def _replaced(value: Any) -> Any:
     if isinstance(value, nodes.Getitem):
         return _replaced_item(value)
     if isinstance(value, nodes.Concat):
-        return _call(nodes.List(value.nodes, "load"), CONCAT)
+        return _call(nodes.List(value.nodes), CONCAT)
     if isinstance(value, nodes.Compare):
         operands = [value.expr, *(operand.expr for operand in value.ops)]
         names = tuple(operand.op for operand in value.ops)
-        return _call(nodes.List(operands, "load"), COMPARE, nodes.Const(names))
+        return _call(nodes.List(operands), COMPARE, nodes.Const(names))
     return value
 
 

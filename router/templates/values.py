@@ -30,6 +30,8 @@ class Context:
     def read(self, path: tuple[str | int, ...]) -> Any:
         """The value of a whole name such as `payload.repository.id`; nothing below it is ever an attribute."""
         value = self.values[str(path[0])]
+        if len(path) == 1:
+            return value
         for depth, key in enumerate(path[1:], 2):
             value = item_of(value, key, dotted, path[:depth])
             if isinstance(value, Missing):

@@ -10,15 +10,17 @@ from typing import Any
 
 from router.errors import RenderError
 
-INLINE_WORK = 20_000  #: steps beside other work of a loop, some 2 ms; a rendering that needs more goes to a thread
+INLINE_WORK = 10_000  #: steps beside other work of a loop, some 2 ms; a rendering that needs more goes to a thread
 MAX_WORK = 2_000_000  #: steps for a small event, some 0.3 s; a loop over 10,000 items with ten filters is half of that
 MAX_TEXT = 2 * 1024 * 1024  #: characters of one text that a small event makes; a message has some thousand
 TEXT_PER_BYTE = 4  #: characters more for each byte of the event's body: a large body may be sent on in other words
 WORK_PER_BYTE = 2  #: steps more for each byte of the event's body
 MAX_DIGITS = 4300  #: digits of a number, as many as Python writes
 MAX_BITS = 14_284  #: the bits of such a number
+SMALL_BODY = 64 * 1024  #: bytes of a body that is written as JSON, some 0.1 ms, before it is paid for
 CHEAP = 32  #: characters that are copied, compared or searched in a step
 DEAR = 2  #: characters that are changed one by one in a step
+_SCALARS = (int, float, bool, type(None))
 _LOOK = 2_000  #: steps between two looks at the clock
 _SLICE_SECONDS = 0.001  #: of work in a thread, before a rest
 _REST_SECONDS = 0.002  #: the requests that are answered meanwhile keep two thirds of the interpreter
@@ -35,12 +37,13 @@ class NeedsThread(RenderError):
 class Work:
     """What one rendering may still do. One thread uses it at a time."""
 
-    __slots__ = ("_inline", "_look_at", "_rested_at", "_total", "left", "longest")
+    __slots__ = ("_inline", "_look_at", "_rested_at", "_total", "body", "left", "longest")
 
     def __init__(self, body: int = 0, *, inline: bool = False, rests: bool = False) -> None:
         """`body` is the size of the event's body in bytes; with `rests` it makes room for other threads."""
         self._total = MAX_WORK + WORK_PER_BYTE * body
         self._inline = inline
+        self.body = body
         self.left = INLINE_WORK if inline else self._total
         self.longest = MAX_TEXT + TEXT_PER_BYTE * body
         self._look_at = self.left - _LOOK if rests else -1
@@ -95,32 +98,29 @@ class Work:
 
         Values may be shared, so that a short list is a huge one when it is written out: each is counted again.
         """
-        stack, length, longest, lazy = [value], 0, self.longest, False
+        stack, length, lazy = [value], 0, False
         while stack:
             value = stack.pop()
-            steps = 2
+            before = length
             if isinstance(value, str):
-                steps += len(value) // per_step
-                length += len(value) + 3
-            elif isinstance(value, dict):
-                self.charge(len(value))
-                stack += value.values()
-                keys = sum(len(key) if isinstance(key, str) else 4 for key in value)
-                length += 4 * len(value) + keys
-                steps += keys // per_step
-            elif isinstance(value, list | tuple):
-                self.charge(len(value))
-                stack += value
-                length += 2
-            elif isinstance(value, range):
-                steps += len(value)
-                length += 4 * len(value)
+                length += len(value)
+            elif isinstance(value, dict | list | tuple | range):
+                self.charge(2 * len(value))
+                length += 4 * len(value) + 2
+                if isinstance(value, dict):
+                    length += sum(len(key) for key in value if isinstance(key, str))
+                    value = value.values()
+                if not isinstance(value, range):
+                    for item in value:
+                        if type(item) is str:
+                            length += len(item)
+                        elif type(item) not in _SCALARS:
+                            stack.append(item)
             else:
                 lazy = lazy or isinstance(value, Iterator)
-                length += 4
-            if length > longest:
-                raise TooMuchWork(f"{what}: a value of more than {longest} characters is too large")
-            self.charge(steps)
+            if length > self.longest:
+                raise TooMuchWork(f"{what}: a value of more than {self.longest} characters is too large")
+            self.charge(2 + (length - before) // per_step)
         return lazy
 
     def _rest(self) -> None:
