@@ -43,22 +43,47 @@ PAYLOAD: dict[str, Any] = {
     "join": "join",
 }
 BODY = json.dumps(PAYLOAD).encode()
-VALUES = ("text", "words", "odd", "numbers", "texts", "objects", "lists", "mapping", "large", "digits", "lines", "format")
+VALUES = (
+    "text",
+    "words",
+    "odd",
+    "numbers",
+    "texts",
+    "objects",
+    "lists",
+    "mapping",
+    "large",
+    "digits",
+    "lines",
+    "format",
+)
 ARGUMENTS = (
     *("million", "minus", "large", "one", "zero", "text", "odd", "empty", "nothing", "numbers", "lists", "mapping"),
     *("path", "commas", "float", "markup"),
 )
 KINDS: dict[str, tuple[str, ...]] = {
-    "map": ("'upper'", "'join', payload.text", "'center', payload.million", "'default', payload.text, true", "attribute=payload.path"),
-    **dict.fromkeys(("select", "reject"), ("'in', payload.numbers", "'eq', payload.lists", "'in', payload.text", "payload.upper")),
-    **dict.fromkeys(("selectattr", "rejectattr"), ("'a', 'in', payload.text", "'b.c', 'in', payload.numbers", "payload.path")),
+    "map": (
+        "'upper'",
+        "'join', payload.text",
+        "'center', payload.million",
+        "'default', payload.text, true",
+        "attribute=payload.path",
+    ),
+    **dict.fromkeys(
+        ("select", "reject"), ("'in', payload.numbers", "'eq', payload.lists", "'in', payload.text", "payload.upper")
+    ),
+    **dict.fromkeys(
+        ("selectattr", "rejectattr"), ("'a', 'in', payload.text", "'b.c', 'in', payload.numbers", "payload.path")
+    ),
 }
 OPERATORS = ("+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", "<=", ">", ">=", "in", "not in")
 SHAPES = {
     "a chain of set": "{% set x = payload.text %}" + "{% set x = x ~ x %}" * 40 + "{{ x }}",
     "a chain of lists": "{% set x = payload.numbers %}" + "{% set x = x + x %}" * 40 + "{{ x }}",
     "lists in lists": "{% set x = payload.numbers %}" + "{% set x = [x, x] %}" * 40 + "{{ x }}",
-    "lists in lists compared": "{% set x = payload.numbers %}" + "{% set x = [x, x] %}" * 40 + "{{ x == [x[0], x[1]] }}",
+    "lists in lists compared": "{% set x = payload.numbers %}"
+    + "{% set x = [x, x] %}" * 40
+    + "{{ x == [x[0], x[1]] }}",
     "lists in lists sorted": "{% set x = payload.numbers %}" + "{% set x = [x, x] %}" * 40 + "{{ x | sort | length }}",
     "mappings in mappings": "{% set x = payload.mapping %}" + "{% set x = {'a': x, 'b': x} %}" * 40 + "{{ x }}",
     "large numbers": "{% set x = payload.large %}" + "{% set x = x * x %}" * 40 + "{{ x }}",
@@ -66,7 +91,8 @@ SHAPES = {
     "loops without output": "{% for a in payload.numbers %}" * 5 + "{% if a == a %}{% endif %}" + "{% endfor %}" * 5,
     "a loop with a condition": "{% for a in payload.numbers if a in payload.numbers %}{% endfor %}",
     "a loop over a range": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-    "a loop that looks around": "{% for a in payload.numbers %}{{ loop.last }}{{ loop.length }}{{ loop.revindex }}{% endfor %}" * 50,
+    "a loop that looks around": "{% for a in payload.numbers %}{{ loop.last }}{{ loop.length }}{{ loop.revindex }}{% endfor %}"
+    * 50,
     "much literal text": "{% for a in payload.numbers %}" + "x" * 5_000 + "{% endfor %}",
     "much of the payload": "{% for a in payload.numbers %}{{ payload.text }}{% endfor %}",
     "all of the payload": "{% for a in payload.numbers %}{{ payload }}{% endfor %}",
@@ -116,7 +142,8 @@ def _calls(sign: str, functions: Mapping[str, Callable[..., Any]]) -> Iterator[H
                 if after and value in ("numbers", "texts"):
                     yield Hostile(sign + name, f"{{{{ payload.{value} | map('string') {written} | list }}}}")
                     yield Hostile(
-                        sign + name, f"{{% for a in payload.numbers %}}{{% set x = payload.{value} {written} %}}{{% endfor %}}"
+                        sign + name,
+                        f"{{% for a in payload.numbers %}}{{% set x = payload.{value} {written} %}}{{% endfor %}}",
                     )
 
 

@@ -182,7 +182,9 @@ class Receiver:
             trace = trace_id_of(event.headers)
             log.info("duplicate received", event_id=stored.event_id, source=source.name, **trace)
             self.metrics.repeated(source.name, waited)
-            return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), event, answer, source, until)
+            return self._accepted(
+                accepted(200, {"id": stored.event_id, "duplicate": True}), event, answer, source, until
+            )
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         # One line an event, so that lines can be counted: that nothing matched is said in it.
         why = {} if matched else self.unmatched.note(self.current.ruleset, event, parsed)

@@ -48,7 +48,7 @@ class RuleRespond:
         return Reply(self.status, body, self.content_type, self.headers)
 
     def begin(self, parsed: ParsedEvent) -> "Future[Reply]":
-        """Render at once what is short, and in a thread what is not; the future may have a RenderError. Never blocks."""
+        """Render now what is short, in a thread what is not; the future may have a RenderError. Never blocks."""
         done: Future[Reply] = Future()
         try:
             done.set_result(inline(self.render, parsed))

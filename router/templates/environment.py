@@ -124,7 +124,9 @@ INNER: dict[str, Callable[..., Any]] = {
 }
 
 
-def environment(*, url: bool, filters: dict[str, Callable[..., Any]], tests: dict[str, Callable[..., Any]]) -> Environment:
+def environment(
+    *, url: bool, filters: dict[str, Callable[..., Any]], tests: dict[str, Callable[..., Any]]
+) -> Environment:
     """The sandbox, with what is listed; for a URL its values are percent-encoded."""
     made = Environment(
         undefined=Missing,

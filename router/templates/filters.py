@@ -101,7 +101,12 @@ def _replace(c: RenderContext, value: Any, old: Any, new: Any, count: int = -1) 
 
 @_filter("truncate")
 def _truncate(
-    c: RenderContext, value: Any, length: int = 255, killwords: bool = False, end: str = "...", leeway: int | None = None
+    c: RenderContext,
+    value: Any,
+    length: int = 255,
+    killwords: bool = False,
+    end: str = "...",
+    leeway: int | None = None,
 ) -> str:
     c.work.text(len(value) + len(end), "truncate")
     return jinja.do_truncate(c.environment, value, length, killwords, end, leeway)
@@ -201,11 +206,13 @@ def _abs(c: RenderContext, value: Any) -> Any:
 
 
 @_filter("round")
-def _round(c: RenderContext, value: Any, precision: int = 0, method: str = "common") -> float:
+def _round(c: RenderContext, value: Any, precision: int = 0, method: Any = "common") -> float:
     c.work.number(value, "round")
     if not (isinstance(precision, int) and -MAX_PLACES <= precision <= MAX_PLACES):
         raise RenderError(f"round takes places from -{MAX_PLACES} to {MAX_PLACES}")
-    if not isinstance(value, int | float | jinja2.Undefined):
+    if isinstance(value, jinja2.Undefined):
+        raise RenderError(value._undefined_message)  # noqa: SLF001 - the text that its own error has
+    if not isinstance(value, int | float):
         raise RenderError("round takes a number; | float makes one of a text")
     if method not in ("common", "ceil", "floor"):
         raise RenderError("round takes the method common, ceil or floor")
@@ -296,7 +303,7 @@ def _case(c: RenderContext, case_sensitive: bool) -> Callable[[Any], Any] | None
     return lower
 
 
-def _sorted(work: Work, items: Any, key: Callable[[Any], Any], reverse: bool) -> list[Any]:
+def _sorted(work: Work, items: Any, key: Callable[[Any], Any], *, reverse: bool) -> list[Any]:
     """A stable sort, in pieces: one call of the interpreter's can't be interrupted."""
     pairs = [(key(item), item) for item in each(work, items, 4)]
     before = work.left
@@ -322,7 +329,7 @@ def _sort(
 ) -> list[Any]:
     steps = _attribute_steps(c, attribute)
     key = jinja.make_multi_attrgetter(c.environment, attribute, _case(c, case_sensitive))
-    return _sorted(c.work, value, _paid(c.work, steps, key), reverse)
+    return _sorted(c.work, value, _paid(c.work, steps, key), reverse=reverse)
 
 
 @_filter("dictsort")
@@ -334,7 +341,7 @@ def _dictsort(
     if not isinstance(value, dict | jinja2.Undefined):
         raise RenderError("dictsort takes a mapping")
     lower, at = _case(c, case_sensitive), 0 if by == "key" else 1
-    return _sorted(c.work, value.items(), lambda item: lower(item[at]) if lower else item[at], reverse)
+    return _sorted(c.work, value.items(), lambda item: lower(item[at]) if lower else item[at], reverse=reverse)
 
 
 @_filter("groupby")
@@ -345,7 +352,7 @@ def _groupby(
     shown = _attribute(c, attribute, None, default)
     groups: list[tuple[Any, list[Any]]] = []
     last: Any = None
-    for item in _sorted(c.work, value, key, False):
+    for item in _sorted(c.work, value, key, reverse=False):
         now = key(item)
         if groups and compared(c.work, "eq", now, last):
             groups[-1][1].append(item)
@@ -392,7 +399,7 @@ def _most(c: RenderContext, value: Any, is_more: str, case_sensitive: bool, attr
 
 
 @_filter("map")
-def _map(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+def _map(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
     attribute = kwargs.get("attribute") if not args else None
     return jinja.sync_do_map(c, _each(c, value, attribute), *args, **kwargs)
 
@@ -468,6 +475,7 @@ def _last(c: RenderContext, value: Any) -> Any:
 
 @_filter("length", "count")
 def _length(c: RenderContext, value: Any) -> int:
+    c.work.charge(1)
     return len(value)
 
 
@@ -483,6 +491,7 @@ def _reverse(c: RenderContext, value: Any) -> Any:
 
 @_filter("default", "d")
 def _default(c: RenderContext, value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+    c.work.charge(1)
     return default_value if isinstance(value, jinja2.Undefined) or (boolean and not value) else value
 
 

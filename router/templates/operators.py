@@ -24,7 +24,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "/": operator.truediv,
     "//": operator.floordiv,
 }
-_SEQUENCES = str | list | tuple
+_SEQUENCES = (str, list, tuple)
 
 
 def concat(work: Work, values: list[Any]) -> str:
@@ -106,7 +106,7 @@ def binary(work: Work, name: str, left: Any, right: Any) -> Any:
         return printf(work, left, right)
     _check_numbers(work, name, left, right)
     if name == "**":
-        return _power(work, left, right)
+        return _power(left, right)
     return left % right if name == "%" else _ARITHMETIC[name](left, right)
 
 
@@ -131,7 +131,7 @@ def _multiply(work: Work, left: Any, right: Any) -> Any:
     return left * right
 
 
-def _power(work: Work, left: Any, right: Any) -> Any:
+def _power(left: Any, right: Any) -> Any:
     if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS + abs(right):
         raise TooMuchWork("**: the result is not of moderate size")
     result = left**right

@@ -12,7 +12,9 @@ from router.templates.work import Work
 
 MAX_WIDTH = 1000  #: of one conversion; a wide column of a report has 200
 MAX_PLACES = 100  #: digits after the point; a float has 17 that mean something
-_CONVERSION = re.compile(r"%(?:\((?P<key>[^()]*)\))?(?P<flags>[-+ #0]*)(?P<width>\d*)(?:\.(?P<places>\d*))?(?P<kind>.?)", re.S)
+_CONVERSION = re.compile(
+    r"%(?:\((?P<key>[^()]*)\))?(?P<flags>[-+ #0]*)(?P<width>\d*)(?:\.(?P<places>\d*))?(?P<kind>.?)", re.DOTALL
+)
 _WHOLE, _FLOATING = "diuxXo", "eEfFgG"
 _CURE = "; | int or | float makes a number of a text"
 
@@ -31,7 +33,7 @@ def formats(text: str) -> list[re.Match[str]]:
             )
         if len(match["width"]) > 4 or int(match["width"] or 0) > MAX_WIDTH:
             raise RenderError(f"the format has a width of more than {MAX_WIDTH}")
-        if len(match["places"] or "") > 3 or int(match["places"] or 0) > MAX_PLACES and kind != "s":
+        if len(match["places"] or "") > 3 or (kind != "s" and int(match["places"] or 0) > MAX_PLACES):
             raise RenderError(f"the format has more than {MAX_PLACES} places")
         found.append(match)
     return found

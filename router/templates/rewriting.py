@@ -69,7 +69,7 @@ def _replaced(value: Any) -> Any:
     if path:
         return _call(nodes.Const(path), READ)
     if isinstance(value, nodes.For):
-        value.iter = _call(value.iter, EACH, nodes.Const(_steps(value)))
+        value.iter = _call(_expression(value.iter), EACH, nodes.Const(_steps(value)))
     for name in value.fields:
         setattr(value, name, _replaced(getattr(value, name)))
     if isinstance(value, nodes.Getitem):
@@ -81,6 +81,11 @@ def _replaced(value: Any) -> Any:
         names = tuple(operand.op for operand in value.ops)
         return _call(nodes.List(operands), COMPARE, nodes.Const(names))
     return value
+
+
+def _expression(node: nodes.Node) -> nodes.Expr:
+    assert isinstance(node, nodes.Expr)
+    return node
 
 
 def _replaced_item(item: nodes.Getitem) -> nodes.Expr:

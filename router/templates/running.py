@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 from router.errors import RenderError
 from router.templates.work import NeedsThread, Work
 
-MOST_WAITING = 8  #: answers that wait for the thread; each takes less than half a second, and a sender waits for 10 s
+MOST_WAITING = (
+    3  #: answers that wait for the thread: each takes a second at most, rests included, a sender waits for 10
+)
 
 T = TypeVar("T")
 _PLAIN: dict[str, bool] = {}

@@ -1,6 +1,7 @@
 """What is wrong with a template, told when the rules load."""
 
 import difflib
+import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -118,30 +119,42 @@ def _is_open(node: nodes.Filter | nodes.Test) -> bool:
 
 
 def _check_arguments(before: str, name: str, function: Callable[..., Any], node: nodes.Filter | nodes.Test) -> None:
-    keywords = {keyword.key: None for keyword in node.kwargs}
+    keywords = dict.fromkeys(str(keyword.key) for keyword in node.kwargs)
     _bind(before + name, function, [None, *node.args], keywords, open_ended=_is_open(node), least=True)
 
 
 def _bind(
-    shown: str, function: Callable[..., Any], given: list[Any], keywords: dict[str, None], *, open_ended: bool, least: bool
+    shown: str,
+    function: Callable[..., Any],
+    given: list[Any],
+    keywords: dict[str, None],
+    *,
+    open_ended: bool,
+    least: bool,
 ) -> None:
     """Raises TemplateError when the arguments fit no call of the function."""
     if function is callable:
         return
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
-    if hasattr(function, "jinja_pass_arg"):
-        parameters = parameters[1:]
-    signature = signature.replace(parameters=parameters)
+    signature = _signature(function)
     try:
         (signature.bind_partial if open_ended or not least else signature.bind)(*given, **keywords)
     except TypeError:
-        takes = ", ".join(str(p.replace(annotation=inspect.Parameter.empty)) for p in parameters[1:]) or "nothing"
-        raise TemplateError(f"{shown} can't be given these arguments; it takes {takes}") from None
+        takes = ", ".join(
+            str(p.replace(annotation=inspect.Parameter.empty)) for p in list(signature.parameters.values())[1:]
+        )
+        raise TemplateError(f"{shown} can't be given these arguments; it takes ({takes})") from None
+
+
+@functools.cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """How a template calls a function."""
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    return signature.replace(parameters=parameters[1:] if hasattr(function, "jinja_pass_arg") else parameters)
 
 
 def _check_operator(node: nodes.BinExpr) -> None:
-    sign = _NUMBERS_ONLY.get(type(node))  # type: ignore[call-overload]
+    sign = _NUMBERS_ONLY.get(type(node))
     if isinstance(node, nodes.Mod) and _text(node.left) is not None:
         text = _text(node.left)
         right = node.right
@@ -158,7 +171,9 @@ def _check_operator(node: nodes.BinExpr) -> None:
         return
     for side in (node.left, node.right):
         if isinstance(side, _NO_NUMBER) or _text(side) is not None:
-            raise TemplateError(f"{sign} takes numbers, and one side of it is none; | int or | float makes one of a text")
+            raise TemplateError(
+                f"{sign} takes numbers, and one side of it is none; | int or | float makes one of a text"
+            )
     if isinstance(node, nodes.Sub) and path_of(node.left)[:1] == ("headers",):
         raise TemplateError("headers.X-Name is a subtraction; write headers['X-Name']")
 
@@ -205,13 +220,17 @@ def constants(tree: nodes.Node) -> list[nodes.Expr]:
     while stack:
         node = stack.pop()
         worked = isinstance(node, nodes.Filter | nodes.Test | nodes.BinExpr | nodes.Compare | nodes.Call | nodes.Concat)
-        worked = worked or isinstance(node, nodes.UnaryExpr)
+        worked = worked or (isinstance(node, nodes.UnaryExpr) and not _is_number(node.node))
         if worked and not (isinstance(node, nodes.Filter) and node.node is None) and not _reads_a_name(node):
             assert isinstance(node, nodes.Expr)
             found.append(node)
         else:
             stack += node.iter_child_nodes()
     return found
+
+
+def _is_number(node: nodes.Expr) -> bool:
+    return isinstance(node, nodes.Const) and isinstance(node.value, int | float)
 
 
 def _reads_a_name(node: nodes.Node) -> bool:

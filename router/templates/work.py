@@ -11,7 +11,7 @@ from typing import Any
 from router.errors import RenderError
 
 INLINE_WORK = 10_000  #: steps beside other work of a loop, some 2 ms; a rendering that needs more goes to a thread
-MAX_WORK = 2_000_000  #: steps for a small event, some 0.3 s; a loop over 10,000 items with ten filters is half of that
+MAX_WORK = 1_000_000  #: steps for a small event, some 0.2 s; a loop over 10,000 items with 20 parts takes half of it
 MAX_TEXT = 2 * 1024 * 1024  #: characters of one text that a small event makes; a message has some thousand
 TEXT_PER_BYTE = 4  #: characters more for each byte of the event's body: a large body may be sent on in other words
 WORK_PER_BYTE = 2  #: steps more for each byte of the event's body
