@@ -415,6 +415,18 @@ def test_a_filter_that_a_later_jinja_has_is_refused_until_it_is_listed() -> None
             compile_template(f"{{{{ payload.x | {name} }}}}", secrets=[])
 
 
+def test_the_documented_recipes_give_what_they_say() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "templates.md").read_text()
+    section = page.split("## Recipes\n")[1].split("\n## ")[0]
+    payload = json.loads(section.split("`")[1].replace("\n", " "))
+    rows = re.findall(r"^\| `(\{.+?)` \| `(.*?)` \|$", section, re.MULTILINE)
+
+    assert len(rows) > 10
+    for text, result in rows:
+        template = compile_template(text.replace("\\|", "|"), secrets=[])
+        assert template.render(Context({"payload": payload})) == result, text
+
+
 @pytest.mark.parametrize(("heading", "listed"), [("Filters", FILTERS), ("Tests", TESTS)])
 def test_the_documented_lists_are_what_there_is(heading: str, listed: dict[str, object]) -> None:
     page = (Path(__file__).parents[1] / "docs" / "templates.md").read_text()
