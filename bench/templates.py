@@ -3,8 +3,8 @@
 Ordinary templates are rendered by this tree and by `--against` (a commit of the clone) in one run, and their ratio is
 shown. Then, for each filter, test and operator of the sandbox, the generated template that takes longest on a small
 payload is looked for (tests/hostile_templates.py). For each of these a daemon gets hostile events, whose rule renders
-it for the answer and for an append, beside calm events that a sender posts by its timetable. Measured is the time from the
-moment in the timetable to the answer to a calm event, without hostile ones and with them.
+it for the answer and for an append, beside calm events that a sender posts by its timetable. Measured is the time from
+the moment in the timetable to the answer to a calm event, without hostile ones and with them.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import time
 import timeit
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from router import templates
 from router.errors import RenderError, TemplateError
-from router.templates.work import Work
+from router.templates.work import CHEAP, Work
 from tests.hostile_templates import BODY, Hostile, hostile
 
 ORDINARY = (
@@ -113,28 +114,67 @@ def least(*renders: Callable[[], str]) -> list[float]:
     return [min(times) for times in zip(*found, strict=True)]
 
 
-def worst(every: int) -> dict[str, tuple[float, Hostile]]:
-    """Of each filter, test and operator the template that takes longest, in seconds of the processor."""
+class Timed(Work):
+    """Notes the longest time of the processor between two steps: nothing else runs while one call holds it."""
+
+    __slots__ = ("at", "longest_step")
+
+    def __init__(self, body: int) -> None:
+        super().__init__(body)
+        self.at, self.longest_step = time.thread_time(), 0.0
+
+    def charge(self, steps: int) -> None:
+        self.note()
+        super().charge(steps)
+
+    def text(self, length: int, what: str, per_step: int = CHEAP) -> None:
+        self.note()
+        super().text(length, what, per_step)
+
+    def note(self) -> None:
+        now = time.thread_time()
+        self.longest_step, self.at = max(self.longest_step, now - self.at), now
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a hostile template costs, in seconds of the processor."""
+
+    whole: float
+    longest_step: float
+    case: Hostile
+
+
+def worst(every: int) -> dict[str, Cost]:
+    """Of each filter, test and operator the template that takes longest."""
     payload = orjson.loads(BODY)
-    found: dict[str, tuple[float, Hostile]] = {}
+    found: dict[str, Cost] = {}
+    longest = 0.0, ""
     for number, case in enumerate(hostile()):
         if case.about in found and number % every:
             continue
-        took = rendered(case, payload)
-        if took is not None and took > found.get(case.about, (-1.0, case))[0]:
-            found[case.about] = took, case
+        cost = rendered(case, payload)
+        if cost is None:
+            continue
+        longest = max(longest, (cost.longest_step, case.text))
+        if case.about not in found or cost.whole > found[case.about].whole:
+            found[case.about] = cost
+    print(f"the longest single step takes {1000 * longest[0]:.1f} ms of the processor: {longest[1][:80]}")
     return found
 
 
-def rendered(case: Hostile, payload: Any) -> float | None:
+def rendered(case: Hostile, payload: Any) -> Cost | None:
     try:
         template = templates.compile_template(case.text, secrets=[])
     except TemplateError:
         return None
-    begun = time.thread_time()
     with contextlib.suppress(RenderError):
-        template.render(templates.Context({"payload": payload}, Work(len(BODY))))
-    return time.thread_time() - begun
+        template.render(templates.Context({}))  # makes its code
+    begun, work = time.thread_time(), Timed(len(BODY))
+    with contextlib.suppress(RenderError):
+        template.render(templates.Context({"payload": payload}, work))
+    work.note()
+    return Cost(time.thread_time() - begun, work.longest_step, case)
 
 
 def rules(cases: list[Hostile]) -> str:
@@ -192,9 +232,9 @@ class Posting:
             self._ended.wait(self._pause)
 
 
-def beside(found: dict[str, tuple[float, Hostile]], rate: float, seconds: float, pause: float) -> None:
-    names = sorted(found, key=lambda name: -found[name][0])
-    cases = [found[name][1] for name in names]
+def beside(found: dict[str, Cost], rate: float, seconds: float, pause: float) -> None:
+    names = sorted(found, key=lambda name: -found[name].whole)
+    cases = [found[name].case for name in names]
     with contextlib.ExitStack() as running:
         folder = running.enter_context(tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")))
         port, _ = running.enter_context(daemon(Path(folder), rules(cases)))
@@ -206,15 +246,21 @@ def beside(found: dict[str, tuple[float, Hostile]], rate: float, seconds: float,
         print(f"{'p50':>8} {'p99':>8} {'max':>8} {'CPU ms':>8}  ms to a calm event's answer")
         print(line(alone) + "  alone")
         print(line(stored) + "  beside events of that size that nothing renders", flush=True)
-        late = []
+        late, usual = [], []
         for number, name in enumerate(names):
+            if number % 10 == 0:
+                with Posting(port, len(cases), pause):
+                    times = calm(port, rate, seconds)
+                usual.append(share(times, 0.99))
+                print(line(times) + "  beside events of that size that nothing renders, again", flush=True)
             with Posting(port, number, pause):
                 times = calm(port, rate, seconds)
             late.append(share(times, 0.99))
-            print(line(times, found[name][0]) + f"  {name}: {cases[number].text[:70]}", flush=True)
+            print(line(times, found[name].whole) + f"  {name}: {cases[number].text[:70]}", flush=True)
     print(
         f"p99 beside hostile renderings: {statistics.median(late):.2f} ms median, {max(late):.2f} ms at worst;"
-        f" {share(alone, 0.99):.2f} ms alone, {share(stored, 0.99):.2f} ms beside events of that size"
+        f" {share(alone, 0.99):.2f} ms alone, {statistics.median(usual):.2f} ms median and {max(usual):.2f} ms at worst"
+        " beside events of that size that nothing renders"
     )
 
 

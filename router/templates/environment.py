@@ -52,6 +52,10 @@ class Environment(ImmutableSandboxedEnvironment):
     context_class = RenderContext
 
     def getattr(self, obj: Any, attribute: str) -> Any:
+        if type(obj) is dict:
+            found = obj.get(attribute)
+            if found is not None:
+                return found
         if isinstance(obj, jinja2.runtime.LoopContext) and attribute in _LOOP:
             return getattr(obj, attribute)
         return obj if isinstance(obj, jinja2.Undefined) else item_of(obj, attribute, str, attribute)
@@ -106,6 +110,9 @@ def _compare(c: RenderContext, values: list[Any], names: tuple[str, ...]) -> Any
 
 @jinja2.pass_context
 def _written(c: RenderContext, value: Any) -> str:
+    if type(value) is str:
+        c.work.text(len(value), "the output")
+        return value
     return c.written(value, "the output")
 
 

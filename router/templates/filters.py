@@ -23,7 +23,7 @@ from router.templates.work import CHEAP, DEAR, MAX_DIGITS, TooMuchWork, Work
 Filter = Callable[..., Any]
 MAX_PLACES = 400  #: of `round`, on both sides of the point; a float reaches from 10^-324 to 10^308
 _SORTED_AT_ONCE = 1_000  #: items, some 0.3 ms; longer lists are sorted in pieces that leave room for other threads
-_FEW = 8  #: characters that quoting goes through in a step
+_SORTED_STEPS = 2_000  #: to look at all keys of a piece once
 
 FILTERS: dict[str, Filter] = {}
 
@@ -139,13 +139,17 @@ def _wordwrap(
     text = text_of(c.work, value, "wordwrap", 1)
     if width < 1:
         raise RenderError("wordwrap takes a width of 1 or more")
-    words = text.split()
-    c.work.charge(20 * len(words) + 60 * len(text.splitlines()))
-    # A long word is cut again and again, and what is left of it copied each time.
-    c.work.charge(sum(len(word) // width * (10 + len(word) // CHEAP) for word in words))
+    end = "\n" if wrapstring is None else wrapstring
     # Each character may begin a line.
-    c.work.text(len(text) * (1 + len(wrapstring or "")), "wordwrap", 10**9)
-    return jinja.do_wordwrap(c.environment, text, width, break_long_words, wrapstring, break_on_hyphens)
+    c.work.text(len(text) * (1 + len(end)), "wordwrap", 10**9)
+    lines = []
+    for line in text.splitlines():
+        words = line.split()
+        # A long word is cut again and again, and what is left of it copied each time.
+        cuts = sum(len(word) // width * (10 + len(word) // CHEAP) for word in words)
+        c.work.charge(80 + 20 * len(words) + cuts)
+        lines.append(jinja.do_wordwrap(c.environment, line, width, break_long_words, end, break_on_hyphens))
+    return end.join(lines)
 
 
 @_filter("wordcount")
@@ -308,15 +312,18 @@ def _sorted(work: Work, items: Any, key: Callable[[Any], Any], *, reverse: bool)
     pairs = [(key(item), item) for item in each(work, items, 4)]
     before = work.left
     work.value([pair[0] for pair in pairs], "sort", 8)
-    work.charge((before - work.left) * math.ceil(math.log2(len(pairs) + 1)) // 2)
-    first = itemgetter(0)
-    pieces = [
-        sorted(pairs[start : start + _SORTED_AT_ONCE], key=first, reverse=reverse)
-        for start in range(0, len(pairs), _SORTED_AT_ONCE)
-    ]
+    steps = 1 + (before - work.left) // max(1, len(pairs))  # to look at a key once
+    size = max(1, min(_SORTED_AT_ONCE, _SORTED_STEPS // steps))
+    first, pieces = itemgetter(0), []
+    for start in range(0, len(pairs), size):
+        piece = pairs[start : start + size]
+        work.charge(steps * len(piece) * math.ceil(math.log2(len(piece) + 1)))
+        pieces.append(sorted(piece, key=first, reverse=reverse))
     if len(pieces) == 1:
         return [item for _, item in pieces[0]]
-    return [item for _, item in each(work, heapq.merge(*pieces, key=first, reverse=reverse), 10)]
+    compares = math.ceil(math.log2(len(pieces) + 1))
+    merged = heapq.merge(*pieces, key=first, reverse=reverse)
+    return [item for _, item in each(work, merged, 10 + steps * compares)]
 
 
 @_filter("sort")

@@ -149,9 +149,9 @@ def _check_numbers(work: Work, name: str, left: Any, right: Any) -> None:
 
 def cut(work: Work, value: Any, start: Any, stop: Any, step: Any) -> Any:
     """`value[start:stop:step]`."""
-    if isinstance(value, str):
+    if type(value) is str:
         work.charge(1 + len(value) // 8)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | str):
         work.charge(1 + len(value) // 4)
     elif not isinstance(value, jinja2.Undefined | range):
         raise RenderError("a part such as [:7] can be cut from texts and lists")

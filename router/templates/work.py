@@ -46,24 +46,22 @@ class Work:
         self.body = body
         self.left = INLINE_WORK if inline else self._total
         self.longest = MAX_TEXT + TEXT_PER_BYTE * body
-        self._look_at = self.left - _LOOK if rests else -1
+        self._look_at = self.left - _LOOK if rests else 0
         self._rested_at = time.monotonic() if rests else 0.0
 
     def charge(self, steps: int) -> None:
         """Take the steps of what comes next. Raises TooMuchWork, or NeedsThread."""
-        self.left -= steps
-        if self.left < 0:
-            if self._inline:
-                raise NeedsThread("the rendering is too much work to be made at once")
-            raise TooMuchWork(f"the rendering takes more than {self._total} steps of work")
-        if self.left < self._look_at:
-            self._rest()
+        left = self.left = self.left - steps
+        if left < self._look_at:
+            self._look()
 
     def text(self, length: int, what: str, per_step: int = CHEAP) -> None:
         """Take the steps of making, or going through, a text of so many characters."""
         if length > self.longest:
             raise TooMuchWork(f"{what}: a text of more than {self.longest} characters is too large")
-        self.charge(1 + length // per_step)
+        left = self.left = self.left - 1 - length // per_step
+        if left < self._look_at:
+            self._look()
 
     def value(self, value: Any, what: str, per_step: int = CHEAP) -> Any:
         """Take the steps of going through a value with all that is in it; what filters make lazily becomes a list."""
@@ -123,8 +121,13 @@ class Work:
             self.charge(2 + (length - before) // per_step)
         return lazy
 
-    def _rest(self) -> None:
-        self._look_at = self.left - _LOOK
+    def _look(self) -> None:
+        """Whether it was too much, or time for a rest."""
+        if self.left < 0:
+            if self._inline:
+                raise NeedsThread("the rendering is too much work to be made at once")
+            raise TooMuchWork(f"the rendering takes more than {self._total} steps of work")
+        self._look_at = max(0, self.left - _LOOK)
         if time.monotonic() - self._rested_at > _SLICE_SECONDS:
             time.sleep(_REST_SECONDS)
             self._rested_at = time.monotonic()
