@@ -25,7 +25,7 @@ from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
 from router.protected import ProtectedPathError, ProtectedPaths, refusal
-from router.templates import Template, compile_template, context
+from router.templates import Template, compile_template, context, rendered
 from router.units import Duration, Rate
 
 SHORT: Mapping[type, str] = {str: "path"}
@@ -80,7 +80,7 @@ class Append:
     async def attempt(self, job: Job, tools: Tools) -> Outcome:
         """See Action.attempt."""
         try:
-            parts, line = self._parts(job), self._line(job, mask=False)
+            parts, line = await rendered(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
         if tools.files.under_way(self.target.key) >= self.target.concurrency:
@@ -132,6 +132,9 @@ class Append:
                     "a part of the path would be empty, . or .., contain NUL, or be longer than 255 bytes"
                 )
         return parts
+
+    def _rendered(self, job: Job) -> tuple[list[str], bytes]:
+        return self._parts(job), self._line(job, mask=False)
 
     def _line(self, job: Job, *, mask: bool) -> bytes:
         if self.line is not None:

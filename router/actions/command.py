@@ -24,7 +24,7 @@ from router.errors import RenderError, TemplateError
 from router.model import Cause, Outcome
 from router.plugins import Action, Build, Job, TargetSpec, Tools
 from router.plugins import Options as Base
-from router.templates import Context, Template, compile_template, context
+from router.templates import Context, Template, compile_template, context, rendered
 from router.trace_context import trace_of
 from router.units import Duration, Rate, Size
 
@@ -90,9 +90,7 @@ class Command:
     async def attempt(self, job: Job, tools: Tools) -> Outcome:
         """See Action.attempt."""
         try:
-            values = None if self._constant else context(job, mask_secrets=False)
-            argv = ["/bin/sh", "-c", self.shell] if self.shell is not None else self._arguments(values)
-            env = self._environment(job, values)
+            argv, env = await rendered(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
         try:
@@ -122,6 +120,11 @@ class Command:
         if done.code < 0:
             return Outcome.retry(f"ended by signal {-done.code}", done.code, shown, cause=Cause.SIGNAL)
         return Outcome.retry(f"exit code {done.code}", done.code, shown, cause=Cause.EXIT)
+
+    def _rendered(self, job: Job) -> tuple[list[str], dict[bytes, bytes]]:
+        values = None if self._constant else context(job, mask_secrets=False)
+        argv = ["/bin/sh", "-c", self.shell] if self.shell is not None else self._arguments(values)
+        return argv, self._environment(job, values)
 
     @property
     def _constant(self) -> bool:

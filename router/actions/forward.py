@@ -41,6 +41,7 @@ from router.templates import (
     compile_tree,
     context,
     render_tree,
+    rendered,
 )
 from router.trace_context import TraceContext, trace_of
 from router.units import Duration, Rate, Size
@@ -124,7 +125,7 @@ class Forward:
     async def attempt(self, job: Job, tools: Tools) -> Outcome:
         """See Action.attempt."""
         try:
-            request = self._request(job, int(time.time()))
+            request = await rendered(self._request, job, int(time.time()))
         except RenderError as error:
             return Outcome.failed(str(error))
         if self.pass_headers is None and (stopped := self._passed(job).stopped):

@@ -1,12 +1,15 @@
 """Receive: from a raw request to an answer that is ready once the event is on disk. Knows nothing of any server."""
 
+import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import orjson
 import structlog
@@ -135,9 +138,11 @@ class Receiver:
             self._tell_rules(ruleset, parsed)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
+        answer = None if plan.respond is None else plan.respond.begin(parsed)
         # A payload that nothing asks for any more makes room for the next one: its memory is still in the cache.
-        asked = plan.respond is not None or (not plan.matched and self.unmatched.is_due(event))
-        return Pending(future, partial(self._answer, future, event, parsed if asked else None, plan, source))
+        asked = not plan.matched and self.unmatched.is_due(event)
+        reply = partial(self._answer, future, event, parsed if asked else None, plan, source, answer)
+        return Pending(future if answer is None or answer.done() else _both(future, answer), reply)
 
     @staticmethod
     def _tell_rules(ruleset: Ruleset, parsed: ParsedEvent) -> None:
@@ -174,8 +179,10 @@ class Receiver:
         parsed: ParsedEvent | None,
         plan: Plan,
         source: Source,
+        answer: "Future[Reply] | None",
         timeout: float,
     ) -> Reply:
+        until = time.monotonic() + timeout
         try:
             stored = future.result(timeout)
         except (StoreUnavailable, NotInTime) as error:
@@ -193,7 +200,9 @@ class Receiver:
             trace = trace_id_of(event.headers)
             log.info("duplicate received", event_id=stored.event_id, source=source.name, **trace)
             self.metrics.repeated(source.name, waited)
-            return self._accepted(accepted(200, {"id": stored.event_id, "duplicate": True}), parsed, plan, source)
+            return self._accepted(
+                accepted(200, {"id": stored.event_id, "duplicate": True}), event, answer, source, until
+            )
         matched, deliveries = list(plan.matched), len(plan.deliveries)
         # One line an event, so that lines can be counted: that nothing matched is said in it.
         why = {} if matched else self.unmatched.note(self.current.ruleset, event, parsed)
@@ -210,22 +219,25 @@ class Receiver:
         content: dict[str, object] = {"id": event.id}
         if source.verifier.verifies:  # the names of rules are not for everybody
             content |= {"matched": matched, "deliveries": deliveries}
-        return self._accepted(accepted(202, content), parsed, plan, source)
+        return self._accepted(accepted(202, content), event, answer, source, until)
 
     def _unavailable(self, source: Source) -> Reply:
         self.metrics.answered(source.name, 503)
         detail = "the event could not be stored just now and was not accepted; send it again"
         return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))
 
-    def _accepted(self, usual: Reply, parsed: ParsedEvent | None, plan: Plan, source: Source) -> Reply:
+    def _accepted(
+        self, usual: Reply, event: Event, answer: "Future[Reply] | None", source: Source, until: float
+    ) -> Reply:
         """What the first matching rule with a `respond` answers, else the source's, else the usual."""
         respond = source.respond
-        if plan.respond is not None and parsed is not None:
+        if answer is not None:
             try:
-                respond = plan.respond.render(parsed)
-            except RenderError as error:
+                respond = answer.result(max(0.0, until - time.monotonic()))
+            except (RenderError, NotInTime) as error:
                 # The event is stored, and the sender has to hear so, if in the usual words.
-                log.warning("respond of a rule failed; answered as usual", event_id=parsed.event.id, error=str(error))
+                reason = str(error) or "it was not rendered in time"
+                log.warning("respond of a rule failed; answered as usual", event_id=event.id, error=reason)
         if respond is None:
             respond = usual
         self.metrics.answered(source.name, respond.status)
@@ -246,6 +258,20 @@ class Receiver:
         self.metrics.answered(source.name, reply.status)
         log.info("handshake answered", source=source.name, status=reply.status)
         return reply
+
+
+def _both(first: "Future[Any]", second: "Future[Any]") -> "Future[None]":
+    """Done when both are, whatever came of them."""
+    both: Future[None] = Future()
+
+    def one_is_done(_: "Future[Any]") -> None:
+        if first.done() and second.done():
+            with contextlib.suppress(InvalidStateError):  # two threads may see it
+                both.set_result(None)
+
+    first.add_done_callback(one_is_done)
+    second.add_done_callback(one_is_done)
+    return both
 
 
 def _event(inbound: Inbound, source: Source) -> Event:

@@ -2,18 +2,30 @@
 
 import re
 from collections.abc import Collection
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from router.errors import TemplateError
+from router.errors import RenderError, TemplateError
 from router.headers import HEADER_NAME
 from router.model import ParsedEvent, Reply
 from router.rules.reading import read
 from router.rules.schema import RespondOptions
 from router.rules.spot import Spot
-from router.templates import Tree, as_json, as_text, compile_tree, event_context, names_of, render_tree
+from router.templates import (
+    ANSWERS,
+    NeedsThread,
+    Tree,
+    as_json,
+    as_text,
+    compile_tree,
+    event_context,
+    inline,
+    names_of,
+    render_tree,
+)
 
 _HEADER_VALUE = re.compile(r"[\t -~]*")
 _KEPT_FOR_ATTEMPTS = ("delivery", "secrets")
@@ -34,6 +46,17 @@ class RuleRespond:
         rendered = render_tree(self.body, event_context(parsed))
         body = as_json(rendered) if self.as_json else as_text(rendered).encode()
         return Reply(self.status, body, self.content_type, self.headers)
+
+    def begin(self, parsed: ParsedEvent) -> "Future[Reply]":
+        """Render now what is short, in a thread what is not; the future may have a RenderError. Never blocks."""
+        done: Future[Reply] = Future()
+        try:
+            done.set_result(inline(self.render, parsed))
+        except NeedsThread:
+            return ANSWERS.submit(self.render, parsed)
+        except RenderError as error:
+            done.set_exception(error)
+        return done
 
 
 def load_respond(spot: Spot, written: Any) -> Reply | None:

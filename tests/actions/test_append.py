@@ -56,6 +56,27 @@ def test_a_templated_line_stays_one_line(act: Make, job: Make, attempt: Attempt,
     assert (tmp_path / "a.txt").read_text() == "a\\r\\nforged by github\n"
 
 
+def test_a_line_that_is_too_much_work_is_dead_and_nothing_is_written(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path
+) -> None:
+    loops = "{% for a in payload.n %}{% for b in payload.n %}{{ a }}{% endfor %}{% endfor %}"
+    action = act("append", {"path": "a.txt", "line": loops})
+
+    outcome = attempt(action, job({"n": ["x"] * 5_000}))
+
+    assert outcome.kind is OutcomeKind.FAILED
+    assert (outcome.error or "").startswith("too much work in a template of payload.n: the rendering takes more than")
+    assert not (tmp_path / "a.txt").exists()
+
+
+def test_a_line_that_takes_long_is_written_whole(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    loops = "{% for a in payload.n %}{% for b in payload.n %}{{ a }}{% endfor %}{% endfor %}"
+
+    assert attempt(act("append", {"path": "a.txt", "line": loops}), job({"n": ["x"] * 150})) == Outcome.succeeded()
+
+    assert (tmp_path / "a.txt").read_text() == "x" * 150 * 150 + "\n"
+
+
 def test_an_existing_file_keeps_its_mode_and_its_lines(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("first\n")

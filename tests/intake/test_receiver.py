@@ -233,7 +233,7 @@ def test_a_respond_that_can_not_be_rendered_does_not_hide_that_the_event_is_stor
     assert len(store.deliveries()) == 3
 
 
-def test_while_an_answer_waits_a_payload_is_kept_only_where_it_is_asked_for(receiver: Make, inbound: Request) -> None:
+def test_while_an_answer_waits_no_payload_is_kept(receiver: Make, inbound: Request) -> None:
     made = receiver(
         RESPONDING.replace("{$.kind: {exists: true}}\n    respond: {body: 'seen {{ payload.kind }}'}", "{}")
     )
@@ -243,7 +243,7 @@ def test_while_an_answer_waits_a_payload_is_kept_only_where_it_is_asked_for(rece
         assert isinstance(pending, Pending)
         return any(isinstance(thing, ParsedEvent) for thing in pending.reply.args)  # type: ignore[attr-defined]
 
-    assert kept(b'{"kind": "push"}')
+    assert not kept(b'{"kind": "push"}')  # its answer is rendered already
     assert not kept(b'{"kind": "other"}')
 
 
@@ -469,3 +469,28 @@ def test_an_event_knows_its_senders_address(receiver: Make, inbound: Request, st
     made.receive(inbound(ip="::ffff:10.0.0.1", headers=headers))
 
     assert [event.ip for event in store.events()] == ["203.0.113.9"]
+
+
+HEAVY = (
+    "sources: {s: {verify: none}}\nrules:\n  - name: a\n    match: {$.n: {exists: true}}\n"
+    "    respond: {body: '{% for a in payload.n %}{% for b in payload.n %}{{ a }}{% endfor %}{% endfor %}'}\n"
+)
+
+
+def test_a_respond_that_takes_long_is_rendered_beside_the_loop(receiver: Make, inbound: Request) -> None:
+    made = receiver(HEAVY + "    allow_unverified: true\n    actions: [append: a.txt]\n")
+
+    pending = made.begin(inbound(json.dumps({"n": ["x"] * 100}).encode(), path="/hooks/s"))
+
+    assert isinstance(pending, Pending)
+    pending.future.result(10)
+    assert pending.reply(0).body == b"x" * 10_000
+
+
+def test_a_respond_that_is_too_much_work_is_the_usual_answer(receiver: Make, inbound: Request) -> None:
+    made = receiver(HEAVY + "    allow_unverified: true\n    actions: [append: a.txt]\n")
+
+    reply = made.receive(inbound(json.dumps({"n": ["x"] * 5_000}).encode(), path="/hooks/s"))
+
+    assert reply.status == 202
+    assert b"id" in reply.body

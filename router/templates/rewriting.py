@@ -1,0 +1,116 @@
+"""Rewrites a template's syntax tree, so that every step of it can be answered and paid for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from jinja2 import nodes
+
+from router.templates.environment import COMPARE, CONCAT, CUT, EACH, KEEP, READ
+from router.templates.values import NAMES
+from router.templates.work import CHEAP
+
+
+def path_of(node: nodes.Node) -> tuple[str | int, ...]:
+    """The whole name that a node reads, such as ("payload", "commits", 0, "id"); empty for anything else."""
+    parts: list[str | int] = []
+    while True:
+        if isinstance(node, nodes.Getattr):
+            parts.append(node.attr)
+            node = node.node
+        elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+            parts.append(node.arg.value)
+            node = node.node
+        elif isinstance(node, nodes.Name) and node.name in NAMES:
+            return (node.name, *reversed(parts))
+        else:
+            return ()
+
+
+def reads(tree: nodes.Node) -> Iterator[nodes.Node]:
+    """The outermost nodes below (and at) `tree` that read a whole name of at least two parts."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if len(path_of(node)) > 1:
+            yield node
+        else:
+            stack += node.iter_child_nodes()
+
+
+def is_single(tree: nodes.Template) -> bool:
+    """Whether the whole text is one {{ … }}."""
+    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output) or len(tree.body[0].nodes) != 1:
+        return False
+    return not isinstance(tree.body[0].nodes[0], nodes.TemplateData)
+
+
+def keeping(tree: nodes.Template) -> nodes.Template:
+    """The tree of a single {{ … }}, whose value is kept rather than written."""
+    output = tree.body[0]
+    assert isinstance(output, nodes.Output)
+    tree.body = [nodes.ExprStmt(_call(output.nodes[0], KEEP))]
+    return tree
+
+
+def paid(tree: nodes.Template) -> nodes.Template:
+    """The tree with its reads, comparisons, loops and what makes texts handed to functions that count their work."""
+    replaced = _replaced(tree)
+    assert isinstance(replaced, nodes.Template)
+    replaced.set_lineno(1)
+    return replaced
+
+
+def _replaced(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_replaced(item) for item in value]
+    if not isinstance(value, nodes.Node):
+        return value
+    path = path_of(value)
+    if path:
+        return _call(nodes.Const(path), READ)
+    if isinstance(value, nodes.For):
+        value.iter = _call(_expression(value.iter), EACH, nodes.Const(_steps(value)))
+    for name in value.fields:
+        setattr(value, name, _replaced(getattr(value, name)))
+    if isinstance(value, nodes.Getitem):
+        return _replaced_item(value)
+    if isinstance(value, nodes.Concat):
+        return _call(nodes.List(value.nodes), CONCAT)
+    if isinstance(value, nodes.Compare):
+        operands = [value.expr, *(operand.expr for operand in value.ops)]
+        names = tuple(operand.op for operand in value.ops)
+        return _call(nodes.List(operands), COMPARE, nodes.Const(names))
+    return value
+
+
+def _expression(node: nodes.Node) -> nodes.Expr:
+    assert isinstance(node, nodes.Expr)
+    return node
+
+
+def _replaced_item(item: nodes.Getitem) -> nodes.Expr:
+    if isinstance(item.arg, nodes.Slice):
+        nothing = nodes.Const(None)
+        return _call(item.node, CUT, *(part or nothing for part in (item.arg.start, item.arg.stop, item.arg.step)))
+    if isinstance(item.arg, nodes.Const) and isinstance(item.arg.value, str):
+        return nodes.Getattr(item.node, item.arg.value, item.ctx)  # a key that a message may name
+    return item
+
+
+def _steps(loop: nodes.For) -> int:
+    """What an item of a loop costs: two steps for each node of its body, but for those of the loops in it."""
+    steps, stack = 5, [*loop.body, *([loop.test] if loop.test else [])]
+    while stack:
+        node = stack.pop()
+        steps += 2
+        if isinstance(node, nodes.TemplateData):
+            steps += len(node.data) // CHEAP
+        if isinstance(node, nodes.For):
+            stack += [node.iter, *node.else_]
+        else:
+            stack += node.iter_child_nodes()
+    return steps
+
+
+def _call(value: nodes.Expr, name: str, *arguments: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(value, name, list(arguments), [], None, None)

@@ -1,0 +1,108 @@
+"""The tests of templates (`is defined`, `is in`): Jinja's, each bounded before it does anything."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jinja2
+from jinja2 import tests as jinja
+
+from router.errors import RenderError
+from router.templates.environment import RenderContext
+from router.templates.filters import FILTERS, text_of
+from router.templates.operators import compared, contains
+
+Test = Callable[..., bool]
+_COMPARED = {
+    "eq": ("eq", "==", "equalto"),
+    "ne": ("ne", "!="),
+    "gt": ("gt", ">", "greaterthan"),
+    "gteq": ("ge", ">="),
+    "lt": ("lt", "<", "lessthan"),
+    "lteq": ("le", "<="),
+}
+
+
+def _by(operator: str) -> Test:
+    @jinja2.pass_context
+    def compares(c: RenderContext, value: Any, other: Any) -> bool:
+        return bool(compared(c.work, operator, value, other))
+
+    return compares
+
+
+@jinja2.pass_context
+def _in(c: RenderContext, value: Any, seq: Any) -> bool:
+    return contains(c.work, value, seq)
+
+
+@jinja2.pass_context
+def _lower(c: RenderContext, value: Any) -> bool:
+    return text_of(c.work, value, "is lower").islower()
+
+
+@jinja2.pass_context
+def _upper(c: RenderContext, value: Any) -> bool:
+    return text_of(c.work, value, "is upper").isupper()
+
+
+def _remainder(name: str, value: Any, number: Any, work: Any) -> Any:
+    # A text before % would be a format.
+    if isinstance(value, jinja2.Undefined):
+        return value % number
+    if not isinstance(value, int | float) or not isinstance(number, int | float):
+        raise RenderError(f"is {name} takes numbers; | int makes a number of a text")
+    work.number(number, name)
+    return work.number(value, name) % number
+
+
+@jinja2.pass_context
+def _odd(c: RenderContext, value: Any) -> bool:
+    return bool(_remainder("odd", value, 2, c.work) == 1)
+
+
+@jinja2.pass_context
+def _even(c: RenderContext, value: Any) -> bool:
+    return bool(_remainder("even", value, 2, c.work) == 0)
+
+
+@jinja2.pass_context
+def _divisibleby(c: RenderContext, value: Any, num: Any) -> bool:
+    return bool(_remainder("divisibleby", value, num, c.work) == 0)
+
+
+def _is_filter(value: Any) -> bool:
+    return isinstance(value, str) and value in FILTERS
+
+
+def _is_test(value: Any) -> bool:
+    return isinstance(value, str) and value in TESTS
+
+
+TESTS: dict[str, Test] = {
+    "in": _in,
+    "lower": _lower,
+    "upper": _upper,
+    "odd": _odd,
+    "even": _even,
+    "divisibleby": _divisibleby,
+    "filter": _is_filter,
+    "test": _is_test,
+    **{name: _by(operator) for operator, names in _COMPARED.items() for name in names},
+    # These look at a value's kind alone.
+    "defined": jinja.test_defined,
+    "undefined": jinja.test_undefined,
+    "none": jinja.test_none,
+    "boolean": jinja.test_boolean,
+    "false": jinja.test_false,
+    "true": jinja.test_true,
+    "integer": jinja.test_integer,
+    "float": jinja.test_float,
+    "string": jinja.test_string,
+    "mapping": jinja.test_mapping,
+    "number": jinja.test_number,
+    "sequence": jinja.test_sequence,
+    "iterable": jinja.test_iterable,
+    "callable": callable,
+    "sameas": jinja.test_sameas,
+    "escaped": jinja.test_escaped,
+}

@@ -1,0 +1,128 @@
+"""What a rendering reads: the values that each name of a template stands for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import jinja2
+
+from router.model import Event, Headers, ParsedEvent, query_values
+from router.plugins import Job
+from router.templates.running import new_work
+from router.templates.text import Mask
+from router.templates.work import Work
+
+NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
+
+
+class Missing(jinja2.StrictUndefined):
+    """A read that found nothing; using it is an error unless `default()` takes care of it."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What one rendering reads, and how much work it may be."""
+
+    values: Mapping[str, Any]
+    work: Work | None = None  #: shared by all templates of an attempt; None: each rendering has its own
+
+    def read(self, path: tuple[str | int, ...]) -> Any:
+        """The value of a whole name such as `payload.repository.id`; nothing below it is ever an attribute."""
+        value = self.values[str(path[0])]
+        if len(path) == 1:
+            return value
+        for depth, key in enumerate(path[1:], 2):
+            value = item_of(value, key, dotted, path[:depth])
+            if isinstance(value, Missing):
+                return Missing(hint=f"{dotted(path)} is missing") if depth < len(path) else value
+        return Missing(hint=f"{dotted(path)} is missing (null)") if value is None else value
+
+
+def item_of(value: Any, key: Any, name: Callable[[Any], str], named: Any) -> Any:
+    """One step of a read; null counts as missing. `name(named)` is how an error calls it."""
+    found = None
+    if isinstance(value, Mapping):
+        found = value.get(key) if isinstance(key, str) else None
+    elif isinstance(value, list | tuple) and type(key) is int and -len(value) <= key < len(value):
+        found = value[key]
+    return Missing(hint=f"{name(named)} is missing") if found is None else found
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """A whole name as it is written: `payload.commits[0]['a b']`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part.isidentifier():
+            text += f".{part}" if text else part
+        else:
+            text += f"[{part!r}]"
+    return text
+
+
+class _Values(dict[str, Any]):
+    """What each name stands for, made when a template first reads it: most read one name, many none."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
+        super().__init__()
+        self._makers = makers
+
+    def __missing__(self, name: str) -> Any:
+        value = self[name] = self._makers[name]()
+        return value
+
+
+def context(job: Job, *, mask_secrets: bool) -> Context:
+    """What a job's templates read; masked secrets show as `<secret:name>`."""
+
+    def secrets() -> dict[str, str]:
+        if mask_secrets:
+            return {name: Mask(f"<secret:{name}>") for name in job.secrets}
+        return {name: secret.reveal() for name, secret in job.secrets.items() if secret.is_set}
+
+    def delivery() -> dict[str, Any]:
+        planned = job.claim.delivery
+        return {"id": planned.id, "rule": planned.rule, "action": planned.action, "attempt": job.claim.attempt}
+
+    makers = _makers(job.event, lambda: job.parsed)
+    values = _Values({**makers, "delivery": delivery, "secrets": secrets})
+    return Context(values, new_work(len(job.event.body)))
+
+
+def event_context(parsed: ParsedEvent) -> Context:
+    """What is known of an event before there is a delivery."""
+    return Context(_Values(_makers(parsed.event, lambda: parsed)), new_work(len(parsed.event.body)))
+
+
+def _makers(event: Event, parsed: Callable[[], ParsedEvent]) -> dict[str, Callable[[], Any]]:
+    def facts() -> dict[str, str]:
+        received = datetime.fromtimestamp(event.received_at / 1000, UTC)
+        return {
+            "id": event.id,
+            "source": event.source,
+            "method": event.method,
+            "path": event.path,
+            "ip": event.ip,
+            "received_at": received.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        }
+
+    return {
+        "payload": lambda: parsed().payload,
+        "headers": lambda: FirstValues(Headers(event.headers)),
+        "query": lambda: {name: values[0] for name, values in query_values(event.query).items()},
+        "source": lambda: event.source,
+        "event": facts,
+    }
+
+
+class FirstValues(dict[str, str]):
+    """Headers as a mapping: names without case, the first value of each."""
+
+    def __init__(self, headers: Headers) -> None:
+        super().__init__((name, headers[name]) for name in headers)
+        self._headers = headers
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._headers.get(name, default)
