@@ -82,11 +82,11 @@ def test_what_is_none(body: bytes) -> None:
 def test_asking_for_unknown_charsets_leaves_nothing_behind() -> None:
     import encodings
 
-    before = len(encodings._cache)  # type: ignore[attr-defined]
+    before = len(encodings._cache)
     for number in range(1000):
         assert parse_payload(b"x", f"text/plain; charset=none-such-{number}") == ("x", False)
 
-    assert len(encodings._cache) == before  # type: ignore[attr-defined]
+    assert len(encodings._cache) == before
 
 
 def test_every_charset_that_is_known_can_be_decoded() -> None:

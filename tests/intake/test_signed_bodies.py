@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from router.errors import PayloadError
+from router.intake.bodies.form import MEDIA_TYPE as FORM_TYPE
 from router.intake.bodies.json_text import MAX_VALUES
-from router.intake.payload import FORM_TYPE, parse_event, read_signed
+from router.intake.payload import parse_event, read_signed
 from router.intake.receiver import SMALL_BODY, Receiver
 from router.model import Event, Inbound, Reply
 from router.store.sqlite import SqliteStore
