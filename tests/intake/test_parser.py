@@ -238,7 +238,7 @@ _HEADS = st.builds(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(_HEADS, st.sampled_from((b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"hello, and more")))
 def test_what_is_taken_means_what_it_means_to_waitress(head: str, body: bytes) -> None:
     request = head.encode("latin-1", "replace") + body
