@@ -264,7 +264,7 @@ def _compile(match: Any) -> Condition:
     return condition
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(match=_conditions, payload=st.dictionaries(st.sampled_from("ab"), _values, max_size=2), form=st.booleans())
 def test_not_is_the_exact_complement(match: Any, payload: Any, form: bool) -> None:
     event = Event("e", "s", "POST", "/", "q=a&q=10", (("X", "ab"),), b"", "", 0)
@@ -273,7 +273,7 @@ def test_not_is_the_exact_complement(match: Any, payload: Any, form: bool) -> No
     assert _compile({"not": match}).holds(Reads(parsed)) is not _compile(match).holds(Reads(parsed))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(field=_fields, test=_text_tests, payload=st.dictionaries(st.sampled_from("ab"), _values, max_size=2))
 def test_not_below_a_field_is_the_complement_of_the_field(field: str, test: Any, payload: Any) -> None:
     parsed = ParsedEvent(Event("e", "s", "POST", "/", "q=a", (), b"", "", 0), payload)

@@ -104,7 +104,7 @@ def test_what_can_hold_is_not_warned_of(complaints: Complaints, match: str) -> N
     assert complaints(match) == []
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=5))
 def test_nothing_that_holds_is_called_impossible(match: Match, events: list[ParsedEvent]) -> None:
     condition = compiled(match)

@@ -14,7 +14,7 @@ from tests.rules.test_index import only, ruleset_of
 Parsed = Callable[..., ParsedEvent]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(rules=st.lists(RULES, min_size=1, max_size=6), parsed=EVENTS)
 def test_an_explanation_never_disagrees_with_matching(rules: Any, parsed: ParsedEvent) -> None:
     ruleset = ruleset_of(rules)

@@ -63,7 +63,7 @@ def _candidates(ruleset: Ruleset, parsed: ParsedEvent) -> list[int]:
     return list(ruleset.candidates(Reads(parsed)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rules=st.lists(RULES, min_size=1, max_size=12), events=st.lists(EVENTS, min_size=1, max_size=4))
 @example(rules=[({"$..a": 1, "$.a.`parent`.`parent`": 1}, frozenset({"s"}), False)], events=[event({"a": 1})])
 def test_the_index_answers_what_the_loop_answers(rules: list[GeneratedRule], events: list[ParsedEvent]) -> None:
@@ -135,7 +135,7 @@ def test_too_many_alternatives_are_not_filed() -> None:
     assert _candidates(ruleset, event({"a": "u"})) == [0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=st.lists(JSON, min_size=1, max_size=6), rules=st.lists(RULES, max_size=5), form=st.booleans())
 def test_hundreds_of_values_are_looked_up_as_few_are(values: list[Any], rules: list[GeneratedRule], form: bool) -> None:
     own: list[Match] = [{"$.a[*]": {"equals": value}} for value in values]

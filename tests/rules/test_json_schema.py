@@ -66,7 +66,7 @@ def test_mistakes_are_seen(change: tuple[str, str]) -> None:
     assert _faults(text.replace(*change)) != []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(match=MATCHES)
 def test_it_takes_every_condition_that_loads(match: Match) -> None:
     schema = json_schema(REGISTRIES)

@@ -141,7 +141,7 @@ _segments = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(payload=_json, segments=st.lists(_segments, max_size=5))
 def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str]) -> None:
     path = "$" + "".join(segments)

@@ -22,7 +22,7 @@ def _verdict(match: Match, parsed: ParsedEvent) -> bool | None:
         return None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=4))
 def test_a_condition_answers_what_the_specification_answers(match: Match, events: list[ParsedEvent]) -> None:
     for parsed in events:
@@ -40,7 +40,7 @@ def _fails(match: Any, parsed: ParsedEvent) -> bool:
 def test_the_generator_makes_every_word() -> None:
     seen: set[str] = set()
 
-    @settings(max_examples=400, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=400, database=None, derandomize=True)
     @given(match=MATCHES)
     def collect(match: Match) -> None:
         seen.update(words(match))
