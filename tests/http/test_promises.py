@@ -23,7 +23,7 @@ from router.http.server import Server
 from router.model import Reply
 from tests.conftest import until
 from tests.http.conftest import on_waitress
-from tests.http.talking import echo, get, rest, status, talk
+from tests.http.talking import Recorder, echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -104,12 +104,12 @@ def test_a_connection_is_kept_where_http_says_so(serve: Serve) -> None:
 
 
 def test_what_comes_after_the_last_request_is_nobodys(serve: Serve) -> None:
-    seen: list[str] = []
-    server = serve(lambda request: seen.append(request.path) or echo(request))
+    seen = Recorder()
+    server = serve(seen)
 
     talk(server, get("/first"), get("/second"), close=False)
 
-    assert seen == ["/first"]
+    assert seen.paths == ["/first"]
 
 
 def test_a_fault_of_the_handler_is_a_500_and_counted(serve: Serve) -> None:
@@ -118,7 +118,7 @@ def test_a_fault_of_the_handler_is_a_500_and_counted(serve: Serve) -> None:
     def fail(_: Request) -> Reply:
         raise ZeroDivisionError
 
-    server = serve(fail, answered=lambda *how: answered.append(how))
+    server = serve(fail, answered=lambda path, status: answered.append((path, status)))
     for request in (get("/a"), LARGE):
         answer = talk(server, request, close=False)
         assert status(answer) == 500

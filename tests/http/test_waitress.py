@@ -72,7 +72,7 @@ def _ask(app: Any, **environ: Any) -> tuple[str, dict[str, str], bytes]:
     def start(line: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
         found.extend((line, dict(headers)))
 
-    parts = validator(app)(given, start)
+    parts: Any = validator(app)(given, start)
     body = b"".join(parts)
     parts.close()
     return found[0], found[1], body
