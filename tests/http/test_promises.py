@@ -232,6 +232,26 @@ def test_small_requests_pass_large_ones_that_take_long(own: Serve) -> None:
         assert b'"length": %d' % (INLINE_BYTES + 1) in rest(large)
 
 
+def test_a_large_request_whose_sender_left_before_its_turn_costs_no_worker(own: Serve) -> None:
+    gate = Gate()
+    server = own(gate, threads=1)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as first:
+        first.sendall(LARGE)
+        assert gate.entered.acquire(timeout=10)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+                one.sendall(LARGE)
+                until(server._workers._queue.qsize)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            until(lambda: server.connections()[0] == 1)
+        gate.open.set()
+        assert status(rest(first)) == 200
+    assert status(talk(server, LARGE, close=False)) == 200
+
+    assert gate.entered.acquire(timeout=10)
+    assert not gate.entered.acquire(blocking=False)
+
+
 def test_while_requests_wait_the_server_is_idle(serve: Serve) -> None:
     gate = Gate()
     server = serve(gate, threads=8)
