@@ -59,7 +59,7 @@ HEADERS = [
     "X-Hub-Signature-256", "X-Gitlab-Token", "Stripe-Signature", "X-Slack-Signature", "X-Slack-Request-Timestamp",
     "X-Shopify-Hmac-SHA256", "X-Twilio-Signature", "X-Signature-Ed25519", "X-Signature-Timestamp", "webhook-id",
     "webhook-timestamp", "webhook-signature", "X-Sig", "X-Time", "X-Id", "Authorization", "Cookie", "Content-Encoding",
-    "X-Forwarded-For", "Host",
+    "X-Forwarded-For",
 ]  # fmt: skip
 TYPES = [
     "application/json", "application/json; charset=utf-16", "application/x-www-form-urlencoded", "text/plain",
@@ -73,10 +73,12 @@ SHAPES = [
     b"X: 1\r\n" * 150, b"X: " + b"a" * 70_000 + b"\r\n", b"Content-Length: " + b"9" * 5000 + b"\r\n",
     b"Expect: 100-continue\r\n",
     b"Content-Length: 99999999999\r\n", b"Content-Length: -1\r\n", b"Connection: upgrade\r\nUpgrade: h2c\r\n",
+    b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n", b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Connection: upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n", b"Transfer-Encoding: Chunked\r\n",
 ]  # fmt: skip
 CHUNKS = [
     b"5\r\nhello\r\n0\r\n\r\n", b"5;a=b\r\nhello\r\n0\r\nT: 1\r\n\r\n", b"z\r\n", b"5\r\nhelloX",
-    b"-5\r\nhello\r\n0\r\n\r\n",
+    b"-5\r\nhello\r\n0\r\n\r\n", b"5\n\r\nhello\r\n0\r\n\r\n", b"0\r\nContent-Length: 5\r\n\r\n",
     b"F" * 9000, b"0\r\n" + b"T: 1\r\n" * 9000, b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"1\r\nx\r\n" * 2000 + b"0\r\n\r\n",
 ]  # fmt: skip
 LINES = [
@@ -84,7 +86,8 @@ LINES = [
     b"POST",
     b"post /hooks/open HTTP/1.1", b"GET http://[x/ HTTP/1.1", b"POST //hooks/open HTTP/1.1", b"OPTIONS * HTTP/1.1",
     b"CONNECT a:1 HTTP/1.1", b"GET /\x00 HTTP/1.1", b"GET /?\xff HTTP/1.1", b"\x16\x03\x01", b"PRI * HTTP/2.0",
-    b"HEAD / HTTP/1.1",
+    b"HEAD / HTTP/1.1", b"POST /hooks/../hooks/open HTTP/1.1", b"GET / HTTP/0.9", b"POST /hooks/open#x HTTP/1.1",
+    b"POST http://u@x/hooks/open HTTP/1.1", b"GET /hooks%2fopen HTTP/1.1",
     b"POST /hooks/%6Fpen?a=%00&%ff HTTP/1.1", b"GET /hooks/token?hub.mode=subscribe&hub.challenge=%0d HTTP/1.1",
 ]  # fmt: skip
 
@@ -149,7 +152,7 @@ def right(rng: random.Random) -> bytes:
         ["", "", "?a=1", "?key=" + rng.choice(["fuzz", "x", "%ff"]), "?" + "a=1&" * rng.choice([5, 3000])]
     )
     lines = [f"{rng.choice(['POST'] * 8 + ['GET', 'PUT', 'HEAD', 'OPTIONS', 'TRACE'])} {path}{query} HTTP/1.1"]
-    lines.append("Content-Type: " + rng.choice(TYPES))
+    lines += ["Host: fuzz"] * (rng.random() < 0.97) + ["Content-Type: " + rng.choice(TYPES)]
     lines += [f"{name}: {rng.choice(VALUES)}" for name in rng.sample(HEADERS, rng.randrange(5))]
     if rng.random() < 0.1:
         lines.append("Expect: 100-continue")
@@ -185,6 +188,7 @@ def mangled(rng: random.Random) -> bytes:
 def forbidden(rng: random.Random) -> bytes:
     """What HTTP forbids, or nearly."""
     line = rng.choice(LINES if rng.random() < 0.5 else LINES[:1]) + b"\r\n"
+    line += rng.choice([b"Host: fuzz\r\n"] * 20 + [b"", b"Host: a\r\nHost: b\r\n", b"Host: a b\r\n", b"Host: \xff\r\n"])
     if rng.random() < 0.3:
         return line + b"Transfer-Encoding: chunked\r\n\r\n" + rng.choice(CHUNKS)
     return (

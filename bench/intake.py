@@ -3,7 +3,7 @@
 A push payload of 7 kB with a GitHub signature is posted by wrk (a Debian package) to
   - the daemon with ten rules, none of which matches: verify, parse, match, fsynced commit, 202;
   - Falcon on waitress as pip installs them, which reads the body and answers 202: no verification, no store;
-  - the same on the corrected waitress that the daemon uses;
+  - a handler that does as little, on the daemon's own HTTP server;
   - adnanh/webhook (the Debian package `webhook`, where installed), which verifies the signature, finds that its rule
     does not match, and stores nothing.
 Each count of connections is measured for all of them in turn, so that a slow minute of the machine is everybody's.
@@ -50,14 +50,14 @@ app = falcon.App()
 app.add_route("/hooks/github", Answer())
 port = %d
 """
-CORRECTED = (
-    ANSWER
-    + """
-from router.intake.server import Server
-Server(app, "127.0.0.1", port).start()
+OWN = """
+import sys, time
+sys.path.insert(0, %r)
+from router.http.server import Server
+from router.model import Reply
+Server(lambda _: Reply(202, b'{"id":"x"}'), "127.0.0.1", %d).start()
 time.sleep(3600)
 """
-)
 AS_IT_COMES = (
     ANSWER
     + """
@@ -172,7 +172,7 @@ def daemon(folder: Path) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def plain(folder: Path, text: str) -> Iterator[str]:
-    """Falcon and a waitress with no store; its URL."""
+    """A server with no store; its URL."""
     port = free_port()
     program = text % (str(Path(__file__).parents[1]), port)
     process = subprocess.Popen([sys.executable, "-c", program], cwd=folder)
@@ -223,9 +223,9 @@ def main() -> None:
     arguments.add_argument("--connections", type=int, nargs="*", default=[1, 16, 64, 256, 1000])
     given = arguments.parse_args()
     body = push()
-    print(describe("waitress", "falcon", "apsw", "orjson"))
+    print(describe("httptools", "uvloop", "waitress", "falcon", "apsw", "orjson"))
     print(f"{len(body):,} bytes, {given.seconds} s each; p50 and p99 in ms, and µs of the daemon's CPU an event")
-    titles = ("durable", "µs", "Falcon + waitress", "ratio", "corrected", "ratio", "adnanh/webhook")
+    titles = ("durable", "µs", "Falcon + waitress", "ratio", "own server", "ratio", "adnanh/webhook")
     print(f"{'':>6} " + " ".join(f"{title:>{5 if title in ('ratio', 'µs') else 25}}" for title in titles))
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name, ExitStack() as running:
         folder = Path(name)
@@ -234,7 +234,7 @@ def main() -> None:
         urls = [
             ours_url,
             running.enter_context(plain(folder, AS_IT_COMES)),
-            running.enter_context(plain(folder, CORRECTED)),
+            running.enter_context(plain(folder, OWN)),
             running.enter_context(adnanh(folder)),
         ]
         for url in urls[:3]:
@@ -243,12 +243,10 @@ def main() -> None:
             before = cpu_seconds(process)
             ours = measure(ours_url, post, given.seconds, connections)
             cpu = (cpu_seconds(process) - before) / (ours.rate * given.seconds)
-            bare, corrected, theirs = (
-                measure(url, post, given.seconds, connections) if url else None for url in urls[1:]
-            )
+            bare, own, theirs = (measure(url, post, given.seconds, connections) if url else None for url in urls[1:])
             print(
-                f"{connections:>6} {line(ours)} {cpu * 1e6:>5.0f} {line(bare)} {ratio(ours, bare)} {line(corrected)} "
-                f"{ratio(ours, corrected)} {line(theirs)}",
+                f"{connections:>6} {line(ours)} {cpu * 1e6:>5.0f} {line(bare)} {ratio(ours, bare)} {line(own)} "
+                f"{ratio(ours, own)} {line(theirs)}",
                 flush=True,
             )
             if ours.errors:

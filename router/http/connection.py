@@ -75,6 +75,11 @@ class Connection(asyncio.BufferedProtocol):
         return self._current is not None
 
     @property
+    def is_gone(self) -> bool:
+        """Whether there is nobody to reply to; any thread may ask."""
+        return self._transport is None
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, not even in part."""
         return not (self._current or self._kept or self._reader.begun or self._reader.ready or self._blocked_at)

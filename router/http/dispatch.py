@@ -72,6 +72,9 @@ class Dispatch:
             self._workers.submit(partial(self._work, connection, message))
 
     def _work(self, connection: "Connection", message: Message) -> None:
+        if connection.is_gone:  # whoever heard nothing sends again, and others wait for this worker
+            message.body.close()
+            return
         given = self._asked(message, connection.ip)
         self.call(partial(self._given, connection, given))
 

@@ -91,10 +91,10 @@ class Reader:
             if self._is_cut:
                 self._resume()
             return data[upgrade.args[0] :]
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             # After the last request of a connection whatever follows is nobody's.
             if not self.over:
-                self._refuse(400, "HTTP")
+                self._refuse(400, str(error))  # one of llhttp's own texts: nothing of the sender's is in it
             return None
         self._check_progress()
         return None

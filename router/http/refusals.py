@@ -71,7 +71,7 @@ class Refusals:
     def tell_rest(self) -> None:
         """Tell of those left out for a while; called now and then."""
         now = self._clock()
-        rest = []
+        rest: list[tuple[tuple[str | None, int, str], int]] = []
         with self._lock:
             if now < self._told_at + TOLD_SECONDS:
                 return

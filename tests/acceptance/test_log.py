@@ -111,5 +111,5 @@ def test_a_request_that_can_not_be_read_is_told_of_without_a_method_that_it_did_
             connection.sendall(head)
             assert b" 400 " in connection.recv(1000)
 
-    daemon.wait_for_line("request refused", reason="first line", method=None)
-    daemon.wait_for_line("request refused", reason="header", method=None)
+    daemon.wait_for_line("request refused", reason="Invalid method encountered", method=None)
+    daemon.wait_for_line("request refused", reason="Invalid header value char", method=None)

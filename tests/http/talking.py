@@ -26,6 +26,21 @@ def echo(request: Request) -> Reply:
     return Reply(200, json.dumps(found).encode())
 
 
+class Recorder:
+    """A handler that answers like `echo`, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def __call__(self, request: Request) -> Reply:
+        self.requests.append(request)
+        return echo(request)
+
+    @property
+    def paths(self) -> list[str]:
+        return [request.path for request in self.requests]
+
+
 def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.0.0.1") -> bytes:
     """Send raw bytes and read until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), 10, (host, 0)) as connection:

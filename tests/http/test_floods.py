@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
@@ -128,6 +129,10 @@ def test_the_address_that_holds_most_is_cut_first(own: Serve) -> None:
         one.close()
 
 
+def _has(futures: list[Any], number: int) -> bool:
+    return len(futures) > number
+
+
 def test_a_request_under_way_is_never_cut_and_the_others_wait(own: Serve) -> None:
     futures: list[Future[None]] = []
 
@@ -144,7 +149,7 @@ def test_a_request_under_way_is_never_cut_and_the_others_wait(own: Serve) -> Non
     assert len(futures) == 4
     assert server.connections()[0] == 4
     for number in range(6):
-        until(lambda number=number: len(futures) > number)
+        until(partial(_has, futures, number))
         futures[number].set_result(None)
     for one in held:
         assert status(rest(one)) == 202

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from router.http.limits import CHUNK_LINE_BYTES, SLICE_BYTES, TRAILER_BYTES
 from router.http.reader import Message, Reader
-from tests.http.talking import echo, get, rest, status, talk
+from tests.http.talking import Recorder, echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -125,8 +125,8 @@ REFUSED = [
 
 @pytest.mark.parametrize(("request_", "expected"), REFUSED)
 def test_what_is_not_plain_http_is_a_problem_that_repeats_nothing(own: Serve, request_: bytes, expected: int) -> None:
-    seen: list[str] = []
-    server = own(lambda request: seen.append(request.path) or echo(request))
+    seen = Recorder()
+    server = own(seen)
 
     answer = talk(server, request_, AFTER, close=False)  # it is the server who ends the connection
 
@@ -136,7 +136,7 @@ def test_what_is_not_plain_http_is_a_problem_that_repeats_nothing(own: Serve, re
     assert b"Connection: close" in head
     assert json.loads(body)["status"] == expected
     assert b"hush" not in answer
-    assert not seen
+    assert not seen.requests
 
 
 @pytest.mark.parametrize(("request_", "expected"), REFUSED[:3] + REFUSED[40:60])
@@ -183,8 +183,8 @@ WAITRESS_TAKES = {
 
 @pytest.mark.parametrize("request_", [request for request, _ in REFUSED])
 def test_waitress_refuses_it_too_but_for_what_is_documented(waitress: Serve, request_: bytes) -> None:
-    seen: list[str] = []
-    server = waitress(lambda request: seen.append(request.path) or echo(request))
+    seen = Recorder()
+    server = waitress(seen)
 
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         with contextlib.suppress(OSError):  # it resets those that still send
@@ -192,7 +192,7 @@ def test_waitress_refuses_it_too_but_for_what_is_documented(waitress: Serve, req
             connection.shutdown(socket.SHUT_WR)
             rest(connection)
 
-    assert bool(seen) == any(request_ in taken for taken in WAITRESS_TAKES.values())
+    assert bool(seen.requests) == any(request_ in taken for taken in WAITRESS_TAKES.values())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from router.http.server import Server
 from router.model import Reply
 from tests.conftest import until
 from tests.http.conftest import on_waitress
-from tests.http.talking import echo, get, rest, status, talk
+from tests.http.talking import Recorder, echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -104,12 +104,12 @@ def test_a_connection_is_kept_where_http_says_so(serve: Serve) -> None:
 
 
 def test_what_comes_after_the_last_request_is_nobodys(serve: Serve) -> None:
-    seen: list[str] = []
-    server = serve(lambda request: seen.append(request.path) or echo(request))
+    seen = Recorder()
+    server = serve(seen)
 
     talk(server, get("/first"), get("/second"), close=False)
 
-    assert seen == ["/first"]
+    assert seen.paths == ["/first"]
 
 
 def test_a_fault_of_the_handler_is_a_500_and_counted(serve: Serve) -> None:
@@ -118,7 +118,7 @@ def test_a_fault_of_the_handler_is_a_500_and_counted(serve: Serve) -> None:
     def fail(_: Request) -> Reply:
         raise ZeroDivisionError
 
-    server = serve(fail, answered=lambda *how: answered.append(how))
+    server = serve(fail, answered=lambda path, status: answered.append((path, status)))
     for request in (get("/a"), LARGE):
         answer = talk(server, request, close=False)
         assert status(answer) == 500
@@ -230,6 +230,26 @@ def test_small_requests_pass_large_ones_that_take_long(own: Serve) -> None:
         assert talk(server, get(), close=False).endswith(b"yes")
         gate.open.set()
         assert b'"length": %d' % (INLINE_BYTES + 1) in rest(large)
+
+
+def test_a_large_request_whose_sender_left_before_its_turn_costs_no_worker(own: Serve) -> None:
+    gate = Gate()
+    server = own(gate, threads=1)
+    with socket.create_connection(("127.0.0.1", server.port), 10) as first:
+        first.sendall(LARGE)
+        assert gate.entered.acquire(timeout=10)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+                one.sendall(LARGE)
+                until(server._workers._queue.qsize)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            until(lambda: server.connections()[0] == 1)
+        gate.open.set()
+        assert status(rest(first)) == 200
+    assert status(talk(server, LARGE, close=False)) == 200
+
+    assert gate.entered.acquire(timeout=10)
+    assert not gate.entered.acquire(blocking=False)
 
 
 def test_while_requests_wait_the_server_is_idle(serve: Serve) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.http.target import read_target
-from tests.http.talking import echo, get, status, talk
+from tests.http.talking import Recorder, get, status, talk
 
 Serve = Callable[..., Any]
 
@@ -66,36 +66,34 @@ PLAIN = {
 
 @pytest.mark.parametrize("target", OTHER_FORMS)
 def test_another_form_of_a_path_is_not_the_path(serve: Serve, target: str) -> None:
-    seen: list[str] = []
+    seen = Recorder()
     answered: list[tuple[str, int]] = []
-    server = serve(
-        lambda request: seen.append(request.path) or echo(request), answered=lambda *how: answered.append(how)
-    )
+    server = serve(seen, answered=lambda path, status: answered.append((path, status)))
 
     answer = talk(server, get(target), close=False)
 
     assert status(answer) == 404
     assert b"application/problem+json" in answer
-    assert not seen
+    assert not seen.requests
     assert answered == [("", 404)]
 
 
 @pytest.mark.parametrize("target", MALFORMED)
 def test_what_is_no_target_is_a_400(serve: Serve, target: str) -> None:
-    seen: list[str] = []
-    server = serve(lambda request: seen.append(request.path) or echo(request))
+    seen = Recorder()
+    server = serve(seen)
 
     assert status(talk(server, get(target), close=False)) == 400
-    assert not seen
+    assert not seen.requests
 
 
 @pytest.mark.parametrize(("target", "path"), PLAIN.items())
 def test_a_plain_path_reaches_the_handler_decoded(serve: Serve, target: str, path: str) -> None:
-    seen: list[tuple[str, str]] = []
-    server = serve(lambda request: seen.append((request.path, request.query)) or echo(request))
+    seen = Recorder()
+    server = serve(seen)
 
     assert status(talk(server, get(target + "?a=%6f//../&b"), close=False)) == 200
-    assert seen == [(path, "a=%6f//../&b")]
+    assert [(one.path, one.query) for one in seen.requests] == [(path, "a=%6f//../&b")]
 
 
 @pytest.mark.parametrize("target", [*OTHER_FORMS, *MALFORMED])

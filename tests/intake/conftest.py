@@ -44,7 +44,7 @@ def serve() -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def run(made: Receiver, **given: Any) -> Server:
-        wired = {"body_limit": made.body_limit, "answered": made.answered, "refusals": made.refusals}
+        wired: dict[str, Any] = {"body_limit": made.body_limit, "answered": made.answered, "refusals": made.refusals}
         servers.append(Server(made.handle, "127.0.0.1", 0, wake_up=wake_up, **wired, **given))
         servers[-1].start()
         return servers[-1]
