@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 from jsonpath_ng import jsonpath as ng
@@ -20,8 +20,9 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext import filter as ng_filter
 from jsonpath_ng.ext import iterable as ng_iterable
 from jsonpath_ng.ext import string as ng_string
-from jsonpath_ng.ext.parser import ExtendedJsonPathParser
+from jsonpath_ng.ext.parser import ExtendedJsonPathLexer, ExtendedJsonPathParser
 
+from router.effort import PATHS, spend
 from router.errors import EvaluationError, RouterError
 from router.rules.values import is_number, same
 
@@ -127,9 +128,18 @@ def _may_raise(node: Any) -> bool:
     return type(node) in (ng.Descendants, ng_iterable.SortedThis) or _is_from_both_ends(node)
 
 
+_PLAIN = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+")  #: which needs no parser: the library makes one for each path
+_RESERVED = frozenset(ExtendedJsonPathLexer.reserved_words)
+
+
 def _parse(text: str) -> ng.JSONPath:
     if len(text) > MAX_LENGTH:
         raise PathError(f"the path is longer than {MAX_LENGTH} characters")
+    names = text.split(".")[1:] if _PLAIN.fullmatch(text) else []
+    if names and not _RESERVED.intersection(names):
+        return reduce(lambda tree, name: ng.Child(tree, ng.Fields(name)), names, ng.Root())
+    if not spend("paths"):
+        raise PathError(f"the file has more than {PATHS:,} different paths that are more than names; split it")
     try:
         with warnings.catch_warnings():
             # Deprecated syntax (`|`, bare words in filters) will mean something else one day: refuse it now.
