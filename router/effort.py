@@ -1,7 +1,8 @@
 """How much work of some kinds a load may spend: near words for unknown ones, conditions that exclude each other, paths.
 
-The first two are advice, and compare things with one another, so that their work grows with the square of a file. What is spent is counted in
-steps, not in seconds, so that a file gets the same warnings on every machine. Outside of a load nothing is counted.
+The first two are advice, and compare things with one another, so that their work grows with the square of a file. What
+is spent is counted in steps, not in seconds, so that a file gets the same warnings on every machine. Outside of a load
+nothing is counted.
 """
 
 import contextlib

@@ -69,7 +69,7 @@ def test_another_users_file_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "store.db.token", 0o600)
-    with pytest.raises(StartError, match="no file"):
+    with pytest.raises(StartError, match="no regular file"):
         kept_token(tmp_path / "store.db")
 
     (tmp_path / "other.db.token").mkdir()
