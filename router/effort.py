@@ -1,7 +1,8 @@
-"""How much a load may spend on advice: near words for unknown ones, and conditions that exclude each other.
+"""How much work of some kinds a load may spend: near words for unknown ones, conditions that exclude each other, paths.
 
-Both compare things with one another, so that their work grows with the square of a file. What is spent is counted in
-steps, not in seconds, so that a file gets the same warnings on every machine. Outside of a load nothing is counted.
+The first two are advice, and compare things with one another, so that their work grows with the square of a file. What
+is spent is counted in steps, not in seconds, so that a file gets the same warnings on every machine. Outside of a load
+nothing is counted.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ from contextvars import ContextVar
 
 SUGGESTIONS = 100  #: near words that a load looks for; each takes some milliseconds, and nobody reads more
 COMPARISONS = 20_000_000  #: steps for contradictions; 100,000 usual rules need a tenth, and all take some 10 s
+PATHS = 50_000  #: different JSONPaths that are more than names; each takes the library a millisecond, as they are kept
+_KINDS = {"suggestions": SUGGESTIONS, "comparisons": COMPARISONS, "paths": PATHS}
 
 _LEFT: ContextVar[dict[str, int] | None] = ContextVar("effort", default=None)
 
@@ -17,7 +20,7 @@ _LEFT: ContextVar[dict[str, int] | None] = ContextVar("effort", default=None)
 @contextlib.contextmanager
 def bounded() -> Iterator[None]:
     """Within it, this thread's advice has its bounds."""
-    token = _LEFT.set({"suggestions": SUGGESTIONS, "comparisons": COMPARISONS})
+    token = _LEFT.set(dict(_KINDS))
     try:
         yield
     finally:

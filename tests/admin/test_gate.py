@@ -5,7 +5,7 @@ import threading
 import pytest
 import structlog
 
-from router.admin.failures import AT_ONCE, MAX_ADDRESSES, Failures
+from router.admin.failures import ALL_AT_ONCE, ALL_SECONDS_EACH, AT_ONCE, MAX_ADDRESSES, MAX_KNOWN, Failures
 from tests.admin.conftest import TOKEN, Admin
 
 
@@ -59,6 +59,35 @@ def test_an_ipv4_address_in_ipv6_is_itself() -> None:
 
     assert failures.wait("192.0.2.1", 0.0)
     assert not failures.wait("::ffff:192.0.2.2", 0.0)
+
+
+def test_all_of_loopback_is_one_address() -> None:
+    failures = Failures()
+    for number in range(AT_ONCE):
+        failures.add(("127.0.0.1", "127.9.8.7", "::1", "::ffff:127.3.2.1")[number % 4], 0.0)
+
+    for address in ("127.0.0.1", "127.255.0.9", "::1", "::ffff:127.0.0.1"):
+        assert failures.wait(address, 0.0)
+
+
+def test_all_addresses_together_have_a_bound() -> None:
+    failures = Failures()
+    failures.succeeded("192.0.2.1")
+    for number in range(ALL_AT_ONCE):
+        assert not failures.wait(f"10.0.{number >> 8}.{number & 255}", 0.0)
+        failures.add(f"10.0.{number >> 8}.{number & 255}", 0.0)
+
+    assert failures.wait("192.0.2.2", 0.0) == 1
+    assert not failures.wait("192.0.2.1", 0.0)  # it had the right token
+    assert not failures.wait("192.0.2.2", ALL_SECONDS_EACH)
+
+
+def test_addresses_with_the_right_token_are_not_remembered_without_bound() -> None:
+    failures = Failures()
+    for number in range(3 * MAX_KNOWN):
+        failures.succeeded(f"10.0.{number >> 8}.{number & 255}")
+
+    assert len(failures._known) == MAX_KNOWN
 
 
 def test_addresses_are_not_remembered_without_bound() -> None:

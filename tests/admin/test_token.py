@@ -69,7 +69,7 @@ def test_another_users_file_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "store.db.token", 0o600)
-    with pytest.raises(StartError, match="no file"):
+    with pytest.raises(StartError, match="no regular file"):
         kept_token(tmp_path / "store.db")
 
     (tmp_path / "other.db.token").mkdir()
@@ -122,3 +122,21 @@ def test_a_token_of_the_environment_is_held_to_the_same() -> None:
     assert given_token(GOOD, "VARIABLE") == GOOD.encode()
     with pytest.raises(StartError, match="VARIABLE is empty"):
         given_token("", "VARIABLE")
+
+
+def test_a_second_name_of_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(GOOD)
+    (tmp_path / "other").chmod(0o600)
+    (tmp_path / "store.db.token").hardlink_to(tmp_path / "other")
+
+    with pytest.raises(StartError, match="it has a second name"):
+        kept_token(tmp_path / "store.db")
+
+
+def test_an_operators_file_is_a_regular_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(StartError, match="can't be read: it is a named pipe"):
+        token_of_file(tmp_path / "pipe")
+    with pytest.raises(StartError, match="can't be read: it is a device"):
+        token_of_file(Path("/dev/zero"))

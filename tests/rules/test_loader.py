@@ -11,7 +11,7 @@ from router.rules.loader import Loaded, Loader
 CONFIGS = Path(__file__).parents[1] / "configs"
 ENVIRON = {
     "CHAT_URL": "http://127.0.0.1:9/hush",
-    "HOOK_KEY": "hush",
+    "HOOK_KEY": "hush-hush",
     "WHSEC": "whsec_aHVzaA==",
     "SIGN_KEY": "aHVzaGh1c2hodXNoaHVzaA==",
     "EMPTY": "",

@@ -2,11 +2,14 @@
 
 import re
 import warnings
+from functools import reduce
 from typing import Any
 
+from jsonpath_ng import jsonpath
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext.parser import ExtendedJsonPathParser
+from jsonpath_ng.ext.parser import ExtendedJsonPathLexer, ExtendedJsonPathParser
 
+from router.effort import PATHS, spend
 from router.rules.jsonpath.error import PathError
 from router.rules.jsonpath.names import quote_names
 from router.rules.jsonpath.negation import parse_negations
@@ -18,6 +21,11 @@ def parse(text: str) -> Any:
     """The tree of a path. Raises PathError."""
     if len(text) > MAX_LENGTH:
         raise PathError(f"the path is longer than {MAX_LENGTH} characters")
+    plain = _plain(text)
+    if plain is not None:
+        return plain
+    if not spend("paths"):
+        raise PathError(f"the file has more than {PATHS:,} different paths that are more than names; split it")
     try:
         return _parse(quote_names(text))
     except DeprecationWarning as error:
@@ -26,6 +34,16 @@ def parse(text: str) -> Any:
         raise PathError(f"not a JSONPath: {_hint(text, error)}") from None
 
 
+def _plain(text: str) -> Any:
+    """The tree of `$` and names with dots between; none of other paths. The library makes a parser for each path."""
+    names = text.split(".")[1:] if _PLAIN.fullmatch(text) else []
+    if not names or _RESERVED.intersection(names):
+        return None
+    return reduce(lambda tree, name: jsonpath.Child(tree, jsonpath.Fields(name)), names, jsonpath.Root())
+
+
+_PLAIN = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
+_RESERVED = frozenset(ExtendedJsonPathLexer.reserved_words)
 _REFUSED = (JSONPathError, RecursionError, ValueError, KeyError, IndexError, TypeError, AttributeError)
 """What the library raises for a text that is no path."""
 
