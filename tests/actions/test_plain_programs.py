@@ -322,6 +322,17 @@ def test_a_variable_of_ones_own_takes_text(faults: Make, name: str) -> None:
     assert faults("command", {"shell": "true", "env": {name: "{{ payload.x }}"}}) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["TAR_OPTIONS", "MAKEFLAGS", "HOME", "RSYNC_RSH", "LESSOPEN", "SSH_ASKPASS", "NODE_PATH"]
+)
+def test_below_commands_no_variable_loads_other_code(faults: Make, tmp_path: Path, name: str) -> None:
+    script = _own(tmp_path / "own", "#!/bin/sh\n")
+
+    [fault] = faults("command", {"argv": [script], "env": {name: "x", "MODE": "fast"}}, commands=str(tmp_path))
+
+    assert fault.startswith(f"env.{name}: {name} may make a program of the --commands folder run other code")
+
+
 def test_every_plain_name_is_documented() -> None:
     section = DOCS.partition("### Plain programs\n")[2].partition("\n### ")[0]
     words = set(re.findall(r"[\w-]+", section))
