@@ -22,7 +22,6 @@ OTHERS = (
         "apt-get",
         "ar",
         "at",
-        "bash",
         "batch",
         "bc",
         "cargo",
@@ -33,7 +32,6 @@ OTHERS = (
         "curl",
     ),
     *(
-        "dash",
         "dd",
         "dpkg",
         "ed",
