@@ -43,6 +43,11 @@ _CODE_ENV = re.compile(
     r"PATH|LD_.*|DYLD_.*|IFS|ENV|BASH_ENV|SHELLOPTS|PS4|PROMPT_COMMAND|PYTHON.*|PERL.*|RUBY.*|NODE_.*|LUA_.*|JAVA_TOOL_OPTIONS"
     r"|GIT_.*|CLASSPATH|EDITOR|VISUAL|PAGER"
 )
+# The same for programs that a bounded one may start: asked for below --commands DIR only.
+_CODE_ENV_OF_PROGRAMS = re.compile(
+    r".*OPTIONS|.*OPTS?|.*FLAGS|.*PATH|.*_HOME|.*_COMMAND|.*_PROXY|.*PAGER|.*STARTUP|.*_RSH|LESS(?:OPEN|CLOSE)|TERMINFO.*"
+    r"|NPM_.*|PIP_.*|DOCKER_.*|COMPOSE_.*|XDG_.*|SSH_.*|KUBECONFIG|BASH_FUNC_.*|SHELL|HOME|BROWSER|WEBHOOK_ROUTER_.*"
+)
 
 
 class Options(Base):
@@ -262,14 +267,15 @@ def _check_sender_text(
     body_on_stdin: bool,
 ) -> None:
     """Sender's text goes to plain programs and plain variables only, unless the rule says allow_code."""
-    cure = "run a script of your own"
-    if build.allow_code is not None:
-        cure += ", or write allow_code: true in the rule if the sender may decide what it does"
+    allow = ", or write allow_code: true in the rule if the sender may decide what it does"
+    if build.allow_code is None:  # actions of `unmatched` have no rule to say it
+        allow = ""
+    cure = f"run a script of your own{allow}"
     arguments = [i for i, template in enumerate(argv) if has_sender_text(template)]
     variables = [name for name, template in env if has_sender_text(template)]
     for name in variables:
         if not is_plain(name):
-            build.forbid(f"programs may take {name} for more than data; call it HOOK_{name}, {_or(cure)}", "env", name)
+            build.forbid(f"programs may take {name} for more than data; call it HOOK_{name}{allow}", "env", name)
     for name, template in env:
         if body_on_stdin and template.constant is not None and STANDARD_INPUT.search(template.constant):
             build.forbid(f"{name} could make the event's body code; write stdin: none, {_or(cure)}", "env", name)
@@ -328,10 +334,11 @@ def _env(name: str, text: str, build: Build) -> Template:
     if not _ENV_NAME.fullmatch(name):
         build.fault("an environment variable's name is letters, digits and _", "env", name)
     template = _template(text, build, "env", name)
-    if _CODE_ENV.fullmatch(name):
+    bounded = build.commands not in ("any", "off")
+    if _CODE_ENV.fullmatch(name) or (bounded and _CODE_ENV_OF_PROGRAMS.fullmatch(name)):
         if template.constant is None:
             build.fault(f"{name} may decide what code runs, so it is constant; choose another name", "env", name)
-        elif build.commands not in ("any", "off"):
+        elif bounded:
             build.fault(f"{name} may make a program of the --commands folder run other code", "env", name)
     return template
 

@@ -22,7 +22,6 @@ OTHERS = (
         "apt-get",
         "ar",
         "at",
-        "bash",
         "batch",
         "bc",
         "cargo",
@@ -33,7 +32,6 @@ OTHERS = (
         "curl",
     ),
     *(
-        "dash",
         "dd",
         "dpkg",
         "ed",
@@ -320,6 +318,17 @@ def test_a_variable_that_programs_read_gets_no_text(faults: Make, name: str) -> 
 )
 def test_a_variable_of_ones_own_takes_text(faults: Make, name: str) -> None:
     assert faults("command", {"shell": "true", "env": {name: "{{ payload.x }}"}}) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["TAR_OPTIONS", "MAKEFLAGS", "HOME", "RSYNC_RSH", "LESSOPEN", "SSH_ASKPASS", "NODE_PATH"]
+)
+def test_below_commands_no_variable_loads_other_code(faults: Make, tmp_path: Path, name: str) -> None:
+    script = _own(tmp_path / "own", "#!/bin/sh\n")
+
+    [fault] = faults("command", {"argv": [script], "env": {name: "x", "MODE": "fast"}}, commands=str(tmp_path))
+
+    assert fault.startswith(f"env.{name}: {name} may make a program of the --commands folder run other code")
 
 
 def test_every_plain_name_is_documented() -> None:
