@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from functools import reduce
 from typing import Any
 
 from jsonpath_ng import jsonpath
@@ -39,7 +38,10 @@ def _plain(text: str) -> Any:
     names = text.split(".")[1:] if _PLAIN.fullmatch(text) else []
     if not names or _RESERVED.intersection(names):
         return None
-    return reduce(lambda tree, name: jsonpath.Child(tree, jsonpath.Fields(name)), names, jsonpath.Root())
+    tree: Any = jsonpath.Root()
+    for name in names:
+        tree = jsonpath.Child(tree, jsonpath.Fields(name))
+    return tree
 
 
 _PLAIN = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
