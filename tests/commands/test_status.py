@@ -64,6 +64,9 @@ def test_status_without_a_daemon(busy: Shop) -> None:
         "oldest_at": "",
         "oldest_at_ms": 0,
         "oldest_age_ms": 0,
+        "waits_for": None,
+        "waits_until": None,
+        "waits_until_ms": None,
         "breaker": {"state": "closed"},
     }
     assert 2 * HOUR <= found["oldest_age_ms"] < 3 * HOUR
