@@ -167,7 +167,8 @@ def test_it_says_what_is_waited_for() -> None:
     assert target.waits(3) == (Wait.BREAKER, 4)
     rate = target.waits(7)
     assert rate is not None
-    assert (rate[0], rate[1]) == (Wait.RATE, pytest.approx(3))
+    assert rate[0] is Wait.RATE
+    assert rate[1] == pytest.approx(3)
     assert target.waits(10) is None
     target.start()
     assert target.waits(11) == (Wait.BREAKER, None)  # the attempt that decides is under way
