@@ -165,10 +165,10 @@ def test_it_says_what_is_waited_for() -> None:
     assert target.waits(1) == (Wait.CONCURRENCY, None)
     target.finish(False, 2, decides=decides)
     assert target.waits(3) == (Wait.BREAKER, 4)
-    waits = target.waits(7)
-    assert waits is not None
-    assert waits[0] is Wait.RATE
-    assert waits[1] == pytest.approx(3)
+    rate = target.waits(7)
+    assert rate is not None
+    assert rate[0] is Wait.RATE
+    assert rate[1] == pytest.approx(3)
     assert target.waits(10) is None
     target.start()
     assert target.waits(11) == (Wait.BREAKER, None)  # the attempt that decides is under way
