@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from router.errors import Level, Problem
 from router.plugins import Build, Registries, TargetSpec
@@ -41,6 +42,7 @@ class Context:
     held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
     unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
     protected: ProtectedPaths = field(default_factory=ProtectedPaths)
+    found: dict[Any, Any] = field(default_factory=dict)  #: what the disk said of programs
     recorded: bool = False  #: rules of the past: what a guard forbids fails when it is attempted, and nothing else
     _at_end: list[tuple[Build, Spot]] = field(default_factory=list)
 
@@ -77,6 +79,7 @@ class Context:
             commands=self.commands,
             allow_code=allow_code,
             protected=self.protected,
+            found=self.found,
         )
 
     def settle(self, build: Build, spot: Spot) -> bool:
