@@ -104,6 +104,7 @@ class Build:
     commands: str = "any"  #: what commands may run: any, off, or the folder that they must be in
     allow_code: bool | None = False  #: the rule says that sender's text may reach any program; None: no rule to say it
     protected: ProtectedPaths = attribute(default_factory=ProtectedPaths)  #: of the whole file; actions add to it
+    found: dict[Any, Any] = attribute(default_factory=dict)  #: what the disk said, for the other actions of the file
     at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: what can be judged once all is compiled
     matched: frozenset[str] = frozenset()  #: headers that the action's rule matches on, in lower case
     recorded: bool = False  #: the text is one that the store kept, not the rules file as it is now

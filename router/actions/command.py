@@ -212,7 +212,9 @@ def compile(options: Options, build: Build) -> Action:  # noqa: A001 - the name 
         build.fault("commands are forbidden here: the daemon was started with --commands off")
     argv = tuple(_template(text, build, "argv", i) for i, text in enumerate(options.argv or ()))
     cwd = build.base_dir / options.cwd if options.cwd is not None else build.base_dir
-    places = Places(build.base_dir, cwd, None if build.commands in ("any", "off") else Path(build.commands))
+    places = Places(
+        build.base_dir, cwd, None if build.commands in ("any", "off") else Path(build.commands), build.found
+    )
     env = tuple((name, _env(name, text, build)) for name, text in options.env.items())
     if options.argv is not None:
         _check_argv(options.argv, argv, build, body_on_stdin=options.stdin == "body")
@@ -300,6 +302,9 @@ def _or(cure: str) -> str:
 def _protect_code(argv: tuple[Template, ...], shell: str | None, build: Build, places: Places) -> None:
     """No append may write to what this command runs, nor into a folder that its program may read code from."""
     for path in script_files(shell, places) if shell is not None else code_files(argv, places):
+        if path in build.found:
+            continue
+        build.found[path] = True
         if os.path.isdir(path):
             build.protected.add_folder(path, "the folder of a program that rules run")
         else:

@@ -8,10 +8,11 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from router.actions.plain_variables import is_plain
 from router.templates import Template
@@ -51,6 +52,7 @@ class Places:
     base_dir: Path  #: the program starts from here
     cwd: Path  #: scripts, and what a wrapper runs
     commands: Path | None = None  #: the folder of --commands
+    found: dict[Any, Any] = field(default_factory=dict, compare=False)  #: what is known by now, for other commands
 
     def is_own(self, file: str) -> bool:
         """Whether a resolved file is one's own: below the rules file's folder or in that of --commands."""
@@ -120,7 +122,12 @@ _WRAPPERS = {
 
 def kind_of(argv: Sequence[Template], places: Places) -> Kind:
     """What the program may be given, seen through wrappers, interpreters, first lines and symlinks."""
-    return _kind([_Part.of(template) for template in argv], places, first=True, links=_MOST_LINKS)
+    parts = tuple(map(_Part.of, argv))
+    key = (parts, places.base_dir, places.cwd)
+    if key not in places.found:
+        places.found[key] = _kind(parts, places, first=True, links=_MOST_LINKS)
+    kind: Kind = places.found[key]
+    return kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +135,14 @@ class _Part:
     """One element of an argument list."""
 
     text: str | None  #: None: it depends on the event
-    literal: str = ""  #: what is written, with its templates
+    literal: str = ""  #: what is written; of one that depends on the event, the name of the variable that it may set
 
     @classmethod
     def of(cls, template: Template) -> "_Part":
-        return cls(template.constant, template.text)
+        variable = re.match(r"[A-Za-z_]\w*=", template.text)
+        return cls(
+            template.constant, template.text if template.constant is not None else variable[0] if variable else ""
+        )
 
 
 def _kind(argv: Sequence[_Part], places: Places, *, first: bool, links: int) -> Kind:

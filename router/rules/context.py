@@ -4,6 +4,7 @@ import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from router.errors import Level, Problem
 from router.file_trust import readable_by_all
@@ -47,6 +48,7 @@ class Context:
     globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: the sources of each glob that was asked for
     unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
     protected: ProtectedPaths = field(default_factory=ProtectedPaths)
+    found: dict[Any, Any] = field(default_factory=dict)  #: what the disk said of programs
     recorded: bool = False  #: rules of the past: what a guard forbids fails when it is attempted, and nothing else
     _at_end: list[tuple[Build, Spot]] = field(default_factory=list)
 
@@ -111,6 +113,7 @@ class Context:
             protected=self.protected,
             matched=facts.matched,
             recorded=self.report.recorded,
+            found=self.found,
         )
 
     def settle(self, build: Build, spot: Spot) -> bool:
