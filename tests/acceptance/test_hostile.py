@@ -3,8 +3,6 @@
 import json
 from collections.abc import Callable
 
-import pytest
-
 from tests.conftest import Daemon
 
 RULES = """
@@ -76,23 +74,24 @@ def test_hostile_payloads_are_answered_and_hurt_nothing(start: Callable[..., Dae
     assert not any("at" in line or "library" in line for line in daemon.lines)
 
 
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        ("application/x-www-form-urlencoded", b"&".join(b"a%d=1" % i for i in range(20_000))),
-        ("application/x-www-form-urlencoded", b"payload=" + b"%5B" * 50_000),
-        ("application/x-www-form-urlencoded", b"%" * 100_000 + b"=%zz&a=%00&a=%ff"),
-        ("text/plain; charset=utf-7", b"+2AA-" * 10_000),
-        ("text/plain; charset=punycode", b"a-" * 100_000),
-        ("application/json; charset=\u00ff", b"{}"),
-        ("multipart/form-data; boundary=x", b"--x\r\n" * 10_000),
-        ("a" * 60_000, b"{}"),
-    ],
-)
-def test_hostile_forms_and_types_are_answered(start: Callable[..., Daemon], content_type: str, body: bytes) -> None:
+FORMS = {
+    "many fields": ("application/x-www-form-urlencoded", b"&".join(b"a%d=1" % i for i in range(20_000))),
+    "brackets left open": ("application/x-www-form-urlencoded", b"payload=" + b"%5B" * 50_000),
+    "broken escapes": ("application/x-www-form-urlencoded", b"%" * 100_000 + b"=%zz&a=%00&a=%ff"),
+    "UTF-7": ("text/plain; charset=utf-7", b"+2AA-" * 10_000),
+    "Punycode": ("text/plain; charset=punycode", b"a-" * 100_000),
+    "a charset that is not ASCII": ("application/json; charset=\u00ff", b"{}"),
+    "many parts": ("multipart/form-data; boundary=x", b"--x\r\n" * 10_000),
+    "a long type": ("a" * 60_000, b"{}"),
+}
+
+
+def test_hostile_forms_and_types_are_answered(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES)
 
-    status = daemon.post("/hooks/form", body, {"Content-Type": content_type}).status
+    for title, (content_type, body) in FORMS.items():
+        status = daemon.post("/hooks/form", body, {"Content-Type": content_type}).status
 
-    assert status in (202, 400)
-    assert daemon.post("/hooks/open", b'{"number": 1}', {"X-Long": "a" * 60_000}).status == 202
+        assert status in (202, 400), title
+        answer = daemon.post("/hooks/open", b'{"number": 1}', {"X-Long": "a" * 60_000})
+        assert answer.status == 202, title

@@ -205,7 +205,7 @@ def test_under_load_and_retention_each_is_heard_of_exactly_once(store: SqliteSto
         seen: int | None = None
         last_look = False
         while not last_look:
-            last_look = turmoil.ended.is_set()
+            last_look = turmoil.ended.wait(0.001)  # between looks the writer has the processor
             changes = beside.changes()
             if changes != seen or last_look:
                 for one in follower.news():
