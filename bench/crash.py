@@ -4,11 +4,11 @@ First the daemon lives many short lives under load: eight senders with an order 
 fails and hangs up, forwards with and without order, lines appended to a file, commands. Most lives end by kill -9 at a
 random moment, some while they start, some by SIGTERM. The senders repeat what was not answered, with the same dedupe
 key. At the end the ledger of what was answered, the store, the receiver's memory, the file and the commands' record are
-held against each other (tests/acceptance/verdict.py says how).
+held against each other (tests/acceptance/crash_checks.py says how).
 
 Then a store works on a recorded disk, and each moment of its life is taken for a power cut: at each sync, and at
 random points between, the files are rebuilt with the unsynced sectors dropped, kept, or kept in part, and opened
-(tests/store/disk.py says what a disk may do).
+(tests/store/sqlite/simulated_disk.py says what a disk may do).
 
 Exits 1 when anything is wrong. Give the same --seed again for the same moments and troubles; threads and the machine's
 speed still vary.
@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import structlog
 from machine import describe
 
-from tests.acceptance.ordeal import Ordeal
-from tests.acceptance.verdict import Verdict
-from tests.store.disk import Mark, Sync, Write, images
-from tests.store.power_loss import faults, work
+from tests.acceptance.crash_checks import CrashChecks
+from tests.acceptance.crash_run import CrashRun
+from tests.store.sqlite.power_loss_run import problems, run_workload
+from tests.store.sqlite.simulated_disk import Marker, Sync, Write, images
 
 YOUNG, INTRUDED, STOPPED = 0.1, 0.05, 0.15  #: lives that end while they start, see a second owner, end by SIGTERM
 KEPT = (0.0, 0.1, 0.5, 0.9, 1.0)  #: likelihoods that an unsynced sector is on the disk
@@ -40,7 +40,7 @@ KEPT = (0.0, 0.1, 0.5, 0.9, 1.0)  #: likelihoods that an unsynced sector is on t
 
 def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
     """Live that many lives that end by a kill; print what they did, return what is wrong."""
-    ordeal = Ordeal(folder, seed)
+    ordeal = CrashRun(folder, seed)
     chance, killed, started = ordeal.chance, 0, time.monotonic()
     try:
         while killed < count:
@@ -57,7 +57,7 @@ def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
     finally:
         ordeal.finish()
     _progress("")
-    verdict = Verdict(ordeal)
+    verdict = CrashChecks(ordeal)
     print(f"{time.monotonic() - started:,.0f} s, lives of up to {longest:g} s after their start, seed {seed}")
     for what, number in verdict.counts.items():
         print(f"{number:>10,}  {what}")
@@ -68,10 +68,10 @@ def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
 def power_cuts(rounds: int, most: int, seed: int, folder: Path) -> list[str]:
     """Cut the power at up to that many moments of one store's life; print and return what is wrong."""
     (folder / "recorded").mkdir()
-    history = work(folder / "recorded", rounds=rounds, seed=seed)
+    history = run_workload(folder / "recorded", rounds=rounds, seed=seed)
     chance, started = random.Random(seed), time.monotonic()
     notes = history.notes
-    syncs = [number for number, note in enumerate(notes) if not isinstance(note, Write | Mark)]
+    syncs = [number for number, note in enumerate(notes) if not isinstance(note, Write | Marker)]
     moments = sorted({*syncs, *(number + 1 for number in syncs), *chance.sample(range(len(notes)), len(notes) // 8)})
     if len(moments) > most:
         moments = chance.sample(moments, most)
@@ -79,7 +79,7 @@ def power_cuts(rounds: int, most: int, seed: int, folder: Path) -> list[str]:
     number = 0
     for number, image in enumerate(images(notes, moments, KEPT, chance), start=1):
         place = folder / str(number)
-        wrong += [f"after {image.at} of {len(notes)} notes: {fault}" for fault in faults(image, history, place)]
+        wrong += [f"after {image.at} of {len(notes)} notes: {fault}" for fault in problems(image, history, place)]
         shutil.rmtree(place)
         if number % 50 == 0:
             _progress(f"disk {number:,} of {len(moments) * len(KEPT):,}")
@@ -88,7 +88,7 @@ def power_cuts(rounds: int, most: int, seed: int, folder: Path) -> list[str]:
     print(f"{sum(isinstance(note, Write) for note in notes):>10,}  writes of the store")
     print(f"{sum(isinstance(note, Sync) for note in notes):>10,}  syncs")
     print(f"{history.folds():>10,}  times that the log was begun anew")
-    print(f"{sum(isinstance(note, Mark) for note in notes):>10,}  answers of the store")
+    print(f"{sum(isinstance(note, Marker) for note in notes):>10,}  answers of the store")
     print(f"{len(moments):>10,}  moments")
     print(f"{number:>10,}  disks opened")
     print(f"{len(wrong):>10,}  faults")

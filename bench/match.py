@@ -22,12 +22,15 @@ from machine import describe
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from router.model import Event, ParsedEvent, RulesetText  # noqa: E402
-from router.rules.document import read  # noqa: E402
-from router.rules.match import parse_match  # noqa: E402
-from router.rules.ruleset import Rule, Ruleset  # noqa: E402
-from router.rules.spot import Report, Spot  # noqa: E402
-from tests.acceptance.payloads import bodies  # noqa: E402
+from router.domain.deliveries import RulesetText  # noqa: E402
+from router.domain.events import Event, ParsedEvent  # noqa: E402
+from router.rules.compile.match import parse_match  # noqa: E402
+from router.rules.rule import Rule  # noqa: E402
+from router.rules.ruleset import Ruleset  # noqa: E402
+from router.rules.yaml.document import read  # noqa: E402
+from router.rules.yaml.node_path import NodePath  # noqa: E402
+from router.rules.yaml.problems import ProblemReport  # noqa: E402
+from tests.acceptance.github_payloads import bodies  # noqa: E402
 
 Match = dict[str, Any]
 HEADERS = (
@@ -41,9 +44,9 @@ def ruleset(matches: list[Match]) -> Ruleset:
     """Compiled rules of one source, without actions."""
     rules = []
     for number, match in enumerate(matches):
-        report = Report("bench")
+        report = ProblemReport("bench")
         # Through the file's own reader once for each shape would be truer still; JSON is YAML, and quick to make.
-        condition = parse_match(Spot(report, read(json.dumps(match))[0], "match"))
+        condition = parse_match(NodePath(report, read(json.dumps(match))[0], "match"))
         assert not report.failed, report.problems
         rules.append(Rule(f"rule-{number}", frozenset({"github"}), condition, ()))
     return Ruleset(RulesetText("", "", ""), tuple(rules), {}, {})

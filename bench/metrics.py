@@ -12,15 +12,16 @@ from pathlib import Path
 
 from machine import describe
 
-from router.admin.metrics import Exposition, Sights
-from router.app import REGISTRIES, now_ms
+from router.admin.exposition import Exposition, GaugeSources
+from router.admin.metric_expiry import MetricExpiry
+from router.daemon.app import REGISTRIES, now_ms
 from router.delivery.dispatcher import Dispatcher
-from router.forgetting import Forgetting
-from router.metrics import Metrics
-from router.model import OutcomeKind, State
-from router.rules.loader import Loader
+from router.domain.deliveries import State
+from router.domain.outcomes import OutcomeKind
+from router.observe.metrics import Metrics
+from router.rules.compile.loader import Loader
 from router.rules.ruleset import Current
-from router.store.sqlite import SqliteStore
+from router.store.sqlite.store import SqliteStore
 
 ROUNDS = 200_000
 RULE = "  - {{name: rule-{0}, match: {{$.a: {0}}}, actions: [append: out-{0}.jsonl]}}\n"
@@ -52,7 +53,7 @@ def scrape(folder: Path, count: int) -> str:
         delivery(metrics, rule.name, f"{rule.name}/append")
     with closing(SqliteStore(folder / f"{count}.db")) as store:
         dispatcher = Dispatcher(current, store, lambda _: ruleset, now_ms)
-        sights = Sights(
+        sights = GaugeSources(
             loads=dispatcher.loads,
             ready=store.writable,
             store_healthy=store.writable,
@@ -61,7 +62,7 @@ def scrape(folder: Path, count: int) -> str:
             busy=lambda: False,
             disk=lambda: (1, 1),
         )
-        exposition = Exposition(metrics, Forgetting(metrics, current, store), current, store, sights, now_ms)
+        exposition = Exposition(metrics, MetricExpiry(metrics, current, store), current, store, sights, now_ms)
         took = []
         for _ in range(3):
             began = time.perf_counter()

@@ -21,11 +21,13 @@ from machine import describe
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from router.ids import uuid7  # noqa: E402
-from router.model import Event, Filter, PlannedDelivery, State  # noqa: E402
-from router.store.base import PAGE  # noqa: E402
-from router.store.retention import Retention  # noqa: E402
-from router.store.sqlite import SqliteStore  # noqa: E402
+from router.daemon.retention import Retention  # noqa: E402
+from router.domain.deliveries import PlannedDelivery, State  # noqa: E402
+from router.domain.events import Event  # noqa: E402
+from router.domain.ids import uuid7  # noqa: E402
+from router.domain.queries import Filter  # noqa: E402
+from router.store.contract import PAGE  # noqa: E402
+from router.store.sqlite.store import SqliteStore  # noqa: E402
 
 BASE = 1_700_000_000_000  #: ms; the first event's time, the others a ms apart
 TARGETS = 50

@@ -2,8 +2,8 @@
 
 Ordinary templates are rendered by this tree and by `--against` (a commit of the clone) in one run, and their ratio is
 shown. Then, for each filter, test and operator of the sandbox, the generated template that takes longest on a small
-payload is looked for (tests/hostile_templates.py). For each of these a daemon gets hostile events, whose rule renders
-it for the answer and for an append, beside calm events that a sender posts by its timetable. Measured is the time from
+payload is looked for (tests/templates/hostile_templates.py). For each of these a daemon gets hostile events, whose rule
+renders it for the answer and for an append, beside calm events that a sender posts by its timetable. Measured is the time from
 the moment in the timetable to the answer to a calm event, without hostile ones and with them.
 """
 
@@ -35,9 +35,9 @@ from open_loop import send, share
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from router import templates
-from router.errors import RenderError, TemplateError
+from router.domain.errors import RenderError, TemplateError
 from router.templates.work import CHEAP, Work
-from tests.hostile_templates import BODY, Hostile, hostile
+from tests.templates.hostile_templates import BODY, Hostile, hostile
 
 ORDINARY = (
     "{{ payload.after }}",

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from router.cli import main
+from router.cli.main import main
 
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: for a condition that must come true; a slow machine only makes the test slow
@@ -98,7 +98,7 @@ class Daemon:
         self.rules = rules
         self.store = folder / "webhook-router.db"
         self.lines: list[Line] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self.process = subprocess.Popen(
             [
                 *(*program, "serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
@@ -123,11 +123,11 @@ class Daemon:
                 line = json.loads(raw)
             except ValueError:
                 line = {"message": "not JSON", "raw": raw.decode(errors="replace")}
-            with self._news:
+            with self._changed:
                 self.lines.append(line)
-                self._news.notify_all()
-        with self._news:
-            self._news.notify_all()
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
 
     def wait_for_line(self, message: str, after: int = 0, **fields: Any) -> Line:
         """The first log line from number `after` on with this message and these fields."""
@@ -138,8 +138,8 @@ class Daemon:
                     return line
             return None
 
-        with self._news:
-            ended = self._news.wait_for(lambda: found() or self.process.poll() is not None, PATIENCE_SECONDS)
+        with self._changed:
+            ended = self._changed.wait_for(lambda: found() or self.process.poll() is not None, PATIENCE_SECONDS)
             line = found()
         assert ended and line, f"no line {message!r} {fields} in:\n" + "\n".join(map(str, self.lines[after:]))
         return line
@@ -308,7 +308,7 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
     return until
 
 
-def run_here(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_in_process(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end into pipes, in this process: it saves the start that a process of its own takes."""
     out, err = io.StringIO(), io.StringIO()
     ended: int | str | None = None

@@ -1,1 +1,1 @@
-"""The listener for the people and machines that operate the daemon."""
+"""The admin listener: what an operator asks of a running daemon."""

@@ -6,17 +6,17 @@ from typing import Any
 import falcon
 import structlog
 
-from router.admin.answers import refused
-from router.admin.bodies import read_json
-from router.admin.daemon import Daemon
-from router.admin.endpoint import Call, Endpoint
-from router.admin.gate import Gate
-from router.admin.parameters import read_query
-from router.admin.places import Places
-from router.admin.routes import find, needs_token
+from router.admin.api.bodies import read_json
+from router.admin.api.endpoint import Call, Endpoint
+from router.admin.api.parameters import read_query
+from router.admin.api.replies import refused
+from router.admin.api.routes import find, needs_token
+from router.admin.auth.access import AccessCheck
+from router.admin.concurrency_limit import ConcurrencyLimit
+from router.admin.daemon_handle import DaemonHandle
 from router.admin.sink import answer, sink_app
-from router.errors import StoreError
-from router.model import Reply
+from router.domain.errors import StoreError
+from router.domain.http import Reply
 
 AT_ONCE, WAITING = 4, 4  #: requests that may read or change the store; and that may wait for that
 SCRAPES, SCRAPES_WAITING = 2, 2  #: the same of GET /metrics, which with many targets takes a while
@@ -28,9 +28,9 @@ CONNECTIONS = 128  #: open at once: operators, probes and scrapes are few
 log = structlog.get_logger()
 
 
-def admin_app(daemon: Daemon, gate: Gate) -> "falcon.App[Any, Any]":
+def admin_app(daemon: DaemonHandle, gate: AccessCheck) -> "falcon.App[Any, Any]":
     """The WSGI application."""
-    places = {"store": Places(AT_ONCE, WAITING), "scrapes": Places(SCRAPES, SCRAPES_WAITING)}
+    places = {"store": ConcurrencyLimit(AT_ONCE, WAITING), "scrapes": ConcurrencyLimit(SCRAPES, SCRAPES_WAITING)}
 
     def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
         # First, so that an answer to a fault has them too.
@@ -41,7 +41,9 @@ def admin_app(daemon: Daemon, gate: Gate) -> "falcon.App[Any, Any]":
     return sink_app(serve)
 
 
-def _reply(request: falcon.Request, daemon: Daemon, gate: Gate, places: Mapping[str, Places]) -> Reply:
+def _reply(
+    request: falcon.Request, daemon: DaemonHandle, gate: AccessCheck, places: Mapping[str, ConcurrencyLimit]
+) -> Reply:
     headers = _headers(request)
     # A header that comes twice is joined, and so is none of ours: whoever sends two wants one of them passed over.
     refusal = gate.of_ours({name: ", ".join(values) for name, values in headers.items()})
@@ -92,7 +94,7 @@ def _call(request: falcon.Request, endpoint: Endpoint, fields: Mapping[str, str]
     return body if isinstance(body, Reply) else Call(fields, query, body, now)
 
 
-def _run(endpoint: Endpoint, daemon: Daemon, call: Call, places: Mapping[str, Places]) -> Reply:
+def _run(endpoint: Endpoint, daemon: DaemonHandle, call: Call, places: Mapping[str, ConcurrencyLimit]) -> Reply:
     if endpoint.places is None:
         return endpoint.run(daemon, call)
     with places[endpoint.places].taken(WAIT_SECONDS) as has_place:

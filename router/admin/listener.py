@@ -2,23 +2,23 @@
 
 from collections.abc import Collection, Iterable
 
+from router.admin.api.endpoint import RULES_BYTES
+from router.admin.api.routes import body_limit
 from router.admin.app import CONNECTIONS, THREADS, admin_app
-from router.admin.daemon import Daemon
-from router.admin.endpoint import RULES_BYTES
-from router.admin.gate import Gate
-from router.admin.routes import body_limit
+from router.admin.auth.access import AccessCheck
+from router.admin.daemon_handle import DaemonHandle
+from router.domain.address import Address
 from router.http.problem import refusal
 from router.http.refusals import Refusals
 from router.http.waitress_server import WaitressServer
 from router.http.wsgi import Application, Environ, StartResponse
-from router.settings import Address
 
 
 def admin_listener(
-    daemon: Daemon, address: Address, token: bytes, names: Collection[str], request_seconds: float
+    daemon: DaemonHandle, address: Address, token: bytes, names: Collection[str], request_seconds: float
 ) -> WaitressServer:
     """Listen, though not answer yet, on an address that may also be called by those names. Raises StartError."""
-    gate = Gate(token, {address.host.lower(), *names}, closed=not address.is_loopback)
+    gate = AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback)
     return WaitressServer(
         _bounded(admin_app(daemon, gate), Refusals("admin")),
         address.host,

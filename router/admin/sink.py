@@ -6,9 +6,9 @@ from typing import Any
 import falcon
 import structlog
 
+from router.domain.http import Reply
 from router.http.methods import shown_method
 from router.http.problem import problem, refusal
-from router.model import Reply
 
 log = structlog.get_logger()
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from router.model import Cause, Outcome, OutcomeKind, Standing
-from router.plugins import NO_BREAKER, BreakerSpec
+from router.domain.outcomes import Cause, Outcome, OutcomeKind
+from router.domain.target_state import BreakerState
+from router.plugins.target import NO_BREAKER, BreakerSpec
 
 
 def answered(outcome: Outcome) -> bool | None:
@@ -23,7 +24,7 @@ class Breaker:
 
     def __init__(self, spec: BreakerSpec) -> None:
         self.spec = spec
-        self.standing = Standing.CLOSED
+        self.standing = BreakerState.CLOSED
         self.failures = 0  #: in a row
         self.until = 0.0  #: while open: when the next attempt may be made
         self.since = 0.0  #: while not closed: when it opened
@@ -31,15 +32,15 @@ class Breaker:
 
     def lets(self, now: float) -> int | None:
         """How many attempts may start; none: as many as there is room for."""
-        if self.standing is Standing.CLOSED:
+        if self.standing is BreakerState.CLOSED:
             return None
-        return int(self.standing is Standing.OPEN and now >= self.until)
+        return int(self.standing is BreakerState.OPEN and now >= self.until)
 
     def start(self) -> bool:
         """An attempt starts; whether it is the one that decides, as it is while the breaker is open."""
-        if self.standing is not Standing.OPEN:
+        if self.standing is not BreakerState.OPEN:
             return False
-        self.standing = Standing.HALF_OPEN
+        self.standing = BreakerState.HALF_OPEN
         return True
 
     def finish(self, answered: bool | None, now: float, *, decides: bool = False) -> None:
@@ -48,25 +49,25 @@ class Breaker:
         Those that began before the breaker opened count as well when they were answered, and only then.
         """
         if answered:
-            self.standing, self.failures, self._pause = Standing.CLOSED, 0, 0.0
+            self.standing, self.failures, self._pause = BreakerState.CLOSED, 0, 0.0
             return
-        half_open = decides and self.standing is Standing.HALF_OPEN
+        half_open = decides and self.standing is BreakerState.HALF_OPEN
         if answered is None:
             if half_open:  # nothing was learned: the next one may be made at once
-                self.standing = Standing.OPEN
+                self.standing = BreakerState.OPEN
             return
         self.failures += 1
-        if half_open or (self.standing is Standing.CLOSED and self.failures >= self.spec.failures):
+        if half_open or (self.standing is BreakerState.CLOSED and self.failures >= self.spec.failures):
             self.since = self.since if half_open else now
             self._pause = min(self.spec.max_pause, self._pause * 2 or self.spec.pause)
-            self.standing, self.until = Standing.OPEN, now + self._pause
+            self.standing, self.until = BreakerState.OPEN, now + self._pause
 
     def resume(self, noted: Mapping[str, object], now_ms: int, now: float) -> None:
         """Go on where an earlier process stopped; `noted` as `note` made it. Times are bounded: clocks are set."""
         failures, since, until, pause = (noted.get(key) for key in ("failures", "since", "until", "pause_ms"))
         if self.spec is NO_BREAKER or not (isinstance(since, int) and isinstance(until, int)):
             return
-        self.standing = Standing.OPEN
+        self.standing = BreakerState.OPEN
         self.failures = failures if isinstance(failures, int) else self.spec.failures
         self._pause = min(self.spec.max_pause, pause / 1000 if isinstance(pause, int) else self.spec.pause)
         self.until = now + min(max(0, until - now_ms) / 1000, self._pause)

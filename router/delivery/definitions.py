@@ -5,10 +5,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from router.errors import RulesError
-from router.model import Delivery, RulesetText
-from router.rules.ruleset import Current, RuleAction, Ruleset
-from router.store.base import Store
+from router.domain.deliveries import Delivery, RulesetText
+from router.domain.errors import RulesError
+from router.rules.rule import RuleAction
+from router.rules.ruleset import Current, Ruleset
+from router.store.contract import Store
 
 _KEPT = 16  #: recorded rulesets that stay compiled; deliveries rarely outlive more reloads than that
 

@@ -15,25 +15,31 @@ from typing import TypeVar
 import orjson
 import structlog
 
-from router.actions.client import Client
-from router.actions.threads import Threads
+from router.actions.forward.client import Client
 from router.delivery.breaker import answered
 from router.delivery.clock import Clock
 from router.delivery.definitions import Compile, Definition, Definitions
-from router.delivery.inbox import Inbox
 from router.delivery.retry import settlement
-from router.delivery.settling import Ended, Settling, ids
+from router.delivery.settling import FinishedAttempt, Settling, ids
 from router.delivery.target import Target
 from router.delivery.waits import NAME as WAITS
 from router.delivery.waits import Waits, parsed_note
-from router.errors import PayloadError, RenderError, RouterError, StoreUnavailable
-from router.intake.payload import parse_event
-from router.masks import Masks
-from router.metrics import Metrics
-from router.model import Claim, Event, Outcome, ParsedEvent, RetryPolicy, Standing, TargetLoad, Wait
-from router.plugins import Job, TargetSpec, Tools
-from router.rules.ruleset import Current, Source
-from router.store.base import Store
+from router.domain.deliveries import Claim
+from router.domain.errors import PayloadError, RenderError, RouterError, StoreUnavailable
+from router.domain.events import Event, ParsedEvent
+from router.domain.outcomes import Outcome
+from router.domain.retry_policy import RetryPolicy
+from router.domain.target_state import BreakerState, TargetLoad, Wait
+from router.observe.metrics import Metrics
+from router.observe.redaction import Redactor
+from router.plugins.action import AttemptInput, Tools
+from router.plugins.target import TargetSpec
+from router.rules.parsing import parse_event
+from router.rules.ruleset import Current
+from router.rules.source import Source
+from router.runtime.loop_inbox import Inbox
+from router.runtime.thread_pool import Threads
+from router.store.contract import Store
 
 RESCAN_SECONDS = 1.0  #: how often the store is asked what is due, for what no commit of ours announced
 _STORE_RETRY_SECONDS = (0.05, 0.2, 1.0)  #: waits before a settle or claim that couldn't commit is tried again
@@ -72,7 +78,7 @@ class Dispatcher:
         self._stopping = False
         self._targets: dict[str, Target] = {}
         self._specs: tuple[object, Mapping[str, TargetSpec]] = (None, {})
-        self._masks: tuple[object, Masks] = (None, Masks({}))
+        self._masks: tuple[object, Redactor] = (None, Redactor({}))
         self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: a line that nobody wants costs nothing
         self._due: dict[str, int] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -262,9 +268,9 @@ class Dispatcher:
         self._wake.set()
         if now is before:
             return
-        if now is Standing.CLOSED:
+        if now is BreakerState.CLOSED:
             log.info("target answers again", target=target.spec.key)
-        elif before is Standing.CLOSED:
+        elif before is BreakerState.CLOSED:
             failures, pause = target.breaker.failures, target.breaker.until - time.monotonic()
             log.warning(
                 "target fails; its deliveries wait", target=target.spec.key, failures=failures, seconds=round(pause, 1)
@@ -277,7 +283,7 @@ class Dispatcher:
         found = {
             key: target.breaker.note(now_ms, now)
             for key, target in self._targets.items()
-            if target.breaker.standing is not Standing.CLOSED
+            if target.breaker.standing is not BreakerState.CLOSED
         }
         # Nobody waits for it: a note that can't be written is as old as the store is.
         self._store.put_note("breakers", orjson.dumps(found).decode())
@@ -332,7 +338,7 @@ class Dispatcher:
             return
         now, took = self._now_ms(), time.monotonic() - clock  # the wall clock may have been set meanwhile
         done = settlement(claim, outcome, policy, started_at=started_at, now=now, spread=random.uniform(-1, 1))  # noqa: S311 - jitter
-        self._settling.put(Ended(claim, outcome, replace(done, ruleset=followed), took))
+        self._settling.put(FinishedAttempt(claim, outcome, replace(done, ruleset=followed), took))
 
     async def _attempt(self, claim: Claim, definition: Definition) -> tuple[Outcome | None, RetryPolicy]:
         """One attempt with the policy of its action; no outcome when the delivery went to another target instead."""
@@ -353,7 +359,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - by the action's own policy: a command may have run
             return _fault(claim, error), policy
 
-    def _job(self, claim: Claim, definition: Definition) -> Job:
+    def _job(self, claim: Claim, definition: Definition) -> AttemptInput:
         recorded, current = definition.ruleset, self._current.ruleset
         source = current.sources.get(claim.event.source) or recorded.sources.get(claim.event.source)
         # The current secrets count: a recorded ruleset's may have been rotated since.
@@ -361,14 +367,14 @@ class Dispatcher:
         # Those of the rules that the delivery goes by; of a source that they don't know, the current ones'.
         name = claim.event.source
         passing = recorded.passing.get(name) or current.passing.get(name) or frozenset()
-        return Job(claim, partial(_parse, claim.event, source), secrets, passing)
+        return AttemptInput(claim, partial(_parse, claim.event, source), secrets, passing)
 
-    def _masks_of(self, job: Job) -> Masks:
+    def _masks_of(self, job: AttemptInput) -> Redactor:
         """What hides the job's secrets; kept while they are the current rules'."""
         if job.secrets is not self._current.ruleset.secrets:
-            return Masks(job.secrets)
+            return Redactor(job.secrets)
         if self._masks[0] is not job.secrets:
-            self._masks = (job.secrets, Masks(job.secrets))
+            self._masks = (job.secrets, Redactor(job.secrets))
         return self._masks[1]
 
     async def _commit(self, write: "Callable[[], Future[T]]") -> T:

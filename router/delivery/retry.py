@@ -3,8 +3,10 @@
 import math
 from dataclasses import replace
 
-from router.model import Cause, Claim, Outcome, OutcomeKind, RetryPolicy, Settlement, State
-from router.store.base import MAX_INTERRUPTIONS
+from router.domain.deliveries import Claim, Settlement, State
+from router.domain.outcomes import Cause, Outcome, OutcomeKind
+from router.domain.retry_policy import RetryPolicy
+from router.store.contract import MAX_INTERRUPTIONS
 
 _GONE = 410  #: RFC 9110, section 15.5.11: gone, and likely for ever; so it is tried again only where retry.on names it
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Literal
 
 from router.delivery.retry import next_attempt_at, wait
-from router.model import RetryPolicy
+from router.domain.retry_policy import RetryPolicy
 
 LONGEST = 100_000  #: tries that are looked at one by one; a factor just above 1 would have no end
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from router.errors import StoreError
-from router.metrics import Metrics
-from router.model import Claim, Outcome, OutcomeKind, Settlement, State
-from router.store.base import Store
-from router.trace_context import trace_id_of
+from router.domain.deliveries import Claim, Settlement, State
+from router.domain.errors import StoreError
+from router.domain.outcomes import Outcome, OutcomeKind
+from router.observe.metrics import Metrics
+from router.observe.trace_context import trace_id_of
+from router.store.contract import Store
 
 log = structlog.get_logger()
 
@@ -22,7 +23,7 @@ _FINE = (OutcomeKind.SUCCEEDED, OutcomeKind.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class FinishedAttempt:
     """An attempt that ended."""
 
     claim: Claim
@@ -38,11 +39,11 @@ class Settling:
         self._store = store
         self._commit = commit
         self._metrics = metrics
-        self._waiting: list[Ended] = []
+        self._waiting: list[FinishedAttempt] = []
         self._committing: asyncio.Task[None] | None = None
         self._log = log.bind()  # of its own, or each line would make one
 
-    def put(self, ended: Ended) -> None:
+    def put(self, ended: FinishedAttempt) -> None:
         """Record it soon: with all that ends in this turn of the loop, or until the commit under way is through."""
         self._waiting.append(ended)
         if self._committing is None:
@@ -63,7 +64,7 @@ class Settling:
         finally:  # however it ended, the next one must start another
             self._committing = None
 
-    async def _record(self, batch: Sequence[Ended]) -> None:
+    async def _record(self, batch: Sequence[FinishedAttempt]) -> None:
         try:
             settled = await self._commit(lambda: self._store.settle_all([ended.done for ended in batch]))
         except StoreError as error:
@@ -77,12 +78,12 @@ class Settling:
             self._count(ended, owned)
             self._tell(ended, owned)
 
-    def _count(self, ended: Ended, owned: bool) -> None:
+    def _count(self, ended: FinishedAttempt, owned: bool) -> None:
         delivery, done = ended.claim.delivery, ended.done
         stands = (done.state, max(0, done.finished_at - delivery.created_at) / 1000) if owned else ()
         self._metrics.attempted(delivery.rule, delivery.action, delivery.target, done.outcome.kind, ended.took, *stands)
 
-    def _tell(self, ended: Ended, owned: bool) -> None:
+    def _tell(self, ended: FinishedAttempt, owned: bool) -> None:
         outcome, done = ended.outcome, ended.done
         tell = self._log.info if outcome.kind in _FINE else self._log.warning
         waits = done.state is State.PENDING

@@ -3,8 +3,8 @@
 import math
 
 from router.delivery.breaker import Breaker
-from router.model import Standing, TargetLoad, Wait
-from router.plugins import NO_BREAKER, TargetSpec
+from router.domain.target_state import BreakerState, TargetLoad, Wait
+from router.plugins.target import NO_BREAKER, TargetSpec
 
 RESTART_SECONDS = 0.2  #: no restart is faster; a rate whose next attempt comes sooner has nothing to remember
 _BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat a receiver's own limit
@@ -26,7 +26,7 @@ class Target:
             self.spec = spec
             self.breaker.spec = spec.breaker
             if spec.breaker is NO_BREAKER:
-                self.breaker.standing = Standing.CLOSED
+                self.breaker.standing = BreakerState.CLOSED
 
     @property
     def paced(self) -> bool:
@@ -41,8 +41,10 @@ class Target:
 
     def waits(self, now: float) -> tuple[Wait, float | None] | None:
         """What keeps an attempt from starting at `now`, and for how many seconds where that is known."""
-        if self.breaker.standing is not Standing.CLOSED and not self.breaker.lets(now):
-            return Wait.BREAKER, max(0.0, self.breaker.until - now) if self.breaker.standing is Standing.OPEN else None
+        if self.breaker.standing is not BreakerState.CLOSED and not self.breaker.lets(now):
+            return Wait.BREAKER, max(
+                0.0, self.breaker.until - now
+            ) if self.breaker.standing is BreakerState.OPEN else None
         if self.running >= self.spec.concurrency:
             return Wait.CONCURRENCY, None
         return None if self.free(now) else (Wait.RATE, self.free_in(now))
@@ -78,9 +80,9 @@ class Target:
     def free_in(self, now: float) -> float | None:
         """Seconds until rate and breaker let the next attempt start; none while attempts under way are what it waits
         for."""
-        if self.spec.concurrency <= self.running or self.breaker.standing is Standing.HALF_OPEN:
+        if self.spec.concurrency <= self.running or self.breaker.standing is BreakerState.HALF_OPEN:
             return None
-        closed = self.breaker.standing is Standing.CLOSED
+        closed = self.breaker.standing is BreakerState.CLOSED
         pause = 0.0 if closed else max(0.0, self.breaker.until - now)
         if self.spec.rate is None or self.free(now):
             return pause

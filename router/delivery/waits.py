@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from router.model import Wait
-from router.store.base import Store
+from router.domain.target_state import Wait
+from router.store.contract import Store
 
 NAME = "waits"
 EVERY_SECONDS = 1.0  #: between two notes at least: at a busy target it changes many times a second

@@ -2,7 +2,7 @@
 
 import socket
 
-from router.errors import StartError
+from router.domain.errors import StartError
 from router.http.limits import BACKLOG
 
 

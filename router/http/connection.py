@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 
+from router.domain.http import Reply
 from router.http.contract import BodyLimit
 from router.http.limits import HEADER_SECONDS, IDLE_SECONDS, LINGER_SECONDS, READ_BYTES, SLICE_BYTES
 from router.http.problem import refusal
 from router.http.reader import Message, Reader
 from router.http.response import serialize
-from router.model import Reply
 
 if TYPE_CHECKING:
     from router.http.dispatch import Dispatch

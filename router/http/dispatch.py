@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from router.domain.http import Reply
 from router.http.contract import Answered, Handler, Pending, Request, WakeUp
 from router.http.limits import BUSY_SECONDS, INLINE_BYTES
 from router.http.methods import shown_method
@@ -21,7 +22,6 @@ from router.http.problem import refusal
 from router.http.reader import Message
 from router.http.refusals import Refusals
 from router.http.workers import Workers
-from router.model import Reply
 
 if TYPE_CHECKING:
     from router.http.connection import Connection

@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
+from router.domain.http import Reply
 from router.http.limits import HEADER_BYTES, HEADER_COUNT, RETRY_AFTER_SECONDS
-from router.model import Reply
 
 PROBLEM_TYPE = "application/problem+json"
 _DETAILS = {

@@ -11,14 +11,7 @@ import httptools
 
 from router.http.body import Body
 from router.http.contract import BodyLimit
-from router.http.limits import (
-    CHUNK_LINE_BYTES,
-    FRAMING_BYTES,
-    HEADER_BYTES,
-    HEADER_COUNT,
-    SLICE_BYTES,
-    TRAILER_BYTES,
-)
+from router.http.limits import CHUNK_LINE_BYTES, FRAMING_BYTES, HEADER_BYTES, HEADER_COUNT, SLICE_BYTES, TRAILER_BYTES
 from router.http.target import is_authority, read_target
 
 _LONGEST_LENGTH = 20  #: digits of a Content-Length; 2^63 has 19

@@ -9,13 +9,13 @@ import structlog
 
 from router.http.binding import listen
 from router.http.contract import Answered, BodyLimit, Handler, WakeUp, at_once
+from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
 from router.http.dispatch import Dispatch
 from router.http.limits import ANSWER_SECONDS, THREADS
 from router.http.listener import Listener
 from router.http.loops import new_event_loop
 from router.http.refusals import Refusals
 from router.http.workers import Workers
-from router.settings import MAX_CONNECTIONS, REQUEST_SECONDS
 
 _MORE_SECONDS = 10.0  #: beyond a stop's patience, for a loop that is late
 

@@ -19,9 +19,9 @@ import waitress
 import waitress.channel
 
 from router.http.binding import listen
+from router.http.defaults import REQUEST_SECONDS
 from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, SWEEP_SECONDS
 from router.http.wsgi import Application, Environ, StartResponse
-from router.settings import REQUEST_SECONDS
 
 _TURN_SECONDS = 0.25  #: the longest that waitress's loop sleeps
 _BEHIND_SECONDS = 0.02  #: between two looks at what is under way, during a stop

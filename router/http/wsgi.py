@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import structlog
 
+from router.domain.http import Reply
 from router.http.contract import Answered, BodyLimit, Handler, Pending, Request
 from router.http.limits import ANSWER_SECONDS
 from router.http.methods import shown_method
 from router.http.problem import refusal
 from router.http.refusals import Refusals
 from router.http.target import is_authority, read_target
-from router.model import Reply
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

@@ -14,24 +14,26 @@ from typing import Any
 import orjson
 import structlog
 
-from router.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
+from router.domain.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
+from router.domain.events import Appended, Event, ParsedEvent
+from router.domain.http import Inbound, Reply
+from router.domain.ids import uuid7
+from router.domain.networks import Network, is_within, parse_address
 from router.http.contract import Pending, Request
 from router.http.methods import shown_method
 from router.http.problem import problem
 from router.http.refusals import Refusals
-from router.ids import uuid7
-from router.intake.address import client_address
-from router.intake.payload import parse_arriving
+from router.intake.client_ip import client_address
 from router.intake.reply import accepted
-from router.intake.unmatched import UnmatchedLog
-from router.metrics import Metrics
-from router.model import Appended, Event, Inbound, ParsedEvent, Reply
-from router.networks import Network, is_within, parse_address
-from router.plugins import Refused
-from router.rules.closest import tried
-from router.rules.ruleset import Current, Plan, Ruleset, Source
-from router.store.base import Store
-from router.trace_context import trace_id_of
+from router.intake.unmatched_log import UnmatchedLog
+from router.observe.metrics import Metrics
+from router.observe.trace_context import trace_id_of
+from router.plugins.scheme import Unverified
+from router.rules.dry_run.nearest import tried
+from router.rules.parsing import parse_arriving
+from router.rules.ruleset import Current, Plan, Ruleset
+from router.rules.source import Source
+from router.store.contract import Store
 
 MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
 UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
@@ -101,14 +103,14 @@ class Receiver:
             return refusal
         if source.handshake is not None:
             shaken = source.handshake.before(inbound)
-            if isinstance(shaken, Refused):
+            if isinstance(shaken, Unverified):
                 return self._unverified(inbound, source, shaken)
             if shaken is not None:
                 return self._shaken(source, shaken)
         if inbound.method not in source.methods:
             return self._wrong_method(inbound, source)
         verified = source.verifier.verify(inbound, inbound.received_at)
-        if isinstance(verified, Refused):
+        if isinstance(verified, Unverified):
             return self._unverified(inbound, source, verified)
         event = _event(verified.inbound, source)
         if len(event.body) <= SMALL_BODY:
@@ -243,9 +245,9 @@ class Receiver:
         self.metrics.answered(source.name, respond.status)
         return respond
 
-    def _unverified(self, inbound: Inbound, source: Source, refused: Refused) -> Reply:
+    def _unverified(self, inbound: Inbound, source: Source, refused: Unverified) -> Reply:
         challenge = [("WWW-Authenticate", refused.challenge)] if refused.challenge else []
-        self.metrics.unverified(source.name, refused.misfit)
+        self.metrics.unverified(source.name, refused.failure)
         return self._refuse(inbound, source, problem(401, _UNVERIFIED, *challenge), refused.reason)
 
     def _refuse(self, inbound: Inbound, source: Source | None, reply: Reply, reason: str) -> Reply:

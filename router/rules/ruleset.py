@@ -1,117 +1,24 @@
 """The compiled, immutable rules: what intake and delivery look at. A Ruleset that exists is valid."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import orjson
-
-from router.errors import EvaluationError
-from router.headers import tells_who_calls
-from router.ids import uuid7
-from router.model import ParsedEvent, PlannedDelivery, Reply, RetryPolicy, RulesetText
-from router.networks import Network
-from router.plugins import Action, Handshake, TargetSpec, Verifier
-from router.rules.collecting import unhurried
-from router.rules.conditions import Condition, Judge, headers_of
-from router.rules.fields import HeaderField, Reads
-from router.rules.index import Index
-from router.rules.respond import RuleRespond
-from router.rules.sight import Sight
-from router.secrets import Secret
-
-LONGEST_KEY = 1024  #: bytes of an order key that is kept as it is; it is stored, and looked up, with every delivery
-
-
-class Field(Protocol):
-    """A compiled field: `source`, `headers.X`, `$.a[*].b` …"""
-
-    @property
-    def text(self) -> str:
-        """The field as it was written."""
-        ...
-
-    def values(self, parsed: ParsedEvent) -> list[Any]:
-        """The values it selects, in document order; empty when it is missing. Raises EvaluationError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Dedupe:
-    """What makes two requests of one source copies of the same event, and for how long."""
-
-    field: Field
-    window: float  #: seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An intake path plus how its senders are verified."""
-
-    name: str
-    path: str  #: absolute, for example /hooks/github
-    verifier: Verifier
-    scheme: str = "none"  #: the name of how its senders are verified
-    headers: frozenset[str] = frozenset()  #: globs of those that the scheme's provider sends, in lower case
-    methods: tuple[str, ...] = ("POST",)
-    max_body: int = 25 * 1024 * 1024  #: bytes
-    allow_ips: tuple[Network, ...] = ()  #: empty: every address
-    dedupe: Dedupe | None = None
-    json_field: str | None = None  #: form field that holds JSON
-    parse: Literal["json", "form", "text"] | None = None  #: what every body is, whatever its content type says
-    respond: Reply | None = None
-    handshake: Handshake | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)  #: in force, for people; secrets by name
-
-
-@dataclass(frozen=True, slots=True)
-class RuleAction:
-    """One action of one rule, known as (rule, name)."""
-
-    rule: str
-    name: str
-    action: Action
-    retry: RetryPolicy
-    order_by: Field | None = None
-
-    def plan(self, parsed: ParsedEvent) -> PlannedDelivery:
-        """The delivery of this event to this action."""
-        return PlannedDelivery(
-            id=uuid7(parsed.event.received_at),
-            rule=self.rule,
-            action=self.name,
-            type=self.action.type,
-            target=self.action.target.key,
-            order_key=self.order_key(parsed),
-        )
-
-    def order_key(self, parsed: ParsedEvent) -> str | None:
-        """Canonical JSON of order_by's values, or its hash when that is long; none: unordered, or unreadable."""
-        if self.order_by is None:
-            return None
-        try:
-            values = self.order_by.values(parsed)
-        except EvaluationError:
-            return None
-        if not values:
-            return None
-        key = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
-        return key.decode() if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key).hexdigest()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A name, a condition, actions."""
-
-    name: str
-    sources: frozenset[str]  #: names of the sources it listens to, globs already resolved
-    condition: Condition
-    actions: tuple[RuleAction, ...]
-    stop: bool = False  #: later rules are not tried once this one matched
-    respond: RuleRespond | None = None  #: answers the sender, of the first rule that matched and has one
-    digest: str = ""  #: of what the file says of it, to tell after a reload whether it changed
+from router.domain.deliveries import PlannedDelivery, RulesetText
+from router.domain.errors import EvaluationError
+from router.domain.events import ParsedEvent
+from router.domain.header_names import tells_who_calls
+from router.domain.secrets import Secret
+from router.plugins.target import TargetSpec
+from router.rules.compile.respond import RuleRespond
+from router.rules.match.conditions import Condition, Judge, headers_of
+from router.rules.match.fields import HeaderField, Reads
+from router.rules.match.index import Index
+from router.rules.reload.file_stat import FileStat
+from router.rules.rule import Rule, RuleAction
+from router.rules.source import Source
+from router.runtime.pacing import paced
 
 
 class Match(NamedTuple):
@@ -145,7 +52,7 @@ class Ruleset:
     held: Mapping[str, Secret] = field(
         default_factory=dict, repr=False
     )  #: every secret it uses, by where it comes from
-    secret_files: Mapping[Path, Sight] = field(default_factory=dict, repr=False)  #: as they were when they were read
+    secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
     by_path: Mapping[str, Source] = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     judges: Sequence[Judge] = field(init=False, repr=False)  #: the rules' conditions, close together in memory
@@ -235,7 +142,7 @@ def _passing(sources: Mapping[str, Source], rules: Sequence[Rule]) -> dict[str, 
 def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:
     """One index for each set of sources that rules listen to, under each of those sources."""
     groups: dict[frozenset[str], list[tuple[int, Condition]]] = {}
-    for number, rule in enumerate(unhurried(rules)):
+    for number, rule in enumerate(paced(rules)):
         groups.setdefault(rule.sources, []).append((number, rule.condition))
     by_source: dict[str, list[Index]] = {}
     for sources, group in groups.items():

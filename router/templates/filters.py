@@ -13,7 +13,7 @@ import jinja2
 from jinja2 import filters as jinja
 from markupsafe import escape
 
-from router.errors import RenderError
+from router.domain.errors import RenderError
 from router.templates import printf
 from router.templates.environment import RenderContext
 from router.templates.operators import binary, compared, each

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 from jinja2.runtime import markup_join, str_join
 
-from router.errors import RenderError
+from router.domain.errors import RenderError
 from router.templates.printf import printf
 from router.templates.work import CHEAP, MAX_BITS, TooMuchWork, Work
 

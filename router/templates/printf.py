@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from router.errors import RenderError, TemplateError
+from router.domain.errors import RenderError, TemplateError
 from router.templates.text import as_text
 from router.templates.work import Work
 

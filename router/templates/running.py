@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from router.errors import RenderError
+from router.domain.errors import RenderError
 from router.templates.work import NeedsThread, Work
 
 MOST_WAITING = (

@@ -12,20 +12,13 @@ import jinja2
 from jinja2 import nodes
 from jinja2.meta import find_undeclared_variables
 
-from router.errors import RenderError, TemplateError
+from router.domain.errors import RenderError, TemplateError
 from router.templates.environment import Environment, RenderContext, environment
 from router.templates.filters import FILTERS
 from router.templates.rewriting import is_single, keeping, paid, path_of, reads
 from router.templates.tests import TESTS
 from router.templates.text import plain
-from router.templates.validate import (
-    check_depth,
-    check_nodes,
-    check_secrets,
-    constants,
-    syntax_error,
-    unknown_name,
-)
+from router.templates.validate import check_depth, check_nodes, check_secrets, constants, syntax_error, unknown_name
 from router.templates.values import NAMES, Context, dotted
 from router.templates.work import NeedsThread, TooMuchWork, Work
 

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from jinja2 import tests as jinja
 
-from router.errors import RenderError
+from router.domain.errors import RenderError
 from router.templates.environment import RenderContext
 from router.templates.filters import FILTERS, text_of
 from router.templates.operators import compared, contains

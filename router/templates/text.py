@@ -7,7 +7,7 @@ from urllib.parse import quote
 import jinja2
 import orjson
 
-from router.errors import RenderError
+from router.domain.errors import RenderError
 
 
 class Mask(str):

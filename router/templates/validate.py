@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 
-from router.errors import TemplateError
-from router.nearest_word import did_you_mean, nearest
+from router.domain.errors import TemplateError
+from router.domain.nearest_word import did_you_mean, nearest
 from router.templates.printf import check_format
 from router.templates.rewriting import path_of, reads
 from router.templates.values import NAMES

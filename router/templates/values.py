@@ -7,8 +7,10 @@ from typing import Any
 
 import jinja2
 
-from router.model import Event, Headers, ParsedEvent, query_values
-from router.plugins import Job
+from router.domain.events import Event, ParsedEvent
+from router.domain.headers import Headers
+from router.domain.http import query_values
+from router.plugins.action import AttemptInput
 from router.templates.running import new_work
 from router.templates.text import Mask
 from router.templates.work import Work
@@ -74,7 +76,7 @@ class _Values(dict[str, Any]):
         return value
 
 
-def context(job: Job, *, mask_secrets: bool) -> Context:
+def context(job: AttemptInput, *, mask_secrets: bool) -> Context:
     """What a job's templates read; masked secrets show as `<secret:name>`."""
 
     def secrets() -> dict[str, str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from router.errors import RenderError
+from router.domain.errors import RenderError
 
 INLINE_WORK = 10_000  #: steps beside other work of a loop, some 2 ms; a rendering that needs more goes to a thread
 MAX_WORK = 1_000_000  #: steps for a small event, some 0.2 s; a loop over 10,000 items with 20 parts takes half of it

@@ -46,7 +46,7 @@ class Api:
             return answer
 
 
-def test_the_token_is_made_once_and_shown_nowhere(start: Start) -> None:
+def test_the_token_is_made_once_and_never_shown(start: Start) -> None:
     first = start(RULES)
     path = Path(f"{first.store}.token")
     token = path.read_text().strip()
@@ -78,7 +78,7 @@ def test_a_token_is_taken_from_a_file_or_the_environment(start: Start, tmp_path:
     assert not Path(f"{daemon.store}.token").exists()
 
 
-def test_a_bad_token_keeps_the_daemon_from_starting(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_an_invalid_token_prevents_the_start(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
     listen = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
     for env, why in (
@@ -93,7 +93,7 @@ def test_a_bad_token_keeps_the_daemon_from_starting(run: Callable[..., Any], tmp
         assert "Traceback" not in done.stderr
 
 
-def test_a_reload_is_answered_with_what_changed_or_what_is_wrong(start: Start) -> None:
+def test_a_reload_returns_the_changes_or_the_problems(start: Start) -> None:
     daemon = start(RULES)
     api = Api(daemon)
     assert api.ask("POST", "/-/reload").json["unchanged"] is True
@@ -119,14 +119,14 @@ def test_a_target_is_found_by_a_name_with_slashes(start: Start, eventually: Call
         assert api.ask("GET", f"/api/targets/{name}").json["dead"] == 1
 
 
-def test_a_head_has_no_body_and_the_same_status(start: Start) -> None:
+def test_head_gives_the_same_status_without_a_body(start: Start) -> None:
     api = Api(start(RULES))
     for path, status in (("/api/status", 200), ("/-/ready", 200), ("/api/events/x", 404), ("/-/reload", 405)):
         answer = api.ask("HEAD", path)
         assert (answer.status, answer.body) == (status, b"")
 
 
-def test_smuggled_and_doubled_headers_are_refused(start: Start) -> None:
+def test_smuggled_and_duplicate_headers_are_refused(start: Start) -> None:
     api = Api(start(RULES))
     good = f"Authorization: Bearer {api.token}"
     host = "Host: 127.0.0.1"
@@ -171,14 +171,14 @@ def test_large_bodies_are_refused(start: Start) -> None:
     assert api.ask("POST", "/api/deliveries/replay", {"ids": ["x" * 36] * 25_000}).status == 400
 
 
-def test_further_names_are_those_of_the_flag(start: Start) -> None:
+def test_only_host_names_of_the_flag_are_allowed(start: Start) -> None:
     api = Api(start(RULES, flags=("--admin-hosts", "router,Hooks.Example")))
 
     for host, status in (("router:8081", 200), ("hooks.example", 200), ("elsewhere", 421), ("xrouter", 421)):
         assert api.ask("GET", "/api/status", Host=host).status == status
 
 
-def test_methods_that_nobody_knows_are_a_405(start: Start) -> None:
+def test_unknown_methods_get_a_405(start: Start) -> None:
     api = Api(start(RULES))
     for method in ("FOO", "PROPFIND", "CONNECT", "TRACE", "OPTIONS"):
         for path, token in (("/-/ready", ""), ("/api/status", f"Authorization: Bearer {api.token}")):
@@ -189,7 +189,7 @@ def test_methods_that_nobody_knows_are_a_405(start: Start) -> None:
             assert b"Allow: GET, HEAD" in answer
 
 
-def test_guesses_are_bounded_over_the_wire(start: Start) -> None:
+def test_token_guesses_are_rate_limited(start: Start) -> None:
     daemon = start(RULES)
     wrong = Api(daemon, "wrong-token-wrong-token")
 
@@ -201,7 +201,7 @@ def test_guesses_are_bounded_over_the_wire(start: Start) -> None:
     assert "wrong-token" not in str(daemon.lines)
 
 
-def test_events_go_on_while_a_long_replay_is_under_way(start: Start, receiver: Receiver) -> None:
+def test_events_are_accepted_during_a_long_replay(start: Start, receiver: Receiver) -> None:
     rules = (
         f"sources: {{internal: {{verify: none}}}}\nrules:\n  - name: all\n    actions: [forward: {receiver.url}/x]\n"
     )
@@ -234,7 +234,7 @@ def test_events_go_on_while_a_long_replay_is_under_way(start: Start, receiver: R
     receiver.gate.set()
 
 
-def test_a_stop_during_a_request_is_quick_and_quiet(start: Start) -> None:
+def test_a_stop_during_a_request_is_quick_and_logs_no_error(start: Start) -> None:
     daemon = start(RULES)
     api = Api(daemon)
     for _ in range(200):
@@ -258,7 +258,7 @@ def test_a_stop_during_a_request_is_quick_and_quiet(start: Start) -> None:
     assert not [line for line in daemon.lines if "fault" in line["message"] or "Traceback" in str(line)]
 
 
-def test_the_document_is_served_as_it_is_in_the_docs(start: Start) -> None:
+def test_the_served_openapi_document_is_the_documented_one(start: Start) -> None:
     served = Api(start(RULES)).ask("GET", "/api/openapi.json").json
 
     assert served == json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())

@@ -21,8 +21,8 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from router.admin.openapi import document
-from router.admin.routes import ENDPOINTS
+from router.admin.api.openapi import document
+from router.admin.api.routes import ENDPOINTS
 from tests.conftest import Daemon
 
 EXAMPLES = 25  #: for each operation, beside some 40 that go through the document systematically
@@ -80,6 +80,6 @@ def test_every_operation_answers_as_documented(case: Any, daemon: Daemon, sessio
     case.call_and_validate(base_url=f"http://127.0.0.1:{daemon.admin_port}", session=session, checks=CHECKS)
 
 
-def test_the_daemon_lives_on_and_says_nothing_of_a_fault(daemon: Daemon, session: requests.Session) -> None:
+def test_the_daemon_survives_and_logs_no_exception(daemon: Daemon, session: requests.Session) -> None:
     assert session.get(f"http://127.0.0.1:{daemon.admin_port}/-/ready", timeout=60).json()["dispatcher"]
     assert not [line for line in daemon.lines if line["level"] == "error"]

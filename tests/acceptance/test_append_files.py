@@ -38,7 +38,7 @@ def _rotate(path: Path, number: int) -> None:
         file.truncate(0)
 
 
-def test_two_daemons_and_rotation_share_a_file(tmp_path: Path, eventually: Wait) -> None:
+def test_two_daemons_and_a_rotation_can_share_a_file(tmp_path: Path, eventually: Wait) -> None:
     shared = tmp_path / "shared"
     daemons = []
     for name in ("one", "two"):
@@ -98,7 +98,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_what_a_full_disk_refused_is_appended_once_there_is_room(
+def test_lines_refused_by_a_full_disk_are_appended_later(
     start: Callable[..., Daemon], eventually: Wait, small_disk: Path
 ) -> None:
     (small_disk / "ballast").write_bytes(b"x" * 40_000)

@@ -77,7 +77,7 @@ def _post(daemon: Daemon, to: str, key: str = "") -> str:
     return str(answer.json["id"])
 
 
-def test_a_clock_set_back_an_hour_keeps_nothing_waiting(
+def test_a_clock_set_back_an_hour_delays_no_delivery(
     begin: Callable[[], Daemon], clock: Clock, receiver: Receiver
 ) -> None:
     receiver.status = 500
@@ -99,7 +99,7 @@ def test_a_clock_set_back_an_hour_keeps_nothing_waiting(
     assert all(line["ms"] >= 0 for line in daemon.lines if line["message"] == "attempt settled")
 
 
-def test_a_clock_set_forward_an_hour_and_back_loses_nothing(
+def test_a_clock_set_forward_and_back_loses_no_delivery(
     begin: Callable[[], Daemon], clock: Clock, receiver: Receiver
 ) -> None:
     receiver.status = 500
@@ -120,7 +120,7 @@ def test_a_clock_set_forward_an_hour_and_back_loses_nothing(
     daemon.wait_for_line("attempt settled", event_id=again, state="succeeded")
 
 
-def test_a_clock_set_back_while_the_daemon_is_down_keeps_nothing_waiting(
+def test_a_clock_set_back_while_the_daemon_is_down_delays_no_delivery(
     begin: Callable[[], Daemon], clock: Clock, receiver: Receiver, eventually: Wait
 ) -> None:
     daemon = begin()

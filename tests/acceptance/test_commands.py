@@ -89,7 +89,9 @@ def _memory(pid: int) -> int:
     )
 
 
-def test_odd_commands_end_as_documented_and_leave_nothing(start: Start, eventually: Wait, tmp_path: Path) -> None:
+def test_unusual_commands_end_as_documented_and_leave_no_process(
+    start: Start, eventually: Wait, tmp_path: Path
+) -> None:
     (tmp_path / "plain.sh").write_text("#!/bin/sh\n")
     for name, text in (("bare.sh", "echo hi\n"), ("lost.sh", "#!/no/such/interpreter\n")):
         (tmp_path / name).write_text(text)
@@ -150,7 +152,7 @@ json.dump({"env": dict(os.environ), "fds": fds, "argv": sys.argv[1:], "group": o
 """
 
 
-def test_a_command_starts_clean_whatever_the_daemon_was_started_with(
+def test_a_command_inherits_no_signals_secrets_or_descriptors(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "show.py").write_text(_SHOW)
@@ -197,7 +199,7 @@ HOSTILE = [
 ]
 
 
-def test_payload_text_is_text(start: Start, tmp_path: Path) -> None:
+def test_payload_text_is_never_run_as_code(start: Start, tmp_path: Path) -> None:
     script = 'printf "%s" "$1" >arg; printf "%s" "$REF" >env; cat >body'
     (tmp_path / "take.sh").write_text(script)
     command = '{argv: [sh, take.sh, "{{ payload.x }}"], env: {REF: "{{ payload.x }}"}}'
@@ -266,7 +268,7 @@ def test_a_deploy_script_that_does_not_wait_for_the_daemon_succeeds_once(
     assert "again" not in (tmp_path / "runs").read_text()
 
 
-def test_an_interrupted_command_may_be_dead_at_once(start: Start, tmp_path: Path) -> None:
+def test_an_interrupted_command_can_be_made_dead_at_once(start: Start, tmp_path: Path) -> None:
     rules = _rules({"deploy": "{shell: 'echo run >>runs; sleep 600'}"}, ", retry: {interrupted: dead}")
     daemon = start(rules, flags=("--grace", "0.1"))
     after = len(daemon.lines)
@@ -295,7 +297,7 @@ def test_a_command_that_a_service_manager_ends_with_the_daemon_is_run_again(
     daemon.wait_for_line("attempt settled", outcome="interrupted", state="pending")
 
 
-def test_a_command_that_somebody_else_ends_has_failed(start: Start) -> None:
+def test_a_command_killed_by_another_process_has_failed(start: Start) -> None:
     line = _run(start(_rules({"killed": "{shell: 'kill -TERM $$'}"})), "killed")
 
     assert (line["outcome"], line["state"], line["error"]) == ("retry", "dead", "ended by signal 15")

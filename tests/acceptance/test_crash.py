@@ -3,14 +3,14 @@
 from functools import partial
 from pathlib import Path
 
-from tests.acceptance.ordeal import Ordeal
-from tests.acceptance.verdict import Verdict
+from tests.acceptance.crash_checks import CrashChecks
+from tests.acceptance.crash_run import CrashRun
 
 KILLS = 5
 
 
-def test_kills_and_stops_under_load_lose_nothing_that_was_answered(tmp_path: Path) -> None:
-    ordeal = Ordeal(tmp_path, seed=1)
+def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path) -> None:
+    ordeal = CrashRun(tmp_path, seed=1)
     try:
         for number in range(KILLS):
             ordeal.live(partial(ordeal.acknowledged, ordeal.chance.randrange(20, 120)), kill=number != 2)
@@ -20,7 +20,7 @@ def test_kills_and_stops_under_load_lose_nothing_that_was_answered(tmp_path: Pat
     finally:
         ordeal.finish()
 
-    verdict = Verdict(ordeal)
+    verdict = CrashChecks(ordeal)
 
     assert not verdict.faults, "\n".join(verdict.faults[:20])
     assert verdict.counts["loose: interrupted"] + verdict.counts["ordered: interrupted"] > 0  # the kills did hit

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from router.announce import Announcer
-from router.app import REGISTRIES
-from router.rules.loader import Loader
+from router.daemon.app import REGISTRIES
+from router.daemon.source_log import SourceLog
+from router.domain.address import Address
+from router.rules.compile.loader import Loader
 from router.rules.ruleset import Ruleset
-from router.settings import Address
-from tests.commands.conftest import Shop
+from tests.cli.commands.conftest import StoreCommands
 from tests.conftest import Daemon
 
 Run = Callable[..., CompletedProcess[str]]
@@ -30,12 +30,12 @@ WHOEVER = "source is not verified: whoever reaches the listen address may send; 
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
+def shop(tmp_path: Path) -> StoreCommands:
     """A folder with nothing in it."""
-    return Shop(tmp_path)
+    return StoreCommands(tmp_path)
 
 
-def test_serve_without_a_file_says_what_writes_one(run: Run, tmp_path: Path) -> None:
+def test_serve_without_a_rules_file_suggests_init(run: Run, tmp_path: Path) -> None:
     for file, command in (("rules.yaml", "init"), ("my rules.yaml", "init 'my rules.yaml'")):
         done = run("serve", *(() if file == "rules.yaml" else (file,)), cwd=tmp_path, stdin=-3)
 
@@ -47,7 +47,7 @@ def test_serve_without_a_file_says_what_writes_one(run: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "what\n", "\x04"])
-def test_whoever_does_not_say_yes_gets_no_file(shop: Shop, answer: str) -> None:
+def test_no_file_is_written_without_a_yes(shop: StoreCommands, answer: str) -> None:
     code, shown = shop.on_a_terminal("serve", answer=answer)
 
     assert code == (130 if answer == "\x04" else 3), shown
@@ -55,7 +55,7 @@ def test_whoever_does_not_say_yes_gets_no_file(shop: Shop, answer: str) -> None:
     assert not list(shop.folder.iterdir())
 
 
-def test_whoever_says_yes_gets_rules_and_is_told_what_is_still_to_do(shop: Shop) -> None:
+def test_a_yes_writes_rules_and_lists_the_next_steps(shop: StoreCommands) -> None:
     code, shown = shop.on_a_terminal("serve", answer="y\ngithub\n")
 
     assert code == 3
@@ -66,14 +66,14 @@ def test_whoever_says_yes_gets_rules_and_is_told_what_is_still_to_do(shop: Shop)
     assert (shop.folder / "rules.yaml").exists()
 
 
-def test_a_folder_that_is_not_there_is_told_before_anything_is_asked(shop: Shop) -> None:
+def test_a_missing_folder_is_reported_before_any_question(shop: StoreCommands) -> None:
     code, shown = shop.on_a_terminal("serve", "missing/rules.yaml")
 
     assert code == 3
     assert "could not start: there is no file missing/rules.yaml, and no folder missing either" in shown
 
 
-def test_the_start_tells_each_address_and_which_sources_lack_verification(start: Callable[..., Daemon]) -> None:
+def test_the_start_lists_addresses_and_unverified_sources(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES, env={"FIRST_RUN_KEY": "k"})
     here = f"http://127.0.0.1:{daemon.port}"
 
@@ -89,7 +89,7 @@ def test_the_start_tells_each_address_and_which_sources_lack_verification(start:
     assert warned == [(EVERY_PROGRAM, "open"), (ALLOWED, "near")]
 
 
-def test_a_reload_tells_of_new_changed_and_removed_sources_only(start: Callable[..., Daemon]) -> None:
+def test_a_reload_lists_only_new_changed_and_removed_sources(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES, env={"FIRST_RUN_KEY": "k"})
     before = len(daemon.lines)
 
@@ -127,13 +127,13 @@ def _ruleset(folder: Path) -> Ruleset:
         ("localhost", "http://localhost:80/in", False),
     ],
 )
-def test_an_open_source_on_a_network_is_told_the_louder(
+def test_an_unverified_source_on_a_network_gets_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str, url: str, loud: bool
 ) -> None:
     import structlog
 
     with structlog.testing.capture_logs() as lines:
-        Announcer(Address(host, 80)).tell(_ruleset(tmp_path))
+        SourceLog(Address(host, 80)).tell(_ruleset(tmp_path))
 
     assert url in [line.get("url") for line in lines]
     found: list[tuple[Any, ...]] = [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "info"]

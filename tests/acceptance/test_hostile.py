@@ -60,7 +60,7 @@ BODIES = {
 }
 
 
-def test_hostile_payloads_are_answered_and_hurt_nothing(start: Callable[..., Daemon]) -> None:
+def test_hostile_payloads_are_answered_and_the_daemon_goes_on(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES)
 
     statuses = {title: daemon.post("/hooks/open", body).status for title, body in BODIES.items()}

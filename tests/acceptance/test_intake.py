@@ -92,7 +92,7 @@ def _sending(*senders: Sender) -> Iterator[None]:
             thread.join(PATIENCE_SECONDS)
 
 
-def test_a_stop_under_load_answers_everybody_and_stores_what_it_said(start: Start, eventually: Wait) -> None:
+def test_a_stop_under_load_answers_every_sender_and_stores_every_accepted_event(start: Start, eventually: Wait) -> None:
     daemon = start(RULES)
     senders = [Sender(daemon.port) for _ in range(16)]
 
@@ -110,7 +110,7 @@ def test_a_stop_under_load_answers_everybody_and_stores_what_it_said(start: Star
     assert took < 5
 
 
-def test_a_kill_under_load_keeps_what_was_answered(start: Start, eventually: Wait) -> None:
+def test_a_kill_under_load_keeps_every_accepted_event(start: Start, eventually: Wait) -> None:
     daemon = start(RULES)
     senders = [Sender(daemon.port) for _ in range(8)]
 
@@ -123,7 +123,7 @@ def test_a_kill_under_load_keeps_what_was_answered(start: Start, eventually: Wai
     assert accepted <= _stored(daemon)
 
 
-def test_a_full_disk_refuses_and_heals_by_itself(start: Start, eventually: Wait) -> None:
+def test_intake_refuses_on_a_full_disk_and_recovers_by_itself(start: Start, eventually: Wait) -> None:
     daemon = start(RULES)
     assert daemon.post("/hooks/open", b'{"n": 0}').status == 202
     wal = daemon.store.with_name(daemon.store.name + "-wal")
@@ -145,7 +145,7 @@ def test_a_full_disk_refuses_and_heals_by_itself(start: Start, eventually: Wait)
     assert len(_stored(daemon)) == 2
 
 
-def test_a_disk_that_fills_up_under_a_large_body_refuses_it_and_closes(start: Start) -> None:
+def test_a_large_body_that_fills_the_disk_is_refused_and_the_connection_closed(start: Start) -> None:
     daemon = start(RULES)
     head = b"POST /hooks/open HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     body = b'{"n": 1, "pad": "%s"}' % (b"x" * 2_000_000)
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_under_a_large_body_refuses_it_and_closes(start: St
     assert not [line for line in daemon.lines if line["level"] == "error"]
 
 
-def test_a_store_that_stands_still_refuses_and_heals_by_itself(start: Start, eventually: Wait) -> None:
+def test_intake_refuses_while_the_store_is_locked_and_recovers_by_itself(start: Start, eventually: Wait) -> None:
     daemon = start(RULES)
     other = sqlite3.connect(daemon.store, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -190,7 +190,7 @@ def test_a_store_that_stands_still_refuses_and_heals_by_itself(start: Start, eve
     assert halves == (0,)
 
 
-def test_a_hundred_copies_at_once_are_one_event(start: Start) -> None:
+def test_a_hundred_concurrent_copies_are_one_event(start: Start) -> None:
     daemon = start(RULES.replace("none", "none, dedupe: headers.X-Id"))
 
     with ThreadPoolExecutor(100) as pool:
@@ -264,7 +264,7 @@ rules:
 """
 
 
-def test_plain_credentials_get_no_further_than_the_door(
+def test_credentials_are_neither_stored_nor_logged(
     start: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     daemon = start(CREDENTIALS.format(url=receiver.url), env={"KEY": PLANTED}, flags=("--log-level", "debug"))
@@ -310,7 +310,7 @@ def test_plain_credentials_get_no_further_than_the_door(
     assert b"b=2&c" in written
 
 
-def test_many_idle_connections_cost_the_others_nothing(start: Start) -> None:
+def test_many_idle_connections_do_not_slow_other_senders(start: Start) -> None:
     daemon = start(RULES)
     idle = [socket.create_connection(("127.0.0.1", daemon.port), PATIENCE_SECONDS) for _ in range(900)]
     try:
@@ -345,7 +345,7 @@ def test_a_thousand_requests_at_once_are_all_answered(start: Start) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_fuzz_hurts_nothing(seed: int) -> None:
+def test_random_bytes_do_not_harm_the_daemon(seed: int) -> None:
     fuzz = Path(__file__).parents[2] / "bench" / "fuzz.py"
 
     done = subprocess.run(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from router.store.sqlite import SqliteStore
+from router.store.sqlite.store import SqliteStore
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver, free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -96,7 +96,7 @@ def test_a_taken_port_is_one_clear_line(run: Run, tmp_path: Path, flag: str) -> 
     _one_clear_line(done, address)
 
 
-def test_unset_and_empty_secrets_keep_it_from_starting(run: Run, tmp_path: Path) -> None:
+def test_unset_and_empty_secrets_prevent_the_start(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES.replace("none", "{scheme: github, secret: {env: HOOK_KEY}}"))
 
     for value, word in (({}, "is not set"), ({"HOOK_KEY": ""}, "is empty")):
@@ -118,7 +118,7 @@ def test_the_admin_listener_says_healthy_and_ready(start: Callable[..., Daemon])
     assert daemon.admin("/-/ready").json == {"store": True, "rules": True, "dispatcher": True, "intake": True}
 
 
-def test_it_is_not_ready_from_the_first_moment_of_a_stop(start: Callable[..., Daemon]) -> None:
+def test_the_daemon_is_not_ready_as_soon_as_a_stop_begins(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES)
     with socket.create_connection(("127.0.0.1", daemon.port)) as sender:
         # Half a request, for which a stop waits some seconds before the deliveries are stopped.
@@ -137,7 +137,7 @@ def test_it_is_not_ready_from_the_first_moment_of_a_stop(start: Callable[..., Da
         assert sender.recv(65536).startswith(b"HTTP/1.1 202 ")
 
 
-def test_the_store_is_for_its_owner_only(start: Callable[..., Daemon]) -> None:
+def test_the_store_files_are_private_to_the_owner(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES)
     daemon.post("/hooks/open", b"{}")
 
@@ -159,9 +159,7 @@ def test_a_stop_drains_and_exits_0(start: Callable[..., Daemon], eventually: Wai
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_that_comes_to_another_thread_than_the_main_one_ends_it_too(
-    start: Callable[..., Daemon], number: int
-) -> None:
+def test_a_signal_to_any_thread_stops_the_daemon(start: Callable[..., Daemon], number: int) -> None:
     daemon = start(RULES)
     threads = [int(thread.name) for thread in Path(f"/proc/{daemon.process.pid}/task").iterdir()]
     assert len(threads) > 1
@@ -171,7 +169,7 @@ def test_a_signal_that_comes_to_another_thread_than_the_main_one_ends_it_too(
     assert daemon.process.wait(PATIENCE_SECONDS) == 0
 
 
-def test_signals_in_a_row_are_all_heard(start: Callable[..., Daemon]) -> None:
+def test_repeated_signals_are_all_handled(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES)
 
     for _ in range(50):
@@ -181,7 +179,7 @@ def test_signals_in_a_row_are_all_heard(start: Callable[..., Daemon]) -> None:
     daemon.wait_for_line("stopping", signal="SIGTERM")
 
 
-def test_a_stop_is_bounded_however_long_a_target_takes(
+def test_a_stop_takes_a_bounded_time_with_a_slow_target(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Wait
 ) -> None:
     rules = f'sources: {{open: {{verify: none}}}}\nrules: [{{name: slow, actions: [forward: "{receiver.url}/hang"]}}]\n'
@@ -244,7 +242,7 @@ rules:
     assert len(receiver.ids("/hang")) == 2
 
 
-def test_a_failing_target_is_tried_again_and_then_dead(
+def test_deliveries_to_a_failing_target_are_retried_and_then_dead(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Wait
 ) -> None:
     receiver.status = 500
@@ -270,7 +268,7 @@ def test_commands_can_be_forbidden_from_outside_the_file(run: Run, tmp_path: Pat
     _one_clear_line(run("serve", "--commands", "off", cwd=tmp_path), "rules.yaml:2:", "--commands")
 
 
-def test_the_version_and_help_are_there(run: Run) -> None:
+def test_version_and_help_work(run: Run) -> None:
     assert run("--version").stdout.startswith("webhook-router, version ")
     for command in ("serve", "check", "test"):
         done = run(command, "--help")
@@ -289,7 +287,7 @@ def test_a_stop_during_requests_answers_them(start: Callable[..., Daemon]) -> No
     assert daemon.stop() == 0
 
 
-def test_closed_standard_streams_end_nothing(tmp_path: Path, receiver: Receiver, eventually: Wait) -> None:
+def test_the_daemon_runs_with_closed_standard_streams(tmp_path: Path, receiver: Receiver, eventually: Wait) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(
         f'sources: {{in: {{verify: none}}}}\nrules: [{{name: a, actions: [forward: "{receiver.url}/x"]}}]\n'
@@ -332,7 +330,7 @@ def _listens(port: int) -> bool:
 
 
 @pytest.mark.parametrize("style", ["json", "text"])
-def test_a_log_that_nobody_reads_stops_nothing(eventually: Wait, tmp_path: Path, style: str) -> None:
+def test_the_daemon_runs_when_nobody_reads_its_log(eventually: Wait, tmp_path: Path, style: str) -> None:
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     port = free_port()

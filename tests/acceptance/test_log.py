@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Daemon, Line, Receiver, run_here
+from tests.conftest import Daemon, Line, Receiver, run_in_process
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -40,7 +40,7 @@ def _of(daemon: Daemon, event: str) -> list[Line]:
     return [line for line in daemon.lines if line.get("event_id") == event]
 
 
-def test_an_event_is_followed_by_its_id_from_receipt_through_a_replay_to_the_last_attempt(
+def test_the_log_of_an_event_can_be_followed_by_its_id(
     start: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
 ) -> None:
     receiver.status = 500
@@ -48,7 +48,9 @@ def test_an_event_is_followed_by_its_id_from_receipt_through_a_replay_to_the_las
     event = _post(daemon, "send", TRACED)
     daemon.wait_for_line("attempt settled", event_id=event, action="forward", state="dead")
     receiver.status = 200
-    replayed = run_here("deliveries", "replay", "--event", event, "--store", f"sqlite:{daemon.store}", folder=tmp_path)
+    replayed = run_in_process(
+        "deliveries", "replay", "--event", event, "--store", f"sqlite:{daemon.store}", folder=tmp_path
+    )
     assert replayed.returncode == 0, replayed.stderr
     daemon.wait_for_line("attempt settled", event_id=event, action="forward", state="succeeded")
     daemon.wait_for_line("attempt settled", event_id=event, action="append")
@@ -70,7 +72,7 @@ def test_an_event_is_followed_by_its_id_from_receipt_through_a_replay_to_the_las
     assert {one.headers["tracestate"] for one in receiver.requests} == {"a=1"}
 
 
-def test_an_event_that_matches_nothing_is_one_line_that_says_so(start: Start) -> None:
+def test_an_unmatched_event_is_logged_in_one_line(start: Start) -> None:
     daemon = start(RULES.replace("URL", "http://127.0.0.1:9"))
     events = [_post(daemon, "nothing") for _ in range(3)]
     assert daemon.stop() == 0
@@ -82,7 +84,7 @@ def test_an_event_that_matches_nothing_is_one_line_that_says_so(start: Start) ->
     assert "trace_id" not in first | second | third
 
 
-def test_an_attempt_that_a_killed_daemon_left_behind_is_told_of_by_the_next(
+def test_an_attempt_of_a_killed_daemon_is_logged_by_the_next(
     start: Start, receiver: Receiver, eventually: Wait
 ) -> None:
     daemon = start(RULES.replace("URL", receiver.url))
@@ -100,7 +102,7 @@ def test_an_attempt_that_a_killed_daemon_left_behind_is_told_of_by_the_next(
     assert again.stop() == 0
 
 
-def test_a_request_that_can_not_be_read_is_told_of_without_a_method_that_it_did_not_have(start: Start) -> None:
+def test_an_unreadable_request_is_logged_without_a_method(start: Start) -> None:
     daemon = start(RULES.replace("URL", "http://127.0.0.1:9"))
 
     for head in (

@@ -114,7 +114,7 @@ def send_one_of_each(daemon: Daemon) -> None:
     assert b" 431 " in talk(daemon, b"POST / HTTP/1.1\r\n" + b"X-A: planted-header\r\n" * 200 + b"\r\n")
 
 
-def test_the_numbers_are_those_of_what_was_done(start: Start, receiver: Receiver, eventually: Wait) -> None:
+def test_the_counters_equal_the_work_done(start: Start, receiver: Receiver, eventually: Wait) -> None:
     receiver.status = 500
     daemon = start(RULES.format(url=receiver.url), env={"KEY": KEY})
     send_one_of_each(daemon)
@@ -171,7 +171,7 @@ def test_the_numbers_are_those_of_what_was_done(start: Start, receiver: Receiver
     assert scrape.one("breaker_failures") == 2
 
 
-def test_nothing_of_a_sender_or_a_secret_is_shown(start: Start, receiver: Receiver) -> None:
+def test_metrics_contain_no_request_data_or_secret(start: Start, receiver: Receiver) -> None:
     receiver.status = 500
     daemon = start(RULES.format(url=receiver.url), env={"KEY": KEY})
     send_one_of_each(daemon)
@@ -207,7 +207,7 @@ def test_reloads_are_counted_and_dated(start: Start, receiver: Receiver, eventua
     assert after.series("rules_info") != before.series("rules_info")
 
 
-def test_a_scrape_counts_nowhere_and_needs_the_listeners_own_name(start: Start) -> None:
+def test_a_scrape_is_not_counted_and_needs_an_allowed_host_name(start: Start) -> None:
     daemon = start("sources: {a: {verify: none}}\nrules: [{name: x, actions: [append: x]}]\n")
 
     for _ in range(3):

@@ -91,7 +91,7 @@ def test_a_replay_while_the_daemon_runs_is_delivered_promptly(
     assert [(a["outcome"], a["status"]) for a in shown["attempts_made"]] == [("failed", 410), ("succeeded", 200)]
 
 
-def test_what_waits_an_hour_for_its_next_try_is_hastened(
+def test_a_replay_delivers_a_waiting_retry_at_once(
     start: Start, run: Run, eventually: Wait, receiver: Receiver
 ) -> None:
     receiver.status = 500
@@ -106,7 +106,7 @@ def test_what_waits_an_hour_for_its_next_try_is_hastened(
     daemon.wait_for_line("attempt settled", event_id=event, state="succeeded", attempt=2)
 
 
-def test_a_cancel_of_what_runs_lets_the_next_of_its_order_go(
+def test_cancelling_a_running_delivery_unblocks_the_next_of_its_order(
     start: Start, run: Run, eventually: Wait, receiver: Receiver
 ) -> None:
     daemon = start(rules(receiver, "/hang"))
@@ -128,9 +128,7 @@ def test_a_cancel_of_what_runs_lets_the_next_of_its_order_go(
     assert operate("store", "check").stdout.endswith("the store is sound\n")
 
 
-def test_what_is_asked_for_while_the_daemon_is_stopped_is_done_when_it_starts(
-    start: Start, run: Run, receiver: Receiver
-) -> None:
+def test_operations_on_a_stopped_daemon_take_effect_at_its_start(start: Start, run: Run, receiver: Receiver) -> None:
     receiver.status = 410
     daemon = start(rules(receiver))
     operate = Operator(run, daemon)
@@ -152,7 +150,7 @@ def test_what_is_asked_for_while_the_daemon_is_stopped_is_done_when_it_starts(
     assert operate.states() == ["succeeded", "cancelled", "succeeded"]
 
 
-def test_an_event_is_planned_again_once_its_rule_was_mended(start: Start, run: Run, receiver: Receiver) -> None:
+def test_an_event_can_be_rerouted_after_its_rule_was_fixed(start: Start, run: Run, receiver: Receiver) -> None:
     daemon = start(rules(receiver))
     operate = Operator(run, daemon)
     missed = post(daemon, source="other", key=5)
@@ -168,7 +166,7 @@ def test_an_event_is_planned_again_once_its_rule_was_mended(start: Start, run: R
     assert receiver.ids() == [missed]
 
 
-def test_rules_that_the_daemon_does_not_run_are_followed_all_the_same(
+def test_a_reroute_can_use_rules_that_the_daemon_does_not_run(
     start: Start, run: Run, receiver: Receiver, tmp_path: Path
 ) -> None:
     daemon = start(rules(receiver))
@@ -216,7 +214,7 @@ def test_many_dead_deliveries_are_replayed_by_a_filter_while_events_come_in(
     assert operate("store", "check").stdout.endswith("the store is sound\n")
 
 
-def test_a_backup_of_a_daemon_at_work_holds_what_was_acknowledged(
+def test_a_backup_of_a_busy_daemon_holds_every_accepted_event(
     start: Start, run: Run, receiver: Receiver, tmp_path: Path
 ) -> None:
     daemon = start(rules(receiver))
@@ -230,7 +228,7 @@ def test_a_backup_of_a_daemon_at_work_holds_what_was_acknowledged(
     assert [event["id"] for event in json.loads(done.stdout)] == events[::-1]
 
 
-def test_status_beside_a_running_daemon(start: Start, run: Run, eventually: Wait, receiver: Receiver) -> None:
+def test_status_reports_a_running_daemon(start: Start, run: Run, eventually: Wait, receiver: Receiver) -> None:
     receiver.status = 500
     daemon = start(rules(receiver))
     operate = Operator(run, daemon)

@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
-from router.admin.routes import ENDPOINTS
-from tests.conftest import PATIENCE_SECONDS, Daemon, free_port, request, run_here
-from tests.intake.senders import sign, whsec
+from router.admin.api.routes import ENDPOINTS
+from tests.conftest import PATIENCE_SECONDS, Daemon, free_port, request, run_in_process
+from tests.intake.signed_requests import sign, whsec
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -155,7 +155,7 @@ BAD_RULES = {
 }  # fmt: skip
 
 
-class _Odd(BaseHTTPRequestHandler):
+class _MisbehavingHandler(BaseHTTPRequestHandler):
     """Answers in every way that can go wrong, and repeats what it was sent."""
 
     protocol_version = "HTTP/1.1"
@@ -202,9 +202,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def odd() -> Iterator[str]:
+def misbehaving_server() -> Iterator[str]:
     """The address of a server that answers in odd ways."""
-    server = _Server(("127.0.0.1", 0), _Odd)
+    server = _Server(("127.0.0.1", 0), _MisbehavingHandler)
     server.release = threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -394,20 +394,20 @@ def _secrets(text: str, what: str) -> list[str]:
     return _leaks(text, what, f"{MARK}-secret")
 
 
-def test_nothing_that_was_planted_is_found_where_it_must_not_be(
-    start: Start, odd: str, eventually: Wait, tmp_path: Path
+def test_planted_secrets_appear_nowhere_they_should_not(
+    start: Start, misbehaving_server: str, eventually: Wait, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / TEXT).write_text("a file where a folder has to be")
     daemon = start(
-        _filled(RULES, odd),
-        env=_environment(odd),
+        _filled(RULES, misbehaving_server),
+        env=_environment(misbehaving_server),
         flags=("--log-level", "debug", "--trusted-proxies", "192.0.2.0/24"),
     )
     store = f"sqlite:{daemon.store}"
 
     def run(*arguments: str) -> str:
-        return run_here(*arguments, "--store", store, folder=tmp_path).stdout
+        return run_in_process(*arguments, "--store", store, folder=tmp_path).stdout
 
     def listed() -> Any:
         return json.loads(run("deliveries", "list", "--json", "--limit", "1000"))
@@ -416,13 +416,13 @@ def test_nothing_that_was_planted_is_found_where_it_must_not_be(
     eventually(lambda: not {one["state"] for one in listed()} & {"pending", "running"})
     for text in BAD_RULES.values():
         seen = len(daemon.lines)
-        daemon.rules.write_text(_filled(text, odd))
+        daemon.rules.write_text(_filled(text, misbehaving_server))
         daemon.wait_for_line("rules not reloaded; the running rules stay", seen)
     ids = {
         "events": sorted({one["event"] for one in listed()}),
         "deliveries": [one["id"] for one in listed()],
         "rules": ["echo", "commands", "nearly"],
-        "targets": [f"http://{odd}", "echo/status", "echo/refused"],
+        "targets": [f"http://{misbehaving_server}", "echo/status", "echo/refused"],
     }
     admin = list(_admin(daemon, ids))
     status = run("status") + run("status", "--json")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Daemon, Receiver
-from tests.rules.saving import Save, emacs, git_checkout, sed_in_place, vim_by_copying, vim_by_renaming
+from tests.rules.reload.ways_of_saving import Save, emacs, git_checkout, sed_in_place, vim_by_copying, vim_by_renaming
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,7 +58,7 @@ def test_an_edit_takes_effect(start: Callable[..., Daemon], save: Callable[[Path
     assert _matched(daemon) == ["after"]
 
 
-def test_a_swapped_symlink_is_an_edit(start: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_a_swapped_symlink_triggers_a_reload(start: Callable[..., Daemon], tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "rules.yaml").write_text(RULES.format(name=name))
@@ -96,7 +96,7 @@ def test_a_broken_edit_is_reported_with_its_place_and_the_old_rules_stay(
 
 
 @pytest.mark.parametrize("text", ["", "sources: [", "a: {{ x }}", "[" * 50_000, "\x00", "sources: {}\nrules: []\n"])
-def test_no_broken_text_hurts(start: Callable[..., Daemon], text: str) -> None:
+def test_no_broken_text_replaces_the_running_rules(start: Callable[..., Daemon], text: str) -> None:
     daemon = start(RULES.format(name="good"))
 
     daemon.rules.write_text(text)
@@ -105,7 +105,7 @@ def test_no_broken_text_hurts(start: Callable[..., Daemon], text: str) -> None:
     assert _matched(daemon) == ["good"]
 
 
-def test_a_file_that_others_can_write_is_not_taken(start: Callable[..., Daemon]) -> None:
+def test_a_file_that_others_can_write_is_refused(start: Callable[..., Daemon]) -> None:
     daemon = start(RULES.format(name="good"))
 
     daemon.rules.write_text(RULES.format(name="foreign"))
@@ -131,7 +131,7 @@ def test_sighup_reads_secret_files_again(start: Callable[..., Daemon], tmp_path:
     assert daemon.post("/hooks/open", b"{}", {"X-Token": "new"}).status == 202
 
 
-def test_a_corrected_url_heals_what_is_waiting(
+def test_waiting_deliveries_use_a_corrected_url(
     start: Callable[..., Daemon], receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
 ) -> None:
     rules = """
@@ -149,7 +149,7 @@ rules:
     eventually(lambda: receiver.requests)
 
 
-def test_removed_rules_with_deliveries_are_told_of_by_name_up_to_a_number(start: Callable[..., Daemon]) -> None:
+def test_removed_rules_with_waiting_deliveries_are_named_up_to_a_limit(start: Callable[..., Daemon]) -> None:
     rule = "  - {{name: r{n}, actions: [forward: 'http://127.0.0.1:9']}}\n"
     rules = "".join(rule.format(n=n) for n in range(25))
     daemon = start("sources: {open: {verify: none}}\nrules:\n" + rules)
@@ -187,7 +187,7 @@ rules:
 @pytest.mark.parametrize(
     "save", [vim_by_renaming, vim_by_copying, emacs, sed_in_place, git_checkout], ids=lambda save: save.__name__
 )
-def test_an_editors_way_of_saving_takes_effect(start: Callable[..., Daemon], save: Save) -> None:
+def test_every_editors_way_of_saving_takes_effect(start: Callable[..., Daemon], save: Save) -> None:
     daemon = start(RULES.format(name="before"))
 
     save(daemon.rules, RULES.format(name="after"))
@@ -197,7 +197,7 @@ def test_an_editors_way_of_saving_takes_effect(start: Callable[..., Daemon], sav
     assert not [line for line in daemon.lines if line["message"] == "rules file has a problem"]
 
 
-def test_vim_itself(start: Callable[..., Daemon]) -> None:
+def test_saving_with_vim_takes_effect(start: Callable[..., Daemon]) -> None:
     vim = shutil.which("vim")
     if vim is None:
         pytest.skip("there is no vim on this machine")
@@ -209,7 +209,7 @@ def test_vim_itself(start: Callable[..., Daemon]) -> None:
         daemon.wait_for_line("rules reloaded", added=[f"r{number}"])
 
 
-def test_status_and_metric_say_why_the_file_is_not_what_runs_until_it_is(
+def test_status_and_metric_report_a_refused_file_until_it_is_fixed(
     start: Callable[..., Daemon], run: Run, eventually: Callable[[Callable[[], Any]], Any]
 ) -> None:
     daemon = start(RULES.format(name="good"))
@@ -244,7 +244,7 @@ def test_status_and_metric_say_why_the_file_is_not_what_runs_until_it_is(
     assert drift() is None
 
 
-def test_a_rotated_secret_file_takes_effect_by_itself(start: Callable[..., Daemon], tmp_path: Path) -> None:
+def test_a_rotated_secret_file_takes_effect_without_a_reload(start: Callable[..., Daemon], tmp_path: Path) -> None:
     (tmp_path / "token").write_text("old\n")
     daemon = start(
         "sources: {open: {verify: {scheme: token, header: X-Token, secret: {file: token}}}}\n"
@@ -259,7 +259,7 @@ def test_a_rotated_secret_file_takes_effect_by_itself(start: Callable[..., Daemo
     assert daemon.post("/hooks/open", b"{}", {"X-Token": "old"}).status == 401
 
 
-def test_a_pipe_is_no_rules_file(run: Run, tmp_path: Path) -> None:
+def test_a_pipe_is_refused_as_rules_file(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     done = run("serve", tmp_path / "pipe", "--listen", "127.0.0.1:0", "--admin", "off")

@@ -51,7 +51,7 @@ class _Script:
         return Response("", int(step))
 
 
-def test_each_failure_is_tried_again_as_the_rules_say(
+def test_each_failure_is_retried_as_the_rules_say(
     start: Callable[..., Daemon], httpserver: HTTPServer, tmp_path: Path
 ) -> None:
     script = _Script()
@@ -100,7 +100,7 @@ rules:
 """
 
 
-def test_what_a_stop_cut_off_is_made_again_unless_the_rules_say_dead(
+def test_an_attempt_cut_off_by_a_stop_is_repeated_unless_the_rules_say_dead(
     start: Callable[..., Daemon], eventually: Callable[[Callable[[], object]], object], tmp_path: Path
 ) -> None:
     daemon = start(INTERRUPTED, flags=("--grace", "0"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Daemon
-from tests.test_systemd import Listening
+from tests.daemon.test_systemd import Listening
 
 RULES = """\
 sources: {{open: {{verify: none}}}}
@@ -37,7 +37,7 @@ def _hear(systemd: Listening, key: str) -> dict[str, str]:
     raise AssertionError(f"never heard {key}")
 
 
-def test_a_life_as_systemd_hears_it(start: Callable[..., Daemon], systemd: Listening) -> None:
+def test_the_daemon_notifies_systemd_of_start_reload_and_stop(start: Callable[..., Daemon], systemd: Listening) -> None:
     daemon = start(RULES.format(name="one"), env={"NOTIFY_SOCKET": systemd.name}, flags=("--grace", "20"))
     ready = systemd.hear()
     assert ready["READY"] == "1"
@@ -64,9 +64,7 @@ def test_a_life_as_systemd_hears_it(start: Callable[..., Daemon], systemd: Liste
     assert int(stopping["EXTEND_TIMEOUT_USEC"]) > 20_000_000
 
 
-def test_signs_of_life_come_while_it_works_and_not_while_it_does_not(
-    start: Callable[..., Daemon], systemd: Listening
-) -> None:
+def test_watchdog_pings_stop_while_the_daemon_is_stopped(start: Callable[..., Daemon], systemd: Listening) -> None:
     daemon = start(RULES.format(name="one"), env={"NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": "2000000"})
     for _ in range(3):
         assert _hear(systemd, "WATCHDOG") == {"WATCHDOG": "1"}
@@ -81,7 +79,7 @@ def test_signs_of_life_come_while_it_works_and_not_while_it_does_not(
     assert daemon.stop() == 0
 
 
-def test_a_watchdog_for_another_process_is_not_ours(start: Callable[..., Daemon], systemd: Listening) -> None:
+def test_a_watchdog_for_another_process_is_ignored(start: Callable[..., Daemon], systemd: Listening) -> None:
     start(
         RULES.format(name="one"),
         env={"NOTIFY_SOCKET": systemd.name, "WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"},
@@ -92,7 +90,7 @@ def test_a_watchdog_for_another_process_is_not_ours(start: Callable[..., Daemon]
         systemd.hear(1)
 
 
-def test_commands_can_not_speak_to_systemd_in_our_name(
+def test_commands_do_not_inherit_the_variables_of_systemd(
     start: Callable[..., Daemon], systemd: Listening, tmp_path: Path, eventually: Callable[[Callable[[], Any]], Any]
 ) -> None:
     text = (

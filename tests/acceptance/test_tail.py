@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from router.store.sqlite import SqliteStore
-from router.store.sqlite_file import connect
+from router.store.sqlite.file import connect
+from router.store.sqlite.store import SqliteStore
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver
 
 Start = Callable[..., Daemon]
@@ -77,7 +77,7 @@ def _stored(path: Path) -> set[tuple[Any, ...]]:
         return events | {tuple(row) for row in ended}
 
 
-def test_beside_a_loaded_daemon_that_is_killed_each_line_comes_once(
+def test_tail_shows_each_line_once_while_a_busy_daemon_is_killed(
     start: Start, eventually: Wait, receiver: Receiver, tmp_path: Path
 ) -> None:
     daemon = start(RULES.format(url=receiver.url))
@@ -127,7 +127,7 @@ def test_beside_a_loaded_daemon_that_is_killed_each_line_comes_once(
             assert line["event"] in known
 
 
-def test_a_reader_that_goes_ends_it_in_silence(start: Start, tmp_path: Path) -> None:
+def test_tail_ends_silently_when_its_reader_closes_the_pipe(start: Start, tmp_path: Path) -> None:
     daemon = start("sources: {in: {verify: none}}\nrules: [{name: all, actions: [append: all.jsonl]}]\n")
     assert daemon.post("/hooks/in", b"{}").status == 202
 
@@ -152,7 +152,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("plain", [False, True])
-def test_at_a_terminal_there_is_colour_and_a_quiet_end(
+def test_tail_is_coloured_at_a_terminal_and_ends_quietly(
     start: Start, tmp_path: Path, terminal: tuple[int, int], plain: bool
 ) -> None:
     daemon = start("sources: {in: {verify: none}}\nrules: [{name: all, actions: [append: all.jsonl]}]\n")

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
-from router.actions.client import Client
+from router.actions.forward.client import Client
 from router.actions.registry import ACTIONS
-from router.actions.threads import Threads
-from router.model import Claim, Delivery, Event, Outcome, ParsedEvent, State
-from router.plugins import Action, Build, Job, TargetSpec, Tools
-from router.secrets import Secret
+from router.domain.deliveries import Claim, Delivery, State
+from router.domain.events import Event, ParsedEvent
+from router.domain.outcomes import Outcome
+from router.domain.secrets import Secret
+from router.plugins.action import Action, AttemptInput, Tools
+from router.plugins.build import Build
+from router.plugins.target import TargetSpec
+from router.runtime.thread_pool import Threads
 
 NOW = 1_700_000_000_000
 EVENT_ID = "018bcfe5-6800-7000-8000-000000000001"
@@ -21,10 +25,10 @@ DELIVERY_ID = "018bcfe5-6800-7000-8000-000000000002"
 
 
 @pytest.fixture
-def job() -> Callable[..., Job]:
+def job() -> Callable[..., AttemptInput]:
     """Make a job."""
 
-    def make(payload: Any = None, *, secrets: Mapping[str, str] | None = None, **given: Any) -> Job:
+    def make(payload: Any = None, *, secrets: Mapping[str, str] | None = None, **given: Any) -> AttemptInput:
         defaults: dict[str, Any] = {
             "id": EVENT_ID,
             "source": "github",
@@ -41,7 +45,7 @@ def job() -> Callable[..., Job]:
             DELIVERY_ID, 1, event.id, "deploy", "act", "forward", "t", None, "h", State.RUNNING, NOW, 0, 0, None, NOW
         )
         held = {name: Secret(name, value) for name, value in (secrets or {}).items()}
-        return Job(Claim("token", delivery, event, 1), lambda: ParsedEvent(event, payload), held)
+        return AttemptInput(Claim("token", delivery, event, 1), lambda: ParsedEvent(event, payload), held)
 
     return make
 
@@ -103,7 +107,7 @@ async def close(tools: Tools) -> None:
 def attempt() -> Callable[..., Outcome]:
     """Attempt once (or several times on the same connections), on a loop of its own."""
 
-    def run(action: Action, *jobs: Job) -> Outcome:
+    def run(action: Action, *jobs: AttemptInput) -> Outcome:
         async def once() -> Outcome:
             tools = make_tools()
             try:

@@ -12,7 +12,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from router.actions.registry import ACTIONS
-from router.model import Cause, Outcome, OutcomeKind
+from router.domain.outcomes import Cause, Outcome, OutcomeKind
 from tests.conftest import free_port
 
 Make = Callable[..., Any]
@@ -55,7 +55,7 @@ def _failed_by(outcome: Outcome) -> tuple[Cause | None, int | None]:
 
 
 @pytest.mark.parametrize("status", [301, 404, 410, 429, 500, 503])
-def test_an_answer_fails_by_its_status(
+def test_a_failed_response_has_its_status_as_cause(
     act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, status: int
 ) -> None:
     httpserver.expect_request("/").respond_with_data("", status=status)
@@ -64,7 +64,7 @@ def test_an_answer_fails_by_its_status(
 
 
 @pytest.mark.parametrize("status", [301, 410, 429, 503])
-def test_every_failed_answer_may_say_when_to_come_back(
+def test_retry_after_is_read_from_every_failed_response(
     act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, status: int
 ) -> None:
     httpserver.expect_request("/").respond_with_data("", status=status, headers={"Retry-After": "17"})
@@ -72,7 +72,7 @@ def test_every_failed_answer_may_say_when_to_come_back(
     assert attempt(act("forward", {"url": httpserver.url_for("/")}), job({})).retry_after == 17
 
 
-def test_a_refused_connection_is_the_networks(act: Make, job: Make, attempt: Attempt) -> None:
+def test_a_refused_connection_has_cause_network(act: Make, job: Make, attempt: Attempt) -> None:
     url = f"http://127.0.0.1:{free_port()}/"
 
     assert _failed_by(attempt(act("forward", {"url": url}), job({}))) == (Cause.NETWORK, None)
@@ -86,7 +86,7 @@ def test_a_refused_connection_is_the_networks(act: Make, job: Make, attempt: Att
         lambda connection: (connection.recv(65536), connection.sendall(b"HTTP/1.1 200 OK\r\nContent-")),
     ],
 )
-def test_a_connection_that_breaks_or_babbles_before_the_answer_is_the_networks(
+def test_a_broken_or_malformed_response_has_cause_network(
     act: Make, job: Make, attempt: Attempt, serve: Serve, talk: Callable[[socket.socket], object]
 ) -> None:
     action = act("forward", {"url": f"http://{serve(talk)}/"})
@@ -94,13 +94,13 @@ def test_a_connection_that_breaks_or_babbles_before_the_answer_is_the_networks(
     assert _failed_by(attempt(action, job({}))) == (Cause.NETWORK, None)
 
 
-def test_failing_tls_is_the_networks(act: Make, job: Make, attempt: Attempt, serve: Serve) -> None:
+def test_a_tls_failure_has_cause_network(act: Make, job: Make, attempt: Attempt, serve: Serve) -> None:
     action = act("forward", {"url": f"https://{serve(lambda connection: connection.sendall(b'HTTP/1.1 400 no'))}/"})
 
     assert _failed_by(attempt(action, job({}))) == (Cause.NETWORK, None)
 
 
-def test_a_name_that_does_not_resolve_is_the_networks(
+def test_an_unresolvable_name_has_cause_network(
     act: Make, job: Make, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*_: Any, **__: Any) -> Any:
@@ -114,7 +114,7 @@ def test_a_name_that_does_not_resolve_is_the_networks(
     assert "can't be resolved" in outcome.error
 
 
-def test_silence_is_a_timeout(act: Make, job: Make, attempt: Attempt, serve: Serve) -> None:
+def test_a_silent_target_has_cause_timeout(act: Make, job: Make, attempt: Attempt, serve: Serve) -> None:
     url = serve(lambda connection: connection.recv(65536) and connection.recv(1))
 
     outcome = attempt(act("forward", {"url": f"http://{url}/", "timeout": "200ms"}), job({}))
@@ -122,7 +122,7 @@ def test_silence_is_a_timeout(act: Make, job: Make, attempt: Attempt, serve: Ser
     assert _failed_by(outcome) == (Cause.TIMEOUT, None)
 
 
-def test_a_connection_that_is_not_made_in_time_is_a_timeout(act: Make, job: Make, attempt: Attempt) -> None:
+def test_a_slow_connect_has_cause_timeout(act: Make, job: Make, attempt: Attempt) -> None:
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -149,7 +149,7 @@ def test_a_connection_that_is_not_made_in_time_is_a_timeout(act: Make, job: Make
         ("sleep 600", (Cause.TIMEOUT, -15)),
     ],
 )
-def test_a_program_fails_by_its_code_a_signal_or_too_much_time(
+def test_a_failed_program_has_cause_exit_signal_or_timeout(
     act: Make, job: Make, attempt: Attempt, shell: str, failed_by: tuple[Cause, int]
 ) -> None:
     outcome = attempt(act("command", {"shell": shell + "; exit", "timeout": "500ms"}), job({}))
@@ -157,19 +157,21 @@ def test_a_program_fails_by_its_code_a_signal_or_too_much_time(
     assert _failed_by(outcome) == failed_by
 
 
-def test_a_program_that_is_not_there_was_not_started(act: Make, job: Make, attempt: Attempt) -> None:
+def test_a_missing_program_has_cause_not_started(act: Make, job: Make, attempt: Attempt) -> None:
     outcome = attempt(act("command", {"argv": ["none-such-program"], "stdin": "none"}), job({}))
 
     assert _failed_by(outcome) == (Cause.NOT_STARTED, None)
 
 
-def test_what_is_no_file_was_not_written(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_has_cause_not_written(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path
+) -> None:
     os.mkfifo(tmp_path / "fifo")
 
     assert _failed_by(attempt(act("append", {"path": "fifo"}), job({}))) == (Cause.NOT_WRITTEN, None)
 
 
-def test_a_file_that_stays_locked_is_a_timeout(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+def test_a_locked_file_has_cause_timeout(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
     import fcntl
 
     with (tmp_path / "a.txt").open("a") as held:
@@ -190,7 +192,7 @@ def test_a_file_that_stays_locked_is_a_timeout(act: Make, job: Make, attempt: At
         ("append", {"path": "x", "line": "{{ payload.no }}"}),
     ],
 )
-def test_a_template_that_fails_has_no_cause_to_be_tried_again(
+def test_a_failed_template_has_no_cause_and_is_not_retried(
     act: Make, job: Make, attempt: Attempt, type_: str, options: dict[str, Any]
 ) -> None:
     assert attempt(act(type_, options), job({})) == Outcome.failed("payload.no is missing")

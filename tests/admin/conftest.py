@@ -12,19 +12,20 @@ import jsonschema
 import orjson
 import pytest
 
+from router.admin.api.openapi import document
+from router.admin.api.routes import ENDPOINTS
 from router.admin.app import admin_app
-from router.admin.daemon import Daemon
-from router.admin.gate import Gate
-from router.admin.openapi import document
-from router.admin.routes import ENDPOINTS
-from router.app import REGISTRIES
-from router.ids import uuid7
-from router.model import Event, Reply
-from router.rules.change import Change
-from router.rules.drift import Refused, Reloaded
-from router.rules.loader import Loader
+from router.admin.auth.access import AccessCheck
+from router.admin.daemon_handle import DaemonHandle
+from router.daemon.app import REGISTRIES
+from router.domain.events import Event
+from router.domain.http import Reply
+from router.domain.ids import uuid7
+from router.rules.compile.loader import Loader
+from router.rules.reload.drift import Reloaded, ReloadRefused
+from router.rules.reload.ruleset_diff import RulesetDiff
 from router.rules.ruleset import Ruleset
-from router.store.sqlite import SqliteStore
+from router.store.sqlite.store import SqliteStore
 
 TOKEN = "a-token-for-the-tests-0123456789"
 NOW = 1_790_000_000_000
@@ -70,7 +71,7 @@ class Admin:
     checks: dict[str, bool] = field(
         default_factory=lambda: {"store": True, "rules": True, "dispatcher": True, "intake": True}
     )
-    reloaded: Reloaded | Refused = field(default_factory=lambda: Reloaded("h", 2, Change()))
+    reloaded: Reloaded | ReloadRefused = field(default_factory=lambda: Reloaded("h", 2, RulesetDiff()))
     stopping: bool = False
     now: float = 1000.0  #: of the gate's clock
     closed: bool = False
@@ -78,7 +79,7 @@ class Admin:
 
     def __post_init__(self) -> None:
         loader = Loader(REGISTRIES, {"PLANTED": "planted-secret"}, require_secrets=False)
-        self.daemon = Daemon(
+        self.daemon = DaemonHandle(
             store=self.store,
             path=self.folder / "store.db",
             rules=self.folder / "rules.yaml",
@@ -96,7 +97,7 @@ class Admin:
 
     def open(self, *, closed: bool = False, names: tuple[str, ...] = ("127.0.0.1",)) -> None:
         """Make the application anew: with no failures counted, and on loopback unless it is closed."""
-        gate = Gate(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
+        gate = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
         self.client = falcon.testing.TestClient(admin_app(self.daemon, gate))
 
     def ask(
@@ -154,7 +155,7 @@ class Admin:
                 **given,
             }
         )
-        from router.intake.payload import parse_event
+        from router.rules.parsing import parse_event
 
         plan = self.ruleset.plan(parse_event(event, self.ruleset.sources[source]))
         return self.store.append(event, plan.deliveries, self.ruleset.hash).result(10).event_id
@@ -193,7 +194,8 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
 @pytest.fixture
 def settle(admin: Admin) -> Callable[..., None]:
     """End every delivery that is due at a target, in a state."""
-    from router.model import Outcome, Settlement, State
+    from router.domain.deliveries import Settlement, State
+    from router.domain.outcomes import Outcome
 
     def end(state: State, target: str = "ci") -> None:
         outcome = Outcome.succeeded(200) if state is State.SUCCEEDED else Outcome.failed("gone", 410)

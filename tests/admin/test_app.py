@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from router.admin import app
+from router.admin.api.routes import ENDPOINTS
 from router.admin.listener import admin_listener
-from router.admin.routes import ENDPOINTS
-from router.errors import StartError
-from router.model import Reply
-from router.rules.change import Change
-from router.rules.drift import Reloaded
-from router.settings import Address, host_names
+from router.daemon.settings import host_names
+from router.domain.address import Address
+from router.domain.errors import StartError
+from router.domain.http import Reply
+from router.rules.reload.drift import Reloaded
+from router.rules.reload.ruleset_diff import RulesetDiff
 from tests.admin.conftest import TOKEN, Admin
 from tests.conftest import PATIENCE_SECONDS, request
 
@@ -23,7 +24,7 @@ OPEN = ("/-/healthy", "/-/ready", "/metrics")
 CLOSED = [(one.method, one.path.replace("{id}", "x").replace("{name}", "x")) for one in ENDPOINTS if not one.is_open]
 
 
-def test_it_is_healthy_while_it_lives_and_ready_when_all_is(admin: Admin) -> None:
+def test_the_daemon_is_healthy_while_it_runs_and_ready_when_every_part_is(admin: Admin) -> None:
     assert admin.get("/-/ready", token=None) == {"store": True, "rules": True, "dispatcher": True, "intake": True}
     admin.checks["store"] = False
 
@@ -31,7 +32,7 @@ def test_it_is_healthy_while_it_lives_and_ready_when_all_is(admin: Admin) -> Non
     assert admin.ask("GET", "/-/ready").status == 503
 
 
-def test_the_metrics_are_open_on_loopback(admin: Admin) -> None:
+def test_metrics_need_no_token_on_loopback(admin: Admin) -> None:
     answer = admin.ask("GET", "/metrics", token=None, query="name[]=up")
 
     assert (answer.status, answer.json) == (200, "some_metric 1\n")
@@ -41,7 +42,7 @@ def test_the_metrics_are_open_on_loopback(admin: Admin) -> None:
     "host",
     ["evil.example", "evil.example:8081", "127.0.0.1.evil.example", "", "localhost.evil", "[::1", "::1]:80", "router"],
 )
-def test_a_foreign_name_is_refused(admin: Admin, host: str) -> None:
+def test_a_request_for_another_host_name_is_refused(admin: Admin, host: str) -> None:
     for path in (*OPEN, "/api/status", "/nothing"):
         answer = admin.ask("GET", path, headers={"Host": host})
 
@@ -52,7 +53,7 @@ def test_a_foreign_name_is_refused(admin: Admin, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8081", "LOCALHOST:8081", "localhost.", "127.0.0.1", "[::1]:8081", "Router:80"]
 )
-def test_our_own_names_are_fine(admin: Admin, host: str) -> None:
+def test_a_request_for_a_name_of_this_host_is_served(admin: Admin, host: str) -> None:
     admin.open(names=("127.0.0.1", "router"))
 
     assert admin.ask("GET", "/-/ready", headers={"Host": host}).status == 200
@@ -69,31 +70,31 @@ def test_our_own_names_are_fine(admin: Admin, host: str) -> None:
         {"Origin": "http://[broken"},
     ],
 )
-def test_a_page_of_another_site_is_refused_whatever_it_has(admin: Admin, headers: dict[str, str]) -> None:
+def test_a_cross_site_request_is_refused_even_with_the_token(admin: Admin, headers: dict[str, str]) -> None:
     for path in ("/-/healthy", "/api/status"):
         assert admin.ask("GET", path, headers=headers).status == 403
 
 
-def test_our_own_page_and_a_person_who_types_the_address_are_fine(admin: Admin) -> None:
+def test_same_origin_and_typed_requests_are_served(admin: Admin) -> None:
     for headers in ({"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin", "Origin": "http://127.0.0.1:8081"}):
         assert admin.ask("GET", "/api/status", headers=headers).status == 200
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
-def test_without_the_token_all_but_the_open_ones_is_a_401(admin: Admin, method: str, path: str) -> None:
+def test_every_protected_endpoint_gives_401_without_the_token(admin: Admin, method: str, path: str) -> None:
     answer = admin.ask(method, path, token=None)
 
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_without_the_token_nobody_learns_what_there_is(admin: Admin) -> None:
+def test_unknown_paths_give_401_without_the_token(admin: Admin) -> None:
     for method, path in (("GET", "/api"), ("GET", "/api/nothing"), ("PUT", "/api/events"), ("GET", "//api/status")):
         assert admin.ask(method, path, token=None).status in (401, 404)
     assert admin.ask("GET", "/api/nothing", token=None).status == 401
 
 
-def test_on_another_address_everything_needs_the_token(admin: Admin) -> None:
+def test_every_endpoint_needs_the_token_off_loopback(admin: Admin) -> None:
     admin.open(closed=True)
 
     for path in (*OPEN, "/api/status", "/nothing"):
@@ -103,12 +104,12 @@ def test_on_another_address_everything_needs_the_token(admin: Admin) -> None:
 
 
 @pytest.mark.parametrize("query", [f"token={TOKEN}", f"access_token={TOKEN}", f"authorization=Bearer+{TOKEN}"])
-def test_a_token_in_the_query_or_a_cookie_is_none(admin: Admin, query: str) -> None:
+def test_a_token_in_the_query_or_a_cookie_is_not_accepted(admin: Admin, query: str) -> None:
     assert admin.ask("GET", "/api/status", token=None, query=query).status == 401
     assert admin.ask("GET", "/api/status", token=None, headers={"Cookie": f"token={TOKEN}"}).status == 401
 
 
-def test_what_is_not_there_is_a_404_and_a_wrong_method_a_405(admin: Admin) -> None:
+def test_an_unknown_path_gives_404_and_a_wrong_method_405(admin: Admin) -> None:
     assert admin.ask("GET", "/", token=None).status == 404
     assert admin.ask("GET", "/api/nothing").status == 404
     assert admin.ask("GET", "/api/events/").status == 404
@@ -122,7 +123,7 @@ def test_what_is_not_there_is_a_404_and_a_wrong_method_a_405(admin: Admin) -> No
         assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
-def test_a_head_is_a_get_without_its_body(admin: Admin) -> None:
+def test_head_answers_like_get_without_the_body(admin: Admin) -> None:
     for path in ("/-/healthy", "/api/status", "/api/events"):
         answer = admin.ask("HEAD", path)
         assert (answer.status, answer.json) == (200, "")
@@ -130,7 +131,7 @@ def test_a_head_is_a_get_without_its_body(admin: Admin) -> None:
     assert admin.ask("HEAD", "/-/reload").status == 405
 
 
-def test_another_content_type_is_a_415(admin: Admin) -> None:
+def test_a_body_of_another_content_type_gets_a_415(admin: Admin) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"):
         answer = admin.ask("POST", "/api/deliveries/cancel", b'{"all": true}', headers={"Content-Type": kind})
         assert answer.status == 415
@@ -139,14 +140,14 @@ def test_another_content_type_is_a_415(admin: Admin) -> None:
     assert admin.ask("POST", "/api/deliveries/cancel", b'{"all": true}', headers=good).status == 200
 
 
-def test_what_takes_no_body_gets_none(admin: Admin) -> None:
+def test_a_body_where_none_is_expected_gets_a_400(admin: Admin) -> None:
     assert admin.ask("POST", "/-/reload", b"{}").status == 400
     assert (
         admin.ask("POST", "/-/reload", b"", headers={"Content-Type": "application/x-www-form-urlencoded"}).status == 200
     )
 
 
-def test_a_store_that_is_closed_is_a_503(admin: Admin) -> None:
+def test_a_closed_store_gives_503(admin: Admin) -> None:
     admin.store.close()
 
     for path in ("/api/status", "/api/events", "/api/deliveries/x", "/api/targets"):
@@ -163,7 +164,7 @@ def test_probes_and_the_scrape_answer_while_the_api_is_busy(admin: Admin, monkey
     def reload(_: float) -> Reloaded:
         begun.release()
         go_on.wait(60)
-        return Reloaded("h", 1, Change())
+        return Reloaded("h", 1, RulesetDiff())
 
     admin.daemon = dataclasses.replace(admin.daemon, reload=reload)
     admin.open()
@@ -193,7 +194,7 @@ def test_probes_and_the_scrape_answer_while_the_api_is_busy(admin: Admin, monkey
     ("method", "path", "most"),
     [("POST", "/-/reload", app.AT_ONCE + app.WAITING), ("GET", "/metrics", app.SCRAPES + app.SCRAPES_WAITING)],
 )
-def test_probes_answer_however_many_others_ask(
+def test_probes_answer_while_many_requests_wait(
     admin: Admin, monkeypatch: pytest.MonkeyPatch, method: str, path: str, most: int
 ) -> None:
     monkeypatch.setattr(app, "WAIT_SECONDS", PATIENCE_SECONDS)
@@ -202,7 +203,7 @@ def test_probes_answer_however_many_others_ask(
     def slow(reply: Any) -> Callable[[Any], Any]:
         return lambda _: (go_on.wait(PATIENCE_SECONDS), reply)[1]
 
-    scrape, reload = slow(Reply(200, b"", "text/plain")), slow(Reloaded("h", 1, Change()))
+    scrape, reload = slow(Reply(200, b"", "text/plain")), slow(Reloaded("h", 1, RulesetDiff()))
     daemon = dataclasses.replace(admin.daemon, reload=reload, metrics=scrape)
     listener = admin_listener(daemon, Address("127.0.0.1", 0), TOKEN.encode(), (), PATIENCE_SECONDS)
     listener.start()
@@ -229,7 +230,7 @@ def test_probes_answer_however_many_others_ask(
     assert [statuses.get() for _ in range(most)] == [200] * most  # those that waited were served
 
 
-def test_a_fault_of_ours_is_a_500_without_a_word_of_it(admin: Admin) -> None:
+def test_an_unexpected_exception_gives_500_without_details(admin: Admin) -> None:
     def reload(_: float) -> Any:
         raise RuntimeError("inner words")
 
@@ -242,7 +243,7 @@ def test_a_fault_of_ours_is_a_500_without_a_word_of_it(admin: Admin) -> None:
     assert "inner words" not in str(answer.json)
 
 
-def test_further_names_are_read_strictly() -> None:
+def test_allowed_host_names_are_validated_strictly() -> None:
     assert host_names("") == ()
     assert host_names("Router, hooks.example.com,svc_1") == ("router", "hooks.example.com", "svc_1")
     for text in ("*", "a b", "router:8081", "http://x", "x/", ".", "é", "*.example"):

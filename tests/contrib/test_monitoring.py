@@ -11,12 +11,12 @@ import click
 import pytest
 import yaml
 
-from router import families as f
-from router.cli import cli
-from router.families import Family
-from router.model import OutcomeKind
-from router.plugins import Misfit
-from tests.contrib.promql import parsed, problems, result_labels, sample_labels
+from router.cli.main import cli
+from router.domain.outcomes import OutcomeKind
+from router.observe import metric_families as f
+from router.observe.metric_families import MetricFamily
+from router.plugins.scheme import VerifyFailure
+from tests.contrib.promql_names import parsed, problems, result_labels, sample_labels
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 DASHBOARD = json.loads((CONTRIB / "grafana" / "webhook-router.json").read_text())
@@ -27,7 +27,7 @@ WORDS = {
     (f.DELIVERIES.name, "outcome"): {"succeeded", "dead"},
     (f.ATTEMPTS.name, "outcome"): {*OutcomeKind},
     (f.RELOADS.name, "outcome"): {"succeeded", "failed"},
-    (f.UNVERIFIED.name, "reason"): {*Misfit},
+    (f.UNVERIFIED.name, "reason"): {*VerifyFailure},
     (f.QUEUE_DEPTH.name, "state"): {"pending", "blocked", "running"},
     (f.BREAKER.name, "state"): {"closed", "open", "half-open"},
     (f.REQUESTS.name, "status"): {"200", "202", "400", "401", "403", "404", "405", "413", "503"},
@@ -67,16 +67,16 @@ def expressions() -> Iterator[Named]:
 
 
 @pytest.mark.parametrize(("place", "expression"), list(expressions()))
-def test_every_expression_names_what_exists(place: str, expression: str) -> None:
+def test_every_expression_names_existing_metrics_labels_and_values(place: str, expression: str) -> None:
     assert problems(expression, sample_labels(f.FAMILIES), WORDS) == []
 
 
-def _is_used(family: Family) -> bool:
+def _is_used(family: MetricFamily) -> bool:
     return any(re.search(rf"\b{family.name}(_bucket|_sum|_count)?\b", expression) for _, expression in expressions())
 
 
 @pytest.mark.parametrize("family", f.FAMILIES, ids=lambda family: family.name)
-def test_every_metric_is_shown_and_would_be_missed_under_another_name(family: Family) -> None:
+def test_every_metric_is_used_and_renaming_it_is_noticed(family: MetricFamily) -> None:
     others = [one for one in f.FAMILIES if one is not family]
 
     assert _is_used(family)
@@ -103,7 +103,7 @@ def test_every_metric_is_shown_and_would_be_missed_under_another_name(family: Fa
         ('{job="webhook-router"}', "no metric None"),
     ],
 )
-def test_what_is_wrong_in_an_expression_is_found(expression: str, problem: str) -> None:
+def test_unknown_metrics_labels_and_values_are_found(expression: str, problem: str) -> None:
     assert problem in " ".join(problems(expression, sample_labels(f.FAMILIES), WORDS))
 
 
@@ -155,7 +155,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_what_an_alert_tells_is_never_a_prediction(rule: dict[str, Any]) -> None:
+def test_no_alert_reports_a_predicted_value(rule: dict[str, Any]) -> None:
     # Of `a and b` the value is that of a: `has -33 GiB left` was once said.
     told = [re.split(r"\b(?:and|unless)\b", part)[0] for part in re.split(r"\bor\b", rule["expr"])]
 
@@ -178,7 +178,7 @@ def test_every_command_that_an_alert_names_exists(line: str) -> None:
     assert [word for word in words if word.startswith("--") and word not in flags] == []
 
 
-def test_the_alerts_cover_what_an_operator_must_hear_of() -> None:
+def test_every_critical_metric_has_an_alert() -> None:
     assert len({rule["alert"] for rule in rules()}) == len(rules())
     watched = " ".join(rule["expr"] for rule in rules())
     for family in (f.READY, f.STORE_HEALTHY, f.DELIVERIES, f.QUEUE_AGE, f.BREAKER, f.RELOADED, f.DIFFERS, f.UNVERIFIED):
@@ -199,7 +199,7 @@ def test_the_dashboard_opens_on_any_grafana() -> None:
         assert len(references) == len(set(references)) > 0
 
 
-def test_the_dashboard_names_no_data_source_of_its_own() -> None:
+def test_the_dashboard_uses_only_the_selected_data_source() -> None:
     def sources(node: Any) -> Iterator[Any]:
         if isinstance(node, dict):
             yield from [node["datasource"]] if "datasource" in node else []
@@ -230,7 +230,7 @@ def test_the_rows_of_the_dashboard_do_not_overlap() -> None:
     assert titles == ["Overview", "Intake", "Rules", "Delivery by target", "Store", "Reload and process"]
 
 
-def test_every_variable_of_the_dashboard_is_there_and_used() -> None:
+def test_dashboard_variables_are_defined_and_used() -> None:
     text = json.dumps([DASHBOARD["panels"], DASHBOARD["annotations"]])
 
     used = {name for name in re.findall(r"\$\{?(\w+)", text) if not name.startswith("__")}
@@ -242,12 +242,12 @@ def test_every_variable_of_the_dashboard_is_there_and_used() -> None:
 
 
 @pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
-def test_every_legend_is_made_of_labels_that_are_left(panel: dict[str, Any]) -> None:
+def test_every_legend_uses_labels_of_its_result(panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
         assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= _labels_of(target["expr"])
 
 
-def test_the_example_of_a_scrape_finds_the_daemon_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_scrape_example_uses_the_default_admin_address(capsys: pytest.CaptureFixture[str]) -> None:
     [job] = SCRAPE["scrape_configs"]
     admin = next(parameter for parameter in cli.commands["serve"].params if parameter.name == "admin")
 

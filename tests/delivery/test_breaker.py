@@ -3,8 +3,9 @@
 import pytest
 
 from router.delivery.breaker import Breaker, answered
-from router.model import Cause, Outcome, Standing
-from router.plugins import NO_BREAKER, BreakerSpec
+from router.domain.outcomes import Cause, Outcome
+from router.domain.target_state import BreakerState
+from router.plugins.target import NO_BREAKER, BreakerSpec
 
 SPEC = BreakerSpec.model_validate({"failures": 3, "pause": "5s", "max_pause": "12s"})
 
@@ -32,11 +33,11 @@ def _opened(at: float = 0) -> Breaker:
         (Outcome.interrupted("the daemon stopped"), None),
     ],
 )
-def test_what_an_outcome_says_of_its_target(outcome: Outcome, said: bool | None) -> None:
+def test_each_outcome_counts_as_failure_answer_or_neither(outcome: Outcome, said: bool | None) -> None:
     assert answered(outcome) is said
 
 
-def test_it_opens_after_failures_in_a_row_only() -> None:
+def test_the_breaker_opens_only_after_consecutive_failures() -> None:
     breaker = Breaker(SPEC)
 
     for said in (False, False, True, False, False):
@@ -44,12 +45,12 @@ def test_it_opens_after_failures_in_a_row_only() -> None:
     assert breaker.lets(0) is None
 
     breaker.finish(False, 0)
-    assert breaker.standing is Standing.OPEN
+    assert breaker.standing is BreakerState.OPEN
     assert breaker.lets(4.9) == 0
     assert breaker.lets(5) == 1
 
 
-def test_its_pause_doubles_up_to_the_longest_while_attempts_fail() -> None:
+def test_the_pause_doubles_up_to_its_maximum_while_attempts_fail() -> None:
     breaker = _opened()
 
     pauses = []
@@ -63,7 +64,7 @@ def test_its_pause_doubles_up_to_the_longest_while_attempts_fail() -> None:
     assert pauses == [5, 10, 12, 12]
 
 
-def test_one_answer_closes_it_and_forgets() -> None:
+def test_one_answer_closes_the_breaker_and_resets_its_count() -> None:
     breaker = _opened()
     breaker.start()
     breaker.finish(True, 5)
@@ -74,7 +75,7 @@ def test_one_answer_closes_it_and_forgets() -> None:
     assert breaker.until == 15
 
 
-def test_late_failures_do_not_prolong_the_pause_and_a_late_answer_ends_it() -> None:
+def test_late_failures_do_not_lengthen_the_pause_and_a_late_answer_ends_it() -> None:
     breaker = _opened()
     breaker.finish(False, 4)
     assert breaker.until == 5
@@ -83,7 +84,7 @@ def test_late_failures_do_not_prolong_the_pause_and_a_late_answer_ends_it() -> N
     assert breaker.lets(4.5) is None
 
 
-def test_an_attempt_that_says_nothing_leaves_the_next_one_to_decide() -> None:
+def test_a_neutral_attempt_leaves_the_next_one_to_decide() -> None:
     breaker = _opened()
     decides = breaker.start()
     breaker.finish(None, 6, decides=decides)
@@ -91,20 +92,20 @@ def test_an_attempt_that_says_nothing_leaves_the_next_one_to_decide() -> None:
     assert breaker.lets(6) == 1
 
 
-def test_while_one_attempt_decides_older_ones_decide_nothing() -> None:
+def test_only_the_probe_decides_while_half_open() -> None:
     breaker = _opened()
     assert breaker.start()
 
     breaker.finish(None, 6)
     assert breaker.lets(6) == 0
     breaker.finish(False, 6)
-    assert (breaker.standing, breaker.until, breaker.lets(100)) == (Standing.HALF_OPEN, 5, 0)
+    assert (breaker.standing, breaker.until, breaker.lets(100)) == (BreakerState.HALF_OPEN, 5, 0)
 
     breaker.finish(False, 7, decides=True)
-    assert (breaker.standing, breaker.until) == (Standing.OPEN, 17)
+    assert (breaker.standing, breaker.until) == (BreakerState.OPEN, 17)
 
 
-def test_it_knows_since_when_the_target_fails() -> None:
+def test_the_breaker_reports_since_when_the_target_fails() -> None:
     breaker = _opened(at=3)
     breaker.finish(False, 9, decides=breaker.start())
 
@@ -117,7 +118,7 @@ def test_an_open_breaker_goes_on_in_another_process() -> None:
     again = Breaker(SPEC)
     again.resume(noted, now_ms=1_001_000, now=0)
 
-    assert (again.standing, again.failures) == (Standing.OPEN, 3)
+    assert (again.standing, again.failures) == (BreakerState.OPEN, 3)
     assert again.until == pytest.approx(3)
     assert again.lets(2.9) == 0
     assert again.lets(3.1) == 1
@@ -141,7 +142,7 @@ def test_a_note_that_can_not_be_read_is_a_closed_breaker(noted: dict[str, object
 
     again.resume(noted, now_ms=5, now=0)
 
-    assert again.standing is Standing.CLOSED
+    assert again.standing is BreakerState.CLOSED
 
 
 def test_a_breaker_that_the_rules_took_away_stays_closed() -> None:
@@ -149,4 +150,4 @@ def test_a_breaker_that_the_rules_took_away_stays_closed() -> None:
 
     again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000, now=0)
 
-    assert again.standing is Standing.CLOSED
+    assert again.standing is BreakerState.CLOSED

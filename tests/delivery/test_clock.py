@@ -12,13 +12,13 @@ def started() -> Clock:
     return clock
 
 
-def test_a_clock_that_only_goes_on_is_no_reason() -> None:
+def test_a_steady_clock_shortens_no_waits() -> None:
     clock = started()
 
     assert not any(clock.look(NOW + second * 1000, 100.0 + second) for second in range(1, 100))
 
 
-def test_a_step_back_is_one_and_once_more_after_what_was_under_way() -> None:
+def test_a_clock_set_back_shortens_waits_now_and_after_running_attempts() -> None:
     clock = started()
 
     assert clock.look(NOW - 3_600_000, 101.0)
@@ -26,20 +26,20 @@ def test_a_step_back_is_one_and_once_more_after_what_was_under_way() -> None:
     assert looked == [AGAIN_SECONDS]
 
 
-def test_a_step_forward_is_none_and_the_one_back_again_is() -> None:
+def test_only_the_step_back_after_a_step_forward_shortens_waits() -> None:
     clock = started()
 
     assert not clock.look(NOW + 3_600_000, 101.0)
     assert clock.look(NOW + 2_000, 102.0)
 
 
-def test_a_clock_that_is_slowed_down_is_no_reason() -> None:
+def test_a_slewed_clock_shortens_no_waits() -> None:
     clock = started()
 
     assert not any(clock.look(NOW + second * 900, 100.0 + second) for second in range(1, 100))
 
 
-def test_what_could_not_be_done_is_done_later() -> None:
+def test_a_failed_shortening_is_done_later() -> None:
     clock = started()
     clock.again(100.0)
 

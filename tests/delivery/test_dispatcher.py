@@ -12,15 +12,21 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from router.app import REGISTRIES, now_ms
+from router.daemon.app import REGISTRIES, now_ms
 from router.delivery.dispatcher import Dispatcher
-from router.ids import uuid7
-from router.intake.payload import parse_event
-from router.model import Event, Filter, Outcome, ParsedEvent, Standing, State, TargetLoad
-from router.plugins import ActionKind, Job, Options, TargetSpec, Tools
-from router.rules.loader import Loader
+from router.domain.deliveries import State
+from router.domain.events import Event, ParsedEvent
+from router.domain.ids import uuid7
+from router.domain.outcomes import Outcome
+from router.domain.queries import Filter
+from router.domain.target_state import BreakerState, TargetLoad
+from router.plugins.action import ActionKind, AttemptInput, Tools
+from router.plugins.options import Options
+from router.plugins.target import TargetSpec
+from router.rules.compile.loader import Loader
+from router.rules.parsing import parse_event
 from router.rules.ruleset import Current
-from router.store.sqlite import SqliteStore
+from router.store.sqlite.store import SqliteStore
 from tests.conftest import Receiver, until
 
 
@@ -102,7 +108,7 @@ rules:
 """
 
 
-def test_a_target_that_is_down_costs_its_deliveries_few_attempts(
+def test_an_open_breaker_saves_attempts_at_a_target_that_is_down(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     down, up = receivers(), receivers()
@@ -126,7 +132,7 @@ def test_a_target_that_is_down_costs_its_deliveries_few_attempts(
     until(lambda: json.loads(daemon.store.notes()["breakers"]) == {})
 
 
-def test_a_breaker_that_a_reload_takes_away_is_not_told_of_any_more(
+def test_a_removed_breaker_is_no_longer_reported(
     running: Callable[[str], Running], receivers: Callable[[], Receiver], tmp_path: Path
 ) -> None:
     down = receivers()
@@ -143,7 +149,7 @@ def test_a_breaker_that_a_reload_takes_away_is_not_told_of_any_more(
     until(lambda: json.loads(daemon.store.notes()["breakers"]) == {})
 
 
-def test_a_target_that_hangs_holds_its_own_slots_only(
+def test_a_hanging_target_blocks_only_its_own_slots(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     hung, up = receivers(), receivers()
@@ -161,7 +167,7 @@ def test_a_target_that_hangs_holds_its_own_slots_only(
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 50)
 
 
-def test_only_what_looks_into_a_payload_needs_one_that_parses(
+def test_only_actions_that_read_the_payload_need_it_parsed(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     target = receivers()
@@ -184,7 +190,7 @@ def test_only_what_looks_into_a_payload_needs_one_that_parses(
     assert len(target.requests) == 1
 
 
-def test_what_an_operator_replays_is_delivered_at_once(
+def test_a_replayed_delivery_is_delivered_at_once(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     target = receivers()
@@ -202,7 +208,7 @@ def test_what_an_operator_replays_is_delivered_at_once(
     assert [a.status for a in daemon.store.attempts(dead.id)] == [410, 200]
 
 
-def test_what_an_operator_cancels_under_way_is_not_tried_again(
+def test_a_delivery_cancelled_while_running_is_not_retried(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     target = receivers()
@@ -231,14 +237,14 @@ class _Faulty:
     type = "faulty"
     target = TargetSpec("faulty", 1)
 
-    def preview(self, job: Job) -> dict[str, Any]:
+    def preview(self, job: AttemptInput) -> dict[str, Any]:
         return {}
 
-    async def attempt(self, job: Job, tools: Tools) -> Outcome:
+    async def attempt(self, job: AttemptInput, tools: Tools) -> Outcome:
         raise LookupError(job.claim.delivery.id)
 
 
-def test_a_fault_of_ours_follows_the_policy_of_its_action(running: Callable[[str], Running], tmp_path: Path) -> None:
+def test_an_unexpected_exception_follows_the_retry_policy(running: Callable[[str], Running], tmp_path: Path) -> None:
     kind = SimpleNamespace(Options=Options, SHORT={}, RETRY={"attempts": 1}, CAUSES=(), compile=lambda *_: _Faulty())
     registries = replace(REGISTRIES, actions={**REGISTRIES.actions, "faulty": cast("ActionKind", kind)})
     daemon = running("rules: [{name: r, actions: [append: never.jsonl]}]")
@@ -253,7 +259,7 @@ def test_a_fault_of_ours_follows_the_policy_of_its_action(running: Callable[[str
     assert len(daemon.store.attempts(dead.id)) == 1
 
 
-def test_how_targets_stand_can_be_asked_from_outside(
+def test_target_states_can_be_read_from_another_thread(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     receiver = receivers()
@@ -263,19 +269,19 @@ targets: {{ci: {{url: "{url}", concurrency: {slots}, rate: 50/s, breaker: {{fail
 rules: [{{name: r, actions: [{{forward: {{target: ci, path: /hang}}}}]}}]
 """
     daemon = running(rules.format(url=receiver.url, slots=3))
-    assert daemon.load("ci") == TargetLoad("ci", 0, 3, 50.0, 5.0, Standing.CLOSED, 0)
+    assert daemon.load("ci") == TargetLoad("ci", 0, 3, 50.0, 5.0, BreakerState.CLOSED, 0)
 
     daemon.receive({})
     until(lambda: receiver.requests)
-    assert (daemon.load("ci").running, daemon.load("ci").breaker) == (1, Standing.CLOSED)
+    assert (daemon.load("ci").running, daemon.load("ci").breaker) == (1, BreakerState.CLOSED)
 
     receiver.release.set()
-    until(lambda: daemon.load("ci").breaker is Standing.OPEN)
+    until(lambda: daemon.load("ci").breaker is BreakerState.OPEN)
     assert (daemon.load("ci").running, daemon.load("ci").failures) == (0, 1)
 
     text = "sources: {s: {verify: none}}\n" + rules.format(url=receiver.url, slots=9)
     daemon.current.ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", daemon.path.parent).require()
-    assert (daemon.load("ci").concurrency, daemon.load("ci").breaker) == (9, Standing.OPEN)
+    assert (daemon.load("ci").concurrency, daemon.load("ci").breaker) == (9, BreakerState.OPEN)
 
 
 def _failures_are_a_second_apart(lines: list[Any], began: float) -> None:
@@ -288,7 +294,7 @@ def _failures_are_a_second_apart(lines: list[Any], began: float) -> None:
     assert failures() <= 1 + 1.1 * (time.monotonic() - began)
 
 
-def test_a_store_that_can_not_be_read_is_asked_again_at_leisure(running: Callable[[str], Running]) -> None:
+def test_an_unreadable_store_is_retried_after_a_pause(running: Callable[[str], Running]) -> None:
     daemon = running(RULES % ("http://127.0.0.1:9", "http://127.0.0.1:9"))
     with capture_logs() as lines:
         began = time.monotonic()
@@ -296,7 +302,7 @@ def test_a_store_that_can_not_be_read_is_asked_again_at_leisure(running: Callabl
         _failures_are_a_second_apart(lines, began)
 
 
-def test_a_store_that_takes_no_claim_is_asked_again_at_leisure(running: Callable[[str], Running]) -> None:
+def test_a_failed_claim_is_retried_after_a_pause(running: Callable[[str], Running]) -> None:
     daemon = running((RULES % ("http://127.0.0.1:9", "http://127.0.0.1:9")).replace("50ms", "1s"))
     event = daemon.receive({"to": "b"})
     until(lambda: daemon.store.deliveries(Filter(event_id=event))[0].attempts == 1)

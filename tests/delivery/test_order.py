@@ -11,11 +11,13 @@ import apsw
 import orjson
 import pytest
 
-from router.app import now_ms
-from router.ids import uuid7
-from router.intake.payload import parse_event
-from router.model import Event, Filter, State
-from tests.acceptance.witness import Seen, Witness
+from router.daemon.app import now_ms
+from router.domain.deliveries import State
+from router.domain.events import Event
+from router.domain.ids import uuid7
+from router.domain.queries import Filter
+from router.rules.parsing import parse_event
+from tests.acceptance.recording_receiver import RecordedRequest, RecordingReceiver
 from tests.conftest import until
 from tests.delivery.test_dispatcher import Running
 
@@ -32,15 +34,15 @@ rules:
 
 
 @pytest.fixture
-def witness() -> Iterator[Witness]:
+def witness() -> Iterator[RecordingReceiver]:
     """A receiver that answers late, fails and hangs up."""
-    witness = Witness()
+    witness = RecordingReceiver()
     yield witness
     witness.stop()
 
 
 @pytest.fixture
-def live(tmp_path: Path, witness: Witness) -> Iterator[Callable[[], Running]]:
+def live(tmp_path: Path, witness: RecordingReceiver) -> Iterator[Callable[[], Running]]:
     """Run the next life of the dispatcher on the same store."""
     lives: list[Running] = []
 
@@ -77,9 +79,9 @@ def _settled(running: Running) -> bool:
     return not running.count(State.PENDING, State.RUNNING)
 
 
-def _arrivals(witness: Witness) -> dict[str, list[Seen]]:
+def _arrivals(witness: RecordingReceiver) -> dict[str, list[RecordedRequest]]:
     """By lane. A killed life's request may be read late, but says whose it is."""
-    lanes: dict[str, list[Seen]] = {}
+    lanes: dict[str, list[RecordedRequest]] = {}
     for seen in sorted(witness.seen, key=lambda one: one.life):
         lanes.setdefault(seen.lane, []).append(seen)
     return lanes
@@ -92,7 +94,9 @@ def _places(path: Path) -> dict[str, int]:
     return {str(delivery): int(str(place)) for delivery, place in rows}
 
 
-def test_order_holds_across_failures_restarts_and_many_keys(live: Callable[[], Running], witness: Witness) -> None:
+def test_order_holds_across_failures_restarts_and_many_keys(
+    live: Callable[[], Running], witness: RecordingReceiver
+) -> None:
     running = live()
     threads = [threading.Thread(target=_receive, args=(running, _some(n), n)) for n in range(SENDERS)]
     for thread in threads:
@@ -117,8 +121,8 @@ def test_order_holds_across_failures_restarts_and_many_keys(live: Callable[[], R
     assert witness.most >= 4  # and the lanes did not wait for each other
 
 
-def test_a_replay_goes_to_the_end_and_a_newcomer_waits_for_the_one_under_way(
-    live: Callable[[], Running], witness: Witness
+def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_running_one(
+    live: Callable[[], Running], witness: RecordingReceiver
 ) -> None:
     lanes = range(3)
     witness.refused = {(f"lane-{lane}", 1) for lane in lanes}

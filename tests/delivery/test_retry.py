@@ -8,18 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.delivery.retry import next_attempt_at, retries, settlement, wait
-from router.model import (
-    Cause,
-    Claim,
-    Delivery,
-    Event,
-    Outcome,
-    OutcomeKind,
-    RetryOn,
-    RetryPolicy,
-    Settlement,
-    State,
-)
+from router.domain.deliveries import Claim, Delivery, Settlement, State
+from router.domain.events import Event
+from router.domain.outcomes import Cause, Outcome, OutcomeKind
+from router.domain.retry_policy import RetryOn, RetryPolicy
 
 NOW = 1_700_000_000_000
 POLICY = RetryPolicy()
@@ -61,14 +53,14 @@ def test_waits_double_from_two_seconds_to_an_hour() -> None:
     assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600, 3600]
 
 
-def test_a_very_late_attempt_overflows_nothing() -> None:
+def test_a_very_high_attempt_number_does_not_overflow() -> None:
     assert wait(replace(POLICY, factor=100.0), 1_000_000) == 3600
     assert wait(replace(POLICY, factor=1.0), 1_000_000) == 2
 
 
 @given(policy=POLICIES, attempts=st.integers(1, 1_000_000))
 @example(policy=replace(POLICY, factor=1.0000000000000002, max=1e7), attempts=5_000)
-def test_before_jitter_waits_never_shrink_and_end_at_the_longest(policy: RetryPolicy, attempts: int) -> None:
+def test_waits_without_jitter_never_shrink_and_stop_at_the_maximum(policy: RetryPolicy, attempts: int) -> None:
     now, later = wait(policy, attempts), wait(policy, attempts + 1)
 
     assert policy.initial <= now <= later <= policy.max
@@ -77,9 +69,7 @@ def test_before_jitter_waits_never_shrink_and_end_at_the_longest(policy: RetryPo
 
 @given(policy=POLICIES, attempts=st.integers(1, 1_000_000), spread=SPREADS)
 @example(policy=replace(POLICY, jitter=1.0), attempts=1, spread=-1.0)
-def test_with_jitter_a_wait_stays_within_its_share_of_the_plain_one(
-    policy: RetryPolicy, attempts: int, spread: float
-) -> None:
+def test_jitter_stays_within_its_share_of_the_wait(policy: RetryPolicy, attempts: int, spread: float) -> None:
     patient = replace(policy, attempts=None, give_up_after=1e9)
 
     at = _next(patient, attempts, spread=spread)
@@ -100,7 +90,7 @@ def test_with_jitter_a_wait_stays_within_its_share_of_the_plain_one(
     retry_after=st.none() | st.floats(0, 1e12),
     spread=SPREADS,
 )
-def test_it_is_never_tried_after_the_time_to_give_up(
+def test_no_attempt_starts_after_the_deadline(
     policy: RetryPolicy, attempts: int, age: int, retry_after: float | None, spread: float
 ) -> None:
     at = _next(policy, attempts, NOW + age, retry_after=retry_after, spread=spread)
@@ -114,7 +104,7 @@ def test_it_is_never_tried_after_the_time_to_give_up(
     retry_after=st.floats(0, 1e12),
     spread=SPREADS,
 )
-def test_retry_after_is_kept_to_its_cap_and_never_shortens_a_wait(
+def test_generated_retry_after_is_capped_and_never_shortens_a_wait(
     policy: RetryPolicy, attempts: int, retry_after: float, spread: float
 ) -> None:
     patient = replace(policy, attempts=None, give_up_after=1e10)
@@ -139,7 +129,7 @@ def test_the_limit_of_attempts_is_exact(policy: RetryPolicy, limit: int, spread:
 
 
 @given(policy=POLICIES, attempts=st.integers(1, 1_000), back=st.integers(0, 10**10), spread=SPREADS)
-def test_a_clock_that_was_set_back_neither_ends_nor_hastens_it(
+def test_a_clock_set_back_neither_ends_nor_hastens_retries(
     policy: RetryPolicy, attempts: int, back: int, spread: float
 ) -> None:
     patient = replace(policy, attempts=None, give_up_after=1e10)
@@ -151,7 +141,7 @@ def test_a_clock_that_was_set_back_neither_ends_nor_hastens_it(
     assert at - NOW == later - (NOW - back)
 
 
-def test_it_gives_up_a_day_after_the_first_attempt() -> None:
+def test_retries_end_a_day_after_the_first_attempt() -> None:
     day = 86_400_000
 
     assert _next(POLICY, 5, NOW + day - 33_000) == NOW + day - 1000
@@ -173,7 +163,7 @@ def _other(cause: Cause, status: int | None = None) -> Outcome:
     return Outcome.retry("no", status, cause=cause)
 
 
-def test_by_default_everything_is_tried_again_but_410() -> None:
+def test_every_failure_but_410_is_retried_by_default() -> None:
     assert [status for status in range(100, 1000) if not retries(POLICY, _status(status))] == [410]
     assert all(retries(POLICY, _other(cause)) for cause in Cause)
     assert retries(POLICY, _other(Cause.EXIT, 410))  # no exit code is that high, and none means "gone"
@@ -193,7 +183,7 @@ def test_by_default_everything_is_tried_again_but_410() -> None:
         (RetryOn(Cause.NOT_WRITTEN), [_other(Cause.NOT_WRITTEN)], [_other(Cause.TIMEOUT)]),
     ],
 )
-def test_a_list_is_the_whole_list(entry: RetryOn, yes: list[Outcome], no: list[Outcome]) -> None:
+def test_a_retry_on_list_replaces_the_default(entry: RetryOn, yes: list[Outcome], no: list[Outcome]) -> None:
     policy = replace(POLICY, on=(entry,))
 
     assert all(retries(policy, outcome) for outcome in yes)
@@ -201,7 +191,7 @@ def test_a_list_is_the_whole_list(entry: RetryOn, yes: list[Outcome], no: list[O
     assert retries(policy, _other(Cause.FAULT))  # a fault of ours is never held against the delivery
 
 
-def test_each_outcome_leads_to_its_state() -> None:
+def test_each_outcome_gives_its_state() -> None:
     assert _settle(Outcome.succeeded(200)) == (State.SUCCEEDED, NOW + 500)
     assert _settle(Outcome.failed("no field"))[0] is State.DEAD
     assert _settle(_status(500)) == (State.PENDING, NOW + 2500)
@@ -210,7 +200,7 @@ def test_each_outcome_leads_to_its_state() -> None:
     assert _settle(Outcome.interrupted("stop")) == (State.PENDING, NOW + 500)
 
 
-def test_what_the_list_leaves_out_is_dead_at_once_and_says_so() -> None:
+def test_a_failure_outside_the_list_is_dead_at_once_and_says_why() -> None:
     policy = replace(POLICY, on=(RetryOn(Cause.STATUS, 503, 503),))
 
     done = _settled(_status(404), policy=policy)
@@ -221,13 +211,13 @@ def test_what_the_list_leaves_out_is_dead_at_once_and_says_so() -> None:
     assert _settled(_status(503), policy=policy).outcome == _status(503)
 
 
-def test_who_names_410_has_it_tried_again() -> None:
+def test_410_is_retried_when_the_list_names_it() -> None:
     assert _settle(_status(410), policy=replace(POLICY, on=(RetryOn(Cause.STATUS, 410, 410),)))[0] is State.PENDING
     assert _settle(_status(410), policy=replace(POLICY, on=(RetryOn(Cause.STATUS, 400, 499),)))[0] is State.PENDING
     assert _settled(_status(410)).outcome.error == "HTTP 410"
 
 
-def test_the_last_attempt_says_why_it_was_the_last() -> None:
+def test_the_last_attempts_error_names_the_limit() -> None:
     third = replace(DELIVERY, attempts=2, first_attempt_at=NOW)
 
     limited = _settled(_status(500), third, replace(POLICY, attempts=3))
@@ -240,16 +230,16 @@ def test_the_last_attempt_says_why_it_was_the_last() -> None:
     assert only.outcome.error == "no"
 
 
-def test_a_replay_starts_the_clock_anew() -> None:
+def test_a_replay_restarts_the_retry_deadline() -> None:
     replayed = replace(DELIVERY, attempts=0, first_attempt_at=None, created_at=NOW - 10**10)
 
     assert _settle(_status(500), replayed) == (State.PENDING, NOW + 2500)
 
 
-def test_an_interruption_is_not_counted_but_three_in_a_row_are_the_end() -> None:
+def test_interruptions_do_not_count_but_three_in_a_row_are_final() -> None:
     assert _settle(Outcome.interrupted("stop"), replace(DELIVERY, interruptions=1))[0] is State.PENDING
     assert _settle(Outcome.interrupted("stop"), replace(DELIVERY, interruptions=2))[0] is State.DEAD
 
 
-def test_an_action_may_ask_not_to_be_made_again_after_an_interruption() -> None:
+def test_an_action_may_be_dead_after_an_interruption() -> None:
     assert _settle(Outcome.interrupted("stop"), policy=replace(POLICY, retry_interrupted=False))[0] is State.DEAD

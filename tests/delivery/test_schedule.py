@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from router.delivery.retry import next_attempt_at
 from router.delivery.schedule import LONGEST, Schedule, schedule
-from router.model import RetryPolicy
+from router.domain.retry_policy import RetryPolicy
 
 DAY = 86_400_000
 
@@ -29,7 +29,7 @@ def _unfolded(made: Schedule) -> list[int]:
     return [*made.growing, *(made.growing[-1] + (made.every or 0) * (number + 1) for number in rest)]
 
 
-def test_the_default_grows_to_an_hour_and_ends_with_the_day() -> None:
+def test_the_default_schedule_grows_to_an_hour_and_ends_after_a_day() -> None:
     made = schedule(RetryPolicy())
 
     assert made.growing == tuple(1000 * (2**n - 2) for n in range(1, 13))
@@ -44,7 +44,7 @@ def test_the_default_grows_to_an_hour_and_ends_with_the_day() -> None:
     attempts=st.none() | st.integers(1, 300),
     give_up_after=st.floats(0.01, 100),
 )
-def test_it_is_exactly_what_would_be_played(
+def test_the_printed_schedule_equals_the_waits_of_the_policy(
     bounds: tuple[float, float], factor: float, attempts: int | None, give_up_after: float
 ) -> None:
     policy = RetryPolicy(
@@ -58,17 +58,17 @@ def test_it_is_exactly_what_would_be_played(
     assert (made.ended_by == "attempts") == (attempts == len(played))
 
 
-def test_one_attempt_is_one_try() -> None:
+def test_a_single_attempt_has_a_schedule_without_waits() -> None:
     assert schedule(RetryPolicy(attempts=1)) == Schedule((0,), None, 1, "attempts")
     assert schedule(RetryPolicy(give_up_after=1)) == Schedule((0,), None, 1, "give_up_after")
 
 
-def test_even_waits_have_nothing_that_grows() -> None:
+def test_equal_waits_are_printed_without_growth() -> None:
     assert schedule(RetryPolicy(initial=5, factor=1, attempts=10)) == Schedule((0,), 5000, 10, "attempts")
     assert schedule(RetryPolicy(initial=5, max=5, give_up_after=60)) == Schedule((0,), 5000, 13, "give_up_after")
 
 
-def test_a_schedule_that_would_be_endless_is_counted_to_a_bound() -> None:
+def test_an_endless_schedule_is_counted_up_to_a_limit() -> None:
     policy = RetryPolicy(initial=0.001, factor=1 + 1e-9, max=3600)
 
     assert (schedule(policy).tries, schedule(policy).ended_by) == (LONGEST, None)

@@ -3,11 +3,11 @@
 import pytest
 
 from router.delivery.target import Target
-from router.model import Wait
-from router.plugins import BreakerSpec, TargetSpec
+from router.domain.target_state import Wait
+from router.plugins.target import BreakerSpec, TargetSpec
 
 
-def test_slots_are_taken_and_given_back() -> None:
+def test_slots_are_acquired_and_released() -> None:
     target = Target(TargetSpec("t", concurrency=2), now=0)
 
     target.start()
@@ -19,7 +19,7 @@ def test_slots_are_taken_and_given_back() -> None:
     assert target.free(0) == 1
 
 
-def test_a_rate_lets_through_what_it_says() -> None:
+def test_a_rate_limit_lets_its_number_through() -> None:
     target = Target(TargetSpec("t", concurrency=1000, rate=50.0), now=0)
 
     started = 0
@@ -31,7 +31,7 @@ def test_a_rate_lets_through_what_it_says() -> None:
     assert started == pytest.approx(505, abs=1)  # the burst of a tenth of a second, then 50 a second
 
 
-def test_a_slow_rate_says_when_the_next_may_start() -> None:
+def test_a_slow_rate_limit_says_when_the_next_attempt_may_start() -> None:
     target = Target(TargetSpec("t", concurrency=5, rate=0.1), now=0)
     assert target.free(0) == 1
     target.start()
@@ -41,7 +41,7 @@ def test_a_slow_rate_says_when_the_next_may_start() -> None:
     assert target.free(10) == 1
 
 
-def test_a_clock_that_stands_still_or_steps_back_gives_nothing_away() -> None:
+def test_a_clock_that_stops_or_steps_back_adds_no_rate_tokens() -> None:
     target = Target(TargetSpec("t", concurrency=5, rate=1.0), now=100)
     target.start()
 
@@ -75,7 +75,7 @@ def test_an_open_breaker_lets_one_attempt_through_after_its_pause() -> None:
     assert target.free(111) == 5
 
 
-def test_a_breaker_and_a_rate_both_have_to_let_it_through() -> None:
+def test_breaker_and_rate_limit_must_both_allow_an_attempt() -> None:
     target = Target(TargetSpec("t", 5, rate=0.1, breaker=BreakerSpec.model_construct(failures=1, pause=2.0)), now=0)
     target.start()
     target.finish(False, 0)
@@ -84,7 +84,7 @@ def test_a_breaker_and_a_rate_both_have_to_let_it_through() -> None:
     assert target.free_in(3) == pytest.approx(7)
 
 
-def test_a_reload_may_take_the_breaker_away() -> None:
+def test_a_reload_can_remove_the_breaker() -> None:
     target = Target(TargetSpec("t", 5, breaker=BreakerSpec.model_construct(failures=1)), now=0)
     target.start()
     target.finish(False, 0)
@@ -95,7 +95,7 @@ def test_a_reload_may_take_the_breaker_away() -> None:
     assert target.free(1) == 5
 
 
-def test_a_rate_that_a_reload_brings_counts_from_then_on() -> None:
+def test_a_rate_limit_added_by_a_reload_counts_only_later_attempts() -> None:
     target = Target(TargetSpec("t", 5), now=0)
     for _ in range(50_000):
         target.start()
@@ -108,7 +108,7 @@ def test_a_rate_that_a_reload_brings_counts_from_then_on() -> None:
     assert target.free_in(2) == pytest.approx(1)
 
 
-def test_to_ask_how_it_stands_changes_nothing() -> None:
+def test_reading_the_state_of_a_target_changes_nothing() -> None:
     asked, left_alone = (Target(TargetSpec("t", concurrency=9, rate=10.0), now=0) for _ in range(2))
     for target in (asked, left_alone):
         target.start()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from router.delivery.waits import NAME, Waits, parsed_note
-from router.model import Wait
-from router.store.sqlite import SqliteStore
+from router.domain.target_state import Wait
+from router.store.sqlite.store import SqliteStore
 
 
 @pytest.fixture

@@ -9,18 +9,23 @@ import click
 import pytest
 import yaml
 
-from router.app import REGISTRIES
-from router.cli import cli
-from router.errors import Level
-from router.rules.loader import Loader
-from tests.docs.page import MARKS, Block, blocks
-from tests.docs.walk import ROOT, Walk
+from router.cli.main import cli
+from router.daemon.app import REGISTRIES
+from router.domain.errors import Level
+from router.rules.compile.loader import Loader
+from tests.docs.markdown_page import MARKS, Block, blocks
+from tests.docs.page_runner import ROOT, PageRunner
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCKS = {path.name: blocks(path) for path in PAGES}
 #: Languages whose blocks are shown only: configuration of other programs, answers, and patterns of input.
 SHOWN = ("", "nginx", "ini", "text", "diff")
-_OWN_MARKS = ("run-command", "curl-command", "test-command", "idempotent-script")  #: of tests/test_docs.py and others
+_OWN_MARKS = (
+    "run-command",
+    "curl-command",
+    "test-command",
+    "idempotent-script",
+)  #: of tests/docs/test_everything_is_documented.py and others
 
 
 def _section(page: str, name: str) -> Sequence[Block]:
@@ -48,22 +53,22 @@ WALKS = list(_walks())
 
 
 @pytest.fixture
-def walk(tmp_path: Path) -> Iterator[Walk]:
+def walk(tmp_path: Path) -> Iterator[PageRunner]:
     """A reader in an empty folder."""
-    walk = Walk(tmp_path / "walk")
+    walk = PageRunner(tmp_path / "walk")
     yield walk
     walk.abandon()
 
 
 @pytest.mark.parametrize("found", WALKS, ids=lambda found: f"{found[-1].page}: {found[-1].section}")
-def test_a_reader_comes_through(found: Sequence[Block], walk: Walk) -> None:
+def test_every_documented_command_works(found: Sequence[Block], walk: PageRunner) -> None:
     for block in found:
         walk.take(block)
     walk.leave()
 
 
 @pytest.mark.parametrize("page", BLOCKS)
-def test_every_block_is_of_a_kind_that_is_run_loaded_or_shown(page: str) -> None:
+def test_every_block_has_a_known_language_and_marks(page: str) -> None:
     for block in BLOCKS[page]:
         assert set(block.marks) <= {*MARKS, *_OWN_MARKS}, f"{block}: {set(block.marks)}"
         assert block.language in ("sh", "console", "yaml", "json", *SHOWN) or "file" in block.marks, (
@@ -72,12 +77,12 @@ def test_every_block_is_of_a_kind_that_is_run_loaded_or_shown(page: str) -> None
 
 
 @pytest.mark.parametrize("block", [b for found in BLOCKS.values() for b in found if b.language == "json"], ids=str)
-def test_json_is_json(block: Block) -> None:
+def test_json_blocks_are_valid_json(block: Block) -> None:
     json.loads(block.text)
 
 
 @pytest.mark.parametrize("block", [b for found in BLOCKS.values() for b in found if b.language == "yaml"], ids=str)
-def test_yaml_is_yaml_and_rules_load(block: Block, tmp_path: Path) -> None:
+def test_yaml_blocks_parse_and_rules_load(block: Block, tmp_path: Path) -> None:
     node = yaml.compose(block.text)
     keys = {str(key.value) for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
     text = block.text
@@ -111,7 +116,7 @@ def _named_commands(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_command_that_is_named_exists_with_its_flags(path: Path) -> None:
+def test_every_named_command_and_flag_exists(path: Path) -> None:
     for line in _named_commands(path):
         words = line.split()
         names = [name for name in COMMANDS if words[: len(name.split())] == name.split()]
@@ -123,7 +128,7 @@ def test_every_command_that_is_named_exists_with_its_flags(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_figures_that_name_where_they_were_measured_stand_there(path: Path) -> None:
+def test_quoted_figures_are_in_the_named_result_files(path: Path) -> None:
     for statement in re.split(r"\n\n|\n(?=[-|])", path.read_text()):
         names = re.findall(r"`(bench/results/\w+\.txt)`", statement)
         measured = "".join((ROOT / name).read_text() for name in names)

@@ -4,8 +4,8 @@ import json
 import socket
 from typing import Protocol
 
+from router.domain.http import Reply
 from router.http.contract import Request
-from router.model import Reply
 
 
 class Listening(Protocol):

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from router.domain.http import Reply
 from router.http.contract import Pending, Request
 from router.http.crowd import network
 from router.http.limits import GRACE_SECONDS
-from router.model import Reply
 from tests.conftest import until
 from tests.http.talking import get, rest, status, talk
 

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from router.errors import StartError
+from router.domain.errors import StartError
+from router.domain.http import Reply
 from router.http import connection, listener
 from router.http.contract import Pending, Request
 from router.http.limits import INLINE_BYTES
 from router.http.server import Server
-from router.model import Reply
 from tests.conftest import until
 from tests.http.conftest import on_waitress
 from tests.http.talking import Recorder, echo, get, rest, status, talk

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from router.app import REGISTRIES
+from router.daemon.app import REGISTRIES
+from router.domain.http import Inbound
 from router.http.server import Server
 from router.intake.receiver import Receiver
-from router.model import Inbound
-from router.rules.loader import Loader
+from router.rules.compile.loader import Loader
 from router.rules.ruleset import Current
-from router.store.sqlite import SqliteStore
-from router.store.waking import wake_up
+from router.runtime.wakeups import wake_up
+from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
 

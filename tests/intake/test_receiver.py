@@ -11,13 +11,15 @@ from typing import Any
 import apsw
 import pytest
 
+from router.daemon.settings import networks
+from router.domain.events import ParsedEvent
+from router.domain.http import Inbound, Reply
+from router.domain.queries import Filter
 from router.http.contract import Pending
 from router.intake import receiver as module
 from router.intake.receiver import Receiver
-from router.model import Filter, Inbound, ParsedEvent, Reply
-from router.settings import networks
-from router.store.sqlite import SqliteStore
-from tests.intake.senders import private_key, public_key
+from router.store.sqlite.store import SqliteStore
+from tests.intake.signed_requests import private_key, public_key
 
 Make = Callable[..., Receiver]
 Request = Callable[..., Inbound]
@@ -61,11 +63,11 @@ def test_an_accepted_event_is_stored_with_its_plan(receiver: Make, inbound: Requ
     ]
 
 
-def test_a_sender_that_is_not_verified_learns_the_id_only(receiver: Make, inbound: Request) -> None:
+def test_an_unverified_sender_gets_only_the_event_id(receiver: Make, inbound: Request) -> None:
     assert set(json.loads(receiver(OPEN).receive(inbound()).body)) == {"id"}
 
 
-def test_an_event_that_nothing_matches_is_stored_too(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_an_unmatched_event_is_stored(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     reply = receiver(OPEN).receive(inbound(b"[]"))
 
     assert reply.status == 202
@@ -73,9 +75,7 @@ def test_an_event_that_nothing_matches_is_stored_too(receiver: Make, inbound: Re
     assert store.deliveries() == []
 
 
-def test_unmatched_actions_are_for_events_that_nothing_matched(
-    receiver: Make, inbound: Request, store: SqliteStore
-) -> None:
+def test_unmatched_actions_run_only_for_unmatched_events(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     made = receiver(OPEN + "unmatched: [append: u.jsonl]\n")
 
     made.receive(inbound(b"[]"))
@@ -99,7 +99,7 @@ def test_unmatched_actions_are_for_events_that_nothing_matched(
         ({"headers": (("X-Token", "t"), ("Content-Type", "application/json")), "body": b"{"}, 400),
     ],
 )
-def test_a_refusal_stores_nothing_and_is_a_problem(
+def test_a_refused_request_stores_nothing_and_gets_problem_json(
     receiver: Make, inbound: Request, store: SqliteStore, change: dict[str, Any], status: int
 ) -> None:
     rules = TOKEN.replace("{verify:", "{max_body: 100, allow_ips: [192.0.2.0/24], verify:")
@@ -115,13 +115,13 @@ def test_a_refusal_stores_nothing_and_is_a_problem(
     assert store.events() == []
 
 
-def test_405_names_the_methods(receiver: Make, inbound: Request) -> None:
+def test_a_405_lists_the_allowed_methods(receiver: Make, inbound: Request) -> None:
     reply = receiver(OPEN.replace("none", "none, methods: [PUT, POST]")).receive(inbound(method="DELETE"))
 
     assert ("Allow", "PUT, POST") in reply.headers
 
 
-def test_copies_are_one_event_however_many_come_at_once(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_concurrent_copies_are_one_event(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     made = receiver(OPEN.replace("none", "none, dedupe: headers.X-Id"))
     headers = (("X-Id", "d1"), ("Content-Type", "application/json"))
 
@@ -137,7 +137,7 @@ def test_copies_are_one_event_however_many_come_at_once(receiver: Make, inbound:
 
 
 @pytest.mark.parametrize("value", ['""', "null", "[]", "true"])
-def test_an_empty_or_odd_dedupe_key_never_counts(
+def test_an_empty_or_invalid_dedupe_key_is_ignored(
     receiver: Make, inbound: Request, store: SqliteStore, value: str
 ) -> None:
     made = receiver(OPEN.replace("none", "none, dedupe: {key: $.id, window: 1h}"))
@@ -147,7 +147,7 @@ def test_an_empty_or_odd_dedupe_key_never_counts(
     assert len(store.events()) == 2
 
 
-def test_a_store_that_can_not_commit_is_a_503_with_retry_after(
+def test_a_store_that_cannot_commit_gives_503_with_retry_after(
     receiver: Make, inbound: Request, store: SqliteStore
 ) -> None:
     made = receiver(OPEN)
@@ -159,7 +159,7 @@ def test_a_store_that_can_not_commit_is_a_503_with_retry_after(
     assert ("Retry-After", "5") in reply.headers
 
 
-def test_a_commit_that_takes_too_long_is_a_503(
+def test_a_slow_commit_gives_503(
     receiver: Make, inbound: Request, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = receiver(OPEN)
@@ -168,7 +168,7 @@ def test_a_commit_that_takes_too_long_is_a_503(
     assert made.receive(inbound()).status == 503
 
 
-def test_what_was_refused_while_it_queued_is_not_stored_later(
+def test_an_event_refused_while_queued_is_not_stored_later(
     receiver: Make,
     inbound: Request,
     store: SqliteStore,
@@ -195,7 +195,7 @@ def test_what_was_refused_while_it_queued_is_not_stored_later(
     assert [event.body for event in store.events()] == [b'{"kind": "third"}', b'{"kind": "first"}']
 
 
-def test_a_source_may_answer_in_its_own_words(receiver: Make, inbound: Request) -> None:
+def test_a_source_can_set_its_response(receiver: Make, inbound: Request) -> None:
     rules = OPEN.replace(
         "none", "none, respond: {status: 200, body: '<Response/>', content_type: text/xml, headers: {X-A: b}}"
     )
@@ -214,7 +214,7 @@ RESPONDING = OPEN.replace(
 )
 
 
-def test_the_first_matching_rule_with_a_respond_answers(receiver: Make, inbound: Request) -> None:
+def test_the_first_matching_rule_with_respond_sets_the_response(receiver: Make, inbound: Request) -> None:
     made = receiver(RESPONDING)
 
     first = made.receive(inbound(b'{"kind": "push", "n": 7}'))
@@ -224,9 +224,7 @@ def test_the_first_matching_rule_with_a_respond_answers(receiver: Make, inbound:
     assert (later.status, later.body, later.content_type) == (200, b"seen other", "text/plain; charset=utf-8")
 
 
-def test_a_respond_that_can_not_be_rendered_does_not_hide_that_the_event_is_stored(
-    receiver: Make, inbound: Request, store: SqliteStore
-) -> None:
+def test_a_failing_respond_template_still_gives_202(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     reply = receiver(RESPONDING).receive(inbound(b'{"kind": "push"}'))
 
     assert reply.status == 202
@@ -247,7 +245,7 @@ def test_while_an_answer_waits_no_payload_is_kept(receiver: Make, inbound: Reque
     assert not kept(b'{"kind": "other"}')
 
 
-def test_the_rules_are_read_once_for_an_event(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_each_event_is_planned_by_one_ruleset(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     made = receiver(OPEN)
     other = receiver(OPEN.replace("pushes", "renamed"))
 
@@ -278,7 +276,7 @@ def _slack(body: bytes, key: bytes = b"s") -> tuple[tuple[str, str], ...]:
     )
 
 
-def test_slacks_challenge_is_answered_when_it_is_signed(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_a_signed_slack_challenge_is_answered(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     body = b'{"type": "url_verification", "challenge": "3eZbrw1a"}'
     made = receiver(SHAKEN, S="s", T="t")
 
@@ -345,7 +343,7 @@ def test_what_slack_signed_is_verified_before_it_may_be_an_ssl_check(
     assert len(store.events()) == 1
 
 
-def test_a_slack_event_gets_slacks_empty_200(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_a_slack_event_gets_an_empty_200(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     body = b'{"type": "event_callback", "event_id": "Ev1"}'
     made = receiver(SHAKEN, S="s", T="t")
 
@@ -365,7 +363,7 @@ def test_a_slack_event_gets_slacks_empty_200(receiver: Make, inbound: Request, s
         (b'{"type": true}', 202, None, 1),
     ],
 )
-def test_discords_pings_are_no_events(
+def test_discord_pings_are_not_stored(
     receiver: Make, inbound: Request, store: SqliteStore, body: bytes, status: int, answer: bytes | None, events: int
 ) -> None:
     headers = (("Content-Type", "application/json"), ("X-Token", "s"))
@@ -376,7 +374,7 @@ def test_discords_pings_are_no_events(
     assert len(store.events()) == events
 
 
-def test_discords_ping_is_answered_when_discord_signed_it(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_a_signed_discord_ping_is_answered(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     made = receiver(f"""
 sources: {{app: {{verify: {{scheme: discord, public_key: "{public_key("new key").hex()}"}}}}}}
 rules: [{{name: all, actions: [append: a.jsonl]}}]
@@ -407,7 +405,7 @@ rules: [{{name: all, actions: [append: a.jsonl]}}]
         ("a=1", 405, None),
     ],
 )
-def test_metas_challenge_needs_the_verify_token(
+def test_a_meta_challenge_needs_the_verify_token(
     receiver: Make, inbound: Request, store: SqliteStore, query: str, status: int, answer: bytes | None
 ) -> None:
     made = receiver(SHAKEN, S="s", T="t")
@@ -455,14 +453,16 @@ LISTED = OPEN.replace(
         ("10.0.0.1", "1.1.1.1," * 100_000 + "192.0.2.7", 202),
     ],
 )
-def test_only_listed_addresses_may_send(receiver: Make, inbound: Request, ip: str, forwarded: str, status: int) -> None:
+def test_only_allowed_addresses_may_send(
+    receiver: Make, inbound: Request, ip: str, forwarded: str, status: int
+) -> None:
     made = replace(receiver(LISTED), trusted_proxies=networks("10.0.0.0/8, ::1"))
     headers = (("Content-Type", "application/json"), *((("X-Forwarded-For", forwarded),) if forwarded else ()))
 
     assert made.receive(inbound(ip=ip, headers=headers)).status == status
 
 
-def test_an_event_knows_its_senders_address(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_an_event_records_its_senders_address(receiver: Make, inbound: Request, store: SqliteStore) -> None:
     made = replace(receiver(OPEN), trusted_proxies=networks("10.0.0.0/8"))
     headers = (("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "203.0.113.9, 10.2.2.2"))
 

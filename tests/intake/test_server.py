@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from router import families as f
+from router.domain.events import Appended
 from router.http import listener
 from router.http.limits import INLINE_BYTES
 from router.http.server import Server
 from router.intake.receiver import Receiver
-from router.model import Appended
-from router.store.sqlite import SqliteStore
+from router.observe import metric_families as f
+from router.store.sqlite.store import SqliteStore
 from tests.http.talking import rest, talk
 
 Serve = Callable[..., Server]
@@ -57,7 +57,7 @@ def _post(number: int, *headers: bytes) -> bytes:
     return b"\r\n".join([*head, b"Content-Length: %d" % len(body), b"", body])
 
 
-def test_an_answer_that_waits_for_the_commit_holds_no_thread(deferring: Server) -> None:
+def test_a_response_that_waits_for_the_commit_holds_no_thread(deferring: Server) -> None:
     before = threading.active_count()
 
     answers = [talk(deferring, _post(number, b"Connection: close")) for number in range(20)]
@@ -67,7 +67,7 @@ def test_an_answer_that_waits_for_the_commit_holds_no_thread(deferring: Server) 
     assert threading.active_count() <= before
 
 
-def test_requests_in_one_breath_are_answered_in_order(deferring: Server, store: SqliteStore) -> None:
+def test_pipelined_requests_are_answered_in_order(deferring: Server, store: SqliteStore) -> None:
     last = _post(9, b"Connection: close")
 
     answer = talk(deferring, b"".join(map(_post, range(9))) + b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n" + last)
@@ -78,7 +78,7 @@ def test_requests_in_one_breath_are_answered_in_order(deferring: Server, store: 
     assert bodies == [b'{"n": %d}' % number for number in range(10)]
 
 
-def test_a_sender_that_leaves_before_its_answer_hurts_nobody(deferring: Server, store: SqliteStore) -> None:
+def test_a_sender_that_disconnects_early_does_not_affect_others(deferring: Server, store: SqliteStore) -> None:
     for number in range(30):
         with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
             connection.sendall(_post(number))
@@ -87,7 +87,7 @@ def test_a_sender_that_leaves_before_its_answer_hurts_nobody(deferring: Server, 
     assert len(store.events()) >= 1
 
 
-def test_an_event_is_counted_whether_its_sender_waits_for_the_answer_or_not(
+def test_an_event_is_counted_even_when_its_sender_disconnects(
     receiver: Callable[..., Receiver],
     serve: Serve,
     held: list["Future[Appended]"],
@@ -106,7 +106,7 @@ def test_an_event_is_counted_whether_its_sender_waits_for_the_answer_or_not(
     eventually(lambda: made.metrics.counted().counts[f.EVENTS] == {("open",): 1})
 
 
-def test_what_the_server_answers_by_itself_is_counted_under_the_source_that_was_meant(
+def test_errors_of_the_server_are_counted_under_the_requested_source(
     receiver: Callable[..., Receiver], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = receiver(DEFERRED)
@@ -132,7 +132,7 @@ def test_what_the_server_answers_by_itself_is_counted_under_the_source_that_was_
     }
 
 
-def test_an_answer_that_takes_too_long_is_a_503(
+def test_a_slow_response_gives_503(
     receiver: Callable[..., Receiver],
     serve: Serve,
     held: list["Future[Appended]"],
@@ -151,14 +151,14 @@ def test_an_answer_that_takes_too_long_is_a_503(
         assert b'"id":"' in connection.recv(10_000)
 
 
-def test_a_large_body_is_judged_beside_the_loop(deferring: Server) -> None:
+def test_a_large_body_is_verified_outside_the_loop(deferring: Server) -> None:
     body = b'{"n": "' + b"x" * INLINE_BYTES + b'"}'
     head = b"POST /hooks/open HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
 
     assert b" 202 " in talk(deferring, head + body)
 
 
-def test_an_answered_request_leaves_no_garbage(deferring: Server) -> None:
+def test_an_answered_request_leaves_no_reference_cycles(deferring: Server) -> None:
     with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
         collected = []
         for _ in range(2):  # the first round fills caches
@@ -173,7 +173,7 @@ def test_an_answered_request_leaves_no_garbage(deferring: Server) -> None:
     assert collected[1] < 50
 
 
-def test_at_a_stop_the_last_answer_says_that_it_is_the_last(
+def test_the_last_response_at_a_stop_says_connection_close(
     deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any]
 ) -> None:
     with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
@@ -194,7 +194,7 @@ def test_at_a_stop_the_last_answer_says_that_it_is_the_last(
     assert b"Connection: close" in second
 
 
-def test_who_still_waits_at_the_end_of_a_stop_is_told_so(
+def test_requests_still_waiting_at_the_end_of_a_stop_get_a_503(
     deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any]
 ) -> None:
     with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
@@ -207,7 +207,7 @@ def test_who_still_waits_at_the_end_of_a_stop_is_told_so(
     assert b"Retry-After: 5" in answer
 
 
-def test_a_commit_after_the_stop_writes_into_nobodys_file(
+def test_a_commit_after_the_stop_writes_to_no_reused_descriptor(
     deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any], tmp_path: Path
 ) -> None:
     with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:

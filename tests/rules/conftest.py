@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from router.model import Event, ParsedEvent
-from router.rules.conditions import Condition
-from router.rules.document import read
-from router.rules.fields import Reads
-from router.rules.match import parse_match
-from router.rules.spot import Report, Spot
+from router.domain.events import Event, ParsedEvent
+from router.rules.compile.match import parse_match
+from router.rules.match.conditions import Condition
+from router.rules.match.fields import Reads
+from router.rules.yaml.document import read
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.problems import ProblemReport
 
 
 def _parsed(payload: Any, *, form: bool = False, **event: Any) -> ParsedEvent:
@@ -29,8 +30,8 @@ def _parsed(payload: Any, *, form: bool = False, **event: Any) -> ParsedEvent:
 
 
 def _condition(text: str) -> Condition:
-    report = Report("rules.yaml")
-    condition = parse_match(Spot(report, read(text)[0], "match"))
+    report = ProblemReport("rules.yaml")
+    condition = parse_match(NodePath(report, read(text)[0], "match"))
     assert not report.problems, report.problems
     return condition
 
@@ -54,12 +55,12 @@ def matches() -> Callable[..., bool]:
 
 
 @pytest.fixture
-def complaints() -> Callable[[str], list[str]]:
+def problems() -> Callable[[str], list[str]]:
     """The problems of a `match` mapping."""
 
     def complain(text: str) -> list[str]:
-        report = Report("rules.yaml")
-        parse_match(Spot(report, read(text)[0], "match"))
+        report = ProblemReport("rules.yaml")
+        parse_match(NodePath(report, read(text)[0], "match"))
         return [str(problem) for problem in report.sorted()]
 
     return complain

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from router.app import REGISTRIES
-from router.rules.loader import Loaded, Loader
+from router.daemon.app import REGISTRIES
+from router.rules.compile.loader import Loaded, Loader
 
 SOURCES = """
 sources:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from router.model import Event, PlannedDelivery, RulesetText
-from router.store.base import Store
-from router.store.sqlite import SqliteStore
+from router.domain.deliveries import PlannedDelivery, RulesetText
+from router.domain.events import Event
+from router.store.contract import Store
+from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
 _numbers = itertools.count()
@@ -59,7 +60,7 @@ def event() -> Callable[..., Event]:
 
 
 @pytest.fixture
-def planned() -> Callable[..., PlannedDelivery]:
+def planned_delivery() -> Callable[..., PlannedDelivery]:
     """Make a planned delivery."""
 
     def make(target: str = "ci", **given: Any) -> PlannedDelivery:

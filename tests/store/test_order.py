@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from router.ids import uuid7
-from router.model import Claim, Event, Outcome, PlannedDelivery, RulesetText, Settlement, State
-from router.store.check import check
-from router.store.sqlite import SqliteStore
+from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
+from router.domain.events import Event
+from router.domain.ids import uuid7
+from router.domain.outcomes import Outcome
+from router.store.sqlite.check import check
+from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
 LANES = ("[1]", "[2]", None)  #: two orders, and what has none
@@ -144,7 +146,7 @@ class History:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_history_changes_the_order(path: Path, event: MakeEvent, seed: int) -> None:
+def test_no_sequence_of_operations_changes_the_order(path: Path, event: MakeEvent, seed: int) -> None:
     history = History(path, event, seed)
     steps = [history.append] * 4 + [history.claim] * 5 + [history.settle] * 5
     steps += [history.replay] * 2 + [history.cancel, history.plan_again, history.release]
@@ -176,7 +178,7 @@ def test_no_history_changes_the_order(path: Path, event: MakeEvent, seed: int) -
         history.store.close()
 
 
-def test_the_history_knows_a_reordering(path: Path, event: MakeEvent) -> None:
+def test_the_check_notices_a_reordering(path: Path, event: MakeEvent) -> None:
     """A store that forgot to block what comes second would be found out."""
     import apsw
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import orjson
 
-from router.model import Inbound, Reply
-from router.plugins import Build, Handshake, Refused
-from router.plugins import Options as Base
+from router.domain.http import Inbound, Reply
+from router.plugins.build import Build
+from router.plugins.handshake import Handshake
+from router.plugins.options import Options as Base
+from router.plugins.scheme import Unverified
 
 
 class Options(Base):
@@ -22,7 +24,7 @@ class Discord:
 
     methods: tuple[str, ...] = ()
 
-    def before(self, inbound: Inbound) -> Reply | Refused | None:  # noqa: ARG002 - the common signature
+    def before(self, inbound: Inbound) -> Reply | Unverified | None:  # noqa: ARG002 - the common signature
         """See Handshake.before."""
         return None
 

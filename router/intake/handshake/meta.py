@@ -11,10 +11,12 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field
 
-from router.model import Inbound, Reply
-from router.plugins import Build, Handshake, Misfit, Refused
-from router.plugins import Options as Base
-from router.secrets import OneSecret
+from router.domain.http import Inbound, Reply
+from router.domain.secrets import OneSecret
+from router.plugins.build import Build
+from router.plugins.handshake import Handshake
+from router.plugins.options import Options as Base
+from router.plugins.scheme import Unverified, VerifyFailure
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _MOST_PARAMETERS = 20
@@ -34,25 +36,25 @@ class Meta:
     def __init__(self, token: bytes | None) -> None:
         self._token = token
 
-    def before(self, inbound: Inbound) -> Reply | Refused | None:
+    def before(self, inbound: Inbound) -> Reply | Unverified | None:
         """See Handshake.before."""
         if inbound.method != "GET":
             return None
         try:
             pairs = parse_qsl(inbound.query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
         except ValueError:
-            return Refused(Misfit.MALFORMED, "the query has too many parameters")
+            return Unverified(VerifyFailure.MALFORMED, "the query has too many parameters")
         given = dict(pairs)
         if "hub.mode" not in given:
             return None
         if given["hub.mode"] != "subscribe" or len(given) != len(pairs):
-            return Refused(Misfit.MALFORMED, "hub.mode is not subscribe, or a parameter was sent twice")
+            return Unverified(VerifyFailure.MALFORMED, "hub.mode is not subscribe, or a parameter was sent twice")
         sent = given.get("hub.verify_token", "").encode("utf-8", "surrogateescape")
         if self._token is None or not hmac.compare_digest(sent, self._token):
-            return Refused(Misfit.MISMATCH, "hub.verify_token is not the verify token")
+            return Unverified(VerifyFailure.MISMATCH, "hub.verify_token is not the verify token")
         challenge = given.get("hub.challenge", "")
         if not _CHALLENGE.fullmatch(challenge):
-            return Refused(Misfit.MALFORMED, "hub.challenge is missing or not letters and digits")
+            return Unverified(VerifyFailure.MALFORMED, "hub.challenge is missing or not letters and digits")
         return Reply(200, challenge.encode(), "text/plain; charset=utf-8")
 
     def after(self, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature

@@ -1,6 +1,6 @@
 """The handshakes that sources may name: one module each, one line here."""
 
 from router.intake.handshake import discord, meta, slack
-from router.plugins import HandshakeKind
+from router.plugins.handshake import HandshakeKind
 
 HANDSHAKES: dict[str, HandshakeKind] = {"slack": slack, "meta": meta, "discord": discord}

@@ -10,11 +10,14 @@ from typing import Any
 
 import orjson
 
-from router.intake.bodies.form import MEDIA_TYPE
-from router.intake.payload import media_type_of
-from router.model import Headers, Inbound, Reply
-from router.plugins import Build, Handshake, Refused
-from router.plugins import Options as Base
+from router.domain.headers import Headers
+from router.domain.http import Inbound, Reply
+from router.payload.body import media_type_of
+from router.payload.form import MEDIA_TYPE
+from router.plugins.build import Build
+from router.plugins.handshake import Handshake
+from router.plugins.options import Options as Base
+from router.plugins.scheme import Unverified
 
 _SIGNATURE = "x-slack-signature"
 _WITH = r"token=[A-Za-z0-9_-]{0,128}"
@@ -32,7 +35,7 @@ class Slack:
 
     methods: tuple[str, ...] = ("GET",)  #: for ssl_check alone
 
-    def before(self, inbound: Inbound) -> Reply | Refused | None:
+    def before(self, inbound: Inbound) -> Reply | Unverified | None:
         """See Handshake.before. What has a signature is verified, whatever it holds."""
         headers = Headers(inbound.headers)
         if _SIGNATURE in headers:

@@ -5,33 +5,14 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_plus
 
-from router.headers import CREDENTIALS
+from router.domain.credentials import parameter_name, without_credentials
+from router.domain.header_names import CREDENTIALS
+from router.domain.http import Inbound
 from router.intake.verify.headers import one_header
-from router.model import Inbound
-from router.plugins import Misfit, Refused, Signed, Unsignable, Verified
+from router.plugins.scheme import Signed, Unsignable, Unverified, Verified, VerifyFailure
 
 NO_SECRET = Unsignable("its secret is not set")
 _IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: what arrives in a header as it was sent
-
-
-def without_credentials(inbound: Inbound, *, header: str | None = None, query: str | None = None) -> Inbound:
-    """The request without Authorization, Proxy-Authorization, Cookie, and what the scheme itself looked at.
-
-    The rest of the query stays byte for byte as it was.
-    """
-    dropped = CREDENTIALS | {header.lower()} if header else CREDENTIALS
-    headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)
-    if query is None and len(headers) == len(inbound.headers):
-        return inbound
-    kept = inbound.query
-    if query is not None:
-        kept = "&".join(part for part in kept.split("&") if parameter_name(part) != query)
-    return replace(inbound, headers=headers, query=kept)
-
-
-def parameter_name(part: str) -> str:
-    """The decoded name of one `name=value` of a query."""
-    return unquote_plus(part.partition("=")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +27,19 @@ class Credential:
     verifies: bool = True
     signed: None = None
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
         given = one_header(inbound, self.header) if self.header is not None else self._parameter(inbound)
-        if isinstance(given, Refused):
+        if isinstance(given, Unverified):
             return replace(given, challenge=self.challenge)
         text = self._without_prefix(given)
         if text is None:
-            return Refused(Misfit.MALFORMED, "the credential does not begin with the prefix", self.challenge)
+            return Unverified(VerifyFailure.MALFORMED, "the credential does not begin with the prefix", self.challenge)
         sent, good = text.encode(), False
         for allowed in self.allowed:
             good |= hmac.compare_digest(allowed, sent)
         if not good:
-            return Refused(Misfit.MISMATCH, "the credential is not one of the secrets", self.challenge)
+            return Unverified(VerifyFailure.MISMATCH, "the credential is not one of the secrets", self.challenge)
         return Verified(without_credentials(inbound, header=self.header, query=self.query))
 
     def _without_prefix(self, given: str) -> str | None:
@@ -69,12 +50,12 @@ class Credential:
                 given = name + given[len(name) :]
         return given.removeprefix(self.prefix) if given.startswith(self.prefix) else None
 
-    def _parameter(self, inbound: Inbound) -> str | Refused:
+    def _parameter(self, inbound: Inbound) -> str | Unverified:
         found = [part for part in inbound.query.split("&") if parameter_name(part) == self.query]
         if not found:
-            return Refused(Misfit.MISSING, "the query parameter is missing")
+            return Unverified(VerifyFailure.MISSING, "the query parameter is missing")
         if len(found) > 1:
-            return Refused(Misfit.MALFORMED, "the query parameter was sent twice")
+            return Unverified(VerifyFailure.MALFORMED, "the query parameter was sent twice")
         return unquote_plus(found[0].partition("=")[2])
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature

@@ -12,18 +12,19 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field
 
-from router.intake.verify.credentials import without_credentials
+from router.domain.credentials import without_credentials
+from router.domain.http import Inbound
+from router.domain.secrets import Secrets
+from router.domain.units import Duration
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, UNSIGNED, check_time, resolve
 from router.intake.verify.standard_webhooks import is_signed
-from router.model import Inbound
-from router.plugins import Build, Habit, Misfit, Refused, SignedParts, Unsignable, Verified, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
-from router.units import Duration
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, SignedParts, Unsignable, Unverified, Verified, Verifier, VerifyFailure
 
 DEFAULTS: Mapping[str, Any] = {"handshake": "discord"}
-HABIT = Habit(headers=("X-Signature-Ed25519", "X-Signature-Timestamp"))
+PROFILE = SenderProfile(headers=("X-Signature-Ed25519", "X-Signature-Timestamp"))
 _SIGNATURE = "X-Signature-Ed25519"
 _TIMESTAMP = "X-Signature-Timestamp"
 _PARTS = SignedParts(frozenset({_TIMESTAMP.lower()}))
@@ -48,15 +49,15 @@ class Discord:
     verifies: bool = True
     signed: SignedParts = _PARTS
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
         given, timestamp = one_header(inbound, _SIGNATURE), one_header(inbound, _TIMESTAMP)
-        if isinstance(given, Refused):
+        if isinstance(given, Unverified):
             return given
-        if isinstance(timestamp, Refused):
+        if isinstance(timestamp, Unverified):
             return timestamp
         if not _SIGNED.fullmatch(given):
-            return Refused(Misfit.MALFORMED, f"header {_SIGNATURE} is not 128 lower-case hex digits")
+            return Unverified(VerifyFailure.MALFORMED, f"header {_SIGNATURE} is not 128 lower-case hex digits")
         refused = check_time(timestamp, f"header {_TIMESTAMP}", self.tolerance, now)
         if refused is not None:
             return refused

@@ -9,16 +9,17 @@ from typing import Any
 
 from pydantic import Field
 
+from router.domain.secrets import Secrets
 from router.intake.verify.signature import SignedHeader, key_bytes, resolve
-from router.plugins import Build, Habit, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, Verifier
 
 DEFAULTS: Mapping[str, Any] = {
     "json_field": "payload",  # a webhook may be set to send its JSON as a form field
     "dedupe": {"key": "headers.X-GitHub-Delivery", "window": "10m"},
 }
-HABIT = Habit(
+PROFILE = SenderProfile(
     event="X-GitHub-Event", ids=("X-GitHub-Delivery",), headers=("X-GitHub-*", "X-Hub-Signature", "X-Hub-Signature-256")
 )
 

@@ -11,21 +11,33 @@ from typing import Any
 
 from pydantic import Field
 
-from router.intake.verify.credentials import credential_header, without_credentials
+from router.domain.credentials import without_credentials
+from router.domain.headers import Headers
+from router.domain.http import Inbound
+from router.domain.secrets import Secrets
+from router.domain.units import Duration
+from router.intake.verify.credentials import credential_header
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
 from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
-from router.model import Headers, Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
-from router.units import Duration
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import (
+    SenderProfile,
+    Signed,
+    SignedParts,
+    Unsignable,
+    Unverified,
+    Verified,
+    Verifier,
+    VerifyFailure,
+)
 
 HEADER = "X-Gitlab-Token"
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.Idempotency-Key", "window": "24h"},  # stays the same when GitLab repeats a delivery
 }
-HABIT = Habit(event="X-Gitlab-Event", ids=("X-Gitlab-Event-UUID", "Idempotency-Key"), headers=("X-Gitlab-*",))
+PROFILE = SenderProfile(event="X-Gitlab-Event", ids=("X-Gitlab-Event-UUID", "Idempotency-Key"), headers=("X-Gitlab-*",))
 
 
 class Options(Base):
@@ -48,21 +60,21 @@ class GitLab:
         """See Verifier.signed. With both kinds of token every request counts as signed: events don't tell which."""
         return self.signing.signed if self.signing.keys else None
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
         if self.signing.keys and (not self.tokens or "webhook-signature" in Headers(inbound.headers)):
             result = self.signing.verify(inbound, now)
-            if isinstance(result, Refused):
+            if isinstance(result, Unverified):
                 return result
         else:
             given = one_header(inbound, HEADER)
-            if isinstance(given, Refused):
+            if isinstance(given, Unverified):
                 return given
             good = False
             for token in self.tokens:
                 good |= hmac.compare_digest(token, given.encode())
             if not good:
-                return Refused(Misfit.MISMATCH, "the token is not one of the secrets")
+                return Unverified(VerifyFailure.MISMATCH, "the token is not one of the secrets")
         return Verified(without_credentials(inbound, header=HEADER))
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:

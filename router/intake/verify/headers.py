@@ -1,8 +1,9 @@
 """How schemes read headers."""
 
-from router.headers import HEADER_NAME, dropped_header
-from router.model import Inbound
-from router.plugins import Build, Misfit, Refused
+from router.domain.header_names import HEADER_NAME, dropped_header
+from router.domain.http import Inbound
+from router.plugins.build import Build
+from router.plugins.scheme import Unverified, VerifyFailure
 
 
 def check_header(name: str, build: Build, option: str) -> None:
@@ -13,16 +14,16 @@ def check_header(name: str, build: Build, option: str) -> None:
         build.fault_now(dropped_header(name), option)
 
 
-def one_header(inbound: Inbound, name: str) -> str | Refused:
+def one_header(inbound: Inbound, name: str) -> str | Unverified:
     """The only value of a header; missing, empty, repeated or not ASCII is a refusal."""
     wanted = name.lower()
     values = [value for given, value in inbound.headers if given.lower() == wanted]
     if not values:
-        return Refused(Misfit.MISSING, f"header {name} is missing")
+        return Unverified(VerifyFailure.MISSING, f"header {name} is missing")
     if len(values) > 1:
-        return Refused(Misfit.MALFORMED, f"header {name} was sent more than once")
+        return Unverified(VerifyFailure.MALFORMED, f"header {name} was sent more than once")
     if not values[0]:
-        return Refused(Misfit.MISSING, f"header {name} is empty")
+        return Unverified(VerifyFailure.MISSING, f"header {name} is empty")
     if not values[0].isascii():
-        return Refused(Misfit.MALFORMED, f"header {name} is not ASCII")
+        return Unverified(VerifyFailure.MALFORMED, f"header {name} is not ASCII")
     return values[0]

@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from router.domain.secrets import Secrets
+from router.domain.units import Duration
 from router.intake.verify.headers import check_header
 from router.intake.verify.signature import TOLERANCE_SECONDS, SignedHeader, key_bytes, resolve
-from router.plugins import Build, Habit, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
-from router.units import Duration
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, Verifier
 
 DEFAULTS: Mapping[str, Any] = {}
-HABIT = Habit(headers=("{header}", "{timestamp_header}"))
+PROFILE = SenderProfile(headers=("{header}", "{timestamp_header}"))
 _PART = re.compile(r"(\{timestamp\}|\{body\})")
 _WORDS = ("timestamp", "body")
 _WORD = re.compile(r"\{([^{}\"']+)\}")  #: JSON around a word stays what it is

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from router.intake.verify.credentials import without_credentials
-from router.model import Inbound
-from router.plugins import Build, Habit, Refused, Signed, Verified, Verifier
-from router.plugins import Options as Base
+from router.domain.credentials import without_credentials
+from router.domain.http import Inbound
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, Signed, Unverified, Verified, Verifier
 
 DEFAULTS: Mapping[str, Any] = {}
-HABIT = Habit()
+PROFILE = SenderProfile()
 
 
 class Options(Base):
@@ -24,7 +25,7 @@ class Nobody:
     verifies: bool = False
     signed: None = None
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """Let it in."""
         return Verified(without_credentials(inbound))
 

@@ -16,7 +16,7 @@ from router.intake.verify import (
     token,
     twilio,
 )
-from router.plugins import Scheme
+from router.plugins.scheme import Scheme
 
 SCHEMES: dict[str, Scheme] = {
     "standard-webhooks": standard_webhooks,

@@ -9,15 +9,16 @@ from typing import Any
 
 from pydantic import Field
 
+from router.domain.secrets import Secrets
 from router.intake.verify.signature import SignedHeader, key_bytes, resolve
-from router.plugins import Build, Habit, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, Verifier
 
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.X-Shopify-Webhook-Id", "window": "24h"},  # it repeats for 4 hours
 }
-HABIT = Habit(event="X-Shopify-Topic", ids=("X-Shopify-Webhook-Id",), headers=("X-Shopify-*",))
+PROFILE = SenderProfile(event="X-Shopify-Topic", ids=("X-Shopify-Webhook-Id",), headers=("X-Shopify-*",))
 
 
 class Options(Base):

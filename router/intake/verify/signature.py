@@ -11,16 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from router.errors import Level
-from router.intake.verify.credentials import NO_SECRET, without_credentials
+from router.domain.credentials import without_credentials
+from router.domain.errors import Level
+from router.domain.http import Inbound
+from router.domain.secrets import Secret, SecretRef
+from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
-from router.model import Inbound
-from router.plugins import Build, Fault, Misfit, Refused, Signed, SignedParts, Unsignable, Verified
-from router.secrets import Secret, SecretRef
+from router.plugins.build import Build, Fault
+from router.plugins.scheme import Signed, SignedParts, Unsignable, Unverified, Verified, VerifyFailure
 
 Encoding = Literal["hex", "base64"]
 TOLERANCE_SECONDS = 300.0  #: how far a signed time may be off, both ways: what Stripe, Slack and Svix recommend
-UNSIGNED = Refused(Misfit.MISMATCH, "the signature does not fit the request and any secret")
+UNSIGNED = Unverified(VerifyFailure.MISMATCH, "the signature does not fit the request and any secret")
 
 _TIMESTAMP = re.compile(r"[0-9]{1,15}")
 _MILLISECONDS_FROM = 10**11  #: a timestamp this large counts milliseconds: in seconds it would be the year 5138
@@ -55,13 +57,15 @@ def resolve(refs: Sequence[SecretRef], build: Build) -> tuple[Secret, ...]:
     return found
 
 
-def check_time(text: str, name: str, tolerance: float, now: int) -> Refused | None:
+def check_time(text: str, name: str, tolerance: float, now: int) -> Unverified | None:
     """Refuse a signed Unix time (s or ms) that is none, or is further from now (ms) than the tolerance (s)."""
     if not _TIMESTAMP.fullmatch(text):
-        return Refused(Misfit.MALFORMED, f"{name} is no Unix time")
+        return Unverified(VerifyFailure.MALFORMED, f"{name} is no Unix time")
     sent = int(text) if int(text) >= _MILLISECONDS_FROM else int(text) * 1000
     if abs(now - sent) > tolerance * 1000:
-        return Refused(Misfit.TIME, "the timestamp is too far from now; is a clock wrong, or is this a replay?")
+        return Unverified(
+            VerifyFailure.TIME, "the timestamp is too far from now; is a clock wrong, or is this a replay?"
+        )
     return None
 
 
@@ -93,17 +97,17 @@ class SignedHeader:
         """See Verifier.signed."""
         return SignedParts(frozenset({self.timestamp_header.lower()} if self.timestamp_header else ()))
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
         given = one_header(inbound, self.header)
-        if isinstance(given, Refused):
+        if isinstance(given, Unverified):
             return given
         if not given.startswith(self.prefix):
-            return Refused(Misfit.MALFORMED, f"header {self.header} does not begin with the prefix")
+            return Unverified(VerifyFailure.MALFORMED, f"header {self.header} does not begin with the prefix")
         timestamp = ""
         if self.timestamp_header is not None:
             found = one_header(inbound, self.timestamp_header)
-            if isinstance(found, Refused):
+            if isinstance(found, Unverified):
                 return found
             refused = check_time(found, f"header {self.timestamp_header}", self.tolerance, now)
             if refused is not None:

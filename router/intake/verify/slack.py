@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
+from router.domain.secrets import Secrets
+from router.domain.units import Duration
 from router.intake.verify.signature import TOLERANCE_SECONDS, SignedHeader, key_bytes, resolve
-from router.plugins import Build, Habit, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
-from router.units import Duration
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, Verifier
 
 DEFAULTS: Mapping[str, Any] = {
     "json_field": "payload",  # interactions send their JSON as a form field
@@ -21,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {
     "respond": {"status": 200},
     "handshake": "slack",
 }
-HABIT = Habit(form=True, headers=("X-Slack-*",))  # interactions and slash commands
+PROFILE = SenderProfile(form=True, headers=("X-Slack-*",))  # interactions and slash commands
 
 
 class Options(Base):

@@ -16,7 +16,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field
 
-from router.intake.verify.credentials import NO_SECRET, without_credentials
+from router.domain.credentials import without_credentials
+from router.domain.http import Inbound
+from router.domain.secrets import Secret, Secrets
+from router.domain.units import Duration
+from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import (
     TOLERANCE_SECONDS,
@@ -27,16 +31,23 @@ from router.intake.verify.signature import (
     signed_by_any,
     strict_base64,
 )
-from router.model import Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secret, Secrets
-from router.units import Duration
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import (
+    SenderProfile,
+    Signed,
+    SignedParts,
+    Unsignable,
+    Unverified,
+    Verified,
+    Verifier,
+    VerifyFailure,
+)
 
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "headers.webhook-id", "window": "24h"},  # the specification's way to tell copies apart
 }
-HABIT = Habit(headers=("{headers}-id", "{headers}-timestamp", "{headers}-signature"))
+PROFILE = SenderProfile(headers=("{headers}-id", "{headers}-timestamp", "{headers}-signature"))
 
 
 def defaults_of(options: "Options") -> Mapping[str, Any]:
@@ -82,12 +93,12 @@ class StandardWebhooks:
         """See Verifier.signed."""
         return SignedParts(frozenset({f"{self.headers}-id", f"{self.headers}-timestamp"}))
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
         values: list[str] = []
         for name in ("id", "timestamp", "signature"):
             value = one_header(inbound, f"{self.headers}-{name}")
-            if isinstance(value, Refused):
+            if isinstance(value, Unverified):
                 return value
             values.append(value)
         identity, timestamp, signatures = values
@@ -98,11 +109,13 @@ class StandardWebhooks:
         good = False
         parts = signatures.split(" ")
         if len(parts) > _MOST_SIGNATURES:
-            return Refused(Misfit.MALFORMED, "there are too many signatures")
+            return Unverified(VerifyFailure.MALFORMED, "there are too many signatures")
         for part in parts:
             version, _, text = part.partition(",")
             if not _VERSION.fullmatch(version) or not strict_base64(text):
-                return Refused(Misfit.MALFORMED, f"header {self.headers}-signature is not a list of version,base64")
+                return Unverified(
+                    VerifyFailure.MALFORMED, f"header {self.headers}-signature is not a list of version,base64"
+                )
             good |= self._signed(version, text, message)
         return Verified(without_credentials(inbound)) if good else UNSIGNED
 

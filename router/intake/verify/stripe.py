@@ -12,27 +12,31 @@ from typing import Any
 
 from pydantic import Field
 
-from router.intake.verify.credentials import NO_SECRET, without_credentials
+from router.domain.credentials import without_credentials
+from router.domain.http import Inbound
+from router.domain.secrets import Secrets
+from router.domain.units import Duration
+from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import (
-    TOLERANCE_SECONDS,
-    UNSIGNED,
-    check_time,
-    key_bytes,
-    resolve,
-    signed_by_any,
+from router.intake.verify.signature import TOLERANCE_SECONDS, UNSIGNED, check_time, key_bytes, resolve, signed_by_any
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import (
+    SenderProfile,
+    Signed,
+    SignedParts,
+    Unsignable,
+    Unverified,
+    Verified,
+    Verifier,
+    VerifyFailure,
 )
-from router.model import Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
-from router.units import Duration
 
 HEADER = "Stripe-Signature"
 DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "$.id", "window": "72h"},  # Stripe repeats a live event for three days
 }
-HABIT = Habit(headers=("Stripe-*",))
+PROFILE = SenderProfile(headers=("Stripe-*",))
 _SIGNED = SignedParts()  # the time stands in the signature's own header
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _VALUE = re.compile(r"[A-Za-z0-9]+")
@@ -55,18 +59,18 @@ class Stripe:
     verifies: bool = True
     signed: SignedParts = _SIGNED
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
         given = one_header(inbound, HEADER)
-        if isinstance(given, Refused):
+        if isinstance(given, Unverified):
             return given
         pairs = [part.partition("=") for part in given.split(",")]
         if not all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, _, value in pairs):
-            return Refused(Misfit.MALFORMED, f"header {HEADER} is not a list of name=value")
+            return Unverified(VerifyFailure.MALFORMED, f"header {HEADER} is not a list of name=value")
         times = [value for name, _, value in pairs if name == "t"]
         signatures = [value for name, _, value in pairs if name == "v1"]
         if len(times) != 1 or not 0 < len(signatures) <= _MOST_SIGNATURES:
-            return Refused(Misfit.MALFORMED, f"header {HEADER} needs one t and a v1")
+            return Unverified(VerifyFailure.MALFORMED, f"header {HEADER} needs one t and a v1")
         refused = check_time(times[0], f"t of {HEADER}", self.tolerance, now)
         if refused is not None:
             return refused

@@ -10,18 +10,19 @@ from typing import Any
 
 from pydantic import Field
 
+from router.domain.secrets import Secrets
+from router.domain.units import Duration
 from router.intake.verify.signature import TOLERANCE_SECONDS
 from router.intake.verify.standard_webhooks import verifier
-from router.plugins import Build, Habit, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
-from router.units import Duration
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, Verifier
 
 DEFAULTS: Mapping[str, Any] = {
     # Svix repeats a message for 28 hours; one that is sent again by hand later is to be taken.
     "dedupe": {"key": "headers.svix-id", "window": "28h"},
 }
-HABIT = Habit(headers=("svix-id", "svix-timestamp", "svix-signature"))
+PROFILE = SenderProfile(headers=("svix-id", "svix-timestamp", "svix-signature"))
 
 
 class Options(Base):

@@ -5,15 +5,16 @@ from typing import Any
 
 from pydantic import Field
 
+from router.domain.secrets import Secrets
 from router.intake.verify.credentials import Credential
 from router.intake.verify.headers import check_header
 from router.intake.verify.signature import key_bytes, resolve
-from router.plugins import Build, Habit, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import SenderProfile, Verifier
 
 DEFAULTS: Mapping[str, Any] = {}
-HABIT = Habit()
+PROFILE = SenderProfile()
 
 
 class Options(Base):

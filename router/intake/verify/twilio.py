@@ -14,21 +14,33 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_serializer
 
-from router.intake.bodies.form import MEDIA_TYPE, is_form
-from router.intake.verify.credentials import NO_SECRET, without_credentials
+from router.domain.credentials import without_credentials
+from router.domain.headers import Headers
+from router.domain.http import Inbound
+from router.domain.secrets import Secrets
+from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import UNSIGNED, encoded, key_bytes, resolve, signed_by_any
-from router.model import Headers, Inbound
-from router.plugins import Build, Habit, Misfit, Refused, Signed, SignedParts, Unsignable, Verified, Verifier
-from router.plugins import Options as Base
-from router.secrets import Secrets
+from router.payload.form import MEDIA_TYPE, is_form
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import (
+    SenderProfile,
+    Signed,
+    SignedParts,
+    Unsignable,
+    Unverified,
+    Verified,
+    Verifier,
+    VerifyFailure,
+)
 
 HEADER = "X-Twilio-Signature"
 DEFAULTS: Mapping[str, Any] = {
     # An answer that is not TwiML is an error in Twilio's eyes; an empty one does nothing.
     "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
 }
-HABIT = Habit(form=True, headers=("X-Twilio-*", "I-Twilio-*"))
+PROFILE = SenderProfile(form=True, headers=("X-Twilio-*", "I-Twilio-*"))
 _SIGNED = SignedParts(query=True)
 _BODY_HASH = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}
@@ -58,13 +70,13 @@ class Twilio:
     verifies: bool = True
     signed: SignedParts = _SIGNED
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Refused:  # noqa: ARG002 - the common signature
+    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
         given = one_header(inbound, HEADER)
-        if isinstance(given, Refused):
+        if isinstance(given, Unverified):
             return given
         fields = self._signed_fields(inbound)
-        if isinstance(fields, Refused):
+        if isinstance(fields, Unverified):
             return fields
         query, good = f"?{inbound.query}" if inbound.query else "", False
         for url in self.urls:
@@ -78,35 +90,35 @@ class Twilio:
         added = f"{_BODY_HASH}={hashlib.sha256(inbound.body).hexdigest()}" if _needs_hash(inbound) else ""
         query = "&".join(part for part in (inbound.query, added) if part)
         fields = self._signed_fields(replace(inbound, query=query))
-        if isinstance(fields, Refused):
+        if isinstance(fields, Unverified):
             return Unsignable(fields.reason)
         message = f"{self.urls[0]}{'?' if query else ''}{query}{fields}".encode()
         return Signed(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
 
     @staticmethod
-    def _signed_fields(inbound: Inbound) -> str | Refused:
+    def _signed_fields(inbound: Inbound) -> str | Unverified:
         """The form's fields as they are signed; nothing for a body whose hash is signed with the URL."""
         hashes = [value for name, value in parse_qsl(inbound.query, keep_blank_values=True) if name == _BODY_HASH]
         if hashes:
             actual = hashlib.sha256(inbound.body).hexdigest()
             if len(hashes) != 1 or not hmac.compare_digest(hashes[0].encode(), actual.encode()):
-                return Refused(Misfit.MISMATCH, f"{_BODY_HASH} is not the hash of the body")
+                return Unverified(VerifyFailure.MISMATCH, f"{_BODY_HASH} is not the hash of the body")
             return ""
         if not inbound.body:
             return ""
         if not _says_form(inbound):
-            return Refused(Misfit.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
+            return Unverified(VerifyFailure.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
         if not is_form(
             inbound.body
         ):  # fields are signed and no bytes: these could be JSON, and then mean something else
-            return Refused(Misfit.MALFORMED, "the body is not the form that its type says")
+            return Unverified(VerifyFailure.MALFORMED, "the body is not the form that its type says")
         try:
             pairs = parse_qsl(
                 inbound.body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict",
                 max_num_fields=_MOST_FIELDS,
             )  # fmt: skip
         except ValueError:
-            return Refused(Misfit.MALFORMED, "the body is not the form that its type says")
+            return Unverified(VerifyFailure.MALFORMED, "the body is not the form that its type says")
         return "".join(name + value for name, value in sorted(set(pairs)))
 
 

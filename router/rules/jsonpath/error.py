@@ -1,6 +1,6 @@
 """What is wrong with a path."""
 
-from router.errors import RouterError
+from router.domain.errors import RouterError
 
 
 class PathError(RouterError):

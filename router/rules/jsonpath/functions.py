@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from router.errors import EvaluationError
+from router.domain.errors import EvaluationError
 from router.rules.jsonpath.limits import CHARACTERS, size_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from router.errors import EvaluationError
+from router.domain.errors import EvaluationError
 
 FREE_STEPS = 50_000  #: in any payload, some 5 ms; a path over a real payload of 10 kB takes a few thousand
 ITEM_STEPS = 4  #: what judging one item by `elem` counts beside its paths, some 2 µs

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Optional
 from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.ext import filter as ng_filter
 
-from router.errors import EvaluationError
+from router.domain.errors import EvaluationError
 from router.rules.jsonpath.steps import Step, Walk, selection
 
 _CHILDREN = (ng.Fields, ng.Wildcard, ng.Index, ng.Slice, ng_filter.Filter)

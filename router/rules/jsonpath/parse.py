@@ -8,7 +8,7 @@ from jsonpath_ng import jsonpath
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import ExtendedJsonPathLexer, ExtendedJsonPathParser
 
-from router.effort import PATHS, spend
+from router.domain.work_budget import PATHS, spend
 from router.rules.jsonpath.error import PathError
 from router.rules.jsonpath.names import quote_names
 from router.rules.jsonpath.negation import parse_negations

@@ -1,0 +1,1 @@
+"""Append: write one line an event."""

@@ -1,0 +1,1 @@
+"""Command: run a program or a constant shell script."""

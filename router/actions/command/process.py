@@ -1,0 +1,245 @@
+"""Run a program in a process group of its own, within bounds, and leave nothing of it behind."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from router.actions.command.spawn import spawn
+from router.runtime.thread_pool import Threads
+
+DRAIN_SECONDS = 1.0  #: after the leader's exit its pipes are read on for this long; children may still hold them
+_CANCELLED_KILL_AFTER = 1.0  #: seconds from TERM to KILL when the daemon stops
+_SPAWN_SECONDS = 1.0  #: how long a stop waits for a program that is just being started
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended."""
+
+    code: int  #: exit code; negative: the signal that ended it
+    timed_out: bool
+    output: bytes  #: the end of its standard output and error, as they came
+
+
+async def run(
+    argv: Sequence[bytes],
+    *,
+    threads: Threads,
+    cwd: bytes,
+    env: Mapping[bytes, bytes],
+    stdin: bytes,
+    timeout: float,  # noqa: ASYNC109 - it ends a process group, not this coroutine
+    kill_after: float,
+    output_limit: int,
+) -> Finished:
+    """Run it to its end. On timeout or cancellation the group gets TERM, then KILL. Raises OSError."""
+    with contextlib.ExitStack() as ours:
+        output, theirs = os.pipe()
+        ours.callback(os.close, output)
+        try:
+            source, feeder = _input(stdin)
+        except OSError:
+            os.close(theirs)
+            raise
+        if feeder is not None:
+            ours.callback(feeder.close)
+        pid = await _spawned(threads, argv, cwd, env, source, theirs)
+        try:
+            running = _Running(pid, threads, output, feeder, output_limit)
+        except BaseException:
+            _signal_group(pid, signal.SIGKILL)
+            threads.call("wait", os.waitpid, pid, 0)
+            raise
+        return await running.ended(timeout, kill_after)
+
+
+def _input(data: bytes) -> "tuple[int, _Feeder | None]":
+    """What the program reads, and what still has to be written to it. Raises OSError."""
+    if not data:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None
+    reading, writing = os.pipe()
+    feeder = _Feeder(writing, data)
+    feeder.write()  # a pipe takes the usual event at once; what it doesn't take follows when the program reads
+    return reading, None if feeder.closed else feeder
+
+
+async def _spawned(
+    threads: Threads, argv: Sequence[bytes], cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int
+) -> int:
+    """Start it in a thread; its pid. A cancellation meanwhile leaves nothing running. Raises OSError."""
+
+    def start() -> int:
+        return spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout)
+
+    starting = threads.call("spawn", start)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting], timeout=_SPAWN_SECONDS)
+        if starting.done() and starting.exception() is None:
+            _signal_group(starting.result(), signal.SIGKILL)
+            await threads.call("wait", os.waitpid, starting.result(), 0)
+        raise
+
+
+class _Running:
+    """A program that runs. Belongs to the loop."""
+
+    def __init__(self, pid: int, threads: Threads, output: int, feeder: "_Feeder | None", limit: int) -> None:
+        self._pid = pid
+        self._exited = _exit_of(pid, threads)
+        self._drain = _Drain(output, limit)
+        self._feeder = feeder
+        if feeder is not None:
+            feeder.start()
+
+    async def ended(self, timeout: float, kill_after: float) -> Finished:  # noqa: ASYNC109 - see run
+        """Wait for its end, or bring it about; then reap it."""
+        timed_out = False
+        try:
+            await asyncio.wait([self._exited], timeout=timeout)
+            if not self._exited.done():
+                timed_out = True
+                await self._end(kill_after)
+            await self._drain.ended(DRAIN_SECONDS)
+        except asyncio.CancelledError:
+            await self._end(_CANCELLED_KILL_AFTER)
+            raise
+        finally:
+            # The leader is not reaped yet, so the group's number can't belong to anybody else: KILL reaches exactly
+            # what it left behind.
+            _signal_group(self._pid, signal.SIGKILL)
+            if self._feeder is not None:
+                self._feeder.close()
+            self._drain.close()
+            _, status = os.waitpid(self._pid, 0)  # noqa: ASYNC222 - it has ended
+        return Finished(os.waitstatus_to_exitcode(status), timed_out, self._drain.output)
+
+    async def _end(self, kill_after: float) -> None:
+        """TERM to the group, KILL when its leader has not ended in time; returns once the leader has ended."""
+        if self._exited.done():
+            return
+        _signal_group(self._pid, signal.SIGTERM)
+        deadline = time.monotonic() + kill_after
+        await asyncio.wait([self._exited], timeout=max(0.0, deadline - time.monotonic()))
+        if not self._exited.done():
+            _signal_group(self._pid, signal.SIGKILL)
+            await asyncio.wait([self._exited])
+
+
+def _exit_of(pid: int, threads: Threads) -> "asyncio.Future[None]":
+    """Done when the process has ended; it is not reaped by that."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    try:
+        pidfd = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # another system than Linux, or no descriptor left
+        waiting = threads.call("wait", os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        waiting.add_done_callback(lambda _: finish())
+        return done
+
+    def ended() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        finish()
+
+    loop.add_reader(pidfd, ended)
+    return done
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+class _Feeder:
+    """Writes standard input as fast as it is read; a program that closes it early is fine."""
+
+    def __init__(self, fd: int, data: bytes) -> None:
+        self._fd = fd
+        self._data = memoryview(data)
+        self._registered = False
+        self.closed = False
+        os.set_blocking(fd, False)
+
+    def start(self) -> None:
+        """Go on writing whenever there is room."""
+        self._registered = True
+        asyncio.get_running_loop().add_writer(self._fd, self.write)
+
+    def write(self) -> None:
+        """Write what there is room for."""
+        try:
+            while self._data:
+                self._data = self._data[os.write(self._fd, self._data[:_CHUNK]) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # closed by the program: it has read what it wanted
+        self.close()
+
+    def close(self) -> None:
+        """Let the program see the end of its input."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._registered:
+            asyncio.get_running_loop().remove_writer(self._fd)
+        os.close(self._fd)
+
+
+class _Drain:
+    """Reads output to its end, and keeps the end of it."""
+
+    def __init__(self, fd: int, limit: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fd = fd
+        self._limit = limit
+        self._kept = bytearray()
+        self._eof: asyncio.Future[None] = self._loop.create_future()
+        self._open = True
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._read)
+
+    @property
+    def output(self) -> bytes:
+        return bytes(self._kept[-self._limit :])
+
+    def _read(self) -> None:
+        try:
+            part = os.read(self._fd, _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        if not part:
+            self.close()
+            return
+        self._kept += part
+        if len(self._kept) > 2 * self._limit:
+            del self._kept[: -self._limit]
+
+    async def ended(self, timeout: float) -> None:  # noqa: ASYNC109 - not being done by then is no error
+        """Wait until everybody has closed the other end."""
+        if self._open:
+            self._read()  # mostly there is nothing left but the end
+        if self._open:
+            await asyncio.wait([self._eof], timeout=timeout)
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            if not self._eof.done():
+                self._eof.set_result(None)

@@ -1,0 +1,1 @@
+"""Forward: send the event to an HTTP service."""

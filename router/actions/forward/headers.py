@@ -1,0 +1,138 @@
+"""Which of an event's headers a forward passes on."""
+
+import fnmatch
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from router.domain.header_names import CREDENTIALS
+
+log = structlog.get_logger()
+
+# RFC 9110, section 7.6.1, and what belongs to one connection or one hop only.
+_HOP = {
+    *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "host", "content-length", "expect", "accept-encoding"),
+}
+# Credentials, and what an internal service may take for the word of a proxy it trusts.
+_TRUSTED = {*CREDENTIALS, "forwarded", "x-real-ip", "idempotency-key"}
+_TRACE = {"traceparent", "tracestate"}  #: a forward has a place of its own in the trace, and writes them anew
+_TRUSTED_BEGINNINGS = ("x-forwarded-", "x-remote-", "x-auth", "webhook-")
+# Signatures of the original bytes, which say nothing true of another body.
+_SIGNATURES = (
+    *("x-hub-signature*", "stripe-signature", "x-slack-signature", "x-slack-request-timestamp", "x-gitlab-signature*"),
+    *("x-shopify-hmac-*", "x-twilio-signature", "x-signature*", "*-signature", "*-signature-*", "*-hmac-sha*"),
+    *("signature", "signature-input", "x-amz-content-sha256"),
+    *("content-md5", "digest", "content-digest", "repr-digest", "content-encoding", "content-type"),
+)
+
+
+# What passes unless the action says otherwise, beside what the source names: see `router.rules.passing`.
+_DESCRIBE_THE_BODY = "content-*"
+# Of those, what tells a target where to write, and how much of it (RFC 9110, sections 8.7 and 14.5).
+_PLACES = {"content-location", "content-range"}
+_DEFAULT = (
+    *("accept", "user-agent"),
+    *("baggage", "b3", "x-b3-*", "x-request-id", "request-id", "x-correlation-id", "correlation-id", "x-amzn-trace-id"),
+    *("x-cloud-trace-context", "uber-trace-id", "sentry-trace", "x-datadog-*", "newrelic", "elastic-apm-traceparent"),
+)
+
+_REMEMBERED = 64  #: characters of a name that is judged once for all; real ones are shorter
+_TOLD = 20  #: names that are told of one source
+
+
+class _Verdict(Enum):
+    PASSES = 1
+    STOPPED = 2  #: it would pass if pass_headers named it
+    DROPPED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """An event's headers, judged."""
+
+    items: list[tuple[str, str]]  #: that pass
+    stopped: list[str]  #: names of those that pass only when pass_headers names them
+
+
+def passed(
+    items: Sequence[tuple[str, str]],
+    *,
+    only: tuple[str, ...] | None,
+    original: bool,
+    named: frozenset[str] = frozenset(),
+) -> Passed:
+    """The headers to pass on: of another body than the original without what describes the bytes.
+
+    Without `only`, those of a list of harmless ones, and those that fit a glob of `named`, in lower case. `only` takes
+    the list's place: names that fit one of its globs, case aside. Neither brings back what is dropped in any case. The
+    original's Content-Type stays with it. What is dropped, and `only`, take _ for -, as many servers do; the list
+    doesn't, or X_GitHub_Event would pass beside X-GitHub-Event and be taken for it.
+    """
+    found: list[tuple[str, str]] = []
+    stopped: list[str] = []
+    for item in items:
+        verdict = (_verdict if len(item[0]) <= _REMEMBERED else _judge)(item[0], only, original, named)
+        if verdict is _Verdict.PASSES:
+            found.append(item)
+        elif verdict is _Verdict.STOPPED:
+            stopped.append(item[0])
+    hop = {_plain(name.strip()) for key, value in items if _is_connection(key) for name in value.split(",")}
+    if hop:
+        found = [(name, value) for name, value in found if _plain(name) not in hop]
+        stopped = [name for name in stopped if _plain(name) not in hop]
+    return Passed(found, stopped)
+
+
+class StoppedHeaders:
+    """Tells in the log, once for each source, which headers don't reach the targets. Belongs to the delivery loop."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, set[str]] = {}
+
+    def note(self, source: str, names: Sequence[str]) -> None:
+        """These headers of an event were not passed on."""
+        told = self._told.setdefault(source, set())
+        found = {name[:_REMEMBERED].lower(): name[:_REMEMBERED] for name in reversed(names)}
+        new = [name for lower, name in reversed(found.items()) if lower not in told][: _TOLD - len(told)]
+        if not new:
+            return
+        told.update(name.lower() for name in new)
+        log.warning(
+            "forwards don't pass these headers on; name them in pass_headers if a target needs them",
+            source=source,
+            headers=new,
+        )
+
+
+def _is_connection(name: str) -> bool:
+    return len(name) == len("connection") and name.lower() == "connection"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _judge(name: str, only: tuple[str, ...] | None, original: bool, named: frozenset[str]) -> _Verdict:
+    plain, lower = _plain(name), name.lower()
+    if plain in _HOP or plain in _TRUSTED or plain in _TRACE or plain.startswith(_TRUSTED_BEGINNINGS):
+        return _Verdict.DROPPED
+    if not original and _fits(plain, _SIGNATURES):
+        return _Verdict.DROPPED
+    if plain == "content-type":
+        return _Verdict.PASSES
+    if only is not None:
+        return _Verdict.PASSES if any(fnmatch.fnmatchcase(plain, _plain(glob)) for glob in only) else _Verdict.DROPPED
+    if fnmatch.fnmatchcase(lower, _DESCRIBE_THE_BODY) and lower not in _PLACES:
+        return _Verdict.PASSES
+    return _Verdict.PASSES if _fits(lower, _DEFAULT) or _fits(lower, named) else _Verdict.STOPPED
+
+
+def _fits(name: str, globs: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+
+
+_verdict = functools.lru_cache(maxsize=4096)(_judge)

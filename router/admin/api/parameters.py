@@ -1,0 +1,116 @@
+"""Query parameters: each with its text's reading and its schema. What isn't known, or comes twice, is refused."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from router.admin.api.replies import refused
+from router.domain.deliveries import State
+from router.domain.http import Reply
+from router.domain.nearest_word import did_you_mean, shortened
+from router.operate.parse_time import parse_time
+
+LIMIT, MOST = 50, 500  #: entries of a list unless said, as the commands have it; and at the most: one page of the store
+_FIELDS = 200  #: of a query; each state, twice over, is a dozen
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One query parameter."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    read: Callable[[str, int], Any]  #: from its text and now (ms); raises ValueError with cause and cure
+    default: Any = None
+    repeatable: bool = False  #: its value is a tuple then
+
+
+def read_query(query: str, parameters: Sequence[Parameter], now: int) -> Values | Reply:
+    """The values of all parameters, or why not. Times are in ms."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+    except ValueError:
+        return refused(400, f"the query is no UTF-8 text in percent-encoding, or has more than {_FIELDS} parameters")
+    known = {parameter.name: parameter for parameter in parameters}
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name not in known:
+            shown = shortened(name)
+            cure = did_you_mean(name, known) or (f"; known: {', '.join(known)}" if known else "; there is none here")
+            return refused(400, f'unknown parameter "{shown}"{cure}', parameter=shown)
+        given.setdefault(name, []).append(value)
+    values: dict[str, Any] = {}
+    for name, parameter in known.items():
+        texts = given.get(name, [])
+        if len(texts) > 1 and not parameter.repeatable:
+            return refused(400, f"parameter {name}: it is there {len(texts)} times; give it once", parameter=name)
+        try:
+            found = tuple(parameter.read(text, now) for text in texts)
+        except ValueError as error:
+            return refused(400, f"parameter {name}: {error}", parameter=name)
+        values[name] = found if parameter.repeatable else found[0] if found else parameter.default
+    return values
+
+
+def _text(text: str, _: int) -> str:
+    return text
+
+
+def _moment(text: str, now: int) -> int:
+    try:
+        return parse_time(text, now)
+    except ValueError as error:
+        plus = "; write + as %2B" if " " in text else ""
+        raise ValueError(f"{error}{plus}") from None
+
+
+def _limit(text: str, _: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MOST):
+        raise ValueError(f"expected a whole number from 1 to {MOST}")
+    return int(text)
+
+
+def _state(text: str, _: int) -> State:
+    if text not in list(State):
+        raise ValueError(f"expected one of {', '.join(State)}")
+    return State(text)
+
+
+def _flag(text: str, _: int) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return text == "true"
+
+
+def text(name: str, description: str) -> Parameter:
+    """A parameter that is any text."""
+    return Parameter(name, description, {"type": "string"}, _text)
+
+
+def flag(name: str, description: str) -> Parameter:
+    """A parameter that is true or false; false by default."""
+    return Parameter(name, description, {"type": "boolean", "default": False}, _flag, default=False)
+
+
+TIME_FORM = "30m, 2h or 3d (ago), or an ISO 8601 time, local to the daemon unless it names its zone"
+SINCE = Parameter("since", f"Only those since then: {TIME_FORM}.", {"type": "string"}, _moment)
+UNTIL = Parameter("until", f"Only those before then: {TIME_FORM}.", {"type": "string"}, _moment)
+CURSOR = text("cursor", "Where to go on: the `next` of an answer.")
+LIMITED = Parameter(
+    "limit",
+    "How many at the most.",
+    {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT},
+    _limit,
+    default=LIMIT,
+)
+STATES = Parameter(
+    "state",
+    "Only those in this state; repeatable.",
+    {"type": "array", "items": {"$ref": "#/components/schemas/State"}},
+    _state,
+    repeatable=True,
+)

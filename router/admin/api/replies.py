@@ -1,0 +1,15 @@
+"""What the admin listener answers: JSON, or problem+json, as the intake does."""
+
+from typing import Any
+
+from router.domain.http import Reply
+from router.http.problem import PROBLEM_TYPE
+from router.http.problem import problem as refused
+from router.intake.reply import accepted
+
+__all__ = ["PROBLEM_TYPE", "answered", "refused"]
+
+
+def answered(content: dict[str, Any], status: int = 200) -> Reply:
+    """A JSON answer."""
+    return accepted(status, content)

@@ -1,0 +1,121 @@
+"""The admin token: from a file, from the environment, or made at the first start and kept beside the store."""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from router.domain.errors import StartError
+from router.domain.files.bounded import Unreadable, read_all, read_file
+from router.domain.files.own import planted
+
+VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: a flag would show the token to every `ps`
+SHORTEST = 16  #: characters of a given token; half of what `openssl rand -hex 16` gives
+_LONGEST = 4096  #: bytes of a token's file; a longer one is some other file
+_MADE_BYTES = 32  #: of randomness in a token that is made: 256 bits
+_FORM = re.compile(r"[\x21-\x7e]+")  #: what a header carries unchanged
+
+
+log = structlog.get_logger()
+
+
+def find_token(file: Path | None, environ: Mapping[str, str], store: Path) -> bytes:
+    """As an operator gave it, in a file or else in the environment; or else as it is kept beside the store. Raises
+    StartError."""
+    if file is not None:
+        return token_of_file(file)
+    if VARIABLE in environ:
+        return given_token(environ[VARIABLE], VARIABLE)
+    token, path, made = kept_token(store)
+    if made:
+        log.info("admin token made", file=str(path))
+    return token
+
+
+def given_token(text: str, where: str) -> bytes:
+    """A token that an operator chose; `where` it stands, for the message. Raises StartError."""
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise StartError(f"the admin token in {where} is empty; put one there, such as from `openssl rand -hex 32`")
+    if not _FORM.fullmatch(text):
+        raise StartError(f"the admin token in {where} has characters that no header carries; use letters and digits")
+    if len(text) < SHORTEST:
+        raise StartError(
+            f"the admin token in {where} is shorter than {SHORTEST} characters, so it could be guessed; make one with"
+            " `openssl rand -hex 32`"
+        )
+    return text.encode()
+
+
+def token_of_file(path: Path) -> bytes:
+    """The token in an operator's file, links followed: that is how secrets are mounted. Raises StartError."""
+    try:
+        return given_token(read_file(path, _LONGEST).decode("latin-1"), str(path))
+    except Unreadable as error:
+        if error.number == errno.EFBIG:
+            raise StartError(f"{path} is too large for an admin token; is it the right file?") from None
+        raise StartError(f"the admin token's file {path} can't be read: {error}") from None
+
+
+def kept_token(store: Path) -> tuple[bytes, Path, bool]:
+    """The token beside a store, its file, and whether it was made just now. Raises StartError.
+
+    Belongs to whoever owns the store's lock. No link is followed, so that nobody who may write to the folder can have
+    us read, or write, elsewhere.
+    """
+    path = Path(f"{os.path.realpath(store)}.token")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _made(path), path, True
+    except OSError as error:
+        reason = "it is a link" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
+        raise StartError(f"the admin token's file {path} can't be read: {reason}; {_CURE}") from None
+    try:
+        _check_kept(path, os.fstat(descriptor))
+        return given_token(read_all(descriptor, _LONGEST).decode("latin-1"), str(path)), path, False
+    except Unreadable:
+        raise StartError(f"{path} is too large for an admin token; {_CURE}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _check_kept(path: Path, found: os.stat_result) -> None:
+    reason = planted(found)
+    if reason is not None:
+        raise StartError(f"the admin token's file {path} can't be trusted: {reason}; {_CURE}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise StartError(
+            f"others can read the admin token's file {path}; {_CURE} (chmod 600 is enough where nobody has)"
+        )
+
+
+_CURE = "remove it: a new token is made at the next start"
+
+
+def _made(path: Path) -> bytes:
+    """Make one, and have it on disk under its name only when it is whole."""
+    token = secrets.token_urlsafe(_MADE_BYTES).encode()
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(token + b"\n")
+                file.flush()
+                os.fsync(descriptor)
+            draft.rename(path)  # whatever link somebody put there meanwhile, this replaces it
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise StartError(f"the admin token can't be written to {path}: {reason}; name a file with one") from None
+    return token

@@ -1,0 +1,180 @@
+"""`webhook-router init`: the first rules file, with comments, for the sources that somebody has."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from router.cli.options import loader
+from router.domain.errors import RouterError, StartError
+
+if TYPE_CHECKING:
+    from router.cli.starters.compose import Starter
+
+_HELP = """Write a rules file to start from, with comments, for the sources that you have.
+
+\b
+Examples:
+  webhook-router init                                        (asks which sources)
+  webhook-router init --source github --source stripe
+  webhook-router init team/rules.yaml --source internal
+  webhook-router init --list
+
+Each source comes with what to enter at its provider, the secret to set, and a rule that appends to a file. A file that
+is there is never overwritten without --force. Exit codes: 0 written, 1 not written, 2 usage.
+"""
+_ASKED = 3  #: times that a question is put
+_MODE = 0o644  #: less what the umask takes: serve refuses a file that others can write
+
+
+@click.command(help=_HELP, short_help="Write a rules file to start from.")
+@click.argument("file", type=click.Path(path_type=Path), default="rules.yaml")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="A source to start with; repeatable, or several with commas.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--list", "listed", is_flag=True, help="Show the sources that there are, and write nothing.")
+def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> None:
+    """Write a rules file."""
+    from router.cli.starters.compose import starters  # noqa: PLC0415 - `--help` need not wait
+
+    if listed:
+        _list()
+        return
+    if str(file) in starters():
+        raise click.UsageError(f"{file} would be the file's name; to start with that source say --source {file}")
+    if os.path.lexists(file) and not force:
+        raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
+    _refuse_strange(file)
+    if not sources and not _at_terminal():
+        raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(starters())}")
+    _write_rules(file, _named(_words(sources)) if sources else _ask_sources())
+
+
+def offer_rules(file: Path) -> None:
+    """`serve` finds no file: say so, and at a terminal write one if that is wanted. Raises StartError."""
+    name = "" if str(file) == "rules.yaml" else f" {shlex.quote(str(file))}"
+    if not os.path.isdir(os.path.realpath(file.parent)):
+        raise StartError(f"there is no file {file}, and no folder {file.parent} either; is that the right place?")
+    missing = f"there is no file {file}; `webhook-router init{name}` writes one to start from"
+    if not _at_terminal():
+        raise StartError(missing)
+    click.echo(f"There is no file {file}.")
+    if click.prompt("Write one to start from? y or n", default="n").strip().lower() not in ("y", "yes"):
+        raise StartError(missing)
+    try:
+        _write_rules(file, _ask_sources())
+    except RouterError as error:
+        raise StartError(str(error)) from None
+    click.echo()
+    if loader(require_secrets=True).load_file(file).ruleset is None:
+        raise StartError(f"{file} is written; now set the secrets as it says above, then `webhook-router serve{name}`")
+
+
+def _refuse_strange(file: Path) -> None:
+    """Before anybody is asked: --force means a file, and would put one into the place of a device or a pipe."""
+    if str(file) == "-":
+        raise click.UsageError("- would be the file's name; give another, such as rules.yaml")
+    if file.is_dir():
+        raise RouterError(f"{file} is a folder; name the file in it, such as {file / 'rules.yaml'}")
+    if file.exists() and not file.is_file():
+        raise RouterError(f"{file} is no regular file; give another name")
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
+    """Write the file of these starters, over one that is there, and say what comes next. Raises RouterError."""
+    from router.cli.starters.compose import composed  # noqa: PLC0415 - `--help` need not wait
+
+    _write(file, composed(chosen, str(file)))
+    click.echo(f"wrote {file}, with {', '.join(starter.name for starter in chosen)}\n")
+    _print_next(file, chosen)
+
+
+def _ask_sources() -> "Sequence[Starter]":
+    """Ask at the terminal which sources there are to be."""
+    from router.cli.starters.compose import starters  # noqa: PLC0415 - `--help` need not wait
+
+    known = list(starters().values())
+    _list()
+    for _ in range(_ASKED):
+        answer = click.prompt("\nWhich? Numbers or names, with blanks between", default="1")
+        words = _words([answer])
+        try:
+            return _named([known[int(word) - 1].name if _is_number(word, len(known)) else word for word in words])
+        except click.UsageError as error:
+            click.echo(error.message, err=True)
+    raise RouterError("nothing was chosen; say it by --source")
+
+
+def _words(texts: Sequence[str]) -> list[str]:
+    return [word for text in texts for word in re.split(r"[\s,]+", text) if word]
+
+
+def _is_number(word: str, most: int) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 4 and 0 < int(word) <= most
+
+
+def _named(words: Sequence[str]) -> "Sequence[Starter]":
+    """The starters of these names, each once."""
+    from router.cli.starters.compose import nearest, starters  # noqa: PLC0415 - `--help` need not wait
+
+    known = starters()
+    for word in words:
+        if word not in known:
+            near = nearest(word)
+            cure = f"; did you mean {near}?" if near else f"; there are {', '.join(known)}"
+            raise click.UsageError(f"no source to start with is called {word!r}{cure}")
+    if not words:
+        raise click.UsageError(f"name at least one source; there are {', '.join(known)}")
+    return [known[word] for word in dict.fromkeys(words)]
+
+
+def _list() -> None:
+    from router.cli.starters.compose import starters  # noqa: PLC0415 - `--help` need not wait
+
+    for number, starter in enumerate(starters().values(), 1):
+        click.echo(f"{number:3}  {starter.name:18} {starter.title}")
+
+
+def _write(file: Path, text: str) -> None:
+    """All of it or nothing, so that a daemon that watches the file never sees a half. Raises RouterError."""
+    real = Path(os.path.realpath(file))
+    beside = real.with_name(f".{real.name}.{os.getpid()}")
+    try:
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as opened:
+                opened.write(text)
+            beside.replace(real)
+        except BaseException:
+            beside.unlink()
+            raise
+    except OSError as error:
+        raise RouterError(f"{file} can't be written: {os.strerror(error.errno or 0)}") from None
+
+
+def _print_next(file: Path, chosen: "Sequence[Starter]") -> None:
+    name = shlex.quote(str(file))
+    click.echo("What comes next:")
+    click.echo(f"  webhook-router check {name}")
+    for starter in chosen:
+        if starter.secret:
+            click.echo(f"  {starter.secret}")
+    click.echo(f"  webhook-router serve {name}")
+    same = ", where the secrets have the same values," if any(starter.secret for starter in chosen) else ""
+    click.echo(f"Then, in another terminal{same} an event as the provider would send it:")
+    for starter in chosen:
+        click.echo(f"  {starter.trial_of(str(file))}")

@@ -1,0 +1,149 @@
+"""`webhook-router status`: what the daemon does, what waits, what is wrong. Answers with the daemon stopped as well."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from router.cli.options import json_option, now_ms, open_store, resolved, store_option
+from router.domain.queries import Depth
+
+if TYPE_CHECKING:
+    from router.operate.status import Status
+    from router.operate.waits import Waits
+
+_HELP = """Show the daemon, its rules, what waits at each target, breakers, and the store's size.
+
+\b
+Examples:
+  webhook-router status
+  webhook-router status --json | jq '.targets[] | select(.dead > 0)'
+
+It reads the store, so it works with the daemon stopped as well; it then shows what the last one said of itself.
+Exit codes: 0 done, 1 the store can't be read, 2 usage.
+"""
+
+
+@click.command(help=_HELP, short_help="Show how things stand: daemon, rules, targets, store.")
+@store_option
+@json_option
+def status(store: str, *, as_json: bool) -> None:
+    """Show how things stand."""
+    from router.cli.tables import print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.status import look, owner  # noqa: PLC0415
+
+    path = resolved(store)
+    with closing(open_store(store)) as opened:
+        found = look(opened, path, owner(path))
+    now = now_ms()
+    if as_json:
+        print_json(found.as_json(now))
+    else:
+        _print(found, now)
+
+
+def _print(found: "Status", now: int) -> None:
+    from router.cli.tables import print_fields, safe, size, span  # noqa: PLC0415 - `--help` need not wait
+
+    notes, depths, oldest = found.notes, found.depths, found.oldest_at
+    pending = sum(d.due + d.blocked for d in depths)
+    waits = f", the oldest for {span(now - oldest)}" if oldest is not None else ""
+    log = f" and {size(found.log_size)} of write-ahead log" if found.log_size else ""
+    print_fields(
+        [
+            ("daemon", _daemon(found.pid, notes["process"], now)),
+            ("rules", _rules(notes["rules"], now)),
+            *_drift(notes["rules"], now),
+            ("store", f"{safe(str(found.path))}, {size(found.size)}{log}"),
+            ("pending", f"{pending:,}{waits}"),
+            ("dead", _dead(sum(d.dead for d in depths))),
+        ]
+    )
+    breakers = notes["breakers"]
+    names = sorted({*(d.target for d in depths), *breakers})
+    if names:
+        click.echo()
+        _print_targets({d.target: d for d in depths}, breakers, found.waits, names, now)
+
+
+def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
+    from router.cli.tables import safe, span  # noqa: PLC0415 - `--help` need not wait
+
+    if pid is None:
+        return "none runs on this store; what follows of rules and breakers is the last one's word"
+    words = [f"runs, process {pid}" if pid else "runs"]
+    if process.get("pid") in (None, pid):  # else the note is an earlier one's
+        if "version" in process:
+            words.append(f"version {process['version']}")
+        if isinstance(process.get("started_at"), int):
+            words.append(f"for {span(now - process['started_at'])}")
+        words += [f"{key} {process[key]}" for key in ("listen", "admin") if process.get(key)]
+    return safe(", ".join(words))
+
+
+def _rules(rules: dict[str, Any], now: int) -> str:
+    from router.cli.tables import counted, safe, span  # noqa: PLC0415 - `--help` need not wait
+
+    if not rules:
+        return "no word of a daemon yet"
+    words = [
+        str(rules.get("file", "?")),
+        counted(rules["rules"], "rule") if isinstance(rules.get("rules"), int) else "? rules",
+        f"hash {str(rules.get('hash', '?'))[:12]}",
+    ]
+    if isinstance(rules.get("loaded_at"), int):
+        words.append(f"loaded {span(now - rules['loaded_at'])} ago")
+    return safe(", ".join(words))
+
+
+def _drift(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
+    """Why the rules file is not what runs; nothing when it is."""
+    from router.cli.tables import safe, span  # noqa: PLC0415 - `--help` need not wait
+
+    drift = rules.get("drift")
+    if not isinstance(drift, dict):
+        return []
+    since = drift.get("since")
+    shown = f" for {span(now - since)}" if isinstance(since, int) else ""
+    problems = [safe(str(problem)) for problem in drift.get("problems") or ()]
+    why = f": {problems[0]}" if problems else ""
+    if len(problems) > 1:
+        why += " (and more; see `webhook-router check`)"
+    return [("file", f"not what runs{shown}{why}")]
+
+
+def _dead(count: int) -> str:
+    return f"{count:,}; see `webhook-router deliveries list --state dead`" if count else "0"
+
+
+def _print_targets(
+    depths: Mapping[str, Depth], breakers: dict[str, Any], waits: "Waits", names: Sequence[str], now: int
+) -> None:
+    from router.cli.tables import print_table, safe, span, wait_words  # noqa: PLC0415 - `--help` need not wait
+
+    rows = []
+    for name in names:
+        d = depths.get(name, Depth(name))
+        oldest = span(now - d.oldest_at) if d.oldest_at is not None else "-"
+        counts = [f"{number:,}" for number in (d.due, d.blocked, d.running, d.dead)]
+        waiting = waits.at(name, now) if d.due else None
+        waits_for = wait_words(waiting, now) if waiting else "-"
+        rows.append((safe(name), *counts, oldest, waits_for, _breaker(breakers.get(name), now)))
+    headings = ("target", "due", "blocked", "running", "dead", "oldest", "waits for", "breaker")
+    print_table(headings, rows, folding=("target", "breaker"))
+
+
+def _breaker(breaker: Any, now: int) -> str:
+    from router.cli.tables import safe, span  # noqa: PLC0415 - `--help` need not wait
+
+    if not isinstance(breaker, dict):
+        return "-"
+    words = [str(breaker.get("state", "?"))]
+    if isinstance(breaker.get("since"), int):
+        words.append(f"for {span(now - breaker['since'])}")
+    if isinstance(breaker.get("until"), int) and breaker["until"] > now:
+        words.append(f"tried again in {span(breaker['until'] - now)}")
+    if breaker.get("failures"):
+        words.append(f"{breaker['failures']} failures")
+    return safe(", ".join(words))

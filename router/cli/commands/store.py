@@ -1,0 +1,107 @@
+"""`webhook-router store`: whether the store is sound, and a copy of it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from router.cli.options import json_option, resolved, store_option
+
+_CHECK_HELP = """Check that the store is sound; change nothing.
+
+\b
+Examples:
+  webhook-router store check
+  webhook-router store check --store sqlite:copy.db --json
+
+It may be run beside the daemon. It reads the whole store: at some millions of events that takes minutes.
+Exit codes: 0 sound, 1 something is wrong (or no store), 2 usage.
+"""
+
+_BACKUP_HELP = """Copy the store as it stands in one moment to FILE, beside a running daemon or without one.
+
+\b
+Examples:
+  webhook-router store backup /backups/webhook-router-$(date +%F).db
+  webhook-router serve --store sqlite:restored.db           (after copying a backup there)
+
+FILE must not exist yet. It holds every event, so it is readable by its owner only.
+Exit codes: 0 done, 1 it could not be made, 2 usage.
+"""
+
+
+@click.group()
+def store() -> None:
+    """Check the store, and back it up.
+
+    \b
+    webhook-router store check                        is it sound?
+    webhook-router store backup copy.db               a copy, while the daemon runs
+    """
+
+
+@store.command(help=_CHECK_HELP)
+@store_option
+@json_option
+def check(store: str, *, as_json: bool) -> None:
+    """Check the store."""
+    from router.cli.progress import progress  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.tables import print_json, safe  # noqa: PLC0415
+    from router.store.sqlite.check import INVARIANTS  # noqa: PLC0415
+    from router.store.sqlite.check import check as findings_of  # noqa: PLC0415
+
+    findings = []
+    with progress("checking", len(INVARIANTS)) as advance:
+        for finding in findings_of(resolved(store)):
+            findings.append(finding)
+            advance(1)
+    bad = [finding for finding in findings if finding.broken]
+    if as_json:
+        checks = [
+            {
+                "name": f.name,
+                "ok": not f.broken,
+                "broken": f.broken,
+                "examples": list(f.examples),
+                "cure": f.cure if f.broken else None,
+            }
+            for f in findings
+        ]
+        print_json({"ok": not bad, "checks": checks})
+    else:
+        for finding in findings:
+            click.echo(f"{'-' if finding.broken else '+'} {finding.name}")
+            if finding.broken:
+                more = (
+                    f" and {finding.broken - len(finding.examples):,} more"
+                    if finding.broken > len(finding.examples)
+                    else ""
+                )
+                click.echo(f"    not so: {', '.join(safe(example) for example in finding.examples)}{more}")
+                click.echo(f"    cure: {finding.cure}")
+        click.echo("the store is sound" if not bad else f"the store has {len(bad)} of {len(findings)} checks broken")
+    if bad:
+        sys.exit(1)
+
+
+@store.command(help=_BACKUP_HELP)
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+def backup(file: Path, store: str) -> None:
+    """Copy the store."""
+    from router.cli.progress import progress  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.tables import safe, size  # noqa: PLC0415
+    from router.store.sqlite.backup import backup as copy_store  # noqa: PLC0415
+
+    path = resolved(store)
+    with progress("copying, in percent", 100) as advance:
+        seen = 0
+
+        def copied(done: int, of: int) -> None:
+            nonlocal seen
+            percent = 100 * done // max(1, of)
+            advance(percent - seen)
+            seen = percent
+
+        written = copy_store(path, file, copied)
+    click.echo(f"{safe(str(file))}: {size(written)}")

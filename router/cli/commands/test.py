@@ -1,0 +1,159 @@
+"""`webhook-router test`: what would the rules do with this request? And rule tests, by which a CI holds them."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlencode
+
+import click
+
+from router.cli.named import the_one
+from router.cli.options import loader, now_ms, open_store, store_option_for
+from router.cli.request_flags import body_of, chosen_source, header_of, parameter_of
+from router.domain.errors import PayloadError, Problem
+
+if TYPE_CHECKING:
+    from router.domain.events import Event
+
+_HELP = """Show which rules of RULES match a payload, and what each action would do; execute and verify nothing.
+
+\b
+Examples:
+  webhook-router test rules.yaml --source github --payload push.json --header 'X-GitHub-Event: push'
+  curl -s https://example.org/event | webhook-router test rules.yaml --source internal --payload -
+  webhook-router test rules.yaml --source github --payload push.json --expect deploy-main --expect notify
+  webhook-router test rules.yaml --source github --payload push.json --explain
+  webhook-router test rules.yaml --cases rules.cases.yaml --junit report.xml
+  webhook-router test rules.yaml --event last --store sqlite:webhook-router.db
+
+--expect names the exact set of rules that must match. Exit codes: 0 done, 1 not as expected (or a bad file), 2 usage.
+"""
+
+
+@click.command(help=_HELP, short_help="Show what the rules would do with a payload.")
+@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
+@click.option("--source", metavar="SOURCE", help="Where the event comes in; may be left out while there is one.")
+@click.option("--payload", type=click.Path(), help="A file with the request's body; -: standard input.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
+@click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
+@click.option("--content-type", metavar="TYPE", help="Of the body; application/json unless a header says otherwise.")
+@click.option(
+    "--event",
+    "event_id",
+    metavar="ID",
+    help="Take an event from the store instead of a payload: an id, its beginning, or last.",
+)
+@store_option_for("For --event.")
+@click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
+@click.option("--expect-none", is_flag=True, help="No rule must match.")
+@click.option(
+    "--cases", "cases", multiple=True, type=click.Path(path_type=Path), help="A file of rule tests; repeatable."
+)
+@click.option("--junit", type=click.Path(path_type=Path), help="With --cases: write a JUnit report there.")
+@click.option("--explain", "explained", is_flag=True, help="Why each rule matched or did not.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+def test(
+    rules: Path,
+    source: str | None,
+    payload: str | None,
+    headers: tuple[str, ...],
+    queries: tuple[str, ...],
+    content_type: str | None,
+    event_id: str | None,
+    store: str,
+    expected: tuple[str, ...],
+    cases: tuple[Path, ...],
+    junit: Path | None,
+    *,
+    expect_none: bool,
+    explained: bool,
+    as_json: bool,
+) -> None:
+    """Show what the rules would do."""
+    from router.cli.output import print_explained, print_preview  # noqa: PLC0415
+    from router.rules.dry_run.preview import made_event, preview  # noqa: PLC0415 - `--help` need not wait
+
+    if cases:
+        if payload or event_id or expected or expect_none:
+            raise click.UsageError("--cases brings its own payloads and expectations")
+        _test_cases(rules, cases, junit, as_json=as_json)
+        return
+    if (payload is None) == (event_id is None):
+        raise click.UsageError("give exactly one of --payload, --event and --cases")
+    if junit is not None:
+        raise click.UsageError("--junit goes with --cases")
+    if expected and expect_none:
+        raise click.UsageError("--expect and --expect-none exclude each other")
+    loaded = loader(require_secrets=False).load_file(rules)
+    if loaded.ruleset is None:
+        _fail_with(loaded.problems)
+    if event_id is not None:
+        event = _stored_event(store, event_id)
+    else:
+        assert payload is not None  # as was asked for above
+        chosen = chosen_source(loaded.ruleset.sources, source)
+        given = [header_of(header) for header in headers]
+        if content_type is None and "content-type" not in {name.lower() for name, _ in given}:
+            content_type = "application/json"
+        query = urlencode([parameter_of(pair) for pair in queries])
+        event = made_event(chosen, body_of(payload), given, query, content_type, now_ms())
+    try:
+        result = preview(loaded.ruleset, event, arriving=event_id is None, explained=explained)
+    except PayloadError as error:
+        _fail(f"the payload can't be parsed: {error}; such a request is answered 400")
+    if as_json:
+        click.echo(json.dumps(result.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print_preview(result.as_json())
+        for rule in result.explained or ():
+            print_explained(rule)
+    if (expected or expect_none) and set(result.matched) != set(expected):
+        _fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)) or "no rule"
+
+
+def _stored_event(store: str, event_id: str) -> "Event":
+    from router.operate.ids import named_event  # noqa: PLC0415 - `--help` need not wait
+
+    with closing(open_store(store)) as opened:
+        event_id = the_one(opened, event_id, named_event)
+        event = opened.event(event_id)
+    if event is None:
+        _fail(f"the event {event_id} was pruned meanwhile")
+    return event
+
+
+def _test_cases(rules: Path, files: Sequence[Path], report: Path | None, *, as_json: bool) -> None:
+    from router.cli.output import print_cases  # noqa: PLC0415
+    from router.rules.dry_run.cases import junit, run_cases  # noqa: PLC0415 - `--help` need not wait
+
+    loaded = loader(require_secrets=False).load_file(rules)
+    if loaded.ruleset is None:
+        _fail_with(loaded.problems)
+    run = run_cases(loaded.ruleset, files, now_ms())
+    if report is not None:
+        try:
+            report.write_text(junit(run), encoding="utf-8")
+        except OSError as error:
+            _fail(f"the report {report} can't be written: {os.strerror(error.errno or 0)}")
+    print_cases(run, as_json=as_json)
+    if run.failed:
+        sys.exit(1)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"webhook-router: {message}", err=True)
+    sys.exit(1)
+
+
+def _fail_with(problems: Sequence[Problem]) -> NoReturn:
+    for problem in problems:
+        click.echo(str(problem), err=True)
+    sys.exit(1)

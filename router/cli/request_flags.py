@@ -1,0 +1,55 @@
+"""The parts of a request that `test` and `send` are given by flags."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from router.domain.errors import RouterError
+from router.domain.header_names import dropped_header
+
+if TYPE_CHECKING:
+    from router.rules.source import Source
+
+
+def header_of(text: str) -> tuple[str, str]:
+    """A header of `--header`."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.UsageError(f"--header {text!r} is not NAME: VALUE")
+    if "_" in name:
+        raise click.UsageError(f"--header: {dropped_header(name.strip())}")
+    return name.strip(), value.strip()
+
+
+def parameter_of(text: str) -> tuple[str, str]:
+    """A parameter of `--query`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--query {text!r} is not NAME=VALUE")
+    return name, value
+
+
+def chosen_source(sources: "Mapping[str, Source]", name: str | None) -> "Source":
+    """The source of `--source`, which may be left out while there is one."""
+    if name is None and len(sources) == 1:
+        return next(iter(sources.values()))
+    if name is None:
+        raise click.UsageError(f"give --source: one of {', '.join(sorted(sources))}")
+    if name not in sources:
+        raise click.UsageError(f"no source is called {name!r}; there is {', '.join(sorted(sources))}")
+    return sources[name]
+
+
+def body_of(payload: str) -> bytes:
+    """The bytes of a file, of a pipe of the shell (`<(…)`), or of standard input for `-`. Raises RouterError."""
+    from router.domain.files.bounded import MAX_PAYLOAD_BYTES, Unreadable, read_file, read_stream  # noqa: PLC0415 - `--help` need not wait
+
+    try:
+        if payload == "-":
+            return read_stream(sys.stdin.buffer, MAX_PAYLOAD_BYTES)
+        return read_file(Path(payload), MAX_PAYLOAD_BYTES, pipes=True)
+    except Unreadable as error:
+        raise RouterError(f"the payload {payload} can't be read: {error}") from None

@@ -1,0 +1,80 @@
+"""What `check --explain-retry` says of each action: when it is tried, for people as a line, for programs as JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from router.actions.registry import ACTIONS
+from router.delivery.schedule import Schedule, schedule
+from router.domain.outcomes import Cause
+from router.domain.retry_policy import RetryPolicy
+from router.domain.units import shown
+from router.rules.rule import RuleAction
+
+_TIMES_SHOWN = 6  #: of the tries whose waits still grow
+_TIMES_IN_JSON = 1000
+
+
+def schedule_line(action: RuleAction) -> str:
+    """Such as `deploy/build: tries at 0 s, 2 s, 6 s, … then every 1 h, for 24 h (…); retries on: …`."""
+    policy, planned = action.retry, schedule(action.retry)
+    parts = [_tries(policy, planned)]
+    if planned.tries > 1:
+        answers = Cause.STATUS in ACTIONS[action.action.type].CAUSES
+        everything = "everything but 410" if answers else "everything"
+        parts.append(f"retries on: {everything if policy.on is None else ', '.join(map(str, policy.on))}")
+        if answers:
+            parts.append(f"Retry-After up to {shown(policy.retry_after_max)}")
+    parts.append(f"interrupted: {_interrupted(policy)}")
+    return f"{action.rule}/{action.name}: {'; '.join(parts)}"
+
+
+def schedule_json(file: str, action: RuleAction) -> dict[str, Any]:
+    """The same as JSON data; times in seconds. `tries_at` has the tries whose waits still grow, 1,000 at the most."""
+    policy, planned = action.retry, schedule(action.retry)
+    settings = asdict(policy)
+    del settings["retry_interrupted"]
+    on = None if policy.on is None else [str(entry) for entry in policy.on]
+    return {
+        "file": file,
+        "rule": action.rule,
+        "action": action.name,
+        "type": action.action.type,
+        "target": action.action.target.key,
+        "tries_at": [at / 1000 for at in planned.growing[:_TIMES_IN_JSON]],
+        "then_every": None if planned.every is None else planned.every / 1000,
+        "tries": planned.tries,
+        "ended_by": planned.ended_by,
+        "policy": settings | {"interrupted": _interrupted(policy), "on": on},
+    }
+
+
+def _tries(policy: RetryPolicy, planned: Schedule) -> str:
+    if planned.tries == 1:
+        too_early = "" if policy.attempts == 1 else ", for give_up_after is shorter than the first wait"
+        return f"one try, never again{too_early}"
+    times = [shown(at / 1000) for at in planned.growing]
+    if len(times) > _TIMES_SHOWN:
+        times = [*times[:_TIMES_SHOWN], "..." if planned.every is not None else f"... {times[-1]}"]
+    text = "tries at " + ", ".join(times)
+    if planned.every is not None:
+        text += f"{'' if times[-1] == '...' else ','} then every {shown(planned.every / 1000)}"
+    if planned.ended_by != "attempts":
+        text += f", for {shown(policy.give_up_after)}"
+    return f"{text} ({_number(policy, planned)} tries{_spread(policy)})"
+
+
+def _number(policy: RetryPolicy, planned: Schedule) -> str:
+    """Exact where the number is what ends it; where time does, jitter and slow attempts change the number."""
+    if planned.ended_by is None:
+        return f"more than {planned.tries:,}"
+    latest = planned.last * (1 + policy.jitter)
+    exact = planned.ended_by == "attempts" and latest <= policy.give_up_after * 1000
+    return f"{planned.tries:,}" if exact else f"about {planned.tries:,}"
+
+
+def _spread(policy: RetryPolicy) -> str:
+    return f", each wait ±{policy.jitter * 100:g} %" if policy.jitter else ""
+
+
+def _interrupted(policy: RetryPolicy) -> str:
+    return "retry" if policy.retry_interrupted else "dead"

@@ -1,0 +1,1 @@
+"""The starter rules that `init` writes: one rules file for each kind of source."""

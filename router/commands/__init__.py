@@ -1,1 +1,0 @@
-"""What an operator does: commands on the store itself, so that they work with the daemon running or stopped."""

@@ -1,0 +1,1 @@
+"""The running daemon: start, stop, reload, and the system around it."""

@@ -1,0 +1,72 @@
+"""What the command line says about the daemon; the rules file says the rest."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.domain.address import Address
+from router.domain.errors import StartError
+from router.domain.networks import Network, network
+from router.domain.units import seconds
+from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
+
+GRACE_SECONDS = 10.0  #: how long a stop lets attempts end by themselves; service managers kill after 90 s or so
+
+KEEP_SECONDS = 7 * 86400.0  #: settled events: long enough to look into last week's; a day of 1 event/s takes 100 MB
+KEEP_DEAD_SECONDS = 30 * 86400.0  #: those that wait for somebody to replay them
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One daemon's settings."""
+
+    rules: Path
+    listen: Address
+    admin: Address | None  #: none: no admin listener
+    store: Path
+    commands: str = "any"  #: any, off, or the folder that commands must be in
+    grace: float = GRACE_SECONDS
+    trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
+    max_connections: int = MAX_CONNECTIONS
+    server: str = "own"  #: of the intake; or waitress
+    request_timeout: float = REQUEST_SECONDS
+    admin_token_file: Path | None = None  #: none: from the environment, or made and kept beside the store
+    admin_hosts: tuple[str, ...] = ()  #: names, in lower case, by which the admin listener may be called as well
+    keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; none: for ever
+    keep_dead: float | None = KEEP_DEAD_SECONDS  #: the same for events with a dead delivery, if longer
+
+
+def retention(text: str) -> float | None:
+    """Parse a duration such as `7d`, in seconds, or `forever` (none). Raises StartError."""
+    if text == "forever":
+        return None
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise StartError(f"expected forever, or a duration such as 7d: {error}") from None
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Parse `10.0.0.0/8,::1`: addresses and networks with commas between. Raises StartError."""
+    try:
+        return tuple(network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise StartError(f"expected addresses and networks such as 10.0.0.0/8,::1: {error}") from None
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """Parse `hooks.example.com,router`: names without ports, with commas between. Raises StartError."""
+    names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise StartError(f"{name!r} is no host's name; write names without ports, such as router,hooks.example.com")
+    return names
+
+
+def store_path(text: str) -> Path:
+    """Parse `sqlite:PATH`. Raises StartError."""
+    scheme, colon, path = text.partition(":")
+    if scheme != "sqlite" or not colon or not path:
+        raise StartError(f"{text!r} is no store; write sqlite:PATH, such as sqlite:webhook-router.db")
+    return Path(path)

@@ -1,0 +1,50 @@
+"""Tells which sources there are, where each receives, and which of them anybody may send to."""
+
+from dataclasses import dataclass, field
+
+import structlog
+
+from router.domain.address import Address
+from router.rules.ruleset import Ruleset
+from router.rules.source import Source
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class SourceLog:
+    """Tells of each source once: at the start, and after the reload that brings or changes it.
+
+    Belongs to one thread at a time: the one that starts the daemon, then the one that reloads.
+    """
+
+    listen: Address  #: with the port that was really taken
+    told: dict[str, tuple[object, ...]] = field(default_factory=dict)  #: by source: what was told of it
+
+    def tell(self, ruleset: Ruleset) -> None:
+        """Tell what is new since the last time."""
+        for source in ruleset.sources.values():
+            words = (source.path, source.scheme, source.methods, source.allow_ips)
+            if self.told.get(source.name) != words:
+                self.told[source.name] = words
+                self._tell_of(source)
+        for name in [name for name in self.told if name not in ruleset.sources]:
+            path, *_ = self.told.pop(name)
+            log.info("source is gone; its path is answered 404", source=name, path=path)
+
+    def _tell_of(self, source: Source) -> None:
+        url = f"http://{self.listen.from_here}{source.path}"
+        verified = source.verifier.verifies
+        log.info("source", source=source.name, url=url, path=source.path, scheme=source.scheme, verified=verified)
+        if verified:
+            return
+        if source.allow_ips:
+            allowed = [str(network) for network in source.allow_ips]
+            log.warning("source is not verified: whoever has an allowed address may send", source=source.name,
+                        path=source.path, allow_ips=allowed)  # fmt: skip
+        elif self.listen.is_loopback:
+            log.warning("source is not verified: every program on this machine may send", source=source.name,
+                        path=source.path)  # fmt: skip
+        else:
+            log.error("source is not verified: whoever reaches the listen address may send; set verify or allow_ips",
+                      source=source.name, path=source.path, listen=str(self.listen))  # fmt: skip

@@ -1,0 +1,27 @@
+"""Plain credentials of a request, which are removed before an event is made."""
+
+from dataclasses import replace
+from urllib.parse import unquote_plus
+
+from router.domain.header_names import CREDENTIALS
+from router.domain.http import Inbound
+
+
+def without_credentials(inbound: Inbound, *, header: str | None = None, query: str | None = None) -> Inbound:
+    """The request without Authorization, Proxy-Authorization, Cookie, and what the scheme itself looked at.
+
+    The rest of the query stays byte for byte as it was.
+    """
+    dropped = CREDENTIALS | {header.lower()} if header else CREDENTIALS
+    headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)
+    if query is None and len(headers) == len(inbound.headers):
+        return inbound
+    kept = inbound.query
+    if query is not None:
+        kept = "&".join(part for part in kept.split("&") if parameter_name(part) != query)
+    return replace(inbound, headers=headers, query=kept)
+
+
+def parameter_name(part: str) -> str:
+    """The decoded name of one `name=value` of a query."""
+    return unquote_plus(part.partition("=")[0])

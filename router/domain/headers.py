@@ -1,0 +1,42 @@
+"""Header names, and the headers of a request: names without case, values in order."""
+
+from collections.abc import Iterator, Mapping
+
+
+class Headers(Mapping[str, str]):
+    """Request headers: names without case, several values for a repeated name, order kept.
+
+    As a mapping it gives the first value of a name, and iterates over the names as they arrived.
+    """
+
+    __slots__ = ("by_name", "items_as_received")
+
+    def __init__(self, items: tuple[tuple[str, str], ...]) -> None:
+        self.items_as_received = items
+        self.by_name: dict[str, list[str]] = {}  #: lower-case names, with all values
+        for name, value in items:
+            lower = name.lower()
+            if lower in self.by_name:
+                self.by_name[lower].append(value)
+            else:
+                self.by_name[lower] = [value]
+
+    def __getitem__(self, name: str) -> str:
+        return self.by_name[name.lower()][0]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self.by_name
+
+    def __iter__(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for name, _ in self.items_as_received:
+            if name.lower() not in seen:
+                seen.add(name.lower())
+                yield name
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of the header, in the order received."""
+        return list(self.by_name.get(name.lower(), ()))

@@ -1,1 +1,0 @@
-"""How bodies are read: one module a format."""

@@ -1,0 +1,1 @@
+"""Log lines: one line each, JSON or text."""

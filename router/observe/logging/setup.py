@@ -1,0 +1,76 @@
+"""Log lines: a constant message plus fields, JSON for programs, text for a terminal; one line each, whatever is in it.
+
+A line goes through one function: a chain of structlog's processors costs an event and its attempts more than the rest
+of the line does.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import structlog
+
+from router.observe.logging.exceptions import tell_fault
+from router.observe.logging.line_writer import Lines
+from router.observe.logging.text import TextLine
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(level: str, style: str) -> Lines:
+    """Log to standard error; style is auto (JSON unless it is a terminal), json or text."""
+    least = logging.getLevelNamesMapping()[level.upper()]
+    terminal = sys.stderr.isatty()
+    as_json = style == "json" or (style == "auto" and not terminal)
+    text = TextLine(colours=has_colours(terminal, os.environ), terminal=terminal)
+    stream = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
+    lines = Lines(stream) if as_json else Lines(stream, text.of_the_lost)
+
+    def line(_: Any, method: str, fields: MutableMapping[str, Any]) -> bytes:
+        if "exc_info" in fields:
+            tell_fault(fields, whole=least <= logging.DEBUG)
+        now = datetime.now(UTC)
+        if as_json:
+            return json_line(fields, method, now)
+        return text.line(fields, method, now).encode(sys.stderr.encoding, "backslashreplace")
+
+    structlog.configure(
+        processors=[line],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=lambda *_: lines,  # one for all
+        cache_logger_on_first_use=True,
+    )
+    return lines
+
+
+def has_colours(terminal: bool, environ: Mapping[str, str]) -> bool:
+    """Whether a terminal wants colours: no-color.org, and terminals that know none."""
+    return terminal and not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
+
+
+def json_line(fields: MutableMapping[str, Any], level: str, now: datetime) -> bytes:
+    """The fields, then level, timestamp and message (structlog calls it event, which is something else here)."""
+    message = fields.pop("event", None)
+    fields["level"] = level
+    fields["timestamp"] = now  # a text of it would cost as much as the rest of the line
+    fields["message"] = message
+    try:
+        line = orjson.dumps(fields, option=orjson.OPT_UTC_Z)
+    except TypeError:  # half a surrogate pair, such as a file's name may have, or what JSON doesn't know
+        return json.dumps({**fields, "timestamp": f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"}, default=_named).encode()
+    if not line.isascii() or b"\x7f" in line:  # some of that moves a terminal's cursor, or turns its text around
+        return "".join(c if c.isprintable() else _escaped(c) for c in line.decode()).encode()
+    return line
+
+
+def _named(value: object) -> str:
+    return f"<{type(value).__name__}>"  # what it holds is nobody's business
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1] if character != "\x7f" else "\\u007f"

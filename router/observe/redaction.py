@@ -1,0 +1,84 @@
+"""Takes secrets out of what a target says: it may repeat what it was sent, and that is kept with the attempt."""
+
+import base64
+import html
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+from router.domain.outcomes import Outcome
+from router.domain.secrets import Secret
+
+SHORTEST = 4  #: characters of what is masked: with less, ordinary words would be
+_CUT = 256  #: characters, from which on an excerpt may be one that was cut in the middle of a secret
+
+
+class Redactor:
+    """The secrets that templates can read, in every spelling in which they usually come back. Immutable."""
+
+    def __init__(self, secrets: Mapping[str, Secret]) -> None:
+        found = {
+            spelling: f"<secret:{name}>"
+            for name, secret in secrets.items()
+            if secret.is_set
+            for spelling in _spellings(secret.reveal())
+            if len(spelling) >= SHORTEST
+        }
+        # The longest first, or a part that is masked would hide the whole from us.
+        self._shown = sorted(found.items(), key=lambda item: -len(item[0]))
+
+    def over(self, outcome: Outcome) -> Outcome:
+        """The outcome as it may be stored and logged."""
+        if not self._shown or not (outcome.excerpt or outcome.error):
+            return outcome
+        return replace(outcome, excerpt=self.hide(outcome.excerpt), error=self.hide(outcome.error))
+
+    def hide(self, text: str) -> str:
+        """The text with each secret's name in its place."""
+        for spelling, name in self._shown:
+            if spelling in text:
+                text = text.replace(spelling, name)
+        if len(text) >= _CUT:
+            for spelling, name in self._shown:
+                text = _without_ends(text, spelling, name)
+        return text
+
+
+def _without_ends(text: str, spelling: str, name: str) -> str:
+    """The text without the beginning of a secret at its end, or the end of one at its beginning."""
+    for length in range(len(spelling) - 1, SHORTEST - 1, -1):
+        if text.endswith(spelling[:length]):
+            text = text[:-length] + name
+            break
+    for length in range(len(spelling) - 1, SHORTEST - 1, -1):
+        if text.startswith(spelling[-length:]):
+            return name + text[length:]
+    return text
+
+
+def _spellings(value: str) -> Iterator[str]:
+    for part in _parts(value):
+        yield part
+        yield quote(part, safe="", errors="replace")
+        yield quote(part, errors="replace")
+        yield quote_plus(part, errors="replace")
+        yield json.dumps(part, ensure_ascii=False)[1:-1]
+        yield json.dumps(part)[1:-1]
+        yield html.escape(part)
+    yield base64.b64encode(value.encode(errors="surrogateescape")).decode()
+
+
+def _parts(value: str) -> Iterator[str]:
+    """A secret, and of one that is a URL what a server calls it by: an error page names the path alone."""
+    yield value
+    if value.startswith(("http://", "https://")):
+        try:
+            url = urlsplit(value)
+            parts = (url.password, url.query, f"{url.path}?{url.query}", url.path)
+        except ValueError:
+            return
+        yield from (part for part in parts if part)
+        if url.password:  # as the client sends it
+            yield base64.b64encode(f"{unquote(url.username or '')}:{unquote(url.password)}".encode()).decode()
+            yield unquote(url.password)

@@ -1,0 +1,1 @@
+"""What an operator does with a store, for the commands and the admin listener."""

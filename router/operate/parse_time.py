@@ -1,0 +1,20 @@
+"""Times as an operator says them."""
+
+from datetime import datetime
+
+from router.domain.units import seconds
+
+LAST_MS = 253_402_300_799_999  #: the end of the year 9999; what is later no calendar shows
+
+
+def parse_time(text: str, now: int) -> int:
+    """`2h` (before now, ms), or an ISO 8601 time, local unless it names its zone; in ms. Raises ValueError."""
+    try:
+        return now - round(seconds(text) * 1000)
+    except ValueError:
+        pass
+    try:
+        at = round(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("it is no time; write 30m, 2h or 3d (ago), or 2026-01-31T12:00+01:00") from None
+    return min(max(0, at), LAST_MS)

@@ -1,0 +1,131 @@
+"""How events, deliveries, attempts and problems look as JSON: printed by commands, answered by the admin listener.
+
+Text that came from outside stands there as it came; JSON writes its control characters as escapes.
+"""
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from router.domain.deliveries import Attempt, Delivery, State
+from router.domain.errors import Problem
+from router.domain.events import Event
+from router.domain.outcomes import OutcomeKind
+from router.domain.queries import EventHead
+from router.operate.waits import Waits
+
+
+def iso(at: int | None) -> str | None:
+    """ISO 8601 in UTC, with milliseconds."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def times(**given: int | None) -> dict[str, Any]:
+    """Each time twice: as ISO 8601 under its name, as a number with `_ms`."""
+    return {key: value for name, at in given.items() for key, value in ((name, iso(at)), (f"{name}_ms", at))}
+
+
+def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:
+    """A delivery as `--json` shows it."""
+    waiting = waits.of(d, now)
+    return {
+        "id": d.id,
+        "event": d.event_id,
+        "rule": d.rule,
+        "action": d.action,
+        "type": d.type,
+        "target": d.target,
+        "order_key": d.order_key,
+        "state": d.state.value,
+        "blocked": d.blocked,
+        "attempts": d.attempts,
+        "interruptions": d.interruptions,
+        **times(
+            created_at=d.created_at,
+            first_attempt_at=d.first_attempt_at,
+            next_attempt_at=d.next_attempt_at if d.state is State.PENDING else None,
+        ),
+        "waits_for": waiting.reason.value if waiting else None,
+        **times(waits_until=waiting.until if waiting else None),
+        "error": d.error,
+        "ruleset": d.ruleset,
+    }
+
+
+def took(a: Attempt) -> int | None:
+    """Milliseconds of an attempt that has ended. None when nobody knows: the daemon ended under it, and the store has
+    its beginning for its end."""
+    if a.finished_at is None or (a.outcome is OutcomeKind.INTERRUPTED and a.finished_at == a.started_at):
+        return None
+    return a.finished_at - a.started_at
+
+
+def attempt_json(a: Attempt) -> dict[str, Any]:
+    """An attempt as `--json` shows it."""
+    return {
+        "number": a.number,
+        **times(started_at=a.started_at, finished_at=a.finished_at),
+        "duration_ms": took(a),
+        "outcome": a.outcome.value if a.outcome else None,
+        "status": a.status,
+        "error": a.error,
+        "excerpt": a.excerpt,
+    }
+
+
+def event_json(e: Event) -> dict[str, Any]:
+    """An event without its body as `--json` shows it."""
+    return {
+        "id": e.id,
+        "source": e.source,
+        "method": e.method,
+        "path": e.path,
+        "query": e.query,
+        "ip": e.ip,
+        **times(received_at=e.received_at),
+        "headers": [list(pair) for pair in e.headers],
+        "size": len(e.body),
+        "dedupe_key": e.dedupe_key,
+    }
+
+
+def body_json(body: bytes) -> dict[str, str]:
+    """A body as text, or in base64 when it is none."""
+    try:
+        return {"body": body.decode()}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode()}
+
+
+def head_json(e: EventHead) -> dict[str, Any]:
+    """An event in a list as `--json` shows it."""
+    return {
+        "id": e.id,
+        "source": e.source,
+        "method": e.method,
+        "path": e.path,
+        "ip": e.ip,
+        **times(received_at=e.received_at),
+        "size": e.size,
+        "deliveries": states_json(e.deliveries),
+    }
+
+
+def states_json(counts: Mapping[State, int]) -> dict[str, int]:
+    """Counts by state, in the order of a delivery's life."""
+    return {state.value: counts[state] for state in State if counts.get(state)}
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem as `--json` shows it."""
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "message": problem.message,
+        "level": problem.level.value,
+    }

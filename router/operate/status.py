@@ -1,0 +1,137 @@
+"""How things stand: the daemon, its rules, what waits at each target, breakers, and the store's size."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from router.domain.queries import Depth
+from router.operate.drift import drift
+from router.operate.parse_time import LAST_MS
+from router.operate.serialize import times
+from router.operate.waits import Waits, waits
+from router.store.contract import Store
+from router.store.sqlite.file import disk_usage, owner_of
+
+NOTES = ("process", "rules", "breakers", "waits")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a store, and its daemon's own words in it, say at one moment."""
+
+    path: Path
+    pid: int | None  #: of the daemon that owns the store; 0 when it doesn't say, none when none runs
+    notes: Mapping[str, dict[str, Any]]  #: those of NOTES, see router.daemon.status_notes; empty: no word
+    depths: Sequence[Depth]
+    size: int  #: bytes of the store's file
+    log_size: int  #: bytes of its write-ahead log
+
+    @property
+    def oldest_at(self) -> int | None:
+        """When the oldest pending delivery was planned, ms."""
+        return min((d.oldest_at for d in self.depths if d.oldest_at is not None), default=None)
+
+    @property
+    def waits(self) -> Waits:
+        """What targets make their deliveries wait for."""
+        return waits(self.notes, running=self.pid is not None)
+
+    def as_json(self, now: int) -> dict[str, Any]:
+        """As `status --json` shows it."""
+        return {
+            "running": self.pid is not None,
+            "pid": self.pid or None,
+            "store": {"path": str(self.path), "bytes": self.size, "wal_bytes": self.log_size},
+            **self._notes_json(),
+            "pending": sum(d.due + d.blocked for d in self.depths),
+            "in_flight": sum(d.running for d in self.depths),
+            "dead": sum(d.dead for d in self.depths),
+            **times(oldest_at=self.oldest_at),
+            "oldest_age_ms": _age(self.oldest_at, now),
+            "targets": [depth_json(d, self.notes["breakers"], self.waits, now) for d in self.depths],
+        }
+
+    def _notes_json(self) -> dict[str, Any]:
+        rules = dict(self.notes["rules"])
+        if isinstance(rules.get("drift"), dict):
+            rules["drift"] = _timed(rules["drift"], "since")
+        return {
+            "process": _timed(self.notes["process"], "started_at"),
+            "rules": _timed(rules, "loaded_at"),
+            "breakers": {target: _breaker_json(breaker) for target, breaker in self.notes["breakers"].items()},
+        }
+
+
+def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) -> dict[str, Any]:
+    """What waits at a target, as `status --json` shows it."""
+    waiting = waits.at(d.target, now) if d.due else None
+    return {
+        "target": d.target,
+        "due": d.due,
+        "blocked": d.blocked,
+        "running": d.running,
+        "dead": d.dead,
+        **times(oldest_at=d.oldest_at),
+        "oldest_age_ms": _age(d.oldest_at, now),
+        "waits_for": waiting.reason.value if waiting else None,
+        **times(waits_until=waiting.until if waiting else None),
+        "breaker": _breaker_json(breakers.get(d.target, {"state": "closed"})),
+    }
+
+
+def look(store: Store, path: Path, pid: int | None) -> Status:
+    """How things stand now; `pid` as in Status. Raises StoreError."""
+    kept = store.notes()
+    notes = {name: _said(kept, name) for name in NOTES}
+    if notes["rules"]:
+        notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
+    size, log_size = disk_usage(path)
+    return Status(path, pid, notes, store.depths(), size, log_size)
+
+
+def owner(path: Path) -> int | None:
+    """The process of the daemon that owns a store; 0 when it doesn't say, none when none runs."""
+    try:
+        return owner_of(path)
+    except OSError:  # the lock's file is another user's: the commands that write would have failed before
+        return None
+
+
+def waits_of(store: Store, pid: int | None) -> Waits:
+    """What targets make their deliveries wait for; `pid` as in Status. Raises StoreError."""
+    return waits({"waits": note(store, "waits")} if pid is not None else {}, running=pid is not None)
+
+
+def note(store: Store, name: str) -> dict[str, Any]:
+    """What a daemon said of itself; nothing when it said nothing that can be read. Raises StoreError."""
+    return _said(store.notes(), name)
+
+
+def _said(kept: Mapping[str, str], name: str) -> dict[str, Any]:
+    try:
+        value = json.loads(kept.get(name, "{}"))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _breaker_json(breaker: object) -> object:
+    return _timed(breaker, "since", "until") if isinstance(breaker, dict) else breaker
+
+
+def _timed(said: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What a daemon said of itself, each of these times twice; what is no time stays out, like all that is not said."""
+    given = {name: said[name] for name in names if name in said}
+    kept = {key: value for key, value in said.items() if key not in given}
+    return {**kept, **times(**{name: at for name, at in given.items() if at is None or _is_time(at)})}
+
+
+def _is_time(at: object) -> bool:
+    return isinstance(at, int) and 0 <= at <= LAST_MS
+
+
+def _age(at: int | None, now: int) -> int | None:
+    return None if at is None else max(0, now - at)

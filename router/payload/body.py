@@ -1,0 +1,139 @@
+"""From a body to its payload: JSON, a form, JSON in a form field, or text.
+
+A signature covers the body's bytes and never its Content-Type, which whoever recorded a request can write anew. So the
+bytes that were signed decide by themselves what they are; the declared type counts where it comes from the sender.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from router.domain.errors import PayloadError
+from router.payload.charset import UTF_8, charset_of, decoded, says_utf_8
+from router.payload.form import MEDIA_TYPE as FORM_TYPE
+from router.payload.form import as_mapping, is_form, read_fields
+from router.payload.json_text import NotJson, read_json
+
+Parse = Literal["json", "form", "text"]
+
+
+class Format(StrEnum):
+    """What a body is."""
+
+    JSON = "json"
+    FORM = "form"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that was read."""
+
+    format: Format  #: of the body itself: also JSON in its field leaves it a form
+    payload: Any
+    texts: bool = False  #: the payload is a form: its values are text, numbers included
+
+
+def parse_payload(
+    body: bytes, content_type: str | None, *, json_field: str | None = None, parse: Parse | None = None
+) -> tuple[Any, bool]:
+    """The payload of a body as its sender declares it, and whether it is a form. Raises PayloadError."""
+    read = read_declared(body, content_type, json_field=json_field, parse=parse)
+    return read.payload, read.texts
+
+
+def read_declared(
+    body: bytes,
+    content_type: str | None,
+    *,
+    json_field: str | None = None,
+    parse: Parse | None = None,
+    bounded: bool = True,
+) -> Body:
+    """Read a body as its sender declares it. Raises PayloadError, whose text never repeats the body.
+
+    JSON by content type (application/json or …+json), or when none is given and it parses; a form as a mapping, in
+    which a repeated name has a list; everything else is text, in which bytes that its charset doesn't know are
+    replaced (the raw body stays as it is).
+    """
+    media_type, charset = media_type_of(content_type), charset_of(content_type)
+    if parse == "json" or (parse is None and _is_json_type(media_type)):
+        return Body(Format.JSON, read_json(body, "the body", charset=charset, bounded=bounded))
+    if parse == "form" or (parse is None and media_type == FORM_TYPE):
+        return _form(body, charset, json_field, bounded=bounded)
+    if parse is None and not media_type and body:
+        try:
+            return Body(Format.JSON, read_json(body, "the body", bounded=bounded))
+        except PayloadError:
+            pass
+    return Body(Format.TEXT, decoded(body, charset))
+
+
+def read_signed(
+    body: bytes,
+    content_type: str | None,
+    *,
+    json_field: str | None = None,
+    parse: Parse | None = None,
+    bounded: bool = True,
+) -> Body:
+    """Read a body by its bytes, in UTF-8. Raises PayloadError, whose text never repeats the body.
+
+    What is JSON is JSON, nothing is null, what can only be a form is one, the rest is text. The declared type chooses
+    nothing; that it says JSON only makes broken JSON an error rather than text.
+    """
+    if parse == "text":
+        return Body(Format.TEXT, decoded(body, UTF_8))
+    try:
+        payload = read_json(body, "the body", bounded=bounded)
+    except NotJson:
+        if parse == "json":
+            raise
+        if parse == "form" or is_form(body):
+            return _form(body, UTF_8, json_field, bounded=bounded)
+        if _is_json_type(media_type_of(content_type)):
+            raise
+        return Body(Format.TEXT, decoded(body, UTF_8))
+    if parse == "form" and body:
+        raise PayloadError("the body is JSON, and the source's parse: form says that it is none")
+    return Body(Format.JSON, payload)
+
+
+def _form(body: bytes, charset: str, json_field: str | None, *, bounded: bool) -> Body:
+    fields = read_fields(body, charset)
+    found = [value for name, value in fields if name == json_field]
+    if len(found) == 1:  # repeated it is a list as any field
+        return Body(Format.FORM, read_json(found[0], "the JSON in the form", charset=charset, bounded=bounded))
+    return Body(Format.FORM, as_mapping(fields, charset), texts=True)
+
+
+def media_type_of(content_type: str | None) -> str:
+    """The type without its parameters, in lower case."""
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def _is_json_type(media_type: str) -> bool:
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+Headers = tuple[tuple[str, str], ...]
+_TELLING = {Format.JSON: "application/json", Format.FORM: FORM_TYPE, Format.TEXT: "text/plain; charset=utf-8"}
+
+
+def honest_headers(headers: Headers, format: Format, body: bytes) -> Headers:  # noqa: A002 - the field's word
+    """The headers with a Content-Type that tells what the bytes are; the very same ones when it does already."""
+    declared = [value for name, value in headers if name.lower() == "content-type"]
+    if len(declared) <= 1 and not (declared and _misleads(declared[0], format, body)):
+        return headers
+    kept = tuple(item for item in headers if item[0].lower() != "content-type")
+    return (("Content-Type", _TELLING[format]), *kept)
+
+
+def _misleads(declared: str, format: Format, body: bytes) -> bool:  # noqa: A002 - the field's word
+    """Whether a reader that believes the declared type would find something else in the bytes."""
+    media_type = media_type_of(declared)
+    if format is not Format.TEXT and not says_utf_8(declared):
+        return True
+    if media_type.startswith("multipart/"):
+        return format is not Format.TEXT or not body.startswith(b"--")
+    return media_type == FORM_TYPE and format is not Format.FORM

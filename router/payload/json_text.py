@@ -1,0 +1,155 @@
+"""Reads JSON as senders write it, within bounds of depth and of the number of values.
+
+Broken Unicode is mended, since a provider that signs such a body sends it again and again just so: half a surrogate
+pair (`\\ud83d` alone) and bytes that are not UTF-8 become U+FFFD. Nothing else that is not JSON is taken.
+"""
+
+import codecs
+import re
+from typing import Any
+
+import orjson
+
+from router.domain.errors import PayloadError
+from router.payload.charset import UTF_8, decoded
+from router.runtime.pacing import GC_PAUSED
+
+MAX_DEPTH = 200  #: Python code that walks a payload must never run out of stack
+MAX_VALUES = 1_000_000  #: 25 MiB of ordinary JSON have half as many; of `[[],[],…]` so many take 0.1 GB, not 1 GB
+MAX_HALVES = 100_000  #: surrogates that are mended; real senders cut a text here and there
+LARGE = 256 * 1024  #: bytes from which reading makes so many objects that the garbage collector would count in it
+
+_BOM_16_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_HALF = rb"(" + _HIGH + rb"|" + _LOW + rb")"
+# An escape begins at the first backslash of a run, or after any number of escaped backslashes.
+_SURROGATES = re.compile(rb"(?<!\\)(?:\\\\)*+(?:(?:" + _HIGH + _LOW + rb")++" + _HALF + rb"?+|" + _HALF + rb")")
+_ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_REPLACEMENT = rb"\ufffd"
+_STRING = re.compile(rb'"[^"]*+"')
+_PIECE = 1024 * 1024  #: bytes that are counted in one go, so that counting takes no memory to speak of
+
+
+class NotJson(PayloadError):
+    """It is no JSON at all, rather than too much of it."""
+
+
+def read_json(data: bytes, what: str, *, charset: str = UTF_8, bounded: bool = True) -> Any:
+    """The value; nothing but white space is null. Raises NotJson, or PayloadError beyond a bound.
+
+    Messages call the text `what` and never repeat it. `charset` is used where the text is not UTF-8; without `bounded`
+    any number of values is taken.
+    """
+    data = _utf_8(data)
+    if not data or data.isspace():
+        return None
+    if bounded and len(data) > 2 * MAX_VALUES and _values(data) > MAX_VALUES:
+        raise PayloadError(f"{what} holds more than {MAX_VALUES:,} values; send it in parts")
+    if len(data) < LARGE:
+        payload = _parsed(data, what, charset)
+    else:
+        with GC_PAUSED:
+            payload = _parsed(data, what, charset)
+    if nested_deeper(data, payload, MAX_DEPTH):
+        raise PayloadError(f"{what} is nested deeper than {MAX_DEPTH} levels")
+    return payload
+
+
+def without_bom(data: bytes) -> bytes:
+    """The text without the byte order mark that some editors and .NET put before UTF-8."""
+    return data[3:] if data.startswith(codecs.BOM_UTF8) else data
+
+
+def _utf_8(data: bytes) -> bytes:
+    if data.startswith(_BOM_16_32):
+        wide = data[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+        return decoded(data, "utf_32" if wide else "utf_16").encode()
+    return without_bom(data)
+
+
+def _parsed(data: bytes, what: str, charset: str) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        mended = _mended(data, what, charset)
+        if mended is data:
+            raise _fault(error, what) from None
+    try:
+        return orjson.loads(mended)
+    except orjson.JSONDecodeError as error:
+        raise _fault(error, what) from None
+
+
+def _fault(error: orjson.JSONDecodeError, what: str) -> PayloadError:
+    if "depth" in error.msg:  # deeper than the reader itself goes
+        return PayloadError(f"{what} is not valid JSON here: it is nested deeper than {MAX_DEPTH} levels")
+    return NotJson(f"{what} is not valid JSON: line {error.lineno}, column {error.colno}")
+
+
+def _mended(data: bytes, what: str, charset: str) -> bytes:
+    """The text in valid Unicode; the very same object when that is not what is wrong with it."""
+    try:
+        data.decode()
+        if charset.startswith(("utf_16", "utf_32")):
+            data = decoded(data, charset).encode()
+    except UnicodeDecodeError:
+        data = decoded(data, charset).encode()
+    return _without_halves(data, what) if _ANY_SURROGATE.search(data) else data
+
+
+def _without_halves(data: bytes, what: str) -> bytes:
+    whole, kept, end, count = memoryview(data), bytearray(), 0, 0
+    for found in _SURROGATES.finditer(data):
+        if found.lastindex is not None:
+            count += 1
+            if count > MAX_HALVES:
+                raise PayloadError(f"{what} is not valid JSON: it holds more than {MAX_HALVES:,} halves of characters")
+            kept += whole[end : found.start(found.lastindex)]
+            kept += _REPLACEMENT
+            end = found.end()
+    kept += whole[end:]
+    return bytes(kept)
+
+
+def _values(data: bytes) -> int:
+    """How many values a JSON text holds, without reading it; counting ends soon after MAX_VALUES.
+
+    Each comma and each bracket that opens stands for one, except of what is empty. A container that is empty but for
+    blanks counts twice. For what is no JSON the number means nothing.
+    """
+    if data.count(b",") + data.count(b"[") + data.count(b"{") < MAX_VALUES:
+        return 1
+    text = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    count, inside, end = 1, False, 0
+    while end < len(text) and count <= MAX_VALUES:
+        start, end = end, end + _PIECE
+        while text[end - 1 : end] in (b"[", b"{") and end < start + _PIECE + MAX_DEPTH:
+            end += 1  # what is empty stays in one piece
+        piece = text[start:end]
+        if inside:
+            _, quote, piece = piece.partition(b'"')
+            inside = not quote
+        piece, quote, _ = _STRING.sub(b"", piece).partition(b'"')
+        inside = inside or bool(quote)
+        count += piece.count(b",") + piece.count(b"[") + piece.count(b"{") - piece.count(b"[]") - piece.count(b"{}")
+    return count
+
+
+def nested_deeper(data: bytes, payload: Any, limit: int) -> bool:
+    """Whether JSON, as text and as read, is nested deeper than that; counting brackets is enough for most."""
+    return data.count(b"[") + data.count(b"{") > limit and _is_deeper(payload, limit)
+
+
+def _is_deeper(payload: Any, limit: int) -> bool:
+    level = [payload]
+    for _ in range(limit):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if type(value) is dict else value if type(value) is list else ())
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return False
+    return True

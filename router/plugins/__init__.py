@@ -1,0 +1,1 @@
+"""What action types, verification schemes and handshakes offer to the rules, and what they are given."""

@@ -1,0 +1,40 @@
+"""What a handshake offers."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from router.domain.http import Inbound, Reply
+from router.plugins.build import Build
+from router.plugins.options import Options
+from router.plugins.scheme import Unverified
+
+
+class Handshake(Protocol):
+    """A compiled handshake of one source: answers the provider's questions, which are no events."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """HTTP methods that it takes beside the source's."""
+        ...
+
+    def before(self, inbound: Inbound) -> Reply | Unverified | None:
+        """Answer or refuse a question that has a verification of its own; None: it is none."""
+        ...
+
+    def after(self, payload: Any) -> Reply | None:
+        """Answer a question that was verified as events are; None: it is an event."""
+        ...
+
+
+class HandshakeKind(Protocol):
+    """A kind of handshake: a module of router/intake/handshake with these names inside."""
+
+    @property
+    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
+        """The model of the `handshake` mapping without its `scheme`."""
+        ...
+
+    @property
+    def compile(self) -> "Callable[[Any, Build], Handshake]":
+        """Options in, Handshake out; faults go to the build."""
+        ...

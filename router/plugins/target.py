@@ -1,0 +1,41 @@
+"""Where actions go, and the limits that hold there."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from router.domain.units import Duration
+from router.plugins.options import Options
+
+
+class BreakerSpec(Options):
+    """When a target counts as down, and how it is tried then."""
+
+    failures: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=10, description="Failures in a row that open it; fewer would open it on the blip of one restart."
+    )
+    pause: Duration = Field(default=5.0, description="Until one attempt is made to see; doubled when that fails.")
+    max_pause: Duration = Field(default=60.0, description="The longest pause: a target that is back is noticed in it.")
+
+
+_NONE = "none"
+NO_BREAKER = BreakerSpec.model_construct(failures=2**62)  #: a target that is tried however often it fails
+
+BreakerField = Annotated[
+    BreakerSpec,
+    BeforeValidator(lambda value: NO_BREAKER if value == _NONE else value),
+    WithJsonSchema({"anyOf": [{"const": _NONE}, BreakerSpec.model_json_schema()]}),
+]
+"""`none`, or a mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """Where actions go, and the limits that all of them share there."""
+
+    key: str  #: the target's name; else the origin of a literal url; else rule/action
+    concurrency: int  #: attempts under way at once
+    rate: float | None = None  #: attempts started a second; none: no limit
+    url: str | None = None  #: base URL of a named target (a template; its authority literal or one whole secret)
+    breaker: BreakerSpec = NO_BREAKER

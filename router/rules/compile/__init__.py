@@ -1,0 +1,1 @@
+"""From nodes to compiled rules, or to every problem of the file."""

@@ -1,0 +1,148 @@
+"""What the parts of the loader share while one file is compiled."""
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from router.domain.errors import Level, Problem
+from router.domain.files.protected import ProtectedPaths
+from router.domain.files.trust import readable_by_all
+from router.domain.secrets import SHORTEST, Found, Secret, SecretRef
+from router.plugins.build import Build, RuleFacts
+from router.plugins.registries import Registries
+from router.plugins.target import TargetSpec
+from router.rules.compile.retry import RetryLayer
+from router.rules.match.conditions import Condition
+from router.rules.reload.file_stat import FileStat, secret_file_stat
+from router.rules.source import Source
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.problems import ProblemReport
+from router.rules.yaml.schema import DefaultsOptions
+from router.runtime.pacing import paced
+
+
+@dataclass
+class LoadContext:
+    """One file's compilation: what came with it, and what its earlier parts gave."""
+
+    report: ProblemReport
+    base_dir: Path
+    registries: Registries
+    environ: Mapping[str, str]
+    require_secrets: bool  #: an unset secret is an error (serve, reload) or a note (check, test)
+    commands: str  #: any, off, or the folder that commands must be in
+    trusting: bool = False  #: secret files that others can write are used all the same, with a note
+    defaults: DefaultsOptions = field(default_factory=DefaultsOptions)
+    secrets: dict[str, Secret] = field(default_factory=dict)
+    targets: dict[str, TargetSpec] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    broken_sources: set[str] = field(default_factory=set)  #: named in the file, but with errors of their own
+    used_targets: set[str] = field(default_factory=set)
+    shared: dict[str, TargetSpec] = field(default_factory=dict)  #: targets by key, as their first action has them
+    retry: RetryLayer | None = None  #: of `defaults`
+    target_retry: dict[str, RetryLayer] = field(default_factory=dict)  #: of the named targets that have one
+    known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources, what their events are
+    secret_files: dict[Path, FileStat] = field(default_factory=dict)  #: that were read, as they were just before
+    held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
+    listening: int = 0  #: sources that the rules so far listen to, each counted for each rule
+    source_sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)  #: each that rules listen to, once
+    globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: the sources of each glob that was asked for
+    unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
+    protected: ProtectedPaths = field(default_factory=ProtectedPaths)
+    found: dict[Any, Any] = field(default_factory=dict)  #: what the disk said of programs
+    recorded: bool = False  #: rules of the past: what a guard forbids fails when it is attempted, and nothing else
+    _at_end: list[tuple[Build, NodePath]] = field(default_factory=list)
+
+    def globbed(self, glob: str) -> frozenset[str]:
+        """The sources whose names are like this."""
+        found = self.globs.get(glob)
+        if found is None:
+            found = self.globs[glob] = frozenset(fnmatch.filter(self.sources, glob))
+            self.listening += len(self.sources) // 8  # which takes about as long as this many
+        return found
+
+    def secret(self, ref: SecretRef, node_path: NodePath, name: str | None = None) -> Secret:
+        """Resolve a secret; an unset one that isn't optional is reported at the spot."""
+        if ref.file is not None:
+            path = self.base_dir / ref.file
+            self.secret_files[path] = secret_file_stat(path)
+            self.protected.add(path, "a secret file")
+        found = ref.resolve(self.base_dir, self.environ, trusting=self.trusting)
+        secret = found.secret
+        self.held[ref.name] = secret or Secret(ref.name, None)
+        if secret is None:
+            self._report_unset(ref, found, node_path)
+            return Secret(name or ref.name, None)
+        self._report_weak(ref, secret, found.fault, node_path)
+        return Secret(name, secret.reveal()) if name else secret
+
+    def _report_unset(self, ref: SecretRef, found: Found, node_path: NodePath) -> None:
+        if ref.optional:
+            return
+        level = Level.ERROR if self.require_secrets else Level.WARNING if found.is_blank else Level.NOTE
+        cure = "set it before the daemon starts" if ref.file is None else "write it there"
+        message = found.fault if "; " in found.fault else f"{found.fault}; {cure}"
+        self.unset.append(self.report.add(node_path.node, node_path.path, message, level))
+
+    def _report_weak(self, ref: SecretRef, secret: Secret, fault: str, node_path: NodePath) -> None:
+        if fault:
+            self.report.add(node_path.node, node_path.path, f"serve refuses this: {fault}", Level.NOTE)
+        if len(secret.reveal()) < SHORTEST:
+            node_path.warn(
+                f"{secret.name} is shorter than {SHORTEST} characters, so it could be guessed; make one with"
+                " `openssl rand -hex 32`"
+            )
+        if ref.file is not None and readable_by_all(self.base_dir / ref.file):
+            cure = f"chmod o-r {ref.file}"
+            self.report.add(
+                node_path.node, node_path.path, f"every user of this machine can read {ref.name}; {cure}", Level.NOTE
+            )
+
+    def build(self, name: str, node_path: NodePath, facts: RuleFacts = RuleFacts()) -> Build:  # noqa: B008 - immutable
+        """What a plugin gets whose node is at the spot."""
+        find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: self.secret(  # noqa: E731
+            ref, node_path.at(*place)
+        )
+        return Build(
+            name=name,
+            base_dir=self.base_dir,
+            targets=self.targets,
+            secrets=self.secrets,
+            find_secret=find,
+            require_secrets=self.require_secrets,
+            timeout=self.defaults.timeout,
+            commands=self.commands,
+            allow_code=facts.allow_code,
+            protected=self.protected,
+            matched=facts.matched,
+            recorded=self.report.recorded,
+            found=self.found,
+        )
+
+    def settle(self, build: Build, node_path: NodePath) -> bool:
+        """Put a plugin's faults where the file has them; whether there was an error among them."""
+        for fault in build.faults:
+            below = node_path.at(*fault.place)
+            self.report.add(below.node, below.path, fault.message, fault.level)
+        errors = any(fault.level is Level.ERROR for fault in build.faults)
+        if build.at_end and not errors and not self.recorded:
+            self._at_end.append((build, node_path))
+        return errors
+
+    def finish(self) -> None:
+        """Judge what had to wait until all of the file was compiled."""
+        for build, node_path in paced(self._at_end):
+            build.faults.clear()
+            for judge in build.at_end:
+                judge()
+            build.at_end.clear()
+            self.settle(build, node_path)
+        self._at_end.clear()
+
+    def forbidden_by(self, build: Build) -> str | None:
+        """Why recorded rules go on without this action; None: they don't, or nothing forbids it."""
+        errors = [fault for fault in build.faults if fault.level is Level.ERROR]
+        only_guards = all(fault.is_guard for fault in errors)
+        return errors[0].message if self.recorded and errors and only_guards else None

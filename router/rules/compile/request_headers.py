@@ -1,0 +1,33 @@
+"""Reports headers of a request that a template reads and no request has."""
+
+import re
+
+from router.domain.header_names import dropped_header
+from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode
+from router.rules.yaml.node_path import NodePath
+from router.templates import read_headers
+
+_LIKELY = re.compile(r"headers\b.*_", re.DOTALL)
+
+
+def check_read_headers(node_path: NodePath) -> None:
+    """Report, at every template at and below the spot, header names that the intake drops."""
+    if not _is_likely(node_path.node):
+        return
+    if isinstance(node_path.node, ScalarNode):
+        for name in sorted(read_headers(node_path.node.text)):
+            if "_" in name:
+                node_path.error_now(dropped_header(name))
+    for below in node_path.items():
+        check_read_headers(below)
+    for _, below in node_path.entries():
+        check_read_headers(below)
+
+
+def _is_likely(node: Node) -> bool:
+    """Whether a text at or below the node may read such a header; most rules end here, before anything is parsed."""
+    if isinstance(node, MappingNode):
+        return any(_is_likely(value) for _, value in node.entries.values())
+    if isinstance(node, SequenceNode):
+        return any(map(_is_likely, node.items))
+    return isinstance(node, ScalarNode) and isinstance(node.value, str) and _LIKELY.search(node.text) is not None

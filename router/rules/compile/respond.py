@@ -1,0 +1,118 @@
+"""`respond`: what a source, or the first rule that matched and has one, answers instead of 202 and the event's id."""
+
+import re
+from collections.abc import Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from router.domain.errors import RenderError, TemplateError
+from router.domain.events import ParsedEvent
+from router.domain.header_names import HEADER_NAME
+from router.domain.http import Reply
+from router.rules.yaml.models import read
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.schema import RespondOptions
+from router.templates import (
+    ANSWERS,
+    NeedsThread,
+    Tree,
+    as_json,
+    as_text,
+    compile_tree,
+    event_context,
+    inline,
+    names_of,
+    render_tree,
+)
+
+_HEADER_VALUE = re.compile(r"[\t -~]*")
+_KEPT_FOR_ATTEMPTS = ("delivery", "secrets")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRespond:
+    """A rule's answer, whose body is made of the event."""
+
+    status: int
+    body: Tree
+    as_json: bool
+    content_type: str | None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def render(self, parsed: ParsedEvent) -> Reply:
+        """The answer to this event. Raises RenderError."""
+        rendered = render_tree(self.body, event_context(parsed))
+        body = as_json(rendered) if self.as_json else as_text(rendered).encode()
+        return Reply(self.status, body, self.content_type, self.headers)
+
+    def begin(self, parsed: ParsedEvent) -> "Future[Reply]":
+        """Render now what is short, in a thread what is not; the future may have a RenderError. Never blocks."""
+        done: Future[Reply] = Future()
+        try:
+            done.set_result(inline(self.render, parsed))
+        except NeedsThread:
+            return ANSWERS.submit(self.render, parsed)
+        except RenderError as error:
+            done.set_exception(error)
+        return done
+
+
+def load_respond(node_path: NodePath, written: Any) -> Reply | None:
+    """Compile a source's `respond`, in which nothing varies; `written` may be its scheme's default."""
+    options = _options(node_path, written) if written is not None or node_path.is_blank else None
+    if options is None:
+        return None
+    body = orjson.dumps(options.json_) if _is_json(options) else (options.body or "").encode()
+    return Reply(options.status, body, _content_type(node_path, options, bool(body)), tuple(options.headers.items()))
+
+
+def load_rule_respond(node_path: NodePath, written: Any, secrets: Collection[str]) -> RuleRespond | None:
+    """Compile a rule's `respond`: body and json are templates of the event."""
+    options = _options(node_path, written) if written is not None or node_path.is_blank else None
+    if options is None:
+        return None
+    key = "json" if _is_json(options) else "body"
+    text = options.json_ if _is_json(options) else options.body or ""
+    try:
+        tree = compile_tree(text, secrets=secrets)
+    except TemplateError as error:
+        node_path.at(key).error(str(error))
+        return None
+    for name in _KEPT_FOR_ATTEMPTS:
+        if name in names_of(tree):
+            node_path.at(key).error(
+                f'an answer can\'t read "{name}": it leaves before any delivery, and anybody may see it'
+            )
+    content_type = _content_type(node_path, options, bool(text) or _is_json(options))
+    return RuleRespond(options.status, tree, _is_json(options), content_type, tuple(options.headers.items()))
+
+
+def _options(node_path: NodePath, written: Any) -> RespondOptions | None:
+    options = read(node_path, RespondOptions, written if isinstance(written, dict) and not node_path.is_blank else None)
+    if options is None:
+        return None
+    if _is_json(options) and options.body is not None:
+        node_path.error("body and json exclude each other; keep one")
+    for name, value in options.headers.items():
+        if not HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            node_path.at("headers", name).error(
+                "a header is a name of letters, digits and - with a value of plain ASCII"
+            )
+        elif name.lower() in ("content-length", "transfer-encoding", "connection", "content-type"):
+            node_path.at("headers").key_error(name, f"{name} is set by the server (the type: by content_type)")
+    return options
+
+
+def _is_json(options: RespondOptions) -> bool:
+    return "json_" in options.model_fields_set
+
+
+def _content_type(node_path: NodePath, options: RespondOptions, has_body: bool) -> str | None:
+    default = "application/json" if _is_json(options) else "text/plain; charset=utf-8"
+    content_type = options.content_type or (default if has_body else None)
+    if content_type and not re.fullmatch(r"[\t -~]+", content_type):
+        node_path.at("content_type").error("expected plain ASCII such as text/plain")
+    return content_type

@@ -1,0 +1,292 @@
+"""Compiles the `rules` and the `unmatched` of a rules file."""
+
+import re
+from collections.abc import Iterable, Sequence, Set
+
+from router.domain.events import UNMATCHED
+from router.domain.header_names import dropped_header
+from router.domain.nearest_word import did_you_mean, known_words, shortened
+from router.domain.retry_policy import RetryPolicy
+from router.domain.work_budget import spend
+from router.plugins.action import Action
+from router.plugins.build import RuleFacts
+from router.rules.compile.context import LoadContext
+from router.rules.compile.forbidden import ForbiddenAction
+from router.rules.compile.match import field_is_one_of, parse_match
+from router.rules.compile.request_headers import check_read_headers
+from router.rules.compile.respond import load_rule_respond
+from router.rules.compile.retry import load_retry, policy
+from router.rules.compile.unsigned import warn_of_unsigned
+from router.rules.jsonpath import PathError
+from router.rules.match.conditions import All, Condition, headers_of
+from router.rules.match.fields import AnyField, HeaderField, field
+from router.rules.match.hints import unknown_action
+from router.rules.rule import Rule, RuleAction
+from router.rules.yaml.document import MappingNode, ScalarNode, SequenceNode
+from router.rules.yaml.models import read
+from router.rules.yaml.node_path import NodePath, unknown_key
+from router.rules.yaml.schema import RuleOptions
+from router.runtime.pacing import yield_turn
+
+_ACTION_KEYS = ("name", "retry", "order_by")
+ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+MAX_LISTENING = 10_000_000  #: sources of all rules together: 10,000 rules for each of 1,000 sources
+_GLOB = re.compile(r"[*?\[]")
+
+
+def load_rules(context: LoadContext, node_path: NodePath) -> list[Rule]:
+    """Compile every rule; those with errors are left out."""
+    if not node_path.expect_list("rules"):
+        return []
+    names: dict[str, int] = {}
+    rules: list[Rule] = []
+    spots: list[NodePath] = []
+    for item in node_path.items():
+        yield_turn()
+        rule = _rule(context, item, names)
+        if rule is not None:
+            rules.append(rule)
+            spots.append(item)
+    _warn_unreachable(spots, rules)
+    return rules
+
+
+def load_unmatched(context: LoadContext, node_path: NodePath) -> list[RuleAction]:
+    """Compile the actions for events that no rule matched."""
+    open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
+    check_read_headers(node_path)
+    return _actions(context, UNMATCHED, node_path, open_sources, "verify its senders", RuleFacts(allow_code=None))
+
+
+def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> Rule | None:
+    if isinstance(node_path.node, MappingNode) and isinstance(node_path.at("name").data, str):
+        node_path = node_path.named(node_path.at("name").data)
+    options = read(node_path, RuleOptions)
+    if not isinstance(node_path.node, MappingNode):
+        return None
+    # After an error go on as far as possible: all of a rule's problems belong into one report.
+    name = options.name if options else node_path.path
+    written = node_path.at("name").data if node_path.has("name") else None
+    if isinstance(written, str) and written:
+        _check_name(node_path, written, names)
+    sources = _sources(context, node_path)
+    condition = _condition(context, node_path, sources)
+    open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
+    if node_path.at("allow_unverified").data is True:
+        open_sources = []
+    actions: list[RuleAction] = []
+    if node_path.has("actions"):
+        cure = "verify its senders, or say allow_unverified: true"
+        facts = RuleFacts(node_path.at("allow_code").data is True, headers_of(condition))
+        actions = _actions(context, name, node_path.at("actions"), open_sources, cure, facts)
+    for key in ("actions", "respond"):
+        if node_path.has(key):
+            check_read_headers(node_path.at(key))
+    warn_of_unsigned(node_path, {s: context.sources[s] for s in sources}, condition, actions)
+    if options is None:
+        return None
+    respond = load_rule_respond(node_path.at("respond"), options.respond, context.secrets)
+    return Rule(name, sources, condition, tuple(actions), options.stop, respond, node_path.digest)
+
+
+def _check_name(node_path: NodePath, name: str, names: dict[str, int]) -> None:
+    at = node_path.at("name")
+    if name == UNMATCHED:
+        at.error(f'"{UNMATCHED}" is reserved for the events that no rule matched; choose another name')
+    elif not name.isprintable() or "/" in name or name != name.strip() or len(name) > 128:
+        at.error("a rule's name is printable text up to 128 characters, without / and outer spaces")
+    elif name in names:
+        at.error(f'duplicate rule name "{shortened(name)}"; it is on line {names[name]} already')
+    names.setdefault(name, at.node.line)
+
+
+def _condition(context: LoadContext, node_path: NodePath, sources: frozenset[str]) -> Condition:
+    match = node_path.at("match")
+    if not node_path.has("match"):
+        return All(())
+    if isinstance(match.node, ScalarNode):
+        cure = match.space_hint() or "; leave match out to match every event"
+        match.error(f"expected a mapping of fields, found {match.found()}{cure}")
+        return All(())
+    return parse_match(match, known=_known(context, sources))
+
+
+def _known(context: LoadContext, sources: frozenset[str]) -> list[Condition]:
+    """What is true of every event of the sources."""
+    if sources and sources not in context.known:
+        found = [context.sources[name] for name in sources]
+        methods = {method for source in found for method in source.methods}
+        said = {"source": set(sources), "path": {source.path for source in found}, "method": methods}
+        context.known[sources] = [field_is_one_of(name, sorted(texts)) for name, texts in said.items()]
+    return context.known.get(sources, [])
+
+
+def _sources(context: LoadContext, node_path: NodePath) -> frozenset[str]:
+    """The names of the sources that the rule listens to."""
+    at = node_path.at("source")
+    if not node_path.has("source"):
+        if len(context.sources) > 1:
+            node_path.error('missing source; there are several, so name one, a list, or "*" for every source')
+        return frozenset(context.sources)
+    if context.listening > MAX_LISTENING:
+        return frozenset()
+    spots = list(at.items()) if isinstance(at.node, SequenceNode) and at.node.items else [at]
+    found: set[str] = set()
+    for one in spots:
+        text = one.expect_text('a source\'s name, a glob or "*"')
+        if text is not None:
+            found |= _named_sources(context, one, text)
+    context.listening += len(found)
+    if context.listening > MAX_LISTENING:
+        at.error(f"the rules listen to more than {MAX_LISTENING:,} sources, each counted for each rule; split the file")
+        return frozenset()
+    listened = frozenset(found)
+    return context.source_sets.setdefault(listened, listened)
+
+
+def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[str]:
+    if not _GLOB.search(text):
+        if text not in context.sources and text not in context.broken_sources:
+            node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
+        return {text} & set(context.sources)
+    found = context.globbed(text)
+    if not found and not context.broken_sources:
+        known = f"; {known_words(context.sources)}" if spend("suggestions") else ""
+        node_path.error(f'no source has a name like "{shortened(text)}"{known}')
+    return found
+
+
+def _actions(
+    context: LoadContext, rule: str, node_path: NodePath, open_sources: Iterable[str], cure: str, facts: RuleFacts
+) -> list[RuleAction]:
+    if not node_path.expect_list("actions"):
+        return []
+    actions: dict[str, RuleAction] = {}
+    for item in node_path.items():
+        yield_turn()
+        action = _action(context, rule, item, facts)
+        if action is None:
+            continue
+        if action.name in actions:
+            named = item.has("name")
+            item.at("name" if named else action.action.type).error(
+                f'duplicate action name "{action.name}" in this rule'
+                + ("" if named else "; an action is named by its type unless it has a name:")
+            )
+        for source in open_sources if action.action.type == "command" else ():
+            item.key_error("command", f'source "{source}" has verify: none, so anybody could run this command; {cure}')
+        actions.setdefault(action.name, action)
+    return list(actions.values())
+
+
+def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFacts) -> RuleAction | None:
+    if not node_path.expect_mapping("one action: " + ", ".join(context.registries.actions)):
+        return None
+    types = [key for key, _ in node_path.entries() if key in context.registries.actions]
+    unknown = [key for key, _ in node_path.entries() if key not in types and key not in _ACTION_KEYS]
+    for key in unknown:
+        node_path.key_error(key, _unknown_key(context, key, types))
+    if unknown and not types:
+        return None  # one of them was meant as the type
+    if len(types) != 1:
+        wanted = ", ".join(context.registries.actions)
+        found = f"found {' and '.join(types)}; write them as separate actions" if types else "found none of them"
+        node_path.error(f"expected exactly one of {wanted}; {found}")
+        return None
+    name = _action_name(node_path, types[0])
+    order_by = _order_by(node_path)
+    action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
+    retry = _retry(context, node_path, types[0], action)
+    return RuleAction(rule, name, action, retry, order_by) if action else None
+
+
+def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
+    for type_ in types or context.registries.actions:
+        if key in context.registries.actions[type_].Options.model_fields:
+            return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
+    of_others = None if types else unknown_action(key)
+    return of_others or unknown_key(key, (*context.registries.actions, *_ACTION_KEYS))
+
+
+def _action_name(node_path: NodePath, type_: str) -> str:
+    if not node_path.has("name"):
+        return type_
+    name = node_path.at("name").expect_text("a name")
+    if name is not None and not ACTION_NAME.fullmatch(name):
+        node_path.at("name").error("an action's name is letters, digits, . _ and -, up to 64")
+    return name or type_
+
+
+def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, facts: RuleFacts) -> Action | None:
+    kind = context.registries.actions[type_]
+    values = node_path.data
+    if not isinstance(node_path.node, MappingNode):
+        key = kind.SHORT.get(type(values))
+        if key is None or not values:
+            short = " or ".join("text" if t is str else "a list" for t in kind.SHORT)
+            cure = "; for a shell script, write {shell: …}" if type_ == "command" and isinstance(values, str) else ""
+            node_path.error(f"expected {short} or a mapping, found {node_path.found()}{cure}")
+            return None
+        values = {key: values}
+    options = read(node_path, kind.Options, values)
+    if options is None:
+        return None
+    build = context.build(name, node_path, facts)
+    action = kind.compile(options, build)
+    if (reason := context.forbidden_by(build)) is not None:
+        action = ForbiddenAction(type_, action.target, reason)
+    elif context.settle(build, node_path):
+        return None
+    _share_target(context, node_path, action)
+    return action
+
+
+def _share_target(context: LoadContext, node_path: NodePath, action: Action) -> None:
+    """Actions that share a target must agree on its limits."""
+    target = action.target
+    context.used_targets.add(target.key)
+    first = context.shared.setdefault(target.key, target)
+    if first != target:
+        node_path.error(
+            f"another action goes to {shortened(target.key)} with other limits (concurrency, rate, breaker); "
+            "define it once under targets: and name it in both"
+        )
+
+
+def _retry(context: LoadContext, node_path: NodePath, type_: str, action: Action | None) -> RetryPolicy:
+    """By the type, then the file's defaults, then the target, then the action's own: the later one wins, key by key."""
+    kind = context.registries.actions[type_]
+    own = load_retry(node_path.at("retry"), kind) if node_path.has("retry") else None
+    of_target = context.target_retry.get(action.target.key) if action else None
+    made = policy(kind, [layer for layer in (context.retry, of_target, own) if layer is not None])
+    if own is not None and own.on and made.attempts == 1:
+        of_type = " (the default of this type)" if "attempts" in kind.RETRY and not own.options.attempts else ""
+        own.node_path.at("on").warn(f"this changes nothing while attempts is 1{of_type}; allow more")
+    return made
+
+
+def _order_by(node_path: NodePath) -> AnyField | None:
+    if not node_path.has("order_by"):
+        return None
+    text = node_path.at("order_by").expect_text("a field such as $.repository.id")
+    if text is None:
+        return None
+    try:
+        found = field(text)
+    except PathError as error:
+        node_path.at("order_by").error(str(error))
+        return None
+    if isinstance(found, HeaderField) and "_" in found.name:
+        node_path.at("order_by").error_now(dropped_header(text.partition(".")[2]))
+    return found
+
+
+def _warn_unreachable(spots: Sequence[NodePath], rules: Sequence[Rule]) -> None:
+    """Warn of rules, each with its spot, that can't match since an earlier one stops every event of their sources."""
+    stopped: dict[str, str] = {}
+    for at, rule in zip(spots, rules, strict=True):
+        if rule.sources and all(source in stopped for source in rule.sources):
+            blocker = stopped[min(rule.sources)]
+            at.named(rule.name).warn(f'this can\'t match: rule "{blocker}" above stops every event of its sources')
+        if rule.stop and rule.condition == All(()):
+            stopped.update(dict.fromkeys(rule.sources - stopped.keys(), rule.name))

@@ -1,0 +1,225 @@
+"""Compiles the `sources` of a rules file."""
+
+import contextlib
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from router.domain.header_names import dropped_header
+from router.domain.nearest_word import did_you_mean, shortened
+from router.domain.networks import Network, network
+from router.domain.units import seconds
+from router.plugins.handshake import Handshake, HandshakeKind
+from router.plugins.scheme import Scheme, Verifier
+from router.rules.compile.context import LoadContext
+from router.rules.compile.respond import load_respond
+from router.rules.jsonpath import PathError
+from router.rules.match.fields import AnyField, HeaderField, field
+from router.rules.source import Dedupe, Source
+from router.rules.yaml.models import read
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.schema import DedupeOptions, SourceOptions
+
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PATH = re.compile(r"/[!-~]*")
+_PATTERN = re.compile(r"\{[^}]*\}|<[^>]+>|/:[A-Za-z_]|\*")  #: how other tools write paths with variable parts
+METHOD = re.compile(r"[A-Z]{1,20}")
+_OFF = "none"
+
+
+def load_sources(context: LoadContext, node_path: NodePath) -> None:
+    """Compile every source into the context."""
+    if not node_path.expect_mapping("source names to their settings"):
+        return
+    paths: dict[str, str] = {}
+    for name, below in node_path.entries():
+        source = _source(context, node_path, name, below)
+        if source is None:
+            context.broken_sources.add(name)
+            continue
+        if source.path in paths:
+            below.error(f'the path {source.path} belongs to source "{paths[source.path]}" already')
+        paths.setdefault(source.path, name)
+        context.sources[name] = source
+
+
+def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePath) -> Source | None:
+    if not SOURCE_NAME.fullmatch(name):
+        parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it stands in a URL")
+        return None
+    if not node_path.expect_mapping("settings with verify:"):
+        return None
+    verifier: Verifier | None = None
+    defaults: dict[str, Any] = {"verify": _OFF}
+    verify: Any = {"scheme": _OFF}
+    if node_path.has("verify"):
+        verifier, defaults, verify = _verifier(context, name, node_path.at("verify"))
+    else:
+        node_path.error("missing verify; write how senders are verified, or verify: none if anybody may send")
+    options = read(node_path, SourceOptions, {**defaults, **node_path.data})
+    if options is None or verifier is None:
+        return None
+    path = _path(node_path, options.path or f"/hooks/{name}")
+    return Source(
+        name=name,
+        path=path,
+        verifier=verifier,
+        scheme=verify["scheme"],
+        headers=_headers(context, verify),
+        methods=_methods(node_path, options.methods),
+        max_body=options.max_body,
+        allow_ips=_networks(node_path, options.allow_ips),
+        dedupe=_dedupe(node_path, options.dedupe, explicit=node_path.has("dedupe")),
+        json_field=options.json_field,
+        parse=options.parse,
+        respond=load_respond(node_path.at("respond"), options.respond if options.respond != _OFF else None),
+        handshake=_handshake(context, name, node_path.at("handshake"), options.handshake),
+        settings={**options.model_dump(exclude_none=True), "path": path, "verify": verify},
+    )
+
+
+def _verifier(context: LoadContext, name: str, node_path: NodePath) -> tuple[Verifier | None, dict[str, Any], Any]:
+    """The compiled verification, what its scheme sets for the source, and what is in force."""
+    found = _plugin(context.registries.schemes, node_path, node_path.data, "settings")
+    if found is None:
+        return None, {}, _OFF
+    scheme, settings = found
+    defaults = dict(scheme.DEFAULTS)
+    options = read(node_path, scheme.Options, settings)
+    if options is None:
+        return None, defaults, _OFF
+    if hasattr(scheme, "defaults_of"):  # of a scheme whose defaults hang on its options
+        defaults = dict(scheme.defaults_of(options))
+    build = context.build(name, node_path)
+    verifier = scheme.compile(options, build)
+    failed = context.settle(build, node_path)
+    word = node_path.data if isinstance(node_path.data, str) else node_path.data["scheme"]
+    return (None if failed else verifier), defaults, {"scheme": word, **_shown(options)}
+
+
+def _headers(context: LoadContext, verify: Mapping[str, Any]) -> frozenset[str]:
+    """Globs of the headers that the scheme's provider sends, in lower case."""
+    found: set[str] = set()
+    for glob in context.registries.schemes[verify["scheme"]].PROFILE.headers:
+        with contextlib.suppress(KeyError):  # an option that is not set
+            found.add(glob.format_map(verify).lower())
+    return frozenset(found)
+
+
+def _handshake(context: LoadContext, name: str, node_path: NodePath, written: Any) -> Handshake | None:
+    if node_path.is_blank:
+        node_path.error(f"expected a handshake or none, found {node_path.found()}")
+    if written is None or written == _OFF:
+        return None
+    found = _plugin(context.registries.handshakes, node_path, written, "settings")
+    if found is None:
+        return None
+    kind, settings = found
+    options = read(node_path, kind.Options, settings)
+    if options is None:
+        return None
+    build = context.build(name, node_path)
+    handshake = kind.compile(options, build)
+    context.settle(build, node_path)
+    return handshake
+
+
+P = TypeVar("P", bound="Scheme | HandshakeKind")
+
+
+def _plugin(plugins: Mapping[str, P], node_path: NodePath, written: Any, noun: str) -> tuple[P, dict[str, Any]] | None:
+    """The plugin that `NAME` or `{scheme: NAME, …}` names, with its options; none after an error."""
+    if isinstance(written, str):
+        fields = plugins[written].Options.model_fields if written in plugins else {}
+        form = "{env: NAME}"
+        needed = [
+            f"{key}: {form if 'secret' in key or 'token' in key else '…'}"
+            for key, field in fields.items()
+            if field.is_required()
+        ]
+        if needed:
+            node_path.error(f"{written} needs {noun}: {{scheme: {written}, {', '.join(needed)}}}")
+            return None
+        written = {"scheme": written}
+    if not isinstance(written, dict):
+        node_path.error(f"expected none or a mapping with scheme:, found {node_path.found()}")
+        return None
+    if "scheme" not in written:
+        node_path.error(f"missing scheme; one of {', '.join(sorted(plugins))}")
+        return None
+    word = written["scheme"]
+    if not isinstance(word, str) or word not in plugins:
+        node_path.at("scheme").error(f'unknown scheme "{shortened(str(word))}"{did_you_mean(str(word), plugins)}')
+        return None
+    return plugins[word], {key: value for key, value in written.items() if key != "scheme"}
+
+
+def _shown(options: BaseModel) -> dict[str, Any]:
+    """Options as they may be shown: secrets by where they come from."""
+    return options.model_dump(exclude_none=True)
+
+
+def _path(node_path: NodePath, path: str) -> str:
+    if not _PATH.fullmatch(path) or "?" in path or "#" in path or "%" in path:
+        node_path.at("path").error("expected an absolute path of plain ASCII such as /hooks/github, no ?, # or %")
+    elif path.startswith("/-/"):
+        node_path.at("path").error("paths below /-/ belong to the daemon itself; choose another")
+    elif _PATTERN.search(path):
+        node_path.at("path").warn(
+            f"this is no pattern: only a request to {path}, character by character, comes to this source; "
+            "give each path a source of its own, or let senders add a query parameter, which rules read as query.<name>"
+        )
+    return path
+
+
+def _methods(node_path: NodePath, methods: list[str]) -> tuple[str, ...]:
+    for i, method in enumerate(methods):
+        if not METHOD.fullmatch(method):
+            node_path.at("methods", i).error("expected an HTTP method in capitals, such as POST")
+    return tuple(dict.fromkeys(methods))
+
+
+def _networks(node_path: NodePath, texts: list[str]) -> tuple[Network, ...]:
+    networks: list[Network] = []
+    for i, text in enumerate(texts):
+        try:
+            networks.append(network(text))
+        except ValueError as error:
+            node_path.at("allow_ips", i).error(f"expected an address or a network such as 10.0.0.0/8: {error}")
+    if node_path.has("allow_ips") and not texts:
+        node_path.at("allow_ips").error("an empty list lets nobody in; remove it to let every address in")
+    return tuple(networks)
+
+
+def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | None:
+    if written is None and explicit:
+        node_path.at("dedupe").error(
+            f"expected a field, {{key, window}} or none, found {node_path.at('dedupe').found()}"
+        )
+    if written is None or written == _OFF:
+        return None
+    at = node_path.at("dedupe") if explicit else node_path
+    if isinstance(written, str):
+        key = _key(at, written)
+        return Dedupe(key, DedupeOptions(key=written).window) if key else None
+    if not isinstance(written, dict):
+        at.error(f"expected a field, {{key, window}} or none, found {at.found()}")
+        return None
+    if not explicit:  # a scheme's own default, which a test of the scheme holds right
+        return Dedupe(field(written["key"]), seconds(written["window"]))
+    options = read(at, DedupeOptions)
+    key = _key(at.at("key"), options.key) if options else None
+    return Dedupe(key, options.window) if options and key else None
+
+
+def _key(node_path: NodePath, text: str) -> AnyField | None:
+    try:
+        found = field(text)
+    except PathError as error:
+        node_path.error(str(error))
+        return None
+    if isinstance(found, HeaderField) and "_" in found.name:
+        node_path.error_now(dropped_header(text.partition(".")[2]))
+    return found

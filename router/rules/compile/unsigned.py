@@ -1,0 +1,104 @@
+"""Warns of a rule with a command whose condition rests on nothing that its sender signed.
+
+A signature covers the body and little else: whoever recorded one request can send it again under other headers, another
+query or another method. A condition on those alone lets that person choose which signed request runs the command.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+from router.plugins.scheme import SignedParts
+from router.rules.match.conditions import (
+    All,
+    AnyOf,
+    AnyTest,
+    Condition,
+    EachTest,
+    Every,
+    Exists,
+    FieldCondition,
+    Not,
+    OneValue,
+    Test,
+)
+from router.rules.match.fields import AnyField, EventField, HeaderField, QueryField
+from router.rules.rule import RuleAction
+from router.rules.source import Source
+from router.rules.yaml.node_path import NodePath
+
+
+class _Rest(IntEnum):
+    """What a condition rests on."""
+
+    NOTHING = 0  #: it asks for nothing that an event of this source could lack
+    UNSIGNED = 1  #: what anybody can change who recorded a request
+    SIGNED = 2  #: what only the sender can have written, or where it came from
+
+
+def warn_of_unsigned(
+    node_path: NodePath, sources: Mapping[str, Source], condition: Condition, actions: Sequence[RuleAction]
+) -> None:
+    """Warn, at the rule's `match`, if it runs a command for whatever signed request has the right headers."""
+    if not any(action.action.type == "command" for action in actions):
+        return
+    for name, source in sorted(sources.items()):
+        signed = source.verifier.signed
+        if signed is None or _rest(condition, signed) is not _Rest.UNSIGNED:
+            continue
+        fields = ", ".join(dict.fromkeys(_unsigned(condition, signed)))
+        node_path.at("match").warn(
+            f'this runs a command by {fields} alone, which scheme {source.scheme} of source "{name}" does not sign: '
+            "who recorded any request of that sender can send it again with another one; "
+            "ask also for what the payload alone has ($.…)"
+        )
+        return
+
+
+def _rest(condition: Condition, signed: SignedParts) -> _Rest:
+    if isinstance(condition, FieldCondition):
+        if _is_fixed(condition.field):
+            return _Rest.NOTHING
+        if not _is_signed(condition.field, signed):
+            return _Rest.UNSIGNED
+        return _Rest.SIGNED if _asks(condition.test) else _Rest.NOTHING
+    if isinstance(condition, All):
+        return max((_rest(part, signed) for part in condition.conditions), default=_Rest.NOTHING)
+    if isinstance(condition, AnyOf):
+        rests = [_rest(part, signed) for part in condition.conditions]
+        return _Rest.UNSIGNED if _Rest.UNSIGNED in rests else min(rests, default=_Rest.NOTHING)
+    # That something is not so is no support, and may hang on what can be changed.
+    return _Rest.UNSIGNED if any(True for _ in _unsigned(condition, signed)) else _Rest.NOTHING
+
+
+def _is_fixed(field: AnyField) -> bool:
+    """Whether every event of a source has the same."""
+    return isinstance(field, EventField) and field.text in ("source", "path")
+
+
+def _is_signed(field: AnyField, signed: SignedParts) -> bool:
+    if isinstance(field, HeaderField):
+        return field.name in signed.headers
+    if isinstance(field, QueryField):
+        return signed.query
+    return not (isinstance(field, EventField) and field.text == "method")
+
+
+def _asks(test: Test) -> bool:
+    """Whether the field has to have a value for the test to hold."""
+    if isinstance(test, Exists):
+        return test.wanted
+    if isinstance(test, EachTest):
+        return any(_asks(part) for part in test.tests)
+    if isinstance(test, AnyTest):
+        return all(_asks(part) for part in test.tests)
+    return isinstance(test, OneValue | Every)
+
+
+def _unsigned(condition: Condition, signed: SignedParts) -> list[str]:
+    """The unsigned fields that a condition reads."""
+    if isinstance(condition, FieldCondition):
+        found = not _is_fixed(condition.field) and not _is_signed(condition.field, signed)
+        return [condition.field.text] if found else []
+    if isinstance(condition, All | AnyOf):
+        return [text for part in condition.conditions for text in _unsigned(part, signed)]
+    return _unsigned(condition.condition, signed) if isinstance(condition, Not) else []

@@ -1,0 +1,1 @@
+"""What the rules would do with an event; nothing is executed."""

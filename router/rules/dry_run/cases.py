@@ -1,0 +1,265 @@
+"""Rule tests: events with what the rules have to make of them, written in YAML beside the rules.
+
+A file is a list of `{name, source, method, ip, headers, query, content_type, payload, expect}`; `payload` is `{file:
+PATH}` or the value itself, and `expect` has `rules` (the exact set) and `deliveries` (parts that have to be there, each
+in a delivery of its own).
+"""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape, quoteattr
+
+import orjson
+from pydantic import Field
+
+from router.domain.errors import PayloadError, Problem
+from router.domain.files.bounded import MAX_PAYLOAD_BYTES, Unreadable, read_file
+from router.plugins.options import Options
+from router.rules.dry_run.preview import Preview, body_of, made_event, preview
+from router.rules.match.values import same
+from router.rules.ruleset import Ruleset
+from router.rules.yaml.document import MAX_BYTES, DocumentError
+from router.rules.yaml.document import read as read_document
+from router.rules.yaml.models import read
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.problems import ProblemReport
+
+_NAMED = 20  #: sources that a message names
+
+
+class ExpectOptions(Options):
+    """What the rules have to make of the event."""
+
+    rules: list[str] | None = Field(default=None, description="The exact set of rules that match; empty: none.")
+    deliveries: list[dict[str, Any]] = Field(default_factory=list, description="Parts of deliveries that are planned.")
+
+
+class CaseOptions(Options):
+    """One rule test."""
+
+    name: str = Field(min_length=1, description="What is true.")
+    source: str | None = Field(default=None, description="The source; may be left out while there is one.")
+    method: str | None = Field(default=None, description="The request's method; the source's first by default.")
+    ip: str = Field(default="127.0.0.1", description="The sender's address.")
+    headers: dict[str, Any] = Field(default_factory=dict, description="Request headers; a list for a repeated one.")
+    query: dict[str, Any] = Field(default_factory=dict, description="Query parameters; a list for a repeated one.")
+    content_type: str | None = Field(default=None, description="The body's type; application/json by default.")
+    payload: Any = Field(default=None, description="The payload itself, or {file: PATH} with the raw body.")
+    expect: ExpectOptions = Field(description="What the rules have to make of it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one case went."""
+
+    file: str
+    line: int
+    name: str
+    differences: tuple[str, ...] = ()  #: what is otherwise than expected, each in lines for a person; empty: passed
+
+
+@dataclass(slots=True)
+class Run:
+    """All cases of all files."""
+
+    results: list[Result] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)  #: of case files that are none
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything was otherwise than expected."""
+        return bool(self.problems) or any(result.differences for result in self.results)
+
+
+def run_cases(ruleset: Ruleset, files: Sequence[Path], now: int) -> Run:
+    """Run every case of the files. Paths in a case start from its file's folder."""
+    run = Run()
+    for file in files:
+        report = ProblemReport(str(file))
+        try:
+            root, _ = read_document(read_file(file, MAX_BYTES, pipes=True).decode("utf-8-sig"))
+        except DocumentError as error:
+            run.problems += [Problem(str(file), f.line, f.column, "", f.message) for f in error.flaws]
+            continue
+        except (Unreadable, UnicodeDecodeError) as error:
+            reason = str(error) if isinstance(error, Unreadable) else "it is not UTF-8 text"
+            run.problems.append(Problem(str(file), 1, 1, "", f"the cases can't be read: {reason}"))
+            continue
+        node_path = NodePath(report, root, "")
+        if node_path.expect_list("cases, each with name, payload and expect"):
+            for item in node_path.items():
+                result = _run(ruleset, item, file, now)
+                run.results += [result] if result else []
+        run.problems += report.sorted()
+    return run
+
+
+def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result | None:
+    case = read(node_path, CaseOptions)
+    if case is None:
+        return None
+    source = ruleset.sources.get(case.source or "")
+    if case.source is None and len(ruleset.sources) == 1:
+        source = next(iter(ruleset.sources.values()))
+    if source is None:
+        known = sorted(ruleset.sources)
+        more = f" and {len(known) - _NAMED} others" if len(known) > _NAMED else ""
+        node_path.at("source").error(f"expected one of the sources {', '.join(known[:_NAMED])}{more}")
+        return None
+    unknown = sorted(set(case.expect.rules or ()) - {rule.name for rule in ruleset.rules})
+    if unknown:
+        node_path.at("expect", "rules").error(f'the rules file has no rule "{unknown[0]}"')
+        return None
+    if not case.expect.rules and not case.expect.deliveries and not node_path.at("expect").has("rules"):
+        node_path.at("expect").error("this asks nothing; write rules: [] when none is to match")
+        return None
+    headers, query = _pairs(node_path.at("headers"), case.headers), _pairs(node_path.at("query"), case.query)
+    if headers is None or query is None:
+        return None
+    typed = next((value for name, value in headers if name.lower() == "content-type"), None)
+    content_type = case.content_type or (None if typed is not None else "application/json")
+    body = _body(node_path, case.payload, file.parent, content_type or typed or "")
+    if body is None:
+        return None
+    event = made_event(source, body, headers, urlencode(query), content_type, now, method=case.method, ip=case.ip)
+    try:
+        shown = preview(ruleset, event, arriving=True, explained=True)
+    except PayloadError as error:
+        return Result(str(file), node_path.node.line, case.name, (f"the payload can't be parsed: {error}",))
+    return Result(str(file), node_path.node.line, case.name, tuple(_differences(case.expect, shown)))
+
+
+def _pairs(node_path: NodePath, given: Mapping[str, Any]) -> list[tuple[str, str]] | None:
+    """Names and texts in order, a list's one by one; none after an error."""
+    found: list[tuple[str, str]] = []
+    failed = False
+    for name, value in given.items():
+        for place, text in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(text, str):
+                found.append((name, text))
+                continue
+            at = node_path.at(name, place)
+            at.error(f"expected text or a list of texts, found {at.found()}; quote it")
+            failed = True
+    return None if failed else found
+
+
+def _body(node_path: NodePath, payload: Any, folder: Path, content_type: str) -> bytes | None:
+    """The body: a file's, or the value as its type writes it: a form, plain text, or JSON."""
+    if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
+        return body_of(payload, content_type)
+    try:
+        return read_file(folder / payload["file"], MAX_PAYLOAD_BYTES)
+    except Unreadable as error:
+        node_path.at("payload", "file").error(f"the payload can't be read: {error}")
+        return None
+
+
+def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
+    found: list[str] = []
+    if expect.rules is not None:
+        wanted, matched = set(expect.rules), set(shown.matched)
+        reasons = {rule.rule: rule.reason for rule in shown.explained or ()}
+        found += [f'rule "{name}" did not match: {reasons[name]}' for name in expect.rules if name not in matched]
+        found += [f'rule "{name}" matched, and was not expected to' for name in shown.matched if name not in wanted]
+    planned = [delivery.as_json() for delivery in shown.deliveries]
+    taken: dict[int, int] = {}  # deliveries, by number, to the part that each is for
+    for number, part in enumerate(expect.deliveries):
+        if not _assign(number, expect.deliveries, planned, taken, set()):
+            found.append(_no_delivery(part, [one for place, one in enumerate(planned) if place not in taken]))
+    return found
+
+
+def _assign(number: int, parts: Sequence[Any], planned: Sequence[Any], taken: dict[int, int], tried: set[int]) -> bool:
+    """Find a delivery for a part; one that another part holds is taken over when that finds another."""
+    for place, delivery in enumerate(planned):
+        if place in tried or not _holds(parts[number], delivery):
+            continue
+        tried.add(place)
+        if place not in taken or _assign(taken[place], parts, planned, taken, tried):
+            taken[place] = number
+            return True
+    return False
+
+
+def _holds(part: Any, whole: Any) -> bool:
+    """Whether everything that the part has is in the whole, typed; lists are compared as they are."""
+    if isinstance(part, dict | list) and isinstance(whole, str):
+        whole = _from_json(whole)  # the body of a forward is text
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(
+            key in whole and _holds(inner, whole[key]) for key, inner in part.items()
+        )
+    return same(part, whole)
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _no_delivery(part: Mapping[str, Any], planned: Sequence[Mapping[str, Any]]) -> str:
+    if not planned:
+        return f"no delivery is planned like {json.dumps(part, ensure_ascii=False)}; none is left"
+
+    def alike(delivery: Mapping[str, Any]) -> float:
+        return difflib.SequenceMatcher(None, _pretty(part), _pretty(_same_keys(part, delivery))).ratio()
+
+    nearest = max(planned, key=alike)
+    lines = difflib.unified_diff(
+        _pretty(part).splitlines(),
+        _pretty(_same_keys(part, nearest)).splitlines(),
+        "expected",
+        "planned",
+        lineterm="",
+        n=9,
+    )
+    return "no delivery is planned like this; the nearest:\n" + "\n".join(lines)
+
+
+def _same_keys(part: Any, whole: Any) -> Any:
+    """The whole, less the keys that the part says nothing of."""
+    if isinstance(part, dict) and isinstance(whole, str):
+        whole = _from_json(whole)
+    if isinstance(part, dict) and isinstance(whole, dict):
+        return {key: _same_keys(inner, whole[key]) for key, inner in part.items() if key in whole}
+    return whole
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def junit(run: Run) -> str:
+    """The run as a JUnit report, as CI systems read it."""
+    failures = sum(bool(result.differences) for result in run.results)
+    head = f'tests="{len(run.results) + len(run.problems)}" failures="{failures}" errors="{len(run.problems)}"'
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', f'<testsuites><testsuite name="webhook-router rules" {head}>']
+    for result in run.results:
+        case = f"<testcase classname={_attribute(result.file)} name={_attribute(result.name)}"
+        if result.differences:
+            text = _clean("\n".join(result.differences))
+            first = _attribute(result.differences[0].splitlines()[0])
+            lines.append(f"{case}><failure message={first}>{escape(text)}</failure></testcase>")
+        else:
+            lines.append(f"{case}/>")
+    for problem in run.problems:
+        case = f"<testcase classname={_attribute(problem.file)} name={_attribute(f'line {problem.line}')}>"
+        lines.append(f"{case}<error message={_attribute(str(problem))}/></testcase>")
+    return "\n".join([*lines, "</testsuite></testsuites>", ""])
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(_clean(text))
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML can't hold."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,231 @@
+"""Why each rule matched an event or did not: the conditions' own judgements, one by one.
+
+Every verdict is what the condition itself says (`holds`), so that an explanation can't disagree with matching.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from router.domain.errors import EvaluationError
+from router.domain.events import ParsedEvent
+from router.rules.match.conditions import (
+    All,
+    AnyOf,
+    AnyTest,
+    Condition,
+    EachTest,
+    Every,
+    Exists,
+    FieldCondition,
+    Not,
+    NotTest,
+    OneValue,
+    Test,
+)
+from router.rules.match.fields import Reads
+from router.rules.rule import Rule
+from router.rules.ruleset import Ruleset
+
+SHOWN_VALUES = 10  #: of a field's values; the rest is counted
+SHOWN_CHARACTERS = 120  #: of one value
+
+MATCHED, UNMATCHED, FAILED, NOT_TRIED = "matched", "unmatched", "error", "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One condition, or one combinator with its conditions."""
+
+    what: str  #: the path (field) as written, or all, any, none, not
+    holds: bool | None  #: none: it could not be judged
+    reason: str  #: in words: what was found, and what was asked
+    operator: str = ""  #: of a field: the operator, or several joined by commas
+    operand: Any = None  #: what the operator was given, as written
+    values: tuple[Any, ...] = ()  #: of a field: what was found, shortened
+    found: int = 0  #: how many values there were
+    parts: tuple["Explained", ...] = ()  #: of a combinator
+
+    def as_json(self) -> dict[str, Any]:
+        """As `test --explain --json` shows it."""
+        verdict = {True: "holds", False: "fails", None: "error"}[self.holds]
+        if self.operator:
+            return {
+                "path": self.what, "values": list(self.values), "found": self.found, "operator": self.operator,
+                "operand": self.operand, "verdict": verdict, "reason": self.reason,
+            }  # fmt: skip
+        return {"combinator": self.what, "verdict": verdict, "conditions": [part.as_json() for part in self.parts]}
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedRule:
+    """One rule."""
+
+    rule: str
+    verdict: str  #: matched, unmatched, error, or not tried (its source differs, or a rule above stopped)
+    reason: str  #: why it is not matched: the first condition that fails, in the file's order; empty for one that is
+    conditions: tuple[Explained, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As `test --explain --json` shows it."""
+        return {
+            "rule": self.rule,
+            "verdict": self.verdict,
+            "reason": self.reason or None,
+            "conditions": [condition.as_json() for condition in self.conditions],
+        }
+
+
+def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> list[ExplainedRule]:
+    """Every rule of the file (or the first so many), in its order, with its verdict and the reason for it."""
+    reads = Reads(parsed)
+    stopped_by = ""
+    found: list[ExplainedRule] = []
+    for rule in ruleset.rules[:most]:
+        if stopped_by:
+            found.append(ExplainedRule(rule.name, NOT_TRIED, f'rule "{stopped_by}" above matched and stops', ()))
+            continue
+        explained = explain_rule(rule, reads)
+        found.append(explained)
+        if explained.verdict == MATCHED and rule.stop:
+            stopped_by = rule.name
+    return found
+
+
+def explain_rule(rule: Rule, reads: Reads) -> ExplainedRule:
+    """One rule."""
+    source = reads.parsed.event.source
+    if source not in rule.sources:
+        listens = ", ".join(sorted(rule.sources))
+        return ExplainedRule(
+            rule.name, NOT_TRIED, f'the event came by source "{source}", the rule is for {listens}', ()
+        )
+    conditions = _conditions(rule.condition, reads)
+    holds, error = _judged(lambda: rule.condition.holds(reads))
+    if holds:
+        return ExplainedRule(rule.name, MATCHED, "", conditions)
+    if holds is None:
+        return ExplainedRule(rule.name, FAILED, f"it could not be judged, so it is unmatched: {error}", conditions)
+    first = next((part for part in conditions if part.holds is False), None)
+    return ExplainedRule(rule.name, UNMATCHED, first.reason if first else "its conditions do not hold", conditions)
+
+
+def _judged(judge: Callable[[], bool]) -> tuple[bool | None, str]:
+    try:
+        return judge(), ""
+    except EvaluationError as error:
+        return None, str(error)
+
+
+def _conditions(condition: Condition, reads: Reads) -> tuple[Explained, ...]:
+    """The entries of a `match` mapping, in the file's order."""
+    parts = condition.conditions if isinstance(condition, All) else (condition,)
+    return tuple(_explained(part, reads) for part in parts)
+
+
+def _explained(condition: Condition, reads: Reads) -> Explained:
+    if isinstance(condition, FieldCondition):
+        return _field(condition, reads)
+    if isinstance(condition, All) and len(condition.conditions) == 1:
+        return _explained(condition.conditions[0], reads)
+    holds, error = _judged(lambda: condition.holds(reads))
+    if isinstance(condition, Not):
+        word, inner = condition.word, condition.condition
+        listed = inner.conditions if word == "none" and isinstance(inner, AnyOf) else None
+    else:
+        word, inner = ("any" if isinstance(condition, AnyOf) else "all"), condition
+        listed = condition.conditions if isinstance(condition, AnyOf) else None
+    parts = _conditions(inner, reads) if listed is None else tuple(_explained(part, reads) for part in listed)
+    return Explained(word, holds, error or _combined(word, holds, parts), parts=parts)
+
+
+def _combined(word: str, holds: bool | None, parts: tuple[Explained, ...]) -> str:
+    """Why a combinator holds or does not, by the part that decides it."""
+    if word == "any":
+        return "one of any holds" if holds else "none of any holds: " + "; ".join(part.reason for part in parts[:3])
+    if word == "all":
+        failing = next((part for part in parts if not part.holds), None)
+        return failing.reason if failing else "all hold"
+    if word == "none":
+        holding = next((part for part in parts if part.holds), None)
+        return f"none must hold, but {holding.reason}" if holding else "none holds"
+    return "what not: holds is false" if holds else "not: all of " + "; ".join(part.reason for part in parts[:3])
+
+
+def _field(condition: FieldCondition, reads: Reads) -> Explained:
+    text = condition.field.text
+    test = condition.form_test if reads.parsed.form else condition.test
+    operator, operand = _asked(test)
+    holds, error = _judged(lambda: condition.holds(reads))
+    try:
+        values = reads[condition.field]
+    except EvaluationError:
+        values = []
+    shown = tuple(_shortened(value) for value in values[:SHOWN_VALUES])
+    reason = error or f"{text} {_found(shown, len(values))}; asked: {_in_words(operator, operand)}"
+    return Explained(text, holds, reason, operator, operand, shown, len(values))
+
+
+def _in_words(operator: str, operand: Any) -> str:
+    return _as_text(operand) if isinstance(operand, dict) and "," in operator else f"{operator} {_as_text(operand)}"
+
+
+def _found(shown: tuple[Any, ...], count: int) -> str:
+    if not count:
+        return "is missing"
+    if count == 1:
+        return f"is {_as_text(shown[0])}"
+    more = f" and {count - len(shown)} more" if count > len(shown) else ""
+    return f"is {', '.join(_as_text(value) for value in shown[:3])}{', …' if len(shown) > 3 else ''}{more}"
+
+
+def operator_of(condition: FieldCondition) -> str:
+    """The operator of a field, or several joined by commas."""
+    return _asked(condition.test)[0]
+
+
+def _asked(test: Test) -> tuple[str, Any]:
+    """Operator and operand of a test, as near to the file's words as JSON has them."""
+    if isinstance(test, OneValue) and len(test.clauses) == 1 and not test.clauses[0].fold:
+        return test.clauses[0].operator, test.clauses[0].operand
+    if isinstance(test, OneValue):
+        operators = {clause.operator: clause.operand for clause in test.clauses}
+        if any(clause.fold for clause in test.clauses):
+            operators["ignore_case"] = True
+        return ", ".join(operators), operators
+    if isinstance(test, Exists):
+        return "exists", test.wanted
+    if isinstance(test, Every):
+        return "every", _as_map(test.test)
+    if isinstance(test, NotTest):
+        return "not", _as_map(test.test)
+    if isinstance(test, AnyTest):
+        return "any of", [_as_map(part) for part in test.tests]
+    if isinstance(test, EachTest):
+        asked = [_asked(part) for part in test.tests]
+        return ", ".join(operator for operator, _ in asked), [_as_map(part) for part in test.tests]
+    raise AssertionError(f"no such test: {test!r}")
+
+
+def _as_map(test: Test) -> Any:
+    operator, operand = _asked(test)
+    return operand if operator == "equals" or "," in operator else {operator: operand}
+
+
+def _shortened(value: Any) -> Any:
+    """A value fit to be shown: long text and containers are cut."""
+    if isinstance(value, str):
+        return value if len(value) <= SHOWN_CHARACTERS else value[: SHOWN_CHARACTERS - 1] + "…"
+    if isinstance(value, list | dict):
+        # A large one is cut before it is written: what is shown must not cost what the whole would.
+        few: Any = value[:SHOWN_VALUES] if isinstance(value, list) else dict(list(value.items())[:SHOWN_VALUES])
+        text = json.dumps(few, ensure_ascii=False, default=str)
+        return value if len(text) <= SHOWN_CHARACTERS and len(few) == len(value) else text[: SHOWN_CHARACTERS - 1] + "…"
+    return value
+
+
+def _as_text(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= 2 * SHOWN_CHARACTERS else text[: 2 * SHOWN_CHARACTERS - 1] + "…"

@@ -1,0 +1,143 @@
+"""What the rules would do with an event: the work of `test`, which executes and verifies nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from router.domain.credentials import without_credentials
+from router.domain.deliveries import Claim, Delivery, State
+from router.domain.errors import RenderError
+from router.domain.events import Event, ParsedEvent
+from router.domain.http import Inbound
+from router.domain.ids import uuid7
+from router.plugins.action import AttemptInput
+from router.rules.dry_run.explain import ExplainedRule, explain
+from router.rules.parsing import parse_arriving, parse_event
+from router.rules.rule import RuleAction
+from router.rules.ruleset import Ruleset
+from router.rules.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedDelivery:
+    """One delivery that would be planned."""
+
+    rule: str
+    action: str
+    type: str
+    target: str
+    order_key: str | None
+    error: str | None  #: why it would be dead at once; none: it would be attempted
+    does: dict[str, Any] | None  #: what the attempt would do; none with an error
+
+    def as_json(self) -> dict[str, Any]:
+        """As `test --json` shows it."""
+        shown: dict[str, Any] = {
+            "rule": self.rule,
+            "action": self.action,
+            "type": self.type,
+            "target": self.target,
+            "order_key": self.order_key,
+            "error": self.error,
+        }
+        if self.does is not None:
+            shown[self.type] = self.does
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the rules decide for one event."""
+
+    matched: tuple[str, ...]  #: rule names, in file order
+    deliveries: tuple[PreviewedDelivery, ...]
+    errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules that couldn't be judged
+    explained: tuple[ExplainedRule, ...] | None = None  #: when asked for
+
+    def as_json(self) -> dict[str, Any]:
+        """As `test --json` shows it."""
+        shown: dict[str, Any] = {"matched": list(self.matched), "deliveries": [d.as_json() for d in self.deliveries]}
+        if self.errors:
+            shown["errors"] = [{"rule": rule, "error": reason} for rule, reason in self.errors]
+        if self.explained is not None:
+            shown["explain"] = [rule.as_json() for rule in self.explained]
+        return shown
+
+
+def body_of(payload: Any, content_type: str) -> bytes:
+    """A payload as its content type has it written: a form, plain text, or JSON."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/x-www-form-urlencoded" and isinstance(payload, dict):
+        return urlencode(payload, doseq=True).encode()
+    if isinstance(payload, str) and "json" not in media_type:
+        return payload.encode()
+    return orjson.dumps(payload)
+
+
+def made_event(
+    source: Source,
+    body: bytes,
+    headers: Sequence[tuple[str, str]],
+    query: str,
+    content_type: str | None,
+    now: int,
+    *,
+    method: str | None = None,
+    ip: str = "127.0.0.1",
+) -> Event:
+    """The event that such a request to the source would become; a header may be there several times."""
+    items = [(name, value) for name, value in headers if name.lower() != "content-type" or not content_type]
+    if content_type:
+        items.append(("Content-Type", content_type))
+    method = method or source.methods[0]
+    inbound = Inbound(source.name, method, source.path, query, tuple(items), body, ip, now)
+    inbound = without_credentials(inbound)
+    return Event(uuid7(now), source.name, method, source.path, query, inbound.headers, body, inbound.ip, now)
+
+
+def preview(
+    ruleset: Ruleset, event: Event, *, arriving: bool = False, explained: bool = False, most: int | None = None
+) -> Preview:
+    """Match, plan and render; explain the verdicts of all rules, or of the first so many, when asked to.
+
+    An `arriving` event is held against every bound, a recorded one has passed them. Raises PayloadError.
+    """
+    source = ruleset.sources.get(event.source)
+    parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)
+    match = ruleset.match(parsed)
+    deliveries = tuple(_previewed(ruleset, action, parsed) for action in ruleset.actions_of(match))
+    reasons = tuple(explain(ruleset, parsed, most)) if explained else None
+    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons)
+
+
+def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> PreviewedDelivery:
+    planned = action.plan(parsed)
+    event = parsed.event
+    delivery = Delivery(
+        id=planned.id,
+        seq=0,
+        event_id=event.id,
+        rule=planned.rule,
+        action=planned.action,
+        type=planned.type,
+        target=planned.target,
+        order_key=planned.order_key,
+        ruleset=ruleset.hash,
+        state=State.PENDING,
+        next_attempt_at=event.received_at,
+        attempts=0,
+        interruptions=0,
+        first_attempt_at=None,
+        created_at=event.received_at,
+    )
+    passing = ruleset.passing.get(event.source, frozenset())
+    job = AttemptInput(Claim("", delivery, event, 1), lambda: parsed, ruleset.secrets, passing)
+    does, error = None, None
+    try:
+        does = action.action.preview(job)
+    except RenderError as reason:
+        error = str(reason)
+    return PreviewedDelivery(planned.rule, planned.action, planned.type, planned.target, planned.order_key, error, does)

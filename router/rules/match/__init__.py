@@ -1,0 +1,1 @@
+"""Conditions, and the index that finds the rules whose conditions may hold."""

@@ -1,0 +1,137 @@
+"""The fields of an event that conditions, `dedupe` and `order_by` read."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from router.domain.errors import EvaluationError
+from router.domain.events import ParsedEvent
+from router.domain.header_names import CREDENTIALS, HEADER_NAME
+from router.rules.jsonpath import Path, PathError, compile_path
+from router.rules.match import hints
+
+PLAIN = ("source", "method", "path", "ip")
+_NAMED = ("headers", "query")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EventField:
+    """`source`, `method`, `path` or `ip`: always there, always text."""
+
+    text: str
+    text_only: bool = True  #: its values are always text
+    decimals: bool = False  #: numeric operators read decimals in its text
+    single: bool = True  #: it has one value at the most
+    fallible: bool = False  #: whether reading it may raise
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """The one value."""
+        return [getattr(parsed.event, self.text)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeaderField:
+    """`headers.<Name>`: one value for each time it was sent; the name's case doesn't matter."""
+
+    text: str
+    name: str  #: in lower case
+    text_only: bool = True
+    decimals: bool = True
+    single: bool = False
+    fallible: bool = False
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """Its values, as text."""
+        return parsed.headers.all(self.name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryField:
+    """`query.<name>`: one value for each time it was given."""
+
+    text: str
+    name: str
+    text_only: bool = True
+    decimals: bool = True
+    single: bool = False
+    fallible: bool = False
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """Its values, as text."""
+        return list(parsed.query.get(self.name, ()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PayloadField:
+    """`$…`: a JSONPath on the payload."""
+
+    text: str
+    compiled: Path
+    text_only: bool = False
+    decimals: bool = False
+
+    @property
+    def single(self) -> bool:
+        """It has one value at the most."""
+        return self.compiled.single
+
+    @property
+    def fallible(self) -> bool:
+        """Whether reading it may raise."""
+        return self.compiled.fallible
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """What the path selects, in document order. Raises EvaluationError."""
+        return self.compiled.read(parsed.payload)
+
+
+AnyField = EventField | HeaderField | QueryField | PayloadField
+
+
+class Reads(dict[AnyField, list[Any]]):
+    """What the fields of one event gave: each is read once, by whichever condition asks first.
+
+    `reads[field]` are the field's values; nobody changes them. Raises EvaluationError.
+    """
+
+    __slots__ = ("failed", "parsed")
+
+    def __init__(self, parsed: ParsedEvent) -> None:
+        self.parsed = parsed
+        self.failed: dict[AnyField, EvaluationError] | None = None
+
+    def __missing__(self, field: AnyField) -> list[Any]:
+        if self.failed is not None and field in self.failed:
+            raise self.failed[field].with_traceback(None)
+        try:
+            values = self[field] = field.values(self.parsed)
+        except EvaluationError as error:
+            self.failed = {**(self.failed or {}), field: error}
+            raise
+        return values
+
+
+@lru_cache(maxsize=100_000)
+def field(text: str) -> AnyField:
+    """Compile a field; the same text gives the same object. Raises PathError, whose text holds the cure."""
+    if text.startswith("$"):
+        return PayloadField(text, compile_path(text))
+    if text in PLAIN:
+        return EventField(text)
+    area, dot, name = text.partition(".")
+    if area in _NAMED and dot and name:
+        return _header(text, name) if area == "headers" else QueryField(text, name)
+    raise PathError(unknown_field(text))
+
+
+def _header(text: str, name: str) -> HeaderField:
+    if not HEADER_NAME.fullmatch(name):
+        raise PathError(f'"{name}" is no name of a header; it has letters, digits and - only')
+    if name.lower() in CREDENTIALS:
+        raise PathError(f"{name} is removed after verification, so no rule sees it; check it by verify: with a scheme")
+    return HeaderField(text, name.lower())
+
+
+def unknown_field(text: str) -> str:
+    """The message for a key that is no field: the nearest right one, or the JSONPath it was probably meant as."""
+    return hints.unknown_field(text, (*PLAIN, *_NAMED, "all", "any", "none", "not"))

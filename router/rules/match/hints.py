@@ -1,0 +1,203 @@
+"""What to write instead of a word that the rules file doesn't have: operators, fields and actions of other tools.
+
+No hint may say the opposite of what was meant: a negated word is answered with `not`, or with nothing.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+from router.domain.nearest_word import nearest, shortened
+
+_EQUAL = ("eq", "equal", "equalto", "is", "same", "sameas", "=", "==", "===", "value")
+_OPERATORS: dict[str, tuple[str, ...]] = {
+    "equals": _EQUAL,
+    "in": ("any", "anyof", "oneof", "isin", "inlist", "inarray", "among", "list", "values"),
+    "prefix": ("startswith", "startwith", "starts", "start", "beginswith", "begins", "hasprefix"),
+    "suffix": ("endswith", "endwith", "ends", "end", "hassuffix"),
+    "contains": ("include", "includes", "contain", "has", "hasitem", "containsitem", "substring"),
+    "regex": ("matches", "match", "pattern", "re", "re2", "regexp", "matchesregex", "rlike", "=~", "~", "~="),
+    "glob": ("like", "wildcard", "fnmatch"),
+    "gt": (">", "greater", "greaterthan", "morethan", "above", "over", "isgreaterthan"),
+    "gte": (">=", "ge", "greaterthanorequal", "greaterthanorequals", "greaterthanequals", "greaterorequal", "atleast",
+            "min", "minimum"),
+    "lt": ("<", "less", "lessthan", "below", "under", "islessthan"),
+    "lte": ("<=", "le", "lessthanorequal", "lessthanorequals", "lessthanequals", "lessorequal", "atmost",
+            "max", "maximum"),
+    "cidr": ("subnet", "network", "ipin", "ipmatch", "inrange", "insubnet", "ipaddress"),
+    "length": ("len", "size", "count", "strlen"),
+    "exists": ("present", "exist", "ispresent", "defined", "isdefined", "isset", "hasvalue"),
+    "not": ("without",),
+    "every": ("all", "allof", "each"),
+    "elem": ("some", "element", "elements", "elemmatch", "item", "items", "where"),
+    "ignore_case": ("icase", "ignorecase", "nocase", "caseinsensitive", "insensitive"),
+}  # fmt: skip
+
+_CURES: dict[str, tuple[str, ...]] = {
+    "exists: false": ("missing", "absent", "undefined", "isabsent", "isundefined", "ismissing", "unset"),
+    "{gte: …, lte: …}": ("between", "range", "within"),
+    "null (equals: null)": ("null", "isnull", "none", "isnone", "nil", "isnil"),
+    "true (equals: true)": ("true", "istrue"),
+    "false (equals: false)": ("false", "isfalse"),
+    "length: 0": ("empty", "isempty", "blank", "isblank"),
+    "length: {gte: …}": ("minlength", "minsize", "minlen"),
+    "length: {lte: …}": ("maxlength", "maxsize", "maxlen"),
+    "{equals: …, ignore_case: true}": ("iequals", "ieq", "iexact", "equalsignorecase"),
+    "{contains: …, ignore_case: true}": ("icontains", "containsignorecase"),
+    "{prefix: …, ignore_case: true}": ("istartswith",),
+    "{suffix: …, ignore_case: true}": ("iendswith",),
+    "{regex: …, ignore_case: true}": ("iregex", "imatches"),
+    "{glob: …, ignore_case: true}": ("ilike",),
+    "nothing for it (case counts unless ignore_case: true stands there)": ("casesensitive",),
+    "not: {…} around the others": ("nor", "noneof"),
+    "a list of operator maps, any of which may hold": ("or",),
+    "several operators in one map: all must hold": ("and",),
+    "the value itself: 5 is a number, \"5\" a text, true a boolean": ("type", "typeof", "istype", "kind"),
+}  # fmt: skip
+
+_SYNONYMS = {word: name for name, words in _OPERATORS.items() for word in words}
+_WORDS = {word: cure for cure, words in _CURES.items() for word in words}
+_NEGATED = re.compile(r"(?:isnt|doesnt|dont|isnot|doesnot|donot|not|non|no|never|un|in|n|!)(.+)|(.+?)(?:isnot|not)")
+_UNEQUAL = frozenset({"<>", "><", "!=", "!==", "/=", "different", "differs", "other", "except", "unless", "distinct",
+                      "ne", "isnt", "isnot"})  # fmt: skip
+_EXCLUDES = frozenset({"exclude", "excludes", "excluding", "lacks", "reject", "rejects"})
+
+
+def unknown_operator(name: str, words: Collection[str]) -> str:
+    """The message for an operator that is none of `words`."""
+    plain = re.sub(r"[^\w<>=!~/]|_", "", name.lower())
+    cure = _cure(plain, words)
+    return f'unknown operator "{shortened(name)}"{cure or "; known: " + ", ".join(sorted(words))}'
+
+
+def _cure(plain: str, words: Collection[str]) -> str:
+    if plain in _WORDS:
+        return f"; write {_WORDS[plain]}"
+    if plain in _UNEQUAL:
+        return '; did you mean "not"?'
+    found = _known(plain, words)
+    if found:
+        return f'; did you mean "{found}"?'
+    if plain in _EXCLUDES:
+        return "; write not: {contains: …}"
+    negated = _NEGATED.fullmatch(plain)
+    if negated:
+        rest = negated[1] or negated[2]
+        return _negation(rest, _known(rest, words) or _near(rest, words))
+    near = _near(plain, words)
+    return f'; did you mean "{near}"?' if near else ""
+
+
+def _negation(rest: str, base: str) -> str:
+    """The cure for the opposite of a word."""
+    if base == "equals":
+        return '; did you mean "not"?'
+    if base == "in":
+        return "; write not: [ … ]"
+    if base == "exists":
+        return "; write exists: false"
+    if rest in _WORDS:
+        return f"; write not: {{…}} around {_WORDS[rest]}" if ":" not in _WORDS[rest] else _opposite(rest)
+    return f"; write not: {{{base}: …}}" if base not in ("", "not") else ""
+
+
+def _opposite(rest: str) -> str:
+    """Of a cure that is an operator by itself."""
+    cure = _WORDS[rest]
+    if cure.startswith("exists"):
+        return "; write exists: true"
+    operand = cure.partition(" (")[0]
+    return f"; write not: {operand if operand.startswith('{') or ':' not in operand else '{' + operand + '}'}"
+
+
+def _known(plain: str, words: Collection[str]) -> str:
+    """The operator that a word is another name of."""
+    spelled = {word.replace("_", ""): word for word in words}
+    return spelled.get(plain) or _SYNONYMS.get(plain, "")
+
+
+def _near(plain: str, words: Collection[str]) -> str:
+    """The operator that a word was probably meant as; short words are near too many."""
+    if len(plain) < 4:
+        return ""
+    spelled = {
+        **{word: name for word, name in _SYNONYMS.items() if len(word) > 3},
+        **{word.replace("_", ""): word for word in words},
+    }
+    near = nearest(plain, list(spelled), 0.75)
+    return spelled[near] if near else ""
+
+
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "ip": ("remote_addr", "remote_ip", "client_ip", "source_ip", "sender_ip", "address", "remote_address"),
+    "path": ("url", "uri", "route", "endpoint", "request_path"),
+    "method": ("verb", "http_method", "request_method"),
+    "source": ("sources", "src", "origin"),
+    "any": ("or", "any_of", "anyof", "one_of", "oneof"),
+    "all": ("and", "all_of", "allof", "every"),
+    "none": ("nor", "none_of", "noneof"),
+}
+_OF_FIELD = {word: name for name, words in _FIELDS.items() for word in words}
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)+")
+_TIMES = frozenset({"time", "weekday", "day", "date", "hour", "received_at", "timestamp"})
+
+
+def unknown_field(text: str, fields: Collection[str]) -> str:
+    """The message for a key that is no field: the nearest right one, or the JSONPath it was probably meant as."""
+    text = shortened(text)
+    area, dot, name = text.partition(".")
+    shown = f'unknown field "{shortened(text)}"'
+    in_payload = f'a field of the payload is a JSONPath: "$.{shortened(text)}"'
+    if area == "header" and dot:
+        return f'{shown}; did you mean "headers.{name}"?'
+    if area in ("param", "params", "args") and dot:
+        return f'{shown}; a query parameter is "query.{name}", and parts of the path have no names: ask path by a glob'
+    if area in ("payload", "body", "json", "event", "data") and dot:
+        return f'{shown}; a field of the payload is a JSONPath: "$.{name}"'
+    if text in ("payload", "body", "json"):
+        return f'{shown}; the whole payload is "$", and a field of it "$.name"'
+    if area == "item":
+        return f'{shown}; items of a list are "$.list[*]{dot}{name}"; below elem, $ is the item: "$.{name or "name"}"'
+    if text in ("headers", "query"):
+        return f'"{text}" names no {text.rstrip("s")}; write {text}.<name>'
+    if area in ("headers", "query"):
+        return f'"{text}" names no {area.rstrip("s")}; write {area}.<name>'
+    if text.lower() in _TIMES:
+        return f"{shown}: no field tells when an event came; {in_payload}"
+    if text.lower() in _OF_FIELD:
+        return f'{shown}; did you mean "{_OF_FIELD[text.lower()]}"? Else {in_payload}'
+    if _HEADER.fullmatch(text):
+        return f'{shown}; a header is "headers.{text}", and {in_payload}'
+    near = nearest(text, [*fields], 0.7)
+    if near:
+        return f'{shown}; did you mean "{near}"? Else {in_payload}'
+    return f"{shown}; {in_payload}"
+
+
+_BY_COMMAND = "there is no such action; run a program by command, or forward to a service that does it"
+_ACTIONS: Mapping[str, tuple[str, ...]] = {
+    "to send mail, run a program such as sendmail by command, or forward to a mail service":
+        ("email", "mail", "smtp", "sendmail", "mailto"),
+    "forward to its incoming webhook: forward: https://… with body: for the message":
+        ("slack", "discord", "teams", "msteams", "telegram", "mattermost", "googlechat", "chat", "notify",
+         "notification"),
+    "forward to its API: forward: https://… with body: for the message":
+        ("pagerduty", "opsgenie", "sms", "twilio", "jira", "github", "gitlab", "jenkins", "pushover", "ntfy"),
+    "did you mean \"forward\"? It sends an HTTP request: forward: https://…":
+        ("http", "https", "webhook", "webhooks", "post", "get", "put", "patch", "delete", "url", "uri", "request",
+         "httprequest", "httppost", "fetch", "curl", "call", "proxy", "send", "redirect", "relay", "target"),
+    "did you mean \"command\"? It runs a program: command: [program, argument], or command: {shell: …}":
+        ("exec", "execute", "executecommand", "run", "script", "shell", "cmd", "bash", "sh", "python", "process",
+         "program", "spawn", "job", "hook"),
+    "did you mean \"append\"? It writes a line to a file: append: events.log":
+        ("file", "log", "logfile", "write", "writefile", "save", "output", "store", "print", "echo", "stdout", "jsonl"),
+    _BY_COMMAND:
+        ("queue", "kafka", "amqp", "rabbitmq", "sqs", "sns", "redis", "mqtt", "nats", "database", "db", "sql",
+         "postgres", "mysql", "s3", "lambda"),
+}  # fmt: skip
+_OF_ACTION = {word: cure for cure, words in _ACTIONS.items() for word in words}
+
+
+def unknown_action(word: str) -> str | None:
+    """The message for an action of other tools; none when it is not known as one."""
+    cure = _OF_ACTION.get(re.sub(r"[\s_.-]", "", word.lower()))
+    return None if cure is None else f'unknown action "{shortened(word)}"; {cure}'

@@ -1,0 +1,206 @@
+"""Which rules may match an event, found without looking at the others.
+
+Each rule is filed under the rarest key that its condition needs: by field, then by what a value has to look like. An
+event's values are looked up, and what is found there is judged by the rules' own conditions; so the index may say too
+much, and never too little. Rules without a key are candidates for every event.
+
+The cost of an event grows with the fields that rules are filed under and with the rules that are found, not with the
+rules there are: plain paths (`$.a.b`) are walked together as a trie, along the names that the payload has.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from router.domain.errors import EvaluationError
+from router.rules.match.conditions import Condition
+from router.rules.match.fields import AnyField, HeaderField, PayloadField, QueryField, Reads
+from router.rules.match.index_keys import MAX_KEYS, AllOf, IndexKey, IndexNeed, index_need
+from router.rules.match.index_tables import Ids, Values
+from router.runtime.pacing import paced
+
+# What a key costs beside the rules that share it: the rarest wins, and among equally rare ones the cheapest to look up.
+_COST = {
+    "text": 0.0, "scalar": 0.0, "folded_text": 0.2, "prefix": 0.3, "suffix": 0.3, "folded_prefix": 0.5,
+    "folded_suffix": 0.5, "item": 0.2, "scalar_item": 0.2, "folded_item": 0.4, "cidr": 0.5, "range": 1.0,
+    "pattern": 2.0, "folded_pattern": 3.0, "present": 8.0,
+}  # fmt: skip
+
+
+_FEW = 8  #: plain paths up to which following each of them is quicker than walking the trie
+_MISSING = object()
+
+
+class Index:
+    """The rules of one set of sources. Immutable once made; any thread may ask it."""
+
+    def __init__(self, rules: Sequence[tuple[int, Condition]]) -> None:
+        """Make it for rules given as (number, condition), in the order of the numbers."""
+        needs = [(number, index_need(condition)) for number, condition in paced(rules)]
+        chooser = _Chooser(one for _, one in needs if one is not None)
+        filed: defaultdict[AnyField, list[tuple[IndexKey, int]]] = defaultdict(list)
+        self.residual: tuple[int, ...] = ()  #: rules without a key
+        residual = []
+        for number, one in paced(needs):
+            keys = chooser.choose(one)[1] if one is not None else ()
+            for key in dict.fromkeys(keys):
+                filed[key.field].append((key, number))
+            if not keys:
+                residual.append(number)
+        self.residual = tuple(residual)
+        names = _Branch()
+        self._headers: dict[str, Values] = {}
+        self._query: dict[str, Values] = {}
+        self._others: list[tuple[AnyField, Values]] = []
+        for selector, entries in filed.items():
+            self._place(selector, entries, names)
+        few = names.paths()
+        self._few = few if len(few) <= _FEW else ()
+        self._names = None if len(few) <= _FEW else names
+
+    def _place(self, selector: AnyField, entries: list[tuple[IndexKey, int]], names: "_Branch") -> None:
+        if isinstance(selector, HeaderField):
+            self._headers.setdefault(selector.name, Values(decimals=True)).add(entries)
+        elif isinstance(selector, QueryField):
+            self._query.setdefault(selector.name, Values(decimals=True)).add(entries)
+        elif isinstance(selector, PayloadField) and selector.compiled.names is not None:
+            names.at(selector.compiled.names).add(entries)
+        else:
+            values = Values()
+            values.add(entries)
+            self._others.append((selector, values))
+
+    def candidates(self, reads: Reads) -> Ids:
+        """The numbers of the rules that may hold or raise for the event, those of `residual` aside; in no order."""
+        found: Ids = []
+        parsed = reads.parsed
+        if self._headers:
+            _look_by_name(self._headers, parsed.headers.by_name, found)
+        if self._query:
+            _look_by_name(self._query, parsed.query, found)
+        if self._names is not None:
+            self._names.look(parsed.payload, form=parsed.form, found=found)
+        for path, values in self._few:
+            value = parsed.payload
+            for name in path:
+                value = value.get(name, _MISSING) if type(value) is dict else _MISSING
+            if value is not _MISSING:
+                values.look(value, form=parsed.form, found=found)
+        for selector, values in self._others:
+            try:
+                selected = reads[selector]
+            except EvaluationError:
+                found += values.numbers  # each of them raises too, and has to say so
+                continue
+            for value in selected if len(selected) < _MANY else _distinct(selected):
+                values.look(value, form=parsed.form, found=found)
+        return found
+
+
+_MANY = 200  #: values of one field from which sorting out the repeated ones is worth it
+
+
+def _distinct(values: list[Any]) -> Iterable[Any]:
+    """The values without repeated scalars, and of mappings one: no key looks into them."""
+    kinds = set(map(type, values))
+    if not kinds & {bool, list, dict}:
+        return set(values)
+    found: list[Any] = []
+    if dict in kinds:
+        found.append({})
+    found += [value for value in values if type(value) is list]
+    found += {value for value in values if type(value) is bool}
+    found += {value for value in values if type(value) not in (bool, list, dict)}
+    return found
+
+
+def _look_by_name(filed: "Mapping[str, Values]", given: Mapping[str, list[str]], found: Ids) -> None:
+    for name in filed if len(filed) < len(given) else given:
+        values, texts = filed.get(name), given.get(name)
+        if values is not None and texts:
+            for text in texts:
+                values.look(text, form=False, found=found)
+
+
+class _Chooser:
+    """Picks for each rule the keys under which the fewest others are filed."""
+
+    def __init__(self, needs: Iterable[IndexNeed]) -> None:
+        self._shared: Counter[IndexKey] = Counter()
+        self._fields: Counter[AnyField] = Counter()
+        for one in paced(needs):
+            for key in _leaves(one):
+                self._shared[_crowd(key)] += 1
+                self._fields[key.field] += 1
+
+    def choose(self, one: IndexNeed) -> tuple[float, tuple[IndexKey, ...]]:
+        """The cost of a need and the keys to file it under; none when they would be too many."""
+        if isinstance(one, IndexKey):
+            # Among equals the field that most rules read: it is read anyway.
+            rarely_read = 0.1 / self._fields[one.field]
+            return self._shared[_crowd(one)] + _COST[one.kind] + rarely_read, (one,)
+        if isinstance(one, AllOf):
+            options = [option for part in one.needs if (option := self.choose(part))[1]]
+            return min(options, key=lambda option: option[0], default=(0.0, ()))
+        parts = [self.choose(part) for part in one.needs]
+        keys = tuple(key for _, chosen in parts for key in chosen)
+        if len(keys) > MAX_KEYS or not all(chosen for _, chosen in parts):
+            return 0.0, ()
+        return sum(cost for cost, _ in parts), keys
+
+
+def _crowd(key: IndexKey) -> IndexKey:
+    """The key that stands for all that are found together; ranges overlap, so all of a field's count as one crowd."""
+    return key._replace(value=None) if key.kind == "range" else key
+
+
+def _leaves(one: IndexNeed) -> Iterable[IndexKey]:
+    stack = [one]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, IndexKey):
+            yield top
+        else:
+            stack += top.needs
+
+
+class _Branch:
+    """A node of the trie of plain paths."""
+
+    __slots__ = ("below", "values")
+
+    def __init__(self) -> None:
+        self.values: Values | None = None
+        self.below: dict[str, _Branch] = {}
+
+    def at(self, names: Sequence[str]) -> "Values":
+        """The values at a path, made when they are not there yet."""
+        branch = self
+        for name in names:
+            branch = branch.below.setdefault(name, _Branch())
+        if branch.values is None:
+            branch.values = Values()
+        return branch.values
+
+    def paths(self) -> list[tuple[tuple[str, ...], Values]]:
+        """Every path that has values."""
+        found: list[tuple[tuple[str, ...], Values]] = []
+        stack: list[tuple[tuple[str, ...], _Branch]] = [((), self)]
+        while stack:
+            path, branch = stack.pop()
+            if branch.values is not None:
+                found.append((path, branch.values))
+            stack += [((*path, name), below) for name, below in branch.below.items()]
+        return found
+
+    def look(self, payload: Any, *, form: bool, found: Ids) -> None:
+        """Look up what the payload has at every path of the trie."""
+        stack: list[tuple[_Branch, Any]] = [(self, payload)]
+        while stack:
+            branch, value = stack.pop()
+            values, below = branch.values, branch.below
+            if values is not None:
+                values.look(value, form=form, found=found)
+            if below and type(value) is dict:
+                shorter = below if len(below) < len(value) else value
+                stack += [(below[name], value[name]) for name in shorter if name in value and name in below]

@@ -1,0 +1,38 @@
+"""From an event to its payload, as its source says."""
+
+from dataclasses import replace
+
+from router.domain.events import Event, ParsedEvent
+from router.payload.body import Body, honest_headers, read_declared, read_signed
+from router.rules.source import Source
+
+
+def parse_event(event: Event, source: Source | None) -> ParsedEvent:
+    """Parse a recorded event as its source says; any number of JSON values is taken. Raises PayloadError."""
+    return _parsed(event, read_event(event, source, bounded=False))
+
+
+def parse_arriving(event: Event, source: Source) -> ParsedEvent:
+    """Parse an event that arrives, within every bound. Raises PayloadError.
+
+    Where a signed body is another thing than its Content-Type says, the header is corrected: no later reader, a target
+    least of all, shall take it for that.
+    """
+    body = read_event(event, source, bounded=True)
+    if source.verifier.signed is not None:
+        headers = honest_headers(event.headers, body.format, event.body)
+        event = event if headers is event.headers else replace(event, headers=headers)
+    return _parsed(event, body)
+
+
+def _parsed(event: Event, body: Body) -> ParsedEvent:
+    return ParsedEvent(event, body.payload, body.texts)
+
+
+def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:
+    """Read an event's body as its source says. Raises PayloadError."""
+    declared = next((value for name, value in event.headers if name.lower() == "content-type"), None)
+    if source is None:
+        return read_declared(event.body, declared, bounded=bounded)
+    read = read_declared if source.verifier.signed is None else read_signed
+    return read(event.body, declared, json_field=source.json_field, parse=source.parse, bounded=bounded)

@@ -1,0 +1,1 @@
+"""Notices that the rules file changed, and swaps in what it says."""

@@ -1,0 +1,104 @@
+"""The mappings of a rules file as models: flat, strict, nothing extra. `match` has a parser of its own."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from router.domain.units import Duration, Rate, Size
+from router.plugins.options import Options
+from router.plugins.target import BreakerField, BreakerSpec
+
+Text = Annotated[str, Field(min_length=1)]
+
+TOP_KEYS = ("version", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
+
+
+class DedupeOptions(Options):
+    """The long form of `dedupe`."""
+
+    key: Text = Field(description="The field whose value two copies of an event share.")
+    window: Duration = Field(default=600.0, description="How long a key is remembered after its event.")
+
+
+class RespondOptions(Options):
+    """What a source answers instead of 202 and the event's id."""
+
+    status: Annotated[int, Field(ge=200, le=299)] = Field(default=200, description="HTTP status.")
+    body: str | None = Field(default=None, description="The body, as text.")
+    json_: Any = Field(default=None, alias="json", description="The body, as JSON.")
+    content_type: Text | None = Field(default=None, description="Content-Type; by default that of body or json.")
+    headers: dict[str, str] = Field(default_factory=dict, description="More headers.")
+
+
+class SourceOptions(Options):
+    """An intake path plus how its senders are verified."""
+
+    verify: Any = Field(description="How senders are verified: none, or a mapping with a scheme.")
+    path: Text | None = Field(default=None, description="Absolute path; /hooks/<name> by default.")
+    methods: list[Text] = Field(default=["POST"], min_length=1, description="HTTP methods that are taken.")
+    max_body: Size = Field(default=25 * 1024 * 1024, description="The largest body that is taken.")
+    allow_ips: list[Text] = Field(default=[], description="Addresses and networks that may send; all by default.")
+    dedupe: Any = Field(default=None, description="The field that copies share, or {key, window}; none: off.")
+    json_field: Text | None = Field(default=None, description="The form field that holds JSON.")
+    parse: Literal["json", "form", "text"] | None = Field(
+        default=None,
+        description="What every body is; by default the bytes tell, or without a signature the content type.",
+    )
+    respond: Any = Field(default=None, description="What is answered instead of 202 and the event's id.")
+    handshake: Any = Field(default=None, description="How the provider's test of the address is answered; none: not.")
+
+
+class TargetOptions(Options):
+    """Where actions go, and the limits that all of them share there."""
+
+    url: Text = Field(description="Base URL.")
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=16, description="Attempts under way at once.")
+    rate: Rate | None = Field(
+        default=None, description="Attempts started in a time, such as 50/s; no limit by default."
+    )
+    breaker: BreakerField = Field(
+        default=BreakerSpec(), description="When it counts as down, and how it is tried then; none: never."
+    )
+    retry: Any = Field(default=None, description="As in an action; for the forwards that go there.")
+
+
+class RetryOptions(Options):
+    """When a failed attempt is tried again."""
+
+    initial: Duration | None = Field(default=None, description="Wait before the second attempt; 2s.")
+    factor: Annotated[float, Field(ge=1, le=100)] | None = Field(default=None, description="Growth of the waits; 2.")
+    max: Duration | None = Field(default=None, description="The longest wait; 1h.")
+    jitter: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None, description="Random share of a wait; 0.2.")
+    attempts: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Attempts at the most; no limit by default, 1 for commands."
+    )
+    give_up_after: Duration | None = Field(default=None, description="Time after the first attempt; 24h.")
+    retry_after_max: Duration | None = Field(default=None, description="A longer Retry-After is cut to this; 1h.")
+    interrupted: Literal["retry", "dead"] | None = Field(
+        default=None, description="What becomes of an attempt that the daemon's own stop cut off; retry."
+    )
+    on: Any = Field(default=None, description="The failures that are tried again; everything but HTTP 410.")
+
+
+class DefaultsOptions(Options):
+    """What holds for all actions unless they say otherwise."""
+
+    retry: Any = Field(default=None, description="As in an action.")
+    timeout: Duration | None = Field(default=None, description="How long one attempt may take.")
+
+
+class RuleOptions(Options):
+    """A name, a condition, actions."""
+
+    name: Text = Field(description="Unique in the file.")
+    source: Any = Field(default=None, description="Name, list or glob of sources; may be left out while there is one.")
+    match: Any = Field(default=None, description="Fields and what they must be; every entry must hold.")
+    actions: Any = Field(description="What is done with the event.")
+    respond: Any = Field(default=None, description="What the sender is answered; body and json are templates.")
+    stop: bool = Field(default=False, description="Later rules are not tried once this one matched.")
+    allow_unverified: bool = Field(
+        default=False, description="Commands may run for events of sources with verify: none."
+    )
+    allow_code: bool = Field(
+        default=False, description="The sender's text may reach programs that could take it for code."
+    )

@@ -1,1 +1,0 @@
-"""The starter rules that `init` writes: one rules file for each kind of source, which stands for itself as well."""

@@ -1,0 +1,151 @@
+"""Whether a store is sound: SQLite's own checks, and what must hold of events, deliveries and attempts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from router.domain.errors import StoreError
+from router.store.sqlite.file import connect, prepare
+
+SHOWN = 5  #: ids that a finding names; how many more there are it says as well
+
+_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes its place in its order anew"
+_RESTORE = (
+    "stop the daemon and go back to the last backup; without one, save what `sqlite3 STORE .recover` can read,"
+    " and look at the disk"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """One thing that must hold, and the query that finds what breaks it: a row for each, with a name for people."""
+
+    name: str  #: what must hold
+    sql: str
+    cure: str
+    fine: str | None = None  #: the one row that says that all is well; none: no row does
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    name: str  #: what must hold
+    broken: int  #: how often it does not
+    examples: tuple[str, ...]  #: the first of them
+    cure: str
+
+
+# Each is one query: what it sees is one moment, however busy a daemon is beside it.
+INVARIANTS = (
+    Invariant("the file is a sound database", "PRAGMA integrity_check", _RESTORE, fine="ok"),
+    Invariant(
+        "every delivery has its event, every attempt its delivery",
+        "SELECT \"table\" || ' row ' || coalesce(rowid, '?') FROM pragma_foreign_key_check()",
+        _RESTORE,
+    ),
+    Invariant(
+        "a blocked delivery waits for an earlier one of its order",
+        """
+        SELECT id FROM delivery d
+        WHERE blocked = 1 AND (state <> 'pending' OR order_key IS NULL OR NOT EXISTS (
+            SELECT 1 FROM delivery e
+            WHERE e.rule = d.rule AND e.action = d.action AND e.order_key = d.order_key
+                AND e.state IN ('pending', 'running') AND coalesce(e.place, e.seq) < coalesce(d.place, d.seq)
+        ))
+        """,
+        _ANEW,
+    ),
+    Invariant(
+        "of one order only the first is not blocked",
+        """
+        SELECT id FROM delivery d
+        WHERE state IN ('pending', 'running') AND blocked = 0 AND order_key IS NOT NULL AND EXISTS (
+            SELECT 1 FROM delivery e
+            WHERE e.rule = d.rule AND e.action = d.action AND e.order_key = d.order_key
+                AND e.state IN ('pending', 'running') AND coalesce(e.place, e.seq) < coalesce(d.place, d.seq)
+        )
+        """,
+        _ANEW,
+    ),
+    Invariant(
+        "a delivery has a claim's token exactly while it is running",
+        "SELECT id FROM delivery WHERE (token IS NOT NULL) <> (state = 'running')",
+        "start the daemon again: a start gives back what is running; else webhook-router deliveries cancel ID",
+    ),
+    Invariant(
+        "a running delivery has one attempt under way",
+        """
+        SELECT id FROM delivery d
+        WHERE state = 'running'
+            AND (SELECT count(*) FROM attempt WHERE delivery = d.seq AND finished_at IS NULL) <> 1
+        """,
+        "start the daemon again: a start gives back what is running",
+    ),
+    Invariant(
+        "no attempt is under way of a delivery that is not running",
+        """
+        SELECT DISTINCT d.id FROM attempt a JOIN delivery d ON d.seq = a.delivery
+        WHERE a.finished_at IS NULL AND d.state <> 'running'
+        """,
+        "webhook-router deliveries replay ID, then … cancel ID: cancelling ends its attempts",
+    ),
+    Invariant(
+        "a delivery that succeeded has an attempt that did",
+        """
+        SELECT id FROM delivery d
+        WHERE state = 'succeeded' AND NOT EXISTS (
+            SELECT 1 FROM attempt WHERE delivery = d.seq AND outcome = 'succeeded'
+        )
+        """,
+        "ask its target; webhook-router deliveries replay ID --state succeeded delivers it again",
+    ),
+    Invariant(
+        "the rules that planned a delivery are there",
+        """
+        SELECT id FROM delivery d
+        WHERE state IN ('pending', 'running', 'dead') AND NOT EXISTS (SELECT 1 FROM ruleset WHERE hash = d.ruleset)
+        """,
+        "nothing while the current rules have its rule and action; else webhook-router events replay --reroute EVENT",
+    ),
+    Invariant(
+        "no delivery's place lies beyond the next one's",
+        """
+        SELECT id FROM delivery
+        WHERE max(seq, coalesce(place, seq)) > (SELECT seq FROM sqlite_sequence WHERE name = 'delivery')
+        """,
+        _RESTORE,
+    ),
+)
+
+
+def check(path: Path) -> Iterator[Finding]:
+    """Check one after the other; each finding as it comes, whether something is wrong or not. Raises StoreError."""
+    prepare(path, create=False, own=None)
+    try:
+        connection = connect(path, readonly=True)
+        try:
+            for invariant in INVARIANTS:
+                yield _checked(connection, invariant)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise StoreError(f"the store {path} can't be checked: {error}; {_RESTORE}") from None
+
+
+def _checked(connection: apsw.Connection, invariant: Invariant) -> Finding:
+    broken = 0
+    examples: list[str] = []
+    try:
+        for row in connection.execute(invariant.sql):
+            name = str(row[0])
+            if name == invariant.fine:
+                continue
+            broken += 1
+            if len(examples) < SHOWN:
+                examples.append(name)
+    except apsw.CorruptError as error:
+        return Finding(invariant.name, max(1, broken), (str(error),), _RESTORE)
+    return Finding(invariant.name, broken, tuple(examples), invariant.cure)

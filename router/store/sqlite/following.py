@@ -1,0 +1,80 @@
+"""Queries of those who follow the store: what has come since they looked, by places that are never used twice."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from router.domain.deliveries import Attempt, State
+from router.domain.outcomes import OutcomeKind
+from router.domain.queries import Arrival, EndedAttempt, EndedPage
+
+# Were it pruned by now.
+NEWEST_EVENT = """
+max(
+    coalesce((SELECT max(seq) FROM event), 0),
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)
+)
+"""
+
+NEWEST = f"SELECT {NEWEST_EVENT}, coalesce((SELECT max(seq) FROM settled), 0)"  # noqa: S608 - constants
+
+# By a look at each end that is remembered: an index by time would cost every attempt.
+ENDED_BEFORE = """
+SELECT coalesce(
+    (
+        SELECT min(s.seq) - 1 FROM settled s CROSS JOIN attempt a ON a.delivery = s.delivery AND a.number = s.number
+        WHERE a.finished_at >= ?
+    ),
+    (SELECT max(seq) FROM settled),
+    0
+)
+"""
+
+
+# An event's id begins with a time that is never less than its own: the ids' index leads to the first one.
+EVENTS_BEFORE = f"""
+SELECT coalesce((SELECT min(+seq) - 1 FROM event WHERE id >= ? AND received_at >= ?), {NEWEST_EVENT})
+"""  # noqa: S608 - constants
+
+ARRIVALS = """
+SELECT e.seq, e.id, e.source, e.method, e.path, e.received_at, length(e.body), (
+    SELECT json_group_array(json_array(rule, action, target))
+    FROM (SELECT rule, action, target FROM delivery WHERE event = e.seq ORDER BY seq)
+)
+FROM event e WHERE e.seq > ? ORDER BY e.seq LIMIT ?
+"""
+
+# Those that are pruned stay as rows of nothing, so that the place goes on beyond them.
+ENDED = """
+SELECT s.seq, e.seq, e.id, e.source, d.id, d.rule, d.action, d.type, d.target, d.state,
+    NOT EXISTS (SELECT 1 FROM attempt n WHERE n.delivery = a.delivery AND n.number > a.number),
+    a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error
+FROM settled s
+LEFT JOIN attempt a ON a.delivery = s.delivery AND a.number = s.number
+LEFT JOIN delivery d ON d.seq = a.delivery
+LEFT JOIN event e ON e.seq = d.event
+WHERE s.seq > ? ORDER BY s.seq LIMIT ?
+"""
+
+
+def arrival_row(row: tuple[Any, ...]) -> Arrival:
+    """From ARRIVALS."""
+    seq, id_, source, method, path, received_at, size, plan = row
+    planned = tuple((rule, action, target) for rule, action, target in orjson.loads(plan))
+    return Arrival(seq, id_, source, method, path, received_at, size, planned)
+
+
+def ended_page(rows: Sequence[tuple[Any, ...]], after: int, limit: int) -> EndedPage:
+    """From ENDED."""
+    attempts = tuple(_ended_row(row) for row in rows if row[2] is not None)
+    return EndedPage(attempts, rows[-1][0] if rows else after, len(rows) == limit)
+
+
+def _ended_row(row: tuple[Any, ...]) -> EndedAttempt:
+    seq, event, event_id, source, delivery, rule, action, type_, target, state, last, *facts = row
+    number, started_at, finished_at, outcome, status, error = facts
+    attempt = Attempt(delivery, number, started_at, finished_at, OutcomeKind(outcome), status, error, "")
+    return EndedAttempt(
+        seq, event, event_id, source, delivery, rule, action, type_, target, State(state), bool(last), attempt
+    )

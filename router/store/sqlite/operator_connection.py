@@ -1,0 +1,50 @@
+"""Writes of those who don't own the store: an operator's commands, beside a running daemon or without one."""
+
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from router.domain.errors import StoreError, StoreUnavailable
+from router.store.sqlite.file import cause_of, connect
+from router.store.sqlite.job import WriteJob
+
+
+class OperatorConnection:
+    """Runs one job at a time, each in a transaction of its own. Belongs to one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: apsw.Connection | None = None
+
+    def submit(self, job: WriteJob) -> "Future[Any]":
+        """Run a job; its future is done when this returns."""
+        future: Future[Any] = Future()
+        try:
+            if self._connection is None:
+                self._connection = connect(self._path)
+            # At once, since a transaction that begins by reading can't wait for another one's commit.
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                [result] = type(job).run(self._connection, [job], _nobody_listens)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            future.set_result(result)
+        except apsw.BusyError:
+            future.set_exception(StoreUnavailable(f"the store {self._path} is busy; try again"))
+        except apsw.Error as error:
+            future.set_exception(StoreError(f"the store {self._path} can't be written: {cause_of(error)}"))
+        return future
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _nobody_listens(target: str, at: int) -> None:
+    """A daemon that runs notices the commit by itself."""

@@ -1,0 +1,63 @@
+"""What a dead owner held is given back when the next one opens the store."""
+
+import apsw
+import structlog
+
+from router.store.contract import MAX_INTERRUPTIONS
+
+log = structlog.get_logger()
+
+
+def release_running(connection: apsw.Connection) -> None:
+    """End the attempts of a process that is gone as interrupted, uncounted; their deliveries are pending again.
+
+    Only for the owner of the lock: nobody else can be running them. Each is told of as an attempt that ended here would
+    be, for nobody could when it did. Raises apsw.Error.
+    """
+    with connection:
+        released = connection.execute(_RUNNING).fetchall()
+        connection.execute(_INTERRUPT_ATTEMPTS, (_ENDED,))
+        connection.execute(_RELEASE_RUNNING, (MAX_INTERRUPTIONS, _TOO_OFTEN))
+    for event, delivery, rule, action, target, number, interruptions in released:
+        log.warning(
+            "attempt settled",
+            event_id=event,
+            delivery_id=delivery,
+            rule=rule,
+            action=action,
+            target=target,
+            attempt=number,
+            outcome="interrupted",
+            state="dead" if int(str(interruptions)) + 1 >= MAX_INTERRUPTIONS else "pending",
+            error=_ENDED,
+        )
+
+
+_ENDED = "the daemon ended under it"
+_TOO_OFTEN = (
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
+)
+
+_RUNNING = """
+SELECT event.id, delivery.id, rule, action, target, number, interruptions
+FROM delivery JOIN event ON event.seq = delivery.event JOIN attempt ON attempt.delivery = delivery.seq
+WHERE state = 'running' AND finished_at IS NULL
+"""
+
+# When it really ended nobody knows; its start is the one time that is true.
+_INTERRUPT_ATTEMPTS = """
+UPDATE attempt SET
+    finished_at = started_at,
+    outcome = 'interrupted',
+    error = ?
+WHERE finished_at IS NULL AND delivery IN (SELECT seq FROM delivery WHERE state = 'running')
+"""
+
+_RELEASE_RUNNING = """
+UPDATE delivery SET
+    token = NULL,
+    interruptions = interruptions + 1,
+    state = CASE WHEN interruptions + 1 >= ?1 THEN 'dead' ELSE 'pending' END,
+    error = CASE WHEN interruptions + 1 >= ?1 THEN ?2 ELSE error END
+WHERE state = 'running'
+"""

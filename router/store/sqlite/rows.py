@@ -1,0 +1,63 @@
+"""How rows become the model's nouns."""
+
+from typing import Any
+
+import orjson
+
+from router.domain.deliveries import Attempt, Claim, Delivery, State
+from router.domain.events import Event
+from router.domain.outcomes import OutcomeKind
+from router.domain.queries import EventHead
+
+EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
+DELIVERY_COLUMNS = (
+    "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
+    " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error"
+)
+_EVENT_WIDTH = 10
+_DELIVERY_WIDTH = 17
+
+# What a claim of a target takes, as it will be: running, with the attempt that it starts.
+DUE_NOW = f"""
+SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS.replace("d.state", "'running'")},
+    1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = d.seq), 0)
+FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
+WHERE d.target = ? AND d.state = 'pending' AND d.blocked = 0 AND d.next_attempt_at <= ?
+ORDER BY d.next_attempt_at, d.seq LIMIT ?
+"""  # noqa: S608 - constants
+
+
+def event_row(row: tuple[Any, ...]) -> Event:
+    """From EVENT_COLUMNS."""
+    id_, source, method, path, query, headers, body, ip, received_at, key = row
+    pairs = tuple([(name, value) for name, value in orjson.loads(headers)])
+    return Event(id_, source, method, path, query, pairs, body, ip, received_at, key)
+
+
+def event_head_row(row: tuple[Any, ...]) -> EventHead:
+    """From questions.EVENT_HEADS."""
+    seq, id_, source, method, path, ip, received_at, size, counts = row
+    deliveries = {State(state): number for state, number in orjson.loads(counts).items()}
+    return EventHead(seq, id_, source, method, path, ip, received_at, size, deliveries)
+
+
+def delivery_row(row: tuple[Any, ...]) -> Delivery:
+    """From DELIVERY_COLUMNS."""
+    values = list(row)
+    values[9] = State(values[9])
+    values[15] = bool(values[15])
+    return Delivery(*values)
+
+
+def claimed_row(row: tuple[Any, ...], token: str) -> Claim:
+    """From DUE_NOW."""
+    event = event_row(row[:_EVENT_WIDTH])
+    delivery = delivery_row(row[_EVENT_WIDTH : _EVENT_WIDTH + _DELIVERY_WIDTH])
+    return Claim(token, delivery, event, row[-1])
+
+
+def attempt_row(row: tuple[Any, ...]) -> Attempt:
+    """From delivery id, number, started_at, finished_at, outcome, status, error, excerpt."""
+    delivery, number, started_at, finished_at, outcome, status, error, excerpt = row
+    kind = OutcomeKind(outcome) if outcome is not None else None
+    return Attempt(delivery, number, started_at, finished_at, kind, status, error, excerpt)

@@ -1,0 +1,217 @@
+"""What an ordeal must not have done to any event, and how much of it at-least-once explains."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import apsw
+
+from tests.acceptance.crash_run import CONCURRENCY, CrashRun
+from tests.acceptance.recording_receiver import RecordedRequest
+
+_LAG_SECONDS = 5.0  #: from an attempt's end to its record; a disk takes a few ms, the store calls 5 s a stall
+_DUE = {"loose": 1, "ordered": 1}  #: deliveries of each event; the others are for some
+
+
+@dataclass(slots=True)
+class StoredDelivery:
+    """A delivery as it stands at the end."""
+
+    id: str
+    event: str
+    action: str
+    state: str
+    attempts: dict[int, str] = field(default_factory=dict)  #: outcome by number
+
+    @property
+    def interrupted(self) -> int:
+        """How many attempts the end of a life cut off, or kept from being recorded."""
+        return sum(outcome == "interrupted" for outcome in self.attempts.values())
+
+
+class CrashChecks:
+    """Judges an ordeal whose last daemon has stopped with nothing left to do."""
+
+    def __init__(self, ordeal: CrashRun) -> None:
+        self._ordeal = ordeal
+        self._events: dict[str, str] = {}
+        self._deliveries: dict[str, StoredDelivery] = {}
+        with closing(apsw.Connection(str(ordeal.store), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            damage = connection.execute("PRAGMA integrity_check").fetchall()
+            for event, body in connection.execute("SELECT id, body FROM event"):
+                said = json.loads(body)
+                self._events[str(event)] = f"{said['lane']}/{said['place']}"
+            for delivery_id, event, action, state in connection.execute(_DELIVERIES):
+                stored = StoredDelivery(str(delivery_id), str(event), str(action), str(state))
+                self._deliveries[stored.id] = stored
+            for delivery_id, number, outcome in connection.execute(_ATTEMPTS):
+                self._deliveries[str(delivery_id)].attempts[int(str(number))] = str(outcome)
+        self._by_delivery: dict[str, list[RecordedRequest]] = {}
+        for seen in ordeal.witness.seen:
+            self._by_delivery.setdefault(seen.delivery, []).append(seen)
+        self.counts: Counter[str] = Counter()
+        self.faults = [
+            *ordeal.ledger.faults,
+            *ordeal.witness.faults,
+            *([] if damage == [("ok",)] else [f"integrity_check: {damage}"]),
+            *self._check_events(),
+            *self._check_deliveries_ended(),
+            *self._check_forwards(),
+            *self._check_interruptions(),
+            *self._check_order(),
+            *self._check_appended_lines(),
+            *self._check_commands(),
+        ]
+        self._count()
+
+    def _check_events(self) -> Iterator[str]:
+        """Each event that was answered is there, once."""
+        for key, event in self._ordeal.ledger.ids.items():
+            if self._events.get(event) != key:
+                yield f"{key} was answered with {event}, which the store has as {self._events.get(event)}"
+        for key, times in Counter(self._events.values()).items():
+            if times != 1 or key not in self._ordeal.ledger.ids:
+                yield f"{key} is stored {times} times"
+
+    def _check_deliveries_ended(self) -> Iterator[str]:
+        """Each event has its deliveries, and each of them ended well, or was given up as a danger to the daemon."""
+        planned = {event: Counter[str]() for event in self._events}
+        for delivery in self._deliveries.values():
+            planned[delivery.event][delivery.action] += 1
+            outcomes = [delivery.attempts[number] for number in sorted(delivery.attempts)]
+            if delivery.state == "dead" and outcomes[-3:] == ["interrupted"] * 3:
+                self.counts["given up after three interruptions running"] += 1
+            elif delivery.state != "succeeded" or outcomes.count("succeeded") != 1:
+                yield f"{delivery} did not end well"
+            if sorted(delivery.attempts) != list(range(1, len(delivery.attempts) + 1)):
+                yield f"{delivery}: attempts are missing"
+        for event, key in self._events.items():
+            place = int(key.rpartition("/")[2])
+            wanted = Counter(_DUE) + Counter(append=place % 3 == 0, command=place % 7 == 0)
+            if planned[event] != wanted:
+                yield f"{key} is planned as {planned[event]}, not {wanted}"
+
+    def _check_forwards(self) -> Iterator[str]:
+        """The receiver has seen each; more than once only where an attempt's record was lost with its life."""
+        for delivery in self._deliveries.values():
+            if delivery.action not in _DUE:
+                continue
+            requests = self._by_delivery.get(delivery.id, [])
+            kept = [seen for seen in requests if seen.kept]
+            if delivery.state == "succeeded" and not kept:
+                yield f"{delivery} succeeded, and the receiver knows nothing of it"
+            for seen in kept:
+                if delivery.attempts.get(seen.number) not in ("succeeded", "interrupted"):
+                    yield f"{seen} went well, and is stored as {delivery.attempts.get(seen.number)}"
+                if seen.ended is None:
+                    yield f"{seen} never ended"
+            numbers = Counter(seen.number for seen in kept)
+            if any(times > 1 for times in numbers.values()):
+                yield f"{delivery}: one attempt was made twice: {kept}"
+            self.counts[f"{delivery.action}: duplicates"] += max(0, len(kept) - 1)
+
+    def _check_interruptions(self) -> Iterator[str]:
+        """What is interrupted was under way when its life was killed, at most as much as may run at once; or it had
+        ended just before, and was not committed yet."""
+        killed = {life.number: life.ended for life in self._ordeal.lives if life.killed}
+        cut: Counter[tuple[int, str]] = Counter()
+        for seen in self._ordeal.witness.seen:
+            stored = self._deliveries.get(seen.delivery)
+            if stored is None or seen.life == 0:
+                yield f"{seen} is of no delivery in the store, or sent by a second owner"
+            elif stored.attempts.get(seen.number) != "interrupted":
+                continue
+            elif seen.life not in killed:
+                yield f"{seen} is stored as interrupted, and its life was not killed"
+            elif seen.ended is None or seen.ended >= killed[seen.life]:
+                cut[seen.life, stored.action] += 1
+            else:
+                lag = killed[seen.life] - seen.ended
+                self.counts["longest from an answer to a kill that took its record, ms"] = max(
+                    round(lag * 1000), self.counts["longest from an answer to a kill that took its record, ms"]
+                )
+                if lag > _LAG_SECONDS:
+                    yield f"{seen} was answered {lag:.1f} s before its life was killed, and never recorded"
+        for (life, action), count in cut.items():
+            # Twice, since a disconnect on a reused connection is repeated at once.
+            if count > 2 * CONCURRENCY:
+                yield f"life {life}: {count} attempts of {action} under way"
+        for action in ("loose", "ordered", "append", "command"):
+            count = sum(stored.interrupted for stored in self._deliveries.values() if stored.action == action)
+            self.counts[f"{action}: interrupted"] = count
+
+    def _check_order(self) -> Iterator[str]:
+        """In each lane nothing arrives after a later event did."""
+        lanes: dict[str, list[RecordedRequest]] = {}
+        for seen in sorted(self._ordeal.witness.seen, key=lambda one: one.life):  # stable: by arrival within a life
+            if seen.ordered:
+                lanes.setdefault(seen.lane, []).append(seen)
+        for lane, arrived in lanes.items():
+            for before, after in pairwise(arrived):
+                if after.place < before.place:
+                    yield f"{lane}: {after} came after {before}"
+                if after.place == before.place and after.delivery != before.delivery:
+                    yield f"{lane}: two deliveries of one event: {after} and {before}"
+
+    def _check_appended_lines(self) -> Iterator[str]:
+        """Each line is whole, each delivery has one, and more only by interruptions."""
+        content = (self._ordeal.folder / "all.jsonl").read_bytes()
+        if not content.startswith(self._ordeal.lines):
+            yield "a line that had been read was changed afterwards"
+        if not content.endswith(b"\n"):
+            yield f"the file ends in a torn line: {content[-80:]!r}"
+        written: Counter[str] = Counter()
+        for line in content.splitlines():
+            try:
+                record = json.loads(line)
+                written[record["delivery"]] += 1
+                if self._events.get(record["id"]) != f"{record['payload']['lane']}/{record['payload']['place']}":
+                    yield f"a line is not what was sent: {line[:200]!r}"
+            except (ValueError, KeyError):
+                yield f"a torn line: {line[:80]!r}…{line[-80:]!r}"
+        yield from self._repeats("append", written)
+
+    def _check_commands(self) -> Iterator[str]:
+        """Each command has run to its end, and again only after an interruption."""
+        record = self._ordeal.folder / "record.txt"
+        ran: Counter[str] = Counter()
+        begun: Counter[str] = Counter()
+        for line in record.read_text().splitlines():
+            what, delivery, _ = line.split(" ")
+            (ran if what == "end" else begun)[delivery] += 1
+        yield from self._repeats("command", ran)
+        for delivery, times in begun.items():
+            if times > 1 + self._deliveries[delivery].interrupted:
+                yield f"{self._deliveries[delivery]} was begun {times} times"
+
+    def _repeats(self, action: str, times: Counter[str]) -> Iterator[str]:
+        for stored in self._deliveries.values():
+            if stored.action != action:
+                continue
+            count = times.pop(stored.id, 0)
+            if stored.state == "succeeded" and count == 0:
+                yield f"{stored} succeeded and left no trace"
+            if count > 1 + stored.interrupted:
+                yield f"{stored} was done {count} times"
+            self.counts[f"{action}: duplicates"] += max(0, count - 1)
+        for unknown in times:
+            yield f"{action}: {unknown} is no delivery in the store"
+
+    def _count(self) -> None:
+        ordeal = self._ordeal
+        self.counts["kills"] = sum(life.killed for life in ordeal.lives)
+        self.counts["stops"] = sum(not life.killed for life in ordeal.lives)
+        self.counts["events answered"] = len(ordeal.ledger.ids)
+        self.counts["posts"] = ordeal.ledger.sent
+        self.counts["posts whose first answer a kill took"] = ordeal.ledger.copies
+        self.counts["answers 503"] = ordeal.ledger.refused
+        self.counts["deliveries"] = len(self._deliveries)
+        self.counts["attempts"] = sum(len(stored.attempts) for stored in self._deliveries.values())
+        self.counts["requests at the receiver"] = len(ordeal.witness.seen)
+
+
+_DELIVERIES = "SELECT d.id, e.id, d.action, d.state FROM delivery d JOIN event e ON e.seq = d.event"
+_ATTEMPTS = "SELECT d.id, a.number, a.outcome FROM attempt a JOIN delivery d ON d.seq = a.delivery"

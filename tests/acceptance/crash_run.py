@@ -1,0 +1,266 @@
+"""A daemon that is killed over and over while events come in, and the ledger of what it answered."""
+
+import http.client
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import apsw
+
+from tests.acceptance.recording_receiver import RecordingReceiver
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon
+
+ORDER_KEYS = 8  #: order keys, each with one sender, which repeats what was not answered before it goes on
+CONCURRENCY = 8  #: of each forward
+APPENDED_EVERY, RUN_EVERY = 3, 7  #: events of a lane for which a line is written, or a command run
+_LARGE = 120_000  #: characters of every fortieth event, for lines that a kill can tear
+_MAX_BACKLOG = 150  #: deliveries that the senders may be ahead of the receiver
+_GRACE = 5  #: seconds
+
+RULES = """
+secrets: {life: {env: LIFE}}
+sources:
+  open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}
+defaults:
+  retry: {initial: 30ms, max: 200ms}
+rules:
+  - name: sent
+    actions:
+      - name: loose
+        forward: {url: "URL/loose", headers: {X-Life: "{{ secrets.life }}"}, concurrency: 8}
+      - name: ordered
+        forward: {url: "URL/ordered", headers: {X-Life: "{{ secrets.life }}"}, concurrency: 8}
+        order_by: $.lane
+  - name: written
+    match: {$.append: true}
+    actions: [append: all.jsonl]
+  - name: run
+    match: {$.command: true}
+    allow_unverified: true
+    actions:
+      - command: {argv: [./record.sh], env: {LIFE: "{{ secrets.life }}"}, concurrency: 2}
+        retry: {attempts: 5}
+"""
+SCRIPT = """#!/bin/sh
+echo "start $WEBHOOK_ROUTER_DELIVERY_ID $LIFE" >>record.txt
+echo "end $WEBHOOK_ROUTER_DELIVERY_ID $LIFE" >>record.txt
+"""
+
+
+@dataclass(slots=True)
+class DaemonRun:
+    """One run of the daemon, and how it ended."""
+
+    number: int
+    killed: bool  #: rather than stopped
+    ended: float  #: monotonic seconds, when the process was gone
+    code: int
+
+
+@dataclass(slots=True)
+class Answers:
+    """What the senders were answered. Keys are `lane/place`."""
+
+    ids: dict[str, str] = field(default_factory=dict)  #: by key
+    sent: int = 0
+    copies: int = 0  #: posts whose first answer a kill took: stored then, and told apart by the key
+    refused: int = 0  #: answers 503
+    faults: list[str] = field(default_factory=list)
+
+
+class CrashRun:
+    """Lives of the daemon in one folder; the senders go on from one to the next. `finish` in any case."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder = folder
+        self.chance = random.Random(seed)
+        self.witness = RecordingReceiver()
+        self.ledger = Answers()
+        self.lives: list[DaemonRun] = []
+        self.lines = bytearray()  #: what a reader of the appended file took for whole lines, while it grew
+        self._rules = folder / "rules.yaml"
+        self._rules.write_text(RULES.replace("URL", self.witness.url))
+        self._script = folder / "record.sh"
+        self._script.write_text(SCRIPT)
+        self._script.chmod(0o700)
+        self._port: int | None = None
+        self._changed = threading.Condition()
+        self._enough = self._given_up = False
+        self._threads = [threading.Thread(target=self._send, args=(f"lane-{lane}",)) for lane in range(ORDER_KEYS)]
+        self._over = threading.Event()
+        self._reader = threading.Thread(target=self._read_lines)
+        for thread in (*self._threads, self._reader):
+            thread.start()
+
+    @property
+    def store(self) -> Path:
+        """The database."""
+        return self.folder / "webhook-router.db"
+
+    def live(self, until: Callable[[], None], *, kill: bool) -> None:
+        """Start, wait, end."""
+        daemon = self._start()
+        try:
+            until()
+        finally:
+            code = self._end(daemon, kill=kill)
+        if not kill and code != 0:
+            self.ledger.faults.append(f"life {len(self.lives)}: a stop exits {code}")
+
+    def die_young(self, seconds: float) -> None:
+        """Start, and kill it however far it has come by then."""
+        number = len(self.lives) + 1
+        process = self._serve(number)
+        try:
+            process.wait(seconds)
+            self.ledger.faults.append(f"life {number} ended by itself with {process.returncode}")
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(PATIENCE_SECONDS)
+        self.lives.append(DaemonRun(number, killed=True, ended=time.monotonic(), code=process.returncode))
+
+    def intrude(self) -> None:
+        """Start a second owner beside one that lives: it must refuse, and touch nothing."""
+        process = self._serve(0)
+        try:
+            if process.wait(PATIENCE_SECONDS) != 3:
+                self.ledger.faults.append(f"a second owner exits {process.returncode}")
+        finally:
+            process.kill()
+            process.wait(PATIENCE_SECONDS)
+
+    def _serve(self, life: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            [PROGRAM, "serve", str(self._rules), "--listen", "127.0.0.1:0", "--admin", "off", "--store",
+             f"sqlite:{self.store}"],
+            cwd=self.folder, env=self._env(life), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def acknowledged(self, more: int) -> None:
+        """Wait until that many more events have been answered."""
+        goal = len(self.ledger.ids) + more
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.ledger.ids) >= goal, PATIENCE_SECONDS), "nothing is answered"
+
+    def settle_all(self) -> None:
+        """Let the senders end with an answer to each event; wait until every delivery is settled."""
+        with self._changed:
+            self._enough = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive(), "a sender gets no answer"
+        deadline = time.monotonic() + 2 * PATIENCE_SECONDS
+        with closing(apsw.Connection(str(self.store), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            while left := connection.execute(_UNSETTLED).get:
+                assert time.monotonic() < deadline, f"{left} deliveries are never settled"
+                self._over.wait(0.05)
+
+    def finish(self) -> None:
+        """End the threads."""
+        with self._changed:
+            self._enough = self._given_up = True
+            self._port = self._port or 0
+            self._changed.notify_all()
+        self._over.set()
+        for thread in (*self._threads, self._reader):
+            thread.join(PATIENCE_SECONDS)
+        self.witness.stop()
+
+    def _env(self, life: int) -> dict[str, str]:
+        return {**os.environ, "LIFE": str(life)}
+
+    def _start(self) -> Daemon:
+        life = len(self.lives) + 1
+        daemon = Daemon(self.folder, self._rules, flags=("--grace", str(_GRACE)), env=self._env(life))
+        with self._changed:
+            self._port = daemon.port
+            self._changed.notify_all()
+        return daemon
+
+    def _end(self, daemon: Daemon, *, kill: bool) -> int:
+        if not kill:
+            try:
+                daemon.stop()
+            except subprocess.TimeoutExpired:
+                self.ledger.faults.append(f"life {len(self.lives) + 1} does not end by SIGTERM")
+        daemon.kill()
+        code = daemon.process.returncode
+        self.lives.append(DaemonRun(len(self.lives) + 1, killed=kill, ended=time.monotonic(), code=code))
+        with self._changed:
+            self._port = None
+        return code
+
+    def _send(self, lane: str) -> None:
+        place, body = 0, ""
+        while (port := self._next_port(bool(body))) is not None:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)) as connection:
+                while self._port == port and not (self._enough and not body):
+                    body = body or self._event(lane, place)
+                    if not self._post(connection, f"{lane}/{place}", body):
+                        break
+                    place, body = place + 1, ""
+                    self._limit_backlog()
+
+    def _next_port(self, unanswered: bool) -> int | None:
+        """Where the daemon listens, once it does; none when there is nothing more to send."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._port is not None or (self._enough and not unanswered))
+            return None if self._given_up or (self._enough and not unanswered) else self._port
+
+    def _event(self, lane: str, place: int) -> str:
+        what = {"lane": lane, "place": place, "append": place % APPENDED_EVERY == 0, "command": place % RUN_EVERY == 0}
+        pad = "x" * (_LARGE if place % 39 == 0 else 50)
+        return json.dumps({**what, "pad": pad})
+
+    def _post(self, connection: http.client.HTTPConnection, key: str, body: str) -> bool:
+        """Whether it was answered that the event is kept."""
+        self.ledger.sent += 1
+        try:
+            connection.request("POST", "/hooks/open", body, {"Content-Type": "application/json", "X-Key": key})
+            answer = connection.getresponse()
+            content = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError):
+            self._over.wait(0.02)  # killed under us, or not yet there: the same event again
+            return False
+        if answer.status == 503:
+            self.ledger.refused += 1
+            self._over.wait(0.05)
+            return False
+        with self._changed:
+            if answer.status not in (200, 202):
+                self.ledger.faults.append(f"{key} was answered {answer.status} {content}")
+            self.ledger.copies += answer.status == 200
+            self.ledger.ids[key] = content.get("id", "")
+            self._changed.notify_all()
+        return True
+
+    def _limit_backlog(self) -> None:
+        """More than the deliveries can bear is no better test, only a longer one."""
+        while (
+            2 * len(self.ledger.ids) - self.witness.kept > _MAX_BACKLOG and not self._enough and self._port is not None
+        ):
+            self._over.wait(0.01)
+
+    def _read_lines(self) -> None:
+        """Follow the file as a log shipper does: what ends with a newline is a line, and is never looked at again."""
+        path = self.folder / "all.jsonl"
+        last = False
+        while not last:
+            last = self._over.wait(0.02)
+            if path.exists():
+                with path.open("rb") as file:
+                    file.seek(len(self.lines))
+                    more = file.read()
+                self.lines += more[: more.rfind(b"\n") + 1]
+
+
+_UNSETTLED = "SELECT count(*) FROM delivery WHERE state IN ('pending', 'running')"

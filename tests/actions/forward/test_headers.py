@@ -1,0 +1,118 @@
+"""Which of a sender's headers reach a target: those that are known to be harmless, and those that are named."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.actions.forward.headers import StoppedHeaders, passed
+from router.domain.header_names import tells_who_calls
+
+GITHUB = frozenset({"x-github-*", "x-hub-signature-256"})
+# By all of these some proxy tells some service who calls, from where, or what is asked for.
+IDENTITY = [
+    *("X-WEBAUTH-USER", "Remote-User", "Remote_User", "True-Client-IP", "X-Original-URL", "X-Rewrite-URL"),
+    *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "CF-Connecting-IP", "X-Client-IP", "Client-IP"),
+    *("X-Cluster-Client-IP", "Fastly-Client-IP", "X-Authenticated-User", "X-SSL-Client-CN", "SSL_CLIENT_S_DN"),
+    *("X-Amzn-Oidc-Identity", "X-Goog-Authenticated-User-Email", "X-MS-CLIENT-PRINCIPAL", "Tailscale-User-Login"),
+    *("X-Consumer-Username", "X-User", "X-Email", "Impersonate-User", "X-Envoy-Original-Path", "X-Scope-OrgID"),
+    *("X-Host", "X-Api-Key", "OIDC_CLAIM_email", "X-Pomerium-Claim-Email"),
+]
+
+
+def names(
+    *given: str, original: bool = True, only: tuple[str, ...] | None = None, named: Any = frozenset()
+) -> list[str]:
+    found = passed([(name, "v") for name in given], only=only, original=original, named=frozenset(named))
+    return [name for name, _ in found.items]
+
+
+HARMLESS = [
+    *("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition", "Content-MD5", "Accept"),
+    *("User-Agent", "X-Request-Id", "X-Correlation-ID", "b3", "X-B3-TraceId", "X-Amzn-Trace-Id", "baggage"),
+]
+
+
+def test_what_is_known_to_be_harmless_passes() -> None:
+    assert names(*HARMLESS) == HARMLESS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(one for one in IDENTITY if one != "X-Authenticated-User"),
+        "X-Whatever",
+        "X-GitHub-Event",
+        "Content-Location",
+        "Content-Range",
+        "Origin",
+    ],
+)
+def test_everything_else_stops(name: str) -> None:
+    assert passed([(name, "root")], only=None, original=True).items == []
+    assert passed([(name, "root")], only=None, original=True).stopped == [name]
+
+
+def test_what_the_source_names_passes_in_that_spelling() -> None:
+    given = ("X-GitHub-Event", "x-hub-signature-256", "X_GitHub_Event", "X-Hub-Signature")
+
+    assert names(*given, named=GITHUB) == ["X-GitHub-Event", "x-hub-signature-256"]
+
+
+DANGEROUS = ["Authorization", "Cookie", "X-Forwarded-For", "X-Real-IP", "X-Auth-User", "webhook-id", "Idempotency-Key"]
+
+
+@pytest.mark.parametrize("name", [*DANGEROUS, "Content-Length", "X_Forwarded_For", "Connection", "traceparent"])
+def test_what_is_dropped_comes_back_by_no_name(name: str) -> None:
+    assert names(name, named={"*", name.lower()}) == []
+    assert names(name, only=("*",)) == []
+    assert passed([(name, "v")], only=None, original=True).stopped == []  # it never passed, so nobody is told
+
+
+def test_pass_headers_takes_the_place_of_the_list() -> None:
+    given = ["X-WEBAUTH-USER", "X-GitHub-Event", "Accept", "Content-Type"]
+
+    assert names(*given, only=("*",)) == given
+    assert names(*given, only=("x-webauth-*",), named=GITHUB) == ["X-WEBAUTH-USER", "Content-Type"]
+    assert names(*given, only=(), named=GITHUB) == ["Content-Type"]
+
+
+def test_what_the_connection_names_stays_with_it() -> None:
+    found = passed(
+        [("Connection", "X-A"), ("X-A", "1"), ("Accept", "2")], only=None, original=True, named=frozenset({"x-a"})
+    )
+
+    assert (found.items, found.stopped) == ([("Accept", "2")], [])
+
+
+def test_signatures_of_the_original_go_with_the_original_only() -> None:
+    given = ("X-Hub-Signature-256", "X-GitHub-Event", "Content-Encoding")
+
+    assert names(*given, named=GITHUB, original=False) == ["X-GitHub-Event"]
+
+
+@pytest.mark.parametrize("name", IDENTITY)
+def test_what_tells_who_calls_is_known(name: str) -> None:
+    assert tells_who_calls(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["X-GitHub-Event", "X-Event-Key", "X-Hook-UUID", "Content-Type", "X-Tag", "X-Gitea-Event"]
+)
+def test_what_tells_of_the_event_does_not_tell_who_calls(name: str) -> None:
+    assert not tells_who_calls(name)
+
+
+def test_each_name_is_told_once_for_each_source_and_not_without_end() -> None:
+    stopped = StoppedHeaders()
+
+    with capture_logs() as logs:
+        stopped.note("a", ["X-One", "X-One", "x-one"])
+        stopped.note("a", ["X-ONE"])
+        stopped.note("b", ["X-One"])
+        for number in range(1000):
+            stopped.note("a", [f"X-{number}-" + "y" * 5000])
+
+    assert [(line["source"], line["headers"]) for line in logs[:2]] == [("a", ["X-One"]), ("b", ["X-One"])]
+    assert len(logs) <= 2 + 20
+    assert max(len(name) for line in logs for name in line["headers"]) <= 64

@@ -1,0 +1,164 @@
+"""`tail` on a store that nothing else works on: what it begins with, and what it says."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.domain.deliveries import PlannedDelivery, State
+from tests.cli.commands.conftest import StoreCommands
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, until
+
+MakePlan = Callable[..., PlannedDelivery]
+
+
+class Tail:
+    """A `tail` that runs until it has said enough."""
+
+    def __init__(self, shop: StoreCommands) -> None:
+        self._shop = shop
+        self._out = shop.folder / "tail.out"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, *flags: str, lines: int) -> list[str]:
+        """The first `lines` lines; more would be a fault, which the interrupt gives it the time to show."""
+        with self._out.open("wb") as out:
+            self._process = subprocess.Popen(
+                [PROGRAM, "tail", *flags], cwd=self._shop.folder, stdout=out, stderr=subprocess.PIPE
+            )
+        until(lambda: self._out.read_text().count("\n") >= lines)
+        self._process.send_signal(signal.SIGINT)
+        _, err = self._process.communicate(timeout=PATIENCE_SECONDS)
+        assert (self._process.returncode, err) == (0, b"")
+        found = self._out.read_text().splitlines()
+        assert len(found) == lines
+        return found
+
+    def end(self) -> None:
+        """Kill what still runs."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+@pytest.fixture
+def tail(shop: StoreCommands) -> Iterator[Tail]:
+    """Run tail on the shop's store."""
+    tail = Tail(shop)
+    yield tail
+    tail.end()
+
+
+def test_tail_shows_an_event_and_its_attempts_as_text(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    shop.put(age=1000)
+    event = shop.put(plan(), plan(action="script", type="command", target="deploy/script"))
+    shop.end(State.DEAD, error="the host is gone")
+    shop.end(State.SUCCEEDED, target="deploy/script")
+
+    unmatched, first, dead, ran = tail(lines=4)
+
+    assert first.endswith(f" {event} github POST /hooks/github 2 B -> deploy")
+    assert dead.endswith(f" {event} github deploy/forward #1 dead 410 12ms: the host is gone")
+    assert ran.endswith(f" {event} github deploy/script #1 succeeded exit 200 12ms")
+    assert unmatched.endswith("-> no rule matched")
+
+
+def test_tail_begins_with_the_last_lines(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    ids = [shop.put(plan()) for _ in range(4)]
+
+    assert [line.split()[1] for line in tail("--lines", "2", lines=2)] == ids[2:]
+    assert [line.split()[1] for line in tail(lines=4)] == ids
+    assert [line.split()[1] for line in tail("--since", "1h", "--rule", "deploy", lines=4)] == ids
+
+
+def test_tail_can_begin_at_a_time(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    shop.put(plan(), age=7_200_000)
+    young = shop.put(plan(), age=60_000)
+
+    assert [line.split()[1] for line in tail("--since", "1h", lines=1)] == [young]
+
+
+def test_tail_can_show_only_failed_attempts(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    shop.put(plan())
+    shop.end(State.SUCCEEDED)
+    shop.put(plan(target="b"))
+    shop.end(State.PENDING, error="later", target="b")
+
+    [line] = tail("--failed", lines=1)
+
+    assert "#1 retry 500 12ms: later" in line
+
+
+def test_tail_can_print_json_lines(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    event = shop.put(plan())
+    shop.end(State.DEAD, excerpt="an answer that may hold anything")
+
+    arrived, ended = map(json.loads, tail("--json", lines=2))
+
+    assert {key: arrived[key] for key in ("kind", "event", "source", "matched", "deliveries", "size")} == {
+        "kind": "event", "event": event, "source": "github", "matched": ["deploy"], "deliveries": 1, "size": 2,
+    }  # fmt: skip
+    facts: dict[str, Any] = {
+        "kind": "attempt", "event": event, "source": "github", "rule": "deploy", "action": "forward", "target": "ci",
+        "type": "forward", "state": "dead", "last": True, "number": 1, "outcome": "failed", "status": 410, "error": "gone",
+        "duration_ms": 12,
+    }  # fmt: skip
+    assert {key: ended[key] for key in facts} == facts
+    assert "excerpt" not in ended
+    assert ended["finished_at"].endswith("Z")
+
+
+def test_tail_escapes_control_characters(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    shop.put(plan(rule="r\x1b[2J", action="a\nb"), path="/hooks/\x07")
+    shop.end(State.DEAD, error="e\x9b\r\n\u202e" + "x" * 5000)
+
+    arrived, ended = tail(lines=2)
+
+    assert "/hooks/\\x07" in arrived
+    assert "r\\x1b[2J/a\\nb #1" in ended
+    assert "e\\x9b\\r\\n\\u202e" in ended
+    assert len(ended) < 1000
+
+
+def test_tail_ends_when_its_store_is_replaced(shop: StoreCommands) -> None:
+    shop.put()
+    process = subprocess.Popen([PROGRAM, "tail"], cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    for file in shop.folder.glob("webhook-router.db*"):
+        file.unlink()
+
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
+
+    assert process.returncode == 1
+    assert err.decode() == "webhook-router: the store webhook-router.db was replaced or removed; start tail again\n"
+
+
+def test_tail_does_not_create_a_missing_store(shop: StoreCommands, tmp_path: Path) -> None:
+    done = shop.run("tail", "--store", "sqlite:none.db", code=1)
+
+    assert "there is no store" in done.stderr
+    assert not (shop.folder / "none.db").exists()
+
+
+@pytest.mark.parametrize("flags", [("--since", "soon"), ("--lines", "-1"), ("--lines", "x"), ("--store", "x")])
+def test_invalid_flags_are_usage_errors(shop: StoreCommands, flags: tuple[str, ...]) -> None:
+    shop.run("tail", *flags, code=2)
+
+
+def test_a_name_that_nothing_has_is_said_at_once(shop: StoreCommands, plan: MakePlan) -> None:
+    shop.put(plan(rule="deploy"))
+
+    process = subprocess.Popen(
+        [PROGRAM, "tail", "--rule", "deplyo"], cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == b'no rule "deplyo" is known; did you mean "deploy"?\n'
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_SECONDS)

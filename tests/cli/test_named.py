@@ -1,0 +1,213 @@
+"""Ids by their beginning, of the other kind, or `last`; and names in filters that nothing has."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from router.domain.deliveries import PlannedDelivery, RulesetText, State
+from tests.cli.commands.conftest import StoreCommands, now_ms
+
+Plan = Callable[..., PlannedDelivery]
+HOUR = 3_600_000
+RULES = """
+sources: {github: {verify: none}, stripe: {verify: none}}
+targets: {billing: {url: "https://billing.example"}}
+rules:
+  - {name: written-only, source: stripe, actions: [{forward: {target: billing}}, {name: log, append: events.log}]}
+"""
+
+
+@pytest.fixture
+def two(shop: StoreCommands, plan: Plan) -> list[tuple[str, str]]:
+    """Two events an hour apart, each with its delivery: (event, delivery), the older first."""
+    found = []
+    for age in (HOUR, 0):
+        one = plan(age=age, rule="deploy", action="call", target="ci")
+        found.append((shop.put(one, age=age), one.id))
+    return found
+
+
+def test_the_beginning_of_an_id_is_enough(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+    event, delivery = two[0]
+
+    assert shop.json("events", "show", event[:13])["id"] == event
+    assert shop.json("events", "show", event[:20].upper() + "…")["id"] == event
+    assert shop.json("deliveries", "show", delivery[:14])["id"] == delivery
+    assert [d["id"] for d in shop.json("deliveries", "list", "--event", event[:13])] == [delivery]
+
+
+def test_last_is_the_newest(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+    event, delivery = two[-1]
+
+    assert shop.json("events", "show", "last")["id"] == event
+    assert shop.json("deliveries", "show", "last")["id"] == delivery
+    assert [d["id"] for d in shop.json("deliveries", "list", "--event", "last")] == [delivery]
+
+
+def test_last_of_an_empty_store_is_none(shop: StoreCommands) -> None:
+    assert "the store has no event yet" in shop.run("events", "show", "last", code=1).stderr
+    assert "the store has no delivery yet" in shop.run("deliveries", "show", "last", code=1).stderr
+
+
+def test_a_beginning_of_several_ids_lists_some(shop: StoreCommands, plan: Plan) -> None:
+    events = shop.put_many([((plan(),), 0, {"id": f"01900000-0000-7000-8000-{n:012x}"}) for n in range(7)])
+
+    done = shop.run("events", "show", "01900000-0000", code=1)
+
+    assert "is the beginning of several events: " in done.stderr
+    assert sum(event in done.stderr for event in events) == 5
+    assert "…; write more of it" in done.stderr
+    assert shop.json("events", "show", events[3])["id"] == events[3]
+
+
+@pytest.mark.parametrize("text", ["0190", "019", ""])
+def test_a_beginning_that_is_too_short_says_how_long(
+    shop: StoreCommands, two: list[tuple[str, str]], text: str
+) -> None:
+    done = shop.run("events", "show", text, code=1)
+
+    assert "8 characters at least, or last" in done.stderr or "an id looks like" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["%", "0190%", "0190' OR 1", "x" * 500, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b0", "\x1b[31m"]
+)
+def test_what_is_no_id_finds_nothing(shop: StoreCommands, two: list[tuple[str, str]], text: str) -> None:
+    done = shop.run("deliveries", "show", text, code=1)
+
+    assert "the store has no delivery" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_delivery_s_id_shows_its_event_and_says_so(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+    event, delivery = two[0]
+
+    done = shop.run("events", "show", delivery, "--json")
+
+    assert json.loads(done.stdout)["id"] == event
+    assert done.stderr == f"{delivery} is a delivery; this is its event, {event}\n"
+
+
+def test_an_event_s_id_shows_no_delivery_but_says_how(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+    event = two[0][0]
+
+    assert f"deliveries list --event {event}" in shop.run("deliveries", "show", event, code=1).stderr
+
+
+def test_replay_and_cancel_take_beginnings(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+    event, delivery = two[0]
+
+    assert shop.json("deliveries", "cancel", delivery[:14])["deliveries"] == [delivery]
+    assert shop.json("deliveries", "replay", delivery[:14])["deliveries"] == [delivery]
+    shop.run("deliveries", "cancel", delivery)
+    assert shop.json("events", "replay", event[:14])["deliveries"] == [delivery]
+    assert shop.json("deliveries", "cancel", "--event", event[:14])["deliveries"] == [delivery]
+
+
+@pytest.mark.parametrize("command", [("deliveries", "cancel"), ("deliveries", "replay")])
+def test_a_change_leaves_alone_what_is_not_plainly_named(
+    shop: StoreCommands, plan: Plan, command: tuple[str, str]
+) -> None:
+    deliveries = [plan(id=f"01900000-0000-7000-9000-{n:012x}") for n in range(2)]
+    event = shop.put(*deliveries)
+    before = shop.states()
+
+    ambiguous = shop.run(*command, "01900000-0000", code=1)
+    other = shop.run(*command, event, code=1)
+
+    assert "is the beginning of several deliveries" in ambiguous.stderr
+    assert f"{event} is an event" in other.stderr
+    assert shop.states() == before
+
+
+def test_events_replay_of_a_delivery_s_id_does_not_take_the_whole_event(
+    shop: StoreCommands, two: list[tuple[str, str]]
+) -> None:
+    delivery = two[0][1]
+
+    done = shop.run("events", "replay", delivery, "--json", code=1)
+
+    assert json.loads(done.stdout)["not_found"] == [delivery]
+    assert f"{delivery} is a delivery, no event; write deliveries instead of events" in done.stderr
+
+
+def test_rules_are_tried_on_an_event_by_its_beginning(
+    shop: StoreCommands, two: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+
+    assert shop.json("test", "rules.yaml", "--event", two[0][0][:14])["matched"] == []
+    assert "is a delivery; this is its event" in shop.run("test", "rules.yaml", "--event", two[0][1]).stderr
+
+
+@pytest.fixture
+def known(shop: StoreCommands, two: list[tuple[str, str]]) -> StoreCommands:
+    """A store that has events, and the rules of a daemon."""
+    with shop.opened() as store:
+        store.put_ruleset(RulesetText("r2", RULES, "/"), now_ms()).result(10)
+        store.put_note("rules", json.dumps({"hash": "r2"})).result(10)
+    return shop
+
+
+COMMANDS = [
+    ("deliveries", "list"), ("deliveries", "replay"), ("deliveries", "replay", "--dry-run"), ("deliveries", "cancel"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("flag", "name", "said"),
+    [
+        ("--rule", "deplyo", 'no rule "deplyo" is known; did you mean "deploy"?'),
+        ("--rule", "writen-only", 'did you mean "written-only"?'),
+        ("--rule", "nosuch", 'no rule "nosuch" is known; known: deploy, written-only'),
+        ("--action", "lgo", 'did you mean "log"?'),
+        ("--target", "biling", 'did you mean "billing"?'),
+        ("--source", "gitbuh", 'did you mean "github"?'),
+    ],
+)
+def test_a_name_that_nothing_has_is_said(
+    known: StoreCommands, command: tuple[str, ...], flag: str, name: str, said: str
+) -> None:
+    done = known.run(*command, flag, name)
+    for_programs = known.run(*command, flag, name, "--json")
+
+    json.loads(for_programs.stdout)
+    assert said in done.stderr and said in for_programs.stderr
+    assert "looked for" in done.stderr and f'{flag[2:]} "{name}"' in done.stderr
+
+
+def test_a_known_name_that_finds_nothing_is_no_mistake(known: StoreCommands) -> None:
+    done = known.run("deliveries", "replay", "--rule", "written-only")
+
+    assert done.stderr == 'no such delivery: looked for state dead, rule "written-only"\n'
+    assert done.stdout == "replayed 0 deliveries\n"
+
+
+def test_an_event_that_is_not_there_is_said(known: StoreCommands) -> None:
+    assert "the store has no event 01900000-0000" in known.run("deliveries", "list", "--event", "01900000-0000").stderr
+
+
+def test_events_by_an_unknown_source_say_so(known: StoreCommands, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+
+    assert 'did you mean "stripe"?' in known.run("events", "list", "--source", "strip").stderr
+    again = known.run("events", "replay", "--reroute", "--source", "strip")
+    assert 'did you mean "stripe"?' in again.stderr
+
+
+def test_a_large_store_answers_at_once(shop: StoreCommands, plan: Plan) -> None:
+    shop.put_many([((plan(rule=f"r{n}"),), 0, {}) for n in range(6_000)])
+
+    assert 'no rule "nosuch" is known' in shop.run("deliveries", "replay", "--rule", "nosuch").stderr
+
+
+def test_states_survive_a_filter_that_finds_nothing(known: StoreCommands) -> None:
+    before = known.states()
+
+    known.run("deliveries", "cancel", "--rule", "nosuch")
+
+    assert known.states() == before
+    assert set(before.values()) == {State.PENDING}

@@ -1,0 +1,83 @@
+"""Retention: what is removed when, and that it never hurts what still counts."""
+
+from collections.abc import Callable
+
+import pytest
+
+from router.daemon.retention import Retention
+from router.daemon.settings import retention
+from router.domain.deliveries import Claim, PlannedDelivery, Settlement, State
+from router.domain.errors import StartError
+from router.domain.events import Event
+from router.domain.outcomes import Outcome
+from router.domain.queries import Filter
+from router.store.contract import Store
+
+DAY = 86_400_000
+NOW = 1_700_000_000_000
+MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
+
+
+def _settle(store: Store, claim: Claim, state: State) -> None:
+    outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("no")
+    done = Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)
+    assert store.settle(done).result(10)
+
+
+def test_old_events_are_pruned_unless_deliveries_are_pending(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    kept: dict[str, Event] = {}
+    for age in (1, 8, 31):
+        for name, plan, state in (
+            ("unmatched", [], None),
+            ("done", [planned("t")], State.SUCCEEDED),
+            ("dead", [planned("t")], State.DEAD),
+            ("pending", [planned("other")], None),
+        ):
+            made = event(received_at=NOW - age * DAY)
+            store.append(made, plan, "r1").result(10)
+            for claim in store.claim({"t": 10}, NOW).result(10):
+                assert state is not None
+                _settle(store, claim, state)
+            kept[f"{name} {age}"] = made
+
+    removed = Retention(store, 7 * 86400.0, 30 * 86400.0, lambda: NOW).sweep()
+
+    left = {made.id for made in store.events()}
+    assert {name for name, made in kept.items() if made.id not in left} == {
+        *("unmatched 8", "done 8", "unmatched 31", "done 31", "dead 31")
+    }
+    assert removed == 5
+    assert all(store.event(d.event_id) for d in store.deliveries())
+
+
+def test_old_events_behind_many_kept_ones_are_pruned(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    old = NOW - 10 * DAY
+    futures = [store.append(event(received_at=old), [planned("wait")], "r1") for _ in range(1500)]
+    futures += [store.append(event(received_at=old), [], "r1") for _ in range(1500)]
+    for future in futures:
+        future.result(10)
+
+    told: list[int] = []
+    assert Retention(store, 86400.0, 86400.0, lambda: NOW, told.append).sweep() == 1500
+    assert sum(told) == 1500 > max(told)
+    assert store.count(Filter(states=(State.PENDING,))) == 1500
+    assert len(store.events(limit=5000)) == 1500
+
+
+def test_keep_for_ever_prunes_nothing(store: Store, event: MakeEvent) -> None:
+    store.append(event(received_at=1), [], "r1").result(10)
+
+    forever = Retention(store, None, 1.0, lambda: NOW)
+    forever.start()
+    forever.stop()
+
+    assert forever.sweep() == 0
+    assert len(store.events()) == 1
+
+
+def test_retention_is_given_as_a_duration() -> None:
+    assert retention("7d") == 7 * 86400
+    assert retention("forever") is None
+    with pytest.raises(StartError, match="expected forever, or a duration"):
+        retention("7")

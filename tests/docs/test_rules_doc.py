@@ -1,0 +1,59 @@
+"""docs/rules.md is the specification: every example in it is run."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from router.domain.events import Event, ParsedEvent
+from router.rules.compile.match import COMBINATORS, parse_match
+from router.rules.match.fields import Reads
+from router.rules.match.operators import OPERATORS
+from router.rules.yaml.document import MappingNode, read
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.problems import ProblemReport
+
+TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```\n```\n(.*?)```", TEXT, re.DOTALL)
+
+
+def _event(given: dict[str, Any]) -> ParsedEvent:
+    headers = given.get("headers", {})
+    headers = tuple(map(tuple, headers if isinstance(headers, list) else headers.items()))
+    event = Event(
+        id="e", source="s", method="POST", path="/hooks/s", query=given.get("query", ""), headers=headers, body=b"",
+        ip=given.get("ip", "127.0.0.1"), received_at=0,
+    )  # fmt: skip
+    payload = given.get("payload", given.get("form", given.get("text")))
+    return ParsedEvent(event, payload, form="form" in given)
+
+
+@pytest.mark.parametrize(("rules", "events"), EXAMPLES, ids=[rules.strip()[:60] for rules, _ in EXAMPLES])
+def test_every_documented_example_matches_as_shown(rules: str, events: str) -> None:
+    root = read(rules)[0]
+    assert isinstance(root, MappingNode)
+    report = ProblemReport("rules.md")
+    condition = parse_match(NodePath(report, root, "").at("match"))
+    assert report.problems == []
+
+    lines = events.strip().splitlines()
+    assert lines
+    for line in lines:
+        assert line[0] in "+-"
+        assert condition.holds(Reads(_event(json.loads(line[2:])))) is (line[0] == "+"), line
+
+
+def test_no_documented_example_is_missed() -> None:
+    assert len(EXAMPLES) == TEXT.count("```yaml") >= 20
+
+
+@pytest.mark.parametrize("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case"])
+def test_every_operator_has_an_example(word: str) -> None:
+    assert any(re.search(rf"(?<![\w.$-]){word}:", rules) for rules, _ in EXAMPLES)
+
+
+@pytest.mark.parametrize("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case"])
+def test_every_operator_is_documented(word: str) -> None:
+    assert re.search(rf"\*\*{word}\b|`{word}`", TEXT), word

@@ -1,0 +1,29 @@
+"""UUIDv7s sort by time and never repeat."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+from router.domain.ids import uuid7
+
+NOW = 4_000_000_000_000  # later than what other tests of this process used: ids never go back
+
+
+def test_an_id_is_a_uuid_version_7_with_its_time() -> None:
+    made = uuid.UUID(uuid7(NOW))
+
+    assert (made.version, made.variant) == (7, uuid.RFC_4122)
+    assert made.int >> 80 == NOW
+
+
+def test_ids_increase_within_a_millisecond_and_when_the_clock_steps_back() -> None:
+    ids = [uuid7(NOW + 10) for _ in range(10_000)] + [uuid7(NOW - 3_600_000) for _ in range(100)]
+
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids)
+
+
+def test_threads_never_get_the_same_id() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: uuid7(NOW + 50), range(5000)))
+
+    assert len(set(ids)) == len(ids)

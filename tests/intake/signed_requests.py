@@ -1,0 +1,219 @@
+"""Senders of every scheme: how each signs, and every way in which what it sends could be wrong."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+NOW = 1_700_000_000_000
+BODY = b'{"hello": "w\xc3\xb6rld"}'
+FORM = b"CallSid=CA1234&From=%2B14158675309&Body=two+words&Media="
+KEYS = ["new key", "old key"]
+
+
+def whsec(key: str) -> str:
+    return "whsec_" + base64.b64encode(key.encode()).decode()
+
+
+def private_key(key: str) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(key.encode()).digest())
+
+
+def public_key(key: str) -> bytes:
+    return private_key(key).public_key().public_bytes_raw()
+
+
+VALUES = {
+    "NEW": "new key",
+    "OLD": "old key",
+    "NEW_WHSEC": whsec("new key"),
+    "OLD_WHSEC": whsec("old key"),
+    **{f"{key[:3].upper()}_WHPK": "whpk_" + base64.b64encode(public_key(key)).decode() for key in KEYS},
+    **{f"{key[:3].upper()}_HEX": public_key(key).hex() for key in KEYS},
+}
+
+
+def sign(key: str, message: bytes, algorithm: Any = hashlib.sha256) -> bytes:
+    return hmac.new(key.encode(), message, algorithm).digest()
+
+
+def secrets(kind: str = "") -> list[dict[str, Any]]:
+    return [{"env": f"NEW{kind}"}, {"env": f"OLD{kind}"}, {"env": "NONE", "optional": True}]
+
+
+SECRET = secrets()
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scheme with options, and how its sender signs."""
+
+    scheme: str
+    options: dict[str, Any]
+    headers: Callable[[str], Pairs]
+    body: bytes = BODY
+    content_type: str = "application/json"
+    query: str = ""
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def standard(prefix: str, signature: Callable[[bytes], str]) -> Pairs:
+    return (
+        (f"{prefix}-id", "msg_1"),
+        (f"{prefix}-timestamp", "1700000000"),
+        (f"{prefix}-signature", signature(b"msg_1.1700000000." + BODY)),
+    )
+
+
+def twilio(key: str, url: str, fields: str = "") -> Pairs:
+    return (("X-Twilio-Signature", b64(sign(key, (url + fields).encode(), hashlib.sha1))),)
+
+
+URL = "https://hooks.example.com/hooks/twilio"
+FIELDS = "Bodytwo wordsCallSidCA1234From+14158675309Media"
+BODY_HASH = f"a=1&bodySHA256={hashlib.sha256(BODY).hexdigest()}"
+CASES: dict[str, Case] = {
+    "github": Case(
+        "github", {"secret": SECRET}, lambda key: (("X-Hub-Signature-256", "sha256=" + sign(key, BODY).hex()),)
+    ),
+    "gitlab, secret token": Case("gitlab", {"secret": SECRET}, lambda key: (("X-Gitlab-Token", key),)),
+    "gitlab, signing token": Case(
+        "gitlab",
+        {"secret": secrets("_WHSEC")},
+        lambda key: standard("webhook", lambda message: "v1," + b64(sign(key, message))),
+    ),
+    "stripe": Case(
+        "stripe",
+        {"secret": SECRET},
+        lambda key: (("Stripe-Signature", "t=1700000000,v0=00,v1=" + sign(key, b"1700000000." + BODY).hex()),),
+    ),
+    "slack": Case(
+        "slack",
+        {"secret": SECRET},
+        lambda key: (
+            ("X-Slack-Request-Timestamp", "1700000000"),
+            ("X-Slack-Signature", "v0=" + sign(key, b"v0:1700000000:" + BODY).hex()),
+        ),
+    ),
+    "shopify": Case("shopify", {"secret": SECRET}, lambda key: (("X-Shopify-Hmac-SHA256", b64(sign(key, BODY))),)),
+    "twilio, form": Case(
+        "twilio",
+        {"secret": SECRET, "url": URL},
+        lambda key: twilio(key, f"{URL}?a=1&b", FIELDS),
+        FORM,
+        "application/x-www-form-urlencoded; charset=UTF-8",
+        "a=1&b",
+    ),
+    "twilio, JSON": Case(
+        "twilio", {"secret": SECRET, "url": URL}, lambda key: twilio(key, f"{URL}?{BODY_HASH}"), query=BODY_HASH
+    ),
+    "discord": Case(
+        "discord",
+        {"secret": secrets("_HEX")},
+        lambda key: (
+            ("X-Signature-Timestamp", "1700000000"),
+            ("X-Signature-Ed25519", private_key(key).sign(b"1700000000" + BODY).hex()),
+        ),
+    ),
+    "standard-webhooks v1": Case(
+        "standard-webhooks",
+        {"secret": secrets("_WHSEC")},
+        lambda key: standard("webhook", lambda message: "v1," + b64(sign(key, message))),
+    ),
+    "standard-webhooks v1 of svix": Case(
+        "standard-webhooks",
+        {"secret": secrets("_WHSEC"), "headers": "svix"},
+        lambda key: standard("svix", lambda message: "v2,AAAA v1," + b64(sign(key, message))),
+    ),
+    "standard-webhooks v1a": Case(
+        "standard-webhooks",
+        {"secret": secrets("_WHPK")},
+        lambda key: standard("webhook", lambda message: "v1a," + b64(private_key(key).sign(message))),
+    ),
+    **{
+        scheme: Case(
+            scheme,
+            {"secret": secrets("_WHSEC")},
+            lambda key: standard("svix", lambda message: "v1," + b64(sign(key, message))),
+        )
+        for scheme in ("svix", "clerk", "resend")
+    },
+    "hmac hex": Case("hmac", {"secret": SECRET, "header": "X-Sig"}, lambda key: (("X-Sig", sign(key, BODY).hex()),)),
+    "hmac sha1 base64 with a prefix": Case(
+        "hmac",
+        {"secret": SECRET, "header": "X-Sig", "algorithm": "sha1", "encoding": "base64", "prefix": "s="},
+        lambda key: (("X-Sig", "s=" + b64(sign(key, BODY, hashlib.sha1))),),
+    ),
+    "hmac sha512 with a timestamp": Case(
+        "hmac",
+        {"secret": SECRET, "header": "X-Sig", "algorithm": "sha512", "timestamp_header": "X-Time"},
+        lambda key: (
+            ("X-Time", "1700000000"),
+            ("X-Sig", sign(key, b"1700000000." + BODY, hashlib.sha512).hex()),
+        ),
+    ),
+    "basic": Case(
+        "basic",
+        {"secret": SECRET, "username": "ann"},
+        lambda key: (("Authorization", "Basic " + b64(f"ann:{key}".encode())),),
+    ),
+    "bearer": Case("bearer", {"secret": SECRET}, lambda key: (("Authorization", f"Bearer {key}"),)),
+    "token in a header": Case("token", {"secret": SECRET, "header": "X-Token"}, lambda key: (("X-Token", key),)),
+    "token with a prefix": Case(
+        "token",
+        {"secret": SECRET, "header": "Authorization", "prefix": "Bearer "},
+        lambda key: (("Authorization", f"Bearer {key}"),),
+    ),
+}
+WITHOUT_SIGNATURE = {name for name, case in CASES.items() if case.scheme in ("basic", "bearer", "token")} | {
+    "gitlab, secret token"
+}
+WITH_TIMESTAMP = [
+    name for name, case in CASES.items() if any("1700000000" in value for _, value in case.headers("new key"))
+]
+
+
+def mutations(headers: Pairs) -> Iterator[tuple[str, Pairs]]:
+    for i, (name, value) in enumerate(headers):
+
+        def changed(*new: tuple[str, str], i: int = i) -> Pairs:
+            return headers[:i] + new + headers[i + 1 :]
+
+        yield "missing", changed()
+        yield "empty", changed((name, ""))
+        yield "doubled", changed((name, value), (name, value))
+        yield "doubled with an empty one", changed((name, ""), (name, value))
+        yield "joined", changed((name, f"{value}, {value}"))
+        yield "truncated", changed((name, value[:-1]))
+        yield "halved", changed((name, value[: len(value) // 2]))
+        yield "beheaded", changed((name, value[1:]))
+        yield "longer", changed((name, value + "0"))
+        yield "padded", changed((name, value + "="))
+        yield "blank before", changed((name, " " + value))
+        yield "blank after", changed((name, value + " "))
+        yield "line after", changed((name, value + "\n"))
+        yield "blank within", changed((name, value[:-4] + " " + value[-4:]))
+        yield "not ASCII", changed((name, value + "é"))
+        yield "not ASCII digits", changed((name, value.replace("1", "\u0661")))
+        yield "not Latin", changed((name, "\udcff" + value))
+        yield "control", changed((name, value + "\x00"))
+        yield "another prefix", changed((name, "sha1=" + value.partition("=")[2]))
+        yield "no prefix", changed((name, value.rpartition("=")[2] or "="))
+        yield "renamed", changed((name + "x", value))
+        yield "garbage", changed((name, "zz" * 40))
+        yield "not base64", changed((name, "v1,!" + value[4:]))
+        yield "commas", changed((name, "," * 200))
+        yield "equals", changed((name, "t=" * 200))
+        yield "huge", changed((name, "a" * 100_000))
+        yield "huge number", changed((name, "9" * 5000))
+        yield "flipped", changed((name, value[:-1] + chr(ord(value[-1]) ^ 1)))
+        yield "upper case", changed((name, value.upper()))
+        yield "swapped case", changed((name, value.swapcase()))

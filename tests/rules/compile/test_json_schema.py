@@ -1,0 +1,108 @@
+"""The JSON Schema of rules files: it takes the good ones, refuses misspelt ones, and is what stands in the clone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from jsonschema import Draft7Validator
+
+from router.daemon.app import REGISTRIES
+from router.rules.compile.json_schema import json_schema
+from router.rules.yaml.document import DocumentError, data, read
+from tests.rules.match.strategies import MATCHES, Match
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = ROOT / "tests" / "configs"
+
+
+def _faults(text: str) -> list[Any]:
+    return list(Draft7Validator(json_schema(REGISTRIES)).iter_errors(data(read(text)[0])))
+
+
+def test_the_schema_is_valid_json_schema() -> None:
+    Draft7Validator.check_schema(json_schema(REGISTRIES))
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "rules.example.yaml", *sorted((CONFIGS / "good").glob("*.yaml"))], ids=lambda path: str(path.stem)
+)
+def test_the_schema_accepts_valid_files(path: Path) -> None:
+    assert _faults(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("sources:", "source:"),
+        ("verify: none", "verfy: none"),
+        ("verify: none", "verify: {scheme: nosuch}"),
+        ("match:", "matches:"),
+        ("{$.a: 1}", "{ref: 1}"),
+        ("{$.a: 1}", "{$.a: {equal: 1}}"),
+        ("{$.a: 1}", "{$.a: {gt: x}}"),
+        ("{$.a: 1}", "{any: {$.a: 1}}"),
+        ("{$.a: 1}", "{$.a: {elem: {source: x}}}"),
+        ("append: x", "apend: x"),
+        ("append: x", "append: {path: x, timeout: 5}"),
+        ("append: x", "append: {path: x, timeout: 5 weeks}"),
+        ("append: x", "append: x, forward: http://h"),
+        ("append: x", "append: x, retry: {on: []}"),
+        ("append: x", "append: x, retry: {on: [network]}"),
+        ("append: x", "append: x, retry: {on: [75]}"),
+        ("append: x", "forward: http://h, retry: {on: [signal]}"),
+        ("append: x", "forward: http://h, retry: {on: [700]}"),
+        ("append: x", "forward: http://h, retry: {on: [42x]}"),
+        ("append: x", "forward: http://h, retry: {on: 503}"),
+        ("append: x", "command: [x], retry: {on: [5xx]}"),
+        ("append: x", "command: [x], retry: {on: [503]}"),
+    ],
+)
+def test_the_schema_rejects_mistakes(change: tuple[str, str]) -> None:
+    text = "sources: {s: {verify: none}}\nrules: [{name: r, match: {$.a: 1}, actions: [{append: x}]}]"
+    assert _faults(text) == []
+
+    assert _faults(text.replace(*change)) != []
+
+
+@settings(max_examples=100)
+@given(match=MATCHES)
+def test_the_schema_accepts_every_condition_that_loads(match: Match) -> None:
+    schema = json_schema(REGISTRIES)
+    conditions = {"$ref": "#/definitions/match", "definitions": schema["definitions"]}
+
+    assert list(Draft7Validator(conditions).iter_errors(match)) == []
+
+
+# What only `check` can know: what other places define, what paths, patterns and templates say, what this machine has.
+BEYOND_A_SCHEMA = """
+action-twice command-in-unmatched command-templated-program command-templated-script command-unverified
+field-missing-dot field-reserved-word ignore-case-alone operand-blank operand-blank-in-list operand-cidr
+path-filter-literal-left path-script path-where regex-broken regex-lookahead regex-possessive retry-initial-longer
+rule-name-twice rule-respond-secret rule-respond-template rule-source-glob-nothing rule-source-missing
+rule-source-undefined secret-empty secret-file-missing secret-undefined secret-unset source-allow-ips
+source-path-twice source-public-key source-secret-form source-signed-word source-twilio-url source-username
+target-limits-differ target-templated target-undefined target-url template-broken template-header-dash template-unknown-name
+url-templated-host
+""".split()
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "bad").glob("*.yaml")), ids=lambda path: str(path.stem))
+def test_the_schema_rejects_every_kind_of_structural_mistake(path: Path) -> None:
+    try:
+        faults = _faults(path.read_text())
+    except DocumentError:
+        return  # no YAML, or keys that stand twice: the editor says so itself
+
+    assert bool(faults) is (path.stem not in BEYOND_A_SCHEMA)
+
+
+def test_the_published_schema_is_current() -> None:
+    assert json.loads((ROOT / "rules.schema.json").read_text()) == json_schema(REGISTRIES)
+
+
+def test_the_example_names_the_schema_in_its_first_line() -> None:
+    first = (ROOT / "rules.example.yaml").read_text().splitlines()[0]
+
+    assert first == "# yaml-language-server: $schema=rules.schema.json"

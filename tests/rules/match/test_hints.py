@@ -1,0 +1,161 @@
+"""A word of another tool gets the right cure, and never the opposite of what was meant."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from router.daemon.app import REGISTRIES
+from router.domain.errors import Level
+from router.rules.compile.loader import Loader
+from router.rules.compile.match import _WORDS
+from router.rules.match import hints
+
+
+@pytest.fixture
+def rules_problems(tmp_path: Path) -> Callable[[str], list[str]]:
+    """The problems of a rules file; each warning says that it is one, and such a file loads."""
+
+    def problems(text: str) -> list[str]:
+        loaded = Loader(REGISTRIES, {}).load(text, "rules.yaml", tmp_path)
+        assert (loaded.ruleset is None) is any(problem.level is Level.ERROR for problem in loaded.problems)
+        return [f"{problem.level.value}: {problem.message}" for problem in loaded.problems]
+
+    return problems
+
+
+def hint(name: str) -> str:
+    """What is said of an operator."""
+    return hints.unknown_operator(name, _WORDS).partition(";")[2].strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        *((name, 'did you mean "equals"?') for name in ("eq", "==", "=", "equal", "is", "Equals", "EQ", "equal_to", "eqauls")),
+        *((name, 'did you mean "not"?') for name in ("not_equals", "notEquals", "ne", "neq", "!=", "<>", "noteq", "isnot")),
+        *((name, 'did you mean "not"?') for name in ("not_equal", "is_not", "isn't", "unequal", "nequals", "does-not-equal")),
+        *((name, 'did you mean "prefix"?') for name in ("starts_with", "startsWith", "startswith", "begins_with")),
+        *((name, 'did you mean "suffix"?') for name in ("ends_with", "endsWith", "has_suffix", "sufix")),
+        *((name, 'did you mean "regex"?') for name in ("matches", "match", "regexp", "=~", "~", "pattern")),
+        *((name, 'did you mean "glob"?') for name in ("like", "wildcard")),
+        *((name, 'did you mean "contains"?') for name in ("includes", "has", "include", "contians")),
+        *((name, 'did you mean "in"?') for name in ("in_list", "inList", "one_of", "any_of", "any")),
+        *((name, 'did you mean "gt"?') for name in (">", "greater_than", "greaterThan", "$gt")),
+        *((name, 'did you mean "gte"?') for name in (">=", "ge", "min", "at_least", "greater_than_or_equal")),
+        *((name, 'did you mean "lt"?') for name in ("<", "less_than", "below")),
+        *((name, 'did you mean "lte"?') for name in ("<=", "le", "max", "at_most", "lessThanOrEqual")),
+        *((name, 'did you mean "length"?') for name in ("size", "len", "count", "lenght")),
+        *((name, 'did you mean "exists"?') for name in ("present", "exist", "defined", "is_set")),
+        *((name, 'did you mean "every"?') for name in ("all", "all_of")),
+        *((name, 'did you mean "ignore_case"?') for name in ("icase", "ignoreCase", "case_insensitive", "nocase")),
+        *((name, "write not: [ … ]") for name in ("not_in", "nin", "notIn", "not in", "not_in_list", "$nin")),
+        *((name, "write not: {contains: …}") for name in ("not_contains", "doesNotContain", "notIncludes", "excludes")),
+        *((name, "write not: {regex: …}") for name in ("not_matches", "notMatch", "!~", "does_not_match", "not_regex")),
+        *((name, "write not: {prefix: …}") for name in ("not_starts_with", "notStartsWith", "not_prefix")),
+        *((name, "write not: {glob: …}") for name in ("not_like", "nlike", "not_glob")),
+        *((name, "write exists: false") for name in ("not_exists", "notExists", "missing", "absent", "not_present", "undefined")),
+        *((name, "write exists: true") for name in ("not_missing", "is_not_missing", "not_absent")),
+        *((name, "write {gte: …, lte: …}") for name in ("between", "range")),
+        *((name, "write null (equals: null)") for name in ("is_null", "isNull", "null", "nil")),
+        *((name, "write not: null") for name in ("is_not_null", "not_null", "isNotNull", "notnull")),
+        *((name, "write length: 0") for name in ("empty", "is_empty", "isEmpty", "blank")),
+        *((name, "write not: {length: 0}") for name in ("not_empty", "isNotEmpty", "nonempty")),
+        ("iequals", "write {equals: …, ignore_case: true}"),
+        ("icontains", "write {contains: …, ignore_case: true}"),
+        ("subnet", 'did you mean "cidr"?'),
+    ],
+)  # fmt: skip
+def test_an_operator_of_other_tools_gets_its_cure(name: str, cure: str) -> None:
+    assert hint(name) == cure
+
+
+@pytest.mark.parametrize("negation", ["not_", "not", "is_not_", "doesNot", "non_", "!", "no_", "isn't_", "never_"])
+@pytest.mark.parametrize(
+    "word", sorted({*_WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"})
+)
+def test_a_negated_word_is_never_answered_with_what_it_denies(negation: str, word: str) -> None:
+    said = hint(negation + word)
+
+    assert not re.search(r'did you mean "(?!not"|none")', said), said
+    assert "not" in said or "exists: " in said or said.startswith("known:"), said
+
+
+@pytest.mark.parametrize("name", ["xyz", "foo", "g", "nt", "nope", "1", "", "größer", "…", "a" * 300])
+def test_a_word_that_is_near_none_gets_the_list(name: str) -> None:
+    assert hint(name).startswith("known: cidr, contains"), hint(name)
+
+
+@pytest.mark.parametrize(
+    ("match", "message"),
+    [
+        ("time: {gt: '08:00'}", 'unknown field "time": no field tells when an event came'),
+        ("weekday: mon", 'unknown field "weekday": no field tells when an event came'),
+        ("params.team: x", 'a query parameter is "query.team", and parts of the path have no names'),
+        ("item.severity: x", 'items of a list are "$.list[*].severity"; below elem, $ is the item: "$.severity"'),
+        ("item: x", 'items of a list are "$.list[*]"'),
+        ("X-GitHub-Event: push", 'a header is "headers.X-GitHub-Event"'),
+        ("content-type: x", 'a header is "headers.content-type"'),
+        ("note: x", 'Else a field of the payload is a JSONPath: "$.note"'),
+        ("ref: x", 'unknown field "ref"; a field of the payload is a JSONPath: "$.ref"'),
+        ("payload: x", 'the whole payload is "$"'),
+        ("client_ip: x", 'did you mean "ip"?'),
+        ("url: x", 'did you mean "path"?'),
+        ("or: [{$.a: 1}]", 'did you mean "any"?'),
+        ("and: [{$.a: 1}]", 'did you mean "all"?'),
+        ("nor: [{$.a: 1}]", 'did you mean "none"?'),
+        ("methd: x", 'did you mean "method"?'),
+    ],
+)
+def test_an_unknown_field_gets_its_cure(complaints: Callable[[str], list[str]], match: str, message: str) -> None:
+    [found] = complaints(match)
+
+    assert message in found
+
+
+ACTIONS = [
+    ("email: a@b.example", "sendmail by command"),
+    ("mail: {to: a@b.example}", "sendmail by command"),
+    ("slack: '#ops'", "incoming webhook"),
+    ("http: https://a.example", 'did you mean "forward"?'),
+    ("webhook: https://a.example", 'did you mean "forward"?'),
+    ("exec: [ls]", 'did you mean "command"?'),
+    ("run: ls", 'did you mean "command"?'),
+    ("script: ls", 'did you mean "command"?'),
+    ("shell: ls", "it belongs inside command"),
+    ("file: a.log", 'did you mean "append"?'),
+    ("log: a.log", 'did you mean "append"?'),
+    ("kafka: topic", "there is no such action"),
+    ("forwrad: https://a.example", 'did you mean "forward"?'),
+    ("frobnicate: 1", "known: append"),
+]
+
+
+@pytest.mark.parametrize(("action", "message"), ACTIONS, ids=[action for action, _ in ACTIONS])
+def test_an_unknown_action_makes_one_error_with_the_nearest_way(
+    rules_problems: Callable[[str], list[str]], action: str, message: str
+) -> None:
+    [found] = rules_problems(f"sources: {{a: {{verify: none}}}}\nrules: [{{name: r, actions: [{{{action}}}]}}]")
+
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    "path", ["/hooks/{team}", "/hooks/{team}/deploy", "/hooks/:team", "/hooks/<team>", "/hooks/*", "/{}"]
+)
+def test_a_path_that_looks_like_a_pattern_is_warned_of_and_still_loads(
+    rules_problems: Callable[[str], list[str]], path: str
+) -> None:
+    [found] = rules_problems(
+        f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"
+    )
+
+    assert found.startswith("warning: ") and "this is no pattern" in found and f"only a request to {path}," in found
+
+
+@pytest.mark.parametrize("path", ["/hooks/a:b", "/a", "/hooks/~x/!y", "/a/(b)/[c]", "/a:80/b"])
+def test_other_paths_are_not_warned_of(rules_problems: Callable[[str], list[str]], path: str) -> None:
+    assert not rules_problems(
+        f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"
+    )

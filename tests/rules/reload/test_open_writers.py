@@ -1,0 +1,139 @@
+"""Linux tells readers of a file whether somebody is writing to it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from router.rules.reload.open_writers import OpenWriters
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has inotify")
+
+
+@pytest.fixture
+def writers() -> Iterator[OpenWriters]:
+    """Nothing watched yet."""
+    writers = OpenWriters()
+    yield writers
+    writers.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path, writers: OpenWriters) -> Path:
+    """A file that is watched."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("one")
+    writers.look([path])
+    return path
+
+
+def test_a_file_without_writes_has_no_writer(writers: OpenWriters, path: Path) -> None:
+    assert writers.writes(path) is None
+
+
+@pytest.mark.parametrize("mode", ["w", "r+", "a"])
+def test_a_writer_counts_from_its_first_change_until_it_closes(writers: OpenWriters, path: Path, mode: str) -> None:
+    with path.open(mode) as file:
+        file.write("more")
+        file.flush()
+        writers.look([path])
+        assert writers.writes(path) is True
+
+    writers.look([path])
+    assert writers.writes(path) is False
+
+
+def test_a_finished_write_does_not_hide_the_next(writers: OpenWriters, path: Path) -> None:
+    path.write_text("two")
+    writers.look([path])
+    assert writers.writes(path) is False
+
+    writers.taken()
+
+    assert writers.writes(path) is None
+    with path.open("a") as file:
+        file.write("x")
+        file.flush()
+        writers.look([path])
+        writers.taken()
+        assert writers.writes(path) is True  # a writer that is there stays one
+
+
+def test_a_truncation_is_a_change(writers: OpenWriters, path: Path) -> None:
+    with path.open("w"):
+        writers.look([path])
+        assert writers.writes(path) is True
+
+
+def test_a_new_file_of_the_same_name_starts_without_a_writer(writers: OpenWriters, path: Path, tmp_path: Path) -> None:
+    with path.open("a") as old:
+        old.write("more")
+        old.flush()
+        writers.look([path])
+        assert writers.writes(path) is True
+        (tmp_path / "new").write_text("two")
+        (tmp_path / "new").replace(path)
+
+        writers.look([path])
+
+        assert writers.writes(path) is None
+    with path.open("a") as new:
+        new.write("x")
+        new.flush()
+        writers.look([path])
+        assert writers.writes(path) is True
+
+
+def test_missing_files_are_ignored(writers: OpenWriters, path: Path, tmp_path: Path) -> None:
+    path.unlink()
+
+    for _ in range(2):
+        writers.look([path, tmp_path / "none", tmp_path / "\0", tmp_path / "\ud800"])
+
+    assert writers.writes(path) is None
+    path.write_text("back")
+    writers.look([path])
+    with path.open("a") as file:
+        file.write("x")
+        file.flush()
+        writers.look([path])
+        assert writers.writes(path) is True
+
+
+def test_a_writer_is_found_through_a_symlink(writers: OpenWriters, path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.yaml"
+    link.symlink_to("rules.yaml")
+    writers.look([path, link])
+
+    with path.open("a") as file:
+        file.write("x")
+        file.flush()
+        writers.look([path, link])
+        assert (writers.writes(link), writers.writes(path)) == (True, True)
+
+
+def test_an_overflow_of_kernel_events_is_not_taken_for_silence(writers: OpenWriters, path: Path) -> None:
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    other = path.with_name("other")
+    other.write_text("")
+    writers.look([path, other])
+    with path.open("a") as one, other.open("a") as two:
+        for _ in range(most // 2 + 10):  # one after the other, or they would be told as one
+            os.write(one.fileno(), b"x")
+            os.write(two.fileno(), b"x")
+        for _ in range(10):
+            writers.look([path, other])
+        assert writers.writes(path) in (True, None)
+
+
+def test_watching_leaves_no_descriptor_open(path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        writers = OpenWriters()
+        writers.look([path])
+        writers.close()
+        writers.look([path])
+        assert writers.writes(path) is None
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

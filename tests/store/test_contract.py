@@ -1,0 +1,543 @@
+"""The promises of the Store protocol, which every implementation has to keep."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
+from router.domain.errors import StoreError, StoreUnavailable
+from router.domain.events import Event
+from router.domain.outcomes import Outcome, OutcomeKind
+from router.domain.queries import Filter
+from router.store.contract import Store
+
+NOW = 1_700_000_000_000
+MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
+
+
+def put(store: Store, event: Event, *plan: PlannedDelivery, window: int = 0) -> Any:
+    """Append and wait."""
+    return store.append(event, plan, "r1", dedupe_window=window).result(10)
+
+
+def take(store: Store, now: int = NOW, **wanted: int) -> list[Claim]:
+    """Claim and wait."""
+    return store.claim(wanted or {"ci": 10}, now).result(10)
+
+
+def settle(store: Store, claim: Claim, outcome: Outcome, state: State, at: int = NOW) -> bool:
+    """Settle and wait."""
+    done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=NOW + 5, next_attempt_at=at)
+    return store.settle(done).result(10)
+
+
+def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    first = event(dedupe_key="k")
+
+    put(store, first, planned())
+
+    assert store.event(first.id) == first
+    assert store.events() == [first]
+    assert store.event("nobody") is None
+
+
+def test_planned_deliveries_are_due_at_once_in_commit_order(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    plan = [planned(), planned(target="files", action="append", type="append")]
+    first = event()
+
+    put(store, first, *plan)
+
+    found = store.deliveries(Filter(event_id=first.id))
+    assert [d.id for d in found] == [p.id for p in plan]
+    assert [(d.state, d.next_attempt_at, d.attempts, d.blocked) for d in found] == [(State.PENDING, NOW, 0, False)] * 2
+    assert store.due() == {"ci": NOW, "files": NOW}
+
+
+def test_a_claim_returns_the_delivery_its_event_and_a_started_attempt(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    first = event()
+    put(store, first, planned())
+
+    [claim] = take(store)
+
+    assert claim.event == first
+    assert claim.attempt == 1
+    assert claim.delivery.state is State.RUNNING
+    [attempt] = store.attempts(claim.delivery.id)
+    assert (attempt.number, attempt.started_at, attempt.finished_at, attempt.outcome) == (1, NOW, None, None)
+    assert take(store) == []
+    assert store.due() == {}
+
+
+def test_a_claim_takes_only_due_deliveries_of_the_asked_targets(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    put(store, event(), planned(), planned(action="b"), planned(target="other", action="c"))
+    put(store, event(received_at=NOW + 1000), planned())
+
+    assert [c.delivery.target for c in take(store, ci=1)] == ["ci"]
+    assert len(take(store, ci=5)) == 1
+    assert take(store, ci=5) == []
+    assert len(take(store, now=NOW + 1000, ci=5, other=5)) == 2
+
+
+def test_a_success_is_final(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+
+    assert settle(store, claim, Outcome.succeeded(200, "ok"), State.SUCCEEDED)
+
+    delivery = store.delivery(claim.delivery.id)
+    assert delivery is not None
+    assert (delivery.state, delivery.attempts, delivery.first_attempt_at) == (State.SUCCEEDED, 1, NOW)
+    [attempt] = store.attempts(delivery.id)
+    assert (attempt.outcome, attempt.status, attempt.excerpt) == (OutcomeKind.SUCCEEDED, 200, "ok")
+    assert attempt.finished_at == NOW + 5
+    assert not settle(store, claim, Outcome.failed("late"), State.DEAD)
+
+
+def test_a_retry_waits_for_its_time_and_keeps_its_first_attempt(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+
+    settle(store, claim, Outcome.retry("HTTP 500", 500), State.PENDING, at=NOW + 2000)
+
+    assert take(store, now=NOW + 1999) == []
+    [again] = take(store, now=NOW + 2000)
+    assert (again.attempt, again.delivery.attempts, again.delivery.first_attempt_at) == (2, 1, NOW)
+    assert again.delivery.error == "HTTP 500"
+
+
+def test_an_interrupted_attempt_is_not_counted(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+
+    settle(store, claim, Outcome.interrupted("stop"), State.PENDING)
+
+    [again] = take(store)
+    assert (again.delivery.attempts, again.delivery.interruptions, again.delivery.first_attempt_at) == (0, 1, None)
+    assert again.attempt == 2
+    settle(store, again, Outcome.retry("x"), State.PENDING)
+    assert store.deliveries()[0].interruptions == 0
+
+
+def test_only_the_owning_token_settles_a_delivery(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned())
+    [old] = take(store)
+    store.release(old).result(10)
+    [new] = take(store)
+
+    assert not settle(store, old, Outcome.failed("x"), State.DEAD)
+    assert settle(store, new, Outcome.succeeded(), State.SUCCEEDED)
+
+
+def test_settlements_in_one_batch_each_affect_their_own_delivery(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    for number in range(100):
+        put(store, event(), planned(target="ci", order_key=f'"{number // 2}"'))
+    claims = take(store, ci=100)
+    assert len(claims) == 50  # one of each order key
+    store.release(claims[0]).result(10)
+    [again] = take(store, ci=1)
+    kinds = {
+        0: (Outcome.succeeded(200, "fine"), State.SUCCEEDED),
+        1: (Outcome.retry("HTTP 500", 500, "oops"), State.PENDING),
+        2: (Outcome.failed("gone", 410), State.DEAD),
+        3: (Outcome.interrupted("stop"), State.PENDING),
+    }
+
+    def settlement(claim: Claim, number: int) -> Settlement:
+        outcome, state = kinds[number % 4]
+        return Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 5, NOW + 1000 + number)
+
+    # The first one's old token and its new one come in the same breath.
+    done = [settlement(claim, number) for number, claim in enumerate([*claims, again])]
+    futures = [store.settle(one) for one in done[1:20]]
+    together = store.settle_all([done[0], *done[20:]])
+
+    assert [future.result(10) for future in futures] == [True] * 19
+    assert together.result(10) == [False, *[True] * 31]
+    for number, claim in enumerate([*claims[1:], again], 1):
+        outcome, state = kinds[number % 4]
+        found, tried = store.delivery(claim.delivery.id), store.attempts(claim.delivery.id)[-1]
+        assert found is not None
+        assert (found.state, found.error) == (state, outcome.error)
+        assert (found.attempts, found.interruptions) == ((0, 1) if number % 4 == 3 else (1, 0))
+        assert found.first_attempt_at == (None if number % 4 == 3 else NOW)
+        assert state is not State.PENDING or found.next_attempt_at == NOW + 1000 + number
+        assert (tried.outcome, tried.status, tried.error, tried.excerpt, tried.finished_at) == (
+            outcome.kind,
+            outcome.status,
+            outcome.error,
+            outcome.excerpt,
+            NOW + 5,
+        )
+    # Only those that are settled for good let the next one of their order go.
+    settled_for_good = sum(number % 4 in (0, 2) for number in range(1, 51))
+    assert len(take(store, ci=100)) == settled_for_good
+
+
+def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned())
+    before = store.deliveries()
+    [claim] = take(store)
+
+    assert store.release(claim).result(10)
+
+    assert store.deliveries() == before
+    assert store.attempts(claim.delivery.id) == []
+    assert not store.release(claim).result(10)
+
+
+def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+
+    assert store.refile(claim, "new").result(10)
+
+    assert store.due() == {"new": NOW}
+    [again] = take(store, new=1)
+    assert (again.delivery.id, again.attempt) == (claim.delivery.id, 1)
+
+
+def test_deliveries_of_one_order_key_go_one_at_a_time_in_commit_order(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    ids = []
+    for _ in range(4):
+        plan = planned(order_key="[7]")
+        ids.append(plan.id)
+        put(store, event(), plan, planned(order_key="[8]", action="other"))
+    done = []
+    states = [State.SUCCEEDED, State.DEAD, State.SUCCEEDED, State.SUCCEEDED]
+    for state in states:
+        [claim] = [c for c in take(store) if c.delivery.order_key == "[7]"]
+        settle(store, claim, Outcome.retry("x"), State.PENDING)  # a retry of the head keeps the others waiting
+        [claim] = [c for c in take(store) if c.delivery.order_key == "[7]"]
+        done.append(claim.delivery.id)
+        outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("x")
+        settle(store, claim, outcome, state)
+
+    assert done == ids
+
+
+def test_order_keys_of_one_batch_block_each_other_too(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    plans = [planned(order_key="[1]") for _ in range(50)]
+    futures = [store.append(event(), [plan], "r1") for plan in plans]
+    for future in futures:
+        future.result(10)
+
+    assert [c.delivery.id for c in take(store, ci=100)] == [plans[0].id]
+
+
+def test_a_duplicate_is_answered_with_the_first_events_id(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    first, second = event(dedupe_key="d1"), event(dedupe_key="d1", received_at=NOW + 999)
+
+    assert put(store, first, planned(), window=1000).event_id == first.id
+    answer = put(store, second, planned(), window=1000)
+
+    assert (answer.event_id, answer.duplicate) == (first.id, True)
+    assert store.event(second.id) is None
+    assert len(store.deliveries()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "window"),
+    [
+        ({"received_at": NOW + 1000}, 1000),  # the window is over
+        ({"source": "stripe"}, 1000),
+        ({"dedupe_key": "d2"}, 1000),
+        ({"dedupe_key": None}, 1000),
+        ({}, 0),
+    ],
+)
+def test_an_event_with_another_key_or_source_is_stored(
+    store: Store, event: MakeEvent, planned: MakePlan, change: dict[str, Any], window: int
+) -> None:
+    put(store, event(dedupe_key="d1"), planned(), window=1000)
+
+    assert not put(store, event(**{"dedupe_key": "d1"} | change), planned(), window=window).duplicate
+
+
+def test_after_the_dedupe_window_the_next_event_is_stored(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(dedupe_key="d1"), planned(), window=1000)
+    second = event(dedupe_key="d1", received_at=NOW + 1500)
+    put(store, second, planned(), window=1000)
+
+    answer = put(store, event(dedupe_key="d1", received_at=NOW + 2400), planned(), window=1000)
+
+    assert (answer.event_id, answer.duplicate) == (second.id, True)
+
+
+def test_duplicates_within_one_batch_are_found(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    futures = [store.append(event(dedupe_key=f"d{n % 300}"), [planned()], "r1", dedupe_window=1000) for n in range(900)]
+
+    answers = [future.result(10) for future in futures]
+
+    assert sum(not answer.duplicate for answer in answers) == 300
+    assert [a.event_id for a in answers[:300]] == [a.event_id for a in answers[300:600]]
+
+
+def test_an_unmatched_event_does_not_reserve_its_dedupe_key(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(dedupe_key="d1"), window=1000)
+
+    assert not put(store, event(dedupe_key="d1"), planned(), window=1000).duplicate
+
+
+def test_a_hundred_concurrent_copies_are_one_event(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: put(store, event(dedupe_key="d1"), planned(), window=1000), range(100)))
+
+    assert len({answer.event_id for answer in answers}) == 1
+    assert sum(not answer.duplicate for answer in answers) == 1
+    assert len(store.events()) == 1
+
+
+def test_a_row_that_cannot_be_stored_fails_alone(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    bad = event(received_at="yesterday")
+    futures = [store.append(event(), [planned()], "r1") for _ in range(20)]
+    failing = store.append(bad, [planned()], "r1")
+    futures += [store.append(event(), [planned()], "r1") for _ in range(20)]
+
+    with pytest.raises(StoreError):
+        failing.result(10)
+    assert len({future.result(10).event_id for future in futures}) == 40
+    assert len(store.events()) == 40
+
+
+def test_an_invalid_call_fails_alone(store: Store, event: MakeEvent) -> None:
+    nonsense: Any = [None]
+    futures = [store.append(event(), [], "r1") for _ in range(20)]
+    failing = store.append(event(), nonsense, "r1")
+    futures += [store.append(event(), [], "r1") for _ in range(20)]
+
+    with pytest.raises(StoreError, match="can't be stored"):
+        failing.result(10)
+    assert [future.result(10).duplicate for future in futures] == [False] * 40
+    assert store.writable()
+
+
+def test_a_copy_is_stored_when_the_original_failed(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    bad = store.append(event(dedupe_key="d1", path=None), [planned()], "r1", dedupe_window=1000)
+    good = store.append(event(dedupe_key="d1"), [planned()], "r1", dedupe_window=1000)
+
+    with pytest.raises(StoreError):
+        bad.result(10)
+    assert not good.result(10).duplicate
+    assert len(store.events()) == 1
+
+
+def test_any_attempt_text_can_be_settled(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+
+    assert settle(store, claim, Outcome.failed("no \udcff", excerpt="\ud800 \x00 é"), State.DEAD)
+
+    [attempt] = store.attempts(claim.delivery.id)
+    assert (attempt.error, attempt.excerpt) == ("no ?", "? \x00 é")
+
+
+def test_due_work_is_announced_after_its_commit(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    told: list[dict[str, int]] = []
+    store.on_due(lambda due: told.append(dict(due)))
+
+    put(store, event(), planned(order_key="[1]"))
+    put(store, event(received_at=NOW + 7), planned(order_key="[1]"))
+    [claim] = take(store, now=NOW + 10)
+    settle(store, claim, Outcome.retry("x"), State.PENDING, at=NOW + 50)
+    [claim] = take(store, now=NOW + 50)
+    told.clear()
+    settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
+    put(store, event())  # so that the writer is past the announcement
+
+    assert told == [{"ci": NOW + 7}]
+
+
+def test_blocked_work_is_not_announced(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned(order_key="[1]"))
+    told: list[dict[str, int]] = []
+    store.on_due(lambda due: told.append(dict(due)))
+
+    put(store, event(), planned(order_key="[1]"), planned(target="other", action="b"))
+    put(store, event(), planned(order_key="[1]"))
+    put(store, event())  # so that the writer is past the announcement
+
+    assert told == [{"other": NOW}]
+    assert store.due() == {"ci": NOW, "other": NOW}
+
+
+def test_released_work_is_announced(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned(), planned(action="b"))
+    one, two = take(store)
+    told: list[dict[str, int]] = []
+    store.on_due(lambda due: told.append(dict(due)))
+
+    store.release(one).result(10)
+    store.refile(two, "new").result(10)
+    put(store, event())
+
+    assert told == [{"ci": NOW}, {"new": NOW}]
+
+
+def test_a_released_head_stays_first_in_its_order(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    put(store, event(), planned(order_key="[1]"))
+    put(store, event(), planned(order_key="[1]"))
+    [claim] = take(store)
+
+    store.refile(claim, "new").result(10)
+
+    assert take(store) == []
+    assert [c.delivery.id for c in take(store, new=5)] == [claim.delivery.id]
+
+
+def test_a_failing_listener_does_not_stop_the_store(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError
+
+    store.on_due(fail)
+
+    put(store, event(), planned())
+    put(store, event(), planned())
+
+
+def test_a_rulesets_text_is_kept_once(store: Store) -> None:
+    text = RulesetText("r2", "rules: [] # é", "/etc")
+
+    store.put_ruleset(text, NOW).result(10)
+    store.put_ruleset(text, NOW).result(10)
+
+    assert store.ruleset("r2") == text
+    assert store.ruleset("r3") is None
+
+
+def test_waiting_counts_unsettled_deliveries(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    for _ in range(3):
+        put(store, event(), planned(), planned(rule="other", target="x"))
+    settle(store, take(store, ci=1)[0], Outcome.succeeded(), State.SUCCEEDED)
+
+    assert store.waiting(["deploy", "other", "none"]) == {"deploy": 2, "other": 3}
+
+
+def test_events_and_deliveries_come_in_pages(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    made = [event() for _ in range(5)]
+    for one in made:
+        put(store, one, planned())
+
+    page = store.events(limit=2)
+    assert page == [made[4], made[3]]
+    assert store.events(limit=2, before=page[-1].id) == [made[2], made[1]]
+    first = store.deliveries(Filter(states=(State.PENDING,)), limit=2)
+    assert len(store.deliveries(limit=10, after=first[-1].seq)) == 3
+    assert store.deliveries(Filter(states=(State.DEAD,))) == []
+
+
+def test_after_close_every_call_fails_and_none_hangs(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    waiting = [store.append(event(), [planned()], "r1") for _ in range(200)]
+
+    store.close()
+
+    assert all(future.result(10) for future in waiting)
+    with pytest.raises(StoreUnavailable):
+        put(store, event())
+    with pytest.raises(StoreUnavailable):
+        take(store)
+    with pytest.raises(StoreError):
+        store.events()
+    assert not store.writable()
+    store.close()
+
+
+def _shorten(store: Store, now: int) -> None:
+    after: int | None = 0
+    while after is not None:
+        after = store.shorten_waits(now, after).result(10)
+
+
+HOUR = 3_600_000
+
+
+def test_a_clock_set_back_makes_new_deliveries_due(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+    told: list[dict[str, int]] = []
+    for lane in (None, "[1]", "[1]"):
+        put(store, event(), planned(order_key=lane))
+    store.on_due(lambda due: told.append(dict(due)))
+
+    _shorten(store, NOW - HOUR)
+
+    assert [delivery.next_attempt_at for delivery in store.deliveries()] == [NOW - HOUR] * 3
+    assert told == [{"ci": NOW - HOUR}]
+    claims = take(store, NOW - HOUR)
+    assert [claim.delivery.id for claim in claims] == [delivery.id for delivery in store.deliveries()][:2]
+    settle(store, claims[1], Outcome.succeeded(), State.SUCCEEDED)
+    assert len(take(store, NOW - HOUR)) == 1  # the blocked one need not wait either
+
+
+def test_a_clock_set_back_keeps_the_remaining_wait_of_retries(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+    settle(store, claim, Outcome.retry("HTTP 500", 500), State.PENDING, at=NOW + 5 + 7_000)  # it ended at NOW + 5
+
+    for now in (NOW + 5, NOW + 1_000, NOW - HOUR, NOW - HOUR + 1_000):
+        _shorten(store, now)
+
+    [delivery] = store.deliveries()
+    assert delivery.next_attempt_at == NOW - HOUR + 7_000
+    assert delivery.attempts == 1
+
+
+def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
+    store: Store, event: MakeEvent, planned: MakePlan
+) -> None:
+    put(store, event(), planned())
+    [claim] = take(store)
+    settle(store, claim, Outcome.failed("HTTP 410", 410), State.DEAD)
+    store.replay([claim.delivery.id], NOW + HOUR).result(10)
+
+    _shorten(store, NOW + 10)
+
+    assert len(take(store, NOW + 10)) == 1
+
+
+def test_waits_are_shortened_in_small_batches(
+    store: Store, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("router.store.sqlite.clock_repair.LOOKED_AT", 3)
+    for _ in range(8):
+        put(store, event(), planned())
+    done = take(store, ci=4)
+    for claim in done:
+        settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
+
+    first = store.shorten_waits(NOW - HOUR).result(10)
+
+    assert first is not None
+    waits = [delivery.next_attempt_at for delivery in store.deliveries(Filter(states=(State.PENDING,)))]
+    assert waits == [NOW - HOUR] * 3 + [NOW]  # what is settled at the beginning was passed over
+    assert store.shorten_waits(NOW - HOUR, first).result(10) is None
+    assert len(take(store, NOW - HOUR)) == 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 64, 67])
+def test_one_transaction_settles_any_number_of_rows(
+    store: Store, event: MakeEvent, planned: MakePlan, count: int
+) -> None:
+    put(store, event(), *[planned() for _ in range(count)])
+    claims = take(store, ci=100)
+    ends = [
+        Settlement(claim.delivery.id, claim.token, Outcome.succeeded(200), State.SUCCEEDED, NOW + 5, NOW)
+        for claim in claims
+    ]
+
+    assert len(claims) == count
+    assert store.settle_all(ends).result(10) == [True] * count
+    assert store.count(Filter()) == store.count(Filter(states=(State.SUCCEEDED,))) == count
+    assert all(len(store.attempts(claim.delivery.id)) == 1 for claim in claims)
