@@ -1,0 +1,38 @@
+"""The daemon on each server that it can run on."""
+
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import Daemon
+
+RULES = """
+sources: {open: {verify: none, max_body: 100KiB}}
+rules: [{name: all, actions: [append: all.jsonl]}]
+"""
+
+
+@pytest.mark.parametrize("server", ["own", "waitress"])
+def test_what_is_answered_202_is_stored_and_the_rest_is_refused(start: Callable[..., Daemon], server: str) -> None:
+    daemon = start(RULES, flags=("--server", server))
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: daemon.post("/hooks/open", b'{"n": %d}' % n), range(100)))
+    wrong = [
+        daemon.post(path, body).status
+        for path, body in (
+            ("/hooks/%6Fpen", b"{}"), ("//hooks/open", b"{}"), ("/hooks/other", b"{}"),
+            ("/hooks/open", b"x" * 150_000), ("/hooks/open", b"{"),
+        )
+    ]  # fmt: skip
+
+    assert {answer.status for answer in answers} == {202}
+    assert wrong == [404, 404, 404, 413, 400]
+    assert daemon.admin("/-/ready").status == 200
+    assert daemon.stop() == 0
+    with sqlite3.connect(daemon.store) as store:
+        stored = {id_ for (id_,) in store.execute("SELECT id FROM event")}
+    store.close()
+    assert stored == {answer.json["id"] for answer in answers}
