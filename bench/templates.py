@@ -2,10 +2,9 @@
 
 Ordinary templates are rendered by this tree and by `--against` (a commit of the clone) in one run, and their ratio is
 shown. Then, for each filter, test and operator of the sandbox, the generated template that takes longest on a small
-payload is looked for (tests/templates/hostile_templates.py). For each of these a daemon gets hostile events, whose rule
-renders it for the answer and for an append, beside calm events that a sender posts by its timetable. Measured is the time from
-the moment in the timetable to the answer to a calm event, without hostile ones and with them.
-"""
+payload is looked for (tests/templates/hostile_templates.py). For each of these a daemon gets hostile events, whose
+rule renders it for the answer and for an append, beside calm events that a sender posts by its timetable. Measured is
+the time from the moment in the timetable to the answer to a calm event, without hostile ones and with them."""
 
 import argparse
 import contextlib

@@ -205,7 +205,11 @@ def problems(image: CrashImage, history: History, folder: Path) -> list[str]:
         return [f"it does not open: {error}"]
     try:
         with closing(apsw.Connection(str(folder / NAME))) as connection:
-            return [*_damage(connection), *_RecoveredStore(connection).problems(image.facts, history), *_unusable(store)]
+            return [
+                *_damage(connection),
+                *_RecoveredStore(connection).problems(image.facts, history),
+                *_unusable(store),
+            ]
     except apsw.Error as error:
         return [f"it can't be read: {error}"]
     finally:
