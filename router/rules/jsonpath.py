@@ -12,7 +12,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import Any
 
 from jsonpath_ng import jsonpath as ng
@@ -137,7 +137,10 @@ def _parse(text: str) -> ng.JSONPath:
         raise PathError(f"the path is longer than {MAX_LENGTH} characters")
     names = text.split(".")[1:] if _PLAIN.fullmatch(text) else []
     if names and not _RESERVED.intersection(names):
-        return reduce(lambda tree, name: ng.Child(tree, ng.Fields(name)), names, ng.Root())
+        tree: ng.JSONPath = ng.Root()
+        for name in names:
+            tree = ng.Child(tree, ng.Fields(name))
+        return tree
     if not spend("paths"):
         raise PathError(f"the file has more than {PATHS:,} different paths that are more than names; split it")
     try:

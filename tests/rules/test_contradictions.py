@@ -13,6 +13,7 @@ from router.model import ParsedEvent
 from router.rules.contradictions import cannot_hold
 from router.rules.fields import Reads
 from router.rules.loader import Loader
+from router.rules.spot import MAX_PROBLEMS
 from tests.rules.generated import EVENTS, MATCHES, Match
 from tests.rules.test_index import compiled
 
@@ -156,4 +157,5 @@ def test_thousands_of_rules_behind_a_stop_are_warned_of_quickly(tmp_path: Path) 
 
     loaded = Loader(REGISTRIES, {}).load(f"sources: {{s: {{verify: none}}}}\nrules:\n{rules}\n", "r", tmp_path)
 
-    assert len(loaded.problems) == 4999
+    assert len(loaded.problems) == MAX_PROBLEMS + 1
+    assert "3,999 more warnings" in str(loaded.problems[-1])
