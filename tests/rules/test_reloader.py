@@ -28,8 +28,8 @@ from router.rules.drift import Drift, Refused, Reloaded, Why
 from router.rules.loader import Loader
 from router.rules.reloader import Reloader
 from router.rules.ruleset import Current, Ruleset
-from router.rules.spot import MAX_PROBLEMS
 from router.rules.sight import is_open_for_writing
+from router.rules.spot import MAX_PROBLEMS
 from tests.conftest import until
 from tests.rules.saving import WAYS, Save
 
