@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 SLICE_SECONDS = 0.001  #: of work, before a look at whether somebody waits
+RESTED = 4  #: times as long as its work a load may take with its rests, and on a machine that is busy otherwise
 REST_SECONDS = 0.003  #: after a slice while requests are under way: they keep three quarters of the interpreter
 
 
@@ -59,12 +60,13 @@ class _Pace:
     def __init__(self, busy: Callable[[], bool], seconds: float) -> None:
         self._busy = busy
         self._until = time.thread_time() + seconds
+        self._until_at_last = time.monotonic() + RESTED * seconds
         self._slice_ends = time.perf_counter() + SLICE_SECONDS
 
     def step(self) -> None:
         if time.perf_counter() < self._slice_ends:
             return
-        if time.thread_time() > self._until:
+        if time.thread_time() > self._until or time.monotonic() > self._until_at_last:
             raise TooLong
         # Even a rest of no length hands the interpreter to whoever waits for it.
         time.sleep(REST_SECONDS if self._busy() else 0)
@@ -77,7 +79,7 @@ _PACE: ContextVar[_Pace | None] = ContextVar("pace", default=None)
 @contextlib.contextmanager
 def resting_while_busy(busy: Callable[[], bool], *, seconds: float = math.inf) -> Iterator[None]:
     """Within it, this thread's work rests at each `breathe` as long as the others are busy. Once it has worked for some
-    seconds, rests not counted, `breathe` raises TooLong."""
+    seconds, or `RESTED` times as long has passed, `breathe` raises TooLong."""
     token = _PACE.set(_Pace(busy, seconds))
     try:
         yield

@@ -148,7 +148,7 @@ def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[
     if not _GLOB.search(text):
         if text not in context.sources and text not in context.broken_sources:
             node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
-        return {text} & set(context.sources)
+        return {text} if text in context.sources else set()
     found = context.globbed(text)
     if not found and not context.broken_sources:
         known = f"; {known_words(context.sources)}" if spend("suggestions") else ""

@@ -103,12 +103,12 @@ def test_aliases_of_aliases_nest_no_deeper_than_what_is_written() -> None:
 
     [problem] = _load(text).problems
 
-    assert problem.message == f"nested deeper than {MAX_DEPTH} levels, by *a98"
-    assert problem.line == 102
+    assert problem.message == f"nested deeper than {MAX_DEPTH} levels, by *a99"
+    assert problem.line == 103
 
 
 def test_what_nests_as_deep_as_it_may_loads() -> None:
-    text = HEAD + RULE + "x-0: &a0 1\n" + _lines(lambda i: f"x-{i + 1}: &a{i + 1} [*a{i}]\n", 98)
+    text = HEAD + RULE + "x-0: &a0 1\n" + _lines(lambda i: f"x-{i + 1}: &a{i + 1} [*a{i}]\n", 99)
 
     assert _load(text).problems == ()
 
