@@ -308,11 +308,11 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
     return until
 
 
-def run_in_process(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> subprocess.CompletedProcess[str]:  # noqa: A002 - as subprocess.run
     """Run the command line to its end into pipes, in this process: it saves the start that a process of its own takes."""
     out, err = io.StringIO(), io.StringIO()
     ended: int | str | None = None
-    before, sys.stdin = sys.stdin, io.StringIO()
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(input.encode()))
     try:
         with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main([str(argument) for argument in arguments])

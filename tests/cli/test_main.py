@@ -1,7 +1,7 @@
-"""The command line, as a process: its answers, streams and exit codes."""
+"""The command line: its answers, streams and exit codes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from router.cli.main import cli
+from tests.conftest import run_in_process
 
 Run = Callable[..., CompletedProcess[str]]
 
@@ -36,6 +37,21 @@ rules:
     match: {headers.X-Kind: [k], query.q: v}
     actions: [append: two.jsonl]
 """
+
+
+@pytest.fixture
+def run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command to its end: `serve` as a process, any other in this one, which saves each a start."""
+
+    def command(*arguments: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] | None = None, **more: Any) -> Any:
+        if arguments[0] == "serve":
+            return run(*arguments, cwd=cwd, env=env, **more)
+        with monkeypatch.context() as patch:
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            return run_in_process(*arguments, folder=cwd, **more)
+
+    return command
 
 
 @pytest.fixture
