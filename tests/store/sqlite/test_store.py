@@ -180,8 +180,8 @@ _TRIGGER_SUBQUERY = """
         (jobs.HEAD, ("r", "a", "k"), "delivery_order"),
         (questions.DUE, (), "delivery_due"),
         (
-            jobs._SETTLE.format("(?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?)"),
-            (None,) * 12,
+            jobs._SETTLE.format("(?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)"),
+            (None,) * 14,
             "delivery USING INDEX sqlite_auto",
         ),
         (jobs._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?)"), (None,) * 6, "attempt USING PRIMARY KEY (delivery=?)"),
