@@ -30,7 +30,7 @@ WHOEVER = "source is not verified: whoever reaches the listen address may send; 
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> StoreCommands:
+def store_commands(tmp_path: Path) -> StoreCommands:
     """A folder with nothing in it."""
     return StoreCommands(tmp_path)
 
@@ -47,27 +47,27 @@ def test_serve_without_a_rules_file_suggests_init(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "what\n", "\x04"])
-def test_no_file_is_written_without_a_yes(shop: StoreCommands, answer: str) -> None:
-    code, shown = shop.on_a_terminal("serve", answer=answer)
+def test_no_file_is_written_without_a_yes(store_commands: StoreCommands, answer: str) -> None:
+    code, shown = store_commands.on_a_terminal("serve", answer=answer)
 
     assert code == (130 if answer == "\x04" else 3), shown
     assert "There is no file rules.yaml." in shown
-    assert not list(shop.folder.iterdir())
+    assert not list(store_commands.folder.iterdir())
 
 
-def test_a_yes_writes_rules_and_lists_the_next_steps(shop: StoreCommands) -> None:
-    code, shown = shop.on_a_terminal("serve", answer="y\ngithub\n")
+def test_a_yes_writes_rules_and_lists_the_next_steps(store_commands: StoreCommands) -> None:
+    code, shown = store_commands.on_a_terminal("serve", answer="y\ngithub\n")
 
     assert code == 3
     assert "  1  github " in shown
     assert 'export GITHUB_WEBHOOK_SECRET="$(openssl rand -hex 32)"' in shown
     last = shown.splitlines()[-1]
     assert last.endswith("rules.yaml is written; now set the secrets as it says above, then `webhook-router serve`")
-    assert (shop.folder / "rules.yaml").exists()
+    assert (store_commands.folder / "rules.yaml").exists()
 
 
-def test_a_missing_folder_is_reported_before_any_question(shop: StoreCommands) -> None:
-    code, shown = shop.on_a_terminal("serve", "missing/rules.yaml")
+def test_a_missing_folder_is_reported_before_any_question(store_commands: StoreCommands) -> None:
+    code, shown = store_commands.on_a_terminal("serve", "missing/rules.yaml")
 
     assert code == 3
     assert "could not start: there is no file missing/rules.yaml, and no folder missing either" in shown

@@ -20,14 +20,14 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 @pytest.fixture
-def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan) -> Path:
+def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan) -> Path:
     """A store with deliveries in every state, two orders with some behind each other; still open."""
     store = sqlite_store
     for n in range(4):
         plan = [
-            planned(id=f"x{n}", order_key="[1]"),
-            planned("files", id=f"y{n}", action="append", order_key="[2]"),
-            planned("else", id=f"z{n}", action="third"),
+            planned_delivery(id=f"x{n}", order_key="[1]"),
+            planned_delivery("files", id=f"y{n}", action="append", order_key="[2]"),
+            planned_delivery("else", id=f"z{n}", action="third"),
         ]
         store.append(event(), plan, "r1").result(10)
     states = {"ci": State.DEAD, "files": State.SUCCEEDED, "else": State.SUCCEEDED}

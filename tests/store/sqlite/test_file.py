@@ -222,14 +222,14 @@ def test_an_older_store_is_migrated_by_its_owner_only(
 
 @pytest.mark.parametrize("version", range(1, sqlite_file.newest_version()))
 def test_a_store_of_every_earlier_version_is_migrated(
-    path: Path, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
+    path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     with monkeypatch.context() as earlier:
         earlier.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[: version - 1])
         with closing(SqliteStore(path)) as store:
             made = [event(), event()]
             for one in made:
-                store.append(one, [planned(order_key="k"), planned(action="b")], "r1").result(10)
+                store.append(one, [planned_delivery(order_key="k"), planned_delivery(action="b")], "r1").result(10)
             [claim] = store.claim({"ci": 1}, NOW).result(10)
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("user_version") == version

@@ -39,10 +39,10 @@ def die(store: SqliteStore, event: Event, plan: PlannedDelivery) -> None:
 
 
 def test_the_owner_is_notified_when_an_operator_makes_work_due(
-    sqlite_store: SqliteStore, visitor: SqliteStore, event: MakeEvent, planned: MakePlan
+    sqlite_store: SqliteStore, visitor: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     one = event()
-    die(sqlite_store, one, planned())
+    die(sqlite_store, one, planned_delivery())
     heard = threading.Event()
     told: list[dict[str, int]] = []
 
@@ -57,15 +57,17 @@ def test_the_owner_is_notified_when_an_operator_makes_work_due(
     assert told[-1] == {"ci": NOW + 5}
 
     heard.clear()
-    plan = planned(target="new", id=uuid7(NOW + 9))
+    plan = planned_delivery(target="new", id=uuid7(NOW + 9))
     visitor.plan_again(one.id, [plan], RulesetText("r2", "", ""), NOW + 9).result(10)
     assert heard.wait(10)
     assert told[-1] == {"ci": NOW + 5, "new": NOW + 9}
 
 
-def test_an_operator_cannot_append_claim_or_prune(visitor: SqliteStore, event: MakeEvent, planned: MakePlan) -> None:
+def test_an_operator_cannot_append_claim_or_prune(
+    visitor: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     calls: list[Future[Any]] = [
-        visitor.append(event(), [planned()], "r1"),
+        visitor.append(event(), [planned_delivery()], "r1"),
         visitor.claim({"ci": 1}, NOW),
         visitor.put_ruleset(RulesetText("r9", "", ""), NOW),
         visitor.put_note("a", "{}"),
@@ -79,9 +81,9 @@ def test_an_operator_cannot_append_claim_or_prune(visitor: SqliteStore, event: M
 
 
 def test_an_operator_works_without_an_owner(
-    sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan
+    sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    die(sqlite_store, event(), planned())
+    die(sqlite_store, event(), planned_delivery())
     sqlite_store.close()
 
     with closing(SqliteStore(path, create=False, own=False)) as opened:
@@ -93,9 +95,9 @@ def test_an_operator_works_without_an_owner(
 
 
 def test_an_operators_write_waits_for_the_owners_transaction(
-    sqlite_store: SqliteStore, visitor: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan
+    sqlite_store: SqliteStore, visitor: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    die(sqlite_store, event(), planned())
+    die(sqlite_store, event(), planned_delivery())
     [delivery] = visitor.deliveries()
     with closing(apsw.Connection(str(path))) as other:
         other.execute("BEGIN IMMEDIATE")

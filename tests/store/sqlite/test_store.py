@@ -37,11 +37,11 @@ def store(sqlite_store: SqliteStore) -> SqliteStore:
 
 
 def test_expired_dedupe_keys_are_pruned_on_append(
-    store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for n in range(50):
         one = event(dedupe_key=f"k{n}", received_at=NOW + n * 1000)
-        store.append(one, [planned()], "r1", dedupe_window=1500).result(10)
+        store.append(one, [planned_delivery()], "r1", dedupe_window=1500).result(10)
 
     with closing(apsw.Connection(str(path))) as connection:
         keys = [key for (key,) in connection.execute("SELECT key FROM dedupe ORDER BY received_at")]
@@ -49,10 +49,10 @@ def test_expired_dedupe_keys_are_pruned_on_append(
 
 
 def test_a_cancelled_head_unblocks_the_next_and_a_cancelled_follower_does_not(
-    store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(4):
-        store.append(event(), [planned(order_key="[1]")], "r1").result(10)
+        store.append(event(), [planned_delivery(order_key="[1]")], "r1").result(10)
     first, second, third, fourth = (delivery.id for delivery in store.deliveries())
 
     with closing(apsw.Connection(str(path))) as operator:
@@ -140,10 +140,10 @@ def test_acknowledged_events_survive_sigkill_with_their_deliveries(path: Path) -
 
 
 def test_claims_of_a_dead_owner_are_released(
-    store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    store.append(event(), [planned(order_key="[1]")], "r1").result(10)
-    store.append(event(), [planned(order_key="[1]")], "r1").result(10)
+    store.append(event(), [planned_delivery(order_key="[1]")], "r1").result(10)
+    store.append(event(), [planned_delivery(order_key="[1]")], "r1").result(10)
     for interruption in (1, 2):
         [claim] = store.claim({"ci": 5}, NOW).result(10)
         store.close()

@@ -28,17 +28,17 @@ def store(sqlite_store: SqliteStore) -> SqliteStore:
 
 
 def test_writes_fail_while_the_disk_is_full_and_recover_without_a_restart(
-    store: SqliteStore, event: MakeEvent, planned: MakePlan
+    store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     connection = store._writer._connection  # type: ignore[union-attr]  # the disk is made full from inside
-    store.append(event(), [planned()], "r1").result(10)
+    store.append(event(), [planned_delivery()], "r1").result(10)
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     pages = connection.pragma("page_count")
     connection.pragma("max_page_count", pages)
 
     def fill() -> None:
         for _ in range(1000):
-            store.append(event(body=b"x" * 10_000), [planned()], "r1").result(10)
+            store.append(event(body=b"x" * 10_000), [planned_delivery()], "r1").result(10)
 
     with pytest.raises(StoreUnavailable, match="can't commit"):
         fill()
@@ -48,7 +48,7 @@ def test_writes_fail_while_the_disk_is_full_and_recover_without_a_restart(
     connection.pragma("max_page_count", 1_000_000_000)
     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
     assert store.settle(done).result(10)
-    store.append(event(), [planned()], "r1").result(10)
+    store.append(event(), [planned_delivery()], "r1").result(10)
     assert store.writable()
     assert len(store.events(limit=10_000)) == stored + 1
     assert len(store.deliveries(limit=10_000)) == stored + 1  # nothing half-stored
@@ -146,14 +146,14 @@ def test_a_lock_of_another_process_makes_the_store_unavailable_until_released(
 
 
 def test_a_full_queue_refuses_only_appends(
-    store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "MAX_WAITING_JOBS", 5)
-    store.append(event(), [planned()], "r1").result(10)
+    store.append(event(), [planned_delivery()], "r1").result(10)
     [claim] = store.claim({"ci": 1}, NOW).result(10)
 
     with _locked(path):
-        appends = [store.append(event(), [planned()], "r1") for _ in range(600)]
+        appends = [store.append(event(), [planned_delivery()], "r1") for _ in range(600)]
         refused = [future for future in appends if future.done()]
         release = store.release(claim)
 
@@ -208,21 +208,21 @@ def test_appends_beyond_the_queue_limit_are_refused_at_once(
 
 @pytest.mark.parametrize("replaced", [False, True])
 def test_no_commit_succeeds_on_a_removed_or_replaced_file(
-    store: SqliteStore, event: MakeEvent, planned: MakePlan, tmp_path: Path, replaced: bool
+    store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan, tmp_path: Path, replaced: bool
 ) -> None:
     path = store._writer._path  # type: ignore[union-attr]
     away = tmp_path / "away.db"
-    store.append(event(), [planned()], "r1").result(10)
+    store.append(event(), [planned_delivery()], "r1").result(10)
     path.rename(away)
     if replaced:
         path.write_bytes(away.read_bytes())
 
     with pytest.raises(StoreUnavailable, match="was removed or replaced; put it back, or start the daemon anew"):
-        store.append(event(), [planned()], "r1").result(10)
+        store.append(event(), [planned_delivery()], "r1").result(10)
     assert not store.writable()
 
     away.rename(path)
-    store.append(event(), [planned()], "r1").result(10)
+    store.append(event(), [planned_delivery()], "r1").result(10)
     assert store.writable()
     assert len(store.events(limit=10)) == 2
 
