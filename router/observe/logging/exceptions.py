@@ -8,7 +8,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-_OURS = Path(__file__).parent
+_OURS = Path(__file__).parents[2]  #: the package `router`, whose files are shown by their path in it
 _FRAMES = 40  #: places that are told of one exception: a recursion has a thousand
 
 
