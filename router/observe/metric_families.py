@@ -1,4 +1,4 @@
-"""Every metric there is: its name, type and labels, and what it says. docs/operations.md has a row for each of them.
+"""Every metric there is: its name, type and labels, and what it says. docs/metrics.md has a row for each of them.
 
 Names follow Prometheus (prometheus.io, "Metric and label naming"): base units, `_total` for what only grows. Label
 values are bounded: names of the rules file, and the few words that a label's meaning lists; never a word of a sender.
