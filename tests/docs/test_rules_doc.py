@@ -11,8 +11,9 @@ from router.domain.events import Event, ParsedEvent
 from router.rules.compile.match import COMBINATORS, parse_match
 from router.rules.match.fields import Reads
 from router.rules.match.operators import OPERATORS
-from router.rules.yaml.document import MappingNode, read
+from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode
 from router.rules.yaml.problems import ProblemReport
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()

@@ -58,9 +58,9 @@ def matches() -> Callable[..., bool]:
 def problems() -> Callable[[str], list[str]]:
     """The problems of a `match` mapping."""
 
-    def complain(text: str) -> list[str]:
+    def find(text: str) -> list[str]:
         report = ProblemReport("rules.yaml")
         parse_match(NodePath(report, read(text)[0], "match"))
         return [str(problem) for problem in report.sorted()]
 
-    return complain
+    return find

@@ -24,11 +24,13 @@ from router.rules.compile.sources import load_sources
 from router.rules.reload.file_stat import FileStat
 from router.rules.reload.rules_file import exposed_rules
 from router.rules.ruleset import Ruleset
-from router.rules.yaml.document import MAX_BYTES, TOO_LARGE, DocumentError, MappingNode, large_parts, read_with_flaws
+from router.rules.yaml.document import MAX_BYTES, TOO_LARGE, read_with_problems
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath, unknown_key
+from router.rules.yaml.nodes import MappingNode, detach_items
 from router.rules.yaml.problems import ProblemReport
 from router.rules.yaml.schema import TOP_KEYS, DefaultsOptions, TargetOptions
+from router.rules.yaml.yaml_problem import DocumentError, YamlProblem
 from router.runtime.pacing import GC_PAUSED, let_go
 
 VERSION = 1
@@ -113,12 +115,11 @@ class Loader:
                 problem = Problem(file, line, column, "", "not UTF-8 text; save the file as UTF-8")
                 return Loaded(None, (problem,))
         try:
-            root, flaws = read_with_flaws(text)
+            root, problems = read_with_problems(text)
         except DocumentError as error:
-            problems = [Problem(file, f.line, f.column, "", f.message, Level(f.level)) for f in error.flaws]
-            return Loaded(None, tuple(sorted(problems)))
-        for flaw in flaws:
-            report.note(Problem(file, flaw.line, flaw.column, "", flaw.message, Level(flaw.level)))
+            return Loaded(None, tuple(sorted(_located(file, found) for found in error.problems)))
+        for found in problems:
+            report.note(_located(file, found))
         context = LoadContext(
             report, base_dir, self.registries, self.environ, self.require_secrets, self.commands, self.trusting
         )
@@ -127,7 +128,7 @@ class Loader:
         digest = hashlib.sha256(text.encode()).hexdigest()
         with bounded():
             ruleset = _compile(context, NodePath(report, root, ""), RulesetText(digest, text, str(base_dir)))
-        let_go(large_parts(root))
+        let_go(detach_items(root))
         return Loaded(
             None if report.failed else ruleset,
             tuple(report.sorted()),
@@ -141,6 +142,10 @@ class Loader:
             protected.add(path, what)
         if rules_file is not None:
             protected.add(rules_file, "the rules file")
+
+
+def _located(file: str, problem: YamlProblem) -> Problem:
+    return Problem(file, problem.line, problem.column, "", problem.message, Level(problem.level))
 
 
 def _compile(context: LoadContext, root: NodePath, text: RulesetText) -> Ruleset | None:

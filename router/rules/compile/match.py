@@ -6,7 +6,6 @@ from dataclasses import replace
 from router.domain.header_names import dropped_header
 from router.domain.nearest_word import shortened
 from router.rules.compile.contradictions import warn_of_conjunction, warn_of_map
-from router.rules.jsonpath import PathError
 from router.rules.match.conditions import (
     All,
     AnyOf,
@@ -25,9 +24,10 @@ from router.rules.match.conditions import (
 )
 from router.rules.match.fields import HeaderField, field, unknown_field
 from router.rules.match.hints import unknown_operator
+from router.rules.match.jsonpath import PathError
 from router.rules.match.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError, address_in
-from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode, data
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, data
 from router.rules.yaml.problems import ProblemReport
 
 COMBINATORS = ("all", "any", "none", "not")

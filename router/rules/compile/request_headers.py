@@ -3,8 +3,8 @@
 import re
 
 from router.domain.header_names import dropped_header
-from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from router.templates import read_headers
 
 _LIKELY = re.compile(r"headers\b.*_", re.DOTALL)

@@ -7,8 +7,8 @@ from typing import Any
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.outcomes import Cause
 from router.domain.retry_policy import RetryOn
-from router.rules.yaml.document import SequenceNode
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import SequenceNode
 
 STATUSES = (300, 599)  #: 1xx is no final answer and 2xx is success; RFC 9110, section 15, ends at 599
 EXITS = (1, 255)  #: 0 is success

@@ -17,14 +17,14 @@ from router.rules.compile.request_headers import check_read_headers
 from router.rules.compile.respond import load_rule_respond
 from router.rules.compile.retry import load_retry, policy
 from router.rules.compile.unsigned import warn_of_unsigned
-from router.rules.jsonpath import PathError
 from router.rules.match.conditions import All, Condition, headers_of
 from router.rules.match.fields import AnyField, HeaderField, field
 from router.rules.match.hints import unknown_action
+from router.rules.match.jsonpath import PathError
 from router.rules.rule import Rule, RuleAction
-from router.rules.yaml.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath, unknown_key
+from router.rules.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from router.rules.yaml.schema import RuleOptions
 from router.runtime.pacing import yield_turn
 

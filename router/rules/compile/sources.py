@@ -15,8 +15,8 @@ from router.plugins.handshake import Handshake, HandshakeKind
 from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
 from router.rules.compile.respond import load_respond
-from router.rules.jsonpath import PathError
 from router.rules.match.fields import AnyField, HeaderField, field
+from router.rules.match.jsonpath import PathError
 from router.rules.source import Dedupe, Source
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath

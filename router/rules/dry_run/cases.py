@@ -23,11 +23,12 @@ from router.plugins.options import Options
 from router.rules.dry_run.preview import Preview, body_of, made_event, preview
 from router.rules.match.values import same
 from router.rules.ruleset import Ruleset
-from router.rules.yaml.document import MAX_BYTES, DocumentError
+from router.rules.yaml.document import MAX_BYTES
 from router.rules.yaml.document import read as read_document
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
+from router.rules.yaml.yaml_problem import DocumentError
 
 _NAMED = 20  #: sources that a message names
 
@@ -84,7 +85,7 @@ def run_cases(ruleset: Ruleset, files: Sequence[Path], now: int) -> Run:
         try:
             root, _ = read_document(read_file(file, MAX_BYTES, pipes=True).decode("utf-8-sig"))
         except DocumentError as error:
-            run.problems += [Problem(str(file), f.line, f.column, "", f.message) for f in error.flaws]
+            run.problems += [Problem(str(file), p.line, p.column, "", p.message) for p in error.problems]
             continue
         except (Unreadable, UnicodeDecodeError) as error:
             reason = str(error) if isinstance(error, Unreadable) else "it is not UTF-8 text"

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from router.domain.events import Event, ParsedEvent
-from router.rules.jsonpath import count_item, sharing_work
 from router.rules.match.fields import AnyField, HeaderField, PayloadField, Reads
+from router.rules.match.jsonpath import count_item, sharing_work
 from router.rules.match.operators import Predicate
 
 Judge = Callable[[Reads], bool]

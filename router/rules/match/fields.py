@@ -7,8 +7,8 @@ from typing import Any
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.header_names import CREDENTIALS, HEADER_NAME
-from router.rules.jsonpath import Path, PathError, compile_path
 from router.rules.match import hints
+from router.rules.match.jsonpath import Path, PathError, compile_path
 
 PLAIN = ("source", "method", "path", "ip")
 _NAMED = ("headers", "query")

@@ -13,7 +13,7 @@ import re2
 
 from router.domain.networks import Address, network
 from router.rules.match.values import decimal, is_number, same, scalar_key
-from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, data, describe
 
 Predicate = Callable[[Any], bool]
 """Judges one value; another type than the operator's is False, never an error."""
@@ -45,7 +45,7 @@ def _text(node: Node, *, what: str = "text") -> str:
     cure = "; quote it" if isinstance(node, ScalarNode) and node.value is not None else ""
     if isinstance(node, SequenceNode):
         cure = "; for several, give the field a list of operator maps"
-    raise OperandError(f"expected {what}, found {kind(node)}{cure}", node)
+    raise OperandError(f"expected {what}, found {describe(node)}{cure}", node)
 
 
 def _needle(node: Node, flags: Flags) -> str:
@@ -82,13 +82,13 @@ def check_text_field(node: Node, flags: Flags) -> None:
         return
     if isinstance(node, ScalarNode) and node.value is not None:
         raise OperandError(f'the values of this field are text; quote it: "{node.text}"', node)
-    raise OperandError(f"the values of this field are text, never {kind(node)}; exists: false says missing", node)
+    raise OperandError(f"the values of this field are text, never {describe(node)}; exists: false says missing", node)
 
 
 def one_of(node: Node, flags: Flags) -> Predicate:
     """The value is the same as one of the list's."""
     if not isinstance(node, SequenceNode):
-        raise OperandError(f"expected a list, found {kind(node)}", node)
+        raise OperandError(f"expected a list, found {describe(node)}", node)
     if not node.items:
         raise OperandError("an empty list matches nothing", node)
     if all(isinstance(item, ScalarNode) for item in node.items):
@@ -142,7 +142,7 @@ def _number(node: Node) -> int | float:
     if isinstance(node, ScalarNode) and is_number(node.value):
         return node.value  # type: ignore[return-value]  # is_number has just said so
     cure = "; remove the quotes" if isinstance(node, ScalarNode) and decimal(node.text) is not None else ""
-    raise OperandError(f"expected a number, found {kind(node)}{cure}", node)
+    raise OperandError(f"expected a number, found {describe(node)}{cure}", node)
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Node, Flags], Predicate]:

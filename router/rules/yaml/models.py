@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from router.rules.yaml.document import MappingNode, Node, ScalarNode
 from router.rules.yaml.node_path import NodePath, unknown_key
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode
 
 M = TypeVar("M", bound=BaseModel)
 

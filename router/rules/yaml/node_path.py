@@ -10,7 +10,7 @@ import orjson
 
 from router.domain.errors import Level
 from router.domain.nearest_word import LONGEST, did_you_mean, shortened
-from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, data, describe
 from router.rules.yaml.problems import ProblemReport
 from router.runtime.pacing import paced
 
@@ -67,9 +67,9 @@ class NodePath:
         return hashlib.sha256(orjson.dumps(self.data)).hexdigest()
 
     @property
-    def kind(self) -> str:
+    def description(self) -> str:
         """What a person calls it."""
-        return kind(self.node)
+        return describe(self.node)
 
     @property
     def is_blank(self) -> bool:
@@ -143,12 +143,12 @@ class NodePath:
         if self.is_blank:
             return "nothing; a # after a space starts a comment, and a value that starts with # needs quotes"
         if isinstance(self.node, MappingNode | SequenceNode) and self.node.size == 1:
-            return f"{self.kind} with nothing in it"
+            return f"{self.description} with nothing in it"
         if isinstance(self.node, ScalarNode) and self.node.value == "":
             return "empty text"
         if isinstance(self.node, ScalarNode) and self.path.rpartition(".")[2] in _CONFIDENTIAL:
             return "a text" if isinstance(self.node.value, str) else "a value"
-        return self.kind
+        return self.description
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

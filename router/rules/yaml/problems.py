@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from router.domain.errors import Level, Problem
-from router.rules.yaml.document import Node
+from router.rules.yaml.nodes import Node
 
 MAX_PROBLEMS = 1_000  #: of one level that are told of one by one: some 150 kB, which nobody reads to its end
 _MESSAGE = 2_000  #: characters of a message; a usual one has 100

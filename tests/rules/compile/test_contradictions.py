@@ -16,7 +16,7 @@ from router.rules.match.fields import Reads
 from tests.rules.match.strategies import EVENTS, MATCHES, Match
 from tests.rules.match.test_index import compiled
 
-Complaints = Callable[[str], list[str]]
+Problems = Callable[[str], list[str]]
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ Complaints = Callable[[str], list[str]]
         ("any: [{$.b: 1}, {$.a: {gt: 5, lt: 3}}]", "1:31", "nothing is gt 5 and lt 3"),
     ],
 )
-def test_a_contradiction_gets_one_warning(complaints: Complaints, match: str, place: str, reason: str) -> None:
-    found = [complaint for complaint in complaints(match) if ": warning: " in complaint]
+def test_a_contradiction_gets_one_warning(problems: Problems, match: str, place: str, reason: str) -> None:
+    found = [problem for problem in problems(match) if ": warning: " in problem]
 
     if not reason:
         assert found == []
@@ -100,8 +100,8 @@ def test_a_contradiction_gets_one_warning(complaints: Complaints, match: str, pl
         "$.a: {length: {gt: 0.5, lt: 1.5}}",
     ],
 )
-def test_a_satisfiable_condition_gets_no_warning(complaints: Complaints, match: str) -> None:
-    assert complaints(match) == []
+def test_a_satisfiable_condition_gets_no_warning(problems: Problems, match: str) -> None:
+    assert problems(match) == []
 
 
 @settings(max_examples=500)

@@ -18,7 +18,7 @@ from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
 
 Matches = Callable[..., bool]
-Complaints = Callable[[str], list[str]]
+Problems = Callable[[str], list[str]]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_a_failing_path_is_an_error_even_below_not(
         ("$.a: {in: [1, 2], gt: 5}", "warning: match[$.a]: this can't hold: the value fails gt"),
     ],
 )
-def test_a_wrong_condition_is_reported_with_a_suggestion(complaints: Complaints, match: str, message: str) -> None:
-    assert any(message in complaint for complaint in complaints(match)), complaints(match)
+def test_a_wrong_condition_is_reported_with_a_suggestion(problems: Problems, match: str, message: str) -> None:
+    assert any(message in problem for problem in problems(match)), problems(match)
 
 
 _scalars = st.sampled_from([None, True, False, 0, 1, 1.5, "", "a", "ab", "b", "10"])

@@ -108,8 +108,8 @@ def test_a_word_that_is_near_none_gets_the_list(name: str) -> None:
         ("methd: x", 'did you mean "method"?'),
     ],
 )
-def test_an_unknown_field_gets_its_cure(complaints: Callable[[str], list[str]], match: str, message: str) -> None:
-    [found] = complaints(match)
+def test_an_unknown_field_gets_its_cure(problems: Callable[[str], list[str]], match: str, message: str) -> None:
+    [found] = problems(match)
 
     assert message in found
 

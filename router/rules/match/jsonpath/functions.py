@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from router.domain.errors import EvaluationError
-from router.rules.jsonpath.limits import CHARACTERS, size_of
+from router.rules.match.jsonpath.limits import CHARACTERS, size_of
 
 if TYPE_CHECKING:
-    from router.rules.jsonpath.steps import Select, Walk
+    from router.rules.match.jsonpath.steps import Select, Walk
 
 
 def length(_: Any) -> "Select":
@@ -56,7 +56,7 @@ def in_order(node: Any) -> "Select":
 
 def _comparing(expressions: Sequence[tuple[Any, bool]]) -> "Callable[[Walk], Callable[[Any], Any]]":
     """Sorting by fields, each up or down; items in which a field is missing, or has several values, count as equal."""
-    from router.rules.jsonpath.steps import run, steps  # noqa: PLC0415 - they need the functions
+    from router.rules.match.jsonpath.steps import run, steps  # noqa: PLC0415 - they need the functions
 
     fields = [(steps(path), down) for path, down in expressions]
 

@@ -9,12 +9,12 @@ from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.ext import filter as ng_filter
 from jsonpath_ng.ext import iterable as ng_iterable
 
-from router.rules.jsonpath.filters import looks_again
-from router.rules.jsonpath.limits import current_work
-from router.rules.jsonpath.parse import parse
-from router.rules.jsonpath.steps import Walk, follow_names, run, steps
-from router.rules.jsonpath.tree import is_single, names, nodes
-from router.rules.jsonpath.vet import vet
+from router.rules.match.jsonpath.filters import looks_again
+from router.rules.match.jsonpath.limits import current_work
+from router.rules.match.jsonpath.parse import parse
+from router.rules.match.jsonpath.steps import Walk, follow_names, run, steps
+from router.rules.match.jsonpath.tree import is_single, names, nodes
+from router.rules.match.jsonpath.vet import vet
 
 Accessor = Callable[[Any], list[Any]]
 """Takes a payload, gives the selected values in document order, each place once. Raises EvaluationError."""

@@ -5,9 +5,9 @@ less what the library answers wrongly or unsafely. A path gives each place of a 
 that its cost grows with the payload and no faster; what a filter adds to that is counted (`limits`).
 """
 
-from router.rules.jsonpath.compile import Accessor, Path, compile_path
-from router.rules.jsonpath.error import PathError
-from router.rules.jsonpath.limits import FREE_STEPS, count_item, sharing_work
-from router.rules.jsonpath.parse import MAX_LENGTH
+from router.rules.match.jsonpath.compile import Accessor, Path, compile_path
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.limits import FREE_STEPS, count_item, sharing_work
+from router.rules.match.jsonpath.parse import MAX_LENGTH
 
 __all__ = ["FREE_STEPS", "MAX_LENGTH", "Accessor", "Path", "PathError", "compile_path", "count_item", "sharing_work"]

@@ -8,9 +8,9 @@ from jsonpath_ng.ext import filter as ng_filter
 from jsonpath_ng.ext import iterable as ng_iterable
 from jsonpath_ng.ext import string as ng_string
 
-from router.rules.jsonpath.error import PathError
-from router.rules.jsonpath.names import QUOTED
-from router.rules.jsonpath.tree import is_nested, nodes
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.names import QUOTED
+from router.rules.match.jsonpath.tree import is_nested, nodes
 
 _SAFE: tuple[type, ...] = (  # exact types: SortedThis is a This, and does something else
     ng.Root,

@@ -7,7 +7,7 @@ from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.ext import filter as ng_filter
 
 from router.domain.errors import EvaluationError
-from router.rules.jsonpath.steps import Step, Walk, selection
+from router.rules.match.jsonpath.steps import Step, Walk, selection
 
 _CHILDREN = (ng.Fields, ng.Wildcard, ng.Index, ng.Slice, ng_filter.Filter)
 """Segments that select from a value; functions make new ones, which have no parent."""

@@ -9,9 +9,9 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import ExtendedJsonPathLexer, ExtendedJsonPathParser
 
 from router.domain.work_budget import PATHS, spend
-from router.rules.jsonpath.error import PathError
-from router.rules.jsonpath.names import quote_names
-from router.rules.jsonpath.negation import parse_negations
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.names import quote_names
+from router.rules.match.jsonpath.negation import parse_negations
 
 MAX_LENGTH = 4096  #: characters; real paths are shorter than 200
 

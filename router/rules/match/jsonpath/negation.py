@@ -12,9 +12,9 @@ from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.exceptions import JsonPathParserError
 from jsonpath_ng.ext import filter as ng_filter
 
-from router.rules.jsonpath.error import PathError
-from router.rules.jsonpath.names import QUOTED
-from router.rules.jsonpath.tree import MAX_NESTED, nodes
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.names import QUOTED
+from router.rules.match.jsonpath.tree import MAX_NESTED, nodes
 
 _PIECE = re.compile(rf"{QUOTED.pattern}|!\s*\(|[()]")
 _PATH_GOES_ON = re.compile(r"\s*[.\[]")  #: `!(@.a).b`, which the library takes

@@ -12,9 +12,9 @@ from jsonpath_ng.ext import filter as ng_filter
 from jsonpath_ng.ext import iterable as ng_iterable
 from jsonpath_ng.ext import string as ng_string
 
-from router.rules.jsonpath import functions
-from router.rules.jsonpath.limits import Work
-from router.rules.jsonpath.tree import segments
+from router.rules.match.jsonpath import functions
+from router.rules.match.jsonpath.limits import Work
+from router.rules.match.jsonpath.tree import segments
 
 
 class Walk:
@@ -48,7 +48,7 @@ def steps(tree: Any) -> list[Step]:
     """The steps of a path."""
     chain = [part for part in segments(tree) if type(part) is not ng.This]
     if any(type(part) is ng.Parent for part in chain):
-        from router.rules.jsonpath.located import located_step  # noqa: PLC0415 - it needs the selections from here
+        from router.rules.match.jsonpath.located import located_step  # noqa: PLC0415 - it needs the selections from here
 
         return [located_step(chain)]
     made: list[Step] = []
@@ -146,7 +146,7 @@ def _slice(node: Any) -> Select:
 
 
 def _filter(node: Any) -> Select:
-    from router.rules.jsonpath.filters import filter_selection  # noqa: PLC0415 - filters hold paths, so steps
+    from router.rules.match.jsonpath.filters import filter_selection  # noqa: PLC0415 - filters hold paths, so steps
 
     return filter_selection(node)
 

@@ -7,8 +7,8 @@ from typing import Any
 from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.ext import filter as ng_filter
 
-from router.rules.jsonpath.steps import Select, Walk, follow_names, run, steps
-from router.rules.jsonpath.tree import names, nodes
+from router.rules.match.jsonpath.steps import Select, Walk, follow_names, run, steps
+from router.rules.match.jsonpath.tree import names, nodes
 from router.rules.match.values import is_number, same
 
 OPERAND_STEPS = 3  #: what beginning a path at an item counts, which takes some 0.5 µs
