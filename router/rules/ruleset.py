@@ -134,7 +134,7 @@ def _passing(sources: Mapping[str, Source], rules: Sequence[Rule]) -> dict[str, 
             found[name].add(source.dedupe.field.name)
     for rule in rules:
         matched = {name for name in headers_of(rule.condition) if not tells_who_calls(name)}
-        for name in rule.sources if matched else ():
+        for name in rule.sources & found.keys() if matched else ():
             found[name] |= matched
     return {name: frozenset(names) for name, names in found.items()}
 

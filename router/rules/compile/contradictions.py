@@ -12,23 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from router.domain.work_budget import is_spent, spend
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Clause,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    Not,
-    NotTest,
-    OneValue,
-    Test,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
+from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, Exists, NotTest, OneValue, Test
 from router.rules.match.fields import PayloadField
-from router.rules.match.operators import NUMERIC, Flags
+from router.rules.match.operators import NUMERIC
+from router.rules.match.operators.operand import Flags
 from router.rules.match.values import decimal
 from router.rules.yaml.node_path import NodePath
 

@@ -6,26 +6,15 @@ from dataclasses import replace
 from router.domain.header_names import dropped_header
 from router.domain.nearest_word import shortened
 from router.rules.compile.contradictions import warn_of_conjunction, warn_of_map
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Clause,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    Not,
-    NotTest,
-    OneValue,
-    Test,
-    element_test,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
+from router.rules.match.element import element_test
+from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, Exists, NotTest, OneValue, Test
 from router.rules.match.fields import HeaderField, field, unknown_field
 from router.rules.match.hints import unknown_operator
 from router.rules.match.jsonpath import PathError
-from router.rules.match.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError, address_in
+from router.rules.match.operators import FOLDING, NUMERIC, OPERATORS
+from router.rules.match.operators.networks import address_in
+from router.rules.match.operators.operand import Flags, OperandError
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, data
 from router.rules.yaml.problems import ProblemReport

@@ -8,19 +8,8 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from router.plugins.scheme import SignedParts
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    Not,
-    OneValue,
-    Test,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
+from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField, EventField, HeaderField, QueryField
 from router.rules.rule import RuleAction
 from router.rules.source import Source

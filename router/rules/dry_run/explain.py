@@ -10,20 +10,8 @@ from typing import Any
 
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    Not,
-    NotTest,
-    OneValue,
-    Test,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
+from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, NotTest, OneValue, Test
 from router.rules.match.fields import Reads
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset

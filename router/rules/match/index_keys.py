@@ -15,22 +15,12 @@ from typing import Any, NamedTuple
 import re2
 
 from router.domain.networks import network
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Clause,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    OneValue,
-    Test,
-    infallible_first,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition
+from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField
-from router.rules.match.operators import NUMERIC, glob_pattern
+from router.rules.match.judges import infallible_first
+from router.rules.match.operators import NUMERIC
+from router.rules.match.operators.patterns import glob_pattern
 from router.rules.match.values import scalar_key
 
 MAX_KEYS = 50_000  #: that one rule is filed under: alternatives beyond are judged for every event

@@ -8,7 +8,8 @@ from typing import Any
 import re2
 
 from router.rules.match.index_keys import IndexKey
-from router.rules.match.operators import MAX_PATTERN_MEMORY, address_in
+from router.rules.match.operators.networks import address_in
+from router.rules.match.operators.patterns import MAX_PATTERN_MEMORY
 from router.rules.match.values import decimal, scalar_key
 from router.runtime.pacing import paced, yield_turn
 

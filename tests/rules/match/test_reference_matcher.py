@@ -40,7 +40,7 @@ def _fails(match: Any, parsed: ParsedEvent) -> bool:
 def test_the_generator_uses_every_operator() -> None:
     seen: set[str] = set()
 
-    @settings(max_examples=400, database=None, derandomize=True)
+    @settings(max_examples=1000, database=None, derandomize=True)
     @given(match=MATCHES)
     def collect(match: Match) -> None:
         seen.update(words(match))
