@@ -7,16 +7,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from router.domain.header_names import dropped_header
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.networks import Network, network
 from router.domain.units import seconds
 from router.plugins.handshake import Handshake, HandshakeKind
 from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
+from router.rules.compile.field_key import load_field
 from router.rules.compile.respond import load_respond
-from router.rules.match.fields import AnyField, HeaderField, field
-from router.rules.match.jsonpath import PathError
+from router.rules.match.fields import field
 from router.rules.source import Dedupe, Source
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
@@ -202,7 +201,7 @@ def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | No
         return None
     at = node_path.at("dedupe") if explicit else node_path
     if isinstance(written, str):
-        key = _key(at, written)
+        key = load_field(at, written)
         return Dedupe(key, DedupeOptions(key=written).window) if key else None
     if not isinstance(written, dict):
         at.error(f"expected a field, {{key, window}} or none, found {at.found()}")
@@ -210,16 +209,5 @@ def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | No
     if not explicit:  # a scheme's own default, which a test of the scheme holds right
         return Dedupe(field(written["key"]), seconds(written["window"]))
     options = read(at, DedupeOptions)
-    key = _key(at.at("key"), options.key) if options else None
+    key = load_field(at.at("key"), options.key) if options else None
     return Dedupe(key, options.window) if options and key else None
-
-
-def _key(node_path: NodePath, text: str) -> AnyField | None:
-    try:
-        found = field(text)
-    except PathError as error:
-        node_path.error(str(error))
-        return None
-    if isinstance(found, HeaderField) and "_" in found.name:
-        node_path.error_now(dropped_header(text.partition(".")[2]))
-    return found

@@ -10,9 +10,9 @@ from router.plugins.registries import Registries
 from router.plugins.scheme import Scheme
 from router.rules.compile.json_schema.conditions import match_definitions
 from router.rules.compile.json_schema.parts import TEXT, Schema, model_schema, named, ref, whole
-from router.rules.compile.loader import SECRET_NAME, TARGET_NAME
 from router.rules.compile.retry_on import EVERY_CAUSE, on_schema
 from router.rules.compile.rules import ACTION_NAME
+from router.rules.compile.sections import SECRET_NAME, TARGET_NAME
 from router.rules.compile.sources import METHOD, SOURCE_NAME
 from router.rules.yaml.schema import (
     DedupeOptions,
