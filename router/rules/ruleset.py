@@ -152,8 +152,8 @@ def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:
     return by_source
 
 
-class Current:
-    """The one place where both rivers meet: holds the current Ruleset, read once per event.
+class CurrentRuleset:
+    """Holds the running Ruleset; intake and delivery read it once for each event.
 
     Any thread may read; only the reloader swaps. Reading and writing one attribute is atomic in CPython.
     """
