@@ -12,8 +12,8 @@ from router.domain.header_names import tells_who_calls
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
 from router.rules.compile.respond import RuleRespond
-from router.rules.match.conditions import Condition, Judge, headers_of
-from router.rules.match.fields import HeaderField, Reads
+from router.rules.match.conditions import Condition, EventPredicate, headers_of
+from router.rules.match.fields import FieldValues, HeaderField
 from router.rules.match.index import Index
 from router.rules.reload.file_stat import FileStat
 from router.rules.rule import Rule, RuleAction
@@ -55,7 +55,7 @@ class Ruleset:
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
     by_path: Mapping[str, Source] = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
-    judges: Sequence[Judge] = field(init=False, repr=False)  #: the rules' conditions, close together in memory
+    judges: Sequence[EventPredicate] = field(init=False, repr=False)  #: the rules' conditions, close together in memory
     indexes: Mapping[str, Sequence[Index]] = field(init=False, repr=False)  #: by source
     passing: Mapping[str, frozenset[str]] = field(init=False, repr=False)
     """By source, globs of its senders' headers that forwards pass on, beside those that are always harmless."""
@@ -79,10 +79,10 @@ class Ruleset:
 
     def match(self, parsed: ParsedEvent) -> "Match":
         """The rules that match, in file order, and those that couldn't be judged."""
-        reads = Reads(parsed)
+        reads = FieldValues(parsed)
         return self._judge(self.candidates(reads), reads)
 
-    def candidates(self, reads: Reads) -> Sequence[int]:
+    def candidates(self, reads: FieldValues) -> Sequence[int]:
         """The numbers of the rules that may match the event or fail on it, in file order."""
         groups = self.indexes.get(reads.parsed.event.source, ())
         found: list[int] = []
@@ -95,7 +95,7 @@ class Ruleset:
             return residual
         return sorted({*found, *residual}) if len(found) + len(residual) > 1 else found or residual
 
-    def _judge(self, numbers: Iterable[int], reads: Reads) -> "Match":
+    def _judge(self, numbers: Iterable[int], reads: FieldValues) -> "Match":
         matched: list[Rule] = []
         errors: list[tuple[str, str]] = []
         rules, judges = self.rules, self.judges

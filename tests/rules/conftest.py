@@ -8,7 +8,7 @@ import pytest
 from router.domain.events import Event, ParsedEvent
 from router.rules.compile.match import parse_match
 from router.rules.match.conditions import Condition
-from router.rules.match.fields import Reads
+from router.rules.match.fields import FieldValues
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
@@ -51,7 +51,7 @@ def condition() -> Callable[[str], Condition]:
 @pytest.fixture
 def matches() -> Callable[..., bool]:
     """Whether a `match` mapping holds for a payload."""
-    return lambda text, payload, **event: _condition(text).holds(Reads(_parsed(payload, **event)))
+    return lambda text, payload, **event: _condition(text).holds(FieldValues(_parsed(payload, **event)))
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ class LoadContext:
         return errors
 
     def finish(self) -> None:
-        """Judge what had to wait until all of the file was compiled."""
+        """EventPredicate what had to wait until all of the file was compiled."""
         for build, node_path in paced(self._at_end):
             build.faults.clear()
             for judge in build.at_end:

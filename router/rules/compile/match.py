@@ -245,7 +245,9 @@ def _elem(node_path: NodePath, flags: Flags) -> list[Clause]:
     if condition is None:
         condition = flags.elements[id(node_path.node)] = parse_match(node_path, element=True)
     return [
-        Clause("elem", data(node_path.node), element_test(condition, form=flags.decimals), fallible=condition.fallible)
+        Clause(
+            "elem", data(node_path.node), element_test(condition, form=flags.decimals), may_raise=condition.may_raise
+        )
     ]
 
 

@@ -12,7 +12,7 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, NotTest, OneValue, Test
-from router.rules.match.fields import Reads
+from router.rules.match.fields import FieldValues
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset
 
@@ -67,7 +67,7 @@ class ExplainedRule:
 
 def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> list[ExplainedRule]:
     """Every rule of the file (or the first so many), in its order, with its verdict and the reason for it."""
-    reads = Reads(parsed)
+    reads = FieldValues(parsed)
     stopped_by = ""
     found: list[ExplainedRule] = []
     for rule in ruleset.rules[:most]:
@@ -81,7 +81,7 @@ def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> l
     return found
 
 
-def explain_rule(rule: Rule, reads: Reads) -> ExplainedRule:
+def explain_rule(rule: Rule, reads: FieldValues) -> ExplainedRule:
     """One rule."""
     source = reads.parsed.event.source
     if source not in rule.sources:
@@ -106,13 +106,13 @@ def _judged(judge: Callable[[], bool]) -> tuple[bool | None, str]:
         return None, str(error)
 
 
-def _conditions(condition: Condition, reads: Reads) -> tuple[Explained, ...]:
+def _conditions(condition: Condition, reads: FieldValues) -> tuple[Explained, ...]:
     """The entries of a `match` mapping, in the file's order."""
     parts = condition.conditions if isinstance(condition, All) else (condition,)
     return tuple(_explained(part, reads) for part in parts)
 
 
-def _explained(condition: Condition, reads: Reads) -> Explained:
+def _explained(condition: Condition, reads: FieldValues) -> Explained:
     if isinstance(condition, FieldCondition):
         return _field(condition, reads)
     if isinstance(condition, All) and len(condition.conditions) == 1:
@@ -141,7 +141,7 @@ def _combined(word: str, holds: bool | None, parts: tuple[Explained, ...]) -> st
     return "what not: holds is false" if holds else "not: all of " + "; ".join(part.reason for part in parts[:3])
 
 
-def _field(condition: FieldCondition, reads: Reads) -> Explained:
+def _field(condition: FieldCondition, reads: FieldValues) -> Explained:
     text = condition.field.text
     test = condition.form_test if reads.parsed.form else condition.test
     operator, operand = _asked(test)

@@ -7,7 +7,7 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.rules.dry_run.explain import operator_of
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
-from router.rules.match.fields import Reads
+from router.rules.match.fields import FieldValues
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset
 
@@ -30,7 +30,7 @@ def nearest_rule(ruleset: Ruleset, parsed: ParsedEvent) -> NearestRule | None:
     """The rule that came closest to matching an event that no rule matched; none when there is none to tell."""
     if len(parsed.event.body) > MAX_BODY:
         return None
-    reads = Reads(parsed)
+    reads = FieldValues(parsed)
     until = time.perf_counter() + SECONDS
     best: NearestRule | None = None
     for rule in ruleset.rules:
@@ -46,7 +46,7 @@ def nearest_rule(ruleset: Ruleset, parsed: ParsedEvent) -> NearestRule | None:
 
 def tried(ruleset: Ruleset, parsed: ParsedEvent) -> list[NearestRule]:
     """What each of the first rules of the event's source made of it, for a log at debug level."""
-    reads = Reads(parsed)
+    reads = FieldValues(parsed)
     until = time.perf_counter() + SECONDS
     found: list[NearestRule] = []
     for rule in ruleset.rules:
@@ -57,13 +57,13 @@ def tried(ruleset: Ruleset, parsed: ParsedEvent) -> list[NearestRule]:
     return found
 
 
-def _judged(rule: Rule, reads: Reads) -> NearestRule | None:
+def _judged(rule: Rule, reads: FieldValues) -> NearestRule | None:
     parts = rule.condition.conditions if isinstance(rule.condition, All) else (rule.condition,)
     failing = [part for part in parts if not _holds(part, reads)]
     return NearestRule(rule.name, _name(failing[0]), len(parts) - len(failing), len(parts)) if failing else None
 
 
-def _holds(condition: Condition, reads: Reads) -> bool:
+def _holds(condition: Condition, reads: FieldValues) -> bool:
     try:
         return condition.holds(reads)
     except EvaluationError:

@@ -1,11 +1,8 @@
-"""Conditions: compiled once from a `match` mapping, judged against events.
+"""Conditions on events: a tree, compiled once from a `match` mapping.
 
-A field selects a list of values. A positive operator map holds when any one value satisfies all of it; `not`, `exists`
-and `every` judge the field as a whole. `not` is the exact complement of what it holds, also for a missing field.
-
-Every node has its judgement as a function that is made once (`holds`), since a rule that no index can file is judged
-for each event. What can't raise goes before what can (`fallible`), whatever the order in the file: the answer is the
-same, and a path that fails is followed only when the rest of the rule holds.
+Each node has a function `holds`, made when the node is made, since the rules that the index can't file are judged for
+every event. Parts that never raise are judged before parts that `may_raise`, whatever the order in the file. The answer
+is the same, and a path that may fail is followed only if the rest of the rule holds.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,50 +12,50 @@ from functools import lru_cache
 from typing import Protocol
 
 from router.rules.match.field_tests import OneValue, Test
-from router.rules.match.fields import AnyField, HeaderField, Reads
+from router.rules.match.fields import AnyField, FieldValues, HeaderField
 from router.rules.match.jsonpath import sharing_work
-from router.rules.match.judges import every_judge, infallible_first, some_judge
+from router.rules.match.predicates import all_of, any_of, safe_first
 
-Judge = Callable[[Reads], bool]
-"""Whether an event satisfies a condition. Raises EvaluationError when that can't be judged."""
+EventPredicate = Callable[[FieldValues], bool]
+"""Whether an event, given by its field values, satisfies a condition. Raises EvaluationError."""
 
 
 class Condition(Protocol):
     """A compiled condition."""
 
     @property
-    def holds(self) -> Judge:
-        """Judges an event."""
+    def holds(self) -> EventPredicate:
+        """The condition itself."""
         ...
 
     @property
-    def fallible(self) -> bool:
-        """Whether judging may raise."""
+    def may_raise(self) -> bool:
+        """Whether `holds` may raise."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FieldCondition:
-    """A field and what is asked of it."""
+    """A field and the test for its values."""
 
     field: AnyField
     test: Test
-    form_test: Test  #: the same for a form's values, which are text: there numeric operators read decimals
-    holds: Judge = made(init=False, compare=False, repr=False)
-    fallible: bool = made(init=False)
+    form_test: Test  #: the test for forms, whose values are text: numeric operators read decimals in it
+    holds: EventPredicate = made(init=False, compare=False, repr=False)
+    may_raise: bool = made(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fallible", self.field.fallible or self.test.fallible)
+        object.__setattr__(self, "may_raise", self.field.may_raise or self.test.may_raise)
         object.__setattr__(self, "holds", self._judge())
 
-    def _judge(self) -> Judge:
+    def _judge(self) -> EventPredicate:
         judge = self._judge_alone()
-        if not self.test.fallible:
+        if not self.test.may_raise:
             return judge
-        # An `elem` follows its paths in every value anew: all that takes is counted together.
+        # An `elem` follows its paths in each value; the steps of all of them count together.
         return lambda reads: sharing_work(reads.parsed.payload, lambda: judge(reads))
 
-    def _judge_alone(self) -> Judge:
+    def _judge_alone(self) -> EventPredicate:
         selector, strict, form = self.field, self.test.holds, self.form_test.holds
         if self.form_test is not self.test:
             return lambda reads: (form if reads.parsed.form else strict)(reads[selector])
@@ -69,7 +66,7 @@ class FieldCondition:
 
     @property
     def text(self) -> str | None:
-        """The text that a value has to equal, when nothing else is asked."""
+        """The text, if the test is only that a value equals this text."""
         if isinstance(self.test, OneValue) and len(self.test.clauses) == 1:
             clause = self.test.clauses[0]
             if clause.operator == "equals" and isinstance(clause.operand, str) and not clause.fold:
@@ -79,24 +76,24 @@ class FieldCondition:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Every condition holds; without any, always."""
+    """Every condition holds. An empty one always holds."""
 
     conditions: tuple[Condition, ...]
-    holds: Judge = made(init=False, compare=False, repr=False)
-    fallible: bool = made(init=False)
+    holds: EventPredicate = made(init=False, compare=False, repr=False)
+    may_raise: bool = made(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fallible", any(condition.fallible for condition in self.conditions))
-        object.__setattr__(self, "holds", self._judge(infallible_first(self.conditions)))
+        object.__setattr__(self, "may_raise", any(condition.may_raise for condition in self.conditions))
+        object.__setattr__(self, "holds", self._judge(safe_first(self.conditions)))
 
     @staticmethod
-    def _judge(parts: Sequence[Condition]) -> Judge:
+    def _judge(parts: Sequence[Condition]) -> EventPredicate:
         texts = _text_equalities(parts)
         if texts is None:
-            return every_judge([part.holds for part in parts])
+            return all_of([part.holds for part in parts])
         fields, wanted = texts
 
-        def every(reads: Reads) -> bool:
+        def every(reads: FieldValues) -> bool:
             for selector, text in zip(fields, wanted):  # noqa: B905, SIM110 - of one length, and this is the hot path
                 if text not in reads[selector]:
                     return False
@@ -110,21 +107,21 @@ class AnyOf:
     """At least one condition holds."""
 
     conditions: tuple[Condition, ...]
-    holds: Judge = made(init=False, compare=False, repr=False)
-    fallible: bool = made(init=False)
+    holds: EventPredicate = made(init=False, compare=False, repr=False)
+    may_raise: bool = made(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fallible", any(condition.fallible for condition in self.conditions))
-        object.__setattr__(self, "holds", self._judge(infallible_first(self.conditions)))
+        object.__setattr__(self, "may_raise", any(condition.may_raise for condition in self.conditions))
+        object.__setattr__(self, "holds", self._judge(safe_first(self.conditions)))
 
     @staticmethod
-    def _judge(parts: Sequence[Condition]) -> Judge:
+    def _judge(parts: Sequence[Condition]) -> EventPredicate:
         texts = _text_equalities(parts)
         if texts is None:
-            return some_judge([part.holds for part in parts])
+            return any_of([part.holds for part in parts])
         fields, wanted = texts
 
-        def some(reads: Reads) -> bool:
+        def some(reads: FieldValues) -> bool:
             for selector, text in zip(fields, wanted):  # noqa: B905, SIM110 - of one length, and this is the hot path
                 if text in reads[selector]:
                     return True
@@ -135,14 +132,15 @@ class AnyOf:
 
 @lru_cache(maxsize=10_000)
 def _shared(fields: tuple[AnyField, ...]) -> tuple[AnyField, ...]:
-    """One tuple for all rules that ask the same fields."""
+    """The same tuple for all rules with the same fields, to save memory."""
     return fields
 
 
 def _text_equalities(parts: Sequence[Condition]) -> tuple[tuple[AnyField, ...], tuple[str, ...]] | None:
-    """Fields and texts of conditions that are all `field: text`, the most common ones.
+    """Fields and texts if all conditions are of the form `field: text`, the most common one; None otherwise.
 
-    With thousands of rules what counts is the memory that judging one touches: this is a fifth of a function for each.
+    With thousands of rules the memory that judging touches decides the speed. Two tuples need a fifth of what a
+    function for each condition needs.
     """
     fields: list[AnyField] = []
     wanted: list[str] = []
@@ -157,24 +155,24 @@ def _text_equalities(parts: Sequence[Condition]) -> tuple[tuple[AnyField, ...], 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The condition doesn't hold."""
+    """The condition fails."""
 
     condition: Condition
-    word: str = "not"  #: or `none`, which says it of a list
-    holds: Judge = made(init=False, compare=False, repr=False)
+    word: str = "not"  #: as in the file: `not`, or `none` for a list
+    holds: EventPredicate = made(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         inner = self.condition.holds
         object.__setattr__(self, "holds", lambda reads: not inner(reads))
 
     @property
-    def fallible(self) -> bool:
-        """Whether judging may raise."""
-        return self.condition.fallible
+    def may_raise(self) -> bool:
+        """Whether `holds` may raise."""
+        return self.condition.may_raise
 
 
 def headers_of(condition: Condition) -> frozenset[str]:
-    """The headers that a condition reads, in lower case."""
+    """The names of the headers that a condition reads, in lower case."""
     if isinstance(condition, FieldCondition):
         return frozenset([condition.field.name]) if isinstance(condition.field, HeaderField) else _NO_HEADERS
     if isinstance(condition, Not):

@@ -1,6 +1,7 @@
 """Tests of a field's values: what an operator map, a list of alternatives or a scalar asks.
 
-TODO
+A field selects a list of values. A positive operator map holds if any one value satisfies all of it; `not`, `exists`
+and `every` judge the field as a whole. `not` is the exact complement of its test, also for a missing field.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,57 +9,57 @@ from dataclasses import dataclass
 from dataclasses import field as made
 from typing import Any, Protocol
 
-from router.rules.match.judges import every_judge, infallible_first, some_judge
 from router.rules.match.operators.operand import Predicate
+from router.rules.match.predicates import all_of, any_of, safe_first
 
-ValuesJudge = Callable[[list[Any]], bool]
+ValuesPredicate = Callable[[list[Any]], bool]
 """Whether a field's values pass a test. Raises EvaluationError."""
 
 
 class Test(Protocol):
-    """What is asked of a field's values."""
+    """Judges the values of a field."""
 
     @property
-    def holds(self) -> ValuesJudge:
-        """Judges the values."""
+    def holds(self) -> ValuesPredicate:
+        """The test itself."""
         ...
 
     @property
-    def fallible(self) -> bool:
-        """Whether judging may raise."""
+    def may_raise(self) -> bool:
+        """Whether `holds` may raise."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One operator with its operand, which judges one value."""
+    """One operator with its operand; judges one value."""
 
     operator: str
     operand: Any  #: as written
     test: Predicate = made(compare=False)
-    fold: bool = False  #: ignores case
-    fallible: bool = False  #: whether it may raise: an `elem` with such a path
+    fold: bool = False  #: ignore_case: true
+    may_raise: bool = False  #: True for an `elem` with a path that may raise
 
 
 @dataclass(frozen=True, slots=True)
 class OneValue:
-    """Any one value satisfies every clause, taken together."""
+    """At least one value satisfies all clauses."""
 
     clauses: tuple[Clause, ...]
-    holds: ValuesJudge = made(init=False, compare=False, repr=False)
-    fallible: bool = made(init=False)
+    holds: ValuesPredicate = made(init=False, compare=False, repr=False)
+    may_raise: bool = made(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fallible", any(clause.fallible for clause in self.clauses))
-        object.__setattr__(self, "holds", _some_value(infallible_first(self.clauses)))
+        object.__setattr__(self, "may_raise", any(clause.may_raise for clause in self.clauses))
+        object.__setattr__(self, "holds", _any_value(safe_first(self.clauses)))
 
 
-def _some_value(clauses: Sequence[Clause]) -> ValuesJudge:
+def _any_value(clauses: Sequence[Clause]) -> ValuesPredicate:
     first = clauses[0]
     if len(clauses) == 1:
         if first.operator == "equals" and not first.fold and isinstance(first.operand, str | None):
             wanted = first.operand
-            return lambda values: wanted in values  # nothing else equals text or null
+            return lambda values: wanted in values  # no value of another type equals text or null
         test = first.test
 
         def one(values: list[Any]) -> bool:
@@ -84,11 +85,11 @@ def _some_value(clauses: Sequence[Clause]) -> ValuesJudge:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The field has a value, be it null; or it has none."""
+    """The field has a value, which may be null; or, if not wanted, has none."""
 
     wanted: bool
-    holds: ValuesJudge = made(init=False, compare=False, repr=False)
-    fallible: bool = False
+    holds: ValuesPredicate = made(init=False, compare=False, repr=False)
+    may_raise: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "holds", bool if self.wanted else (lambda values: not values))
@@ -96,65 +97,65 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """There is a value, and the test holds for each taken alone."""
+    """The field has a value, and each value alone passes the test."""
 
     test: Test
-    holds: ValuesJudge = made(init=False, compare=False, repr=False)
+    holds: ValuesPredicate = made(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "holds", self._judge())
 
-    def _judge(self) -> ValuesJudge:
+    def _judge(self) -> ValuesPredicate:
         if isinstance(self.test, OneValue):
-            one = every_judge([clause.test for clause in infallible_first(self.test.clauses)])
+            one = all_of([clause.test for clause in safe_first(self.test.clauses)])
             return lambda values: bool(values) and all(map(one, values))
         test = self.test.holds
         return lambda values: bool(values) and all(test([value]) for value in values)
 
     @property
-    def fallible(self) -> bool:
-        """Whether judging may raise."""
-        return self.test.fallible
+    def may_raise(self) -> bool:
+        """Whether `holds` may raise."""
+        return self.test.may_raise
 
 
 @dataclass(frozen=True, slots=True)
 class NotTest:
-    """The exact complement of a test."""
+    """The test fails."""
 
     test: Test
-    holds: ValuesJudge = made(init=False, compare=False, repr=False)
+    holds: ValuesPredicate = made(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         test = self.test.holds
         object.__setattr__(self, "holds", lambda values: not test(values))
 
     @property
-    def fallible(self) -> bool:
-        """Whether judging may raise."""
-        return self.test.fallible
+    def may_raise(self) -> bool:
+        """Whether `holds` may raise."""
+        return self.test.may_raise
 
 
 @dataclass(frozen=True, slots=True)
 class EachTest:
-    """Every test holds: the parts of one operator map."""
+    """Every test holds. An operator map with `not`, `exists` or `every` is one."""
 
     tests: tuple[Test, ...]
-    holds: ValuesJudge = made(init=False, compare=False, repr=False)
-    fallible: bool = made(init=False)
+    holds: ValuesPredicate = made(init=False, compare=False, repr=False)
+    may_raise: bool = made(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fallible", any(test.fallible for test in self.tests))
-        object.__setattr__(self, "holds", every_judge([test.holds for test in infallible_first(self.tests)]))
+        object.__setattr__(self, "may_raise", any(test.may_raise for test in self.tests))
+        object.__setattr__(self, "holds", all_of([test.holds for test in safe_first(self.tests)]))
 
 
 @dataclass(frozen=True, slots=True)
 class AnyTest:
-    """One test holds: the entries of a list."""
+    """At least one test holds. A list of operator maps is one."""
 
     tests: tuple[Test, ...]
-    holds: ValuesJudge = made(init=False, compare=False, repr=False)
-    fallible: bool = made(init=False)
+    holds: ValuesPredicate = made(init=False, compare=False, repr=False)
+    may_raise: bool = made(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "fallible", any(test.fallible for test in self.tests))
-        object.__setattr__(self, "holds", some_judge([test.holds for test in infallible_first(self.tests)]))
+        object.__setattr__(self, "may_raise", any(test.may_raise for test in self.tests))
+        object.__setattr__(self, "holds", any_of([test.holds for test in safe_first(self.tests)]))

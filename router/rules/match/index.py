@@ -14,7 +14,7 @@ from typing import Any
 
 from router.domain.errors import EvaluationError
 from router.rules.match.conditions import Condition
-from router.rules.match.fields import AnyField, HeaderField, PayloadField, QueryField, Reads
+from router.rules.match.fields import AnyField, FieldValues, HeaderField, PayloadField, QueryField
 from router.rules.match.index_keys import MAX_KEYS, AllOf, IndexKey, IndexNeed, index_need
 from router.rules.match.index_tables import Ids, Values
 from router.runtime.pacing import paced
@@ -70,7 +70,7 @@ class Index:
             values.add(entries)
             self._others.append((selector, values))
 
-    def candidates(self, reads: Reads) -> Ids:
+    def candidates(self, reads: FieldValues) -> Ids:
         """The numbers of the rules that may hold or raise for the event, those of `residual` aside; in no order."""
         found: Ids = []
         parsed = reads.parsed

@@ -18,9 +18,9 @@ from router.domain.networks import network
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition
 from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField
-from router.rules.match.judges import infallible_first
 from router.rules.match.operators import NUMERIC
 from router.rules.match.operators.patterns import glob_pattern
+from router.rules.match.predicates import safe_first
 from router.rules.match.values import scalar_key
 
 MAX_KEYS = 50_000  #: that one rule is filed under: alternatives beyond are judged for every event
@@ -64,11 +64,11 @@ def index_need(condition: Condition) -> IndexNeed | None:
 
 def _all_of(parts: Sequence[Any], of: Callable[[Any], IndexNeed | None]) -> IndexNeed | None:
     found: list[IndexNeed] = []
-    for part in infallible_first(parts):
+    for part in safe_first(parts):
         one = of(part)
         if one is not None:
             found.append(one)
-        if part.fallible:
+        if part.may_raise:
             break  # what comes after it is judged only if it doesn't raise
     return found[0] if len(found) == 1 else AllOf(tuple(found)) if found else None
 

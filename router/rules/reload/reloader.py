@@ -259,7 +259,7 @@ class Reloader:
     def _keep(
         self, why: DriftReason, problems: Sequence[Problem], listed: Sequence[Problem] = (), *, quietly: bool = False
     ) -> ReloadRefused:
-        """Keep the running rules. `listed` adds warnings and notes to the problems; `quietly`: the log has them already."""
+        """Keep the running rules. `listed` adds warnings and notes; `quietly`: the log has the problems already."""
         self._refused_text = ""  # if the text refused before comes back, the log reports it again
         if not quietly:
             for problem in problems[:MAX_LOGGED]:

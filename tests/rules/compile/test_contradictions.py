@@ -12,7 +12,7 @@ from router.domain.errors import EvaluationError, Level
 from router.domain.events import ParsedEvent
 from router.rules.compile.contradictions import cannot_hold
 from router.rules.compile.loader import Loader
-from router.rules.match.fields import Reads
+from router.rules.match.fields import FieldValues
 from router.rules.yaml.problems import MAX_PROBLEMS
 from tests.rules.match.strategies import EVENTS, MATCHES, Match
 from tests.rules.match.test_index import compiled
@@ -113,7 +113,7 @@ def test_no_generated_condition_that_holds_is_called_impossible(match: Match, ev
     if cannot_hold([condition]) is not None:
         for parsed in events:
             try:
-                assert not condition.holds(Reads(parsed)), cannot_hold([condition])
+                assert not condition.holds(FieldValues(parsed)), cannot_hold([condition])
             except EvaluationError:
                 continue
 

@@ -118,7 +118,7 @@ def _contradictory_constants(group: Group) -> OperatorReason | None:
     for clause in group:
         if clause.operator not in ("equals", "in"):
             continue
-        others = [c for c in group if c is not clause and not c.fallible and (c.fold or not clause.fold)]
+        others = [c for c in group if c is not clause and not c.may_raise and (c.fold or not clause.fold)]
         failing = [next((o for o in others if not _allows(o, value)), None) for value in constants_of(clause)]
         if all(failing):
             other = failing[0].operator  # type: ignore[union-attr]  # `all` excludes None
@@ -141,7 +141,7 @@ def _excluded_by_not(group: Group, test: Test) -> OperatorReason | None:
     """`not` must not exclude what the other operators demand."""
     if isinstance(test, OneValue) and {_key(clause) for clause in test.clauses} <= {_key(clause) for clause in group}:
         return "not", f"{test.clauses[0].operator} is asked for, and excluded by not"
-    if test.fallible:
+    if test.may_raise:
         return None
     for clause in group:
         is_constant = clause.operator in ("equals", "in") and not clause.fold

@@ -26,7 +26,7 @@ class Path:
 
     read: Accessor
     names: tuple[str, ...] | None = None  #: of a path that is `$` and single names only, by far the most common shape
-    fallible: bool = False  #: whether reading may raise
+    may_raise: bool = False  #: whether reading may raise
     single: bool = False  #: it selects one value at the most
 
 
@@ -39,7 +39,7 @@ def compile_path(text: str) -> Path:
     if found is not None:
         return Path(follow_names(found), found, single=True)
     every = list(nodes(tree))
-    return Path(_follow(tree, len(every)), fallible=any(map(_may_raise, every)), single=all(map(is_single, every)))
+    return Path(_follow(tree, len(every)), may_raise=any(map(_may_raise, every)), single=all(map(is_single, every)))
 
 
 def _follow(tree: Any, segments: int) -> Accessor:

@@ -1,4 +1,4 @@
-"""`equals` and `in`: the value is the same as one that is written."""
+"""`equals` and `in`: the value is the same as the operand, or as one of them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from router.rules.yaml.nodes import Node, ScalarNode, SequenceNode, data, descri
 
 
 def equals(node: Node, flags: Flags) -> Predicate:
-    """The value is the same: deep for lists and mappings, typed for all."""
+    """The value equals the operand, of the same type; lists and mappings are compared deeply."""
     wanted = data(node)
     if isinstance(wanted, str):
         if flags.fold:
@@ -23,7 +23,7 @@ def equals(node: Node, flags: Flags) -> Predicate:
 
 
 def check_text_field(node: Node, flags: Flags) -> None:
-    """A header or query value is text, which no number or boolean equals."""
+    """Refuse an operand that is not text for a field whose values are all text."""
     if not flags.text_only or (isinstance(node, ScalarNode) and isinstance(node.value, str)):
         return
     if isinstance(node, ScalarNode) and node.value is not None:
@@ -32,7 +32,7 @@ def check_text_field(node: Node, flags: Flags) -> None:
 
 
 def in_list(node: Node, flags: Flags) -> Predicate:
-    """The value is the same as one of the list's."""
+    """The value equals one of the list's."""
     if not isinstance(node, SequenceNode):
         raise OperandError(f"expected a list, found {describe(node)}", node)
     if not node.items:

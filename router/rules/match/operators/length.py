@@ -14,7 +14,7 @@ from router.rules.yaml.nodes import MappingNode, Node
 
 
 def length(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators' common signature
-    """The number of characters, items or keys: a number, or a map of comparisons."""
+    """The number of characters, items or keys equals the operand, or passes its map of comparisons."""
     if isinstance(node, MappingNode):
         test = _comparisons(node)
     else:

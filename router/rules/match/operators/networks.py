@@ -24,7 +24,7 @@ def cidr(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators
 
 
 def address_in(text: str) -> Address | None:
-    """The address that a text is, IPv4 in IPv6 as IPv4; none when it is no address."""
+    """The text as an address, IPv4 in IPv6 as IPv4; None if it is not an address."""
     if len(text) > 64:
         return None
     try:

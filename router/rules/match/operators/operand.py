@@ -1,4 +1,4 @@
-"""What operators take: operands of their kind, and flags that change them."""
+"""The operands of operators: reading them from the file, and the flags that change how operators judge."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from router.rules.match.values import decimal, is_number
 from router.rules.yaml.nodes import Node, ScalarNode, SequenceNode, describe
 
 Predicate = Callable[[Any], bool]
-"""Judges one value; another type than the operator's is False, never an error."""
+"""Judges one value. A value of a type that the operator does not know gives False."""
 
 
 class OperandError(Exception):
-    """An operand that the operator can't take; the text says what it takes. `node` is where."""
+    """An operand that the operator does not accept; the message says what it accepts, `node` where it is."""
 
     def __init__(self, message: str, node: Node) -> None:
         super().__init__(message)
@@ -21,12 +21,14 @@ class OperandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What stands beside an operator and changes it."""
+    """Settings of the field and of `ignore_case` that change how an operator judges."""
 
     fold: bool = False  #: ignore_case: true
-    text_only: bool = False  #: the field's values are always text: equality with anything else is a mistake
+    text_only: bool = False  #: all values of the field are text, so comparing with another type is a mistake
     decimals: bool = False  #: numeric operators read decimals in text (header, query, form)
-    elements: dict[int, Any] = field(default_factory=dict, compare=False, repr=False)  #: conditions of `elem`, by node
+    elements: dict[int, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )  #: compiled conditions of `elem`, by the id of their node
 
 
 def text_operand(node: Node, *, what: str = "text") -> str:

@@ -1,4 +1,4 @@
-"""`regex` and `glob`: the value matches a pattern, by RE2, whose time grows linearly with the text."""
+"""`regex` and `glob`: the value matches a pattern. RE2 matches in time that grows linearly with the text."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ import re2
 from router.rules.match.operators.operand import Flags, OperandError, Predicate, needle, on_text, text_operand
 from router.rules.yaml.nodes import Node
 
-MAX_PATTERN_MEMORY = 1 << 20  #: bytes of a pattern's compiled program; more is a counted repeat gone wild
+MAX_PATTERN_MEMORY = 1 << 20  #: bytes of a pattern's compiled program; only huge counted repeats need more
 
 
 def regex(node: Node, flags: Flags) -> Predicate:

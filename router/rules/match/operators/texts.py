@@ -1,4 +1,4 @@
-"""`prefix`, `suffix` and `contains`: the value begins with, ends with or has a text in it."""
+"""`prefix`, `suffix` and `contains`: the value begins with, ends with or contains a text."""
 
 from router.rules.match.operators.equality import check_text_field, equals
 from router.rules.match.operators.operand import Flags, Predicate, needle, on_text
@@ -18,7 +18,7 @@ def suffix(node: Node, flags: Flags) -> Predicate:
 
 
 def contains(node: Node, flags: Flags) -> Predicate:
-    """The text has the operand in it, or the list has an item that equals it."""
+    """The text contains the operand, or the list contains an item that equals it."""
     item = equals(node, Flags(fold=flags.fold))
     if not (isinstance(node, ScalarNode) and isinstance(node.value, str)):
         check_text_field(node, flags)
