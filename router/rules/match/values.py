@@ -13,7 +13,7 @@ def is_number(value: Any) -> bool:
 
 
 def same(left: Any, right: Any, count: Callable[[int], None] | None = None) -> bool:
-    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true. `count` gets the numbers of values compared."""
+    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true. `count` is told how many values."""
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()

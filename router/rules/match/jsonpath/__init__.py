@@ -1,8 +1,8 @@
-"""JSONPath: parsed by jsonpath-ng, run as closures over plain lists.
+"""JSONPath: jsonpath-ng parses a path, and closures over plain lists follow it.
 
-The grammar is jsonpath-ng's extended parser, with negation of any expression in filters and with names in any script,
-less what the library answers wrongly or unsafely. A path gives each place of a payload once, in document order, so
-that its cost grows with the payload and no faster; what a filter adds to that is counted (`limits`).
+The grammar is that of jsonpath-ng's extended parser. Added are names in any script, and `!(…)` around any expression
+of a filter. Refused is what the library answers wrongly or unsafely (`vet`). A path gives each place of a payload once,
+in document order, so its cost grows linearly with the payload; the work that filters add has a limit (`limits`).
 """
 
 from router.rules.match.jsonpath.compile import Accessor, Path, compile_path

@@ -1,7 +1,7 @@
-"""What is wrong with a path."""
+"""The error of a path."""
 
 from router.domain.errors import RouterError
 
 
 class PathError(RouterError):
-    """A path that is none, or none that we would run; the text holds the cure."""
+    """The path has a wrong syntax, or is refused; the message contains the cure."""
