@@ -14,5 +14,5 @@ def load_field(node_path: NodePath, text: str) -> AnyField | None:
         node_path.error(str(error))
         return None
     if isinstance(found, HeaderField) and "_" in found.name:
-        node_path.error_now(dropped_header(text.partition(".")[2]))
+        node_path.error_unless_recorded(dropped_header(text.partition(".")[2]))
     return found

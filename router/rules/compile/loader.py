@@ -1,4 +1,4 @@
-"""From the text of a rules file to a Ruleset, or to every problem that it has."""
+"""Loads a rules file: a Ruleset, or all its problems."""
 
 import errno
 import hashlib
@@ -28,25 +28,25 @@ from router.runtime.pacing import GC_PAUSED, let_go
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A ruleset with what `check` has to say of it, or no ruleset and why."""
+    """A ruleset with its warnings, or None with its errors."""
 
     ruleset: Ruleset | None
-    problems: tuple[Problem, ...]  #: sorted by place
-    secret_files: Mapping[Path, FileStat] = field(default_factory=dict)  #: that were read, as they were just before
-    unset: frozenset[Problem] = frozenset()  #: those of the problems that are unset secrets
+    problems: tuple[Problem, ...]  #: sorted by line and column
+    secret_files: Mapping[Path, FileStat] = field(default_factory=dict)  #: the files read, as they were just before
+    unset: frozenset[Problem] = frozenset()  #: the problems that are secrets not set
 
     @property
     def errors(self) -> tuple[Problem, ...]:
-        """What keeps it from loading."""
+        """The problems that prevent loading."""
         return tuple(problem for problem in self.problems if problem.level is Level.ERROR)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What probably isn't meant."""
+        """Places that probably mean something else than intended."""
         return tuple(problem for problem in self.problems if problem.level is Level.WARNING)
 
     def require(self) -> Ruleset:
-        """The ruleset. Raises RulesError with all errors when there is none."""
+        """The ruleset. Raises RulesError with all errors."""
         if self.ruleset is None:
             raise RulesError(self.errors)
         return self.ruleset
@@ -54,17 +54,17 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Compiles rules files; what it needs besides a file's text."""
+    """Compiles rules files, with these plugins and settings."""
 
     registries: Registries
     environ: Mapping[str, str]
     require_secrets: bool = True  #: False for `check` and `test`: unset secrets are notes
-    commands: str = "any"  #: what commands rules may run: any, off, or a folder
-    protected: Mapping[Path, str] = field(default_factory=dict)  #: what no append may write, beside what the file names
-    trusting: bool = False  #: True for commands: secret files that others can write are used, with a note
+    commands: str = "any"  #: the programs that rules may run: any, off, or those in a folder
+    protected: Mapping[Path, str] = field(default_factory=dict)  #: more files that append must not write
+    trusting: bool = False  #: True in the CLI's commands: secret files that other users can write are used, with a note
 
     def load_file(self, path: Path) -> Loaded:
-        """Load a file, or a pipe that a shell opened for us; relative paths in it start from its own folder."""
+        """Load a file, or a pipe from the shell; its own folder is the base of relative paths."""
         try:
             text = read_file(path, MAX_BYTES + len(BOM_UTF8), pipes=True)
         except Unreadable as error:
@@ -81,12 +81,12 @@ class Loader:
         return replace(loaded, problems=tuple(sorted((*loaded.problems, note))))
 
     def load_recorded(self, text: RulesetText) -> Loaded:
-        """Load a text that the store kept."""
+        """Load a text that the store recorded."""
         with GC_PAUSED:
             return self._load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir), recorded=True)
 
     def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
-        """Load a text; `file` is how messages call it."""
+        """Load a text; messages call it `file`."""
         with GC_PAUSED:
             return self._load(text, file, base_dir, rules_file=base_dir / Path(file).name)
 

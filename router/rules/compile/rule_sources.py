@@ -11,7 +11,7 @@ from router.rules.match.conditions import Condition
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.nodes import SequenceNode
 
-MAX_LISTENING = 10_000_000  #: sources of all rules together: 10,000 rules for each of 1,000 sources
+MAX_LISTENING = 10_000_000  #: over all rules, such as 10,000 rules with 1,000 sources each
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -22,7 +22,7 @@ def load_rule_sources(context: LoadContext, node_path: NodePath) -> frozenset[st
         if len(context.sources) > 1:
             node_path.error('missing source; there are several, so name one, a list, or "*" for every source')
         return frozenset(context.sources)
-    if context.listening > MAX_LISTENING:
+    if context.listened_sources > MAX_LISTENING:
         return frozenset()
     names = list(at.items()) if isinstance(at.node, SequenceNode) and at.node.items else [at]
     found: set[str] = set()
@@ -30,8 +30,8 @@ def load_rule_sources(context: LoadContext, node_path: NodePath) -> frozenset[st
         text = one.expect_text('a source\'s name, a glob or "*"')
         if text is not None:
             found |= _named_sources(context, one, text)
-    context.listening += len(found)
-    if context.listening > MAX_LISTENING:
+    context.listened_sources += len(found)
+    if context.listened_sources > MAX_LISTENING:
         at.error(f"the rules listen to more than {MAX_LISTENING:,} sources, each counted for each rule; split the file")
         return frozenset()
     sources = frozenset(found)
@@ -43,7 +43,7 @@ def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[
         if text not in context.sources and text not in context.broken_sources:
             node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
         return {text} & set(context.sources)
-    found = context.globbed(text)
+    found = context.sources_like(text)
     if not found and not context.broken_sources:
         known = f"; {known_words(context.sources)}" if spend("suggestions") else ""
         node_path.error(f'no source has a name like "{shortened(text)}"{known}')

@@ -33,7 +33,7 @@ ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
 def load_rules(context: LoadContext, node_path: NodePath) -> list[Rule]:
-    """Compile every rule; those with errors are left out."""
+    """Compile all rules, without those that have errors."""
     if not node_path.expect_list("rules"):
         return []
     names: dict[str, int] = {}
@@ -62,7 +62,7 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     options = read(node_path, RuleOptions)
     if not isinstance(node_path.node, MappingNode):
         return None
-    # After an error go on as far as possible: all of a rule's problems belong into one report.
+    # After an error continue as far as possible, to report all problems of a rule at once.
     name = options.name if options else node_path.path
     written = node_path.at("name").data if node_path.has("name") else None
     if isinstance(written, str) and written:
@@ -188,7 +188,7 @@ def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, f
     action = kind.compile(options, build)
     if (reason := context.forbidden_by(build)) is not None:
         action = ForbiddenAction(type_, action.target, reason)
-    elif context.settle(build, node_path):
+    elif context.report_faults(build, node_path):
         return None
     _share_target(context, node_path, action)
     return action
@@ -198,7 +198,7 @@ def _share_target(context: LoadContext, node_path: NodePath, action: Action) -> 
     """Actions that share a target must agree on its limits."""
     target = action.target
     context.used_targets.add(target.key)
-    first = context.shared.setdefault(target.key, target)
+    first = context.target_limits.setdefault(target.key, target)
     if first != target:
         node_path.error(
             f"another action goes to {shortened(target.key)} with other limits (concurrency, rate, breaker); "

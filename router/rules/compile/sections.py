@@ -1,4 +1,4 @@
-"""From the root node of a rules file to a Ruleset: version, secrets, targets, defaults, sources and rules."""
+"""Compiles the sections of a rules file: version, secrets, targets, defaults, sources and rules."""
 
 import re
 
@@ -45,7 +45,7 @@ def compile_ruleset(context: LoadContext, root: NodePath, text: RulesetText) -> 
         context.secrets,
         tuple(unmatched),
         _sections(root),
-        context.held,
+        context.used_secrets,
         context.secret_files,
     )
 
@@ -95,7 +95,7 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
         if retry is not None:
             context.target_retry[name] = retry
         if options is None:
-            context.targets[name] = TargetSpec(name, 1)  # so that its users aren't blamed as well
+            context.targets[name] = TargetSpec(name, 1)  # so that the actions that use it get no errors of their own
             continue
         check_read_headers(below.at("url"))
         for message in context.registries.check_target_url(options.url, context.secrets):
@@ -112,7 +112,7 @@ def _defaults(context: LoadContext, node_path: NodePath) -> None:
 
 
 def _sections(root: NodePath) -> dict[str, str]:
-    """Digests of what is no rule, to tell after a reload what changed: `sources.github`, `defaults`, `unmatched`."""
+    """A digest of each part beside the rules (`sources.github`, `defaults`, …), to find what a reload changes."""
     found: dict[str, str] = {}
     for key, below in root.entries():
         if key in ("secrets", "targets", "sources"):

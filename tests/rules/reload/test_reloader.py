@@ -573,7 +573,7 @@ def test_a_rotated_secret_takes_effect_without_an_edit(watch: Callable[..., Watc
 
     until(lambda: watched.changes)
     assert watched.changes == [RulesetDiff(besides=("secret file token",))]
-    assert watched.current.ruleset.held["file token"].reveal() == "new"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "new"
     assert not any("new" in str(line) or "old" in str(line) for line in watched.lines)
 
 
@@ -585,11 +585,11 @@ def test_a_missing_secret_keeps_the_old_rules_until_it_returns(
 
     (tmp_path / "token").unlink()
     until(lambda: watched.why() is DriftReason.SECRET)
-    assert watched.current.ruleset.held["file token"].reveal() == "old"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "old"
     (tmp_path / "token").write_text("new\n")
 
     until(lambda: watched.why() is None)
-    assert watched.current.ruleset.held["file token"].reveal() == "new"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "new"
 
 
 def test_a_refused_file_is_loaded_once_its_missing_secret_exists(
@@ -617,7 +617,7 @@ def test_a_fixed_file_reads_the_secret_that_changed_meanwhile(
     watched.path.write_text(SECRET.format("a"))
 
     until(lambda: watched.why() is None)
-    assert watched.current.ruleset.held["file token"].reveal() == "new"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "new"
 
 
 def test_a_reload_the_store_cannot_record_is_retried(
