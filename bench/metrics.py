@@ -20,7 +20,7 @@ from router.domain.deliveries import State
 from router.domain.outcomes import OutcomeKind
 from router.observe.metrics import Metrics
 from router.rules.compile.loader import Loader
-from router.rules.ruleset import Current
+from router.rules.ruleset import CurrentRuleset
 from router.store.sqlite.store import SqliteStore
 
 ROUNDS = 200_000
@@ -47,7 +47,7 @@ def scrape(folder: Path, count: int) -> str:
     """A line about the scrape of so many rules."""
     text = "sources: {a: {verify: none}}\nrules:\n" + "".join(RULE.format(number) for number in range(count))
     ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", folder).require()
-    current, metrics = Current(ruleset), Metrics()
+    current, metrics = CurrentRuleset(ruleset), Metrics()
     for rule in ruleset.rules:
         event(metrics, rule.name)
         delivery(metrics, rule.name, f"{rule.name}/append")

@@ -36,7 +36,7 @@ from router.observe import metric_families as f
 from router.observe.metric_families import MetricFamily
 from router.observe.metrics import HistogramCounts, Labels, MetricCounts, Metrics
 from router.plugins.scheme import VerifyFailure
-from router.rules.ruleset import Current
+from router.rules.ruleset import CurrentRuleset
 from router.runtime.pacing import paced, resting_while_busy
 from router.store.contract import Store
 
@@ -72,7 +72,7 @@ class Exposition(Collector):
         self,
         metrics: Metrics,
         forgetting: MetricExpiry,
-        current: Current,
+        current: CurrentRuleset,
         store: Store,
         sights: GaugeSources,
         now_ms: Callable[[], int],

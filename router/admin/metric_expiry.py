@@ -10,7 +10,7 @@ from router.domain.events import UNMATCHED
 from router.domain.queries import Filter
 from router.observe.metric_families import MetricFamily
 from router.observe.metrics import Labels, MetricCounts, Metrics
-from router.rules.ruleset import Current, Ruleset
+from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
 
 KEPT_SECONDS = 300.0  #: that a name is kept once it is gone: some scrapes, so that its last counts are seen
@@ -55,7 +55,7 @@ def names(ruleset: Ruleset) -> Names:
 class MetricExpiry:
     """Forgets names that are gone and have nothing waiting. Any thread may call it; it reads the store."""
 
-    def __init__(self, metrics: Metrics, current: Current, store: Store) -> None:
+    def __init__(self, metrics: Metrics, current: CurrentRuleset, store: Store) -> None:
         self._metrics = metrics
         self._current = current
         self._store = store

@@ -45,7 +45,7 @@ from router.rules.reload.drift import Drift, DriftReason, Reloaded, ReloadRefuse
 from router.rules.reload.reloader import Reloader
 from router.rules.reload.rules_file import NO_FILE, RulesFile, Unusable
 from router.rules.reload.ruleset_diff import MOST_NAMES, RulesetDiff
-from router.rules.ruleset import Current, Ruleset
+from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.runtime.pacing import freeze_garbage
 from router.runtime.wakeups import wake_up
 from router.store.sqlite.file import disk_free, disk_usage
@@ -106,7 +106,7 @@ class App:
         self._store = self._open_store()
         try:
             self._record(ruleset)
-            current = Current(ruleset)
+            current = CurrentRuleset(ruleset)
             self._current = current
             self._dispatcher = Dispatcher(
                 current, self._store, self._compile_recorded, now_ms, lambda: self._stopping, self._metrics

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from router.domain.deliveries import Delivery, RulesetText
 from router.domain.errors import RulesError
 from router.rules.rule import RuleAction
-from router.rules.ruleset import Current, Ruleset
+from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
 
 _KEPT = 16  #: recorded rulesets that stay compiled; deliveries rarely outlive more reloads than that
@@ -28,7 +28,7 @@ class Definition:
 class Definitions:
     """Finds definitions. Belongs to the delivery loop."""
 
-    def __init__(self, current: Current, store: Store, compile_recorded: Compile) -> None:
+    def __init__(self, current: CurrentRuleset, store: Store, compile_recorded: Compile) -> None:
         self._current = current
         self._store = store
         self._compile = compile_recorded

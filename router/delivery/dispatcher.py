@@ -35,7 +35,7 @@ from router.observe.redaction import Redactor
 from router.plugins.action import AttemptInput, Tools
 from router.plugins.target import TargetSpec
 from router.rules.parsing import parse_event
-from router.rules.ruleset import Current
+from router.rules.ruleset import CurrentRuleset
 from router.rules.source import Source
 from router.runtime.loop_inbox import Inbox
 from router.runtime.thread_pool import Threads
@@ -60,7 +60,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        current: Current,
+        current: CurrentRuleset,
         store: Store,
         compile_recorded: Compile,
         now_ms: Callable[[], int],

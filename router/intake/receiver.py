@@ -31,7 +31,7 @@ from router.observe.trace_context import trace_id_of
 from router.plugins.scheme import Unverified
 from router.rules.dry_run.nearest import tried
 from router.rules.parsing import parse_arriving
-from router.rules.ruleset import Current, Plan, Ruleset
+from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
 from router.rules.source import Source
 from router.store.contract import Store
 
@@ -52,7 +52,7 @@ log = structlog.get_logger()
 class Receiver:
     """Receives events. Any thread may call it; one that must never wait, only with a body of up to SMALL_BODY bytes."""
 
-    current: Current
+    current: CurrentRuleset
     store: Store
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed

@@ -10,7 +10,8 @@ from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.queries import EventFilter, Filter
 from router.operate.follow import Which
 from router.operate.status import note
-from router.rules.yaml.document import data, read
+from router.rules.yaml.document import read
+from router.rules.yaml.nodes import data
 from router.store.contract import Store
 
 _ACTION_KEYS = ("name", "retry", "order_by")  #: all other keys of an action name its type

@@ -1,7 +1,7 @@
-"""From a body to its payload: JSON, a form, JSON in a form field, or text.
+"""Reads the payload of a body: JSON, a form, JSON in a form field, or text.
 
-A signature covers the body's bytes and never its Content-Type, which whoever recorded a request can write anew. So the
-bytes that were signed decide by themselves what they are; the declared type counts where it comes from the sender.
+A signature covers the bytes of the body, but not its Content-Type, which an attacker with a recorded request can
+change. So signed bytes alone decide their format. For unsigned bodies the Content-Type decides.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Parse = Literal["json", "form", "text"]
 
 
 class Format(StrEnum):
-    """What a body is."""
+    """The format of a body."""
 
     JSON = "json"
     FORM = "form"
@@ -27,17 +27,17 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body that was read."""
+    """A body, parsed."""
 
-    format: Format  #: of the body itself: also JSON in its field leaves it a form
+    format: Format  #: of the body itself: a form stays a form if a field holds JSON
     payload: Any
-    texts: bool = False  #: the payload is a form: its values are text, numbers included
+    texts: bool = False  #: all values of the payload are text, as in a form
 
 
 def parse_payload(
     body: bytes, content_type: str | None, *, json_field: str | None = None, parse: Parse | None = None
 ) -> tuple[Any, bool]:
-    """The payload of a body as its sender declares it, and whether it is a form. Raises PayloadError."""
+    """The payload of a body in its declared type, and whether all its values are text. Raises PayloadError."""
     read = read_declared(body, content_type, json_field=json_field, parse=parse)
     return read.payload, read.texts
 
@@ -50,11 +50,11 @@ def read_declared(
     parse: Parse | None = None,
     bounded: bool = True,
 ) -> Body:
-    """Read a body as its sender declares it. Raises PayloadError, whose text never repeats the body.
+    """Read a body in its declared type. Raises PayloadError, whose message never contains the body.
 
-    JSON by content type (application/json or …+json), or when none is given and it parses; a form as a mapping, in
-    which a repeated name has a list; everything else is text, in which bytes that its charset doesn't know are
-    replaced (the raw body stays as it is).
+    JSON by content type (application/json or …+json), or if there is none and the body parses. A form becomes a
+    mapping, with a list for a repeated name. Everything else is text; bytes that are invalid in its charset are
+    replaced (the raw body stays unchanged).
     """
     media_type, charset = media_type_of(content_type), charset_of(content_type)
     if parse == "json" or (parse is None and _is_json_type(media_type)):
@@ -77,10 +77,10 @@ def read_signed(
     parse: Parse | None = None,
     bounded: bool = True,
 ) -> Body:
-    """Read a body by its bytes, in UTF-8. Raises PayloadError, whose text never repeats the body.
+    """Read a body by its bytes, in UTF-8. Raises PayloadError, whose message never contains the body.
 
-    What is JSON is JSON, nothing is null, what can only be a form is one, the rest is text. The declared type chooses
-    nothing; that it says JSON only makes broken JSON an error rather than text.
+    Valid JSON is JSON, an empty body is null, what looks like a form is a form, everything else is text. The declared
+    type matters in one case: invalid JSON that is declared as JSON is an error instead of text.
     """
     if parse == "text":
         return Body(Format.TEXT, decoded(body, UTF_8))
@@ -102,7 +102,7 @@ def read_signed(
 def _form(body: bytes, charset: str, json_field: str | None, *, bounded: bool) -> Body:
     fields = read_fields(body, charset)
     found = [value for name, value in fields if name == json_field]
-    if len(found) == 1:  # repeated it is a list as any field
+    if len(found) == 1:  # a repeated field is a list, as any other
         return Body(Format.FORM, read_json(found[0], "the JSON in the form", charset=charset, bounded=bounded))
     return Body(Format.FORM, as_mapping(fields, charset), texts=True)
 
@@ -117,20 +117,20 @@ def _is_json_type(media_type: str) -> bool:
 
 
 Headers = tuple[tuple[str, str], ...]
-_TELLING = {Format.JSON: "application/json", Format.FORM: FORM_TYPE, Format.TEXT: "text/plain; charset=utf-8"}
+_CONTENT_TYPES = {Format.JSON: "application/json", Format.FORM: FORM_TYPE, Format.TEXT: "text/plain; charset=utf-8"}
 
 
 def honest_headers(headers: Headers, format: Format, body: bytes) -> Headers:  # noqa: A002 - the field's word
-    """The headers with a Content-Type that tells what the bytes are; the very same ones when it does already."""
+    """The headers with a Content-Type that fits the bytes; the same object if it fits already."""
     declared = [value for name, value in headers if name.lower() == "content-type"]
     if len(declared) <= 1 and not (declared and _misleads(declared[0], format, body)):
         return headers
     kept = tuple(item for item in headers if item[0].lower() != "content-type")
-    return (("Content-Type", _TELLING[format]), *kept)
+    return (("Content-Type", _CONTENT_TYPES[format]), *kept)
 
 
 def _misleads(declared: str, format: Format, body: bytes) -> bool:  # noqa: A002 - the field's word
-    """Whether a reader that believes the declared type would find something else in the bytes."""
+    """Whether a reader that trusts the declared type would misread the bytes."""
     media_type = media_type_of(declared)
     if format is not Format.TEXT and not says_utf_8(declared):
         return True

@@ -1,4 +1,4 @@
-"""The charset that a Content-Type names, of those that senders use."""
+"""The charset that a Content-Type names, if it is one that senders use."""
 
 import re
 from encodings.aliases import aliases
@@ -6,7 +6,7 @@ from encodings.aliases import aliases
 UTF_8 = "utf_8"
 
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([A-Za-z0-9_.:-]+)', re.IGNORECASE)
-# Others are no charsets, take quadratic time (punycode), or give half surrogate pairs (utf-7).
+# Other codecs are not charsets, take quadratic time (punycode), or decode to half surrogate pairs (utf-7).
 _TEXT_CODEC = re.compile(
     r"utf_8|utf_(16|32)(_[bl]e)?|ascii|latin_1|iso8859_\d+|cp\d+|koi8_[rtu]|shift_jis\w*|euc_\w+|gbk|gb2312|gb18030"
     r"|big5\w*"
@@ -17,13 +17,13 @@ _BY_NAME = {
     for name, codec in (*aliases.items(), *((codec, codec) for codec in (*aliases.values(), *_WITHOUT_ALIAS)))
     if _TEXT_CODEC.fullmatch(codec)
 }
-_SYNTAX = b"a=%+&"  #: what gives a form its structure
+_SYNTAX = b"a=%+&"  #: the characters that structure a form
 
 
 def charset_of(content_type: str | None) -> str:
-    """Python's name of the charset; UTF-8 when none is named, or one that is not known.
+    """Python's name of the charset; UTF-8 if the header names none, or an unknown one.
 
-    The name is looked up here and not in Python's registry, which remembers every name that it was ever asked for.
+    The name is not looked up in Python's registry, whose cache keeps every name forever.
     """
     found = _CHARSET.search(content_type or "")
     if found is None:
@@ -32,7 +32,7 @@ def charset_of(content_type: str | None) -> str:
 
 
 def says_utf_8(content_type: str) -> bool:
-    """Whether a reader of the header takes the body for UTF-8, by its charset or for want of one."""
+    """Whether the header means UTF-8, by its charset or without one."""
     found = _CHARSET.search(content_type)
     if found is None:
         return "charset" not in content_type.partition(";")[2].lower()
@@ -40,10 +40,10 @@ def says_utf_8(content_type: str) -> bool:
 
 
 def decoded(data: bytes, charset: str) -> str:
-    """Text, in which bytes that the charset does not know are replaced by U+FFFD."""
+    """The text, with U+FFFD for bytes that are invalid in the charset."""
     return data.decode(charset, errors="replace")
 
 
 def holds_ascii(charset: str) -> bool:
-    """Whether ASCII characters are the same bytes in it, as they are not in UTF-16 and EBCDIC."""
+    """Whether ASCII characters are the same bytes in the charset; false for UTF-16 and EBCDIC."""
     return _SYNTAX.decode(charset, errors="replace") == _SYNTAX.decode()

@@ -13,24 +13,24 @@ from router.payload.json_text import without_bom
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 10_000  #: real ones have some dozens
 
-# A name and an equals sign, and no blank but at the very end: the encoding leaves none, and text has some.
+# A name and an equals sign, without blanks except at the end: the encoding leaves no blanks, and prose has some.
 _FORM = re.compile(rb"[A-Za-z0-9_.\-\[\]%+&*~!$'():;@,/?|]+=[^\x00-\x20\x7f]*+[\r\n]*+")
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_PIECE = 64 * 1024  #: bytes that are decoded in one go: a piece for each `%` takes fifty times its size
+_PIECE = 64 * 1024  #: bytes decoded at once; the library takes fifty times the memory of its input
 
 Fields = list[tuple[str, bytes]]
 """Names, and their values in the form's charset, in the order received."""
 
 
 def is_form(body: bytes) -> bool:
-    """Whether bytes that are no JSON are a form, by themselves."""
+    """Whether bytes that are not JSON look like a form."""
     return _FORM.fullmatch(without_bom(body)) is not None
 
 
 def read_fields(body: bytes, charset: str = UTF_8) -> Fields:
-    """The form's fields; their values are still bytes. Raises PayloadError when there are too many."""
+    """The fields of the form, with values as bytes. Raises PayloadError if there are too many."""
     body = without_bom(body)
-    if not holds_ascii(charset):  # the structure is read as ASCII, and the encoding is defined for such charsets only
+    if not holds_ascii(charset):  # form encoding is defined only for charsets that contain ASCII
         body = decoded(body, charset).encode()
         charset = UTF_8
     if body.count(b"&") >= MAX_FIELDS:
@@ -44,7 +44,7 @@ def read_fields(body: bytes, charset: str = UTF_8) -> Fields:
 
 
 def as_mapping(fields: Fields, charset: str = UTF_8) -> dict[str, Any]:
-    """Texts by name; of a repeated name a list."""
+    """The texts by name; a list for a repeated name."""
     charset = charset if holds_ascii(charset) else UTF_8
     form: dict[str, Any] = {}
     for name, raw in fields:
@@ -64,12 +64,12 @@ def _unquoted(data: bytes) -> bytes:
         return data
     if _BROKEN.search(data):
         return b"".join(unquote_to_bytes(piece) for piece in _pieces(data))
-    # As quoted-printable, which differs in its sign alone, it is decoded in C: a hundred times as fast.
+    # Quoted-printable differs only in its sign, = for %, and its decoder is in C: a hundred times as fast.
     return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    """The text in pieces, with no %XX cut in two."""
+    """The data in pieces; no cut divides a %XX."""
     start = 0
     while start < len(data):
         end = start + _PIECE

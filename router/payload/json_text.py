@@ -1,7 +1,7 @@
-"""Reads JSON as senders write it, within bounds of depth and of the number of values.
+"""Reads JSON as senders write it, within limits of depth and of the number of values.
 
-Broken Unicode is mended, since a provider that signs such a body sends it again and again just so: half a surrogate
-pair (`\\ud83d` alone) and bytes that are not UTF-8 become U+FFFD. Nothing else that is not JSON is taken.
+Invalid Unicode is replaced, since a provider would send the same signed body again and again: half a surrogate pair
+(`\\ud83d` alone) and bytes that are not UTF-8 become U+FFFD. Every other deviation from JSON is an error.
 """
 
 import codecs
@@ -14,32 +14,32 @@ from router.domain.errors import PayloadError
 from router.payload.charset import UTF_8, decoded
 from router.runtime.pacing import GC_PAUSED
 
-MAX_DEPTH = 200  #: Python code that walks a payload must never run out of stack
-MAX_VALUES = 1_000_000  #: 25 MiB of ordinary JSON have half as many; of `[[],[],…]` so many take 0.1 GB, not 1 GB
-MAX_HALVES = 100_000  #: surrogates that are mended; real senders cut a text here and there
-LARGE = 256 * 1024  #: bytes from which reading makes so many objects that the garbage collector would count in it
+MAX_DEPTH = 200  #: code that walks a payload recursively must never run out of stack
+MAX_VALUES = 1_000_000  #: twice those of 25 MiB of ordinary JSON; as `[[],[],…]` they take 0.1 GB of memory
+MAX_HALVES = 100_000  #: half surrogate pairs that are replaced; real senders have a few, from cut texts
+LARGE = 256 * 1024  #: bytes from which the garbage collector would slow down reading
 
 _BOM_16_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 _HIGH = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _HALF = rb"(" + _HIGH + rb"|" + _LOW + rb")"
-# An escape begins at the first backslash of a run, or after any number of escaped backslashes.
+# An escape starts at the first backslash of a run, or after escaped backslashes.
 _SURROGATES = re.compile(rb"(?<!\\)(?:\\\\)*+(?:(?:" + _HIGH + _LOW + rb")++" + _HALF + rb"?+|" + _HALF + rb")")
 _ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _REPLACEMENT = rb"\ufffd"
 _STRING = re.compile(rb'"[^"]*+"')
-_PIECE = 1024 * 1024  #: bytes that are counted in one go, so that counting takes no memory to speak of
+_PIECE = 1024 * 1024  #: bytes counted at once, so that counting takes little memory
 
 
 class NotJson(PayloadError):
-    """It is no JSON at all, rather than too much of it."""
+    """The text is not JSON; other PayloadErrors are about JSON beyond a limit."""
 
 
 def read_json(data: bytes, what: str, *, charset: str = UTF_8, bounded: bool = True) -> Any:
-    """The value; nothing but white space is null. Raises NotJson, or PayloadError beyond a bound.
+    """The value; white space alone is null. Raises NotJson, or PayloadError above a limit.
 
-    Messages call the text `what` and never repeat it. `charset` is used where the text is not UTF-8; without `bounded`
-    any number of values is taken.
+    Messages call the text `what` and never contain it. `charset` applies if the text is not UTF-8. Without `bounded`
+    the number of values has no limit.
     """
     data = _utf_8(data)
     if not data or data.isspace():
@@ -57,7 +57,7 @@ def read_json(data: bytes, what: str, *, charset: str = UTF_8, bounded: bool = T
 
 
 def without_bom(data: bytes) -> bytes:
-    """The text without the byte order mark that some editors and .NET put before UTF-8."""
+    """The text without the byte order mark that some editors and .NET write before UTF-8."""
     return data[3:] if data.startswith(codecs.BOM_UTF8) else data
 
 
@@ -72,33 +72,33 @@ def _parsed(data: bytes, what: str, charset: str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        mended = _mended(data, what, charset)
-        if mended is data:
+        repaired = _repaired(data, what, charset)
+        if repaired is data:
             raise _fault(error, what) from None
     try:
-        return orjson.loads(mended)
+        return orjson.loads(repaired)
     except orjson.JSONDecodeError as error:
         raise _fault(error, what) from None
 
 
 def _fault(error: orjson.JSONDecodeError, what: str) -> PayloadError:
-    if "depth" in error.msg:  # deeper than the reader itself goes
+    if "depth" in error.msg:  # orjson's own limit
         return PayloadError(f"{what} is not valid JSON here: it is nested deeper than {MAX_DEPTH} levels")
     return NotJson(f"{what} is not valid JSON: line {error.lineno}, column {error.colno}")
 
 
-def _mended(data: bytes, what: str, charset: str) -> bytes:
-    """The text in valid Unicode; the very same object when that is not what is wrong with it."""
+def _repaired(data: bytes, what: str, charset: str) -> bytes:
+    """The text with invalid Unicode replaced; the same object if its Unicode is valid."""
     try:
         data.decode()
         if charset.startswith(("utf_16", "utf_32")):
             data = decoded(data, charset).encode()
     except UnicodeDecodeError:
         data = decoded(data, charset).encode()
-    return _without_halves(data, what) if _ANY_SURROGATE.search(data) else data
+    return _replace_half_pairs(data, what) if _ANY_SURROGATE.search(data) else data
 
 
-def _without_halves(data: bytes, what: str) -> bytes:
+def _replace_half_pairs(data: bytes, what: str) -> bytes:
     whole, kept, end, count = memoryview(data), bytearray(), 0, 0
     for found in _SURROGATES.finditer(data):
         if found.lastindex is not None:
@@ -113,10 +113,10 @@ def _without_halves(data: bytes, what: str) -> bytes:
 
 
 def _values(data: bytes) -> int:
-    """How many values a JSON text holds, without reading it; counting ends soon after MAX_VALUES.
+    """The number of values in a JSON text, counted without parsing; counting ends soon after MAX_VALUES.
 
-    Each comma and each bracket that opens stands for one, except of what is empty. A container that is empty but for
-    blanks counts twice. For what is no JSON the number means nothing.
+    Each comma and each opening bracket counts, except those of `[]` and `{}`. A container of blanks counts twice.
+    For a text that is not JSON the number means nothing.
     """
     if data.count(b",") + data.count(b"[") + data.count(b"{") < MAX_VALUES:
         return 1
@@ -125,7 +125,7 @@ def _values(data: bytes) -> int:
     while end < len(text) and count <= MAX_VALUES:
         start, end = end, end + _PIECE
         while text[end - 1 : end] in (b"[", b"{") and end < start + _PIECE + MAX_DEPTH:
-            end += 1  # what is empty stays in one piece
+            end += 1  # keep `[]` and `{}` in one piece
         piece = text[start:end]
         if inside:
             _, quote, piece = piece.partition(b'"')
@@ -137,7 +137,7 @@ def _values(data: bytes) -> int:
 
 
 def nested_deeper(data: bytes, payload: Any, limit: int) -> bool:
-    """Whether JSON, as text and as read, is nested deeper than that; counting brackets is enough for most."""
+    """Whether JSON, given as text and parsed, is nested deeper than the limit. Mostly the brackets' number tells."""
     return data.count(b"[") + data.count(b"{") > limit and _is_deeper(payload, limit)
 
 

@@ -1,4 +1,4 @@
-"""From an event to its payload, as its source says."""
+"""Parses the payload of an event, with the settings of its source."""
 
 from dataclasses import replace
 
@@ -8,15 +8,15 @@ from router.rules.source import Source
 
 
 def parse_event(event: Event, source: Source | None) -> ParsedEvent:
-    """Parse a recorded event as its source says; any number of JSON values is taken. Raises PayloadError."""
+    """Parse a stored event, with any number of JSON values. Raises PayloadError."""
     return _parsed(event, read_event(event, source, bounded=False))
 
 
 def parse_arriving(event: Event, source: Source) -> ParsedEvent:
-    """Parse an event that arrives, within every bound. Raises PayloadError.
+    """Parse an event that arrives, within all limits. Raises PayloadError.
 
-    Where a signed body is another thing than its Content-Type says, the header is corrected: no later reader, a target
-    least of all, shall take it for that.
+    If a signed body is of another format than its Content-Type says, the header is corrected, so that no later reader,
+    such as a target, is misled.
     """
     body = read_event(event, source, bounded=True)
     if source.verifier.signed is not None:
@@ -30,7 +30,7 @@ def _parsed(event: Event, body: Body) -> ParsedEvent:
 
 
 def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:
-    """Read an event's body as its source says. Raises PayloadError."""
+    """Read the body of an event, with the settings of its source. Raises PayloadError."""
     declared = next((value for name, value in event.headers if name.lower() == "content-type"), None)
     if source is None:
         return read_declared(event.body, declared, bounded=bounded)

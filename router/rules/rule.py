@@ -15,12 +15,12 @@ from router.rules.compile.respond import RuleRespond
 from router.rules.match.conditions import Condition
 from router.rules.source import Field
 
-LONGEST_KEY = 1024  #: bytes of an order key that is kept as it is; it is stored, and looked up, with every delivery
+LONGEST_KEY = 1024  #: bytes; longer order keys are stored as their hash, with every delivery
 
 
 @dataclass(frozen=True, slots=True)
 class RuleAction:
-    """One action of one rule, known as (rule, name)."""
+    """One action of one rule, identified by (rule, name)."""
 
     rule: str
     name: str
@@ -40,7 +40,7 @@ class RuleAction:
         )
 
     def order_key(self, parsed: ParsedEvent) -> str | None:
-        """Canonical JSON of order_by's values, or its hash when that is long; none: unordered, or unreadable."""
+        """Canonical JSON of order_by's values, or its hash if long; None without order_by, and if it can't be read."""
         if self.order_by is None:
             return None
         try:
@@ -55,12 +55,12 @@ class RuleAction:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A name, a condition, actions."""
+    """A rule of the rules file."""
 
     name: str
-    sources: frozenset[str]  #: names of the sources it listens to, globs already resolved
+    sources: frozenset[str]  #: the names of the sources that it listens to
     condition: Condition
     actions: tuple[RuleAction, ...]
-    stop: bool = False  #: later rules are not tried once this one matched
-    respond: RuleRespond | None = None  #: answers the sender, of the first rule that matched and has one
-    digest: str = ""  #: of what the file says of it, to tell after a reload whether it changed
+    stop: bool = False  #: if it matches, the rules below are not tried
+    respond: RuleRespond | None = None  #: the reply to the sender, if no rule above has matched with one
+    digest: str = ""  #: of its part of the file, to tell after a reload whether it changed

@@ -1,4 +1,4 @@
-"""An intake path, and how its senders are verified."""
+"""A source: the path that senders post to, and how they are verified."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,13 +20,13 @@ class Field(Protocol):
         ...
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
-        """The values it selects, in document order; empty when it is missing. Raises EvaluationError."""
+        """The values of the field, in document order; empty if it is missing. Raises EvaluationError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Dedupe:
-    """What makes two requests of one source copies of the same event, and for how long."""
+    """Two events of a source with the same value of `field` within `window` are copies of one."""
 
     field: Field
     window: float  #: seconds
@@ -34,19 +34,21 @@ class Dedupe:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An intake path plus how its senders are verified."""
+    """A source of the rules file."""
 
     name: str
     path: str  #: absolute, for example /hooks/github
     verifier: Verifier
-    scheme: str = "none"  #: the name of how its senders are verified
-    headers: frozenset[str] = frozenset()  #: globs of those that the scheme's provider sends, in lower case
+    scheme: str = "none"  #: the name of the verification scheme
+    headers: frozenset[str] = frozenset()  #: globs of the headers that the scheme's provider sends, in lower case
     methods: tuple[str, ...] = ("POST",)
     max_body: int = 25 * 1024 * 1024  #: bytes
-    allow_ips: tuple[Network, ...] = ()  #: empty: every address
+    allow_ips: tuple[Network, ...] = ()  #: empty: all addresses
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
-    parse: Literal["json", "form", "text"] | None = None  #: what every body is, whatever its content type says
+    parse: Literal["json", "form", "text"] | None = None  #: the format of every body, whatever its content type
     respond: Reply | None = None
     handshake: Handshake | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)  #: in force, for people; secrets by name
+    settings: Mapping[str, Any] = field(
+        default_factory=dict, repr=False
+    )  #: settings in force, for display; secrets by name

@@ -28,7 +28,7 @@ from router.observe.metric_families import MetricFamily
 from router.observe.metrics import Metrics
 from router.plugins.scheme import VerifyFailure
 from router.rules.compile.loader import Loader
-from router.rules.ruleset import Current
+from router.rules.ruleset import CurrentRuleset
 from router.store.sqlite.store import SqliteStore
 
 METRICS_PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -53,7 +53,7 @@ class Daemon:
     """What the exposition is made of."""
 
     store: SqliteStore
-    current: Current
+    current: CurrentRuleset
     metrics: Metrics = field(default_factory=Metrics)
     loads: list[TargetLoad] = field(default_factory=lambda: [IDLE])
     disk: Callable[[], tuple[int, int]] = lambda: (10, 20)
@@ -104,7 +104,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     ruleset = Loader(REGISTRIES, {"KEY": "k"}).load(RULES, "rules.yaml", tmp_path).require()
     with closing(SqliteStore(tmp_path / "store.db")) as store:
         store.put_ruleset(ruleset.text, NOW).result(10)
-        yield Daemon(store, Current(ruleset))
+        yield Daemon(store, CurrentRuleset(ruleset))
 
 
 def wait_for_deliveries(daemon: Daemon, *planned: PlannedDelivery) -> None:

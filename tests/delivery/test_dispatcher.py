@@ -25,7 +25,7 @@ from router.plugins.options import Options
 from router.plugins.target import TargetSpec
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
-from router.rules.ruleset import Current
+from router.rules.ruleset import CurrentRuleset
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import Receiver, until
 
@@ -55,7 +55,7 @@ class Running:
         self.path = folder / "store.db"
         self.store = SqliteStore(self.path)
         self.store.put_ruleset(ruleset.text, now_ms()).result(10)
-        self.current = Current(ruleset)
+        self.current = CurrentRuleset(ruleset)
         compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731
         self.dispatcher = Dispatcher(self.current, self.store, compiled, now_ms)
         self.dispatcher.start()

@@ -9,10 +9,11 @@ import pytest
 
 from router.domain.events import Event, ParsedEvent
 from router.rules.compile.match import COMBINATORS, parse_match
-from router.rules.match.fields import Reads
+from router.rules.match.fields import FieldValues
 from router.rules.match.operators import OPERATORS
-from router.rules.yaml.document import MappingNode, read
+from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode
 from router.rules.yaml.problems import ProblemReport
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
@@ -42,7 +43,7 @@ def test_every_documented_example_matches_as_shown(rules: str, events: str) -> N
     assert lines
     for line in lines:
         assert line[0] in "+-"
-        assert condition.holds(Reads(_event(json.loads(line[2:])))) is (line[0] == "+"), line
+        assert condition.holds(FieldValues(_event(json.loads(line[2:])))) is (line[0] == "+"), line
 
 
 def test_no_documented_example_is_missed() -> None:

@@ -111,7 +111,7 @@ def test_a_command_takes_it_and_says_that_serve_does_not(tmp_path: Path) -> None
     loaded = _load(tmp_path, "{file: key}", serve=False, trusting=True)
 
     assert loaded.ruleset is not None
-    assert all(secret.is_set for secret in loaded.ruleset.held.values())
+    assert all(secret.is_set for secret in loaded.ruleset.used_secrets.values())
     assert _told(loaded, Level.NOTE)[0].startswith("serve refuses this: secret file key: every user")
 
 
@@ -123,4 +123,4 @@ def test_what_the_daemon_only_looks_at_is_not_read_either(tmp_path: Path) -> Non
     loaded = _load(tmp_path, "{file: key}", serve=False)
 
     assert loaded.ruleset is not None
-    assert not any(secret.is_set for secret in loaded.ruleset.held.values())
+    assert not any(secret.is_set for secret in loaded.ruleset.used_secrets.values())

@@ -11,7 +11,7 @@ from router.domain.http import Inbound
 from router.http.server import Server
 from router.intake.receiver import Receiver
 from router.rules.compile.loader import Loader
-from router.rules.ruleset import Current
+from router.rules.ruleset import CurrentRuleset
 from router.runtime.wakeups import wake_up
 from router.store.sqlite.store import SqliteStore
 
@@ -33,7 +33,7 @@ def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., Receiver]:
     def make(rules: str, **environ: str) -> Receiver:
         ruleset = Loader(REGISTRIES, environ).load(rules, "rules.yaml", tmp_path).require()
         store.put_ruleset(ruleset.text, 0).result(10)
-        return Receiver(Current(ruleset), store, lambda: NOW)
+        return Receiver(CurrentRuleset(ruleset), store, lambda: NOW)
 
     return make
 

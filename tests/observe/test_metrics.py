@@ -15,7 +15,7 @@ from router.domain.outcomes import OutcomeKind
 from router.observe import metric_families as f
 from router.observe.metrics import HistogramCounts, Metrics
 from router.rules.compile.loader import Loader
-from router.rules.ruleset import Current, Ruleset
+from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.sqlite.store import SqliteStore
 
 RULES = """
@@ -122,7 +122,7 @@ def test_an_unmatched_event_counts_under_the_reserved_rule_name(metrics: Metrics
 
 
 def test_series_of_removed_rules_are_dropped_after_a_while(metrics: Metrics, store: SqliteStore, load: Load) -> None:
-    current = Current(load())
+    current = CurrentRuleset(load())
     forgetting = MetricExpiry(metrics, current, store)
     work(metrics)
     metrics.answered("", 404)
@@ -145,7 +145,7 @@ def test_series_of_removed_rules_are_dropped_after_a_while(metrics: Metrics, sto
 
 def test_a_rule_that_returns_keeps_counting(metrics: Metrics, store: SqliteStore, load: Load) -> None:
     first, second = load(), load(rule="two")
-    current = Current(second)
+    current = CurrentRuleset(second)
     forgetting = MetricExpiry(metrics, current, store)
     work(metrics)
 
@@ -164,7 +164,7 @@ def test_series_with_waiting_deliveries_are_kept(metrics: Metrics, store: Sqlite
     event = Event("e1", "a", "POST", "/hooks/a", "", (), b"{}", "127.0.0.1", 1)
     plan = [PlannedDelivery("d1", "one", "append", "append", "one/append")]
     store.append(event, plan, ruleset.hash).result(10)
-    forgetting = MetricExpiry(metrics, Current(load(rule="two")), store)
+    forgetting = MetricExpiry(metrics, CurrentRuleset(load(rule="two")), store)
     work(metrics)
 
     forgetting.forget(metrics.counted(), 0.0)
@@ -178,7 +178,7 @@ def test_series_with_waiting_deliveries_are_kept(metrics: Metrics, store: Sqlite
 
 
 def test_many_edits_do_not_grow_the_number_of_series(metrics: Metrics, store: SqliteStore, load: Load) -> None:
-    current = Current(load())
+    current = CurrentRuleset(load())
     forgetting = MetricExpiry(metrics, current, store)
 
     for day in range(365):

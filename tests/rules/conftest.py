@@ -8,7 +8,7 @@ import pytest
 from router.domain.events import Event, ParsedEvent
 from router.rules.compile.match import parse_match
 from router.rules.match.conditions import Condition
-from router.rules.match.fields import Reads
+from router.rules.match.fields import FieldValues
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
@@ -51,16 +51,16 @@ def condition() -> Callable[[str], Condition]:
 @pytest.fixture
 def matches() -> Callable[..., bool]:
     """Whether a `match` mapping holds for a payload."""
-    return lambda text, payload, **event: _condition(text).holds(Reads(_parsed(payload, **event)))
+    return lambda text, payload, **event: _condition(text).holds(FieldValues(_parsed(payload, **event)))
 
 
 @pytest.fixture
 def problems() -> Callable[[str], list[str]]:
     """The problems of a `match` mapping."""
 
-    def complain(text: str) -> list[str]:
+    def find(text: str) -> list[str]:
         report = ProblemReport("rules.yaml")
         parse_match(NodePath(report, read(text)[0], "match"))
         return [str(problem) for problem in report.sorted()]
 
-    return complain
+    return find

@@ -1,4 +1,4 @@
-"""What the parts of the loader share while one file is compiled."""
+"""The state that the parts of the loader share while they compile one file."""
 
 import fnmatch
 from collections.abc import Callable, Mapping
@@ -25,53 +25,53 @@ from router.runtime.pacing import paced
 
 @dataclass
 class LoadContext:
-    """One file's compilation: what came with it, and what its earlier parts gave."""
+    """The compilation of one file: its settings, and the results of the sections compiled so far."""
 
     report: ProblemReport
     base_dir: Path
     registries: Registries
     environ: Mapping[str, str]
     require_secrets: bool  #: an unset secret is an error (serve, reload) or a note (check, test)
-    commands: str  #: any, off, or the folder that commands must be in
-    trusting: bool = False  #: secret files that others can write are used all the same, with a note
+    commands: str  #: any, off, or the folder of the allowed programs
+    trusting: bool = False  #: secret files that other users can write are used, with a note
     defaults: DefaultsOptions = field(default_factory=DefaultsOptions)
     secrets: dict[str, Secret] = field(default_factory=dict)
     targets: dict[str, TargetSpec] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
-    broken_sources: set[str] = field(default_factory=set)  #: named in the file, but with errors of their own
+    broken_sources: set[str] = field(default_factory=set)  #: the names of sources with errors
     used_targets: set[str] = field(default_factory=set)
-    shared: dict[str, TargetSpec] = field(default_factory=dict)  #: targets by key, as their first action has them
+    target_limits: dict[str, TargetSpec] = field(default_factory=dict)  #: by target, the limits of its first action
     retry: RetryLayer | None = None  #: of `defaults`
     target_retry: dict[str, RetryLayer] = field(default_factory=dict)  #: of the named targets that have one
-    known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources, what their events are
-    secret_files: dict[Path, FileStat] = field(default_factory=dict)  #: that were read, as they were just before
-    held: dict[str, Secret] = field(default_factory=dict)  #: every secret that was asked for, by where it comes from
-    listening: int = 0  #: sources that the rules so far listen to, each counted for each rule
-    source_sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)  #: each that rules listen to, once
-    globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: the sources of each glob that was asked for
-    unset: list[Problem] = field(default_factory=list)  #: errors that are none of the file's
+    known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources; hold for all their events
+    secret_files: dict[Path, FileStat] = field(default_factory=dict)  #: the files read, as they were just before
+    used_secrets: dict[str, Secret] = field(default_factory=dict)  #: by where they come from
+    listened_sources: int = 0  #: the sum, over the rules so far, of the sources that they listen to
+    source_sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)  #: equal sets share one object
+    globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: by glob, the sources whose names match it
+    unset: list[Problem] = field(default_factory=list)  #: problems of secrets that are not set
     protected: ProtectedPaths = field(default_factory=ProtectedPaths)
-    found: dict[Any, Any] = field(default_factory=dict)  #: what the disk said of programs
-    recorded: bool = False  #: rules of the past: what a guard forbids fails when it is attempted, and nothing else
+    found: dict[Any, Any] = field(default_factory=dict)  #: what plugins found on disk, so that they look once
+    recorded: bool = False  #: the text is from the store: only the actions that a guard forbids fail
     _at_end: list[tuple[Build, NodePath]] = field(default_factory=list)
 
-    def globbed(self, glob: str) -> frozenset[str]:
-        """The sources whose names are like this."""
+    def sources_like(self, glob: str) -> frozenset[str]:
+        """The sources whose names match the glob."""
         found = self.globs.get(glob)
         if found is None:
             found = self.globs[glob] = frozenset(fnmatch.filter(self.sources, glob))
-            self.listening += len(self.sources) // 8  # which takes about as long as this many
+            self.listened_sources += len(self.sources) // 8  # matching the names takes about as long
         return found
 
     def secret(self, ref: SecretRef, node_path: NodePath, name: str | None = None) -> Secret:
-        """Resolve a secret; an unset one that isn't optional is reported at the spot."""
+        """Resolve a secret; reports one that is unset and not optional."""
         if ref.file is not None:
             path = self.base_dir / ref.file
             self.secret_files[path] = secret_file_stat(path)
             self.protected.add(path, "a secret file")
         found = ref.resolve(self.base_dir, self.environ, trusting=self.trusting)
         secret = found.secret
-        self.held[ref.name] = secret or Secret(ref.name, None)
+        self.used_secrets[ref.name] = secret or Secret(ref.name, None)
         if secret is None:
             self._report_unset(ref, found, node_path)
             return Secret(name or ref.name, None)
@@ -101,7 +101,7 @@ class LoadContext:
             )
 
     def build(self, name: str, node_path: NodePath, facts: RuleFacts = RuleFacts()) -> Build:  # noqa: B008 - immutable
-        """What a plugin gets whose node is at the spot."""
+        """The inputs of a plugin that compiles this node."""
         find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: self.secret(  # noqa: E731
             ref, node_path.at(*place)
         )
@@ -121,8 +121,8 @@ class LoadContext:
             found=self.found,
         )
 
-    def settle(self, build: Build, node_path: NodePath) -> bool:
-        """Put a plugin's faults where the file has them; whether there was an error among them."""
+    def report_faults(self, build: Build, node_path: NodePath) -> bool:
+        """Report a plugin's faults at their places in the file; whether one was an error."""
         for fault in build.faults:
             below = node_path.at(*fault.place)
             self.report.add(below.node, below.path, fault.message, fault.level)
@@ -132,17 +132,17 @@ class LoadContext:
         return errors
 
     def finish(self) -> None:
-        """Judge what had to wait until all of the file was compiled."""
+        """Run the checks that need the whole file compiled."""
         for build, node_path in paced(self._at_end):
             build.faults.clear()
-            for judge in build.at_end:
-                judge()
+            for check in build.at_end:
+                check()
             build.at_end.clear()
-            self.settle(build, node_path)
+            self.report_faults(build, node_path)
         self._at_end.clear()
 
     def forbidden_by(self, build: Build) -> str | None:
-        """Why recorded rules go on without this action; None: they don't, or nothing forbids it."""
+        """The guard's reason, if this is a recorded text and guards alone forbid the action; None otherwise."""
         errors = [fault for fault in build.faults if fault.level is Level.ERROR]
         only_guards = all(fault.is_guard for fault in errors)
         return errors[0].message if self.recorded and errors and only_guards else None

@@ -1,4 +1,4 @@
-"""An action of recorded rules that a guard forbids by now."""
+"""An action of recorded rules that a newer guard forbids."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from router.plugins.target import TargetSpec
 
 @dataclass(frozen=True, slots=True)
 class ForbiddenAction:
-    """Fails every attempt with the guard's reason; the other actions of its rules go on."""
+    """Fails every attempt with the guard's reason. The other actions of the rules work."""
 
     type: str
     target: TargetSpec

@@ -1,4 +1,4 @@
-"""Reads the `match` mappings of a rules file into conditions; every problem goes to the report."""
+"""Compiles the `match` mappings of a rules file into conditions; problems go to the report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,28 +6,17 @@ from dataclasses import replace
 from router.domain.header_names import dropped_header
 from router.domain.nearest_word import shortened
 from router.rules.compile.contradictions import warn_of_conjunction, warn_of_map
-from router.rules.jsonpath import PathError
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Clause,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    Not,
-    NotTest,
-    OneValue,
-    Test,
-    element_test,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
+from router.rules.match.element import element_test
+from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, Exists, NotTest, OneValue, Test
 from router.rules.match.fields import HeaderField, field, unknown_field
 from router.rules.match.hints import unknown_operator
-from router.rules.match.operators import FOLDING, NUMERIC, OPERATORS, Flags, OperandError, address_in
-from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode, data
+from router.rules.match.jsonpath import PathError
+from router.rules.match.operators import FOLDING, NUMERIC, OPERATORS
+from router.rules.match.operators.networks import address_in
+from router.rules.match.operators.operand import Flags, OperandError
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, data
 from router.rules.yaml.problems import ProblemReport
 
 COMBINATORS = ("all", "any", "none", "not")
@@ -36,10 +25,10 @@ _WORDS = (*OPERATORS, *_FIELD_WORDS)
 
 
 def parse_match(node_path: NodePath, *, element: bool = False, known: Sequence[Condition] = ()) -> Condition:
-    """Parse a mapping whose every entry must hold; problems go to the report.
+    """Compile a mapping, whose entries must all hold.
 
-    In an element (`elem`) only `$` fields and combinators make sense, since `$` is the element there. `known` are
-    conditions that hold for every event that comes so far.
+    `element`: the mapping of an `elem`, where `$` is the element and the other fields are errors. `known` are
+    conditions that hold for every event of the rule's sources.
     """
     if not isinstance(node_path.node, MappingNode):
         node_path.error(f"expected a mapping of fields to what they must be, found {node_path.found()}")
@@ -72,7 +61,7 @@ def _field(node_path: NodePath, key: str, text: str, below: NodePath) -> list[Co
         node_path.key_error(key, message)
         return []
     if isinstance(compiled, HeaderField) and "_" in compiled.name:
-        node_path.key_error_now(key, dropped_header(text.partition(".")[2]))
+        node_path.key_error_unless_recorded(key, dropped_header(text.partition(".")[2]))
     elements: dict[int, Condition] = {}
     strict = parse_test(below, Flags(text_only=compiled.text_only, decimals=compiled.decimals, elements=elements))
     if text == "ip" and isinstance(strict, OneValue):
@@ -94,13 +83,13 @@ def _check_addresses(node_path: NodePath, key: str, test: OneValue) -> None:
 
 
 def field_is_one_of(name: str, texts: list[str]) -> Condition:
-    """The condition that a field is one of some texts."""
+    """The condition that a field is one of the texts."""
     test = OneValue((Clause("in", texts, lambda value: value in texts),))
     return FieldCondition(field(name), test, test)
 
 
 def unknown_word(word: str) -> str:
-    """The message for an operator that stands where a field belongs."""
+    """The message for an operator in the place of a field."""
     return f'"{word}" is an operator and belongs below a field: {{"$.field": {{{word}: …}}}}; {unknown_field(word)}'
 
 
@@ -125,7 +114,7 @@ def _branch(node_path: NodePath, *, element: bool) -> Condition:
 
 
 def parse_test(node_path: NodePath, flags: Flags) -> Test | None:
-    """Parse what is asked of a field: a scalar, a list of alternatives, or an operator map; none after an error."""
+    """Compile the test of a field: a scalar, a list of alternatives, or an operator map; None after an error."""
     if isinstance(node_path.node, MappingNode):
         return _operator_map(node_path, flags)
     if isinstance(node_path.node, SequenceNode):
@@ -211,11 +200,11 @@ def _fold(node_path: NodePath, flags: Flags) -> bool:
 
 
 def _folds(node: Node) -> bool:
-    """Whether an operator that ignore_case changes stands in this operator map, or in its not and every."""
+    """Whether the operator map, its not or its every has an operator that ignore_case changes."""
     if not isinstance(node, MappingNode):
-        return True  # a scalar or a list below not or every: equality
+        return True  # a scalar or a list below not or every means equality
     words = set(node.entries)
-    if words & FOLDING or not words <= set(_WORDS):  # an unknown word is an error of its own: perhaps one that folds
+    if words & FOLDING or not words <= set(_WORDS):  # an unknown word has an error of its own
         return True
     return any(_folds(node.entries[word][1]) for word in ("not", "every") if word in node.entries)
 
@@ -251,12 +240,14 @@ _FIELD_TESTS: dict[str, Callable[[NodePath, Flags], Test | None]] = {"exists": _
 def _elem(node_path: NodePath, flags: Flags) -> list[Clause]:
     if not node_path.expect_mapping("$ fields of the element to what they must be"):
         return []
-    # What the element has to be is the same for JSON and forms. Parsed twice at each level, it would double with each.
+    # The condition is the same for JSON and forms. Compiling it twice would double the work at each level of `elem`.
     condition = flags.elements.get(id(node_path.node))
     if condition is None:
         condition = flags.elements[id(node_path.node)] = parse_match(node_path, element=True)
     return [
-        Clause("elem", data(node_path.node), element_test(condition, form=flags.decimals), fallible=condition.fallible)
+        Clause(
+            "elem", data(node_path.node), element_test(condition, form=flags.decimals), may_raise=condition.may_raise
+        )
     ]
 
 

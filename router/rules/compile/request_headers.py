@@ -1,23 +1,23 @@
-"""Reports headers of a request that a template reads and no request has."""
+"""Reports request headers that templates read, but the intake drops."""
 
 import re
 
 from router.domain.header_names import dropped_header
-from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from router.templates import read_headers
 
 _LIKELY = re.compile(r"headers\b.*_", re.DOTALL)
 
 
 def check_read_headers(node_path: NodePath) -> None:
-    """Report, at every template at and below the spot, header names that the intake drops."""
+    """Report such headers in all templates at and below this node."""
     if not _is_likely(node_path.node):
         return
     if isinstance(node_path.node, ScalarNode):
         for name in sorted(read_headers(node_path.node.text)):
             if "_" in name:
-                node_path.error_now(dropped_header(name))
+                node_path.error_unless_recorded(dropped_header(name))
     for below in node_path.items():
         check_read_headers(below)
     for _, below in node_path.entries():
@@ -25,7 +25,7 @@ def check_read_headers(node_path: NodePath) -> None:
 
 
 def _is_likely(node: Node) -> bool:
-    """Whether a text at or below the node may read such a header; most rules end here, before anything is parsed."""
+    """Whether a text at or below the node may read such a header; saves most rules the parsing of templates."""
     if isinstance(node, MappingNode):
         return any(_is_likely(value) for _, value in node.entries.values())
     if isinstance(node, SequenceNode):

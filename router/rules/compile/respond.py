@@ -1,4 +1,7 @@
-"""`respond`: what a source, or the first rule that matched and has one, answers instead of 202 and the event's id."""
+"""`respond`: the reply to the sender instead of 202 and the event's id, by a source or by a rule.
+
+Of the rules that matched, the first with `respond` replies.
+"""
 
 import re
 from collections.abc import Collection
@@ -34,7 +37,7 @@ _KEPT_FOR_ATTEMPTS = ("delivery", "secrets")
 
 @dataclass(frozen=True, slots=True)
 class RuleRespond:
-    """A rule's answer, whose body is made of the event."""
+    """A rule's reply; its body is a template of the event."""
 
     status: int
     body: Tree
@@ -43,13 +46,13 @@ class RuleRespond:
     headers: tuple[tuple[str, str], ...] = ()
 
     def render(self, parsed: ParsedEvent) -> Reply:
-        """The answer to this event. Raises RenderError."""
+        """The reply to this event. Raises RenderError."""
         rendered = render_tree(self.body, event_context(parsed))
         body = as_json(rendered) if self.as_json else as_text(rendered).encode()
         return Reply(self.status, body, self.content_type, self.headers)
 
     def begin(self, parsed: ParsedEvent) -> "Future[Reply]":
-        """Render now what is short, in a thread what is not; the future may have a RenderError. Never blocks."""
+        """Render a short body now, a long one in a thread. Never blocks; the future may carry a RenderError."""
         done: Future[Reply] = Future()
         try:
             done.set_result(inline(self.render, parsed))
@@ -61,7 +64,7 @@ class RuleRespond:
 
 
 def load_respond(node_path: NodePath, written: Any) -> Reply | None:
-    """Compile a source's `respond`, in which nothing varies; `written` may be its scheme's default."""
+    """Compile a source's `respond`, a fixed reply; `written` may be the scheme's default."""
     options = _options(node_path, written) if written is not None or node_path.is_blank else None
     if options is None:
         return None
@@ -70,7 +73,7 @@ def load_respond(node_path: NodePath, written: Any) -> Reply | None:
 
 
 def load_rule_respond(node_path: NodePath, written: Any, secrets: Collection[str]) -> RuleRespond | None:
-    """Compile a rule's `respond`: body and json are templates of the event."""
+    """Compile a rule's `respond`, whose body or json is a template of the event."""
     options = _options(node_path, written) if written is not None or node_path.is_blank else None
     if options is None:
         return None

@@ -1,4 +1,4 @@
-"""The retry policy of an action: layers of keys, of which the later one wins key by key."""
+"""The retry policy of an action: layers of settings, of which a later one overrides an earlier one key by key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +17,11 @@ _COMMON = (Cause.TIMEOUT,)  #: what every type has
 
 @dataclass(frozen=True, slots=True)
 class RetryLayer:
-    """A `retry` of the file: of `defaults`, of a target or of an action."""
+    """One `retry` mapping: of `defaults`, of a target or of an action."""
 
     node_path: NodePath
     options: RetryOptions
-    on: Entries | None  #: none: not said here
+    on: Entries | None  #: None: not set here
 
 
 def load_retry(node_path: NodePath, kind: ActionKind | None) -> RetryLayer | None:

@@ -1,4 +1,4 @@
-"""The entries of a `retry.on`: which failures are tried again, as they are written in the rules file."""
+"""Reads the entries of `retry.on`: the failures after which an action is tried again."""
 
 import re
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from typing import Any
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.outcomes import Cause
 from router.domain.retry_policy import RetryOn
-from router.rules.yaml.document import SequenceNode
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import SequenceNode
 
-STATUSES = (300, 599)  #: 1xx is no final answer and 2xx is success; RFC 9110, section 15, ends at 599
+STATUSES = (300, 599)  #: 1xx is not final and 2xx is success; the last is 599 (RFC 9110, section 15)
 EXITS = (1, 255)  #: 0 is success
-# Where the type of the action is not known, a number's size tells a status from an exit code.
+# In `defaults` the type of the action is unknown; the ranges tell statuses and exit codes apart.
 _BOUNDS = {Cause.STATUS: STATUSES, Cause.EXIT: EXITS}
 _RANGE = re.compile(r"([0-9]{1,3}) ?- ?([0-9]{1,3})")
 _CLASS = re.compile(r"([0-9])xx")
@@ -23,7 +23,7 @@ Entries = tuple[RetryOn, ...]
 
 
 def load_on(node_path: NodePath, causes: Sequence[Cause]) -> Entries:
-    """Read a `retry.on` for actions that fail by these causes; what is wrong is reported and left out."""
+    """Read a `retry.on` for actions that fail by these causes; wrong entries are reported and left out."""
     if not isinstance(node_path.node, SequenceNode):
         node_path.error(f"expected a list, each entry {_wanted(causes)}; found {node_path.found()}")
         return ()
@@ -113,7 +113,7 @@ def _word(node_path: NodePath, value: str, causes: Sequence[Cause]) -> RetryOn |
 
 
 def _wanted(causes: Sequence[Cause]) -> str:
-    """What an entry may be, in words."""
+    """The allowed entries, in words."""
     parts = []
     if Cause.STATUS in causes:
         parts.append('a status from 300 to 599 (503, 5xx, "500-599")')

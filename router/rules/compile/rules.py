@@ -1,53 +1,51 @@
 """Compiles the `rules` and the `unmatched` of a rules file."""
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable
 
 from router.domain.events import UNMATCHED
-from router.domain.header_names import dropped_header
-from router.domain.nearest_word import did_you_mean, known_words, shortened
+from router.domain.nearest_word import shortened
 from router.domain.retry_policy import RetryPolicy
-from router.domain.work_budget import spend
 from router.plugins.action import Action
 from router.plugins.build import RuleFacts
 from router.rules.compile.context import LoadContext
+from router.rules.compile.field_key import load_field
 from router.rules.compile.forbidden import ForbiddenAction
-from router.rules.compile.match import field_is_one_of, parse_match
+from router.rules.compile.match import parse_match
 from router.rules.compile.request_headers import check_read_headers
 from router.rules.compile.respond import load_rule_respond
 from router.rules.compile.retry import load_retry, policy
+from router.rules.compile.rule_sources import known_conditions, load_rule_sources
+from router.rules.compile.unreachable import warn_of_unreachable
 from router.rules.compile.unsigned import warn_of_unsigned
-from router.rules.jsonpath import PathError
 from router.rules.match.conditions import All, Condition, headers_of
-from router.rules.match.fields import AnyField, HeaderField, field
+from router.rules.match.fields import AnyField
 from router.rules.match.hints import unknown_action
 from router.rules.rule import Rule, RuleAction
-from router.rules.yaml.document import MappingNode, ScalarNode, SequenceNode
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath, unknown_key
+from router.rules.yaml.nodes import MappingNode, ScalarNode
 from router.rules.yaml.schema import RuleOptions
 from router.runtime.pacing import yield_turn
 
 _ACTION_KEYS = ("name", "retry", "order_by")
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-MAX_LISTENING = 10_000_000  #: sources of all rules together: 10,000 rules for each of 1,000 sources
-_GLOB = re.compile(r"[*?\[]")
 
 
 def load_rules(context: LoadContext, node_path: NodePath) -> list[Rule]:
-    """Compile every rule; those with errors are left out."""
+    """Compile all rules, without those that have errors."""
     if not node_path.expect_list("rules"):
         return []
     names: dict[str, int] = {}
     rules: list[Rule] = []
-    spots: list[NodePath] = []
+    compiled: list[NodePath] = []
     for item in node_path.items():
         yield_turn()
         rule = _rule(context, item, names)
         if rule is not None:
             rules.append(rule)
-            spots.append(item)
-    _warn_unreachable(spots, rules)
+            compiled.append(item)
+    warn_of_unreachable(compiled, rules)
     return rules
 
 
@@ -64,12 +62,12 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     options = read(node_path, RuleOptions)
     if not isinstance(node_path.node, MappingNode):
         return None
-    # After an error go on as far as possible: all of a rule's problems belong into one report.
+    # After an error continue as far as possible, to report all problems of a rule at once.
     name = options.name if options else node_path.path
     written = node_path.at("name").data if node_path.has("name") else None
     if isinstance(written, str) and written:
         _check_name(node_path, written, names)
-    sources = _sources(context, node_path)
+    sources = load_rule_sources(context, node_path)
     condition = _condition(context, node_path, sources)
     open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
     if node_path.at("allow_unverified").data is True:
@@ -108,52 +106,7 @@ def _condition(context: LoadContext, node_path: NodePath, sources: frozenset[str
         cure = match.space_hint() or "; leave match out to match every event"
         match.error(f"expected a mapping of fields, found {match.found()}{cure}")
         return All(())
-    return parse_match(match, known=_known(context, sources))
-
-
-def _known(context: LoadContext, sources: frozenset[str]) -> list[Condition]:
-    """What is true of every event of the sources."""
-    if sources and sources not in context.known:
-        found = [context.sources[name] for name in sources]
-        methods = {method for source in found for method in source.methods}
-        said = {"source": set(sources), "path": {source.path for source in found}, "method": methods}
-        context.known[sources] = [field_is_one_of(name, sorted(texts)) for name, texts in said.items()]
-    return context.known.get(sources, [])
-
-
-def _sources(context: LoadContext, node_path: NodePath) -> frozenset[str]:
-    """The names of the sources that the rule listens to."""
-    at = node_path.at("source")
-    if not node_path.has("source"):
-        if len(context.sources) > 1:
-            node_path.error('missing source; there are several, so name one, a list, or "*" for every source')
-        return frozenset(context.sources)
-    if context.listening > MAX_LISTENING:
-        return frozenset()
-    spots = list(at.items()) if isinstance(at.node, SequenceNode) and at.node.items else [at]
-    found: set[str] = set()
-    for one in spots:
-        text = one.expect_text('a source\'s name, a glob or "*"')
-        if text is not None:
-            found |= _named_sources(context, one, text)
-    context.listening += len(found)
-    if context.listening > MAX_LISTENING:
-        at.error(f"the rules listen to more than {MAX_LISTENING:,} sources, each counted for each rule; split the file")
-        return frozenset()
-    listened = frozenset(found)
-    return context.source_sets.setdefault(listened, listened)
-
-
-def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[str]:
-    if not _GLOB.search(text):
-        if text not in context.sources and text not in context.broken_sources:
-            node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
-        return {text} if text in context.sources else set()
-    found = context.globbed(text)
-    if not found and not context.broken_sources:
-        known = f"; {known_words(context.sources)}" if spend("suggestions") else ""
-        node_path.error(f'no source has a name like "{shortened(text)}"{known}')
-    return found
+    return parse_match(match, known=known_conditions(context, sources))
 
 
 def _actions(
@@ -235,7 +188,7 @@ def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, f
     action = kind.compile(options, build)
     if (reason := context.forbidden_by(build)) is not None:
         action = ForbiddenAction(type_, action.target, reason)
-    elif context.settle(build, node_path):
+    elif context.report_faults(build, node_path):
         return None
     _share_target(context, node_path, action)
     return action
@@ -245,7 +198,7 @@ def _share_target(context: LoadContext, node_path: NodePath, action: Action) -> 
     """Actions that share a target must agree on its limits."""
     target = action.target
     context.used_targets.add(target.key)
-    first = context.shared.setdefault(target.key, target)
+    first = context.target_limits.setdefault(target.key, target)
     if first != target:
         node_path.error(
             f"another action goes to {shortened(target.key)} with other limits (concurrency, rate, breaker); "
@@ -268,25 +221,6 @@ def _retry(context: LoadContext, node_path: NodePath, type_: str, action: Action
 def _order_by(node_path: NodePath) -> AnyField | None:
     if not node_path.has("order_by"):
         return None
-    text = node_path.at("order_by").expect_text("a field such as $.repository.id")
-    if text is None:
-        return None
-    try:
-        found = field(text)
-    except PathError as error:
-        node_path.at("order_by").error(str(error))
-        return None
-    if isinstance(found, HeaderField) and "_" in found.name:
-        node_path.at("order_by").error_now(dropped_header(text.partition(".")[2]))
-    return found
-
-
-def _warn_unreachable(spots: Sequence[NodePath], rules: Sequence[Rule]) -> None:
-    """Warn of rules, each with its spot, that can't match since an earlier one stops every event of their sources."""
-    stopped: dict[str, str] = {}
-    for at, rule in zip(spots, rules, strict=True):
-        if rule.sources and all(source in stopped for source in rule.sources):
-            blocker = stopped[min(rule.sources)]
-            at.named(rule.name).warn(f'this can\'t match: rule "{blocker}" above stops every event of its sources')
-        if rule.stop and rule.condition == All(()):
-            stopped.update(dict.fromkeys(rule.sources - stopped.keys(), rule.name))
+    at = node_path.at("order_by")
+    text = at.expect_text("a field such as $.repository.id")
+    return load_field(at, text) if text is not None else None

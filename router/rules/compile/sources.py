@@ -7,16 +7,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from router.domain.header_names import dropped_header
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.networks import Network, network
 from router.domain.units import seconds
 from router.plugins.handshake import Handshake, HandshakeKind
 from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
+from router.rules.compile.field_key import load_field
 from router.rules.compile.respond import load_respond
-from router.rules.jsonpath import PathError
-from router.rules.match.fields import AnyField, HeaderField, field
+from router.rules.match.fields import field
 from router.rules.source import Dedupe, Source
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
@@ -24,13 +23,13 @@ from router.rules.yaml.schema import DedupeOptions, SourceOptions
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(r"/[!-~]*")
-_PATTERN = re.compile(r"\{[^}]*\}|<[^>]+>|/:[A-Za-z_]|\*")  #: how other tools write paths with variable parts
+_PATTERN = re.compile(r"\{[^}]*\}|<[^>]+>|/:[A-Za-z_]|\*")  #: paths with variable parts, as other tools write them
 METHOD = re.compile(r"[A-Z]{1,20}")
 _OFF = "none"
 
 
 def load_sources(context: LoadContext, node_path: NodePath) -> None:
-    """Compile every source into the context."""
+    """Compile all sources into the context."""
     if not node_path.expect_mapping("source names to their settings"):
         return
     paths: dict[str, str] = {}
@@ -81,7 +80,7 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
 
 
 def _verifier(context: LoadContext, name: str, node_path: NodePath) -> tuple[Verifier | None, dict[str, Any], Any]:
-    """The compiled verification, what its scheme sets for the source, and what is in force."""
+    """The verifier, the source's defaults by its scheme, and the settings in force."""
     found = _plugin(context.registries.schemes, node_path, node_path.data, "settings")
     if found is None:
         return None, {}, _OFF
@@ -90,11 +89,11 @@ def _verifier(context: LoadContext, name: str, node_path: NodePath) -> tuple[Ver
     options = read(node_path, scheme.Options, settings)
     if options is None:
         return None, defaults, _OFF
-    if hasattr(scheme, "defaults_of"):  # of a scheme whose defaults hang on its options
+    if hasattr(scheme, "defaults_of"):  # a scheme whose defaults depend on its options
         defaults = dict(scheme.defaults_of(options))
     build = context.build(name, node_path)
     verifier = scheme.compile(options, build)
-    failed = context.settle(build, node_path)
+    failed = context.report_faults(build, node_path)
     word = node_path.data if isinstance(node_path.data, str) else node_path.data["scheme"]
     return (None if failed else verifier), defaults, {"scheme": word, **_shown(options)}
 
@@ -103,7 +102,7 @@ def _headers(context: LoadContext, verify: Mapping[str, Any]) -> frozenset[str]:
     """Globs of the headers that the scheme's provider sends, in lower case."""
     found: set[str] = set()
     for glob in context.registries.schemes[verify["scheme"]].PROFILE.headers:
-        with contextlib.suppress(KeyError):  # an option that is not set
+        with contextlib.suppress(KeyError):  # the option is not set
             found.add(glob.format_map(verify).lower())
     return frozenset(found)
 
@@ -122,7 +121,7 @@ def _handshake(context: LoadContext, name: str, node_path: NodePath, written: An
         return None
     build = context.build(name, node_path)
     handshake = kind.compile(options, build)
-    context.settle(build, node_path)
+    context.report_faults(build, node_path)
     return handshake
 
 
@@ -130,7 +129,7 @@ P = TypeVar("P", bound="Scheme | HandshakeKind")
 
 
 def _plugin(plugins: Mapping[str, P], node_path: NodePath, written: Any, noun: str) -> tuple[P, dict[str, Any]] | None:
-    """The plugin that `NAME` or `{scheme: NAME, …}` names, with its options; none after an error."""
+    """The plugin of `NAME` or `{scheme: NAME, …}`, with its options; None after an error."""
     if isinstance(written, str):
         fields = plugins[written].Options.model_fields if written in plugins else {}
         form = "{env: NAME}"
@@ -157,7 +156,7 @@ def _plugin(plugins: Mapping[str, P], node_path: NodePath, written: Any, noun: s
 
 
 def _shown(options: BaseModel) -> dict[str, Any]:
-    """Options as they may be shown: secrets by where they come from."""
+    """Options without secret values: a secret is shown by where it comes from."""
     return options.model_dump(exclude_none=True)
 
 
@@ -202,24 +201,13 @@ def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | No
         return None
     at = node_path.at("dedupe") if explicit else node_path
     if isinstance(written, str):
-        key = _key(at, written)
+        key = load_field(at, written)
         return Dedupe(key, DedupeOptions(key=written).window) if key else None
     if not isinstance(written, dict):
         at.error(f"expected a field, {{key, window}} or none, found {at.found()}")
         return None
-    if not explicit:  # a scheme's own default, which a test of the scheme holds right
+    if not explicit:  # the scheme's own default; the scheme's tests check it
         return Dedupe(field(written["key"]), seconds(written["window"]))
     options = read(at, DedupeOptions)
-    key = _key(at.at("key"), options.key) if options else None
+    key = load_field(at.at("key"), options.key) if options else None
     return Dedupe(key, options.window) if options and key else None
-
-
-def _key(node_path: NodePath, text: str) -> AnyField | None:
-    try:
-        found = field(text)
-    except PathError as error:
-        node_path.error(str(error))
-        return None
-    if isinstance(found, HeaderField) and "_" in found.name:
-        node_path.error_now(dropped_header(text.partition(".")[2]))
-    return found

@@ -1,38 +1,27 @@
-"""Warns of a rule with a command whose condition rests on nothing that its sender signed.
+"""Warns of a rule with a command whose condition reads only what the sender did not sign.
 
-A signature covers the body and little else: whoever recorded one request can send it again under other headers, another
-query or another method. A condition on those alone lets that person choose which signed request runs the command.
+A signature covers the body and little else. An attacker who recorded one request can send it again with other headers,
+another query or another method. A condition on those alone lets the attacker choose which request runs the command.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from router.plugins.scheme import SignedParts
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    Not,
-    OneValue,
-    Test,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
+from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField, EventField, HeaderField, QueryField
 from router.rules.rule import RuleAction
 from router.rules.source import Source
 from router.rules.yaml.node_path import NodePath
 
 
-class _Rest(IntEnum):
-    """What a condition rests on."""
+class _Basis(IntEnum):
+    """The strongest thing that a condition depends on."""
 
-    NOTHING = 0  #: it asks for nothing that an event of this source could lack
-    UNSIGNED = 1  #: what anybody can change who recorded a request
-    SIGNED = 2  #: what only the sender can have written, or where it came from
+    NOTHING = 0  #: nothing that an event of this source could lack
+    UNSIGNED = 1  #: values that an attacker with a recorded request can change
+    SIGNED = 2  #: values that only the sender can have written, or the sender's address
 
 
 def warn_of_unsigned(
@@ -43,7 +32,7 @@ def warn_of_unsigned(
         return
     for name, source in sorted(sources.items()):
         signed = source.verifier.signed
-        if signed is None or _rest(condition, signed) is not _Rest.UNSIGNED:
+        if signed is None or _basis(condition, signed) is not _Basis.UNSIGNED:
             continue
         fields = ", ".join(dict.fromkeys(_unsigned(condition, signed)))
         node_path.at("match").warn(
@@ -54,24 +43,24 @@ def warn_of_unsigned(
         return
 
 
-def _rest(condition: Condition, signed: SignedParts) -> _Rest:
+def _basis(condition: Condition, signed: SignedParts) -> _Basis:
     if isinstance(condition, FieldCondition):
         if _is_fixed(condition.field):
-            return _Rest.NOTHING
+            return _Basis.NOTHING
         if not _is_signed(condition.field, signed):
-            return _Rest.UNSIGNED
-        return _Rest.SIGNED if _asks(condition.test) else _Rest.NOTHING
+            return _Basis.UNSIGNED
+        return _Basis.SIGNED if _needs_value(condition.test) else _Basis.NOTHING
     if isinstance(condition, All):
-        return max((_rest(part, signed) for part in condition.conditions), default=_Rest.NOTHING)
+        return max((_basis(part, signed) for part in condition.conditions), default=_Basis.NOTHING)
     if isinstance(condition, AnyOf):
-        rests = [_rest(part, signed) for part in condition.conditions]
-        return _Rest.UNSIGNED if _Rest.UNSIGNED in rests else min(rests, default=_Rest.NOTHING)
-    # That something is not so is no support, and may hang on what can be changed.
-    return _Rest.UNSIGNED if any(True for _ in _unsigned(condition, signed)) else _Rest.NOTHING
+        bases = [_basis(part, signed) for part in condition.conditions]
+        return _Basis.UNSIGNED if _Basis.UNSIGNED in bases else min(bases, default=_Basis.NOTHING)
+    # A negation proves nothing, and may depend on values that can be changed.
+    return _Basis.UNSIGNED if any(True for _ in _unsigned(condition, signed)) else _Basis.NOTHING
 
 
 def _is_fixed(field: AnyField) -> bool:
-    """Whether every event of a source has the same."""
+    """Whether all events of a source have the same value."""
     return isinstance(field, EventField) and field.text in ("source", "path")
 
 
@@ -83,14 +72,14 @@ def _is_signed(field: AnyField, signed: SignedParts) -> bool:
     return not (isinstance(field, EventField) and field.text == "method")
 
 
-def _asks(test: Test) -> bool:
+def _needs_value(test: Test) -> bool:
     """Whether the field has to have a value for the test to hold."""
     if isinstance(test, Exists):
         return test.wanted
     if isinstance(test, EachTest):
-        return any(_asks(part) for part in test.tests)
+        return any(_needs_value(part) for part in test.tests)
     if isinstance(test, AnyTest):
-        return all(_asks(part) for part in test.tests)
+        return all(_needs_value(part) for part in test.tests)
     return isinstance(test, OneValue | Every)
 
 

@@ -1,1 +1,1 @@
-"""What the rules would do with an event; nothing is executed."""
+"""Shows what the rules would do with an event, without executing it."""

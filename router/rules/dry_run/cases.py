@@ -1,8 +1,8 @@
-"""Rule tests: events with what the rules have to make of them, written in YAML beside the rules.
+"""Rule tests: events and the expected rules and deliveries, in a YAML file beside the rules.
 
-A file is a list of `{name, source, method, ip, headers, query, content_type, payload, expect}`; `payload` is `{file:
-PATH}` or the value itself, and `expect` has `rules` (the exact set) and `deliveries` (parts that have to be there, each
-in a delivery of its own).
+A file is a list of `{name, source, method, ip, headers, query, content_type, payload, expect}`. `payload` is `{file:
+PATH}` or the value itself. `expect` has `rules` (exactly those that match) and `deliveries` (each a part of a different
+planned delivery).
 """
 
 import difflib
@@ -23,17 +23,18 @@ from router.plugins.options import Options
 from router.rules.dry_run.preview import Preview, body_of, made_event, preview
 from router.rules.match.values import same
 from router.rules.ruleset import Ruleset
-from router.rules.yaml.document import MAX_BYTES, DocumentError
+from router.rules.yaml.document import MAX_BYTES
 from router.rules.yaml.document import read as read_document
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
+from router.rules.yaml.yaml_problem import DocumentError
 
-_NAMED = 20  #: sources that a message names
+_MAX_NAMED = 20  #: sources that a message names
 
 
 class ExpectOptions(Options):
-    """What the rules have to make of the event."""
+    """The expected result."""
 
     rules: list[str] | None = Field(default=None, description="The exact set of rules that match; empty: none.")
     deliveries: list[dict[str, Any]] = Field(default_factory=list, description="Parts of deliveries that are planned.")
@@ -55,36 +56,36 @@ class CaseOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one case went."""
+    """The result of one case."""
 
     file: str
     line: int
     name: str
-    differences: tuple[str, ...] = ()  #: what is otherwise than expected, each in lines for a person; empty: passed
+    differences: tuple[str, ...] = ()  #: from what is expected, in words; empty if the case passed
 
 
 @dataclass(slots=True)
 class Run:
-    """All cases of all files."""
+    """The results of all files."""
 
     results: list[Result] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)  #: of case files that are none
+    problems: list[Problem] = field(default_factory=list)  #: of files that are not case files
 
     @property
     def failed(self) -> bool:
-        """Whether anything was otherwise than expected."""
+        """Whether a case failed, or a file has a problem."""
         return bool(self.problems) or any(result.differences for result in self.results)
 
 
 def run_cases(ruleset: Ruleset, files: Sequence[Path], now: int) -> Run:
-    """Run every case of the files. Paths in a case start from its file's folder."""
+    """Run the cases of the files. The folder of a file is the base of the paths in it."""
     run = Run()
     for file in files:
         report = ProblemReport(str(file))
         try:
             root, _ = read_document(read_file(file, MAX_BYTES, pipes=True).decode("utf-8-sig"))
         except DocumentError as error:
-            run.problems += [Problem(str(file), f.line, f.column, "", f.message) for f in error.flaws]
+            run.problems += [Problem(str(file), p.line, p.column, "", p.message) for p in error.problems]
             continue
         except (Unreadable, UnicodeDecodeError) as error:
             reason = str(error) if isinstance(error, Unreadable) else "it is not UTF-8 text"
@@ -108,8 +109,8 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
         source = next(iter(ruleset.sources.values()))
     if source is None:
         known = sorted(ruleset.sources)
-        more = f" and {len(known) - _NAMED} others" if len(known) > _NAMED else ""
-        node_path.at("source").error(f"expected one of the sources {', '.join(known[:_NAMED])}{more}")
+        more = f" and {len(known) - _MAX_NAMED} others" if len(known) > _MAX_NAMED else ""
+        node_path.at("source").error(f"expected one of the sources {', '.join(known[:_MAX_NAMED])}{more}")
         return None
     unknown = sorted(set(case.expect.rules or ()) - {rule.name for rule in ruleset.rules})
     if unknown:
@@ -135,7 +136,7 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
 
 
 def _pairs(node_path: NodePath, given: Mapping[str, Any]) -> list[tuple[str, str]] | None:
-    """Names and texts in order, a list's one by one; none after an error."""
+    """Pairs of name and text, in order; a list gives several. None after an error."""
     found: list[tuple[str, str]] = []
     failed = False
     for name, value in given.items():
@@ -150,7 +151,7 @@ def _pairs(node_path: NodePath, given: Mapping[str, Any]) -> list[tuple[str, str
 
 
 def _body(node_path: NodePath, payload: Any, folder: Path, content_type: str) -> bytes | None:
-    """The body: a file's, or the value as its type writes it: a form, plain text, or JSON."""
+    """The body: the content of the file, or the payload written in its content type."""
     if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
         return body_of(payload, content_type)
     try:
@@ -168,7 +169,7 @@ def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
         found += [f'rule "{name}" did not match: {reasons[name]}' for name in expect.rules if name not in matched]
         found += [f'rule "{name}" matched, and was not expected to' for name in shown.matched if name not in wanted]
     planned = [delivery.as_json() for delivery in shown.deliveries]
-    taken: dict[int, int] = {}  # deliveries, by number, to the part that each is for
+    taken: dict[int, int] = {}  # by number of the delivery, the number of its part
     for number, part in enumerate(expect.deliveries):
         if not _assign(number, expect.deliveries, planned, taken, set()):
             found.append(_no_delivery(part, [one for place, one in enumerate(planned) if place not in taken]))
@@ -176,7 +177,7 @@ def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
 
 
 def _assign(number: int, parts: Sequence[Any], planned: Sequence[Any], taken: dict[int, int], tried: set[int]) -> bool:
-    """Find a delivery for a part; one that another part holds is taken over when that finds another."""
+    """Assign a delivery to a part; may move another part to another delivery."""
     for place, delivery in enumerate(planned):
         if place in tried or not _holds(parts[number], delivery):
             continue
@@ -188,7 +189,7 @@ def _assign(number: int, parts: Sequence[Any], planned: Sequence[Any], taken: di
 
 
 def _holds(part: Any, whole: Any) -> bool:
-    """Whether everything that the part has is in the whole, typed; lists are compared as they are."""
+    """Whether the whole contains the part, compared by type; lists must be equal."""
     if isinstance(part, dict | list) and isinstance(whole, str):
         whole = _from_json(whole)  # the body of a forward is text
     if isinstance(part, dict):
@@ -225,7 +226,7 @@ def _no_delivery(part: Mapping[str, Any], planned: Sequence[Mapping[str, Any]]) 
 
 
 def _same_keys(part: Any, whole: Any) -> Any:
-    """The whole, less the keys that the part says nothing of."""
+    """The whole without the keys that the part lacks."""
     if isinstance(part, dict) and isinstance(whole, str):
         whole = _from_json(whole)
     if isinstance(part, dict) and isinstance(whole, dict):
@@ -238,7 +239,7 @@ def _pretty(value: Any) -> str:
 
 
 def junit(run: Run) -> str:
-    """The run as a JUnit report, as CI systems read it."""
+    """The run as a JUnit report for CI systems."""
     failures = sum(bool(result.differences) for result in run.results)
     head = f'tests="{len(run.results) + len(run.problems)}" failures="{failures}" errors="{len(run.problems)}"'
     lines = ['<?xml version="1.0" encoding="utf-8"?>', f'<testsuites><testsuite name="webhook-router rules" {head}>']
@@ -261,5 +262,5 @@ def _attribute(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML can't hold."""
+    """The text with U+FFFD for characters that XML can't contain."""
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,6 +1,6 @@
-"""Why each rule matched an event or did not: the conditions' own judgements, one by one.
+"""Explains why each rule matched an event or did not, condition by condition.
 
-Every verdict is what the condition itself says (`holds`), so that an explanation can't disagree with matching.
+Each verdict comes from the condition's own `holds`, so that the explanation always agrees with matching.
 """
 
 import json
@@ -10,25 +10,13 @@ from typing import Any
 
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    Not,
-    NotTest,
-    OneValue,
-    Test,
-)
-from router.rules.match.fields import Reads
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
+from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, NotTest, OneValue, Test
+from router.rules.match.fields import FieldValues
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset
 
-SHOWN_VALUES = 10  #: of a field's values; the rest is counted
+SHOWN_VALUES = 10  #: of a field's values; the others are counted
 SHOWN_CHARACTERS = 120  #: of one value
 
 MATCHED, UNMATCHED, FAILED, NOT_TRIED = "matched", "unmatched", "error", "not tried"
@@ -36,15 +24,15 @@ MATCHED, UNMATCHED, FAILED, NOT_TRIED = "matched", "unmatched", "error", "not tr
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One condition, or one combinator with its conditions."""
+    """The verdict on one condition, or on a combinator with its conditions."""
 
-    what: str  #: the path (field) as written, or all, any, none, not
-    holds: bool | None  #: none: it could not be judged
-    reason: str  #: in words: what was found, and what was asked
-    operator: str = ""  #: of a field: the operator, or several joined by commas
-    operand: Any = None  #: what the operator was given, as written
-    values: tuple[Any, ...] = ()  #: of a field: what was found, shortened
-    found: int = 0  #: how many values there were
+    what: str  #: the field as written, or all, any, none, not
+    holds: bool | None  #: None if the evaluation failed
+    reason: str  #: in words: what was found, and what the condition asks
+    operator: str = ""  #: of a field: its operators, joined by commas
+    operand: Any = None  #: the operand, as written
+    values: tuple[Any, ...] = ()  #: of a field: its values, shortened
+    found: int = 0  #: the number of values
     parts: tuple["Explained", ...] = ()  #: of a combinator
 
     def as_json(self) -> dict[str, Any]:
@@ -60,11 +48,11 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRule:
-    """One rule."""
+    """The verdict on one rule."""
 
     rule: str
-    verdict: str  #: matched, unmatched, error, or not tried (its source differs, or a rule above stopped)
-    reason: str  #: why it is not matched: the first condition that fails, in the file's order; empty for one that is
+    verdict: str  #: matched, unmatched, error, or not tried (another source, or a rule above stops)
+    reason: str  #: for an unmatched rule: the first condition that fails, in file order
     conditions: tuple[Explained, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -78,8 +66,8 @@ class ExplainedRule:
 
 
 def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> list[ExplainedRule]:
-    """Every rule of the file (or the first so many), in its order, with its verdict and the reason for it."""
-    reads = Reads(parsed)
+    """The verdicts on all rules, or on the first `most`, in file order."""
+    reads = FieldValues(parsed)
     stopped_by = ""
     found: list[ExplainedRule] = []
     for rule in ruleset.rules[:most]:
@@ -93,8 +81,8 @@ def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> l
     return found
 
 
-def explain_rule(rule: Rule, reads: Reads) -> ExplainedRule:
-    """One rule."""
+def explain_rule(rule: Rule, reads: FieldValues) -> ExplainedRule:
+    """The verdict on one rule."""
     source = reads.parsed.event.source
     if source not in rule.sources:
         listens = ", ".join(sorted(rule.sources))
@@ -102,7 +90,7 @@ def explain_rule(rule: Rule, reads: Reads) -> ExplainedRule:
             rule.name, NOT_TRIED, f'the event came by source "{source}", the rule is for {listens}', ()
         )
     conditions = _conditions(rule.condition, reads)
-    holds, error = _judged(lambda: rule.condition.holds(reads))
+    holds, error = _verdict(lambda: rule.condition.holds(reads))
     if holds:
         return ExplainedRule(rule.name, MATCHED, "", conditions)
     if holds is None:
@@ -111,25 +99,25 @@ def explain_rule(rule: Rule, reads: Reads) -> ExplainedRule:
     return ExplainedRule(rule.name, UNMATCHED, first.reason if first else "its conditions do not hold", conditions)
 
 
-def _judged(judge: Callable[[], bool]) -> tuple[bool | None, str]:
+def _verdict(judge: Callable[[], bool]) -> tuple[bool | None, str]:
     try:
         return judge(), ""
     except EvaluationError as error:
         return None, str(error)
 
 
-def _conditions(condition: Condition, reads: Reads) -> tuple[Explained, ...]:
-    """The entries of a `match` mapping, in the file's order."""
+def _conditions(condition: Condition, reads: FieldValues) -> tuple[Explained, ...]:
+    """The entries of a `match` mapping, in file order."""
     parts = condition.conditions if isinstance(condition, All) else (condition,)
     return tuple(_explained(part, reads) for part in parts)
 
 
-def _explained(condition: Condition, reads: Reads) -> Explained:
+def _explained(condition: Condition, reads: FieldValues) -> Explained:
     if isinstance(condition, FieldCondition):
         return _field(condition, reads)
     if isinstance(condition, All) and len(condition.conditions) == 1:
         return _explained(condition.conditions[0], reads)
-    holds, error = _judged(lambda: condition.holds(reads))
+    holds, error = _verdict(lambda: condition.holds(reads))
     if isinstance(condition, Not):
         word, inner = condition.word, condition.condition
         listed = inner.conditions if word == "none" and isinstance(inner, AnyOf) else None
@@ -141,7 +129,7 @@ def _explained(condition: Condition, reads: Reads) -> Explained:
 
 
 def _combined(word: str, holds: bool | None, parts: tuple[Explained, ...]) -> str:
-    """Why a combinator holds or does not, by the part that decides it."""
+    """The reason of a combinator: the part that decides."""
     if word == "any":
         return "one of any holds" if holds else "none of any holds: " + "; ".join(part.reason for part in parts[:3])
     if word == "all":
@@ -153,11 +141,11 @@ def _combined(word: str, holds: bool | None, parts: tuple[Explained, ...]) -> st
     return "what not: holds is false" if holds else "not: all of " + "; ".join(part.reason for part in parts[:3])
 
 
-def _field(condition: FieldCondition, reads: Reads) -> Explained:
+def _field(condition: FieldCondition, reads: FieldValues) -> Explained:
     text = condition.field.text
     test = condition.form_test if reads.parsed.form else condition.test
     operator, operand = _asked(test)
-    holds, error = _judged(lambda: condition.holds(reads))
+    holds, error = _verdict(lambda: condition.holds(reads))
     try:
         values = reads[condition.field]
     except EvaluationError:
@@ -181,12 +169,12 @@ def _found(shown: tuple[Any, ...], count: int) -> str:
 
 
 def operator_of(condition: FieldCondition) -> str:
-    """The operator of a field, or several joined by commas."""
+    """The operators of a field condition, joined by commas."""
     return _asked(condition.test)[0]
 
 
 def _asked(test: Test) -> tuple[str, Any]:
-    """Operator and operand of a test, as near to the file's words as JSON has them."""
+    """Operators and operand of a test, close to how the file writes them."""
     if isinstance(test, OneValue) and len(test.clauses) == 1 and not test.clauses[0].fold:
         return test.clauses[0].operator, test.clauses[0].operand
     if isinstance(test, OneValue):
@@ -214,11 +202,11 @@ def _as_map(test: Test) -> Any:
 
 
 def _shortened(value: Any) -> Any:
-    """A value fit to be shown: long text and containers are cut."""
+    """The value, with long text and containers cut."""
     if isinstance(value, str):
         return value if len(value) <= SHOWN_CHARACTERS else value[: SHOWN_CHARACTERS - 1] + "…"
     if isinstance(value, list | dict):
-        # A large one is cut before it is written: what is shown must not cost what the whole would.
+        # Cut before serializing: showing a part must not cost as much as the whole.
         few: Any = value[:SHOWN_VALUES] if isinstance(value, list) else dict(list(value.items())[:SHOWN_VALUES])
         text = json.dumps(few, ensure_ascii=False, default=str)
         return value if len(text) <= SHOWN_CHARACTERS and len(few) == len(value) else text[: SHOWN_CHARACTERS - 1] + "…"

@@ -1,4 +1,4 @@
-"""What the rules would do with an event: the work of `test`, which executes and verifies nothing."""
+"""Previews what the rules would do with an event, for `test`. Nothing is executed or verified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ from router.rules.source import Source
 
 @dataclass(frozen=True, slots=True)
 class PreviewedDelivery:
-    """One delivery that would be planned."""
+    """A delivery that would be planned."""
 
     rule: str
     action: str
     type: str
     target: str
     order_key: str | None
-    error: str | None  #: why it would be dead at once; none: it would be attempted
-    does: dict[str, Any] | None  #: what the attempt would do; none with an error
+    error: str | None  #: why it would be dead at once; None if it would be attempted
+    does: dict[str, Any] | None  #: what the attempt would do; None with an error
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -50,12 +50,12 @@ class PreviewedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the rules decide for one event."""
+    """The matched rules of one event, with its previewed deliveries."""
 
     matched: tuple[str, ...]  #: rule names, in file order
     deliveries: tuple[PreviewedDelivery, ...]
-    errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules that couldn't be judged
-    explained: tuple[ExplainedRule, ...] | None = None  #: when asked for
+    errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules whose evaluation failed
+    explained: tuple[ExplainedRule, ...] | None = None  #: if asked for
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -68,7 +68,7 @@ class Preview:
 
 
 def body_of(payload: Any, content_type: str) -> bytes:
-    """A payload as its content type has it written: a form, plain text, or JSON."""
+    """The payload written in its content type: a form, plain text, or JSON."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == "application/x-www-form-urlencoded" and isinstance(payload, dict):
         return urlencode(payload, doseq=True).encode()
@@ -88,7 +88,7 @@ def made_event(
     method: str | None = None,
     ip: str = "127.0.0.1",
 ) -> Event:
-    """The event that such a request to the source would become; a header may be there several times."""
+    """The event of such a request to the source. Headers may repeat."""
     items = [(name, value) for name, value in headers if name.lower() != "content-type" or not content_type]
     if content_type:
         items.append(("Content-Type", content_type))
@@ -101,9 +101,9 @@ def made_event(
 def preview(
     ruleset: Ruleset, event: Event, *, arriving: bool = False, explained: bool = False, most: int | None = None
 ) -> Preview:
-    """Match, plan and render; explain the verdicts of all rules, or of the first so many, when asked to.
+    """Match, plan and render; if `explained`, with the verdicts on all rules, or on the first `most`.
 
-    An `arriving` event is held against every bound, a recorded one has passed them. Raises PayloadError.
+    `arriving`: check the event against all limits; a stored one has passed them. Raises PayloadError.
     """
     source = ruleset.sources.get(event.source)
     parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)

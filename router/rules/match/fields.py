@@ -7,8 +7,8 @@ from typing import Any
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.header_names import CREDENTIALS, HEADER_NAME
-from router.rules.jsonpath import Path, PathError, compile_path
 from router.rules.match import hints
+from router.rules.match.jsonpath import Path, PathError, compile_path
 
 PLAIN = ("source", "method", "path", "ip")
 _NAMED = ("headers", "query")
@@ -16,13 +16,13 @@ _NAMED = ("headers", "query")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventField:
-    """`source`, `method`, `path` or `ip`: always there, always text."""
+    """`source`, `method`, `path` or `ip`: one text for every event."""
 
     text: str
-    text_only: bool = True  #: its values are always text
-    decimals: bool = False  #: numeric operators read decimals in its text
-    single: bool = True  #: it has one value at the most
-    fallible: bool = False  #: whether reading it may raise
+    text_only: bool = True  #: all its values are text
+    decimals: bool = False  #: numeric operators read decimals in its texts
+    single: bool = True  #: it has at most one value
+    may_raise: bool = False  #: whether reading it may raise
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """The one value."""
@@ -38,7 +38,7 @@ class HeaderField:
     text_only: bool = True
     decimals: bool = True
     single: bool = False
-    fallible: bool = False
+    may_raise: bool = False
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """Its values, as text."""
@@ -54,7 +54,7 @@ class QueryField:
     text_only: bool = True
     decimals: bool = True
     single: bool = False
-    fallible: bool = False
+    may_raise: bool = False
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """Its values, as text."""
@@ -72,13 +72,13 @@ class PayloadField:
 
     @property
     def single(self) -> bool:
-        """It has one value at the most."""
+        """The field has at most one value."""
         return self.compiled.single
 
     @property
-    def fallible(self) -> bool:
+    def may_raise(self) -> bool:
         """Whether reading it may raise."""
-        return self.compiled.fallible
+        return self.compiled.may_raise
 
     def values(self, parsed: ParsedEvent) -> list[Any]:
         """What the path selects, in document order. Raises EvaluationError."""
@@ -88,10 +88,10 @@ class PayloadField:
 AnyField = EventField | HeaderField | QueryField | PayloadField
 
 
-class Reads(dict[AnyField, list[Any]]):
-    """What the fields of one event gave: each is read once, by whichever condition asks first.
+class FieldValues(dict[AnyField, list[Any]]):
+    """The values of one event's fields, by field; each field is read once, when a condition first needs it.
 
-    `reads[field]` are the field's values; nobody changes them. Raises EvaluationError.
+    Callers must not change the lists. A look-up raises EvaluationError if the field can't be read.
     """
 
     __slots__ = ("failed", "parsed")
@@ -133,5 +133,5 @@ def _header(text: str, name: str) -> HeaderField:
 
 
 def unknown_field(text: str) -> str:
-    """The message for a key that is no field: the nearest right one, or the JSONPath it was probably meant as."""
+    """The message for an unknown field, with the nearest known one or the probable JSONPath."""
     return hints.unknown_field(text, (*PLAIN, *_NAMED, "all", "any", "none", "not"))

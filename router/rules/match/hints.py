@@ -1,6 +1,6 @@
-"""What to write instead of a word that the rules file doesn't have: operators, fields and actions of other tools.
+"""Suggests what to write instead of an unknown word: operators, fields and actions as other tools name them.
 
-No hint may say the opposite of what was meant: a negated word is answered with `not`, or with nothing.
+No suggestion may mean the opposite of the word: for a negated word it contains `not`, or there is none.
 """
 
 import re
@@ -63,7 +63,7 @@ _EXCLUDES = frozenset({"exclude", "excludes", "excluding", "lacks", "reject", "r
 
 
 def unknown_operator(name: str, words: Collection[str]) -> str:
-    """The message for an operator that is none of `words`."""
+    """The message for an operator that is not among `words`."""
     plain = re.sub(r"[^\w<>=!~/]|_", "", name.lower())
     cure = _cure(plain, words)
     return f'unknown operator "{shortened(name)}"{cure or "; known: " + ", ".join(sorted(words))}'
@@ -88,7 +88,7 @@ def _cure(plain: str, words: Collection[str]) -> str:
 
 
 def _negation(rest: str, base: str) -> str:
-    """The cure for the opposite of a word."""
+    """The suggestion for a negated word: `rest` is the word, `base` the operator it means."""
     if base == "equals":
         return '; did you mean "not"?'
     if base == "in":
@@ -101,7 +101,7 @@ def _negation(rest: str, base: str) -> str:
 
 
 def _opposite(rest: str) -> str:
-    """Of a cure that is an operator by itself."""
+    """The suggestion for the negation of a word in _CURES whose cure is an operator with its operand."""
     cure = _WORDS[rest]
     if cure.startswith("exists"):
         return "; write exists: true"
@@ -110,13 +110,13 @@ def _opposite(rest: str) -> str:
 
 
 def _known(plain: str, words: Collection[str]) -> str:
-    """The operator that a word is another name of."""
+    """The operator of which the word is a synonym; empty without one."""
     spelled = {word.replace("_", ""): word for word in words}
     return spelled.get(plain) or _SYNONYMS.get(plain, "")
 
 
 def _near(plain: str, words: Collection[str]) -> str:
-    """The operator that a word was probably meant as; short words are near too many."""
+    """The operator of the most similar word; empty for short words, which are similar to too many."""
     if len(plain) < 4:
         return ""
     spelled = {
@@ -142,7 +142,7 @@ _TIMES = frozenset({"time", "weekday", "day", "date", "hour", "received_at", "ti
 
 
 def unknown_field(text: str, fields: Collection[str]) -> str:
-    """The message for a key that is no field: the nearest right one, or the JSONPath it was probably meant as."""
+    """The message for an unknown field, with the nearest known one or the probable JSONPath."""
     text = shortened(text)
     area, dot, name = text.partition(".")
     shown = f'unknown field "{shortened(text)}"'

@@ -1,11 +1,11 @@
-"""Which rules may match an event, found without looking at the others.
+"""Finds the rules that may match an event, without looking at the others.
 
-Each rule is filed under the rarest key that its condition needs: by field, then by what a value has to look like. An
-event's values are looked up, and what is found there is judged by the rules' own conditions; so the index may say too
-much, and never too little. Rules without a key are candidates for every event.
+Each rule is filed under the rarest key that its condition needs: a field, and what one of its values has to look like.
+The index looks up the values of an event; the conditions then judge the rules it finds. So the index may give a rule
+too many, never one too few. Rules without a key are candidates for every event.
 
-The cost of an event grows with the fields that rules are filed under and with the rules that are found, not with the
-rules there are: plain paths (`$.a.b`) are walked together as a trie, along the names that the payload has.
+The cost of an event grows with the number of fields and of rules found, not with the number of all rules. Plain paths
+(`$.a.b`) form a trie that is followed along the names in the payload.
 """
 
 from collections import Counter, defaultdict
@@ -14,12 +14,12 @@ from typing import Any
 
 from router.domain.errors import EvaluationError
 from router.rules.match.conditions import Condition
-from router.rules.match.fields import AnyField, HeaderField, PayloadField, QueryField, Reads
+from router.rules.match.fields import AnyField, FieldValues, HeaderField, PayloadField, QueryField
 from router.rules.match.index_keys import MAX_KEYS, AllOf, IndexKey, IndexNeed, index_need
-from router.rules.match.index_tables import Ids, Values
+from router.rules.match.index_tables import RuleNumbers, Values
 from router.runtime.pacing import paced
 
-# What a key costs beside the rules that share it: the rarest wins, and among equally rare ones the cheapest to look up.
+# Costs of looking up a key. The rarest key of a rule wins; among equally rare ones, the cheapest.
 _COST = {
     "text": 0.0, "scalar": 0.0, "folded_text": 0.2, "prefix": 0.3, "suffix": 0.3, "folded_prefix": 0.5,
     "folded_suffix": 0.5, "item": 0.2, "scalar_item": 0.2, "folded_item": 0.4, "cidr": 0.5, "range": 1.0,
@@ -27,15 +27,15 @@ _COST = {
 }  # fmt: skip
 
 
-_FEW = 8  #: plain paths up to which following each of them is quicker than walking the trie
+_FEW = 8  #: up to this number of plain paths, following each is quicker than the trie
 _MISSING = object()
 
 
 class Index:
-    """The rules of one set of sources. Immutable once made; any thread may ask it."""
+    """The index of the rules of one set of sources. Immutable; any thread may use it."""
 
     def __init__(self, rules: Sequence[tuple[int, Condition]]) -> None:
-        """Make it for rules given as (number, condition), in the order of the numbers."""
+        """Index rules, given as (number, condition) in the order of their numbers."""
         needs = [(number, index_need(condition)) for number, condition in paced(rules)]
         chooser = _Chooser(one for _, one in needs if one is not None)
         filed: defaultdict[AnyField, list[tuple[IndexKey, int]]] = defaultdict(list)
@@ -53,12 +53,12 @@ class Index:
         self._query: dict[str, Values] = {}
         self._others: list[tuple[AnyField, Values]] = []
         for selector, entries in filed.items():
-            self._place(selector, entries, names)
+            self._file(selector, entries, names)
         few = names.paths()
         self._few = few if len(few) <= _FEW else ()
         self._names = None if len(few) <= _FEW else names
 
-    def _place(self, selector: AnyField, entries: list[tuple[IndexKey, int]], names: "_Branch") -> None:
+    def _file(self, selector: AnyField, entries: list[tuple[IndexKey, int]], names: "_Branch") -> None:
         if isinstance(selector, HeaderField):
             self._headers.setdefault(selector.name, Values(decimals=True)).add(entries)
         elif isinstance(selector, QueryField):
@@ -70,38 +70,38 @@ class Index:
             values.add(entries)
             self._others.append((selector, values))
 
-    def candidates(self, reads: Reads) -> Ids:
-        """The numbers of the rules that may hold or raise for the event, those of `residual` aside; in no order."""
-        found: Ids = []
+    def candidates(self, reads: FieldValues) -> RuleNumbers:
+        """The numbers of the rules that may hold or raise for the event, without `residual`; in any order."""
+        found: RuleNumbers = []
         parsed = reads.parsed
         if self._headers:
-            _look_by_name(self._headers, parsed.headers.by_name, found)
+            _look_up_names(self._headers, parsed.headers.by_name, found)
         if self._query:
-            _look_by_name(self._query, parsed.query, found)
+            _look_up_names(self._query, parsed.query, found)
         if self._names is not None:
-            self._names.look(parsed.payload, form=parsed.form, found=found)
+            self._names.look_up(parsed.payload, form=parsed.form, found=found)
         for path, values in self._few:
             value = parsed.payload
             for name in path:
                 value = value.get(name, _MISSING) if type(value) is dict else _MISSING
             if value is not _MISSING:
-                values.look(value, form=parsed.form, found=found)
+                values.look_up(value, form=parsed.form, found=found)
         for selector, values in self._others:
             try:
                 selected = reads[selector]
             except EvaluationError:
-                found += values.numbers  # each of them raises too, and has to say so
+                found += values.numbers  # each of them raises as well, and has to report it
                 continue
             for value in selected if len(selected) < _MANY else _distinct(selected):
-                values.look(value, form=parsed.form, found=found)
+                values.look_up(value, form=parsed.form, found=found)
         return found
 
 
-_MANY = 200  #: values of one field from which sorting out the repeated ones is worth it
+_MANY = 200  #: values of one field from which it pays to drop the repeated ones
 
 
 def _distinct(values: list[Any]) -> Iterable[Any]:
-    """The values without repeated scalars, and of mappings one: no key looks into them."""
+    """The values without repeated scalars, and with one mapping for all: no key looks into mappings."""
     kinds = set(map(type, values))
     if not kinds & {bool, list, dict}:
         return set(values)
@@ -114,31 +114,31 @@ def _distinct(values: list[Any]) -> Iterable[Any]:
     return found
 
 
-def _look_by_name(filed: "Mapping[str, Values]", given: Mapping[str, list[str]], found: Ids) -> None:
+def _look_up_names(filed: "Mapping[str, Values]", given: Mapping[str, list[str]], found: RuleNumbers) -> None:
     for name in filed if len(filed) < len(given) else given:
         values, texts = filed.get(name), given.get(name)
         if values is not None and texts:
             for text in texts:
-                values.look(text, form=False, found=found)
+                values.look_up(text, form=False, found=found)
 
 
 class _Chooser:
-    """Picks for each rule the keys under which the fewest others are filed."""
+    """Chooses for each rule the keys under which the fewest other rules are filed."""
 
     def __init__(self, needs: Iterable[IndexNeed]) -> None:
-        self._shared: Counter[IndexKey] = Counter()
+        self._uses: Counter[IndexKey] = Counter()
         self._fields: Counter[AnyField] = Counter()
         for one in paced(needs):
             for key in _leaves(one):
-                self._shared[_crowd(key)] += 1
+                self._uses[_counted_as(key)] += 1
                 self._fields[key.field] += 1
 
     def choose(self, one: IndexNeed) -> tuple[float, tuple[IndexKey, ...]]:
-        """The cost of a need and the keys to file it under; none when they would be too many."""
+        """The cost of a need and the keys to file the rule under; no keys if they would be too many."""
         if isinstance(one, IndexKey):
-            # Among equals the field that most rules read: it is read anyway.
+            # Among equal keys, the one whose field most rules read: the event reads that field anyway.
             rarely_read = 0.1 / self._fields[one.field]
-            return self._shared[_crowd(one)] + _COST[one.kind] + rarely_read, (one,)
+            return self._uses[_counted_as(one)] + _COST[one.kind] + rarely_read, (one,)
         if isinstance(one, AllOf):
             options = [option for part in one.needs if (option := self.choose(part))[1]]
             return min(options, key=lambda option: option[0], default=(0.0, ()))
@@ -149,8 +149,8 @@ class _Chooser:
         return sum(cost for cost, _ in parts), keys
 
 
-def _crowd(key: IndexKey) -> IndexKey:
-    """The key that stands for all that are found together; ranges overlap, so all of a field's count as one crowd."""
+def _counted_as(key: IndexKey) -> IndexKey:
+    """The key to count by: ranges overlap, so all ranges of a field count as one key."""
     return key._replace(value=None) if key.kind == "range" else key
 
 
@@ -174,7 +174,7 @@ class _Branch:
         self.below: dict[str, _Branch] = {}
 
     def at(self, names: Sequence[str]) -> "Values":
-        """The values at a path, made when they are not there yet."""
+        """The values at a path; creates them if need be."""
         branch = self
         for name in names:
             branch = branch.below.setdefault(name, _Branch())
@@ -183,7 +183,7 @@ class _Branch:
         return branch.values
 
     def paths(self) -> list[tuple[tuple[str, ...], Values]]:
-        """Every path that has values."""
+        """All paths that have values."""
         found: list[tuple[tuple[str, ...], Values]] = []
         stack: list[tuple[tuple[str, ...], _Branch]] = [((), self)]
         while stack:
@@ -193,14 +193,14 @@ class _Branch:
             stack += [((*path, name), below) for name, below in branch.below.items()]
         return found
 
-    def look(self, payload: Any, *, form: bool, found: Ids) -> None:
-        """Look up what the payload has at every path of the trie."""
+    def look_up(self, payload: Any, *, form: bool, found: RuleNumbers) -> None:
+        """Look up the payload's values at all paths of the trie."""
         stack: list[tuple[_Branch, Any]] = [(self, payload)]
         while stack:
             branch, value = stack.pop()
             values, below = branch.values, branch.below
             if values is not None:
-                values.look(value, form=form, found=found)
+                values.look_up(value, form=form, found=found)
             if below and type(value) is dict:
                 shorter = below if len(below) < len(value) else value
                 stack += [(below[name], value[name]) for name in shorter if name in value and name in below]

@@ -1,10 +1,10 @@
-"""What a condition needs at the least: the keys by which the index can tell that it can't hold.
+"""The keys that a condition needs: without them in an event, the index knows that the condition fails.
 
-A need is a key (some value of a field has to look so), all of several needs, or any of several. Where a condition gives
-no key there is no need, and its rule is judged for every event.
+A need is a key (some value of a field has to look like this), all of several needs, or any of several. A condition
+without a need is judged for every event.
 
-Errors are kept as the plain loop has them: a need is taken only from parts that are judged before anything can raise,
-and from the first part that may. Then a rule whose keys are not found can neither hold nor raise.
+Errors are the same as if each rule were judged in turn: needs come only from the parts that are judged before any part
+can raise, and from the first part that may. So a rule whose keys are missing can neither hold nor raise.
 """
 
 import re
@@ -15,29 +15,19 @@ from typing import Any, NamedTuple
 import re2
 
 from router.domain.networks import network
-from router.rules.match.conditions import (
-    All,
-    AnyOf,
-    AnyTest,
-    Clause,
-    Condition,
-    EachTest,
-    Every,
-    Exists,
-    FieldCondition,
-    OneValue,
-    Test,
-    infallible_first,
-)
+from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition
+from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField
-from router.rules.match.operators import NUMERIC, glob_pattern
+from router.rules.match.operators import NUMERIC
+from router.rules.match.operators.patterns import glob_pattern
+from router.rules.match.predicates import safe_first
 from router.rules.match.values import scalar_key
 
-MAX_KEYS = 50_000  #: that one rule is filed under: alternatives beyond are judged for every event
+MAX_KEYS = 50_000  #: of one rule; with more it is judged for every event
 
 
 class IndexKey(NamedTuple):
-    """What some value of a field has to look like."""
+    """What at least one value of a field has to look like."""
 
     field: AnyField
     kind: str  #: text, scalar, prefix, suffix, item, range, cidr, pattern, present; folded_… for ignore_case
@@ -46,14 +36,14 @@ class IndexKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Every one is needed: any one of them is enough to look for."""
+    """All are needed, so the rule is filed under one of them."""
 
     needs: tuple["IndexNeed", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of them is needed: each has to be looked for."""
+    """One of them is needed, so the rule is filed under each of them."""
 
     needs: tuple["IndexNeed", ...]
 
@@ -62,7 +52,7 @@ IndexNeed = IndexKey | AllOf | OneOf
 
 
 def index_need(condition: Condition) -> IndexNeed | None:
-    """What the condition needs; none when it could hold for any event."""
+    """The need of a condition; None if it might hold for any event."""
     if isinstance(condition, FieldCondition):
         return _of_test(condition.field, condition.test)
     if isinstance(condition, All):
@@ -74,12 +64,12 @@ def index_need(condition: Condition) -> IndexNeed | None:
 
 def _all_of(parts: Sequence[Any], of: Callable[[Any], IndexNeed | None]) -> IndexNeed | None:
     found: list[IndexNeed] = []
-    for part in infallible_first(parts):
+    for part in safe_first(parts):
         one = of(part)
         if one is not None:
             found.append(one)
-        if part.fallible:
-            break  # what comes after it is judged only if it doesn't raise
+        if part.may_raise:
+            break  # the parts after it are judged only if it doesn't raise
     return found[0] if len(found) == 1 else AllOf(tuple(found)) if found else None
 
 
@@ -107,7 +97,7 @@ def _of_test(field: AnyField, test: Test) -> IndexNeed | None:
 
 
 def _of_clauses(field: AnyField, clauses: Sequence[Clause]) -> IndexNeed:
-    """A value has to satisfy all of them, so any one of them will do; at the least there has to be a value."""
+    """One value has to satisfy all clauses, so each gives a need; without any, a value has to be present."""
     needs = [one for clause in clauses if (one := _of_clause(field, clause)) is not None]
     bounds = {clause.operator: clause.operand for clause in clauses if clause.operator in NUMERIC}
     if bounds:

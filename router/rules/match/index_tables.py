@@ -1,4 +1,4 @@
-"""What the values of one field are looked up in: tables, one for each kind of key, from a value to rule numbers."""
+"""Tables from the values of one field to rule numbers, one table for each kind of key."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -8,18 +8,19 @@ from typing import Any
 import re2
 
 from router.rules.match.index_keys import IndexKey
-from router.rules.match.operators import MAX_PATTERN_MEMORY, address_in
+from router.rules.match.operators.networks import address_in
+from router.rules.match.operators.patterns import MAX_PATTERN_MEMORY
 from router.rules.match.values import decimal, scalar_key
 from router.runtime.pacing import paced, yield_turn
 
-Ids = list[int]
+RuleNumbers = list[int]
 """Numbers of rules."""
 
-_FILTERED = 5_000  #: patterns in one filter; its automaton of literals has a bound of its own
+_FILTERED = 5_000  #: patterns in one filter, whose automaton has a memory limit
 
 
 class Values:
-    """What the values of one field are looked up in."""
+    """All tables of one field."""
 
     __slots__ = (
         "_cidr",
@@ -46,14 +47,14 @@ class Values:
     def __init__(self, *, decimals: bool = False) -> None:
         self._decimals = decimals
         self._listed: defaultdict[str, list[tuple[Any, int]]] = defaultdict(list)
-        self.numbers: Ids = []  #: of every rule that is filed here
-        self.present: Ids = []  #: of those that need any value at all
-        self._texts: dict[str, Ids] = {}
-        self._scalars: dict[tuple[bool, Any], Ids] = {}
+        self.numbers: RuleNumbers = []  #: the rules filed here
+        self.present: RuleNumbers = []  #: the rules that need only some value
+        self._texts: dict[str, RuleNumbers] = {}
+        self._scalars: dict[tuple[bool, Any], RuleNumbers] = {}
         self._make()
 
     def add(self, entries: Iterable[tuple[IndexKey, int]]) -> None:
-        """File rules here."""
+        """File rules under their keys."""
         for key, number in paced(entries):
             self._listed[key.kind].append((key.value, number))
             self.numbers.append(number)
@@ -80,8 +81,8 @@ class Values:
         self._fold = any(listed[kind] for kind in ("folded_text", "folded_prefix", "folded_suffix", "folded_pattern"))
         self._text_kinds = self._fold or any(listed[k] for k in ("prefix", "suffix", "pattern", "cidr", "range"))
 
-    def look(self, value: Any, *, form: bool, found: Ids) -> None:
-        """Add the numbers of the rules that this one value may satisfy."""
+    def look_up(self, value: Any, *, form: bool, found: RuleNumbers) -> None:
+        """Add the numbers of the rules that this value may satisfy to `found`."""
         if self.present:
             found += self.present
         kind = type(value)
@@ -90,37 +91,37 @@ class Values:
             if ids is not None:
                 found += ids
             if self._text_kinds:
-                self._look_in_text(value, form=form, found=found)
+                self._look_up_text(value, form=form, found=found)
         elif kind is list:
             if self._items or self._folded_items:
-                self._look_in_list(value, found)
+                self._look_up_list(value, found)
         elif kind is not dict:
             ids = self._scalars.get((kind is bool, value))
             if ids is not None:
                 found += ids
             if self._ranges is not None and (kind is int or kind is float):
-                self._ranges.look(value, found)
+                self._ranges.look_up(value, found)
 
-    def _look_in_text(self, text: str, *, form: bool, found: Ids) -> None:
-        _look_begin(self._prefixes, text, found)
-        _look_end(self._suffixes, text, found)
+    def _look_up_text(self, text: str, *, form: bool, found: RuleNumbers) -> None:
+        _look_up_prefixes(self._prefixes, text, found)
+        _look_up_suffixes(self._suffixes, text, found)
         if self._patterns is not None:
-            self._patterns.look(text, found)
+            self._patterns.look_up(text, found)
         if self._cidr is not None:
-            self._cidr.look(text, found)
+            self._cidr.look_up(text, found)
         if self._ranges is not None and (form or self._decimals):
             number = decimal(text)
             if number is not None:
-                self._ranges.look(number, found)
+                self._ranges.look_up(number, found)
         if self._fold:
             text = text.casefold()
             found += self._folded.get(text, ())
-            _look_begin(self._folded_prefixes, text, found)
-            _look_end(self._folded_suffixes, text, found)
+            _look_up_prefixes(self._folded_prefixes, text, found)
+            _look_up_suffixes(self._folded_suffixes, text, found)
             if self._folded_patterns is not None:
-                self._folded_patterns.look(text, found)
+                self._folded_patterns.look_up(text, found)
 
-    def _look_in_list(self, items: list[Any], found: Ids) -> None:
+    def _look_up_list(self, items: list[Any], found: RuleNumbers) -> None:
         for item in items:
             if type(item) is list or type(item) is dict:
                 continue
@@ -129,25 +130,25 @@ class Values:
                 found += self._folded_items.get(item.casefold(), ())
 
 
-def _by_value(entries: Iterable[tuple[Any, int]]) -> dict[Any, Ids]:
-    ids: defaultdict[Any, Ids] = defaultdict(list)
+def _by_value(entries: Iterable[tuple[Any, int]]) -> dict[Any, RuleNumbers]:
+    ids: defaultdict[Any, RuleNumbers] = defaultdict(list)
     for value, number in paced(entries):
         ids[value].append(number)
     return dict(ids)
 
 
-_ByLength = list[tuple[int, dict[str, Ids]]]
+_ByLength = list[tuple[int, dict[str, RuleNumbers]]]
 
 
 def _by_length(entries: Iterable[tuple[str, int]]) -> _ByLength:
-    """Texts by their length, short ones first."""
+    """Texts by length, the short ones first."""
     lengths: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
     for text, number in paced(entries):
         lengths[len(text)].append((text, number))
     return [(length, _by_value(lengths[length])) for length in sorted(lengths)]
 
 
-def _look_begin(filed: _ByLength, text: str, found: Ids) -> None:
+def _look_up_prefixes(filed: _ByLength, text: str, found: RuleNumbers) -> None:
     size = len(text)
     for length, ids in filed:
         if length > size:
@@ -155,7 +156,7 @@ def _look_begin(filed: _ByLength, text: str, found: Ids) -> None:
         found += ids.get(text[:length], ())
 
 
-def _look_end(filed: _ByLength, text: str, found: Ids) -> None:
+def _look_up_suffixes(filed: _ByLength, text: str, found: RuleNumbers) -> None:
     size = len(text)
     for length, ids in filed:
         if length > size:
@@ -164,20 +165,20 @@ def _look_end(filed: _ByLength, text: str, found: Ids) -> None:
 
 
 class Patterns:
-    """Regular expressions, filtered by the literal parts that a text must have for them to match.
+    """Regular expressions, found by the literal parts that a text needs to match them.
 
-    RE2's filter looks for all those parts in one pass; one large automaton of the expressions themselves would grow
-    beyond its memory with some thousand counted repeats. What passes is judged one by one.
+    RE2's filter searches all those parts in one pass. A single automaton of all the expressions would exceed its memory
+    with some thousand counted repeats. The rules' conditions judge the expressions that pass.
     """
 
     def __init__(self, entries: Iterable[tuple[str, int]]) -> None:
-        self._filters: list[tuple[Any, list[Ids]]] = []
-        self._unfiltered: Ids = []
+        self._filters: list[tuple[Any, list[RuleNumbers]]] = []
+        self._unfiltered: RuleNumbers = []
         by_pattern = list(_by_value(entries).items())
         for start in range(0, len(by_pattern), _FILTERED):
             self._add(by_pattern[start : start + _FILTERED])
 
-    def _add(self, part: list[tuple[str, Ids]]) -> None:
+    def _add(self, part: list[tuple[str, RuleNumbers]]) -> None:
         options = re2.Options()
         options.log_errors = False
         options.max_mem = MAX_PATTERN_MEMORY
@@ -186,7 +187,7 @@ class Patterns:
             for pattern, _ in paced(part):
                 made.Add(pattern, options)
             made.Compile()
-        except re2.error:  # together they are too large
+        except re2.error:  # too large together
             if len(part) == 1:
                 self._unfiltered += part[0][1]
                 return
@@ -195,8 +196,8 @@ class Patterns:
             return
         self._filters.append((made, [ids for _, ids in part]))
 
-    def look(self, text: str, found: Ids) -> None:
-        """Add what may match the text."""
+    def look_up(self, text: str, found: RuleNumbers) -> None:
+        """Add the rules whose pattern may match the text."""
         found += self._unfiltered
         for made, ids in self._filters:
             for place in made.Match(text, potential=True) or ():
@@ -204,16 +205,18 @@ class Patterns:
 
 
 class Networks:
-    """Networks by version and prefix length."""
+    """Networks, by version and prefix length."""
 
     def __init__(self, entries: Iterable[tuple[Any, int]]) -> None:
-        self._by_mask: defaultdict[tuple[int, int], defaultdict[int, Ids]] = defaultdict(lambda: defaultdict(list))
+        self._by_mask: defaultdict[tuple[int, int], defaultdict[int, RuleNumbers]] = defaultdict(
+            lambda: defaultdict(list)
+        )
         for network, number in paced(entries):
             mask = int(network.netmask)
             self._by_mask[network.version, mask][int(network.network_address)].append(number)
 
-    def look(self, text: str, found: Ids) -> None:
-        """Add the networks that the text is an address of."""
+    def look_up(self, text: str, found: RuleNumbers) -> None:
+        """Add the rules whose network contains the address that the text is."""
         address = address_in(text)
         if address is None:
             return
@@ -224,14 +227,14 @@ class Networks:
 
 
 class Ranges:
-    """Closed intervals as a tree: each node holds those around its centre, sorted by both ends."""
+    """Closed intervals as a tree: each node has the intervals that contain its centre, sorted by both ends."""
 
     __slots__ = ("by_high", "by_low", "centre", "highs", "left", "lows", "right")
 
     def __init__(self, entries: Sequence[tuple[tuple[Any, Any], int]]) -> None:
         infinity = float("inf")
         ends = [(-infinity if a is None else a, infinity if b is None else b, n) for (a, b), n in entries]
-        self.build([(low, high, number) for low, high, number in ends if low <= high])  # the others hold for nothing
+        self.build([(low, high, number) for low, high, number in ends if low <= high])  # the others contain no number
 
     def build(self, intervals: list[tuple[Any, Any, int]]) -> None:
         yield_turn()
@@ -252,8 +255,8 @@ class Ranges:
         side.build(intervals)
         return side
 
-    def look(self, value: Any, found: Ids) -> None:
-        """Add the intervals that the number lies in."""
+    def look_up(self, value: Any, found: RuleNumbers) -> None:
+        """Add the rules whose interval contains the number."""
         node: Ranges | None = self
         while node is not None:
             if value < node.centre:

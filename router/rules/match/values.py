@@ -8,12 +8,12 @@ _DECIMAL = re.compile(r"[-+]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,3})?
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number; a boolean is none."""
+    """Whether a value is a number; booleans are not."""
     return type(value) is int or type(value) is float
 
 
 def same(left: Any, right: Any, count: Callable[[int], None] | None = None) -> bool:
-    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true. `count` is told of the values compared."""
+    """Deep equality of JSON values: 1 equals 1.0, but neither "1" nor true. `count` is told how many values."""
     pairs = [(left, right)]
     while pairs:
         a, b = pairs.pop()
@@ -40,7 +40,7 @@ def scalar_key(value: Any) -> tuple[bool, Any]:
 
 
 def decimal(text: str) -> int | float | None:
-    """The number that a header, query or form value writes in decimal digits; none when it is no number."""
+    """The number that a text from a header, query or form writes in decimal digits; None for other texts."""
     if not _DECIMAL.fullmatch(text):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The rules file on the disk is not what runs: why, and since when. And what came of a reload that was asked for."""
+"""Drift: the rules file on disk differs from the running rules. And the results of a reload."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,44 +8,44 @@ from router.rules.reload.ruleset_diff import RulesetDiff
 
 
 class DriftReason(StrEnum):
-    """Why the file on the disk is not what runs, or why a reload that was asked for gave nothing."""
+    """Why the file on disk is not what runs, or why a requested reload failed."""
 
     PROBLEMS = "problems"  #: the file has errors
-    SECRET = "secret"  # noqa: S105 - no password; #: its only errors are secrets that are unset
-    GONE = "gone"  #: there is no such file
+    SECRET = "secret"  # noqa: S105 - no password; #: its only errors are secrets that are not set
+    GONE = "gone"  #: the file is missing
     UNREADABLE = "unreadable"  #: it can't be read, or is no regular file
-    WRITABLE = "writable"  #: every user of the machine may write it
+    WRITABLE = "writable"  #: other users may write it
     UNSETTLED = "unsettled"  #: it is being written
-    UNRECORDED = "unrecorded"  #: the store can't take its text
-    CHANGED = "changed"  #: only in `status`: it says something else, and the daemon has not said a word of that
-    FAULT = "fault"  #: a bug of ours
-    TIMEOUT = "timeout"  #: only as an answer: the reload takes longer than the caller waits
-    STOPPING = "stopping"  #: only as an answer: the daemon stops
+    UNRECORDED = "unrecorded"  #: the store can't record its text
+    CHANGED = "changed"  #: only in `status`: the text differs, and the daemon has not reported why
+    FAULT = "fault"  #: an internal error
+    TIMEOUT = "timeout"  #: only as a result: the reload takes longer than the caller waits
+    STOPPING = "stopping"  #: only as a result: the daemon stops
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What is on the disk is not what runs."""
+    """The file on disk is not what runs."""
 
     why: DriftReason
-    since: float  #: seconds of the wall clock, when that was first seen; another reason later doesn't begin anew
+    since: float  #: Unix time of the first difference; kept when the reason changes
     problems: tuple[Problem, ...]  #: at least one, errors only
 
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What the file says runs now."""
+    """The rules of the file run now."""
 
     hash: str
     rules: int
-    change: RulesetDiff  #: false when it is what ran before
+    change: RulesetDiff  #: false if nothing changed
     warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ReloadRefused:
-    """What ran before still runs."""
+    """The rules from before still run."""
 
     why: DriftReason
-    problems: tuple[Problem, ...]  #: at least one; by place, as `check --json` lists them
-    hash: str  #: of the rules that stay
+    problems: tuple[Problem, ...]  #: at least one; sorted as in `check --json`
+    hash: str  #: of the running rules

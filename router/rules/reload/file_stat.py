@@ -1,4 +1,4 @@
-"""What a look at a file's name shows without opening the file; whatever is done to the file shows as a difference."""
+"""The state of a file as stat shows it; two states differ if the file was changed or replaced."""
 
 import errno
 import fcntl
@@ -9,37 +9,37 @@ from pathlib import Path
 from router.domain.files.trust import exposure
 
 FileStat = tuple[int, ...]
-"""Of a file: more than one number. Of one that can't be seen: the error's number alone."""
+"""Several numbers for a file; only the error's number if stat fails."""
 
 
 def file_stat(path: Path) -> FileStat:
-    """Look at a name, through symlinks."""
+    """The state of a file; follows symlinks."""
     try:
         found = os.stat(path)  # noqa: PTH116 - Path.stat costs twice as much
     except OSError as error:
         return (error.errno or 0,)
     except ValueError:  # a zero byte in the name
         return (0,)
-    # The change time as well: `cp -p`, `touch -r` and rsync set the modification time to what they like.
+    # The change time too: `cp -p`, `touch -r` and rsync can set any modification time.
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 def secret_file_stat(path: Path) -> FileStat:
-    """Look at a secret file: whether others can write it, or replace it, shows as a difference too."""
+    """The state of a secret file; includes whether other users can write or replace it."""
     seen = file_stat(path)
     return (*seen, exposure(path) is not None) if exists(seen) else seen
 
 
 def exists(seen: FileStat) -> bool:
-    """Whether there was something to see."""
+    """Whether the state is that of a file."""
     return len(seen) > 1
 
 
 def is_open_for_writing(path: Path) -> bool | None:
-    """Whether some program has it open for writing; none: the system doesn't tell.
+    """Whether a program has the file open for writing; None if the system doesn't tell.
 
-    Linux tells it for files of local file systems that are this user's: a lease for reading is granted only while
-    nobody writes. It is given back at once.
+    Linux tells it for this user's files on local file systems: it grants a read lease only while no program has the
+    file open for writing. The lease is given back at once.
     """
     if not hasattr(fcntl, "F_SETLEASE"):
         return None
@@ -48,8 +48,8 @@ def is_open_for_writing(path: Path) -> bool | None:
     except OSError:
         return None
     try:
-        # Somebody who opens it in this very moment waits for the lease's end, and the kernel tells us by a signal:
-        # by default SIGIO, which would end the process.
+        # A program that opens the file now waits for the end of the lease, and the kernel sends us a signal: by default
+        # SIGIO, which would end the process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)

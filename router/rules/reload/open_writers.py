@@ -1,6 +1,6 @@
-"""Which of some files a program is writing to, as Linux tells those who may only read them: inotify(7), in a few calls.
+"""Knows, by inotify(7), which of some files a program has written to and not yet closed. Linux only.
 
-A lease (sight.py) tells more, but only to the owner of a file; in the usual installation the rules are root's.
+A lease (file_stat.py) knows more, but Linux grants it only to the owner of a file; usually root owns the rules file.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ from pathlib import Path
 
 _MODIFY, _CLOSE_WRITE, _OVERFLOW, _IGNORED = 0x2, 0x8, 0x4000, 0x8000  #: of <sys/inotify.h>
 _EVENT = struct.Struct("iIII")  #: watch, mask, cookie, length of the name that follows
-_ROOM = 64 * 1024  #: bytes of one read: some thousand events
-_READS = 64  #: of one look; a program that writes faster than we read is writing
+_READ_BYTES = 64 * 1024  #: bytes of one read: some thousand events
+_MAX_READS = 64  #: reads in one look; a program that writes faster than we read still writes
 
 
 class OpenWriters:
-    """Belongs to one thread. Where the system doesn't tell, nothing is known and nothing fails."""
+    """Belongs to one thread. On other systems than Linux every answer is None."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
@@ -26,36 +26,36 @@ class OpenWriters:
         if self._library is not None:
             self._descriptor = self._library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         self._watches: dict[Path, int] = {}
-        self._writing: dict[int, bool | None] = {}  #: by watch; none: nothing was seen of it yet
+        self._writing: dict[int, bool | None] = {}  #: by watch; None before the first event
 
-    def look(self, paths: Collection[Path]) -> None:
-        """Hear what was done to the files that are watched, and watch those that these names lead to now."""
+    def update(self, paths: Collection[Path]) -> None:
+        """Read the events of the watched files, then watch the files that these names lead to now."""
         if self._descriptor < 0:
             return
-        self._hear()
+        self._read_events()
         self._watches = {path: watch for path in paths if (watch := self._watch(path)) >= 0}
-        for left in self._writing.keys() - set(self._watches.values()):
-            self._forget(left)
+        for unused in self._writing.keys() - set(self._watches.values()):
+            self._unwatch(unused)
         for watch in self._watches.values():
             self._writing.setdefault(watch, None)
 
     def writes(self, path: Path) -> bool | None:
-        """Whether some program has written to it and not closed it yet, at the last look; none: nobody can tell."""
+        """Whether, at the last look, a program had written to the file and not closed it; None if unknown."""
         return self._writing.get(self._watches.get(path, -1))
 
-    def taken(self) -> None:
-        """What was written is read: what comes next may be written where inotify sees nothing, by another machine."""
+    def note_read(self) -> None:
+        """The files are read. Forget closed writers: another machine may write next, and inotify does not see that."""
         self._writing = {watch: writing or None for watch, writing in self._writing.items()}
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor, self._watches, self._writing = -1, {}, {}
 
     def _watch(self, path: Path) -> int:
-        """The watch of a file: the same one each time, another one of another file by that name; below 0: none."""
-        assert self._library is not None  # or there were no descriptor
+        """The number of the file's watch, which changes when the name leads to another file; below 0 on failure."""
+        assert self._library is not None  # a descriptor exists only with the library
         try:
             name = os.fsencode(path)
         except UnicodeEncodeError:
@@ -65,17 +65,17 @@ class OpenWriters:
         watch: int = self._library.inotify_add_watch(self._descriptor, name, _MODIFY | _CLOSE_WRITE)
         return watch
 
-    def _forget(self, watch: int) -> None:
+    def _unwatch(self, watch: int) -> None:
         assert self._library is not None
         self._library.inotify_rm_watch(self._descriptor, watch)
         del self._writing[watch]
 
-    def _hear(self) -> None:
+    def _read_events(self) -> None:
         for watch, mask in self._events():
             if mask & _OVERFLOW:
-                self._writing = dict.fromkeys(self._writing)  # something was missed
+                self._writing = dict.fromkeys(self._writing)  # the queue was full, and events are lost
             elif watch not in self._writing:
-                pass  # of a file that is watched no longer
+                pass  # an event of a file that is no longer watched
             elif mask & _IGNORED:  # the file is gone for good
                 del self._writing[watch]
             elif mask & _MODIFY:
@@ -85,8 +85,8 @@ class OpenWriters:
 
     def _events(self) -> Iterator[tuple[int, int]]:
         with contextlib.suppress(BlockingIOError):
-            for _ in range(_READS):
-                found = os.read(self._descriptor, _ROOM)
+            for _ in range(_MAX_READS):
+                found = os.read(self._descriptor, _READ_BYTES)
                 at = 0
                 while at < len(found):
                     watch, mask, _, length = _EVENT.unpack_from(found, at)

@@ -1,4 +1,4 @@
-"""What a reload changed, by name."""
+"""The difference between two rulesets, by name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from router.rules.ruleset import Ruleset
 
-MOST_NAMES = 20  #: of each list in a log line; the rest is counted
+MOST_NAMES = 20  #: of each list in a log line; the others are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +15,14 @@ class RulesetDiff:
 
     added: tuple[str, ...] = ()  #: rules
     removed: tuple[str, ...] = ()  #: rules
-    changed: tuple[str, ...] = ()  #: rules of which the file says something else
-    besides: tuple[
-        str, ...
-    ] = ()  #: what is no rule: `sources.github`, `defaults`, `secret file token`, `order of rules`
+    changed: tuple[str, ...] = ()  #: rules whose part of the file differs
+    besides: tuple[str, ...] = ()  #: not rules: `sources.github`, `defaults`, `secret file token`, `order of rules`
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.besides)
 
     def fields(self) -> dict[str, Any]:
-        """For a log line: the first names of each kind, and how many there are where those are not all."""
+        """The fields of a log line: the first names of each kind, and their number if there are more."""
         found: dict[str, Any] = {}
         for kind in ("added", "removed", "changed", "besides"):
             names: Sequence[str] = getattr(self, kind)
@@ -35,7 +33,7 @@ class RulesetDiff:
 
 
 def compare(old: Ruleset, new: Ruleset) -> RulesetDiff:
-    """What is different between two rulesets."""
+    """Compare two rulesets."""
     before = {rule.name: rule.digest for rule in old.rules}
     after = {rule.name: rule.digest for rule in new.rules}
     return RulesetDiff(
@@ -52,9 +50,9 @@ def _besides(old: Ruleset, new: Ruleset) -> list[str]:
         for name in dict.fromkeys((*new.sections, *old.sections))
         if new.sections.get(name) != old.sections.get(name)
     ]
-    for name, secret in new.held.items():
-        before = old.held.get(name)
-        # One that is new here comes with a change of what names it.
+    for name, secret in new.used_secrets.items():
+        before = old.used_secrets.get(name)
+        # A secret without `before` is new; the change of the part that names it is listed.
         if before is not None and (before.is_set, secret.is_set) != (False, False) and not secret.has_value_of(before):
             found.append(f"secret {name}")
     if old.text.base_dir != new.text.base_dir:
@@ -63,6 +61,6 @@ def _besides(old: Ruleset, new: Ruleset) -> list[str]:
 
 
 def _order(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """Rules are tried in file order, so that another order may be another meaning."""
+    """Rules are tried in file order, so another order may change the meaning."""
     same = [name for name in before if name in after] == [name for name in after if name in before]
     return [] if same else ["order of rules"]

@@ -1,1 +1,1 @@
-"""From YAML text to nodes with positions, and to models."""
+"""Reads YAML text into nodes with positions, and nodes into models."""

@@ -1,17 +1,17 @@
-"""From a node to a pydantic model, with every complaint put where the file has it."""
+"""Reads nodes into pydantic models; each validation error is reported at its place in the file."""
 
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from router.rules.yaml.document import MappingNode, Node, ScalarNode
 from router.rules.yaml.node_path import NodePath, unknown_key
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_UNKNOWN = 100  #: unknown keys of one mapping that are told of one by one
-MAX_DETAILS = 1_000  #: complaints of one mapping, beyond which only their number is told
+MAX_UNKNOWN = 100  #: unknown keys of one mapping that are reported one by one
+MAX_DETAILS = 1_000  #: errors of one mapping; above, only their number is reported
 _EXPECTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -28,9 +28,9 @@ _EXPECTED = {
 
 
 def read(node_path: NodePath, model: type[M], values: dict[str, Any] | None = None) -> M | None:
-    """Read a mapping into a model; none after an error, every one of which went to the report.
+    """Read a mapping into a model; None after errors, all of which are in the report.
 
-    `values` replaces the node's own, for mappings that got defaults merged in.
+    `values` replaces the values of the node, to merge in defaults.
     """
     if values is None:
         if not isinstance(node_path.node, MappingNode):
@@ -56,7 +56,7 @@ def read(node_path: NodePath, model: type[M], values: dict[str, Any] | None = No
 
 
 def _without_most_unknown(node_path: NodePath, model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    """The values less the unknown keys beyond the first: pydantic makes some kilobyte of each."""
+    """The values with only the first unknown keys: pydantic takes about a kilobyte for each."""
     known = set(keys(model))
     left_out = [key for key in values if key not in known][MAX_UNKNOWN:]
     if not left_out:
@@ -67,7 +67,7 @@ def _without_most_unknown(node_path: NodePath, model: type[BaseModel], values: d
 
 
 def _is_typed(model: type[BaseModel], key: str) -> bool:
-    """Whether the model itself says what the key takes; for others that is looked at later."""
+    """Whether the model knows the type of the key's value; other values are checked later."""
     field = next((f for name, f in model.model_fields.items() if key == (f.alias or name)), None)
     return field is not None and field.annotation is not Any
 
@@ -93,7 +93,7 @@ def keys(model: type[BaseModel]) -> list[str]:
 
 
 def _inner_keys(model: type[BaseModel], place: tuple[str | int, ...]) -> list[str]:
-    """The keys of the model that sits at a place inside a model, as far as the types tell."""
+    """The keys of the model at a place inside a model, as far as the types show."""
     for step in place[:-1]:
         field = model.model_fields.get(str(step))
         if field is None:

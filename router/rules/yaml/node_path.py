@@ -1,4 +1,4 @@
-"""A node of the document, what it is called, and where its problems go."""
+"""A node of the document with its path and the report for its problems."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ import orjson
 
 from router.domain.errors import Level
 from router.domain.nearest_word import LONGEST, did_you_mean, shortened
-from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, data, describe
 from router.rules.yaml.problems import ProblemReport
 from router.runtime.pacing import paced
 
@@ -28,28 +28,28 @@ class NodePath:
     path: str
 
     def error(self, message: str) -> None:
-        """This value is wrong."""
+        """Report an error of this value."""
         self.report.add(self.node, self.path, message)
 
-    def error_now(self, message: str) -> None:
-        """This value is wrong, which earlier versions did not see: a recorded text is only warned of."""
+    def error_unless_recorded(self, message: str) -> None:
+        """Report an error that earlier versions did not know: in a recorded text it is a warning."""
         self.report.add(self.node, self.path, message, Level.WARNING if self.report.recorded else Level.ERROR)
 
-    def key_error_now(self, key: str, message: str) -> None:
-        """A key of this mapping is wrong, which earlier versions did not see."""
+    def key_error_unless_recorded(self, key: str, message: str) -> None:
+        """Report an error of a key that earlier versions did not know: in a recorded text it is a warning."""
         level = Level.WARNING if self.report.recorded else Level.ERROR
         self.report.add(self._key_node(key), self.path, message, level)
 
     def warn(self, message: str) -> None:
-        """This value is probably not what was meant."""
+        """Warn that this value probably means something else than intended."""
         self.report.add(self.node, self.path, message, Level.WARNING)
 
     def key_error(self, key: str, message: str) -> None:
-        """A key of this mapping is wrong: the place is the key's."""
+        """Report an error of a key of this mapping, at the key's place."""
         self.report.add(self._key_node(key), self.path, message)
 
     def key_warn(self, key: str, message: str) -> None:
-        """A key of this mapping is probably not what was meant."""
+        """Warn that a key of this mapping probably means something else than intended."""
         self.report.add(self._key_node(key), self.path, message, Level.WARNING)
 
     def _key_node(self, key: str) -> Node:
@@ -63,17 +63,17 @@ class NodePath:
 
     @property
     def digest(self) -> str:
-        """A hash of the plain value, to tell after a reload whether it is another."""
+        """A hash of the plain value, to tell after a reload whether it changed."""
         return hashlib.sha256(orjson.dumps(self.data)).hexdigest()
 
     @property
-    def kind(self) -> str:
-        """What a person calls it."""
-        return kind(self.node)
+    def description(self) -> str:
+        """The node in the words of a message."""
+        return describe(self.node)
 
     @property
     def is_blank(self) -> bool:
-        """Nothing stands after the colon or the dash."""
+        """Whether the file has nothing after the colon or the dash."""
         return isinstance(self.node, ScalarNode) and self.node.plain and self.node.text == ""
 
     def has(self, key: str) -> bool:
@@ -81,7 +81,7 @@ class NodePath:
         return isinstance(self.node, MappingNode) and key in self.node.entries
 
     def at(self, *place: str | int) -> "NodePath":
-        """The spot below, as far down as the document has it."""
+        """The node at a place below; if the document lacks it, the nearest node above the place."""
         node_path = self
         for step in place:
             below = node_path._step(step)
@@ -98,35 +98,35 @@ class NodePath:
         return None
 
     def named(self, name: str) -> "NodePath":
-        """The same spot with the name that a person gave it, for paths such as `rules[2] "deploy"`."""
+        """The same node with a name in its path, such as `rules[2] "deploy"`."""
         return NodePath(self.report, self.node, f'{self.path} "{shortened(name)}"')
 
     def items(self) -> Iterator["NodePath"]:
-        """The items of a list; none of anything else."""
+        """The items of a list; empty for other nodes."""
         count = len(self.node.items) if isinstance(self.node, SequenceNode) else 0
         return (self.at(i) for i in paced(range(count)))
 
     def entries(self) -> Iterator[tuple[str, "NodePath"]]:
-        """The keys and values of a mapping; none of anything else."""
+        """The keys and values of a mapping; empty for other nodes."""
         keys = list(self.node.entries) if isinstance(self.node, MappingNode) else []
         return ((key, self.at(key)) for key in paced(keys))
 
     def expect_mapping(self, of: str) -> bool:
-        """Whether this is a mapping that has something in it; reports it otherwise."""
+        """Whether this is a mapping with at least one key; otherwise reports an error."""
         if isinstance(self.node, MappingNode) and self.node.entries:
             return True
         self.error(f"expected a mapping of {of}, found {self.found()}{self.space_hint()}")
         return False
 
     def expect_list(self, of: str) -> bool:
-        """Whether this is a list that has something in it; reports it otherwise."""
+        """Whether this is a list with at least one item; otherwise reports an error."""
         if isinstance(self.node, SequenceNode) and self.node.items:
             return True
         self.error(f"expected a list of {of}, found {self.found()}")
         return False
 
     def expect_text(self, what: str) -> str | None:
-        """The text; anything else is reported."""
+        """The text; for anything else reports an error and gives None."""
         if isinstance(self.node, ScalarNode) and isinstance(self.node.value, str) and self.node.value:
             return self.node.value
         quote = isinstance(self.node, ScalarNode) and self.node.value is not None and self.node.value != ""
@@ -134,25 +134,25 @@ class NodePath:
         return None
 
     def space_hint(self) -> str:
-        """The cure for `key:value`, where a mapping was expected."""
+        """The cure if `key:value` is written where a mapping was expected; else empty."""
         text = self.node.value if isinstance(self.node, ScalarNode) and self.node.plain else None
         return "; a space is missing after the colon" if isinstance(text, str) and _NO_SPACE.match(text) else ""
 
     def found(self) -> str:
-        """What is here, in words, with the usual reason when it is nothing."""
+        """The node in the words of a message; for an empty one, with the usual reason."""
         if self.is_blank:
             return "nothing; a # after a space starts a comment, and a value that starts with # needs quotes"
         if isinstance(self.node, MappingNode | SequenceNode) and self.node.size == 1:
-            return f"{self.kind} with nothing in it"
+            return f"{self.description} with nothing in it"
         if isinstance(self.node, ScalarNode) and self.node.value == "":
             return "empty text"
         if isinstance(self.node, ScalarNode) and self.path.rpartition(".")[2] in _CONFIDENTIAL:
             return "a text" if isinstance(self.node.value, str) else "a value"
-        return self.kind
+        return self.description
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """What is wrong with a key that is none of the known ones, and the cure."""
+    """The message for an unknown key, with the cure."""
     name, colon, value = key.partition(":")
     if colon and value:  # of `secret:hunter2`, which YAML takes for a key, the value is not shown
         cure = "; a space is missing after the colon" if _NO_SPACE.match(key) else did_you_mean(name, known)
@@ -161,7 +161,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
 
 
 def join(path: str, key: str) -> str:
-    """`a` and `b` make `a.b`; a key that is long or has odd characters goes into brackets."""
+    """`a` and `b` give `a.b`; brackets enclose a key that is long or has other characters than letters and digits."""
     plain = len(key) <= LONGEST and key.replace("_", "").replace("-", "").isalnum()
     if not plain:
         return f"{path}[{shortened(key)}]"

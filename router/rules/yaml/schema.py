@@ -1,4 +1,4 @@
-"""The mappings of a rules file as models: flat, strict, nothing extra. `match` has a parser of its own."""
+"""The mappings of a rules file as pydantic models without extra keys. `match` has a compiler of its own."""
 
 from typing import Annotated, Any, Literal
 

@@ -10,7 +10,9 @@ from jsonschema import Draft7Validator
 
 from router.daemon.app import REGISTRIES
 from router.rules.compile.json_schema import json_schema
-from router.rules.yaml.document import DocumentError, data, read
+from router.rules.yaml.document import read
+from router.rules.yaml.nodes import data
+from router.rules.yaml.yaml_problem import DocumentError
 from tests.rules.match.strategies import MATCHES, Match
 
 ROOT = Path(__file__).parents[3]

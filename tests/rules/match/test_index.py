@@ -13,7 +13,7 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.rules.compile.match import parse_match
 from router.rules.match.conditions import Condition
-from router.rules.match.fields import Reads
+from router.rules.match.fields import FieldValues
 from router.rules.match.index_keys import MAX_KEYS
 from router.rules.rule import Rule
 from router.rules.ruleset import Match as Answer
@@ -51,7 +51,7 @@ def by_loop(ruleset: Ruleset, parsed: ParsedEvent) -> Answer:
         if parsed.event.source not in rule.sources:
             continue
         try:
-            holds = rule.condition.holds(Reads(parsed))
+            holds = rule.condition.holds(FieldValues(parsed))
         except EvaluationError as error:
             errors.append((rule.name, str(error)))
             continue
@@ -63,7 +63,7 @@ def by_loop(ruleset: Ruleset, parsed: ParsedEvent) -> Answer:
 
 
 def _candidates(ruleset: Ruleset, parsed: ParsedEvent) -> list[int]:
-    return list(ruleset.candidates(Reads(parsed)))
+    return list(ruleset.candidates(FieldValues(parsed)))
 
 
 @settings(max_examples=200)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from jsonpath_ng.ext.parser import parse
 
 from router.domain.errors import EvaluationError
-from router.rules.jsonpath import PathError, compile_path, limits
-from router.rules.jsonpath.limits import Work
-from router.rules.jsonpath.parse import parse as parse_path
-from router.rules.jsonpath.tree import nodes
+from router.rules.match.jsonpath import PathError, compile_path, limits
+from router.rules.match.jsonpath.limits import Work
+from router.rules.match.jsonpath.parse import parse as parse_path
+from router.rules.match.jsonpath.tree import nodes
 from tests.acceptance.github_payloads import bodies
 from tests.rules.match import reference_matcher as specification
 

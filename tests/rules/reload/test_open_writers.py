@@ -25,7 +25,7 @@ def path(tmp_path: Path, writers: OpenWriters) -> Path:
     """A file that is watched."""
     path = tmp_path / "rules.yaml"
     path.write_text("one")
-    writers.look([path])
+    writers.update([path])
     return path
 
 
@@ -38,32 +38,32 @@ def test_a_writer_counts_from_its_first_change_until_it_closes(writers: OpenWrit
     with path.open(mode) as file:
         file.write("more")
         file.flush()
-        writers.look([path])
+        writers.update([path])
         assert writers.writes(path) is True
 
-    writers.look([path])
+    writers.update([path])
     assert writers.writes(path) is False
 
 
 def test_a_finished_write_does_not_hide_the_next(writers: OpenWriters, path: Path) -> None:
     path.write_text("two")
-    writers.look([path])
+    writers.update([path])
     assert writers.writes(path) is False
 
-    writers.taken()
+    writers.note_read()
 
     assert writers.writes(path) is None
     with path.open("a") as file:
         file.write("x")
         file.flush()
-        writers.look([path])
-        writers.taken()
+        writers.update([path])
+        writers.note_read()
         assert writers.writes(path) is True  # a writer that is there stays one
 
 
 def test_a_truncation_is_a_change(writers: OpenWriters, path: Path) -> None:
     with path.open("w"):
-        writers.look([path])
+        writers.update([path])
         assert writers.writes(path) is True
 
 
@@ -71,18 +71,18 @@ def test_a_new_file_of_the_same_name_starts_without_a_writer(writers: OpenWriter
     with path.open("a") as old:
         old.write("more")
         old.flush()
-        writers.look([path])
+        writers.update([path])
         assert writers.writes(path) is True
         (tmp_path / "new").write_text("two")
         (tmp_path / "new").replace(path)
 
-        writers.look([path])
+        writers.update([path])
 
         assert writers.writes(path) is None
     with path.open("a") as new:
         new.write("x")
         new.flush()
-        writers.look([path])
+        writers.update([path])
         assert writers.writes(path) is True
 
 
@@ -90,27 +90,27 @@ def test_missing_files_are_ignored(writers: OpenWriters, path: Path, tmp_path: P
     path.unlink()
 
     for _ in range(2):
-        writers.look([path, tmp_path / "none", tmp_path / "\0", tmp_path / "\ud800"])
+        writers.update([path, tmp_path / "none", tmp_path / "\0", tmp_path / "\ud800"])
 
     assert writers.writes(path) is None
     path.write_text("back")
-    writers.look([path])
+    writers.update([path])
     with path.open("a") as file:
         file.write("x")
         file.flush()
-        writers.look([path])
+        writers.update([path])
         assert writers.writes(path) is True
 
 
 def test_a_writer_is_found_through_a_symlink(writers: OpenWriters, path: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.yaml"
     link.symlink_to("rules.yaml")
-    writers.look([path, link])
+    writers.update([path, link])
 
     with path.open("a") as file:
         file.write("x")
         file.flush()
-        writers.look([path, link])
+        writers.update([path, link])
         assert (writers.writes(link), writers.writes(path)) == (True, True)
 
 
@@ -118,13 +118,13 @@ def test_an_overflow_of_kernel_events_is_not_taken_for_silence(writers: OpenWrit
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     other = path.with_name("other")
     other.write_text("")
-    writers.look([path, other])
+    writers.update([path, other])
     with path.open("a") as one, other.open("a") as two:
         for _ in range(most // 2 + 10):  # one after the other, or they would be told as one
             os.write(one.fileno(), b"x")
             os.write(two.fileno(), b"x")
         for _ in range(10):
-            writers.look([path, other])
+            writers.update([path, other])
         assert writers.writes(path) in (True, None)
 
 
@@ -132,8 +132,8 @@ def test_watching_leaves_no_descriptor_open(path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         writers = OpenWriters()
-        writers.look([path])
+        writers.update([path])
         writers.close()
-        writers.look([path])
+        writers.update([path])
         assert writers.writes(path) is None
     assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -22,12 +22,12 @@ from structlog.testing import capture_logs
 from router.daemon.app import REGISTRIES
 from router.domain.errors import Level, StoreError
 from router.rules.compile.loader import Loader
-from router.rules.reload import reloader as times
+from router.rules.reload import drift_tracker, file_watch, reloader
 from router.rules.reload.drift import Drift, DriftReason, Reloaded, ReloadRefused
 from router.rules.reload.file_stat import is_open_for_writing
-from router.rules.reload.reloader import Reloader
+from router.rules.reload.reloader import MAX_LOGGED, Reloader
 from router.rules.reload.ruleset_diff import MOST_NAMES, RulesetDiff
-from router.rules.ruleset import Current, Ruleset
+from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.rules.yaml.document import MAX_BYTES
 from router.rules.yaml.problems import MAX_PROBLEMS
 from tests.conftest import until
@@ -60,7 +60,7 @@ class WatchedFile:
     def start(self) -> "WatchedFile":
         """Load the file and watch it; the first look is over."""
         loader = Loader(REGISTRIES, self.environ)
-        self.current = Current(loader.load_file(self.path).require())
+        self.current = CurrentRuleset(loader.load_file(self.path).require())
         self.reloader = Reloader(
             self.path,
             loader,
@@ -84,8 +84,8 @@ class WatchedFile:
     @property
     def is_quiet(self) -> bool:
         """Whether what is on the disk now has been decided upon."""
-        now = self.reloader._file.look(list(self.reloader._secrets))
-        return self.reloader._judged == now and self.reloader._moving_since is None
+        now = self.reloader._file.snapshot(list(self.reloader._secrets))
+        return self.reloader._judged == now and self.reloader._changing_since is None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,8 +106,8 @@ class WatchedFile:
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WatchedFile]]:
     """Watch a file with this text (or the one that is there)."""
     # Looks come sooner after one another than in a daemon, and so see more of what is half done; it saves half a minute.
-    monkeypatch.setattr(times, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(times, "NEAR_SECONDS", 0.02)
+    monkeypatch.setattr(reloader, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(reloader, "NEAR_SECONDS", 0.02)
     begun: list[WatchedFile] = []
     with capture_logs() as lines:
 
@@ -171,7 +171,7 @@ def test_an_edit_hidden_by_a_coarse_clock_is_found_by_reading_again(
     # made to be as coarse.
     from router.rules.reload import rules_file
 
-    monkeypatch.setattr(rules_file, "sight", lambda path: (0, 0, path.stat().st_size))
+    monkeypatch.setattr(rules_file, "file_stat", lambda path: (0, 0, path.stat().st_size))
     watched = watch(rules("one"))
     watched.path.write_text(rules("other"))
     until(lambda: watched.names == ("other",))
@@ -232,7 +232,7 @@ def test_a_slowly_written_file_is_never_loaded_half_written(watch: Callable[...,
         for piece in pieces:  # each leaves a valid file with fewer rules
             file.write(piece)
             file.flush()
-            pause.wait(times.UNTOLD_SECONDS * 0.7)
+            pause.wait(file_watch.UNTOLD_SECONDS * 0.7)
 
     until(lambda: watched.taken)
     assert watched.taken == [("a", "b", "c", "e")]
@@ -252,7 +252,7 @@ def test_a_reload_waits_while_a_writer_has_the_file_open(
         file.truncate()
         file.write(rules("a"))
         file.flush()
-        threading.Event().wait(times.UNTOLD_SECONDS * 2)
+        threading.Event().wait(file_watch.UNTOLD_SECONDS * 2)
         assert (watched.taken, watched.refused) == ([], [])
         file.write(RULE.format("c"))
 
@@ -516,11 +516,11 @@ def test_a_refused_file_is_refused_again_after_a_read_error(
 def test_a_path_that_is_not_a_file_is_reported_once(
     watch: Callable[..., WatchedFile], monkeypatch: pytest.MonkeyPatch, hinder: Callable[[Path], Callable[[], Any]]
 ) -> None:
-    monkeypatch.setattr(times, "RECHECK_SECONDS", 0.3)
+    monkeypatch.setattr(reloader, "RECHECK_SECONDS", 0.3)
     watched = watch(rules("good"))
 
     end = hinder(watched.path)
-    until(lambda: watched.refused and watched.is_quiet and watched.reloader._look_again_at is None)
+    until(lambda: watched.refused and watched.is_quiet and watched.reloader._recheck_at is None)
 
     assert len(watched.refused) == 1
     assert len(watched.said("rules not reloaded; the running rules stay")) == 1
@@ -588,7 +588,7 @@ def test_a_rotated_secret_takes_effect_without_an_edit(watch: Callable[..., Watc
 
     until(lambda: watched.changes)
     assert watched.changes == [RulesetDiff(besides=("secret file token",))]
-    assert watched.current.ruleset.held["file token"].reveal() == "new"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "new"
     assert not any("new" in str(line) or "old" in str(line) for line in watched.lines)
 
 
@@ -600,11 +600,11 @@ def test_a_missing_secret_keeps_the_old_rules_until_it_returns(
 
     (tmp_path / "token").unlink()
     until(lambda: watched.why() is DriftReason.SECRET)
-    assert watched.current.ruleset.held["file token"].reveal() == "old"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "old"
     (tmp_path / "token").write_text("new\n")
 
     until(lambda: watched.why() is None)
-    assert watched.current.ruleset.held["file token"].reveal() == "new"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "new"
 
 
 def test_a_refused_file_is_loaded_once_its_missing_secret_exists(
@@ -632,13 +632,13 @@ def test_a_fixed_file_reads_the_secret_that_changed_meanwhile(
     watched.path.write_text(SECRET.format("a"))
 
     until(lambda: watched.why() is None)
-    assert watched.current.ruleset.held["file token"].reveal() == "new"
+    assert watched.current.ruleset.used_secrets["file token"].reveal() == "new"
 
 
 def test_a_reload_the_store_cannot_record_is_retried(
     watch: Callable[..., WatchedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(times, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(reloader, "RETRY_SECONDS", 0.3)
     watched = watch(rules("before"))
 
     def full(_: Ruleset) -> None:
@@ -723,7 +723,7 @@ def test_a_reload_requested_during_a_write_times_out(watch: Callable[..., Watche
         file.flush()
         began = time.monotonic()
         answer = watched.reloader.reload_now(0.6)
-        assert time.monotonic() - began < times.HELD_SECONDS
+        assert time.monotonic() - began < file_watch.HELD_SECONDS
         assert isinstance(answer, ReloadRefused)
         assert answer.why is DriftReason.UNSETTLED
         file.write(RULE.format("b"))
@@ -760,7 +760,7 @@ def test_a_stop_answers_waiting_and_later_reload_requests(watch: Callable[..., W
         first = pool.submit(watched.reloader.reload_now, TIMEOUT)
         assert inside.wait(TIMEOUT)
         second = pool.submit(watched.reloader.reload_now, TIMEOUT)
-        until(lambda: len(watched.reloader._asked) == 2)
+        until(lambda: len(watched.reloader._waiting) == 2)
         stopped = pool.submit(watched.reloader.stop)
         until(lambda: watched.reloader._stopping)
         late = watched.reloader.reload_now(TIMEOUT)
@@ -776,7 +776,7 @@ def test_a_stop_answers_waiting_and_later_reload_requests(watch: Callable[..., W
 def test_a_file_that_differs_from_the_running_rules_is_reported_repeatedly(
     watch: Callable[..., WatchedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(times, "REMIND_SECONDS", 0.3)
+    monkeypatch.setattr(drift_tracker, "REMIND_SECONDS", 0.3)
     watched = watch(rules("a"))
     watched.path.write_text(BAD)
 
@@ -796,7 +796,7 @@ def test_a_file_that_differs_from_the_running_rules_is_reported_repeatedly(
 def test_an_edit_before_the_first_poll_is_found(watch: Callable[..., WatchedFile], tmp_path: Path) -> None:
     watched = WatchedFile(tmp_path / "rules.yaml")
     watched.path.write_text(rules("a"))
-    current = Current(Loader(REGISTRIES, {}).load_file(watched.path).require())
+    current = CurrentRuleset(Loader(REGISTRIES, {}).load_file(watched.path).require())
     watched.path.write_text(rules("b"))
     reloader = Reloader(watched.path, Loader(REGISTRIES, {}), current, lambda _: None, lambda *_: None)
 
@@ -828,7 +828,7 @@ def test_a_file_with_thousands_of_mistakes_is_reported_in_short(watch: Callable[
 
     assert isinstance(answer, ReloadRefused)
     assert len(answer.problems) == MAX_PROBLEMS + 1  # the last one counts the others
-    assert len(watched.said("rules file has a problem")) == times.MOST_PROBLEMS
+    assert len(watched.said("rules file has a problem")) == MAX_LOGGED
     assert watched.said("rules not reloaded; the running rules stay")[0]["problems"] == len(answer.problems)
 
 

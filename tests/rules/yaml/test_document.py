@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from router.rules.yaml.document import MAX_ALIASED, MAX_DEPTH, DocumentError, MappingNode, data, read
+from router.rules.yaml.document import MAX_ALIASED, MAX_DEPTH, read
+from router.rules.yaml.nodes import MappingNode, data
+from router.rules.yaml.yaml_problem import DocumentError
 
 
 @pytest.mark.parametrize(
@@ -100,16 +102,16 @@ def test_a_problem_names_its_place_and_cure(text: str, place: tuple[int, int], m
     with pytest.raises(DocumentError) as caught:
         read(text)
 
-    flaw = caught.value.flaws[0]
-    assert (flaw.line, flaw.column) == place
-    assert message in flaw.message
+    problem = caught.value.problems[0]
+    assert (problem.line, problem.column) == place
+    assert message in problem.message
 
 
 def test_every_duplicate_key_is_reported() -> None:
     with pytest.raises(DocumentError) as caught:
         read("a: 1\na: 2\nb: {c: 1, c: 2}")
 
-    assert [(flaw.line, flaw.column) for flaw in caught.value.flaws] == [(2, 1), (3, 11)]
+    assert [(problem.line, problem.column) for problem in caught.value.problems] == [(2, 1), (3, 11)]
 
 
 @pytest.mark.parametrize("text", ["[" * 50_000, "{a: " * 50_000, "- " * 50_000, "a: " + "[" * (MAX_DEPTH + 1)])

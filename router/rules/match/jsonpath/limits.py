@@ -1,8 +1,8 @@
-"""How much work following a path in a payload may be.
+"""Limits the work of following a path in a payload.
 
 A path without filters looks at each value of the payload at most once for each of its segments. A filter with a path
-of its own, or an `elem`, may look at the same values again for every item it judges. So every value looked at is
-counted as a step, and whatever needs more steps than the limit can't be judged.
+of its own, or an `elem`, may look at the same values again for every item. So each look at a value counts as one step,
+and a path that needs more steps than the limit raises EvaluationError.
 """
 
 import threading
@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 from router.domain.errors import EvaluationError
 
 FREE_STEPS = 50_000  #: in any payload, some 5 ms; a path over a real payload of 10 kB takes a few thousand
-ITEM_STEPS = 4  #: what judging one item by `elem` counts beside its paths, some 2 µs
-CHARACTERS = 64  #: of a text that count like one value, since splitting it takes about as long
+ITEM_STEPS = 4  #: counted for each item that `elem` judges, beside its paths; some 2 µs
+CHARACTERS = 64  #: of a text that count as one value, since splitting them takes about as long
 
 T = TypeVar("T")
 
 
 class Work:
-    """Counts the steps of following one path, or all paths that one condition needs.
+    """Counts the steps of one path, or of all paths of one condition.
 
-    The limit is FREE_STEPS, and beside them as many as the payload has values for each segment of each path.
+    The limit is FREE_STEPS, plus the number of values in the payload for each segment of each path.
     """
 
     __slots__ = ("_left", "_paths", "_payload", "_segments", "_size")
@@ -31,10 +31,10 @@ class Work:
         self._left = FREE_STEPS
         self._paths: set[object] = set()
         self._segments = 0
-        self._size: int | None = None  #: counted only when the free steps are used up
+        self._size: int | None = None  #: None until the free steps are used up
 
     def enter(self, path: object, segments: int) -> None:
-        """A path begins; the first time it brings its segments."""
+        """Begin a path; the first time, its segments raise the limit."""
         if path in self._paths:
             return
         self._paths.add(path)
@@ -44,7 +44,7 @@ class Work:
             self._left += self._size * segments
 
     def add(self, steps: int) -> None:
-        """Count steps. Raises EvaluationError when they become too many."""
+        """Count steps. Raises EvaluationError above the limit."""
         self._left -= steps
         if self._left < 0:
             self._extend()
@@ -65,7 +65,7 @@ _shared = _Shared()
 
 
 def current_work(payload: Any) -> Work:
-    """The counter that a condition shares among its paths, or a new one."""
+    """The counter of the condition that is being judged, or a new one."""
     return _shared.work or Work(payload)
 
 
@@ -89,7 +89,7 @@ def count_item(condition: object) -> None:
 
 
 def size_of(payload: Any) -> int:
-    """How many values a payload has; a long text counts as several."""
+    """The number of values in a payload; a long text counts as several."""
     stack, count = [payload], 1
     while stack:
         value = stack.pop()

@@ -1,14 +1,14 @@
-"""The functions of a path, which make new values: `len`, `keys`, `split(…)`, and lists in order."""
+"""The functions of a path, which compute new values: `len`, `keys`, `split(…)` and sorting."""
 
 import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from router.domain.errors import EvaluationError
-from router.rules.jsonpath.limits import CHARACTERS, size_of
+from router.rules.match.jsonpath.limits import CHARACTERS, size_of
 
 if TYPE_CHECKING:
-    from router.rules.jsonpath.steps import Select, Walk
+    from router.rules.match.jsonpath.steps import Select, Walk
 
 
 def length(_: Any) -> "Select":
@@ -39,13 +39,13 @@ def split(node: Any) -> "Select":
 
 
 def in_order(node: Any) -> "Select":
-    """`sorted`, and `[\\name,/name]`: a list in order, as one value."""
+    """`sorted`, and `[\\name,/name]`: the sorted list, as one value."""
     key = _comparing(node.expressions) if node.expressions else None
 
     def select(value: Any, walk: "Walk") -> Sequence[Any]:
         try:
             if not (type(value) is list or (type(value) is dict and key is None)):
-                raise TypeError("only lists, and the keys of mappings, are put in order")
+                raise TypeError("only lists, and the keys of mappings, can be sorted")
             walk.work.add(size_of(value))
             return (sorted(value, key=key(walk) if key else None),)
         except (TypeError, RecursionError) as error:
@@ -55,8 +55,8 @@ def in_order(node: Any) -> "Select":
 
 
 def _comparing(expressions: Sequence[tuple[Any, bool]]) -> "Callable[[Walk], Callable[[Any], Any]]":
-    """Sorting by fields, each up or down; items in which a field is missing, or has several values, count as equal."""
-    from router.rules.jsonpath.steps import run, steps  # noqa: PLC0415 - they need the functions
+    """The sort key for fields, each up or down. Items with no value, or several, count as equal."""
+    from router.rules.match.jsonpath.steps import run, steps  # noqa: PLC0415 - they need the functions
 
     fields = [(steps(path), down) for path, down in expressions]
 

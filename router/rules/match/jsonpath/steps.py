@@ -1,7 +1,7 @@
-"""The segments of a path, each a step from a list of values to the next.
+"""Compiles the segments of a path: each is a step from a list of values to the next list.
 
-No step gives a place twice: each goes one level down from values that are different places, or (`..`) looks into each
-list and mapping once. So a path without filters costs as much as the payload is large, for each of its segments.
+No step gives a place twice: it goes one level down from different places, or (`..`) visits each list and mapping once.
+So each segment of a path without filters costs at most as much as the payload is large.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,31 +12,31 @@ from jsonpath_ng.ext import filter as ng_filter
 from jsonpath_ng.ext import iterable as ng_iterable
 from jsonpath_ng.ext import string as ng_string
 
-from router.rules.jsonpath import functions
-from router.rules.jsonpath.limits import Work
-from router.rules.jsonpath.tree import segments
+from router.rules.match.jsonpath import functions
+from router.rules.match.jsonpath.limits import Work
+from router.rules.match.jsonpath.tree import segments
 
 
 class Walk:
-    """Following one path in one payload."""
+    """The state of following one path in one payload."""
 
     __slots__ = ("constants", "payload", "work")
 
     def __init__(self, payload: Any, work: Work) -> None:
         self.payload = payload
         self.work = work
-        self.constants: dict[object, Any] = {}  #: what parts of filters give that ask the whole payload only
+        self.constants: dict[object, Any] = {}  #: results of those parts of filters that read only the whole payload
 
 
 Step = Callable[[list[Any], Walk], list[Any]]
-"""From values to the next values. Raises EvaluationError."""
+"""From a list of values to the next. Raises EvaluationError."""
 
 Select = Callable[[Any, Walk], Sequence[Any]]
-"""What a segment gives for one value. Raises EvaluationError."""
+"""From one value to those that a segment selects. Raises EvaluationError."""
 
 
 def run(made: Sequence[Step], values: list[Any], walk: Walk) -> list[Any]:
-    """Take all steps."""
+    """Take all steps, from these values to the result."""
     for step in made:
         values = step(values, walk)
         if not values:
@@ -48,7 +48,7 @@ def steps(tree: Any) -> list[Step]:
     """The steps of a path."""
     chain = [part for part in segments(tree) if type(part) is not ng.This]
     if any(type(part) is ng.Parent for part in chain):
-        from router.rules.jsonpath.located import located_step  # noqa: PLC0415 - it needs the selections from here
+        from router.rules.match.jsonpath.located import located_step  # noqa: PLC0415 - it needs the selections from here
 
         return [located_step(chain)]
     made: list[Step] = []
@@ -99,12 +99,12 @@ def _step(node: Any) -> Step:
 
 
 def _named(name: str) -> Step:
-    """`.name`, by far the most common."""
+    """`.name`, the most common segment."""
     return lambda values, _: [value[name] for value in values if type(value) is dict and name in value]
 
 
 def selection(node: Any) -> Select:
-    """What one segment other than `$`, `..` and `parent` gives for a value."""
+    """The selection of a segment other than `$`, `..` and `parent`."""
     return _SELECTIONS[type(node)](node)
 
 
@@ -146,7 +146,7 @@ def _slice(node: Any) -> Select:
 
 
 def _filter(node: Any) -> Select:
-    from router.rules.jsonpath.filters import filter_selection  # noqa: PLC0415 - filters hold paths, so steps
+    from router.rules.match.jsonpath.filters import filter_selection  # noqa: PLC0415 - filters hold paths, so steps
 
     return filter_selection(node)
 
@@ -165,19 +165,19 @@ _SELECTIONS: dict[type, Callable[[Any], Select]] = {
 
 
 def looks_into(node: Any) -> bool:
-    """Whether a segment gives nothing for text and numbers, which are most of a payload."""
+    """Whether a segment selects only from lists and mappings, never from scalars, which are most of a payload."""
     return type(node) in (ng.Fields, ng.Wildcard, ng.Index, ng.Slice, ng_filter.Filter)
 
 
 def _descend(following: Any) -> Step:
-    """`..`: each value and all below, in the order of the document; only what `following` looks into."""
+    """`..`: each value and all below it, in document order; only those that the next segment can select from."""
     into = looks_into(following)
 
     def step(values: list[Any], walk: Walk) -> list[Any]:
         found: list[Any] = []
         looked_at = 0
         seen = _Seen(values)
-        stack = _full(values) if into else values[::-1]
+        stack = _containers(values) if into else values[::-1]
         while stack:
             value = stack.pop()
             if type(value) is dict or type(value) is list:
@@ -185,7 +185,7 @@ def _descend(following: Any) -> Step:
                     continue
                 looked_at += len(value)
                 below: Iterable[Any] = value.values() if type(value) is dict else value
-                stack += _full(below) if into else list(below)[::-1]
+                stack += _containers(below) if into else list(below)[::-1]
             found.append(value)
         walk.work.add(looked_at)
         return found
@@ -194,13 +194,13 @@ def _descend(following: Any) -> Step:
 
 
 def _descend_to(name: str) -> Step:
-    """`..name`, by far the most common."""
+    """`..name`, the most common use of `..`."""
 
     def step(values: list[Any], walk: Walk) -> list[Any]:
         found: list[Any] = []
         looked_at = 0
         seen = _Seen(values)
-        stack = _full(values)
+        stack = _containers(values)
         while stack:
             value = stack.pop()
             if seen.again(value):
@@ -209,9 +209,9 @@ def _descend_to(name: str) -> Step:
             if type(value) is dict:
                 if name in value:
                     found.append(value[name])
-                stack += _full(value.values())
+                stack += _containers(value.values())
             else:
-                stack += _full(value)
+                stack += _containers(value)
         walk.work.add(looked_at)
         return found
 
@@ -219,7 +219,7 @@ def _descend_to(name: str) -> Step:
 
 
 class _Seen:
-    """The lists and mappings that a `..` has looked into; from one value on it meets none twice."""
+    """The lists and mappings that a `..` has visited. Not needed for a single start value: nothing repeats below it."""
 
     __slots__ = ("_ids",)
 
@@ -227,7 +227,7 @@ class _Seen:
         self._ids: set[int] | None = set() if len(values) > 1 else None
 
     def again(self, value: Any) -> bool:
-        """Whether it was there already; it is now. The payload keeps each alive, so that its id is its own."""
+        """Mark the value as visited; whether it was before. The payload keeps values alive, so ids stay unique."""
         if self._ids is None:
             return False
         size = len(self._ids)
@@ -235,6 +235,6 @@ class _Seen:
         return len(self._ids) == size
 
 
-def _full(values: Iterable[Any]) -> list[Any]:
-    """The lists and mappings that have something in them, the last one first."""
+def _containers(values: Iterable[Any]) -> list[Any]:
+    """The lists and mappings among the values that are not empty, last one first."""
     return [v for v in values if v and (type(v) is dict or type(v) is list)][::-1]

@@ -1,4 +1,4 @@
-"""Going through jsonpath-ng's syntax tree."""
+"""Walks jsonpath-ng's syntax tree."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.ext import filter as ng_filter
 from jsonpath_ng.ext import iterable as ng_iterable
 
-MAX_NESTED = 60  #: parentheses, filters and negations in one another; each costs stack when the path is followed
+MAX_NESTED = 60  #: levels of parentheses, filters and negations; each takes stack when the path is followed
 
 
 def children(node: Any) -> list[Any]:
@@ -22,7 +22,7 @@ def children(node: Any) -> list[Any]:
 
 
 def nodes(tree: Any, *, filters: bool = True) -> Iterator[Any]:
-    """Every node of the tree, those inside filters only when asked for."""
+    """All nodes of the tree; `filters=False` leaves out those inside filters."""
     stack = [tree]
     while stack:
         node = stack.pop()
@@ -32,7 +32,7 @@ def nodes(tree: Any, *, filters: bool = True) -> Iterator[Any]:
 
 
 def is_nested(tree: Any, limit: int = MAX_NESTED) -> bool:
-    """Whether parts of the tree that are no mere chain of segments are nested deeper than that."""
+    """Whether the tree, apart from chains of segments, is nested deeper than the limit."""
     stack = [(tree, 0)]
     while stack:
         node, depth = stack.pop()
@@ -46,7 +46,7 @@ def is_nested(tree: Any, limit: int = MAX_NESTED) -> bool:
 def segments(tree: Any) -> list[Any]:
     """The tree as a chain of segments; `..` stands in it as the type `ng.Descendants`.
 
-    Parentheses change nothing: a segment gives for several values what it gives for each, one after the other.
+    Parentheses change nothing: for several values a segment gives the results of each, one after the other.
     """
     found: list[Any] = []
     while isinstance(tree, ng.Child | ng.Descendants):
@@ -59,7 +59,7 @@ def segments(tree: Any) -> list[Any]:
 
 
 def names(tree: Any, start: type) -> tuple[str, ...] | None:
-    """The names of a path that is `$` (or in a filter `@`) and single names only, by far the most common shape."""
+    """The names of a path such as `$.a.b` (in a filter `@.a.b`), the most common form; None for others."""
     found: list[str] = []
     while isinstance(tree, ng.Child) and isinstance(tree.right, ng.Fields) and len(tree.right.fields) == 1:
         found.append(tree.right.fields[0])
@@ -68,7 +68,7 @@ def names(tree: Any, start: type) -> tuple[str, ...] | None:
 
 
 def is_single(node: Any) -> bool:
-    """Whether a segment gives one value at the most for each value."""
+    """Whether a segment selects at most one value from each value."""
     if isinstance(node, ng.Fields | ng.Index):
         return len(node.fields if isinstance(node, ng.Fields) else node.indices) == 1
     return type(node) in (ng.Root, ng.This, ng.Child)

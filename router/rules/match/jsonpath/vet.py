@@ -1,4 +1,4 @@
-"""Refuses what the parser takes, but answers wrongly, unsafely, or otherwise than it is written."""
+"""Refuses paths that the library parses, but follows wrongly, unsafely, or otherwise than they read."""
 
 import re
 from typing import Any
@@ -8,11 +8,11 @@ from jsonpath_ng.ext import filter as ng_filter
 from jsonpath_ng.ext import iterable as ng_iterable
 from jsonpath_ng.ext import string as ng_string
 
-from router.rules.jsonpath.error import PathError
-from router.rules.jsonpath.names import QUOTED
-from router.rules.jsonpath.tree import is_nested, nodes
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.names import QUOTED
+from router.rules.match.jsonpath.tree import is_nested, nodes
 
-_SAFE: tuple[type, ...] = (  # exact types: SortedThis is a This, and does something else
+_SAFE: tuple[type, ...] = (  # exact types: SortedThis is a subclass of This, and does something else
     ng.Root,
     ng.This,
     ng.Child,
@@ -32,13 +32,13 @@ _SAFE: tuple[type, ...] = (  # exact types: SortedThis is a This, and does somet
     ng_string.Split,
 )
 
-_NUMBER = re.compile(r"(?<![\w.\]@'-])-?\d+\.\d+")  #: with a fraction, in a filter
+_NUMBER = re.compile(r"(?<![\w.\]@'-])-?\d+\.\d+")  #: a number with a fraction, in a filter
 _KEY_NUMBER = re.compile(r"\.(-?\d+)(?![\w.])|\.(-?\d+)(?=\.)")
 _LEFT_LITERAL = re.compile(r"(?:[?(!]|&&|\|\|)\s*(?:''|-?\d|(?:true|false|null)(?![\w@-]))")  #: read as a name
 
 
 def vet(tree: Any, text: str) -> None:
-    """Raises PathError for what we don't run."""
+    """Raise PathError for a path that is refused."""
     _vet_text(text)
     if is_nested(tree):
         raise PathError("filters and parentheses are nested too deeply")

@@ -1,4 +1,4 @@
-"""`[?…]`: the items of a list, or the values of a mapping, for which an expression holds."""
+"""Filters, `[?…]`: select the items of a list, or the values of a mapping, for which an expression holds."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -7,14 +7,14 @@ from typing import Any
 from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.ext import filter as ng_filter
 
-from router.rules.jsonpath.steps import Select, Walk, follow_names, run, steps
-from router.rules.jsonpath.tree import names, nodes
+from router.rules.match.jsonpath.steps import Select, Walk, follow_names, run, steps
+from router.rules.match.jsonpath.tree import names, nodes
 from router.rules.match.values import is_number, same
 
-OPERAND_STEPS = 3  #: what beginning a path at an item counts, which takes some 0.5 µs
+OPERAND_STEPS = 3  #: counted for each path begun at an item, which takes some 0.5 µs
 
 _Read = Callable[[Any, Walk], list[Any]]
-"""What a path inside a filter selects for an item."""
+"""The values that a path inside a filter selects for an item."""
 
 _Test = Callable[[Any, Walk], bool]
 """Whether an item passes."""
@@ -33,7 +33,7 @@ def filter_selection(node: Any) -> Select:
 
 
 def looks_again(node: Any) -> bool:
-    """Whether a filter has paths that may look at a value more than once, or that may raise."""
+    """Whether a path inside the filter may look at a value more than once, or may raise."""
     inner = [inner for inner in nodes(node) if inner is not node]
     return any(type(one) not in _PLAIN for one in inner)
 
@@ -46,7 +46,7 @@ def _each(tests: list[_Test]) -> _Test:
 
 
 def _test(node: Any) -> _Test:
-    """One expression, on one item."""
+    """The test of one expression."""
     if isinstance(node, ng_filter.And | ng_filter.Or):
         tests = [_test(operand) for operand in node.operands]
         if isinstance(node, ng_filter.And):
@@ -72,7 +72,7 @@ def _is_from_root(path: Any) -> bool:
 
 
 def _once(test: _Test) -> _Test:
-    """A test that asks the whole payload only: its answer is the same for every item."""
+    """A test that reads only the whole payload: its result is the same for every item, so it runs once."""
 
     def remembered(item: Any, walk: Walk) -> bool:
         if test not in walk.constants:
@@ -83,7 +83,7 @@ def _once(test: _Test) -> _Test:
 
 
 def _operand(node: Any) -> _Read:
-    """What a path selects, from an item (`@`) or from the whole payload (`$`) on."""
+    """A function for the values that a path selects, starting from the item (`@`) or the payload (`$`)."""
     found = names(node, ng.This)
     if found is not None:
         follow = follow_names(found)
@@ -98,7 +98,7 @@ def _operand(node: Any) -> _Read:
         if read not in walk.constants:
             walk.constants[read] = run(made, [walk.payload], walk)
         values: list[Any] = walk.constants[read]
-        walk.work.add(len(values))  # compared once more with each item
+        walk.work.add(len(values))  # they are compared again with each item
         return values
 
     return read if _is_from_root(node) else read_item
@@ -113,7 +113,7 @@ def _compared(read: _Read, op: str | None, wanted: Any) -> _Test:
     def test(item: Any, walk: Walk) -> bool:
         values = read(item, walk)
         if not values:
-            return op == "!="  # nothing is unlike every literal
+            return op == "!="  # a missing value differs from every literal
         for value in values:  # noqa: SIM110 - a generator would cost more than the loop
             if _compare(op, value, wanted, walk):
                 return True
@@ -123,7 +123,7 @@ def _compared(read: _Read, op: str | None, wanted: Any) -> _Test:
 
 
 def _compared_with(read: _Read, op: str, other: _Read) -> _Test:
-    """Compares what two paths select: one that selects nothing is like another that does, and like no value."""
+    """Compare the values of two paths. A missing value equals another missing value, and nothing else."""
 
     def test(item: Any, walk: Walk) -> bool:
         left, right = read(item, walk), other(item, walk)
@@ -135,7 +135,7 @@ def _compared_with(read: _Read, op: str, other: _Read) -> _Test:
 
 
 def _compare(op: str, left: Any, right: Any, walk: Walk) -> bool:
-    """Typed, as RFC 9535 has it: only two numbers or two texts are ordered."""
+    """Compare by type, as RFC 9535 does: only two numbers, or two texts, have an order."""
     compare = _ORDERED.get(op)
     if compare is None:
         return same(left, right, walk.work.add) is (op != "!=")

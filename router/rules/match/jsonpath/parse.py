@@ -1,4 +1,4 @@
-"""From a path's text to jsonpath-ng's syntax tree, or the reason why it is none, with the cure."""
+"""Parses a path into jsonpath-ng's syntax tree, or explains the error with its cure."""
 
 import re
 import warnings
@@ -9,9 +9,9 @@ from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import ExtendedJsonPathLexer, ExtendedJsonPathParser
 
 from router.domain.work_budget import PATHS, spend
-from router.rules.jsonpath.error import PathError
-from router.rules.jsonpath.names import quote_names
-from router.rules.jsonpath.negation import parse_negations
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.names import quote_names
+from router.rules.match.jsonpath.negation import parse_negations
 
 MAX_LENGTH = 4096  #: characters; real paths are shorter than 200
 
@@ -28,13 +28,13 @@ def parse(text: str) -> Any:
     try:
         return _parse(quote_names(text))
     except DeprecationWarning as error:
-        raise PathError(f"not a JSONPath we take: {str(error).rstrip('.')}") from None
+        raise PathError(f"not a supported JSONPath: {str(error).rstrip('.')}") from None
     except _REFUSED as error:
         raise PathError(f"not a JSONPath: {_hint(text, error)}") from None
 
 
 def _plain(text: str) -> Any:
-    """The tree of `$` and names with dots between; none of other paths. The library makes a parser for each path."""
+    """The tree of a path such as `$.a.b`; None for others. The library is slower: it builds a parser each time."""
     names = text.split(".")[1:] if _PLAIN.fullmatch(text) else []
     if not names or _RESERVED.intersection(names):
         return None
@@ -47,14 +47,14 @@ def _plain(text: str) -> Any:
 _PLAIN = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 _RESERVED = frozenset(ExtendedJsonPathLexer.reserved_words)
 _REFUSED = (JSONPathError, RecursionError, ValueError, KeyError, IndexError, TypeError, AttributeError)
-"""What the library raises for a text that is no path."""
+"""What the library raises for a text that is not a path."""
 
 
 def _parse(text: str) -> Any:
     try:
         return _library_parse(text)
     except _REFUSED:
-        # The library negates a path only. It goes first: what it takes keeps the meaning it has there.
+        # Only after the library: what it accepts keeps its meaning.
         tree = parse_negations(text, _parse)
         if tree is None:
             raise
@@ -63,7 +63,7 @@ def _parse(text: str) -> Any:
 
 def _library_parse(text: str) -> Any:
     with warnings.catch_warnings():
-        # Deprecated syntax (`|`, bare words in filters) will mean something else one day: refuse it now.
+        # Deprecated syntax (`|`, bare words in filters) may change its meaning one day, so it is refused now.
         warnings.simplefilter("error", DeprecationWarning)
         return ExtendedJsonPathParser().parse(text)
 

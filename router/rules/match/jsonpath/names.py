@@ -1,4 +1,4 @@
-"""Names in any script: the library's lexer takes ASCII letters only, so that other names are quoted for it."""
+"""Names in any script: the library's lexer knows only ASCII letters, so other names are put in quotes."""
 
 import re
 import unicodedata
@@ -6,13 +6,13 @@ import unicodedata
 QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`""")
 
 _TOKEN = re.compile(rf"""{QUOTED.pattern}|[^\s.\[\](),:'"`$?=<>!&|*+/\\~]+""")
-_OPERAND = re.compile(r"[=<>~]\s*$")  #: what stands before a value that a filter compares with
+_OPERAND = re.compile(r"[=<>~]\s*$")  #: stands before a value that a filter compares with
 
 
 def quote_names(text: str) -> str:
     """The path with each bare name that has letters beyond ASCII in quotes: `$.größe` becomes `$.'größe'`.
 
-    The name itself stays as it is written: no other form of its characters (NFC, NFD) is tried.
+    The name itself stays as written; no other Unicode form (NFC, NFD) is tried.
     """
     if text.isascii():
         return text
@@ -22,7 +22,7 @@ def quote_names(text: str) -> str:
 def _quoted(found: re.Match[str]) -> str:
     name = found.group()
     before = found.string[: found.start()]
-    # A bare word that a filter compares with is refused in ASCII, so here too; and `$größe` lacks its dot.
+    # A bare word as the right side of a comparison is refused, as in ASCII; and `$größe` lacks a dot.
     if name[0] in "'\"`" or name.isascii() or not _is_name(name) or before.endswith("$") or _OPERAND.search(before):
         return name
     return f"'{name}'"
@@ -34,5 +34,5 @@ def _is_name(text: str) -> bool:
 
 
 def _is_name_character(character: str) -> bool:
-    """A letter or digit of any script, a mark such as an accent, or what stands in ASCII names."""
+    """A letter or digit of any script, a mark such as an accent, or a character of ASCII names."""
     return character.isalnum() or character in "_-@" or unicodedata.category(character)[0] == "M"

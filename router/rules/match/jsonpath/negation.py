@@ -1,7 +1,7 @@
-"""`!(…)` in a filter holds any expression; the library's grammar has only a path there.
+"""Parses `!(…)` around any expression of a filter; the library's grammar allows only a path there.
 
-Each such part is parsed as a filter of its own. In the rest of the text a name that nobody writes stands for it, and in
-the tree that name becomes the part again.
+Each such part is parsed as a filter of its own. In the text a placeholder name replaces the part, and in the syntax
+tree the parsed part replaces the placeholder.
 """
 
 import re
@@ -12,24 +12,24 @@ from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.exceptions import JsonPathParserError
 from jsonpath_ng.ext import filter as ng_filter
 
-from router.rules.jsonpath.error import PathError
-from router.rules.jsonpath.names import QUOTED
-from router.rules.jsonpath.tree import MAX_NESTED, nodes
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.names import QUOTED
+from router.rules.match.jsonpath.tree import MAX_NESTED, nodes
 
 _PIECE = re.compile(rf"{QUOTED.pattern}|!\s*\(|[()]")
-_PATH_GOES_ON = re.compile(r"\s*[.\[]")  #: `!(@.a).b`, which the library takes
-_MARK = "\x00not "  #: begins the names that stand for a part; a path has no such character
+_PATH_GOES_ON = re.compile(r"\s*[.\[]")  #: `!(@.a).b`, which the library accepts
+_PLACEHOLDER = "\x00not "  #: begins placeholder names; no path contains a zero byte
 
 
 def parse_negations(text: str, parse: Callable[[str], Any]) -> Any:
-    """The tree of a path with `!(…)`; none when it has none. Raises PathError, and what `parse` raises."""
+    """The tree of a path with `!(…)`; None for paths without. Raises PathError, and what `parse` raises."""
     parts = list(_negations(text))
-    if not parts or _MARK in text:
+    if not parts or _PLACEHOLDER in text:
         return None
     negated: dict[str, Any] = {}
     rest, end = "", 0
     for start, inner, after in parts:
-        name = f"{_MARK}{len(negated)}"
+        name = f"{_PLACEHOLDER}{len(negated)}"
         negated[name] = _negated(inner, parse)
         rest += f"{text[end:start]}@['{name}']"
         end = after
@@ -39,9 +39,9 @@ def parse_negations(text: str, parse: Callable[[str], Any]) -> Any:
 
 
 def _negations(text: str) -> Iterator[tuple[int, str, int]]:
-    """The outermost `!(…)`: where it starts, what is inside, where it ends."""
+    """Each outermost `!(…)`: its start, its content, its end."""
     start = opened = 0
-    open_: list[bool] = []  #: the parentheses, and whether each is a negation's
+    open_: list[bool] = []  #: for each open parenthesis, whether a negation opened it
     for piece in _PIECE.finditer(text):
         found = piece.group()
         if found == ")" and open_:
@@ -64,17 +64,17 @@ def _negated(inner: str, parse: Callable[[str], Any]) -> Any:
 
 
 def _replace(tree: Any, negated: dict[str, Any]) -> None:
-    """Put the parts into the places of their names."""
+    """Replace the placeholders in the tree by the parsed parts."""
     for node in list(nodes(tree)):
         listed = getattr(node, "expressions" if isinstance(node, ng_filter.Filter) else "operands", None)
         if isinstance(listed, list):
             listed[:] = [negated.get(_name(one), one) for one in listed]
-    if any(isinstance(node, ng.Fields) and node.fields[0].startswith(_MARK) for node in nodes(tree)):
+    if any(isinstance(node, ng.Fields) and node.fields[0].startswith(_PLACEHOLDER) for node in nodes(tree)):
         raise JsonPathParserError("Parse error beside !(…): it is a condition of its own, beside && and ||")
 
 
 def _name(expression: Any) -> str:
-    """The name that stands alone as an expression."""
+    """The name, if the expression is just a name; empty otherwise."""
     target = expression.target if isinstance(expression, ng_filter.Expression) and expression.op is None else None
     if isinstance(target, ng.Child) and type(target.left) is ng.This and isinstance(target.right, ng.Fields):
         return str(target.right.fields[0])

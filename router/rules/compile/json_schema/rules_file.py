@@ -1,0 +1,128 @@
+"""The JSON Schema of a rules file, built from the models that read it."""
+
+from collections.abc import Mapping, Sequence
+
+from router.domain.events import UNMATCHED
+from router.domain.outcomes import Cause
+from router.domain.secrets import SecretRef
+from router.plugins.handshake import HandshakeKind
+from router.plugins.registries import Registries
+from router.plugins.scheme import Scheme
+from router.rules.compile.json_schema.conditions import match_definitions
+from router.rules.compile.json_schema.parts import TEXT, Schema, model_schema, named, ref, whole
+from router.rules.compile.retry_on import EVERY_CAUSE, on_schema
+from router.rules.compile.rules import ACTION_NAME
+from router.rules.compile.sections import SECRET_NAME, TARGET_NAME
+from router.rules.compile.sources import METHOD, SOURCE_NAME
+from router.rules.yaml.schema import (
+    DedupeOptions,
+    DefaultsOptions,
+    RespondOptions,
+    RetryOptions,
+    RuleOptions,
+    SourceOptions,
+    TargetOptions,
+)
+
+_FIELD: Schema = {"type": "string", "pattern": r"^(\$|(source|method|path|ip)$|(headers|query)\..)"}
+_RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
+
+
+def json_schema(registries: Registries) -> Schema:
+    """The schema, with the given actions and verification schemes."""
+    defs: dict[str, Schema] = {**match_definitions(), "retry": _retry(EVERY_CAUSE)}
+    defs |= {f"retry_{type_}": _retry(kind.CAUSES) for type_, kind in registries.actions.items()}
+    source = model_schema(SourceOptions)
+    source["properties"] |= {
+        "verify": _schemes(registries.schemes),
+        "handshake": _schemes(registries.handshakes),
+        "path": {**source["properties"]["path"], "pattern": r"^/(?!-/)[!-~]*$"},
+        "methods": {**source["properties"]["methods"], "items": {"type": "string", "pattern": whole(METHOD)}},
+        "dedupe": {"anyOf": [_FIELD, {"const": "none"}, _dedupe()]},
+        "respond": {"anyOf": [_respond(), {"const": "none"}]},
+    }
+    defaults = model_schema(DefaultsOptions)
+    defaults["properties"]["retry"] = ref("retry")
+    target = model_schema(TargetOptions)
+    target["properties"]["retry"] = ref("retry_forward")
+    rule = model_schema(RuleOptions)
+    rule["properties"] |= {
+        "name": {**rule["properties"]["name"], **_RULE_NAME},
+        "source": {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]},
+        "match": ref("match"),
+        "respond": _respond(),
+        "actions": ref("actions"),
+    }
+    defs["actions"] = {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Rules of webhook-router",
+        "type": "object",
+        "properties": {
+            "version": {"const": 1},
+            "secrets": named(model_schema(SecretRef), SECRET_NAME),
+            "sources": named(source, SOURCE_NAME),
+            "targets": named(target, TARGET_NAME),
+            "defaults": defaults,
+            "rules": {"type": "array", "items": rule, "minItems": 1},
+            "unmatched": ref("actions"),
+        },
+        "patternProperties": {"^x-": {}},
+        "additionalProperties": False,
+        "required": ["sources"],
+        "anyOf": [{"required": ["rules"]}, {"required": ["unmatched"]}],
+        "definitions": defs,
+    }
+
+
+def _respond() -> Schema:
+    return {**model_schema(RespondOptions), "not": {"required": ["body", "json"]}}
+
+
+def _dedupe() -> Schema:
+    schema = model_schema(DedupeOptions)
+    schema["properties"]["key"] |= _FIELD
+    return schema
+
+
+def _retry(causes: Sequence[Cause]) -> Schema:
+    """A `retry` for actions that fail by these causes."""
+    schema = model_schema(RetryOptions)
+    schema["properties"]["on"] |= on_schema(causes)
+    return schema
+
+
+def _schemes(plugins: Mapping[str, Scheme] | Mapping[str, HandshakeKind]) -> Schema:
+    """`NAME` for those that need no settings, or `{scheme: NAME, …}`."""
+    schemes: list[Schema] = [{"const": "none"}]
+    for name, scheme in plugins.items():
+        schema = model_schema(scheme.Options)
+        schema["properties"] = {"scheme": {"const": name}, **schema.get("properties", {})}
+        schema["required"] = ["scheme", *schema.get("required", ())]
+        schemes.append(schema)
+        if schema["required"] == ["scheme"] and name != "none":
+            schemes.append({"const": name})
+    return {"anyOf": schemes}
+
+
+def _actions(registries: Registries) -> list[Schema]:
+    """One alternative for each type: its key, with the long or a short form, and what every action may have."""
+    kinds: dict[type, Schema] = {str: TEXT, list: {"type": "array", "minItems": 1}}
+    return [
+        {
+            "type": "object",
+            "properties": {
+                type_: {"anyOf": [model_schema(kind.Options), *(kinds[short] for short in kind.SHORT)]},
+                "name": {
+                    "type": "string",
+                    "pattern": whole(ACTION_NAME),
+                    "description": "The action's name in its rule; its type by default.",
+                },
+                "retry": ref(f"retry_{type_}"),
+                "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
+            },
+            "required": [type_],
+            "additionalProperties": False,
+        }
+        for type_, kind in registries.actions.items()
+    ]

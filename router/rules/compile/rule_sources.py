@@ -1,0 +1,60 @@
+"""Which sources a rule listens to, and what is true of all their events."""
+
+import re
+from collections.abc import Set
+
+from router.domain.nearest_word import did_you_mean, known_words, shortened
+from router.domain.work_budget import spend
+from router.rules.compile.context import LoadContext
+from router.rules.compile.match import field_is_one_of
+from router.rules.match.conditions import Condition
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import SequenceNode
+
+MAX_LISTENING = 10_000_000  #: over all rules, such as 10,000 rules with 1,000 sources each
+_GLOB = re.compile(r"[*?\[]")
+
+
+def load_rule_sources(context: LoadContext, node_path: NodePath) -> frozenset[str]:
+    """The names of the sources that the rule listens to; empty after an error."""
+    at = node_path.at("source")
+    if not node_path.has("source"):
+        if len(context.sources) > 1:
+            node_path.error('missing source; there are several, so name one, a list, or "*" for every source')
+        return frozenset(context.sources)
+    if context.listened_sources > MAX_LISTENING:
+        return frozenset()
+    names = list(at.items()) if isinstance(at.node, SequenceNode) and at.node.items else [at]
+    found: set[str] = set()
+    for one in names:
+        text = one.expect_text('a source\'s name, a glob or "*"')
+        if text is not None:
+            found |= _named_sources(context, one, text)
+    context.listened_sources += len(found)
+    if context.listened_sources > MAX_LISTENING:
+        at.error(f"the rules listen to more than {MAX_LISTENING:,} sources, each counted for each rule; split the file")
+        return frozenset()
+    sources = frozenset(found)
+    return context.source_sets.setdefault(sources, sources)
+
+
+def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[str]:
+    if not _GLOB.search(text):
+        if text not in context.sources and text not in context.broken_sources:
+            node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
+        return {text} if text in context.sources else set()
+    found = context.sources_like(text)
+    if not found and not context.broken_sources:
+        known = f"; {known_words(context.sources)}" if spend("suggestions") else ""
+        node_path.error(f'no source has a name like "{shortened(text)}"{known}')
+    return found
+
+
+def known_conditions(context: LoadContext, sources: frozenset[str]) -> list[Condition]:
+    """Conditions that hold for every event of the sources."""
+    if sources and sources not in context.known:
+        found = [context.sources[name] for name in sources]
+        methods = {method for source in found for method in source.methods}
+        values = {"source": set(sources), "path": {source.path for source in found}, "method": methods}
+        context.known[sources] = [field_is_one_of(name, sorted(texts)) for name, texts in values.items()]
+    return context.known.get(sources, [])

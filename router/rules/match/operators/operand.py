@@ -1,0 +1,60 @@
+"""The operands of operators: reading them from the file, and the flags that change how operators judge."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from router.rules.match.values import decimal, is_number
+from router.rules.yaml.nodes import Node, ScalarNode, SequenceNode, describe
+
+Predicate = Callable[[Any], bool]
+"""Judges one value. A value of a type that the operator does not know gives False."""
+
+
+class OperandError(Exception):
+    """An operand that the operator does not accept; the message says what it accepts, `node` where it is."""
+
+    def __init__(self, message: str, node: Node) -> None:
+        super().__init__(message)
+        self.node = node
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Settings of the field and of `ignore_case` that change how an operator judges."""
+
+    fold: bool = False  #: ignore_case: true
+    text_only: bool = False  #: all values of the field are text, so comparing with another type is a mistake
+    decimals: bool = False  #: numeric operators read decimals in text (header, query, form)
+    elements: dict[int, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )  #: compiled conditions of `elem`, by the id of their node
+
+
+def text_operand(node: Node, *, what: str = "text") -> str:
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        return node.value
+    cure = "; quote it" if isinstance(node, ScalarNode) and node.value is not None else ""
+    if isinstance(node, SequenceNode):
+        cure = "; for several, give the field a list of operator maps"
+    raise OperandError(f"expected {what}, found {describe(node)}{cure}", node)
+
+
+def needle(node: Node, flags: Flags) -> str:
+    text = text_operand(node)
+    if not text:
+        raise OperandError("empty text is in every text; use exists: true, or equals: '' for empty text", node)
+    return text.casefold() if flags.fold else text
+
+
+def on_text(test: Callable[[str], bool], flags: Flags) -> Predicate:
+    if flags.fold:
+        return lambda value: isinstance(value, str) and test(value.casefold())
+    return lambda value: isinstance(value, str) and test(value)
+
+
+def number_operand(node: Node) -> int | float:
+    if isinstance(node, ScalarNode) and is_number(node.value):
+        return node.value  # type: ignore[return-value]  # is_number has just said so
+    cure = "; remove the quotes" if isinstance(node, ScalarNode) and decimal(node.text) is not None else ""
+    raise OperandError(f"expected a number, found {describe(node)}{cure}", node)
