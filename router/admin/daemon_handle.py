@@ -17,7 +17,6 @@ class DaemonHandle:
     """Any thread may call what is in it."""
 
     store: Store
-    path: Path  #: of the store
     rules: Path  #: the rules file
     ruleset: Callable[[], Ruleset]  #: the one that is current
     loader: Loader  #: for rules that are only looked at: unset secrets are notes

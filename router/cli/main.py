@@ -189,8 +189,9 @@ def serve(
 ) -> None:
     """Serve webhooks."""
     from router.daemon.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
-    from router.daemon.settings import Settings, host_names, networks, retention, store_path  # noqa: PLC0415
+    from router.daemon.settings import Settings, host_names, networks, retention  # noqa: PLC0415
     from router.domain.address import address  # noqa: PLC0415
+    from router.store.location import store_path  # noqa: PLC0415
 
     try:
         settings = Settings(

@@ -48,8 +48,8 @@ from router.rules.reload.ruleset_diff import MOST_NAMES, RulesetDiff
 from router.rules.ruleset import Current, Ruleset
 from router.runtime.pacing import freeze_garbage
 from router.runtime.wakeups import wake_up
-from router.store.sqlite.file import disk_free, disk_usage
-from router.store.sqlite.store import SqliteStore
+from router.store.contract import Store
+from router.store.open import open_store
 
 if TYPE_CHECKING:
     from router.admin.exposition import Exposition
@@ -213,7 +213,6 @@ class App:
         settings = self._settings
         daemon = DaemonHandle(
             store=self._store,
-            path=settings.store.resolve(),
             rules=settings.rules,
             ruleset=lambda: self._current.ruleset,
             loader=replace(self._loader, require_secrets=False),
@@ -246,9 +245,9 @@ class App:
             raise StartError(f"{file.path}: {text.problem.message}")
         return self._loader.load_file(file.path)  # which says what is wrong
 
-    def _open_store(self) -> SqliteStore:
+    def _open_store(self) -> Store:
         try:
-            return SqliteStore(self._settings.store, on_commit=self._metrics.committed)
+            return open_store(self._settings.store, self._metrics.committed)
         except StoreError as error:
             raise StartError(str(error)) from None
 
@@ -320,13 +319,10 @@ class App:
             connections=self._intake.connections,
             lines_lost=self._lines_lost,
             busy=self._intake.is_busy,
-            disk=self._disk,
+            disk=self._store.size,
             differs=lambda: self._reloader.drift() is not None,
         )
         return Exposition(self._metrics, self._forgetting, self._current, self._store, sights, now_ms)
-
-    def _disk(self) -> tuple[int, int]:
-        return sum(disk_usage(self._settings.store)), disk_free(self._settings.store)
 
     def _announce(self, ruleset: Ruleset) -> None:
         listen, admin = self._addresses()

@@ -62,11 +62,3 @@ def host_names(text: str) -> tuple[str, ...]:
         if not _HOST_NAME.fullmatch(name):
             raise StartError(f"{name!r} is no host's name; write names without ports, such as router,hooks.example.com")
     return names
-
-
-def store_path(text: str) -> Path:
-    """Parse `sqlite:PATH`. Raises StartError."""
-    scheme, colon, path = text.partition(":")
-    if scheme != "sqlite" or not colon or not path:
-        raise StartError(f"{text!r} is no store; write sqlite:PATH, such as sqlite:webhook-router.db")
-    return Path(path)

@@ -11,7 +11,7 @@ from router.domain.queries import EventFilter, Filter
 from router.operate.follow import Which
 from router.operate.status import note
 from router.rules.yaml.document import data, read
-from router.store.contract import Store
+from router.store.contract import OperatorStore
 
 _ACTION_KEYS = ("name", "retry", "order_by")  #: all other keys of an action name its type
 
@@ -36,7 +36,7 @@ class Names:
         return found
 
 
-def names(store: Store) -> Names:
+def names(store: OperatorStore) -> Names:
     """Which there are. Raises StoreError."""
     rows = store.recent_names()
     said = note(store, "rules").get("hash")

@@ -81,7 +81,6 @@ class Admin:
         loader = Loader(REGISTRIES, {"PLANTED": "planted-secret"}, require_secrets=False)
         self.daemon = DaemonHandle(
             store=self.store,
-            path=self.folder / "store.db",
             rules=self.folder / "rules.yaml",
             ruleset=lambda: self.ruleset,
             loader=loader,

@@ -29,6 +29,7 @@ from router.observe.metrics import Metrics
 from router.plugins.scheme import VerifyFailure
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import Current
+from router.store.contract import StoreSize
 from router.store.sqlite.store import SqliteStore
 
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -56,7 +57,7 @@ class Daemon:
     current: Current
     metrics: Metrics = field(default_factory=Metrics)
     loads: list[TargetLoad] = field(default_factory=lambda: [IDLE])
-    disk: Callable[[], tuple[int, int]] = lambda: (10, 20)
+    disk: Callable[[], StoreSize] = lambda: StoreSize(data=8, log=2, free=20)
     looks: int = 0  #: how often it was asked whether requests are under way
 
     def exposition(self) -> Exposition:
@@ -215,8 +216,8 @@ def test_long_names_with_a_common_start_stay_distinct(daemon: Daemon) -> None:
 def test_an_unreadable_store_drops_only_the_metrics_read_from_it(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone() -> tuple[int, int]:
-        raise FileNotFoundError
+    def gone() -> StoreSize:
+        raise StoreError("gone")
 
     daemon.disk = gone
     daemon.metrics.answered("open", 503)

@@ -26,6 +26,7 @@ from router.plugins.target import TargetSpec
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
 from router.rules.ruleset import Current
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import Receiver, until
 
@@ -201,7 +202,7 @@ def test_a_replayed_delivery_is_delivered_at_once(
     target.status = 200
     [dead] = daemon.store.deliveries()
 
-    with closing(SqliteStore(daemon.path, create=False, own=False)) as beside:
+    with closing(SqliteOperatorStore(daemon.path)) as beside:
         assert beside.replay([dead.id], now_ms()).result(10) == [dead.id]
 
     until(lambda: daemon.count(State.SUCCEEDED))
@@ -219,7 +220,7 @@ def test_a_delivery_cancelled_while_running_is_not_retried(
     until(lambda: target.requests)
     [running_one] = daemon.store.deliveries()
 
-    with closing(SqliteStore(daemon.path, create=False, own=False)) as beside:
+    with closing(SqliteOperatorStore(daemon.path)) as beside:
         assert beside.cancel([running_one.id], now_ms()).result(10) == [running_one.id]
     target.gate.set()
     daemon.receive({"to": "b"})  # and once this one was tried twice, the other would have been as well

@@ -34,18 +34,20 @@ def settle(store: Store, claim: Claim, outcome: Outcome, state: State, at: int =
     return store.settle(done).result(10)
 
 
-def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     first = event(dedupe_key="k")
 
-    put(store, first, planned())
+    put(store, first, planned_delivery())
 
     assert store.event(first.id) == first
     assert store.events() == [first]
     assert store.event("nobody") is None
 
 
-def test_planned_deliveries_are_due_at_once_in_commit_order(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    plan = [planned(), planned(target="files", action="append", type="append")]
+def test_planned_deliveries_are_due_at_once_in_commit_order(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    plan = [planned_delivery(), planned_delivery(target="files", action="append", type="append")]
     first = event()
 
     put(store, first, *plan)
@@ -57,10 +59,10 @@ def test_planned_deliveries_are_due_at_once_in_commit_order(store: Store, event:
 
 
 def test_a_claim_returns_the_delivery_its_event_and_a_started_attempt(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     first = event()
-    put(store, first, planned())
+    put(store, first, planned_delivery())
 
     [claim] = take(store)
 
@@ -74,10 +76,10 @@ def test_a_claim_returns_the_delivery_its_event_and_a_started_attempt(
 
 
 def test_a_claim_takes_only_due_deliveries_of_the_asked_targets(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned(), planned(action="b"), planned(target="other", action="c"))
-    put(store, event(received_at=NOW + 1000), planned())
+    put(store, event(), planned_delivery(), planned_delivery(action="b"), planned_delivery(target="other", action="c"))
+    put(store, event(received_at=NOW + 1000), planned_delivery())
 
     assert [c.delivery.target for c in take(store, ci=1)] == ["ci"]
     assert len(take(store, ci=5)) == 1
@@ -85,8 +87,8 @@ def test_a_claim_takes_only_due_deliveries_of_the_asked_targets(
     assert len(take(store, now=NOW + 1000, ci=5, other=5)) == 2
 
 
-def test_a_success_is_final(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_a_success_is_final(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
     [claim] = take(store)
 
     assert settle(store, claim, Outcome.succeeded(200, "ok"), State.SUCCEEDED)
@@ -101,9 +103,9 @@ def test_a_success_is_final(store: Store, event: MakeEvent, planned: MakePlan) -
 
 
 def test_a_retry_waits_for_its_time_and_keeps_its_first_attempt(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
     [claim] = take(store)
 
     settle(store, claim, Outcome.retry("HTTP 500", 500), State.PENDING, at=NOW + 2000)
@@ -114,8 +116,8 @@ def test_a_retry_waits_for_its_time_and_keeps_its_first_attempt(
     assert again.delivery.error == "HTTP 500"
 
 
-def test_an_interrupted_attempt_is_not_counted(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_an_interrupted_attempt_is_not_counted(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
     [claim] = take(store)
 
     settle(store, claim, Outcome.interrupted("stop"), State.PENDING)
@@ -127,8 +129,8 @@ def test_an_interrupted_attempt_is_not_counted(store: Store, event: MakeEvent, p
     assert store.deliveries()[0].interruptions == 0
 
 
-def test_only_the_owning_token_settles_a_delivery(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_only_the_owning_token_settles_a_delivery(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
     [old] = take(store)
     store.release(old).result(10)
     [new] = take(store)
@@ -138,10 +140,10 @@ def test_only_the_owning_token_settles_a_delivery(store: Store, event: MakeEvent
 
 
 def test_settlements_in_one_batch_each_affect_their_own_delivery(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for number in range(100):
-        put(store, event(), planned(target="ci", order_key=f'"{number // 2}"'))
+        put(store, event(), planned_delivery(target="ci", order_key=f'"{number // 2}"'))
     claims = take(store, ci=100)
     assert len(claims) == 50  # one of each order key
     store.release(claims[0]).result(10)
@@ -184,8 +186,8 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
     assert len(take(store, ci=100)) == settled_for_good
 
 
-def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
     before = store.deliveries()
     [claim] = take(store)
 
@@ -196,8 +198,8 @@ def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, plan
     assert not store.release(claim).result(10)
 
 
-def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
     [claim] = take(store)
 
     assert store.refile(claim, "new").result(10)
@@ -208,13 +210,13 @@ def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEve
 
 
 def test_deliveries_of_one_order_key_go_one_at_a_time_in_commit_order(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     ids = []
     for _ in range(4):
-        plan = planned(order_key="[7]")
+        plan = planned_delivery(order_key="[7]")
         ids.append(plan.id)
-        put(store, event(), plan, planned(order_key="[8]", action="other"))
+        put(store, event(), plan, planned_delivery(order_key="[8]", action="other"))
     done = []
     states = [State.SUCCEEDED, State.DEAD, State.SUCCEEDED, State.SUCCEEDED]
     for state in states:
@@ -228,8 +230,10 @@ def test_deliveries_of_one_order_key_go_one_at_a_time_in_commit_order(
     assert done == ids
 
 
-def test_order_keys_of_one_batch_block_each_other_too(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    plans = [planned(order_key="[1]") for _ in range(50)]
+def test_order_keys_of_one_batch_block_each_other_too(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    plans = [planned_delivery(order_key="[1]") for _ in range(50)]
     futures = [store.append(event(), [plan], "r1") for plan in plans]
     for future in futures:
         future.result(10)
@@ -237,11 +241,13 @@ def test_order_keys_of_one_batch_block_each_other_too(store: Store, event: MakeE
     assert [c.delivery.id for c in take(store, ci=100)] == [plans[0].id]
 
 
-def test_a_duplicate_is_answered_with_the_first_events_id(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_duplicate_is_answered_with_the_first_events_id(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     first, second = event(dedupe_key="d1"), event(dedupe_key="d1", received_at=NOW + 999)
 
-    assert put(store, first, planned(), window=1000).event_id == first.id
-    answer = put(store, second, planned(), window=1000)
+    assert put(store, first, planned_delivery(), window=1000).event_id == first.id
+    answer = put(store, second, planned_delivery(), window=1000)
 
     assert (answer.event_id, answer.duplicate) == (first.id, True)
     assert store.event(second.id) is None
@@ -259,25 +265,30 @@ def test_a_duplicate_is_answered_with_the_first_events_id(store: Store, event: M
     ],
 )
 def test_an_event_with_another_key_or_source_is_stored(
-    store: Store, event: MakeEvent, planned: MakePlan, change: dict[str, Any], window: int
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, change: dict[str, Any], window: int
 ) -> None:
-    put(store, event(dedupe_key="d1"), planned(), window=1000)
+    put(store, event(dedupe_key="d1"), planned_delivery(), window=1000)
 
-    assert not put(store, event(**{"dedupe_key": "d1"} | change), planned(), window=window).duplicate
+    assert not put(store, event(**{"dedupe_key": "d1"} | change), planned_delivery(), window=window).duplicate
 
 
-def test_after_the_dedupe_window_the_next_event_is_stored(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(dedupe_key="d1"), planned(), window=1000)
+def test_after_the_dedupe_window_the_next_event_is_stored(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(dedupe_key="d1"), planned_delivery(), window=1000)
     second = event(dedupe_key="d1", received_at=NOW + 1500)
-    put(store, second, planned(), window=1000)
+    put(store, second, planned_delivery(), window=1000)
 
-    answer = put(store, event(dedupe_key="d1", received_at=NOW + 2400), planned(), window=1000)
+    answer = put(store, event(dedupe_key="d1", received_at=NOW + 2400), planned_delivery(), window=1000)
 
     assert (answer.event_id, answer.duplicate) == (second.id, True)
 
 
-def test_duplicates_within_one_batch_are_found(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    futures = [store.append(event(dedupe_key=f"d{n % 300}"), [planned()], "r1", dedupe_window=1000) for n in range(900)]
+def test_duplicates_within_one_batch_are_found(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    futures = [
+        store.append(event(dedupe_key=f"d{n % 300}"), [planned_delivery()], "r1", dedupe_window=1000)
+        for n in range(900)
+    ]
 
     answers = [future.result(10) for future in futures]
 
@@ -285,26 +296,30 @@ def test_duplicates_within_one_batch_are_found(store: Store, event: MakeEvent, p
     assert [a.event_id for a in answers[:300]] == [a.event_id for a in answers[300:600]]
 
 
-def test_an_unmatched_event_does_not_reserve_its_dedupe_key(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_an_unmatched_event_does_not_reserve_its_dedupe_key(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     put(store, event(dedupe_key="d1"), window=1000)
 
-    assert not put(store, event(dedupe_key="d1"), planned(), window=1000).duplicate
+    assert not put(store, event(dedupe_key="d1"), planned_delivery(), window=1000).duplicate
 
 
-def test_a_hundred_concurrent_copies_are_one_event(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_hundred_concurrent_copies_are_one_event(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: put(store, event(dedupe_key="d1"), planned(), window=1000), range(100)))
+        answers = list(
+            pool.map(lambda _: put(store, event(dedupe_key="d1"), planned_delivery(), window=1000), range(100))
+        )
 
     assert len({answer.event_id for answer in answers}) == 1
     assert sum(not answer.duplicate for answer in answers) == 1
     assert len(store.events()) == 1
 
 
-def test_a_row_that_cannot_be_stored_fails_alone(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_row_that_cannot_be_stored_fails_alone(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     bad = event(received_at="yesterday")
-    futures = [store.append(event(), [planned()], "r1") for _ in range(20)]
-    failing = store.append(bad, [planned()], "r1")
-    futures += [store.append(event(), [planned()], "r1") for _ in range(20)]
+    futures = [store.append(event(), [planned_delivery()], "r1") for _ in range(20)]
+    failing = store.append(bad, [planned_delivery()], "r1")
+    futures += [store.append(event(), [planned_delivery()], "r1") for _ in range(20)]
 
     with pytest.raises(StoreError):
         failing.result(10)
@@ -324,9 +339,9 @@ def test_an_invalid_call_fails_alone(store: Store, event: MakeEvent) -> None:
     assert store.writable()
 
 
-def test_a_copy_is_stored_when_the_original_failed(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    bad = store.append(event(dedupe_key="d1", path=None), [planned()], "r1", dedupe_window=1000)
-    good = store.append(event(dedupe_key="d1"), [planned()], "r1", dedupe_window=1000)
+def test_a_copy_is_stored_when_the_original_failed(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    bad = store.append(event(dedupe_key="d1", path=None), [planned_delivery()], "r1", dedupe_window=1000)
+    good = store.append(event(dedupe_key="d1"), [planned_delivery()], "r1", dedupe_window=1000)
 
     with pytest.raises(StoreError):
         bad.result(10)
@@ -334,8 +349,8 @@ def test_a_copy_is_stored_when_the_original_failed(store: Store, event: MakeEven
     assert len(store.events()) == 1
 
 
-def test_any_attempt_text_can_be_settled(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_any_attempt_text_can_be_settled(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
     [claim] = take(store)
 
     assert settle(store, claim, Outcome.failed("no \udcff", excerpt="\ud800 \x00 é"), State.DEAD)
@@ -344,12 +359,12 @@ def test_any_attempt_text_can_be_settled(store: Store, event: MakeEvent, planned
     assert (attempt.error, attempt.excerpt) == ("no ?", "? \x00 é")
 
 
-def test_due_work_is_announced_after_its_commit(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_due_work_is_announced_after_its_commit(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
 
-    put(store, event(), planned(order_key="[1]"))
-    put(store, event(received_at=NOW + 7), planned(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[1]"))
+    put(store, event(received_at=NOW + 7), planned_delivery(order_key="[1]"))
     [claim] = take(store, now=NOW + 10)
     settle(store, claim, Outcome.retry("x"), State.PENDING, at=NOW + 50)
     [claim] = take(store, now=NOW + 50)
@@ -360,21 +375,21 @@ def test_due_work_is_announced_after_its_commit(store: Store, event: MakeEvent, 
     assert told == [{"ci": NOW + 7}]
 
 
-def test_blocked_work_is_not_announced(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned(order_key="[1]"))
+def test_blocked_work_is_not_announced(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery(order_key="[1]"))
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
 
-    put(store, event(), planned(order_key="[1]"), planned(target="other", action="b"))
-    put(store, event(), planned(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[1]"), planned_delivery(target="other", action="b"))
+    put(store, event(), planned_delivery(order_key="[1]"))
     put(store, event())  # so that the writer is past the announcement
 
     assert told == [{"other": NOW}]
     assert store.due() == {"ci": NOW, "other": NOW}
 
 
-def test_released_work_is_announced(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned(), planned(action="b"))
+def test_released_work_is_announced(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery(), planned_delivery(action="b"))
     one, two = take(store)
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
@@ -386,9 +401,9 @@ def test_released_work_is_announced(store: Store, event: MakeEvent, planned: Mak
     assert told == [{"ci": NOW}, {"new": NOW}]
 
 
-def test_a_released_head_stays_first_in_its_order(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned(order_key="[1]"))
-    put(store, event(), planned(order_key="[1]"))
+def test_a_released_head_stays_first_in_its_order(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[1]"))
     [claim] = take(store)
 
     store.refile(claim, "new").result(10)
@@ -397,14 +412,14 @@ def test_a_released_head_stays_first_in_its_order(store: Store, event: MakeEvent
     assert [c.delivery.id for c in take(store, new=5)] == [claim.delivery.id]
 
 
-def test_a_failing_listener_does_not_stop_the_store(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_failing_listener_does_not_stop_the_store(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     def fail(_: Any) -> None:
         raise RuntimeError
 
     store.on_due(fail)
 
-    put(store, event(), planned())
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
+    put(store, event(), planned_delivery())
 
 
 def test_a_rulesets_text_is_kept_once(store: Store) -> None:
@@ -417,18 +432,18 @@ def test_a_rulesets_text_is_kept_once(store: Store) -> None:
     assert store.ruleset("r3") is None
 
 
-def test_waiting_counts_unsettled_deliveries(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_waiting_counts_unsettled_deliveries(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     for _ in range(3):
-        put(store, event(), planned(), planned(rule="other", target="x"))
+        put(store, event(), planned_delivery(), planned_delivery(rule="other", target="x"))
     settle(store, take(store, ci=1)[0], Outcome.succeeded(), State.SUCCEEDED)
 
     assert store.waiting(["deploy", "other", "none"]) == {"deploy": 2, "other": 3}
 
 
-def test_events_and_deliveries_come_in_pages(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_events_and_deliveries_come_in_pages(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     made = [event() for _ in range(5)]
     for one in made:
-        put(store, one, planned())
+        put(store, one, planned_delivery())
 
     page = store.events(limit=2)
     assert page == [made[4], made[3]]
@@ -438,8 +453,10 @@ def test_events_and_deliveries_come_in_pages(store: Store, event: MakeEvent, pla
     assert store.deliveries(Filter(states=(State.DEAD,))) == []
 
 
-def test_after_close_every_call_fails_and_none_hangs(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    waiting = [store.append(event(), [planned()], "r1") for _ in range(200)]
+def test_after_close_every_call_fails_and_none_hangs(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    waiting = [store.append(event(), [planned_delivery()], "r1") for _ in range(200)]
 
     store.close()
 
@@ -463,10 +480,10 @@ def _shorten(store: Store, now: int) -> None:
 HOUR = 3_600_000
 
 
-def test_a_clock_set_back_makes_new_deliveries_due(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_clock_set_back_makes_new_deliveries_due(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     told: list[dict[str, int]] = []
     for lane in (None, "[1]", "[1]"):
-        put(store, event(), planned(order_key=lane))
+        put(store, event(), planned_delivery(order_key=lane))
     store.on_due(lambda due: told.append(dict(due)))
 
     _shorten(store, NOW - HOUR)
@@ -480,9 +497,9 @@ def test_a_clock_set_back_makes_new_deliveries_due(store: Store, event: MakeEven
 
 
 def test_a_clock_set_back_keeps_the_remaining_wait_of_retries(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
     [claim] = take(store)
     settle(store, claim, Outcome.retry("HTTP 500", 500), State.PENDING, at=NOW + 5 + 7_000)  # it ended at NOW + 5
 
@@ -495,9 +512,9 @@ def test_a_clock_set_back_keeps_the_remaining_wait_of_retries(
 
 
 def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
     [claim] = take(store)
     settle(store, claim, Outcome.failed("HTTP 410", 410), State.DEAD)
     store.replay([claim.delivery.id], NOW + HOUR).result(10)
@@ -508,11 +525,11 @@ def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
 
 
 def test_waits_are_shortened_in_small_batches(
-    store: Store, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.store.sqlite.clock_repair.LOOKED_AT", 3)
+    monkeypatch.setattr("router.store.sqlite.jobs.shorten_waits.LOOKED_AT", 3)
     for _ in range(8):
-        put(store, event(), planned())
+        put(store, event(), planned_delivery())
     done = take(store, ci=4)
     for claim in done:
         settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
@@ -528,9 +545,9 @@ def test_waits_are_shortened_in_small_batches(
 
 @pytest.mark.parametrize("count", [1, 2, 3, 64, 67])
 def test_one_transaction_settles_any_number_of_rows(
-    store: Store, event: MakeEvent, planned: MakePlan, count: int
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, count: int
 ) -> None:
-    put(store, event(), *[planned() for _ in range(count)])
+    put(store, event(), *[planned_delivery() for _ in range(count)])
     claims = take(store, ci=100)
     ends = [
         Settlement(claim.delivery.id, claim.token, Outcome.succeeded(200), State.SUCCEEDED, NOW + 5, NOW)

@@ -10,7 +10,7 @@ from router.operate.status import look
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
-    return answered(look(daemon.store, daemon.path, os.getpid()).as_json(call.now))
+    return answered(look(daemon.store, os.getpid()).as_json(call.now))
 
 
 ENDPOINTS = (

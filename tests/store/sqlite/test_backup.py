@@ -26,10 +26,10 @@ def quiet(_: int, __: int) -> None:
 
 
 def test_a_backup_is_a_complete_store(
-    sqlite_store: SqliteStore, path: Path, tmp_path: Path, event: MakeEvent, planned: MakePlan
+    sqlite_store: SqliteStore, path: Path, tmp_path: Path, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(20):
-        sqlite_store.append(event(), [planned()], "r1").result(10)
+        sqlite_store.append(event(), [planned_delivery()], "r1").result(10)
     copy = tmp_path / "copy.db"
 
     size = backup(path, copy, quiet)
@@ -49,10 +49,10 @@ def test_a_backup_during_writes_is_consistent(
     path: Path,
     tmp_path: Path,
     event: MakeEvent,
-    planned: MakePlan,
+    planned_delivery: MakePlan,
 ) -> None:
     for _ in range(300):
-        sqlite_store.append(event(body=b"x" * 5000), [planned()], "r1").result(10)
+        sqlite_store.append(event(body=b"x" * 5000), [planned_delivery()], "r1").result(10)
     steps: list[int] = []
     written: list[str] = []
 
@@ -60,7 +60,7 @@ def test_a_backup_during_writes_is_consistent(
         """A commit of the owner's between any two steps of the copy."""
         steps.append(done)
         one = event(body=b"y" * 5000)
-        sqlite_store.append(one, [planned()], "r1").result(10)
+        sqlite_store.append(one, [planned_delivery()], "r1").result(10)
         written.append(one.id)
 
     backup(path, tmp_path / "copy.db", write_between, pages=8)

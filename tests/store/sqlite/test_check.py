@@ -11,7 +11,8 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
-from router.store.sqlite.check import INVARIANTS, SHOWN, Finding, check
+from router.store.contract import Finding
+from router.store.sqlite.check import INVARIANTS, SHOWN, check
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -20,14 +21,14 @@ MakePlan = Callable[..., PlannedDelivery]
 
 
 @pytest.fixture
-def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned: MakePlan) -> Path:
+def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan) -> Path:
     """A store with deliveries in every state, two orders with some behind each other; still open."""
     store = sqlite_store
     for n in range(4):
         plan = [
-            planned(id=f"x{n}", order_key="[1]"),
-            planned("files", id=f"y{n}", action="append", order_key="[2]"),
-            planned("else", id=f"z{n}", action="third"),
+            planned_delivery(id=f"x{n}", order_key="[1]"),
+            planned_delivery("files", id=f"y{n}", action="append", order_key="[2]"),
+            planned_delivery("else", id=f"z{n}", action="third"),
         ]
         store.append(event(), plan, "r1").result(10)
     states = {"ci": State.DEAD, "files": State.SUCCEEDED, "else": State.SUCCEEDED}

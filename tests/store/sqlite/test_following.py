@@ -12,7 +12,8 @@ from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.domain.queries import EndedAttempt, StreamPosition
 from router.store.contract import Store
-from router.store.sqlite.file import connect
+from router.store.sqlite.connection import connect
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -48,10 +49,15 @@ def ends(store: Store, after: int = 0) -> list[EndedAttempt]:
 
 
 def test_events_arrive_with_their_plan_in_the_order_of_their_commits(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     late, early = uuid7(NOW + DAY), uuid7(NOW)
-    put(store, event(id=late, received_at=NOW + DAY, body=b"12345"), planned("b"), planned("a", rule="x", action="y"))
+    put(
+        store,
+        event(id=late, received_at=NOW + DAY, body=b"12345"),
+        planned_delivery("b"),
+        planned_delivery("a", rule="x", action="y"),
+    )
     before = store.newest()
     put(store, event(id=early))
 
@@ -65,8 +71,8 @@ def test_events_arrive_with_their_plan_in_the_order_of_their_commits(
     assert store.arrivals(store.newest().event) == []
 
 
-def test_ended_attempts_come_in_commit_order(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(id="e"), planned(id="one"), planned(id="two", action="b"))
+def test_ended_attempts_come_in_commit_order(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(id="e"), planned_delivery(id="one"), planned_delivery(id="two", action="b"))
     one, two = take(store)
     assert ends(store) == []
 
@@ -88,9 +94,9 @@ def test_ended_attempts_come_in_commit_order(store: Store, event: MakeEvent, pla
 
 
 def test_a_cancelled_attempt_ends_once_and_a_released_one_never(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned(id="cancelled"), planned(id="released", action="b"))
+    put(store, event(), planned_delivery(id="cancelled"), planned_delivery(id="released", action="b"))
     claims = {claim.delivery.id: claim for claim in take(store)}
 
     store.cancel(["cancelled"], NOW).result(10)
@@ -103,10 +109,10 @@ def test_a_cancelled_attempt_ends_once_and_a_released_one_never(
 
 
 def test_pruned_rows_are_skipped_and_their_numbers_never_reused(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(5):
-        put(store, event(), planned())
+        put(store, event(), planned_delivery())
     for claim in take(store):
         end(store, claim, Outcome.succeeded(), State.SUCCEEDED, NOW)
     place = store.newest()
@@ -117,32 +123,32 @@ def test_pruned_rows_are_skipped_and_their_numbers_never_reused(
     assert ends(store) == []
     assert store.ended(0).next_after == place.ended
     assert store.arrivals(0) == []
-    new = put(store, event(), planned())
+    new = put(store, event(), planned_delivery())
     [claim] = take(store)
     end(store, claim, Outcome.succeeded(), State.SUCCEEDED, NOW)
     assert [one.id for one in store.arrivals(place.event)] == [new]
     assert [one.event_id for one in ends(store, place.ended)] == [new]
 
 
-def test_a_time_gives_the_position_before_it(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    assert store.place_of(NOW) == store.newest()
+def test_a_time_gives_the_position_before_it(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    assert store.position_at(NOW) == store.newest()
     for n in range(4):
         at = NOW + n * DAY
-        put(store, event(id=uuid7(at), received_at=at), planned(id=uuid7(at)))
+        put(store, event(id=uuid7(at), received_at=at), planned_delivery(id=uuid7(at)))
         [claim] = take(store, at)
         end(store, claim, Outcome.succeeded(), State.SUCCEEDED, at + 5)
 
     every = store.newest()
-    assert store.place_of(NOW - DAY) == StreamPosition(every.event - 4, every.ended - 4)
-    assert store.place_of(NOW + 2 * DAY) == StreamPosition(every.event - 2, every.ended - 2)
-    assert store.place_of(NOW + 2 * DAY + 1) == StreamPosition(every.event - 1, every.ended - 2)
-    assert store.place_of(NOW + 9 * DAY) == every
+    assert store.position_at(NOW - DAY) == StreamPosition(every.event - 4, every.ended - 4)
+    assert store.position_at(NOW + 2 * DAY) == StreamPosition(every.event - 2, every.ended - 2)
+    assert store.position_at(NOW + 2 * DAY + 1) == StreamPosition(every.event - 1, every.ended - 2)
+    assert store.position_at(NOW + 9 * DAY) == every
 
 
 def test_commits_of_other_connections_change_the_counter(
-    path: Path, store: Store, event: MakeEvent, planned: MakePlan
+    path: Path, store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    with closing(SqliteStore(path, own=False)) as other:
+    with closing(SqliteOperatorStore(path)) as other:
         before = other.changes()
         assert other.changes() == before
 
@@ -152,9 +158,9 @@ def test_commits_of_other_connections_change_the_counter(
 
 
 def test_attempts_of_a_dead_daemon_end_when_the_store_opens(
-    path: Path, sqlite_store: SqliteStore, event: MakeEvent, planned: MakePlan
+    path: Path, sqlite_store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(sqlite_store, event(), planned(id="cut"))
+    put(sqlite_store, event(), planned_delivery(id="cut"))
     assert take(sqlite_store)
     place = sqlite_store.newest()
     sqlite_store.close()
@@ -182,15 +188,15 @@ def test_only_old_ended_attempts_are_dropped(path: Path, sqlite_store: SqliteSto
 
 
 def test_a_migrated_store_numbers_its_ended_attempts(
-    path: Path, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch
+    path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from router.store.sqlite import file as sqlite_file
+    from router.store.sqlite import schema
 
     with monkeypatch.context() as earlier:
-        earlier.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[:1])
+        earlier.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
         with closing(SqliteStore(path)) as store:
             store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
-            put(store, event(), planned(id="d"))
+            put(store, event(), planned_delivery(id="d"))
 
     with closing(SqliteStore(path)) as store:
         [claim] = take(store)

@@ -77,8 +77,10 @@ def run_lane(store: Store, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("state", [State.DEAD, State.SUCCEEDED, State.CANCELLED])
-def test_a_replayed_delivery_starts_over(store: Store, event: MakeEvent, planned: MakePlan, state: State) -> None:
-    put(store, event(), planned())
+def test_a_replayed_delivery_starts_over(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, state: State
+) -> None:
+    put(store, event(), planned_delivery())
     [delivery] = store.deliveries()
     for _ in range(2):
         [claim] = take(store)
@@ -100,8 +102,10 @@ def test_a_replayed_delivery_starts_over(store: Store, event: MakeEvent, planned
     assert found(store, delivery.id).first_attempt_at == LATER  # the policy's clock starts again
 
 
-def test_a_replay_of_a_waiting_retry_only_makes_it_due(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_a_replay_of_a_waiting_retry_only_makes_it_due(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), planned_delivery())
     [claim] = take(store)
     settle(store, claim, State.PENDING, at=LATER + 3_600_000)
 
@@ -114,10 +118,10 @@ def test_a_replay_of_a_waiting_retry_only_makes_it_due(store: Store, event: Make
 
 
 def test_running_blocked_and_unknown_deliveries_are_not_replayed(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(2):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     head, follower = (d.id for d in store.deliveries())
     [claim] = take(store)
 
@@ -127,8 +131,8 @@ def test_running_blocked_and_unknown_deliveries_are_not_replayed(
     assert settle(store, claim, State.SUCCEEDED)
 
 
-def test_a_replay_is_announced(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_a_replay_is_announced(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
     [delivery_id] = end(store, State.DEAD)
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
@@ -141,45 +145,52 @@ def test_a_replay_is_announced(store: Store, event: MakeEvent, planned: MakePlan
 
 
 def test_replays_go_to_the_end_of_their_order_in_the_order_asked_for(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(5):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     ids = [d.id for d in store.deliveries()]
     dead = end(store, State.DEAD, State.DEAD)
     assert dead == ids[:2]
 
     assert replay(store, *dead) == dead
-    put(store, event(), planned(order_key="[1]"), planned(order_key="[2]", action="other", target="else"))
+    put(
+        store,
+        event(),
+        planned_delivery(order_key="[1]"),
+        planned_delivery(order_key="[2]", action="other", target="else"),
+    )
     newest = next(d.id for d in store.deliveries(newest_first=True) if d.order_key == "[1]")
 
     assert run_lane(store, 6) == [*ids[2:], *dead, newest]
 
 
-def test_a_replay_into_an_idle_order_precedes_later_plans(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_replay_into_an_idle_order_precedes_later_plans(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     for _ in range(3):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     dead = end(store, State.DEAD, State.DEAD, State.DEAD)
 
     replay(store, *reversed(dead))
     for _ in range(2):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     later = [d.id for d in store.deliveries() if d.id not in dead]
 
     assert run_lane(store, 5) == [*reversed(dead), *later]
 
 
 def test_a_delivery_that_is_replayed_twice_takes_the_last_place_twice(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     for _ in range(3):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     first, second, third = (d.id for d in store.deliveries())
     end(store, State.DEAD)
     replay(store, first)
     assert end(store, State.SUCCEEDED, State.SUCCEEDED) == [second, third]
     assert end(store, State.DEAD) == [first]
-    put(store, event(), planned(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[1]"))
     fourth = store.deliveries(newest_first=True)[0].id
 
     replay(store, first)
@@ -187,10 +198,10 @@ def test_a_delivery_that_is_replayed_twice_takes_the_last_place_twice(
     assert run_lane(store, 2) == [fourth, first]
 
 
-def test_a_replay_does_not_affect_other_order_keys(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned(order_key="[1]"))
-    put(store, event(), planned(order_key="[2]"))
-    put(store, event(), planned(order_key="[1]", rule="other"))
+def test_a_replay_does_not_affect_other_order_keys(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[2]"))
+    put(store, event(), planned_delivery(order_key="[1]", rule="other"))
     [dead] = end(store, State.DEAD)
 
     replay(store, dead)
@@ -198,9 +209,9 @@ def test_a_replay_does_not_affect_other_order_keys(store: Store, event: MakeEven
     assert not any(d.blocked for d in store.deliveries())
 
 
-def test_a_cancelled_head_unblocks_the_next_at_once(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_cancelled_head_unblocks_the_next_at_once(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     for _ in range(3):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     first, second, third = (d.id for d in store.deliveries())
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
@@ -213,9 +224,11 @@ def test_a_cancelled_head_unblocks_the_next_at_once(store: Store, event: MakeEve
     assert run_lane(store, 2) == [second, third]
 
 
-def test_a_cancelled_follower_leaves_its_order_as_it_was(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_a_cancelled_follower_leaves_its_order_as_it_was(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     for _ in range(3):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     first, second, third = (d.id for d in store.deliveries())
 
     cancel(store, second)
@@ -228,10 +241,10 @@ def test_a_cancelled_follower_leaves_its_order_as_it_was(store: Store, event: Ma
 
 
 def test_a_running_delivery_can_be_cancelled_and_no_longer_settled(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned(order_key="[1]"))
-    put(store, event(), planned(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[1]"))
     [claim] = take(store)
 
     assert cancel(store, claim.delivery.id, now=LATER + 3) == [claim.delivery.id]
@@ -245,9 +258,9 @@ def test_a_running_delivery_can_be_cancelled_and_no_longer_settled(
 
 
 def test_the_old_claim_cannot_settle_a_cancelled_and_replayed_delivery(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
     [old] = take(store)
     cancel(store, old.delivery.id)
     replay(store, old.delivery.id)
@@ -257,8 +270,10 @@ def test_the_old_claim_cannot_settle_a_cancelled_and_replayed_delivery(
     assert settle(store, new, State.SUCCEEDED)
 
 
-def test_only_unfinished_deliveries_can_be_cancelled(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned(), planned(action="b"), planned(action="c"))
+def test_only_unfinished_deliveries_can_be_cancelled(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), planned_delivery(), planned_delivery(action="b"), planned_delivery(action="c"))
     succeeded, dead = end(store, State.SUCCEEDED, State.DEAD)
     [pending] = [d.id for d in store.deliveries(Filter(states=(State.PENDING,)))]
 
@@ -268,9 +283,9 @@ def test_only_unfinished_deliveries_can_be_cancelled(store: Store, event: MakeEv
 
 @pytest.mark.parametrize("do", [replay, cancel])
 def test_one_transaction_changes_at_most_one_page(
-    store: Store, event: MakeEvent, planned: MakePlan, do: Callable[..., list[str]]
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, do: Callable[..., list[str]]
 ) -> None:
-    put(store, event(), *[planned(action=f"a{n}") for n in range(PAGE + 1)])
+    put(store, event(), *[planned_delivery(action=f"a{n}") for n in range(PAGE + 1)])
     ids = [d.id for d in store.deliveries(limit=PAGE + 1)]
 
     assert do(store, *ids[:PAGE]) == ids[:PAGE]
@@ -279,13 +294,13 @@ def test_one_transaction_changes_at_most_one_page(
 
 
 def test_deliveries_planned_again_are_due_now_and_last_in_their_order(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     one = event()
-    put(store, one, planned(order_key="[1]"))
-    put(store, event(), planned(order_key="[1]"))
+    put(store, one, planned_delivery(order_key="[1]"))
+    put(store, event(), planned_delivery(order_key="[1]"))
     before = [d.id for d in store.deliveries()]
-    again = planned(order_key="[1]", id=uuid7(LATER))
+    again = planned_delivery(order_key="[1]", id=uuid7(LATER))
 
     assert store.plan_again(one.id, [again], R2, LATER).result(10)
 
@@ -297,34 +312,34 @@ def test_deliveries_planned_again_are_due_now_and_last_in_their_order(
 
 
 def test_deliveries_planned_again_come_after_replays_and_before_later_plans(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     one = event()
-    put(store, one, planned(order_key="[1]"))
+    put(store, one, planned_delivery(order_key="[1]"))
     [dead] = end(store, State.DEAD)
     replay(store, dead)
-    again = [planned(order_key="[1]", id=uuid7(LATER)) for _ in range(2)]
+    again = [planned_delivery(order_key="[1]", id=uuid7(LATER)) for _ in range(2)]
 
     store.plan_again(one.id, again, R2, LATER).result(10)
-    last = planned(order_key="[1]")
+    last = planned_delivery(order_key="[1]")
     put(store, event(), last)
 
     assert run_lane(store, 4) == [dead, *(p.id for p in again), last.id]
 
 
-def test_an_unknown_event_is_not_planned_again(store: Store, planned: MakePlan) -> None:
-    assert not store.plan_again("nobody", [planned()], R2, NOW).result(10)
+def test_an_unknown_event_is_not_planned_again(store: Store, planned_delivery: MakePlan) -> None:
+    assert not store.plan_again("nobody", [planned_delivery()], R2, NOW).result(10)
     assert store.deliveries() == []
 
 
 def test_planning_again_by_the_current_rules_keeps_them_current(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     one = event(received_at=NOW)
-    put(store, one, planned())
+    put(store, one, planned_delivery())
     current = store.ruleset("r1")
     assert current is not None
-    store.plan_again(one.id, [planned(action="b", id=uuid7(LATER))], current, LATER).result(10)
+    store.plan_again(one.id, [planned_delivery(action="b", id=uuid7(LATER))], current, LATER).result(10)
     cancel(store, *(d.id for d in store.deliveries()))
 
     day = 86_400_000
@@ -335,13 +350,13 @@ def test_planning_again_by_the_current_rules_keeps_them_current(
 
 
 @pytest.fixture
-def mixed(store: Store, event: MakeEvent, planned: MakePlan) -> dict[str, str]:
+def mixed(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> dict[str, str]:
     """Deliveries of many kinds, their ids by a letter."""
     plans = {
-        "a": (event(id=uuid7(NOW)), planned(id=uuid7(NOW), rule="one", action="x")),
-        "b": (event(id=uuid7(NOW + 1000), received_at=NOW + 1000, source="stripe"), planned(id=uuid7(NOW + 1000), rule="one", action="y")),
-        "c": (event(id=uuid7(NOW + 2000), received_at=NOW + 2000), planned(id=uuid7(NOW + 2000), rule="two", action="x", target="files")),
-        "d": (event(id=uuid7(NOW + 3000), received_at=NOW + 3000, source="stripe"), planned(id=uuid7(NOW + 3000), rule="two", action="y")),
+        "a": (event(id=uuid7(NOW)), planned_delivery(id=uuid7(NOW), rule="one", action="x")),
+        "b": (event(id=uuid7(NOW + 1000), received_at=NOW + 1000, source="stripe"), planned_delivery(id=uuid7(NOW + 1000), rule="one", action="y")),
+        "c": (event(id=uuid7(NOW + 2000), received_at=NOW + 2000), planned_delivery(id=uuid7(NOW + 2000), rule="two", action="x", target="files")),
+        "d": (event(id=uuid7(NOW + 3000), received_at=NOW + 3000, source="stripe"), planned_delivery(id=uuid7(NOW + 3000), rule="two", action="y")),
     }  # fmt: skip
     for one, plan in plans.values():
         put(store, one, plan)
@@ -416,8 +431,10 @@ def test_listed_events_have_no_body(store: Store, mixed: dict[str, str], which: 
         assert [head.id for head in store.event_heads(which, after=heads[0].seq)] == expected[1:]
 
 
-def test_a_listed_event_counts_its_deliveries_by_state(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(body=b"12345"), planned(), planned(action="b"), planned(action="c"))
+def test_a_listed_event_counts_its_deliveries_by_state(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(body=b"12345"), planned_delivery(), planned_delivery(action="b"), planned_delivery(action="c"))
     put(store, event())
     end(store, State.DEAD)
 
@@ -428,12 +445,12 @@ def test_a_listed_event_counts_its_deliveries_by_state(store: Store, event: Make
 
 
 def test_depths_count_waiting_running_and_dead_deliveries_by_target(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     assert store.depths() == []
     for n in range(3):
-        put(store, event(received_at=NOW + n), planned(order_key="[1]"), planned("files", action="f"))
-    put(store, event(received_at=NOW + 9), planned("done"))
+        put(store, event(received_at=NOW + n), planned_delivery(order_key="[1]"), planned_delivery("files", action="f"))
+    put(store, event(received_at=NOW + 9), planned_delivery("done"))
     for claim in take(store, ci=1, done=1):
         settle(store, claim, State.DEAD if claim.delivery.target == "ci" else State.SUCCEEDED)
     take(store, ci=1, files=2)
@@ -454,9 +471,9 @@ def test_a_note_replaces_the_last_of_its_name(store: Store) -> None:
     assert store.notes() == {"rules": '{"a": 2}', "process": "{}"}
 
 
-def test_operator_calls_fail_after_close(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_operator_calls_fail_after_close(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     one = event()
-    put(store, one, planned())
+    put(store, one, planned_delivery())
     store.close()
 
     calls: list[Any] = [

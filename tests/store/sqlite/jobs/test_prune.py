@@ -40,10 +40,12 @@ def prune(store: Store, before: int, dead_before: int | None = None) -> int:
     return removed
 
 
-def test_old_settled_events_are_pruned_with_all_their_rows(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    old = put(store, event(), planned(), planned(action="b"))
+def test_old_settled_events_are_pruned_with_all_their_rows(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    old = put(store, event(), planned_delivery(), planned_delivery(action="b"))
     end(store, State.SUCCEEDED)
-    young = put(store, event(received_at=NOW + DAY), planned())
+    young = put(store, event(received_at=NOW + DAY), planned_delivery())
     ids = [d.id for d in store.deliveries()]
     end(store, State.SUCCEEDED)
 
@@ -65,9 +67,9 @@ def test_an_old_event_without_deliveries_is_pruned(store: Store, event: MakeEven
 
 @pytest.mark.parametrize("state", [State.PENDING, State.RUNNING])
 def test_unsettled_deliveries_are_kept_at_any_age(
-    store: Store, event: MakeEvent, planned: MakePlan, state: State
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, state: State
 ) -> None:
-    put(store, event(), planned(), planned(action="b", target="other"))
+    put(store, event(), planned_delivery(), planned_delivery(action="b", target="other"))
     end(store, State.SUCCEEDED)  # one of two
     if state is State.RUNNING:
         store.claim({"other": 1}, NOW).result(10)
@@ -76,9 +78,9 @@ def test_unsettled_deliveries_are_kept_at_any_age(
     assert len(store.deliveries()) == 2
 
 
-def test_blocked_deliveries_are_kept(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_blocked_deliveries_are_kept(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     for _ in range(2):
-        put(store, event(), planned(order_key="[1]"))
+        put(store, event(), planned_delivery(order_key="[1]"))
     [claim] = store.claim({"ci": 5}, NOW).result(10)
 
     assert prune(store, NOW + DAY) == 0
@@ -89,9 +91,9 @@ def test_blocked_deliveries_are_kept(store: Store, event: MakeEvent, planned: Ma
     assert len(store.claim({"ci": 5}, NOW).result(10)) == 1
 
 
-def test_dead_deliveries_have_their_own_retention(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
-    dead = put(store, event(received_at=NOW + DAY), planned())
+def test_dead_deliveries_have_their_own_retention(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    put(store, event(), planned_delivery())
+    dead = put(store, event(received_at=NOW + DAY), planned_delivery())
     end(store, State.DEAD)
 
     assert prune(store, NOW + 9 * DAY, dead_before=NOW + DAY) == 1
@@ -99,17 +101,19 @@ def test_dead_deliveries_have_their_own_retention(store: Store, event: MakeEvent
     assert prune(store, NOW + 9 * DAY, dead_before=NOW + 2 * DAY) == 1
 
 
-def test_cancelled_deliveries_are_pruned_like_succeeded_ones(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_cancelled_deliveries_are_pruned_like_succeeded_ones(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), planned_delivery())
     store.cancel([store.deliveries()[0].id], NOW).result(10)
 
     assert prune(store, NOW + DAY, dead_before=0) == 1
 
 
 def test_a_replayed_delivery_is_not_pruned_during_its_attempt(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
     end(store, State.DEAD)
     store.replay([store.deliveries()[0].id], NOW).result(10)
 
@@ -118,9 +122,9 @@ def test_a_replayed_delivery_is_not_pruned_during_its_attempt(
     assert prune(store, NOW + DAY) == 1
 
 
-def test_pruning_skips_kept_events_and_ends(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_pruning_skips_kept_events_and_ends(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     targets = ["never" if n % 3 == 0 else "ci" for n in range(2500)]  # several windows; a third waits for ever
-    for future in [store.append(event(), [planned(target)], "r1") for target in targets]:
+    for future in [store.append(event(), [planned_delivery(target)], "r1") for target in targets]:
         future.result(10)
     end(store, State.SUCCEEDED)
 
@@ -136,13 +140,15 @@ def test_pruning_stops_at_the_first_young_event(store: Store, event: MakeEvent) 
     assert store.prune(NOW + DAY, NOW + DAY).result(10).next_after is None
 
 
-def test_a_delivery_number_is_not_reused_after_pruning(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(), planned())
+def test_a_delivery_number_is_not_reused_after_pruning(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), planned_delivery())
     end(store, State.SUCCEEDED)
     [seq] = [d.seq for d in store.deliveries()]
 
     prune(store, NOW + DAY)
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
 
     assert store.deliveries()[0].seq > seq
 
@@ -152,11 +158,13 @@ def texts(store: Store) -> list[str]:
     return [name for name in ("r1", "r2", "r3") if store.ruleset(name)]
 
 
-def test_a_ruleset_text_is_pruned_once_no_event_needs_it(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    put(store, event(received_at=NOW), planned())
+def test_a_ruleset_text_is_pruned_once_no_event_needs_it(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(received_at=NOW), planned_delivery())
     end(store, State.SUCCEEDED)
     store.put_ruleset(RulesetText("r2", "two", "/"), NOW + DAY).result(10)
-    put(store, event(received_at=NOW + 5 * DAY), planned(), ruleset="r2")
+    put(store, event(received_at=NOW + 5 * DAY), planned_delivery(), ruleset="r2")
     end(store, State.SUCCEEDED)
     store.put_ruleset(RulesetText("r3", "three", "/"), NOW + 10 * DAY).result(10)
 
@@ -170,12 +178,12 @@ def test_a_ruleset_text_is_pruned_once_no_event_needs_it(store: Store, event: Ma
 
 
 def test_a_ruleset_text_is_kept_while_a_dead_delivery_needs_it(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    put(store, event(), planned())
+    put(store, event(), planned_delivery())
     end(store, State.DEAD)
     store.put_ruleset(RulesetText("r2", "two", "/"), NOW + DAY).result(10)
-    put(store, event(received_at=NOW + 50 * DAY), planned(), ruleset="r2")
+    put(store, event(received_at=NOW + 50 * DAY), planned_delivery(), ruleset="r2")
 
     prune(store, NOW + 40 * DAY, dead_before=0)
 
@@ -195,11 +203,11 @@ def test_a_ruleset_text_that_is_current_again_is_kept(store: Store, event: MakeE
 
 
 def test_the_ruleset_text_of_a_reroute_is_kept_as_long_as_its_event(
-    store: Store, event: MakeEvent, planned: MakePlan
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    one = put(store, event(), planned())
+    one = put(store, event(), planned_delivery())
     end(store, State.SUCCEEDED)
-    plan = [planned(action="b", id=uuid7(NOW + 30 * DAY))]
+    plan = [planned_delivery(action="b", id=uuid7(NOW + 30 * DAY))]
     store.plan_again(one, plan, RulesetText("r2", "two", "/"), NOW + 30 * DAY).result(10)
     put(store, event(received_at=NOW + 60 * DAY))
 

@@ -1,6 +1,6 @@
-"""When each target with a low rate was last claimed from, so that a restart gives it no attempt too many.
+"""The time of the last claim of each target with a low rate, so that a restart gives it no attempt too many.
 
-It is a note beside those of the daemon, written in the claim's own transaction: a crash leaves both or neither.
+It is a note like those of the daemon, written in the claim's own transaction: a crash leaves both or neither.
 """
 
 import json
@@ -14,18 +14,18 @@ FIND = "SELECT value FROM note WHERE name = 'last_claims'"
 
 
 def note(connection: apsw.Connection, targets: Iterable[str], now: int) -> None:
-    """These were claimed from at `now` (ms)."""
+    """Record that these targets were claimed from at `now` (ms)."""
     claimed = dict.fromkeys(targets, now)
     if not claimed:
         return
     newest = sorted({**read(connection.execute(FIND).fetchall()), **claimed}.items(), key=lambda item: item[1])
-    # Those of this claim are kept whatever a clock that was set back makes of the others.
+    # The targets of this claim are always kept: after the clock was set back, their time may not be the newest.
     kept = {**dict(newest[-KEPT:]), **claimed}
     connection.execute("INSERT OR REPLACE INTO note VALUES ('last_claims', ?)", (json.dumps(kept),))
 
 
 def read(rows: Sequence[tuple[Any, ...]]) -> dict[str, int]:
-    """From FIND; what can't be read is as good as nothing."""
+    """The times from the rows of FIND; empty when the note can't be read."""
     try:
         found = json.loads(str(rows[0][0])) if rows else {}
     except ValueError:

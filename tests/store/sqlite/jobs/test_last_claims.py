@@ -9,15 +9,17 @@ import pytest
 from router.domain.deliveries import PlannedDelivery
 from router.domain.events import Event
 from router.store.contract import Store
-from router.store.sqlite import last_claims
+from router.store.sqlite.jobs import last_claims
 from tests.store.conftest import NOW
 
 MakeEvent = Callable[..., Event]
 MakePlan = Callable[..., PlannedDelivery]
 
 
-def test_a_paced_claim_is_remembered_and_others_are_not(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    store.append(event(), [planned(target="slow"), planned(target="fast")], "r1").result(10)
+def test_a_paced_claim_is_remembered_and_others_are_not(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    store.append(event(), [planned_delivery(target="slow"), planned_delivery(target="fast")], "r1").result(10)
     assert store.last_claims() == {}
 
     store.claim({"slow": 1, "fast": 1, "empty": 1}, NOW + 7, ["slow", "empty"]).result(10)
@@ -25,8 +27,12 @@ def test_a_paced_claim_is_remembered_and_others_are_not(store: Store, event: Mak
     assert store.last_claims() == {"slow": NOW + 7}  # nothing was taken from the empty one
 
 
-def test_a_later_claim_takes_the_place_of_an_earlier_one(store: Store, event: MakeEvent, planned: MakePlan) -> None:
-    store.append(event(), [planned(target="a"), planned(target="b"), planned(target="a")], "r1").result(10)
+def test_a_later_claim_takes_the_place_of_an_earlier_one(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    store.append(
+        event(), [planned_delivery(target="a"), planned_delivery(target="b"), planned_delivery(target="a")], "r1"
+    ).result(10)
 
     for at in (NOW, NOW + 5, NOW - 5):  # the last one by a clock that was set back
         store.claim({"a": 1, "b": 1}, at, ["a", "b"]).result(10)

@@ -14,11 +14,12 @@ import apsw
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, Settlement, State
-from router.domain.errors import StoreError, StoreInUse, StoreUnavailable
+from router.domain.errors import StoreError, StoreInUse
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
 from router.domain.queries import Depth
-from router.store.sqlite import file as sqlite_file
+from router.store.sqlite import schema
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -50,7 +51,7 @@ def test_removing_the_lock_file_admits_no_second_owner(store: SqliteStore, path:
         assert "StoreInUse" in second.stderr
         assert "in use by another daemon, though its lock's file was removed" in second.stderr
     store.append(event(), [], "r1").result(10)
-    reader = SqliteStore(path, create=False, own=False)
+    reader = SqliteOperatorStore(path)
     assert len(reader.events()) == 1
     reader.close()
     store.close()
@@ -70,14 +71,12 @@ def test_a_closed_store_can_be_opened_again(store: SqliteStore, path: Path, even
 def test_others_may_read_while_a_daemon_owns_it(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     store.append(event(), [], "r1").result(10)
 
-    reader = SqliteStore(path, create=False, own=False)
+    reader = SqliteOperatorStore(path)
 
     assert len(reader.events()) == 1
-    with pytest.raises(StoreError, match="open for reading"):
-        reader.append(event(), [], "r1").result(0)
     reader.close()
-    with pytest.raises(StoreUnavailable, match="closed"):
-        reader.append(event(), [], "r1").result(0)
+    with pytest.raises(StoreError, match="closed"):
+        reader.events()
 
 
 def test_a_symlink_to_the_store_admits_no_second_owner(store: SqliteStore, path: Path) -> None:
@@ -92,7 +91,7 @@ def test_opening_without_owning_changes_nothing(path: Path) -> None:
     path.touch()
 
     with pytest.raises(StoreError, match="there is no store"):
-        SqliteStore(path, create=False, own=False)
+        SqliteOperatorStore(path)
 
     assert path.stat().st_size == 0
 
@@ -161,7 +160,7 @@ def test_a_missing_folder_and_a_missing_store_get_different_errors(tmp_path: Pat
     with pytest.raises(StoreError, match="folder must exist"):
         SqliteStore(tmp_path / "none" / "store.db")
     with pytest.raises(StoreError, match="there is no store"):
-        SqliteStore(tmp_path / "store.db", create=False, own=False)
+        SqliteOperatorStore(tmp_path / "store.db")
     assert not (tmp_path / "store.db").exists()
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="Not a directory"):
@@ -205,31 +204,31 @@ def test_an_older_store_is_migrated_by_its_owner_only(
     first = event()
     store.append(first, [], "r1").result(10)
     store.close()
-    version = sqlite_file.newest_version()
+    version = schema.newest_version()
     steps = ("ALTER TABLE event ADD COLUMN two TEXT;", "CREATE TABLE three (x); CREATE INDEX i ON three (x);")
-    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*sqlite_file._MIGRATIONS, *steps))
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, *steps))
 
     with pytest.raises(StoreError, match=f"schema version {version}, this program needs {version + 2}"):
-        SqliteStore(path, create=False, own=False)
+        SqliteOperatorStore(path)
     SqliteStore(path).close()
 
-    with closing(SqliteStore(path, create=False, own=False)) as reader:
+    with closing(SqliteOperatorStore(path)) as reader:
         assert reader.events() == [first]
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("user_version") == version + 2
         assert connection.execute("SELECT two FROM event JOIN (SELECT count(*) FROM three)").get is None
 
 
-@pytest.mark.parametrize("version", range(1, sqlite_file.newest_version()))
+@pytest.mark.parametrize("version", range(1, schema.newest_version()))
 def test_a_store_of_every_earlier_version_is_migrated(
-    path: Path, event: MakeEvent, planned: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
+    path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[: version - 1])
+        earlier.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[: version - 1])
         with closing(SqliteStore(path)) as store:
             made = [event(), event()]
             for one in made:
-                store.append(one, [planned(order_key="k"), planned(action="b")], "r1").result(10)
+                store.append(one, [planned_delivery(order_key="k"), planned_delivery(action="b")], "r1").result(10)
             [claim] = store.claim({"ci": 1}, NOW).result(10)
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("user_version") == version
@@ -248,9 +247,9 @@ def test_a_store_of_every_earlier_version_is_migrated(
 
 def test_a_failed_migration_leaves_the_previous_version(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteStore(path).close()
-    version = sqlite_file.newest_version()
+    version = schema.newest_version()
     steps = ("CREATE TABLE two (x);", "CREATE TABLE three (x); nonsense")
-    monkeypatch.setattr(sqlite_file, "_MIGRATIONS", (*sqlite_file._MIGRATIONS, *steps))
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, *steps))
 
     with pytest.raises(StoreError, match="can't be opened"):
         SqliteStore(path)

@@ -1,4 +1,4 @@
-"""What keeps the store small and tells of the daemon: pruning, and notes."""
+"""Prune: one step of retention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import ClassVar
 import apsw
 
 from router.domain.queries import Pruned
-from router.store.sqlite.job import DueNote
+from router.store.sqlite.jobs.job import DueNote
 
-LOOKED_AT = 1000  #: events that one step of pruning looks at: some milliseconds
-REMOVED = 100  #: events that one step removes at the most: each takes its deliveries, attempts and index rows along
-_TEXT_MARGIN_MS = 86_400_000  #: how much older than every event a retired ruleset's text must be; clocks jump
+LOOKED_AT = 1000  #: events that one step looks at, which takes some milliseconds
+REMOVED = 100  #: events that one step removes at most, each with its deliveries, attempts and index rows
+_TEXT_MARGIN_MS = 86_400_000  #: a retired ruleset's text must be this much older than every event, since clocks jump
 
 
 @dataclass(slots=True)
@@ -25,11 +25,11 @@ class Prune:
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Prune"], due: DueNote) -> list[Pruned]:  # noqa: ARG003
-        """Prune for each."""
-        return [cls._one(connection, job) for job in jobs]
+        """Prune for each job."""
+        return [cls._prune(connection, job) for job in jobs]
 
     @staticmethod
-    def _one(connection: apsw.Connection, job: "Prune") -> Pruned:
+    def _prune(connection: apsw.Connection, job: "Prune") -> Pruned:
         looked_at = connection.execute(_WINDOW, (job.after, LOOKED_AT)).fetchall()
         if not looked_at or all(int(str(received)) >= job.before for _, received in looked_at):
             connection.execute(_PRUNE_TEXTS, (_TEXT_MARGIN_MS, job.before))
@@ -55,23 +55,8 @@ WHERE seq > ?1 AND seq <= ?2 AND received_at < ?3 AND NOT EXISTS (
 ORDER BY seq LIMIT ?5
 """
 
-# Every delivery names the ruleset that planned it, and no event that is left was planned by those.
+# Only texts that were retired before every event that is left: no delivery that is left names them.
 _PRUNE_TEXTS = """
 DELETE FROM ruleset
 WHERE retired_at < coalesce((SELECT received_at FROM event ORDER BY seq LIMIT 1), ?2) - ?1
 """
-
-
-@dataclass(slots=True)
-class PutNote:
-    """A word of the daemon about itself."""
-
-    name: str
-    value: str
-    weight: ClassVar[int] = 0
-
-    @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["PutNote"], due: DueNote) -> list[None]:  # noqa: ARG003
-        """Keep the last one of each name."""
-        connection.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", [(job.name, job.value) for job in jobs])
-        return [None] * len(jobs)

@@ -1,4 +1,4 @@
-"""Copies of an event: found by (source, key), within the window that the first one opened."""
+"""Dedupe keys: the first event of each (source, key), until its window ends."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _PIECE = 128  # keys in one statement
 
 
 def firsts(connection: apsw.Connection, keys: Sequence[Key]) -> dict[Key, First]:
-    """The first events of those keys that have one, expired ones included; one statement for many keys."""
+    """The first events of keys, expired ones included; keys without one are left out. One statement for many keys."""
     found: dict[Key, First] = {}
     for start in range(0, len(keys), _PIECE):
         piece = keys[start : start + _PIECE]
@@ -36,8 +36,8 @@ def _firsts_sql(size: int) -> str:
 def bind(connection: apsw.Connection, keys: Sequence[tuple[str, str, str, int, int]]) -> None:
     """Write source, key, event id, received_at and expires_at of new first events, in place of expired ones.
 
-    Each batch also removes up to twice as many expired keys as it adds: small pieces, paid by those who make them
-    needed, and enough for the table to shrink to the keys that still count.
+    Each batch also removes up to twice as many expired keys as it adds. The pieces are small, and the table shrinks to
+    the keys that have not expired.
     """
     if not keys:
         return
@@ -50,11 +50,3 @@ DELETE FROM dedupe WHERE (source, key) IN (
     SELECT source, key FROM dedupe WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 )
 """
-
-
-def probe(connection: apsw.Connection, room: int) -> None:
-    """Write a row of `room` bytes that no source can have and that has expired, or take it away (0)."""
-    if room:
-        connection.execute("INSERT OR REPLACE INTO dedupe VALUES ('', '', hex(zeroblob(?)), 0, 0)", (room // 2,))
-    else:
-        connection.execute("DELETE FROM dedupe WHERE source = '' AND key = ''")

@@ -1,4 +1,4 @@
-"""Waits that a clock which was set back would make too long."""
+"""Shorten waits: one step of correcting the waits that are too long after the clock was set back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,28 +6,28 @@ from typing import ClassVar
 
 import apsw
 
-from router.store.sqlite.job import DueNote
+from router.store.sqlite.jobs.job import DueNote
 
-LOOKED_AT = 5000  #: places in the store that one step looks at: some milliseconds
+LOOKED_AT = 5000  #: seqs that one step looks at, which takes some milliseconds
 
 
 @dataclass(slots=True)
-class Shorten:
-    """One step through what is pending."""
+class ShortenWaits:
+    """One step through the pending deliveries."""
 
     now: int
     after: int
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["Shorten"], due: DueNote) -> list[int | None]:
-        """Shorten for each; gives where the next step goes on, none at the end."""
-        return [cls._one(connection, job, due) for job in jobs]
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ShortenWaits"], due: DueNote) -> list[int | None]:
+        """Shorten for each job; gives the `after` of the next step, None at the end."""
+        return [cls._shorten(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _one(connection: apsw.Connection, job: "Shorten", due: DueNote) -> int | None:
+    def _shorten(connection: apsw.Connection, job: "ShortenWaits", due: DueNote) -> int | None:
         after = job.after
-        if after == 0:  # what lies before is settled, and may be millions
+        if after == 0:  # skip the settled ones before the first pending one: there may be millions
             [(first,)] = connection.execute(_FIRST).fetchall()
             if first is None:
                 return None
@@ -42,9 +42,9 @@ class Shorten:
 
 _FIRST = "SELECT min(seq) FROM delivery INDEXED BY delivery_waiting WHERE state IN ('pending', 'running')"
 
-# Without a counted attempt it is due at once, whatever the clock says. Else it waits for what it was to wait for after
-# its last one, when that ended at a time which is still to come. What was moved so before lies before that time: a
-# second look leaves it alone (or, when it waits for longer than the clock was set back, makes it earlier by less).
+# A delivery without a counted attempt is due at once, whatever the clock says. Another one waits as long as it was to
+# wait after its last attempt, if that attempt ended at a time which is still to come. Its new time is before that end,
+# so a second look leaves it alone (or, when it waits for longer than the clock was set back, makes it earlier by less).
 _SHORTEN = """
 UPDATE delivery SET next_attempt_at = ?1 + CASE
     WHEN attempts = 0 THEN 0
