@@ -111,7 +111,7 @@ class Exposition(Collector):
         for family in f.COUNTERS:
             yield _written(family, counted.counts[family])
         for family in f.HISTOGRAMS:
-            yield _histogram(family, counted.spreads[family])
+            yield _histogram(family, counted.histograms[family])
         yield from self._intake()
         yield from self._targets(known)
         yield from self._store()

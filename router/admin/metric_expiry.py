@@ -76,7 +76,7 @@ class MetricExpiry:
         with self._lock:
             found = {
                 (family, labels)
-                for families in (counted.counts, counted.spreads)
+                for families in (counted.counts, counted.histograms)
                 for family, rows in families.items()
                 for labels in rows
                 if not known.know(family, labels)

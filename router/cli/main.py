@@ -222,7 +222,7 @@ def serve(
 @cli.command(help=_SCHEMA_HELP, short_help="Print the JSON Schema of the rules file, for editors.")
 def schema() -> None:
     """Print the JSON Schema."""
-    from router.daemon.app import REGISTRIES  # noqa: PLC0415 - see serve
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - see serve
     from router.rules.compile.json_schema import json_schema  # noqa: PLC0415
 
     click.echo(json.dumps(json_schema(REGISTRIES), indent=2, ensure_ascii=False))

@@ -101,7 +101,7 @@ def open_store(text: str) -> "OperatorStore":
 
 def loader(*, require_secrets: bool) -> "Loader":
     """What reads rules files, with the environment's secrets."""
-    from router.daemon.app import REGISTRIES  # noqa: PLC0415 - `--help` need not wait for it
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait for it
     from router.rules.compile.loader import Loader  # noqa: PLC0415
 
     return Loader(REGISTRIES, os.environ, require_secrets=require_secrets, trusting=True)

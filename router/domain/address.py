@@ -1,4 +1,4 @@
-"""Where a server listens."""
+"""The address that a server listens on."""
 
 import ipaddress
 import re
@@ -11,17 +11,17 @@ _EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only when asked
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen."""
+    """Host and port to listen on."""
 
     host: str
-    port: int  #: 0: any free one
+    port: int  #: 0: any free port
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether nobody but this machine reaches who listens there. A name is taken for none, but for localhost."""
+        """Whether only this machine reaches the address. False for every host name but localhost."""
         if self.host.lower() == "localhost":
             return True
         try:
@@ -31,7 +31,7 @@ class Address:
 
     @property
     def from_here(self) -> "Address":
-        """How it is reached from this machine: who listens on every address does so on the loopback's."""
+        """The address to reach the server from this machine: loopback for a server that listens on every address."""
         return Address(_EVERY.get(self.host, self.host), self.port)
 
 

@@ -1,15 +1,17 @@
-"""What rules, intake and actions have to agree on about headers."""
+"""Header names that rules, intake and actions treat alike."""
 
 import fnmatch
 import re
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  #: a token: RFC 9110, section 5.1
-REQUEST_HEADER = re.compile(HEADER_NAME.pattern.replace("_", ""))  #: one that a request can have: see dropped_header
+REQUEST_HEADER = re.compile(
+    HEADER_NAME.pattern.replace("_", "")
+)  #: a name that a received request can have: see dropped_header
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
-"""Names, in lower case, that are removed after verification whatever the scheme, so that nothing later can see them."""
+"""Names, in lower case, of headers that are removed after verification by every scheme, so that no event has them."""
 
-# By these a proxy in front of a service tells it who calls, from where, or what is asked for. Nobody knows all of them,
-# which is why a forward passes on what is known to be harmless; this list is for what a rules file names itself.
+# With these headers a proxy tells a service who calls, from where, or what is asked for. Nobody knows all of them, so a
+# forward passes on only headers that are known to be harmless. This list is for headers that a rules file names.
 _IDENTITY = (
     *(
         "x-webauth-*",
@@ -34,13 +36,13 @@ _IDENTITY = (
 
 
 def tells_who_calls(name: str) -> bool:
-    """Whether a proxy may use this header to tell a service who calls; `_` is as good as `-` there."""
+    """Whether a proxy may use this header to tell a service who calls; `_` counts as `-`."""
     plain = name.lower().replace("_", "-")
     return any(fnmatch.fnmatchcase(plain, glob) for glob in _IDENTITY)
 
 
 def dropped_header(name: str) -> str:
-    """Why no request has a header of that name, with a _ in it, and the cure."""
+    """Why no received request has a header of this name, with a _ in it, and the cure."""
     dashed = name.replace("_", "-")
     return (
         f"no request has a header {name[:60]}: names with a _ are dropped, since proxies take it for a dash; "

@@ -1,12 +1,12 @@
-"""Header names, and the headers of a request: names without case, values in order."""
+"""The headers of a request: names without case, values in order."""
 
 from collections.abc import Iterator, Mapping
 
 
 class Headers(Mapping[str, str]):
-    """Request headers: names without case, several values for a repeated name, order kept.
+    """Request headers: names without case, several values for a repeated name, their order kept.
 
-    As a mapping it gives the first value of a name, and iterates over the names as they arrived.
+    As a mapping it gives the first value of a name, and iterates over the names in their received spelling.
     """
 
     __slots__ = ("by_name", "items_as_received")

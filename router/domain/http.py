@@ -1,4 +1,4 @@
-"""A request as it reached the intake, and an answer to it."""
+"""A request that the intake received, and the reply to it."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,7 +9,7 @@ _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """One HTTP request as it reached the intake, before anything was believed about it."""
+    """One HTTP request that the intake received, before verification."""
 
     source: str
     method: str
@@ -23,7 +23,7 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer to a sender."""
+    """A reply to a sender."""
 
     status: int
     body: bytes

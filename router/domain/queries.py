@@ -8,9 +8,9 @@ from router.domain.deliveries import Attempt, State
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which deliveries are meant: those for which everything given holds."""
+    """Selects deliveries: all given conditions must hold."""
 
-    states: tuple[State, ...] = ()  #: any of them; empty: whatever the state
+    states: tuple[State, ...] = ()  #: any of them; empty: every state
     rule: str | None = None
     action: str | None = None
     target: str | None = None
@@ -22,7 +22,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events are meant: those for which everything given holds."""
+    """Selects events: all given conditions must hold."""
 
     source: str | None = None
     since: int | None = None  #: ms; received then or later
@@ -31,7 +31,7 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class EventHead:
-    """An event without its headers and body, and how its deliveries stand."""
+    """An event without headers and body, with the states of its deliveries."""
 
     seq: int  #: the store's commit order
     id: str
@@ -41,12 +41,12 @@ class EventHead:
     ip: str
     received_at: int  #: ms
     size: int  #: bytes of the body
-    deliveries: Mapping[State, int]  #: how many of each state; empty: no rule matched
+    deliveries: Mapping[State, int]  #: their number in each state; empty: no rule matched
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
-    """A point in the store's history, from which somebody follows it."""
+    """A position in the store's history, for a follower to go on from."""
 
     event: int = 0  #: seq of the last event before it
     ended: int = 0  #: number of the last attempt's end before it
@@ -54,7 +54,7 @@ class StreamPosition:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event as whoever follows the store sees it."""
+    """An event for a follower."""
 
     seq: int  #: the store's commit order
     id: str
@@ -68,7 +68,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class EndedAttempt:
-    """An attempt that has ended, as whoever follows the store sees it."""
+    """An ended attempt for a follower."""
 
     seq: int  #: in the order in which the ends were committed
     event: int  #: its event's seq
@@ -79,26 +79,26 @@ class EndedAttempt:
     action: str
     type: str
     target: str
-    state: State  #: how the delivery stands now
-    is_last: bool  #: there was no later attempt of the delivery yet
+    state: State  #: of the delivery, now
+    is_last: bool  #: the delivery has no later attempt
     attempt: Attempt  #: without its excerpt
 
 
 @dataclass(frozen=True, slots=True)
 class EndedPage:
-    """Some ended attempts."""
+    """A page of ended attempts."""
 
-    attempts: tuple[EndedAttempt, ...]  #: without those that are pruned
-    next_after: int  #: where to go on
-    more: bool  #: there may be more at once
+    attempts: tuple[EndedAttempt, ...]  #: without pruned ones
+    next_after: int  #: the `after` of the next page
+    more: bool  #: the next page may have some already
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What a target has to do, and what it failed to."""
+    """The deliveries of one target, counted by what they wait for."""
 
     target: str
-    due: int = 0  #: pending, and nothing but time or the target's limits holds it
+    due: int = 0  #: pending; they wait for their time or the target's limits
     blocked: int = 0  #: pending behind an earlier one of the same order key
     running: int = 0
     dead: int = 0
@@ -107,7 +107,7 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one step of pruning did, and where the next one goes on."""
+    """The result of one step of pruning."""
 
     events: int  #: removed, with their deliveries and attempts
-    next_after: int | None  #: none: no event is older than that
+    next_after: int | None  #: the `after` of the next step; None: no older events are left

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.daemon.source_log import SourceLog
 from router.domain.address import Address
 from router.rules.compile.loader import Loader

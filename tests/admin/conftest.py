@@ -17,7 +17,7 @@ from router.admin.api.routes import ENDPOINTS
 from router.admin.app import admin_app
 from router.admin.auth.access import AccessCheck
 from router.admin.daemon_handle import DaemonHandle
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.events import Event
 from router.domain.http import Reply
 from router.domain.ids import uuid7

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from router.admin import exposition as module
 from router.admin.exposition import Exposition, GaugeSources
 from router.admin.metric_expiry import MetricExpiry
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event

@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from router.daemon.app import REGISTRIES, now_ms
+from router.daemon.registries import REGISTRIES
+from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.deliveries import State
 from router.domain.events import Event, ParsedEvent

@@ -11,7 +11,7 @@ import apsw
 import orjson
 import pytest
 
-from router.daemon.app import now_ms
+from router.daemon.wall_clock import now_ms
 from router.domain.deliveries import State
 from router.domain.events import Event
 from router.domain.ids import uuid7

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.http import Inbound
 from router.http.server import Server
 from router.intake.receiver import Receiver

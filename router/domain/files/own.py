@@ -1,7 +1,7 @@
-"""Files that the daemon makes for itself beside the store: refused when somebody else may have put them there.
+"""Recognizes files that another user may have planted in place of the daemon's own.
 
-In a folder that others can write, a link planted under such a name would have the daemon empty, read or fill another
-file; a pipe would hold it up; a file of somebody else's would show them what is written.
+In a folder that others can write, a link planted under such a name would make the daemon empty, read or fill another
+file. A pipe would block it, and another user's file would show them what the daemon writes.
 """
 
 import os
@@ -12,11 +12,11 @@ from router.domain.files.trust import is_trusted_user
 
 
 def planted(found: os.stat_result) -> str | None:
-    """Why the daemon did not make this file itself; none: it may have."""
+    """Why the daemon can't have made this file itself; None when it may have."""
     if stat.S_ISLNK(found.st_mode):
         return "it is a link"
     if not stat.S_ISREG(found.st_mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     if not is_trusted_user(found.st_uid):
         return "it is another user's"
     if found.st_nlink > 1:
@@ -25,7 +25,7 @@ def planted(found: os.stat_result) -> str | None:
 
 
 def planted_at(path: Path) -> str | None:
-    """The same of a name, links not followed; none as well when nothing is there. Raises OSError."""
+    """`planted` for the file of this name, links not followed; None when there is no file. Raises OSError."""
     try:
         return planted(path.lstat())
     except FileNotFoundError:
