@@ -109,7 +109,7 @@ class Metrics:
         state: State = State.PENDING,
         age: float = 0.0,
     ) -> None:
-        """An attempt ended after `took` seconds. Its delivery is in this state now, `age` seconds after its event arrived.
+        """An attempt ended after `took` seconds; its delivery is in this state now, `age` seconds after its event came.
         The delivery is counted unless it is pending again."""
         with self._lock:
             self._attempts[rule, action, target, outcome.value] += 1
