@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.rules.compile.loader import Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.ruleset import Ruleset

@@ -29,8 +29,8 @@ from router.admin.metric_expiry import MetricExpiry, Names
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.events import UNMATCHED
-from router.domain.http import Reply
-from router.domain.queries import Depth
+from router.domain.reply import Reply
+from router.domain.summaries import Depth
 from router.domain.target_state import BreakerState, TargetLoad
 from router.observe import metric_families as f
 from router.observe.metric_families import MetricFamily

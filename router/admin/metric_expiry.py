@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.events import UNMATCHED
-from router.domain.queries import Filter
+from router.domain.filters import Filter
 from router.observe.metric_families import MetricFamily
 from router.observe.metrics import Labels, MetricCounts, Metrics
 from router.rules.ruleset import Current, Ruleset

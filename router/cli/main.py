@@ -190,14 +190,14 @@ def serve(
     """Serve webhooks."""
     from router.daemon.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
     from router.daemon.settings import Settings, host_names, networks, retention  # noqa: PLC0415
-    from router.domain.address import address  # noqa: PLC0415
+    from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
     from router.store.location import store_path  # noqa: PLC0415
 
     try:
         settings = Settings(
             rules=rules,
-            listen=address(listen),
-            admin=None if admin == "off" else address(admin),
+            listen=parse_listen_address(listen),
+            admin=None if admin == "off" else parse_listen_address(admin),
             store=store_path(store),
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=grace,

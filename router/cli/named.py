@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.domain.queries import EventFilter, Filter
+from router.domain.filters import EventFilter, Filter
 
 if TYPE_CHECKING:
     from router.operate.follow import Which

@@ -9,7 +9,7 @@ import click
 
 from router.domain.deliveries import State
 from router.domain.errors import StartError
-from router.domain.queries import Filter
+from router.domain.filters import Filter
 from router.store.location import store_path
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from router.daemon.source_log import SourceLog
 from router.daemon.systemd import Systemd, remove_variables
 from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
-from router.domain.address import Address
 from router.domain.errors import StartError, StoreError
+from router.domain.listen_address import ListenAddress
 from router.http.waitress_server import WaitressServer
 from router.intake.receiver import Receiver
 from router.observe.metrics import Metrics
@@ -112,7 +112,7 @@ class App:
         )
         intake = intake_server(settings, receiver, ruleset)
         expiry = MetricExpiry(metrics, current, store)
-        sources = SourceLog(Address(settings.listen.host, intake.port))
+        sources = SourceLog(ListenAddress(settings.listen.host, intake.port))
         reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources)
         reloader = Reloader(
             settings.rules,
@@ -135,7 +135,7 @@ class App:
                 raise
         return parts
 
-    def _admin_listener(self, parts: Parts, address: Address) -> WaitressServer:
+    def _admin_listener(self, parts: Parts, address: ListenAddress) -> WaitressServer:
         settings = self._settings
         daemon = DaemonHandle(
             store=parts.store,

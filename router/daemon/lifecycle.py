@@ -13,7 +13,7 @@ from router.daemon.signals import Signals
 from router.daemon.status_notes import note_process
 from router.daemon.systemd import Systemd
 from router.daemon.watchdog import Watchdog
-from router.domain.address import Address
+from router.domain.listen_address import ListenAddress
 from router.runtime.pacing import freeze_garbage
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
@@ -105,5 +105,5 @@ class Lifecycle:
     def _addresses(self) -> tuple[str, str | None]:
         """The addresses of intake and admin listener, with the ports that were bound."""
         parts, admin = self.parts, self.settings.admin
-        shown = str(Address(admin.host, parts.admin.port)) if admin and parts.admin else None
-        return str(Address(self.settings.listen.host, parts.intake.port)), shown
+        shown = str(ListenAddress(admin.host, parts.admin.port)) if admin and parts.admin else None
+        return str(ListenAddress(self.settings.listen.host, parts.intake.port)), shown

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.domain.address import Address
 from router.domain.errors import StartError
+from router.domain.listen_address import ListenAddress
 from router.domain.networks import Network, network
 from router.domain.units import seconds
 from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
@@ -22,8 +22,8 @@ class Settings:
     """One daemon's settings."""
 
     rules: Path
-    listen: Address
-    admin: Address | None  #: None: no admin listener
+    listen: ListenAddress
+    admin: ListenAddress | None  #: None: no admin listener
     store: Path
     commands: str = "any"  #: any, off, or the folder that programs must be in
     grace: float = GRACE_SECONDS

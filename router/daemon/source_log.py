@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from router.domain.address import Address
+from router.domain.listen_address import ListenAddress
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 
@@ -18,7 +18,7 @@ class SourceLog:
     Belongs to one thread at a time: the one that starts the daemon, then the one that reloads.
     """
 
-    listen: Address  #: with the port that was bound
+    listen: ListenAddress  #: with the port that was bound
     told: dict[str, tuple[object, ...]] = field(default_factory=dict)  #: by source: the facts that were logged
 
     def tell(self, ruleset: Ruleset) -> None:

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from urllib.parse import unquote_plus
 
-from router.domain.header_names import CREDENTIALS
-from router.domain.http import Inbound
+from router.domain.request import Inbound
+
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
+"""Names, in lower case, of headers that are removed after verification by every scheme, so that no event has them."""
 
 
 def without_credentials(inbound: Inbound, *, header: str | None = None, query: str | None = None) -> Inbound:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from router.domain.headers import Headers
-from router.domain.http import query_values
+from router.domain.request import query_values
 
 UNMATCHED = "unmatched"  #: the reserved rule name for the actions of events that matched no rule
 

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Networks whose IPv6 addresses hold an IPv4 address in their last 32 bits.
@@ -22,7 +22,7 @@ _ISATAP = 0x5EFE  #: RFC 5214, section 6.1: stands before the IPv4 address, what
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](:\d+)?|(?P<four>[\d.]+):\d+")
 
 
-def parse_address(text: str) -> Address | None:
+def parse_address(text: str) -> IPAddress | None:
     """Parse an address; a port and a zone are dropped. None for any other text."""
     found = _WITH_PORT.fullmatch(text)
     if found:
@@ -76,6 +76,6 @@ def network(text: str) -> Network:
     return made
 
 
-def is_within(address: Address | None, networks: Iterable[Network]) -> bool:
+def is_within(address: IPAddress | None, networks: Iterable[Network]) -> bool:
     """Whether one of the networks contains the address. False when the address is None."""
     return address is not None and any(address in one for one in networks)

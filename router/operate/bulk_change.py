@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from router.domain.deliveries import Delivery, State
 from router.domain.errors import StoreUnavailable
-from router.domain.queries import Filter
+from router.domain.filters import Filter
 from router.store.contract import PAGE, OperatorStore
 
 TRIES = 3  #: at a page while the store is busy; each waits some seconds by itself

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import Arrival, EndedAttempt, StreamPosition
+from router.domain.stream import Arrival, EndedAttempt, StreamPosition
 from router.store.contract import PAGE, OperatorStore
 
 News = Arrival | EndedAttempt

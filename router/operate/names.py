@@ -6,8 +6,8 @@ from typing import Any
 
 from router.domain.errors import RouterError
 from router.domain.events import UNMATCHED
+from router.domain.filters import EventFilter, Filter
 from router.domain.nearest_word import did_you_mean, shortened
-from router.domain.queries import EventFilter, Filter
 from router.operate.follow import Which
 from router.operate.status import note
 from router.rules.yaml.document import data, read

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from router.domain.deliveries import Delivery, State
-from router.domain.queries import EventFilter, EventHead, Filter
+from router.domain.filters import EventFilter, Filter
+from router.domain.summaries import EventHead
 from router.store.contract import PAGE, OperatorStore
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from router.domain.deliveries import PlannedDelivery
 from router.domain.errors import PayloadError
 from router.domain.events import Event
+from router.domain.filters import EventFilter, Filter
 from router.domain.ids import uuid7
-from router.domain.queries import EventFilter, Filter
 from router.operate.bulk_change import UNBOUNDED, ScanPosition, WorkLimit, written
 from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset

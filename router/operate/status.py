@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from router.domain.queries import Depth
+from router.domain.summaries import Depth
 from router.operate.drift import drift
 from router.operate.parse_time import LAST_MS
 from router.operate.serialize import times

@@ -16,7 +16,9 @@ from typing import Literal, Protocol
 
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement
 from router.domain.events import Appended, Event
-from router.domain.queries import Arrival, Depth, EndedPage, EventFilter, EventHead, Filter, Pruned, StreamPosition
+from router.domain.filters import EventFilter, Filter
+from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.summaries import Depth, EventHead, Pruned
 
 PAGE = 500  #: rows that an operator's command may change in one transaction; the daemon's commits wait for it
 MAX_INTERRUPTIONS = 3  #: interrupted attempts in a row after which a delivery is dead: it may be what kills the daemon

@@ -19,8 +19,8 @@ from router.admin.auth.access import AccessCheck
 from router.admin.daemon_handle import DaemonHandle
 from router.daemon.registries import REGISTRIES
 from router.domain.events import Event
-from router.domain.http import Reply
 from router.domain.ids import uuid7
+from router.domain.reply import Reply
 from router.rules.compile.loader import Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.reload.ruleset_diff import RulesetDiff

@@ -21,7 +21,7 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.queries import Depth
+from router.domain.summaries import Depth
 from router.domain.target_state import BreakerState, TargetLoad
 from router.observe import metric_families as f
 from router.observe.metric_families import MetricFamily

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.daemon.watchdog import Ping, Watchdog
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.server import Server
 from router.runtime.loop_inbox import Inbox
 from tests.conftest import until

@@ -17,9 +17,9 @@ from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.deliveries import State
 from router.domain.events import Event, ParsedEvent
+from router.domain.filters import Filter
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
-from router.domain.queries import Filter
 from router.domain.target_state import BreakerState, TargetLoad
 from router.plugins.action import ActionKind, AttemptInput, Tools
 from router.plugins.options import Options

@@ -14,8 +14,8 @@ import pytest
 from router.daemon.wall_clock import now_ms
 from router.domain.deliveries import State
 from router.domain.events import Event
+from router.domain.filters import Filter
 from router.domain.ids import uuid7
-from router.domain.queries import Filter
 from router.rules.parsing import parse_event
 from tests.acceptance.recording_receiver import RecordedRequest, RecordingReceiver
 from tests.conftest import until

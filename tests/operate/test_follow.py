@@ -13,7 +13,7 @@ from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settle
 from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
-from router.domain.queries import Arrival, EndedAttempt, StreamPosition
+from router.domain.stream import Arrival, EndedAttempt, StreamPosition
 from router.operate.follow import Follower, News, Which, latest
 from router.store.contract import PAGE
 from router.store.sqlite.operator_store import SqliteOperatorStore

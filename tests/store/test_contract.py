@@ -9,8 +9,8 @@ import pytest
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.events import Event
+from router.domain.filters import Filter
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.queries import Filter
 from router.store.contract import Store
 
 NOW = 1_700_000_000_000

@@ -5,7 +5,7 @@ import os
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.replies import answered
 from router.admin.daemon_handle import DaemonHandle
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.operate.status import look
 
 

@@ -11,7 +11,7 @@ import click
 from router.cli.named import each_one, of_event, tell_of_nothing, the_one
 from router.cli.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
 from router.domain.deliveries import State
-from router.domain.queries import Filter
+from router.domain.filters import Filter
 
 if TYPE_CHECKING:
     from router.domain.deliveries import Delivery

@@ -10,7 +10,7 @@ import click
 from router.cli.named import each_one, tell_of_nothing, the_one
 from router.cli.options import json_option, now_ms, open_store, store_option, time_options
 from router.domain.deliveries import State
-from router.domain.queries import EventFilter, Filter
+from router.domain.filters import EventFilter, Filter
 
 _LIST_HELP = """List events, the newest first, with how their deliveries stand.
 

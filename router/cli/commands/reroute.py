@@ -13,7 +13,7 @@ from router.cli.options import loader, now_ms, open_store
 from router.cli.progress import progress
 from router.cli.tables import counted, print_json, safe
 from router.domain.errors import Level
-from router.domain.queries import EventFilter
+from router.domain.filters import EventFilter
 from router.operate.ids import event_alone
 from router.operate.reroute import Reroute, RerouteReport
 from router.operate.status import note

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.options import json_option, now_ms, open_store, store_option
-from router.domain.queries import Depth
+from router.domain.summaries import Depth
 
 if TYPE_CHECKING:
     from router.operate.status import Status

@@ -17,7 +17,7 @@ from router.cli.options import json_option, moment, open_store, store_option
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import Arrival
+from router.domain.stream import Arrival
 
 if TYPE_CHECKING:
     from router.operate.follow import News, Which

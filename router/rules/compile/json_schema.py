@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from router.domain.events import UNMATCHED
-from router.domain.header_names import REQUEST_HEADER
+from router.domain.headers import REQUEST_HEADER
 from router.domain.outcomes import Cause
 from router.domain.secrets import SecretRef
 from router.plugins.handshake import HandshakeKind

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence, Set
 
 from router.domain.events import UNMATCHED
-from router.domain.header_names import dropped_header
+from router.domain.headers import dropped_header
 from router.domain.nearest_word import did_you_mean, known_words, shortened
 from router.domain.retry_policy import RetryPolicy
 from router.domain.work_budget import spend

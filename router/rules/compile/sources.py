@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from router.domain.header_names import dropped_header
+from router.domain.headers import dropped_header
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.networks import Network, network
 from router.domain.units import seconds

@@ -11,7 +11,7 @@ from typing import Any
 
 import re2
 
-from router.domain.networks import Address, network
+from router.domain.networks import IPAddress, network
 from router.rules.match.values import decimal, is_number, same, scalar_key
 from router.rules.yaml.document import MappingNode, Node, ScalarNode, SequenceNode, data, kind
 
@@ -229,7 +229,7 @@ def cidr(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators
     return test
 
 
-def address_in(text: str) -> Address | None:
+def address_in(text: str) -> IPAddress | None:
     """The address that a text is, IPv4 in IPv6 as IPv4; none when it is no address."""
     if len(text) > 64:
         return None

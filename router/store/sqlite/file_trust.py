@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from router.domain.errors import StoreError
-from router.domain.files.own import planted, planted_at
+from router.domain.files.planted import planted, planted_at
 from router.domain.files.trust import is_trusted_user
 
 _LOCK_BYTES = 32  #: most bytes of a lock file: a process number and a line end

@@ -3,7 +3,7 @@
 from typing import Any
 
 from router.domain.deliveries import State
-from router.domain.queries import EventFilter, Filter
+from router.domain.filters import EventFilter, Filter
 
 Part = tuple[str, tuple[Any, ...]]
 """A part of a query's text, and the values of its question marks."""

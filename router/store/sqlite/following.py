@@ -7,7 +7,7 @@ import orjson
 
 from router.domain.deliveries import Attempt, State
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import Arrival, EndedAttempt, EndedPage
+from router.domain.stream import Arrival, EndedAttempt, EndedPage
 
 # The highest seq ever used, even if its event was pruned.
 NEWEST_EVENT = """

@@ -8,7 +8,9 @@ from typing import Any, Literal
 from router.domain.deliveries import Attempt, Delivery, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event
-from router.domain.queries import Arrival, Depth, EndedPage, EventFilter, EventHead, Filter, StreamPosition
+from router.domain.filters import EventFilter, Filter
+from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
 from router.store.sqlite import following
 from router.store.sqlite.disk import file_identity, size_of

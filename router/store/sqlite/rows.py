@@ -7,7 +7,7 @@ import orjson
 from router.domain.deliveries import Attempt, Claim, Delivery, State
 from router.domain.events import Event
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import EventHead
+from router.domain.summaries import EventHead
 
 EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
 DELIVERY_COLUMNS = (

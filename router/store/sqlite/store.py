@@ -12,7 +12,7 @@ import apsw
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement
 from router.domain.errors import StoreError
 from router.domain.events import Appended, Event
-from router.domain.queries import Pruned
+from router.domain.summaries import Pruned
 from router.store.contract import CommitListener, Due
 from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.file_trust import check_link

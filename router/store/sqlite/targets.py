@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from router.domain.queries import Depth
+from router.domain.summaries import Depth
 
 # A loose index scan: one seek for each target, however many rows it has.
 DUE = """

@@ -10,7 +10,7 @@ from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settle
 from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.queries import EndedAttempt, StreamPosition
+from router.domain.stream import EndedAttempt, StreamPosition
 from router.store.contract import Store
 from router.store.sqlite.connection import connect
 from router.store.sqlite.operator_store import SqliteOperatorStore

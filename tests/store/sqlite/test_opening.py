@@ -17,7 +17,7 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError, StoreInUse
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
-from router.domain.queries import Depth
+from router.domain.summaries import Depth
 from router.store.sqlite import schema
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore

@@ -15,7 +15,7 @@ import pytest
 from router.domain.deliveries import PlannedDelivery, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
-from router.domain.queries import EventFilter, Filter
+from router.domain.filters import EventFilter, Filter
 from router.store.sqlite import filters, reader, recovery, rows, targets
 from router.store.sqlite.connection import connect
 from router.store.sqlite.jobs import (

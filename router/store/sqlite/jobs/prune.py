@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import apsw
 
-from router.domain.queries import Pruned
+from router.domain.summaries import Pruned
 from router.store.sqlite.jobs.job import DueNote
 
 LOOKED_AT = 1000  #: events that one step looks at, which takes some milliseconds

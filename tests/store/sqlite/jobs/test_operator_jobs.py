@@ -8,9 +8,10 @@ import pytest
 from router.domain.deliveries import Claim, Delivery, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
+from router.domain.filters import EventFilter, Filter
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.queries import Depth, EventFilter, Filter
+from router.domain.summaries import Depth
 from router.store.contract import PAGE, Store
 
 NOW = 1_700_000_000_000

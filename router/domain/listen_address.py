@@ -10,7 +10,7 @@ _EVERY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only when asked
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """Host and port to listen on."""
 
     host: str
@@ -30,14 +30,14 @@ class Address:
             return False
 
     @property
-    def from_here(self) -> "Address":
+    def from_here(self) -> "ListenAddress":
         """The address to reach the server from this machine: loopback for a server that listens on every address."""
-        return Address(_EVERY.get(self.host, self.host), self.port)
+        return ListenAddress(_EVERY.get(self.host, self.host), self.port)
 
 
-def address(text: str) -> Address:
+def parse_listen_address(text: str) -> ListenAddress:
     """Parse `HOST:PORT`, `[IPv6]:PORT` or `:PORT` (every address). Raises StartError."""
     found = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^:\[\]]*)):(?P<port>\d{1,5})", text)
     if found is None or int(found["port"]) > 65535:
         raise StartError(f"{text!r} is no address to listen on; write HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080")
-    return Address(found["six"] or found["host"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - only when asked
+    return ListenAddress(found["six"] or found["host"] or "0.0.0.0", int(found["port"]))  # noqa: S104 - only when asked

@@ -1,10 +1,7 @@
-"""A request that the intake received, and the reply to it."""
+"""A request that the intake received."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from urllib.parse import parse_qsl
-
-_PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +16,6 @@ class Inbound:
     body: bytes
     ip: str  #: the sender's address
     received_at: int  #: ms
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A reply to a sender."""
-
-    status: int
-    body: bytes
-    content_type: str | None = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def status_line(self) -> str:
-        """For example `202 Accepted`."""
-        return f"{self.status} {_PHRASES.get(self.status, 'Status')}"
 
 
 def query_values(query: str) -> dict[str, list[str]]:

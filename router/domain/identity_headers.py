@@ -1,14 +1,6 @@
-"""Header names that rules, intake and actions treat alike."""
+"""Headers with which a proxy tells a service who calls."""
 
 import fnmatch
-import re
-
-HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  #: a token: RFC 9110, section 5.1
-REQUEST_HEADER = re.compile(
-    HEADER_NAME.pattern.replace("_", "")
-)  #: a name that a received request can have: see dropped_header
-CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
-"""Names, in lower case, of headers that are removed after verification by every scheme, so that no event has them."""
 
 # With these headers a proxy tells a service who calls, from where, or what is asked for. Nobody knows all of them, so a
 # forward passes on only headers that are known to be harmless. This list is for headers that a rules file names.
@@ -39,12 +31,3 @@ def tells_who_calls(name: str) -> bool:
     """Whether a proxy may use this header to tell a service who calls; `_` counts as `-`."""
     plain = name.lower().replace("_", "-")
     return any(fnmatch.fnmatchcase(plain, glob) for glob in _IDENTITY)
-
-
-def dropped_header(name: str) -> str:
-    """Why no received request has a header of this name, with a _ in it, and the cure."""
-    dashed = name.replace("_", "-")
-    return (
-        f"no request has a header {name[:60]}: names with a _ are dropped, since proxies take it for a dash; "
-        f"write {dashed[:60]}, and let the sender do so"
-    )
