@@ -43,8 +43,8 @@ class RecordingReceiver:
         self.succeeded = 0
         self.max_concurrent = 0  #: most requests at once
         self.refused: set[tuple[str, int]] = set()  #: lane and number of events that are answered 410
-        self.gate = threading.Event()  #: unset: answers wait
-        self.gate.set()
+        self.answering = threading.Event()  #: unset: answers wait
+        self.answering.set()
         self._open: dict[tuple[int, str], RecordedRequest] = {}
         self._lanes: dict[tuple[int, str], RecordedRequest] = {}
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class RecordingReceiver:
 
     def stop(self) -> None:
         """Stop listening."""
-        self.gate.set()
+        self.answering.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -111,7 +111,7 @@ def _handler(receiver: RecordingReceiver) -> type[BaseHTTPRequestHandler]:
                 began=time.monotonic(),
             )
             receiver.begin(request)
-            receiver.gate.wait(_PATIENCE_SECONDS)
+            receiver.answering.wait(_PATIENCE_SECONDS)
             status = 410 if (body["lane"], request.place) in receiver.refused else _simulated_failure(request)
             receiver.end(request, status)
             if status is None:

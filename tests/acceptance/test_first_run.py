@@ -1,4 +1,4 @@
-"""What somebody sees who starts the daemon for the first time."""
+"""The first start of the daemon, as a new user sees it."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`tail` as somebody uses it: beside a daemon under load that is killed and started anew, into a pipe, at a terminal."""
+"""`tail` beside a daemon under load that is killed and restarted; into a pipe and at a terminal."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Retention: what is removed when, and that it never hurts what still counts."""
+"""Retention removes old events, and keeps those that are still needed."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What systemd is told, on a real datagram socket."""
+"""The datagrams for systemd, on a real socket."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The watchdog says that all is well for as long as the loops turn and the threads live."""
+"""The watchdog reports that the daemon works while its loops run and its threads live."""
 
 import asyncio
 import queue

@@ -155,7 +155,7 @@ def test_a_hanging_target_blocks_only_its_own_slots(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     hung, up = receivers(), receivers()
-    hung.gate.clear()
+    hung.answering.clear()
     daemon = running(RULES % (hung.url, up.url))
 
     for _ in range(50):
@@ -165,7 +165,7 @@ def test_a_hanging_target_blocks_only_its_own_slots(
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b") == 50)
     assert len(hung.requests) == 2
     assert daemon.count(State.RUNNING) == 2
-    hung.gate.set()
+    hung.answering.set()
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 50)
 
 
@@ -215,7 +215,7 @@ def test_a_delivery_cancelled_while_running_is_not_retried(
 ) -> None:
     target = receivers()
     target.status = 503
-    target.gate.clear()
+    target.answering.clear()
     daemon = running(RULES % (target.url, target.url))
     daemon.receive({"to": "b"})
     until(lambda: target.requests)
@@ -223,7 +223,7 @@ def test_a_delivery_cancelled_while_running_is_not_retried(
 
     with closing(SqliteOperatorStore(daemon.path)) as beside:
         assert beside.cancel([running_one.id], now_ms()).result(10) == [running_one.id]
-    target.gate.set()
+    target.answering.set()
     daemon.receive({"to": "b"})  # and once this one was tried twice, the other would have been as well
     until(lambda: len(target.requests) >= 3)
 

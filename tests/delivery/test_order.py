@@ -132,7 +132,7 @@ def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_runnin
     dead = [delivery.id for delivery in running.store.deliveries(Filter(states=(State.DEAD,)))]
     assert len(dead) == 2 * len(lanes)
 
-    witness.gate.clear()
+    witness.answering.clear()
     _receive(running, [(lane, 3) for lane in lanes])
     until(lambda: sum(seen.ended is None for seen in witness.requests) == 2 * len(lanes))
     # They run, nothing is behind them, and there is room for more at the target.
@@ -140,7 +140,7 @@ def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_runnin
     witness.refused.clear()
     assert sorted(running.store.replay(dead, now_ms()).result(10)) == sorted(dead)
     _receive(running, [(lane, 5) for lane in lanes])
-    witness.gate.set()
+    witness.answering.set()
     until(lambda: _settled(running))
 
     assert not witness.problems, witness.problems[:3]

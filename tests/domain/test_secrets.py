@@ -1,4 +1,4 @@
-"""Secrets: what counts as one, and from which files they are taken."""
+"""Secrets: valid and invalid values, and the files they may come from."""
 
 import os
 from pathlib import Path

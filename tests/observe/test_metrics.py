@@ -1,4 +1,4 @@
-"""What is counted: by many threads at once, and no longer under names that are gone."""
+"""Counts are exact with many threads, and go when the rules drop their names."""
 
 import threading
 from collections.abc import Callable, Iterator

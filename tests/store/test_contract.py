@@ -1,4 +1,4 @@
-"""The promises of the Store protocol, which every implementation has to keep."""
+"""The promises of the store protocols, which every implementation must keep."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -159,7 +159,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
         outcome, state = kinds[number % 4]
         return Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 5, NOW + 1000 + number)
 
-    # The first one's old token and its new one come in the same breath.
+    # The delivery's old token and its new one are settled in the same batch.
     done = [settlement(claim, number) for number, claim in enumerate([*claims, again])]
     futures = [store.settle(one) for one in done[1:20]]
     together = store.settle_all([done[0], *done[20:]])
@@ -538,7 +538,7 @@ def test_waits_are_shortened_in_small_batches(
 
     assert first is not None
     waits = [delivery.next_attempt_at for delivery in store.deliveries(Filter(states=(State.PENDING,)))]
-    assert waits == [NOW - HOUR] * 3 + [NOW]  # what is settled at the beginning was passed over
+    assert waits == [NOW - HOUR] * 3 + [NOW]  # the settled ones at the beginning were skipped
     assert store.shorten_waits(NOW - HOUR, first).result(10) is None
     assert len(take(store, NOW - HOUR)) == 4
 

@@ -1,4 +1,4 @@
-"""A line says what it says, is one line, and holds nothing that a terminal obeys."""
+"""Each log entry is one complete line, without characters that control a terminal."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Each thing that must hold of a store is found broken when it is, and only then."""
+"""Each invariant of a store is reported when it is broken, and only then."""
 
 from collections.abc import Callable
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What a store promises to those who follow it: places that are never used twice, and ends in the order of commits."""
+"""Following a store: positions are never reused, and ended attempts come in the order of their commits."""
 
 from collections.abc import Callable
 from contextlib import closing

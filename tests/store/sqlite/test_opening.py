@@ -1,4 +1,4 @@
-"""Who owns the file, who may read it, what is no store, and how versions follow each other."""
+"""Opening a store: its owner, its readers, files that are not stores, and migrations."""
 
 import os
 import re
@@ -44,7 +44,7 @@ _OPEN = "import sys; from pathlib import Path; from router.store.sqlite.store im
 def test_removing_the_lock_file_admits_no_second_owner(store: SqliteStore, path: Path, event: MakeEvent) -> None:
     path.with_name("store.db.lock").unlink()
 
-    for _ in range(2):  # the first try makes the file anew
+    for _ in range(2):  # the first try creates the file again
         second = subprocess.run(
             [sys.executable, "-c", _OPEN, str(path)], capture_output=True, text=True, check=False, timeout=60
         )

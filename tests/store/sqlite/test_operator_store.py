@@ -1,4 +1,4 @@
-"""A store that is opened without owning it: an operator's writes, beside the owner and without one."""
+"""An operator's reads and writes, beside the owner of a store and without one."""
 
 import os
 import threading

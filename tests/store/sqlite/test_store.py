@@ -1,4 +1,4 @@
-"""What is SQLite's own: crashes, triggers, reading threads, plans of queries."""
+"""The parts of the store that are SQLite's own: crashes, triggers, reading threads, query plans."""
 
 import re
 import signal
@@ -88,7 +88,7 @@ def test_closing_does_not_wait_for_a_long_query(store: SqliteStore, event: MakeE
     failures: list[StoreError] = []
 
     def read() -> None:
-        store.due()  # so that the connection is there
+        store.due()  # so that the connection is open
         started.set()
         try:
             store._read(endless)
@@ -220,7 +220,7 @@ def test_frequent_queries_use_an_index(
 
     assert any(index in step for step in plan), plan
     scans = [step for step in plan if re.match(r"SCAN (delivery|dedupe|attempt|event|[dea])\b", step)]
-    # All that is running is what a recovery is about; nobody else may walk a whole table or index.
+    # A recovery reads all running deliveries; no other query may scan a whole table or index.
     assert all("delivery_running" in step for step in scans if sql is recovery._RELEASE_RUNNING), plan
     assert sql is recovery._RELEASE_RUNNING or not scans, plan
     assert not any("TEMP B-TREE" in step for step in plan if sql is rows.DUE_NOW), plan
@@ -365,7 +365,7 @@ def test_queries_stay_fast_with_many_deliveries(store: SqliteStore, path: Path) 
     assert len(store.deliveries(dead, limit=3000)) == 2000
     assert store.depths()[0].due == 198_000
 
-    # A walk over 200,000 rows takes more than a million; what is looked for is found in a few thousand.
+    # A scan of 200,000 rows takes more than a million steps; an indexed query takes a few thousand.
     assert {name: count for name, count in steps.items() if count > 100} == {}
 
 
@@ -391,7 +391,7 @@ def _steps(store: SqliteStore, ask: Callable[[], object]) -> int:
         count += 1
         return False
 
-    ask()  # so that the connection is there
+    ask()  # so that the connection is open
     connection = store._connections._own().connection
     connection.set_progress_handler(step, 1000)
     try:

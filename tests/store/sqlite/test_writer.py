@@ -1,4 +1,4 @@
-"""Full disks, locks, too much at once: what the writer refuses, and how it comes back."""
+"""The writer refuses writes on a full disk, behind a lock, or with a full queue, and recovers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager

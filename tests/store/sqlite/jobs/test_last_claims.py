@@ -1,4 +1,4 @@
-"""When a paced target was last claimed from is committed with the claim itself."""
+"""The time of a paced target's last claim is committed with the claim."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What operators do with deliveries, and what they ask: promises of the Store protocol that every implementation keeps."""
+"""Replay, cancel and plan again: promises of the store protocols, for every implementation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -98,7 +98,7 @@ def test_a_replayed_delivery_starts_over(
     assert (again.first_attempt_at, again.next_attempt_at, again.error) == (None, LATER, "")
     tried = len(store.attempts(delivery.id))
     [claim] = take(store)
-    assert claim.attempt == tried + 1  # what was tried before stays known
+    assert claim.attempt == tried + 1  # earlier attempts are still counted
     settle(store, claim, State.PENDING)
     assert found(store, delivery.id).first_attempt_at == LATER  # the policy's clock starts again
 

@@ -1,4 +1,4 @@
-"""Retention: promises of the Store protocol that every implementation keeps."""
+"""Retention: promises of the store protocols, for every implementation."""
 
 from collections.abc import Callable
 
