@@ -1,17 +1,16 @@
-"""Kills and power cuts, over and over: is an event lost, done by two owners at once, or out of order; what comes twice?
+"""Kills and power cuts, again and again: checks for lost events, two owners, broken order, and counts repetitions.
 
-First the daemon lives many short lives under load: eight senders with an order key each, a receiver that answers late,
-fails and hangs up, forwards with and without order, lines appended to a file, commands. Most lives end by kill -9 at a
-random moment, some while they start, some by SIGTERM. The senders repeat what was not answered, with the same dedupe
-key. At the end the ledger of what was answered, the store, the receiver's memory, the file and the commands' record are
-held against each other (tests/acceptance/crash_checks.py says how).
+First the daemon runs many times under load: eight senders with an order key each; a receiver that answers late, fails
+and hangs up; forwards with and without order; lines appended to a file; commands. Most runs end by kill -9 at a random
+moment, some while they start, some by SIGTERM. The senders repeat an event without an answer, with the same dedupe key.
+At the end the answers, the store, the receiver's requests, the file and the commands' record are compared
+(tests/acceptance/crash_checks.py).
 
-Then a store works on a recorded disk, and each moment of its life is taken for a power cut: at each sync, and at
-random points between, the files are rebuilt with the unsynced sectors dropped, kept, or kept in part, and opened
-(tests/store/sqlite/simulated_disk.py says what a disk may do).
+Then a store works on a recorded disk. Each sync, and random points between, is taken for a power cut: the files are
+rebuilt with the unsynced sectors dropped, kept, or kept in part, and opened (tests/store/sqlite/simulated_disk.py).
 
-Exits 1 when anything is wrong. Give the same --seed again for the same moments and troubles; threads and the machine's
-speed still vary.
+Exits 1 when anything is wrong. The same --seed gives the same moments and failures; threads and the machine's speed
+still vary.
 """
 
 import argparse
@@ -34,39 +33,44 @@ from tests.acceptance.crash_run import CrashRun
 from tests.store.sqlite.power_loss_run import problems, run_workload
 from tests.store.sqlite.simulated_disk import Marker, Sync, Write, images
 
-YOUNG, INTRUDED, STOPPED = 0.1, 0.05, 0.15  #: lives that end while they start, see a second owner, end by SIGTERM
+AT_START, SECOND_OWNER, STOPPED = (
+    0.1,
+    0.05,
+    0.15,
+)  #: shares of runs that end at start, meet a second owner, or are stopped
 KEPT = (0.0, 0.1, 0.5, 0.9, 1.0)  #: likelihoods that an unsynced sector is on the disk
 
 
 def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
-    """Live that many lives that end by a kill; print what they did, return what is wrong."""
-    ordeal = CrashRun(folder, seed)
-    chance, killed, started = ordeal.chance, 0, time.monotonic()
+    """Run the daemon until that many runs were killed; print the counts, return the problems."""
+    run = CrashRun(folder, seed)
+    chance, killed, started = run.random, 0, time.monotonic()
     try:
         while killed < count:
             draw = chance.random()
-            if draw < YOUNG:
-                ordeal.die_young(chance.uniform(0, 1.0))
-            elif draw < YOUNG + INTRUDED:
-                ordeal.live(ordeal.intrude, kill=True)
+            if draw < AT_START:
+                run.kill_during_start(chance.uniform(0, 1.0))
+            elif draw < AT_START + SECOND_OWNER:
+                run.run_daemon(run.start_second_owner, kill=True)
             else:
-                ordeal.live(partial(time.sleep, chance.uniform(0.05, longest)), kill=draw > YOUNG + INTRUDED + STOPPED)
-            killed = sum(life.killed for life in ordeal.lives)
-            _progress(f"kill {killed} of {count}, {len(ordeal.ledger.ids):,} events answered")
-        ordeal.live(ordeal.settle_all, kill=False)
+                killed_run = draw > AT_START + SECOND_OWNER + STOPPED
+                run.run_daemon(partial(time.sleep, chance.uniform(0.05, longest)), kill=killed_run)
+            killed = sum(one.killed for one in run.runs)
+            _progress(f"kill {killed} of {count}, {len(run.answers.ids):,} events answered")
+        run.run_daemon(run.wait_until_settled, kill=False)
     finally:
-        ordeal.finish()
+        run.close()
     _progress("")
-    verdict = CrashChecks(ordeal)
-    print(f"{time.monotonic() - started:,.0f} s, lives of up to {longest:g} s after their start, seed {seed}")
-    for what, number in verdict.counts.items():
+    checks = CrashChecks(run)
+    print(f"{time.monotonic() - started:,.0f} s, runs of up to {longest:g} s after their start, seed {seed}")
+    for what, number in checks.counts.items():
         print(f"{number:>10,}  {what}")
-    print(f"{len(verdict.faults):>10,}  faults")
-    return verdict.faults
+    print(f"{len(checks.problems):>10,}  problems")
+    return checks.problems
 
 
 def power_cuts(rounds: int, most: int, seed: int, folder: Path) -> list[str]:
-    """Cut the power at up to that many moments of one store's life; print and return what is wrong."""
+    """Cut the power at up to that many moments of one store's work; print the counts, return the problems."""
     (folder / "recorded").mkdir()
     history = run_workload(folder / "recorded", rounds=rounds, seed=seed)
     chance, started = random.Random(seed), time.monotonic()
@@ -87,11 +91,11 @@ def power_cuts(rounds: int, most: int, seed: int, folder: Path) -> list[str]:
     print(f"{time.monotonic() - started:,.0f} s of power cuts, seed {seed}")
     print(f"{sum(isinstance(note, Write) for note in notes):>10,}  writes of the store")
     print(f"{sum(isinstance(note, Sync) for note in notes):>10,}  syncs")
-    print(f"{history.folds():>10,}  times that the log was begun anew")
+    print(f"{history.folds():>10,}  times that the write-ahead log started over")
     print(f"{sum(isinstance(note, Marker) for note in notes):>10,}  answers of the store")
     print(f"{len(moments):>10,}  moments")
     print(f"{number:>10,}  disks opened")
-    print(f"{len(wrong):>10,}  faults")
+    print(f"{len(wrong):>10,}  problems")
     return wrong
 
 
@@ -103,13 +107,13 @@ def _progress(text: str) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--kills", type=int, default=200)
-    arguments.add_argument("--longest", type=float, default=2.0, help="seconds that a life lasts after its start")
+    arguments.add_argument("--longest", type=float, default=2.0, help="most seconds of a run after its start")
     arguments.add_argument("--rounds", type=int, default=90, help="how much the store on the recorded disk does")
-    arguments.add_argument("--moments", type=int, default=100_000, help="power cuts at the most")
+    arguments.add_argument("--moments", type=int, default=100_000, help="most power cuts")
     arguments.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    arguments.add_argument("--folder", type=Path, help="where to keep all files, to look at; a temporary one")
+    arguments.add_argument("--folder", type=Path, help="where to keep all files; default: a temporary folder")
     given = arguments.parse_args()
-    # The thousands of starts on rebuilt disks each tell of what the cut interrupted.
+    # Each of the thousands of starts on rebuilt disks logs the attempts that the cut interrupted.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     print(describe("apsw", "aiohttp", "waitress"), flush=True)
     wrong: list[str] = []

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 from router.daemon.retention import Retention  # noqa: E402
 from router.domain.deliveries import PlannedDelivery, State  # noqa: E402
 from router.domain.events import Event  # noqa: E402
+from router.domain.filters import Filter  # noqa: E402
 from router.domain.ids import uuid7  # noqa: E402
-from router.domain.queries import Filter  # noqa: E402
 from router.store.contract import PAGE  # noqa: E402
 from router.store.sqlite.store import SqliteStore  # noqa: E402
 

@@ -1,4 +1,4 @@
-"""A real daemon in a process of its own, a real receiver, and real-looking payloads."""
+"""A real daemon in its own process, a real receiver, and helpers that wait."""
 
 import contextlib
 import http.client
@@ -25,9 +25,9 @@ from hypothesis import HealthCheck, settings
 from router.cli.main import main
 
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
-PATIENCE_SECONDS = 60.0  #: for a condition that must come true; a slow machine only makes the test slow
+PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; a slow machine only makes the test slow
 
-# How long an example takes, or its making, says how busy the machine is.
+# The time that an example takes depends on the load of the machine.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
@@ -36,11 +36,11 @@ Line = dict[str, Any]
 
 @contextlib.contextmanager
 def signals_reach_children() -> Iterator[None]:
-    """Start every child with the default answer to every signal, whatever this process was started with.
+    """Start every child process with the default action for every signal, whatever this process inherited.
 
-    A child inherits what is ignored or blocked: SIGINT in the background of a script, SIGHUP below nohup. Where a handler
-    stands the child begins with the default, and this process goes on ignoring the signal. SIGPIPE and SIGXFSZ are
-    Python's to ignore and subprocess's to restore.
+    A child inherits ignored and blocked signals: SIGINT in the background of a script, SIGHUP below nohup. With a handler
+    in place the child starts with the default action, and this process still ignores the signal. Python ignores SIGPIPE
+    and SIGXFSZ, and subprocess restores them.
     """
     blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     ignored = [
@@ -60,7 +60,7 @@ def signals_reach_children() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _started_anywhere() -> Iterator[None]:
-    """Let a script start the tests in its background."""
+    """Allow a script to start the tests in its background."""
     with signals_reach_children():
         yield
 
@@ -71,7 +71,7 @@ def _ignore(_: int, __: FrameType | None) -> None:
 
 @dataclass
 class Answer:
-    """What the daemon answered to one request."""
+    """The daemon's answer to one request."""
 
     status: int
     headers: Mapping[str, str]
@@ -149,21 +149,21 @@ class Daemon:
         return request(self.port, method, path, body, headers)
 
     def admin(self, path: str) -> Answer:
-        """Ask the admin listener."""
+        """Send a GET request to the admin listener."""
         return request(self.admin_port, "GET", path)
 
     def kill(self) -> None:
-        """kill -9 unless it has ended, and wait until it is gone."""
+        """kill -9 unless the process has ended, and wait for its end."""
         self.process.kill()
-        self._gone()
+        self._wait_for_end()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop as a service manager does; returns the exit code."""
         self.process.send_signal(number)
-        self._gone()
+        self._wait_for_end()
         return self.process.returncode
 
-    def _gone(self) -> None:
+    def _wait_for_end(self) -> None:
         self.process.wait(PATIENCE_SECONDS)
         self._reader.join(PATIENCE_SECONDS)
         assert self.process.stderr is not None
@@ -171,7 +171,7 @@ class Daemon:
 
 
 def request(port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-    """One request on a connection of its own."""
+    """Send one request on its own connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
@@ -192,17 +192,17 @@ class Received:
 
 @dataclass
 class Receiver:
-    """A service of the user's: an HTTP server that keeps what it gets."""
+    """A target: an HTTP server that records its requests."""
 
     requests: list[Received] = field(default_factory=list)
-    status: int = 200  #: answered to everything but /hang
-    release: threading.Event = field(default_factory=threading.Event)  #: lets requests to /hang be answered
-    gate: threading.Event = field(default_factory=threading.Event)  #: while it is not set, nothing is answered
+    status: int = 200  #: of every answer
+    release: threading.Event = field(default_factory=threading.Event)  #: until it is set, requests to /hang wait
+    answering: threading.Event = field(default_factory=threading.Event)  #: while it is unset, answers wait
 
     def start(self) -> None:
         """Listen on a free port."""
         receiver = self
-        self.gate.set()
+        self.answering.set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -213,7 +213,7 @@ class Receiver:
                 receiver.requests.append(Received(self.path, headers, body))
                 if self.path.startswith("/hang"):
                     receiver.release.wait(PATIENCE_SECONDS)
-                receiver.gate.wait(PATIENCE_SECONDS)
+                receiver.answering.wait(PATIENCE_SECONDS)
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -226,7 +226,7 @@ class Receiver:
             request_queue_size = 256
 
             def handle_error(self, *_: Any) -> None:
-                """A client that was killed is no news here."""
+                """Ignore connections that a killed client cut."""
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -236,7 +236,7 @@ class Receiver:
     def stop(self) -> None:
         """Stop listening."""
         self.release.set()
-        self.gate.set()
+        self.answering.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -257,7 +257,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    """Start daemons on a rules text; what still runs at the end is killed."""
+    """Start daemons on a rules text; those that still run at the end are killed."""
     daemons: list[Daemon] = []
 
     def begin(rules: str | Path, **more: Any) -> Daemon:
@@ -274,10 +274,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
 
 
 def free_port() -> int:
-    """A port where nothing listens, for this process alone until it ends.
+    """A port without a listener, reserved for this process until it ends.
 
-    It is below the ports that the kernel gives out. An abstract socket with the port in its name reserves it: other test
-    processes on this machine pass it by, also between this call and its use.
+    It is below the ports that the kernel assigns. An abstract socket with the port in its name reserves it, so other test
+    processes on this machine skip it, also between this call and its use.
     """
     while True:
         port = random.SystemRandom().randrange(20_000, 32_000)
@@ -293,23 +293,23 @@ def free_port() -> int:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """Wait until something is true, and give it back."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = threading.Event()
     while not (result := condition()):
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition did not become true"
         pause.wait(0.01)
     return result
 
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Any]], Any]:
-    """Wait until something is true, and give it back."""
+    """Wait until the condition is true, and return its value."""
     return until
 
 
 def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> subprocess.CompletedProcess[str]:  # noqa: A002 - as subprocess.run
-    """Run the command line to its end into pipes, in this process: it saves the start that a process of its own takes."""
+    """Run the command line in this process, its output captured: that saves the start of a process."""
     out, err = io.StringIO(), io.StringIO()
     ended: int | str | None = None
     before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(input.encode()))

@@ -16,7 +16,7 @@ from router.admin.concurrency_limit import ConcurrencyLimit
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.sink import answer, sink_app
 from router.domain.errors import StoreError
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 AT_ONCE, WAITING = 4, 4  #: requests that may read or change the store; and that may wait for that
 SCRAPES, SCRAPES_WAITING = 2, 2  #: the same of GET /metrics, which with many targets takes a while

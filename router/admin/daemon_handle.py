@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.rules.compile.loader import Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.ruleset import Ruleset
@@ -17,7 +17,6 @@ class DaemonHandle:
     """Any thread may call what is in it."""
 
     store: Store
-    path: Path  #: of the store
     rules: Path  #: the rules file
     ruleset: Callable[[], Ruleset]  #: the one that is current
     loader: Loader  #: for rules that are only looked at: unset secrets are notes

@@ -29,8 +29,8 @@ from router.admin.metric_expiry import MetricExpiry, Names
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.events import UNMATCHED
-from router.domain.http import Reply
-from router.domain.queries import Depth
+from router.domain.reply import Reply
+from router.domain.summaries import Depth
 from router.domain.target_state import BreakerState, TargetLoad
 from router.observe import metric_families as f
 from router.observe.metric_families import MetricFamily
@@ -38,7 +38,7 @@ from router.observe.metrics import HistogramCounts, Labels, MetricCounts, Metric
 from router.plugins.scheme import VerifyFailure
 from router.rules.ruleset import CurrentRuleset
 from router.runtime.pacing import paced, resting_while_busy
-from router.store.contract import Store
+from router.store.contract import Store, StoreSize
 
 ZEROS = 1000  #: names of a ruleset up to which each has its series from the start; of more, those that were counted
 DEPTHS_SECONDS = 1.0  #: for which what waits is not counted anew: at millions of rows it takes some 50 ms
@@ -61,7 +61,7 @@ class GaugeSources:
     connections: Callable[[], tuple[int, int]]  #: open to the intake, and how many may be
     lines_lost: Callable[[], int]  #: since the start
     busy: Callable[[], bool]  #: requests are being answered
-    disk: Callable[[], tuple[int, int]]  #: bytes that the store takes, and that its disk has left; raises OSError
+    disk: Callable[[], StoreSize]  #: the room that the store takes, and has left; raises StoreError
     differs: Callable[[], bool] = field(default=lambda: False)  #: the rules file is not what runs
 
 
@@ -111,7 +111,7 @@ class Exposition(Collector):
         for family in f.COUNTERS:
             yield _written(family, counted.counts[family])
         for family in f.HISTOGRAMS:
-            yield _histogram(family, counted.spreads[family])
+            yield _histogram(family, counted.histograms[family])
         yield from self._intake()
         yield from self._targets(known)
         yield from self._store()
@@ -141,11 +141,11 @@ class Exposition(Collector):
     def _store(self) -> Iterator[Metric]:
         yield _written(f.STORE_HEALTHY, {(): self._sights.store_healthy()})
         try:
-            size, free = self._sights.disk()
-        except OSError:  # the file is gone: `ready` says so
-            size, free = None, None
-        yield _written(f.STORE_BYTES, {} if size is None else {(): size})
-        yield _written(f.FREE_BYTES, {} if free is None else {(): free})
+            disk = self._sights.disk()
+        except StoreError:  # the file is gone: `ready` says so
+            disk = None
+        yield _written(f.STORE_BYTES, {} if disk is None else {(): disk.data + disk.log})
+        yield _written(f.FREE_BYTES, {} if disk is None else {(): disk.free})
 
     def _rules(self) -> Iterator[Metric]:
         ruleset = self._current.ruleset

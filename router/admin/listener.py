@@ -7,7 +7,7 @@ from router.admin.api.routes import body_limit
 from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.auth.access import AccessCheck
 from router.admin.daemon_handle import DaemonHandle
-from router.domain.address import Address
+from router.domain.listen_address import ListenAddress
 from router.http.problem import refusal
 from router.http.refusals import Refusals
 from router.http.waitress_server import WaitressServer
@@ -15,7 +15,7 @@ from router.http.wsgi import Application, Environ, StartResponse
 
 
 def admin_listener(
-    daemon: DaemonHandle, address: Address, token: bytes, names: Collection[str], request_seconds: float
+    daemon: DaemonHandle, address: ListenAddress, token: bytes, names: Collection[str], request_seconds: float
 ) -> WaitressServer:
     """Listen, though not answer yet, on an address that may also be called by those names. Raises StartError."""
     gate = AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.events import UNMATCHED
-from router.domain.queries import Filter
+from router.domain.filters import Filter
 from router.observe.metric_families import MetricFamily
 from router.observe.metrics import Labels, MetricCounts, Metrics
 from router.rules.ruleset import CurrentRuleset, Ruleset
@@ -76,7 +76,7 @@ class MetricExpiry:
         with self._lock:
             found = {
                 (family, labels)
-                for families in (counted.counts, counted.spreads)
+                for families in (counted.counts, counted.histograms)
                 for family, rows in families.items()
                 for labels in rows
                 if not known.know(family, labels)

@@ -6,7 +6,7 @@ from typing import Any
 import falcon
 import structlog
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.methods import shown_method
 from router.http.problem import problem, refusal
 

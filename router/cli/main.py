@@ -189,14 +189,15 @@ def serve(
 ) -> None:
     """Serve webhooks."""
     from router.daemon.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
-    from router.daemon.settings import Settings, host_names, networks, retention, store_path  # noqa: PLC0415
-    from router.domain.address import address  # noqa: PLC0415
+    from router.daemon.settings import Settings, host_names, networks, retention  # noqa: PLC0415
+    from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
+    from router.store.location import store_path  # noqa: PLC0415
 
     try:
         settings = Settings(
             rules=rules,
-            listen=address(listen),
-            admin=None if admin == "off" else address(admin),
+            listen=parse_listen_address(listen),
+            admin=None if admin == "off" else parse_listen_address(admin),
             store=store_path(store),
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=grace,
@@ -221,7 +222,7 @@ def serve(
 @cli.command(help=_SCHEMA_HELP, short_help="Print the JSON Schema of the rules file, for editors.")
 def schema() -> None:
     """Print the JSON Schema."""
-    from router.daemon.app import REGISTRIES  # noqa: PLC0415 - see serve
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - see serve
     from router.rules.compile.json_schema import json_schema  # noqa: PLC0415
 
     click.echo(json.dumps(json_schema(REGISTRIES), indent=2, ensure_ascii=False))

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.domain.queries import EventFilter, Filter
+from router.domain.filters import EventFilter, Filter
 
 if TYPE_CHECKING:
     from router.operate.follow import Which
     from router.operate.ids import Named
-    from router.store.contract import Store
+    from router.store.contract import OperatorStore
 
-Find = Callable[["Store", str], "Named"]
+Find = Callable[["OperatorStore", str], "Named"]
 
 
-def the_one(store: "Store", text: str, find: Find) -> str:
+def the_one(store: "OperatorStore", text: str, find: Find) -> str:
     """The id of the one that is meant; without it the command ends with exit code 1. Raises StoreError."""
     from router.cli.tables import safe  # noqa: PLC0415 - `--help` need not wait
     from router.operate.ids import NoSuchId  # noqa: PLC0415
@@ -31,7 +31,7 @@ def the_one(store: "Store", text: str, find: Find) -> str:
     return found.id
 
 
-def each_one(store: "Store", texts: Sequence[str], find: Find) -> list[str]:
+def each_one(store: "OperatorStore", texts: Sequence[str], find: Find) -> list[str]:
     """The ids of those that are meant. What is not there stays as it was written, for the report to say so; what may be
     several, or is of the other kind, is told of. Raises StoreError."""
     from router.cli.tables import safe  # noqa: PLC0415 - `--help` need not wait
@@ -48,7 +48,7 @@ def each_one(store: "Store", texts: Sequence[str], find: Find) -> list[str]:
     return ids
 
 
-def of_event(store: "Store", text: str | None) -> str | None:
+def of_event(store: "OperatorStore", text: str | None) -> str | None:
     """The event that a filter names. What is not there is told of; it stays as it was written, and finds nothing."""
     from router.cli.tables import safe  # noqa: PLC0415 - `--help` need not wait
     from router.operate.ids import NoSuchId, named_event  # noqa: PLC0415
@@ -65,7 +65,7 @@ def of_event(store: "Store", text: str | None) -> str | None:
     return found.id
 
 
-def tell_of_nothing(store: "Store", noun: str, which: Filter | EventFilter, *, as_json: bool) -> None:
+def tell_of_nothing(store: "OperatorStore", noun: str, which: Filter | EventFilter, *, as_json: bool) -> None:
     """Nothing was found: what was looked for (programs know that), and which of its names nothing has.
 
     Raises StoreError.
@@ -79,7 +79,7 @@ def tell_of_nothing(store: "Store", noun: str, which: Filter | EventFilter, *, a
     tell_of_unknown(store, which)
 
 
-def tell_of_unknown(store: "Store", which: "Filter | EventFilter | Which") -> None:
+def tell_of_unknown(store: "OperatorStore", which: "Filter | EventFilter | Which") -> None:
     """The names in a filter that nothing has. Raises StoreError."""
     from router.cli.tables import safe  # noqa: PLC0415 - `--help` need not wait
     from router.operate.names import names  # noqa: PLC0415

@@ -3,18 +3,18 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from router.domain.deliveries import State
 from router.domain.errors import StartError
-from router.domain.queries import Filter
+from router.domain.filters import Filter
+from router.store.location import store_path
 
 if TYPE_CHECKING:
     from router.rules.compile.loader import Loader
-    from router.store.sqlite.store import SqliteStore
+    from router.store.contract import OperatorStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -88,26 +88,20 @@ def filter_of(states: Sequence[str], given: dict[str, Any]) -> Filter:
     return filter_by(map(State, states), given)
 
 
-def open_store(text: str) -> "SqliteStore":
+def open_store(text: str) -> "OperatorStore":
     """The store as an operator uses it; it is never made. Raises StoreError."""
-    from router.store.sqlite.store import SqliteStore  # noqa: PLC0415 - `--help` need not wait for it
-
-    return SqliteStore(resolved(text), create=False, own=False)
-
-
-def resolved(text: str) -> Path:
-    """The file of a store, whatever links lead to it."""
-    from router.daemon.settings import store_path  # noqa: PLC0415 - `--help` need not wait for it
+    from router.store.open import open_operator_store  # noqa: PLC0415 - `--help` need not wait for it
 
     try:
-        return store_path(text).resolve()
+        path = store_path(text)
     except StartError as error:
         raise click.UsageError(str(error)) from None
+    return open_operator_store(path)
 
 
 def loader(*, require_secrets: bool) -> "Loader":
     """What reads rules files, with the environment's secrets."""
-    from router.daemon.app import REGISTRIES  # noqa: PLC0415 - `--help` need not wait for it
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait for it
     from router.rules.compile.loader import Loader  # noqa: PLC0415
 
     return Loader(REGISTRIES, os.environ, require_secrets=require_secrets, trusting=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from router.domain.errors import RouterError
-from router.domain.header_names import dropped_header
+from router.domain.headers import dropped_header
 
 if TYPE_CHECKING:
     from router.rules.source import Source

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import orjson
 
 from router import __version__
-from router.domain.address import Address, address
 from router.domain.errors import StartError
-from router.domain.header_names import HEADER_NAME
-from router.domain.http import Inbound
+from router.domain.headers import HEADER_NAME
+from router.domain.listen_address import ListenAddress, parse_listen_address
+from router.domain.request import Inbound
 from router.plugins.scheme import SenderProfile, Signed, Unsignable
 from router.rules.source import Source
 
@@ -44,13 +44,13 @@ class Destination:
     prefix: str = ""  #: of paths, with no slash at its end
 
     def __str__(self) -> str:
-        return f"http{'s' if self.tls else ''}://{Address(self.host, self.port)}{self.prefix}"
+        return f"http{'s' if self.tls else ''}://{ListenAddress(self.host, self.port)}{self.prefix}"
 
 
 def destination(text: str) -> Destination:
     """Parse `http://HOST:PORT`, or `HOST:PORT` as `serve --listen` takes it. Raises StartError."""
     if "://" not in text:
-        listen = address(text).from_here
+        listen = parse_listen_address(text).from_here
         return Destination(False, listen.host, listen.port)  # noqa: FBT003 - no TLS
     fault = StartError(f"{text!r} is no address to send to; write http://127.0.0.1:8080 or https://hooks.example.com")
     try:

@@ -14,7 +14,7 @@ import click
 
 from router.domain.deliveries import Attempt, Delivery, State
 from router.domain.events import Event
-from router.domain.queries import EventHead
+from router.domain.summaries import EventHead
 from router.domain.target_state import Wait
 from router.operate.serialize import states_json, took
 from router.operate.waits import Waiting, Waits

@@ -1,16 +1,16 @@
-"""Open files: how many connections the system's limit leaves room for."""
+"""The limit of open files: raised for the wanted connections, or the number of connections cut to it."""
 
 import resource
 
 import structlog
 
-_OTHERS = 1024  #: for targets' connections, commands' pipes and the store
+_OTHERS = 1024  #: descriptors for targets' connections, commands' pipes and the store
 
 log = structlog.get_logger()
 
 
 def grant(wanted: int) -> int:
-    """How many connections the intake may hold open: their descriptors must leave some for all else."""
+    """How many of the wanted connections the intake may hold open, the rest of the daemon needs files too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHERS
     if soft < needed:

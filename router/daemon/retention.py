@@ -1,4 +1,4 @@
-"""Retention: a thread that removes what is settled and old enough, in small pieces and at leisure."""
+"""Retention: a thread that removes old events with their settled deliveries, in small steps with pauses."""
 
 import threading
 import time
@@ -9,10 +9,10 @@ import structlog
 from router.domain.errors import StoreError
 from router.store.contract import Store
 
-PASS_SECONDS = 60.0  #: from the end of one pass to the next: an event may stay that much longer
-_REST = 4.0  #: how many times as long as a step it rests after it: commits of events wait a fifth of the time at worst
-_STEP_SECONDS = 60.0  #: for one step; a store that is further behind has other troubles
-_NEVER = -1  # earlier than every event
+PASS_SECONDS = 60.0  #: from the end of one pass to the next; an event may stay that much longer
+_PAUSE_FACTOR = 4.0  #: a pause takes this times the step before it, so commits wait at most a fifth of the time
+_STEP_SECONDS = 60.0  #: most that one step may take
+_NEVER = -1  #: ms, earlier than every event
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ class Retention:
     """Prunes a store. `start` and `stop` belong to one thread.
 
     `keep` and `keep_dead` are seconds after an event was received; the second for events with a dead delivery, where
-    the longer one counts. None: for ever. `removed` is told how many events each step removed.
+    the longer one counts. None: for ever. `removed` is called with the number of events that a step removed.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Retention:
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
     def start(self) -> None:
-        """Prune from now on."""
+        """Start pruning."""
         if self._keep is not None:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the step that is under way; before the store closes."""
+        """Stop after the current step. Call it before the store closes."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(10)
@@ -64,7 +64,7 @@ class Retention:
                 log.info("old events removed", events=removed)
 
     def sweep(self) -> int:
-        """One pass over what is old enough; gives the number of events removed. Raises StoreError, TimeoutError."""
+        """One pass over the old events; gives the number of removed events. Raises StoreError, TimeoutError."""
         if self._keep is None:
             return 0
         now = self._now_ms()
@@ -79,5 +79,5 @@ class Retention:
             if pruned.next_after is None:
                 break
             after = pruned.next_after
-            self._stopping.wait(_REST * (time.monotonic() - began))
+            self._stopping.wait(_PAUSE_FACTOR * (time.monotonic() - began))
         return removed

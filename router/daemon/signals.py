@@ -1,9 +1,8 @@
-"""Signals as they come, one after the other, for the main thread to wait for.
+"""Signals for the main thread to wait for, one after the other, in the order of their arrival.
 
-Not by handlers that set an Event: a thread that waits for a lock without end misses a signal that arrives just before
-it falls asleep, or that the kernel gave to another thread, until the next one; and a handler that sets an Event while
-another handler is about to do so waits for itself. Python writes each signal's number into a pipe at once, whichever
-thread it came to.
+Python writes each signal's number into a pipe at once, whichever thread it came to. Handlers that set an Event would
+not do: a thread that waits for a lock without a timeout misses a signal that arrives just before it falls asleep, or
+that the kernel gave to another thread. And a handler that sets an Event while another handler does so waits for itself.
 """
 
 import os
@@ -12,15 +11,15 @@ from types import FrameType
 
 
 class Signals:
-    """Catches signals from its making on. Belongs to the main thread."""
+    """Catches signals from its construction on. Belongs to the main thread."""
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        # A pipe that is full holds thousands of signals that nobody has acted on: one more says nothing new.
+        # A full pipe holds thousands of unread signals: one more may be lost.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in numbers:
-            signal.signal(number, _written_down)
+            signal.signal(number, _handler)
 
     def wait(self) -> signal.Signals:
         """The next signal."""
@@ -28,5 +27,5 @@ class Signals:
         return signal.Signals(number)
 
 
-def _written_down(_: int, __: FrameType | None) -> None:
+def _handler(_: int, __: FrameType | None) -> None:
     """A signal without a handler would end the process."""

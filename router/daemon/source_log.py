@@ -1,10 +1,10 @@
-"""Tells which sources there are, where each receives, and which of them anybody may send to."""
+"""Logs the sources: the URL of each, and a warning for those that are not verified."""
 
 from dataclasses import dataclass, field
 
 import structlog
 
-from router.domain.address import Address
+from router.domain.listen_address import ListenAddress
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 
@@ -13,26 +13,26 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class SourceLog:
-    """Tells of each source once: at the start, and after the reload that brings or changes it.
+    """Logs each source once: at the start, and after the reload that adds or changes it.
 
     Belongs to one thread at a time: the one that starts the daemon, then the one that reloads.
     """
 
-    listen: Address  #: with the port that was really taken
-    told: dict[str, tuple[object, ...]] = field(default_factory=dict)  #: by source: what was told of it
+    listen: ListenAddress  #: with the port that was bound
+    told: dict[str, tuple[object, ...]] = field(default_factory=dict)  #: by source: the facts that were logged
 
     def tell(self, ruleset: Ruleset) -> None:
-        """Tell what is new since the last time."""
+        """Log what is new since the last call."""
         for source in ruleset.sources.values():
-            words = (source.path, source.scheme, source.methods, source.allow_ips)
-            if self.told.get(source.name) != words:
-                self.told[source.name] = words
-                self._tell_of(source)
+            facts = (source.path, source.scheme, source.methods, source.allow_ips)
+            if self.told.get(source.name) != facts:
+                self.told[source.name] = facts
+                self._log_source(source)
         for name in [name for name in self.told if name not in ruleset.sources]:
             path, *_ = self.told.pop(name)
             log.info("source is gone; its path is answered 404", source=name, path=path)
 
-    def _tell_of(self, source: Source) -> None:
+    def _log_source(self, source: Source) -> None:
         url = f"http://{self.listen.from_here}{source.path}"
         verified = source.verifier.verifies
         log.info("source", source=source.name, url=url, path=source.path, scheme=source.scheme, verified=verified)

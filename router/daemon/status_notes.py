@@ -1,8 +1,8 @@
-"""What the daemon writes of itself into the store, so that `status` knows it beside a running or a dead one.
+"""Notes of the daemon about itself in the store, for `status`, which also reads those of a dead daemon.
 
-Each is a note, JSON: `process` {pid, version, started_at, listen, admin}; `rules` {file, hash, rules, loaded_at,
-drift: none or {why, since, problems}}, problems in words; the delivery loop adds `breakers`. Nobody waits for a note:
-one that can't be written is lost.
+Each note is JSON: `process` {pid, version, started_at, listen, admin}; `rules` {file, hash, rules, loaded_at,
+drift: null or {why, since, problems}}, where problems are texts. The delivery loop adds `breakers` and `waits`. The
+daemon does not wait for a note: one that can't be written is lost.
 """
 
 import os
@@ -16,23 +16,23 @@ from router.rules.reload.drift import Drift
 from router.rules.ruleset import Ruleset
 from router.store.contract import Store
 
-_PROBLEMS = 5  #: of a refused file that are kept; `check` tells all
+_PROBLEMS = 5  #: of a refused file that are kept; `check` prints all
 
 
 def note_process(store: Store, now: int, listen: str, admin: str | None) -> None:
-    """The daemon serves, since now (ms)."""
+    """Note that the daemon serves, since now (ms)."""
     listening = {"listen": listen, "admin": admin}
     _note(store, "process", {"pid": os.getpid(), "version": __version__, "started_at": now, **listening})
 
 
 def note_rules(store: Store, ruleset: Ruleset, file: Path, loaded_at: int, drift: Drift | None) -> None:
-    """These rules are current, since loaded_at (ms); whether the file says so too."""
+    """Note the current rules, loaded at loaded_at (ms), and the drift of the file."""
     rules = {"file": str(file.absolute()), "hash": ruleset.hash, "rules": len(ruleset.rules)}
     _note(store, "rules", {**rules, "loaded_at": loaded_at, "drift": None if drift is None else drift_json(drift)})
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:
-    """Why the file is not what runs, since when (ms), and the first of its problems."""
+    """Why the file is not what runs, since when (ms), and its first problems."""
     problems = [str(problem) for problem in drift.problems[:_PROBLEMS]]
     return {"why": drift.why.value, "since": round(drift.since * 1000), "problems": problems}
 

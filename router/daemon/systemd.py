@@ -1,7 +1,7 @@
-"""Tells systemd how the daemon stands: the datagrams of sd_notify(3), in a few lines of our own.
+"""Reports the daemon's state to systemd, with the datagrams of sd_notify(3).
 
-Where no service manager listens (no NOTIFY_SOCKET), nothing is said. Saying never fails and hardly waits: what a
-service manager doesn't hear must not hurt a daemon that works.
+Without NOTIFY_SOCKET nothing is sent. Sending never raises and waits at most a second: a service manager that does not
+read must not hurt a daemon that works.
 """
 
 import contextlib
@@ -10,64 +10,64 @@ import socket
 import time
 from collections.abc import Mapping, MutableMapping
 
-NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-_TELL_SECONDS = 1.0  #: while so much waits for systemd that its socket is full
-_MOST = 400  #: characters of a status line; `systemctl status` shows one line
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_SEND_SECONDS = 1.0  #: how long a datagram waits while systemd's socket is full
+_LINE_LENGTH = 400  #: characters of a status line; `systemctl status` shows one line
 
 
 class Systemd:
-    """The service manager that started us, if one did. Any thread may call."""
+    """The service manager that started this process, if one did. Any thread may call it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self.watchdog_seconds = _watchdog_seconds(environ) if self._address is not None else None
 
     def ready(self, status: str) -> None:
-        """It serves: for the first time, or again after `reloading`."""
-        self._say("READY=1", f"STATUS={_line(status)}")
+        """The daemon serves: for the first time, or again after `reloading`."""
+        self._send("READY=1", f"STATUS={_line(status)}")
 
     def status(self, status: str) -> None:
-        """What `systemctl status` shows."""
-        self._say(f"STATUS={_line(status)}")
+        """The line that `systemctl status` shows."""
+        self._send(f"STATUS={_line(status)}")
 
     def reloading(self) -> None:
-        """It reads its rules anew; `ready` has to follow."""
-        self._say("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        """The daemon reloads its rules; `ready` has to follow."""
+        self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self, seconds: float) -> None:
-        """It stops, which may take that long."""
-        self._say("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}", "STATUS=stopping")
+        """The daemon stops, which may take that long."""
+        self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}", "STATUS=stopping")
 
     def works(self) -> None:
-        """It does what it is there for: has to be said at least every `watchdog_seconds`."""
-        self._say("WATCHDOG=1")
+        """The daemon works. Must be sent at least every `watchdog_seconds`."""
+        self._send("WATCHDOG=1")
 
-    def _say(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> None:
         if self._address is None:
             return
-        # A socket for each datagram: there are few, and one that is kept would outlive a restart of what listens.
+        # A new socket for each of the few datagrams: an open one would still lead to a listener that was restarted.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | _CLOEXEC) as sock:
-            sock.settimeout(_TELL_SECONDS)
+            sock.settimeout(_SEND_SECONDS)
             sock.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
 
 
-_CLOEXEC = getattr(socket, "SOCK_CLOEXEC", 0)  #: Python sets it as well; not every system has it as a flag
+_CLOEXEC = getattr(socket, "SOCK_CLOEXEC", 0)  #: Python sets it too; not every system has the flag
 
 
-def forget(environ: MutableMapping[str, str]) -> None:
-    """Take what is meant for this process alone out of the environment, so that no child speaks in our name."""
-    for name in NAMES:
+def remove_variables(environ: MutableMapping[str, str]) -> None:
+    """Remove the variables that are meant for this process alone, so that no child reports for it."""
+    for name in VARIABLES:
         environ.pop(name, None)
 
 
 def _address(text: str) -> str | None:
     if text.startswith("@"):
         return "\0" + text[1:]
-    return text if text.startswith("/") else None  # other kinds are for virtual machines
+    return text if text.startswith("/") else None  # other kinds of address are for virtual machines
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """How often systemd wants to hear from this very process; none: it doesn't."""
+    """The longest time between two WATCHDOG=1 of this process; None when systemd expects none."""
     for_pid = environ.get("WATCHDOG_PID", "")
     if for_pid and for_pid != str(os.getpid()):
         return None
@@ -77,4 +77,4 @@ def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
 
 def _line(text: str) -> str:
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    return shown if len(shown) <= _MOST else shown[: _MOST - 1] + "…"
+    return shown if len(shown) <= _LINE_LENGTH else shown[: _LINE_LENGTH - 1] + "…"

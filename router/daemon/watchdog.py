@@ -1,4 +1,4 @@
-"""Says that the daemon works as long as it does: a loop that hangs ends that, and the service manager restarts us."""
+"""Reports that the daemon works, as long as it does. When a loop hangs the reports end, and systemd restarts it."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -6,20 +6,20 @@ from functools import partial
 
 import structlog
 
-_LOOKS = 4  #: in the time within which a sign of life is expected: a loop may be late by more than half of it
+_CHECKS = 4  #: in the time between two expected reports: a loop may be late by more than half of it
 
 log = structlog.get_logger()
 
 Ping = Callable[[Callable[[], None]], None]
-"""Hands a function to a loop, which calls it when its turn comes."""
+"""Hands a function to a loop, which calls it in its next round."""
 
 
 class Watchdog:
     """`start` and `stop` belong to one thread.
 
-    `loops` are pinged: each has to answer until the next look. `threads` say whether they live; they may well be busy,
-    or wait for a disk that is full or slow, which a restart would not mend. `works` is called at each look that finds
-    all well, several times in `seconds`.
+    `loops` are pinged: each has to answer until the next check. `threads` only have to be alive: they may be busy, or
+    wait for a full or slow disk, which a restart would not mend. `works` is called after each check without a failure,
+    several times in `seconds`.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Watchdog:
         loops: Mapping[str, Ping],
         threads: Mapping[str, Callable[[], bool]],
     ) -> None:
-        self._every = seconds / _LOOKS
+        self._every = seconds / _CHECKS
         self._works = works
         self._loops = loops
         self._threads = threads
@@ -39,11 +39,11 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer: what is stopping need not work any more."""
+        """Stop watching: a daemon that stops need not work any more."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(self._every + 1)
@@ -53,12 +53,12 @@ class Watchdog:
             self._ping(name)
         while not self._stopping.wait(self._every):
             try:
-                self._look()
-            except Exception:  # looked at again next time; and if that doesn't help, a restart is what is wanted
+                self._check()
+            except Exception:  # checked again next time; if that fails too, a restart is right
                 log.exception("watching over the daemon's loops failed")
 
-    def _look(self) -> None:
-        failed = {name for name, lives in self._threads.items() if not lives()}
+    def _check(self) -> None:
+        failed = {name for name, is_alive in self._threads.items() if not is_alive()}
         for name in self._loops:
             if self._answered[name].is_set():
                 self._ping(name)

@@ -1,1 +1,1 @@
-"""The nouns that all rooms share. Imports no other room."""
+"""The types and small functions that all rooms share. Imports no other room."""

@@ -1,16 +1,17 @@
-"""Plain credentials of a request, which are removed before an event is made."""
+"""Removes plain credentials from a request, before it becomes an event."""
 
 from dataclasses import replace
 from urllib.parse import unquote_plus
 
-from router.domain.header_names import CREDENTIALS
-from router.domain.http import Inbound
+from router.domain.request import Inbound
+
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
+"""Names, in lower case, of headers that are removed after verification by every scheme, so that no event has them."""
 
 
 def without_credentials(inbound: Inbound, *, header: str | None = None, query: str | None = None) -> Inbound:
-    """The request without Authorization, Proxy-Authorization, Cookie, and what the scheme itself looked at.
-
-    The rest of the query stays byte for byte as it was.
+    """The request without Authorization, Proxy-Authorization, Cookie, and the header and query parameter that
+    the scheme checked. The rest of the query stays byte for byte the same.
     """
     dropped = CREDENTIALS | {header.lower()} if header else CREDENTIALS
     headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)

@@ -8,25 +8,25 @@ from router.domain.outcomes import Outcome, OutcomeKind
 
 
 class State(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"  #: due at next_attempt_at, or blocked by order
     RUNNING = "running"  #: claimed by a dispatcher
     SUCCEEDED = "succeeded"
-    DEAD = "dead"  #: gave up; stays until it is replayed, cancelled or pruned
+    DEAD = "dead"  #: given up; stays until it is replayed, cancelled or pruned
     CANCELLED = "cancelled"  #: by an operator
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
-    """One delivery that matching planned; it becomes a Delivery when it is appended."""
+    """One delivery of a new event; it becomes a Delivery when it is appended."""
 
     id: str  #: UUIDv7
     rule: str
     action: str
     type: str  #: forward, command or append
-    target: str  #: whose limits it counts against
-    order_key: str | None = None  #: canonical JSON of order_by's values; none: unordered
+    target: str  #: the target whose limits it counts against
+    order_key: str | None = None  #: canonical JSON of order_by's values; None: unordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,16 @@ class Delivery:
     type: str
     target: str
     order_key: str | None
-    ruleset: str  #: hash of the ruleset that its last attempt went by; before the first one, of that which planned it
+    ruleset: (
+        str  #: hash of the ruleset that its last attempt used; before the first attempt, of the one that planned it
+    )
     state: State
     next_attempt_at: int  #: ms; while pending
-    attempts: int  #: counted attempts since the first one or the last replay; interrupted ones don't count
+    attempts: int  #: counted attempts since it was planned or last replayed; interrupted ones don't count
     interruptions: int  #: interrupted attempts in a row
-    first_attempt_at: int | None  #: ms; start of the retry policy's clock
+    first_attempt_at: int | None  #: ms; the retry policy's `give_up_after` counts from here
     created_at: int  #: ms
-    blocked: bool = False  #: an earlier delivery of the same order key is not settled yet
+    blocked: bool = False  #: an earlier delivery of the same order key is pending or running
     error: str = ""  #: the last attempt's error
 
 
@@ -59,8 +61,8 @@ class Attempt:
     delivery_id: str
     number: int  #: 1 for the first try, interrupted ones included
     started_at: int  #: ms
-    finished_at: int | None  #: ms; none while it runs
-    outcome: OutcomeKind | None  #: none while it runs
+    finished_at: int | None  #: ms; None while it runs
+    outcome: OutcomeKind | None  #: None while it runs
     status: int | None
     error: str
     excerpt: str
@@ -68,7 +70,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery that is ours to attempt, the proof of it, and the event to deliver."""
+    """A delivery that its holder may attempt, with the token that proves it, and the event to deliver."""
 
     token: str
     delivery: Delivery
@@ -78,7 +80,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How an attempt ends: written only while the token still owns the delivery."""
+    """The end of an attempt. It is written only while the token still owns the delivery."""
 
     delivery_id: str
     token: str
@@ -86,12 +88,12 @@ class Settlement:
     state: State  #: succeeded, dead, or pending for another try
     finished_at: int  #: ms
     next_attempt_at: int  #: ms; read only when state is pending
-    ruleset: str | None = None  #: hash of the rules that the attempt went by; none: those that the delivery names
+    ruleset: str | None = None  #: hash of the rules that the attempt used; None: those that the delivery names
 
 
 @dataclass(frozen=True, slots=True)
 class RulesetText:
-    """A ruleset as it was written, to compile again when its deliveries outlive it."""
+    """The text of a ruleset, to compile again for deliveries that outlive it."""
 
     hash: str
     text: str

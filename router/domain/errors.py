@@ -1,4 +1,4 @@
-"""The errors that may reach a person, and the problems of a rules file."""
+"""The errors with a message for a person, and the problems of a rules file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class RouterError(Exception):
-    """Base of the tree; its text is a whole sentence for a person: what, why and the cure."""
+    """Base of all errors here. Its text is a sentence for a person: what, why and the cure."""
 
 
 class StartError(RouterError):
@@ -14,7 +14,7 @@ class StartError(RouterError):
 
 
 class StoreError(RouterError):
-    """The store can't do what it was asked to."""
+    """The store can't do what was asked."""
 
 
 class StoreInUse(StoreError):
@@ -22,7 +22,7 @@ class StoreInUse(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store can't commit just now: disk full, I/O error, too far behind. Worth another try."""
+    """The store can't commit now: disk full, I/O error, too many writes queued. Another try may work."""
 
 
 class TemplateError(RouterError):
@@ -30,33 +30,33 @@ class TemplateError(RouterError):
 
 
 class RenderError(RouterError):
-    """A template that can't be rendered for this event; it would never heal by itself."""
+    """A template that can't be rendered for this event. Another try would fail too."""
 
 
 class EvaluationError(RouterError):
-    """A condition that can't be judged for this event; the rule counts as unmatched."""
+    """A condition that can't be evaluated for this event. Its rule does not match."""
 
 
 class PayloadError(RouterError):
-    """A body that doesn't parse as what its content type says."""
+    """A body that doesn't parse as its content type says."""
 
 
 class Level(StrEnum):
-    """How bad a problem is."""
+    """The severity of a problem."""
 
     ERROR = "error"  #: the file doesn't load
-    WARNING = "warning"  #: it loads, but probably doesn't do what was meant; `check --strict` fails
+    WARNING = "warning"  #: it loads, but probably doesn't do what its author meant; `check --strict` fails
     NOTE = "note"  #: worth knowing, for example a secret that is unset on this machine
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong in a rules file: place, cause and cure in one line."""
+    """One mistake in a rules file: place, cause and cure in one line."""
 
     file: str
     line: int  #: 1 for the first line
     column: int  #: 1 for the first character
-    path: str  #: where in the document, for example `rules[2] "deploy-main".match`
+    path: str  #: the place in the document, for example `rules[2] "deploy-main".match`
     message: str
     level: Level = Level.ERROR
 
@@ -67,7 +67,7 @@ class Problem:
 
 
 class RulesError(RouterError):
-    """A rules file that doesn't load, with every problem it has, sorted by place."""
+    """A rules file that doesn't load, with all its problems, sorted by place."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))

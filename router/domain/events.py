@@ -1,6 +1,7 @@
-"""The nouns that every station shares: events, deliveries, attempts and their outcomes.
+"""Events: received requests, and their parsed payloads.
 
-Times are Unix times in whole milliseconds, and arrive as arguments; durations are in the unit their name says.
+In all of router.domain, times are Unix times in whole milliseconds, passed as arguments. Durations are in the unit that
+their name says.
 """
 
 from dataclasses import dataclass, field
@@ -8,14 +9,14 @@ from functools import cached_property
 from typing import Any
 
 from router.domain.headers import Headers
-from router.domain.http import query_values
+from router.domain.request import query_values
 
-UNMATCHED = "unmatched"  #: the reserved rule name of the actions for events that no rule matched
+UNMATCHED = "unmatched"  #: the reserved rule name for the actions of events that matched no rule
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One received request, immutable; plain credentials are already taken out."""
+    """One received request, immutable and without plain credentials."""
 
     id: str  #: UUIDv7
     source: str
@@ -26,12 +27,12 @@ class Event:
     body: bytes
     ip: str
     received_at: int  #: ms
-    dedupe_key: str | None = None  #: what a second copy of this event would share
+    dedupe_key: str | None = None  #: equal for copies of the same event
 
 
 @dataclass(frozen=True)
 class ParsedEvent:
-    """An event together with its parsed payload: what conditions and templates look at."""
+    """An event with its parsed payload, for conditions and templates."""
 
     event: Event
     payload: Any = field(repr=False)  #: the JSON value, the form as a mapping, or the text
@@ -50,7 +51,7 @@ class ParsedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The answer of the store to an append: committed and fsynced."""
+    """The result of an append: committed and synced to disk."""
 
     event_id: str  #: of the first event, when this one is a duplicate
     duplicate: bool = False

@@ -1,12 +1,16 @@
-"""Header names, and the headers of a request: names without case, values in order."""
+"""Header names, and the headers of a request."""
 
+import re
 from collections.abc import Iterator, Mapping
+
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  #: a token: RFC 9110, section 5.1
+REQUEST_HEADER = re.compile(HEADER_NAME.pattern.replace("_", ""))  #: of a received request: see dropped_header
 
 
 class Headers(Mapping[str, str]):
-    """Request headers: names without case, several values for a repeated name, order kept.
+    """Request headers: names without case, several values for a repeated name, their order kept.
 
-    As a mapping it gives the first value of a name, and iterates over the names as they arrived.
+    As a mapping it gives the first value of a name, and iterates over the names in their received spelling.
     """
 
     __slots__ = ("by_name", "items_as_received")
@@ -40,3 +44,12 @@ class Headers(Mapping[str, str]):
     def all(self, name: str) -> list[str]:
         """Every value of the header, in the order received."""
         return list(self.by_name.get(name.lower(), ()))
+
+
+def dropped_header(name: str) -> str:
+    """Why no received request has a header of this name, with a _ in it, and the cure."""
+    dashed = name.replace("_", "-")
+    return (
+        f"no request has a header {name[:60]}: names with a _ are dropped, since proxies take it for a dash; "
+        f"write {dashed[:60]}, and let the sender do so"
+    )

@@ -8,14 +8,14 @@ _COUNTER_BITS = 12
 _DRAWN = 256  #: ids whose random part is drawn at once
 _random: list[bytes] = []
 _lock = threading.Lock()
-_last = 0  # the last id's time and counter, as one number: it only ever grows
+_last = 0  # the last id's time and counter, as one number that only grows
 
 
 def uuid7(now_ms: int) -> str:
-    """A new UUIDv7 for that time, greater than every one this process made before.
+    """A new UUIDv7 for that time, greater than all earlier ones of this process.
 
-    Within one millisecond, and when the clock steps back, the 12 bits after the time count on (method 1 of section
-    6.2); when they run over, the time in the id runs ahead of the clock.
+    Within one millisecond, and after the clock was set back, the 12 bits after the time count up (method 1 of section
+    6.2). When they overflow, the time in the id runs ahead of the clock.
     """
     global _last  # noqa: PLW0603 - one counter for the process is the point
     floor = now_ms << _COUNTER_BITS
@@ -23,7 +23,7 @@ def uuid7(now_ms: int) -> str:
         _last = max(_last + 1, floor)
         stamp = _last
         if not _random:
-            # One call for many: each gives the interpreter's turn away.
+            # One call for many ids, since each call gives up Python's lock.
             drawn = os.urandom(8 * _DRAWN)
             _random.extend(drawn[at : at + 8] for at in range(0, len(drawn), 8))
         random = int.from_bytes(_random.pop()) >> 2

@@ -1,17 +1,17 @@
-"""The known word that an unknown one was probably meant as."""
+"""Suggests a known word for a misspelt one."""
 
 import difflib
 from collections.abc import Collection, Iterable
 
 from router.domain.work_budget import spend
 
-LONGEST = 64  #: characters of a word that a near one is looked for: comparing grows with the square of the length
-CHOICES = 300  #: words that it is compared with
+LONGEST = 64  #: characters of a word to suggest for: the work grows with the square of the length
+CHOICES = 300  #: known words that it is compared with
 _SHOWN = 20  #: known words that a message names
 
 
 def did_you_mean(word: str, known: Iterable[str], *, most: int = _SHOWN) -> str:
-    """`; did you mean "x"?`, or `most` of the known words; nothing once a load has looked often enough."""
+    """`; did you mean "x"?`, or at most `most` of the known words; empty when the load's budget is spent."""
     if not spend("suggestions"):
         return ""
     choices = sorted(known)
@@ -22,17 +22,17 @@ def did_you_mean(word: str, known: Iterable[str], *, most: int = _SHOWN) -> str:
 
 
 def known_words(known: Iterable[str], *, most: int = _SHOWN) -> str:
-    """`known: a, b`, as far as a message has room for them."""
+    """`known: a, b`, with at most `most` words."""
     return "known: " + ", ".join(shortened(word) for word in sorted(known)[:most])
 
 
 def nearest(word: str, choices: Collection[str], likeness: float = 0.6) -> str | None:
-    """The word that is most like the given one; none when none is near, or a load has looked often enough."""
+    """The choice that is most like the word; None when no choice is near, or the load's budget is spent."""
     return _nearest(word, choices, likeness) if spend("suggestions") else None
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """Text fit for a message: short and on one line."""
+    """The text for a message: short, and on one line."""
     text = "".join(c if c.isprintable() else "?" for c in text[: limit + 1])
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -41,6 +41,6 @@ def _nearest(word: str, choices: Collection[str], likeness: float) -> str | None
     if len(word) > LONGEST:
         return None
     alike = [choice for choice in choices if len(choice) <= LONGEST]
-    if len(alike) > CHOICES:  # those that begin or end as it does
+    if len(alike) > CHOICES:  # the choices with the same beginning or end
         alike = [choice for choice in alike if choice[:2] == word[:2] or choice[-3:] == word[-3:]][:CHOICES]
     return next(iter(difflib.get_close_matches(word, alike, 1, likeness)), None)

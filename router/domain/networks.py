@@ -1,13 +1,13 @@
-"""Addresses and networks, with IPv4 in IPv6 read as the IPv4 that it is."""
+"""IP addresses and networks; an IPv4 address inside an IPv6 one counts as the IPv4 address."""
 
 import ipaddress
 import re
 from collections.abc import Iterable
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# IPv6 addresses that hold an IPv4 address in their last 32 bits.
+# Networks whose IPv6 addresses hold an IPv4 address in their last 32 bits.
 _ENDS_IN_IPV4 = tuple(
     ipaddress.IPv6Network(text)
     for text in (
@@ -15,15 +15,15 @@ _ENDS_IN_IPV4 = tuple(
         "64:ff9b::/96",  # RFC 6052, the well-known prefix
     )
 )
-_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  #: RFC 8215: prefixes of 48 to 96 bits that a network chose
-_LENGTHS = (32, 40, 48, 56, 64, 96)  #: of prefixes with an IPv4 address behind them: RFC 6052, section 2.2
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")  #: RFC 8215: a network chooses prefixes of 48 to 96 bits from it
+_LENGTHS = (32, 40, 48, 56, 64, 96)  #: of prefixes that an IPv4 address follows: RFC 6052, section 2.2
 _ISATAP = 0x5EFE  #: RFC 5214, section 6.1: stands before the IPv4 address, whatever its two lowest bits of flags are
 
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](:\d+)?|(?P<four>[\d.]+):\d+")
 
 
-def parse_address(text: str) -> Address | None:
-    """An address, without port and zone; IPv4 in IPv6 is IPv4. None when it is none."""
+def parse_address(text: str) -> IPAddress | None:
+    """Parse an address; a port and a zone are dropped. None for any other text."""
     found = _WITH_PORT.fullmatch(text)
     if found:
         text = found["six"] or found["four"]
@@ -37,11 +37,11 @@ def parse_address(text: str) -> Address | None:
 
 
 def embedded(address: ipaddress.IPv6Address) -> set[ipaddress.IPv4Address]:
-    """Every IPv4 address that a gateway, a tunnel or the system may take from an IPv6 one.
+    """The IPv4 addresses that a gateway, a tunnel or the system may take from an IPv6 address.
 
-    A network chooses the prefix of its own NAT64 gateway, so behind any prefix of 32 to 64 bits an IPv4 address is
-    seen when the rest fits too: the bits after it, and the byte from bit 64 on, are zero. Behind an unknown prefix of
-    96 bits every address would have one, so none is seen there.
+    A network chooses the prefix of its own NAT64 gateway. So after any prefix of 32 to 64 bits an IPv4 address counts
+    when the rest fits: the bits after it, and the byte from bit 64 on, are zero. After an unknown prefix of 96 bits
+    every address would hold one, so they do not count.
     """
     number = int(address)
     found = {inner for inner in (address.sixtofour, *(address.teredo or ())) if inner is not None}
@@ -55,17 +55,17 @@ def embedded(address: ipaddress.IPv6Address) -> set[ipaddress.IPv4Address]:
 
 
 def _after_prefix(number: int, length: int) -> tuple[int, int]:
-    """The IPv4 address after a prefix of that many bits, and what has to be zero: RFC 6052, section 2.2."""
+    """The IPv4 address after a prefix of that many bits, and the bits that must be zero: RFC 6052, section 2.2."""
     if length == 96:
         return number & 0xFFFFFFFF, 0
-    reserved = number >> 56 & 0xFF  # bits 64 to 71 are no part of it
+    reserved = number >> 56 & 0xFF  # bits 64 to 71 are not part of the address
     without = (number >> 64) << 56 | number & (1 << 56) - 1  # the 120 other bits
     behind = 120 - length - 32
     return without >> behind & 0xFFFFFFFF, reserved << 120 | without & (1 << behind) - 1
 
 
 def network(text: str) -> Network:
-    """A network; a bare address is exactly itself, and IPv4 in IPv6 is IPv4. Raises ValueError."""
+    """Parse a network; a single address is a network of one. Raises ValueError."""
     made = ipaddress.ip_network(text)
     if (
         isinstance(made, ipaddress.IPv6Network)
@@ -76,6 +76,6 @@ def network(text: str) -> Network:
     return made
 
 
-def is_within(address: Address | None, networks: Iterable[Network]) -> bool:
-    """Whether one of the networks has the address; no address is in none."""
+def is_within(address: IPAddress | None, networks: Iterable[Network]) -> bool:
+    """Whether one of the networks contains the address. False when the address is None."""
     return address is not None and any(address in one for one in networks)

@@ -1,4 +1,4 @@
-"""What one attempt came to: a value, not an exception."""
+"""Outcomes of attempts: values, not exceptions."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,38 +8,38 @@ class OutcomeKind(StrEnum):
     """How one attempt ended."""
 
     SUCCEEDED = "succeeded"
-    RETRY = "retry"  #: failed and may heal; the retry policy decides by its cause
-    FAILED = "failed"  #: failed, and another try would fail as well, or the policy wants none
-    INTERRUPTED = "interrupted"  #: the daemon stopped under it; not counted
+    RETRY = "retry"  #: failed, and another try may work; the retry policy decides by the cause
+    FAILED = "failed"  #: failed, and another try would fail too, or the retry policy excludes it
+    INTERRUPTED = "interrupted"  #: the daemon stopped during the attempt; not counted
 
 
 class Cause(StrEnum):
-    """What an attempt failed by. All but status, exit and fault are words of `retry.on`."""
+    """Why an attempt failed. All but status, exit and fault are words of `retry.on`."""
 
     STATUS = "status"  #: the answer's HTTP status
-    NETWORK = "network"  #: no connection, or one that broke or spoke nonsense before there was an answer
-    TIMEOUT = "timeout"  #: not done in time
+    NETWORK = "network"  #: no connection, or it broke or was not HTTP before an answer came
+    TIMEOUT = "timeout"  #: the time limit
     EXIT = "exit"  #: the program's exit code
     SIGNAL = "signal"  #: a signal ended the program
     NOT_STARTED = "not-started"  #: the program could not be started
     NOT_WRITTEN = "not-written"  #: the file could not be opened or written
-    FAULT = "fault"  #: a fault of ours, which is always tried again
+    FAULT = "fault"  #: a bug of the router, which is always tried again
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one attempt: a value, not an exception."""
+    """The outcome of one attempt."""
 
     kind: OutcomeKind
-    error: str = ""  #: why it did not succeed; never a secret, a query string or the payload
+    error: str = ""  #: why it did not succeed; contains no secret, query string or payload
     status: int | None = None  #: HTTP status or exit code (negative: the signal that ended it)
     excerpt: str = ""  #: the beginning of the response body or of the command's output
-    retry_after: float | None = None  #: seconds that the target asked us to wait
-    cause: Cause | None = None  #: what a retry failed by; none otherwise
+    retry_after: float | None = None  #: seconds that the target asked to wait
+    cause: Cause | None = None  #: why a retry is needed; None otherwise
 
     @classmethod
     def succeeded(cls, status: int | None = None, excerpt: str = "") -> "Outcome":
-        """It worked."""
+        """The attempt succeeded."""
         return cls(OutcomeKind.SUCCEEDED, status=status, excerpt=excerpt)
 
     @classmethod
@@ -52,15 +52,15 @@ class Outcome:
         *,
         cause: Cause = Cause.FAULT,
     ) -> "Outcome":
-        """It failed and may heal."""
+        """The attempt failed; another try may work."""
         return cls(OutcomeKind.RETRY, error, status, excerpt, retry_after, cause)
 
     @classmethod
     def failed(cls, error: str, status: int | None = None, excerpt: str = "") -> "Outcome":
-        """It failed for good."""
+        """The attempt failed; another try would fail too."""
         return cls(OutcomeKind.FAILED, error, status, excerpt)
 
     @classmethod
     def interrupted(cls, error: str) -> "Outcome":
-        """It was cut off by our own stop; nobody knows how far it came."""
+        """The daemon's stop ended the attempt; how far it came is unknown."""
         return cls(OutcomeKind.INTERRUPTED, error)

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again."""
+"""Retry policies: whether and when a failed attempt is tried again."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from router.domain.outcomes import Cause, Outcome
 
 @dataclass(frozen=True, slots=True)
 class RetryOn:
-    """An entry of `retry.on`: failures of one cause, of a status or an exit code those in a range."""
+    """An entry of `retry.on`: failures of one cause, for a status or an exit code those in a range."""
 
     cause: Cause
     first: int = 0  #: of the range; read only when the cause is status or exit
@@ -34,11 +34,11 @@ class RetryPolicy:
     """When a failed attempt is tried again."""
 
     initial: float = 2.0  #: seconds before the second attempt
-    factor: float = 2.0  #: each further wait is the last one times this
-    max: float = 3600.0  #: seconds, the longest wait
-    jitter: float = 0.2  #: each wait varies by up to this share of it, both ways
-    attempts: int | None = None  #: counted attempts at the most; none: only give_up_after ends it
-    give_up_after: float = 86400.0  #: seconds after the first attempt (or the last replay)
+    factor: float = 2.0  #: each further wait is the wait before it times this
+    max: float = 3600.0  #: seconds; the longest wait
+    jitter: float = 0.2  #: each wait varies by up to this share, both ways
+    attempts: int | None = None  #: most counted attempts; None: only give_up_after ends it
+    give_up_after: float = 86400.0  #: seconds after the first attempt, or the last replay
     retry_after_max: float = 3600.0  #: seconds; a longer Retry-After is cut to this
-    retry_interrupted: bool = True  #: whether an attempt that our own stop cut off is made again
-    on: tuple[RetryOn, ...] | None = None  #: what is tried again; none: everything but HTTP 410
+    retry_interrupted: bool = True  #: whether an attempt that the daemon's stop ended is made again
+    on: tuple[RetryOn, ...] | None = None  #: the failures that are tried again; None: all but HTTP 410

@@ -1,4 +1,4 @@
-"""Secrets: named in the rules file by where they come from, resolved when it loads, masked whenever shown."""
+"""Secrets: the rules file names where they come from; they are resolved when it loads, and masked whenever shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 from router.domain.files.bounded import Unreadable, read_file
 from router.domain.files.trust import exposure
 
-MAX_FILE_BYTES = 64 * 1024  #: of a secret file: keys and certificates have some 8 KiB, and what is larger is no secret
-SHORTEST = 8  #: characters, below which `check` warns: the least that NIST SP 800-63B lets a person choose
+MAX_FILE_BYTES = 64 * 1024  #: of a secret file: keys and certificates have some 8 KiB, and a larger file is a mistake
+SHORTEST = 8  #: characters, below which `check` warns: the minimum of NIST SP 800-63B for passwords that people choose
 
 
 class Secret:
@@ -26,21 +26,21 @@ class Secret:
 
     @property
     def is_set(self) -> bool:
-        """False for a secret that this machine doesn't have (only `check` and `test` go on then)."""
+        """False for a secret that is not set on this machine; only `check` and `test` accept that."""
         return self._value is not None
 
     def reveal(self) -> str:
-        """The value. An unset secret has none: asking for it is a mistake of ours."""
+        """The value. Raises ValueError for an unset secret, which would be a bug of the caller."""
         if self._value is None:
             raise ValueError(f"secret {self.name} is not set")
         return self._value
 
     def reveal_bytes(self) -> bytes:
-        """The value as the bytes it came from: an environment variable may hold some that are no UTF-8."""
+        """The value as bytes, exactly as they were: an environment variable may hold bytes that are not UTF-8."""
         return self.reveal().encode("utf-8", "surrogateescape")
 
     def has_value_of(self, other: "Secret") -> bool:
-        """Whether both have the same value, or none."""
+        """Whether both have the same value, or both are unset."""
         return self._value == other._value  # noqa: SLF001 - of the same class
 
     def __repr__(self) -> str:
@@ -51,11 +51,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found where a secret should be."""
+    """The result of resolving a secret."""
 
     secret: Secret | None
-    fault: str = ""  #: why there is none, or why it should not be used
-    is_blank: bool = False  #: it was set, but to nothing that is a secret
+    fault: str = ""  #: why there is no secret, or why it should not be used
+    is_blank: bool = False  #: it was set, but to an empty or blank value
 
 
 _EITHER: dict[str, Any] = {"oneOf": [{"required": ["env"]}, {"required": ["file"]}]}
@@ -73,17 +73,17 @@ class SecretRef(BaseModel):
 
     env: str | None = None
     file: str | None = None
-    optional: bool = False  #: may be unset; for rotation lists, of which one must be present
+    optional: bool = False  #: may be unset; for rotation lists, in which one must be set
 
     @property
     def name(self) -> str:
-        """How it is called in messages."""
+        """Its name in messages."""
         return f"env {self.env}" if self.env is not None else f"file {self.file}"
 
     def resolve(self, base_dir: Path, environ: Mapping[str, str], *, trusting: bool = False) -> Found:
-        """The secret, or none and why not; a blank one counts as unset, since an empty key lets anyone sign.
+        """The secret, or the reason why there is none. A blank one counts as unset: an empty key lets anyone sign.
 
-        `trusting`: a file that others can write is used all the same, and its fault comes beside it.
+        `trusting`: a file that others can write is used too, and comes with its fault.
         """
         if self.env is not None:
             value = environ.get(self.env)
@@ -118,7 +118,7 @@ _FORM = "write {env: NAME} or {file: PATH}"
 
 
 def check_form(value: Any) -> str:
-    """What is wrong with the form of a secret as it was written; empty when nothing is."""
+    """The mistake in how a secret is written; empty when there is none."""
     if isinstance(value, str | int | float):
         return "a secret is never written in the rules file; " + _FORM
     if not isinstance(value, dict):
@@ -157,11 +157,11 @@ _SCHEMA = {
 }
 
 OneSecret = Annotated[SecretRef, BeforeValidator(_one), WithJsonSchema(_SCHEMA)]
-"""A field that names one secret."""
+"""A field with one secret."""
 
 Secrets = Annotated[
     tuple[OneSecret, ...],
     BeforeValidator(_many),
     WithJsonSchema({"anyOf": [_SCHEMA, {"type": "array", "items": _SCHEMA, "minItems": 1}]}),
 ]
-"""A field that names one secret or a list of them, for rotation."""
+"""A field with one secret or, for rotation, a list of them."""

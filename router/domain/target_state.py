@@ -1,15 +1,15 @@
-"""What a target lets through at one moment."""
+"""The state of a target: its limits, its breaker, and what deliveries wait for."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class BreakerState(StrEnum):
-    """What a target's breaker lets through."""
+    """The state of a target's breaker, by the attempts that it allows."""
 
-    CLOSED = "closed"  #: everything
-    OPEN = "open"  #: nothing until its pause is over
-    HALF_OPEN = "half-open"  #: one attempt is under way, and decides
+    CLOSED = "closed"  #: all
+    OPEN = "open"  #: none until its pause ends
+    HALF_OPEN = "half-open"  #: one, which decides the next state
 
 
 class Wait(StrEnum):
@@ -19,17 +19,17 @@ class Wait(StrEnum):
     RETRY = "retry"  #: the time of its next try
     RATE = "rate"  #: the target's rate
     BREAKER = "breaker"  #: the target's breaker
-    CONCURRENCY = "concurrency"  #: an attempt at the target that is under way
+    CONCURRENCY = "concurrency"  #: a running attempt at the target
 
 
 @dataclass(frozen=True, slots=True)
 class TargetLoad:
-    """How a target stands at one moment."""
+    """A target's load and limits now."""
 
     key: str
-    running: int  #: attempts under way
+    running: int  #: running attempts
     concurrency: int
-    rate: float | None  #: attempts started a second; none: no limit
-    tokens: float  #: attempts that the rate lets start at once; read only when there is one
+    rate: float | None  #: attempts that may start each second; None: no limit
+    tokens: float  #: attempts that the rate allows at once; meaningless without a rate
     breaker: BreakerState
-    failures: int  #: in a row
+    failures: int  #: failures in a row

@@ -1,6 +1,6 @@
-"""Durations, sizes and rates as people write them in the rules file.
+"""Durations, sizes and rates as the rules file has them.
 
-Each type is ready for a pydantic field: text in, a number out, a message with the cure otherwise.
+Each type is ready for a pydantic field: it turns text into a number, or raises an error with the cure.
 """
 
 import math
@@ -16,7 +16,7 @@ _SIZE = re.compile(rf"{_NUMBER}\s*(B|KiB|MiB|GiB)")
 _RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-LONGEST_SECONDS = 366 * 86400.0  #: a year: longer ones are a slip of the pen, and would overflow timers
+LONGEST_SECONDS = 366 * 86400.0  #: a year: a longer duration is a mistake, and would overflow timers
 
 
 def _shown(value: Any) -> str:
@@ -62,7 +62,7 @@ def as_duration(seconds: float) -> str:
 
 
 def as_size(count: int) -> str:
-    """Bytes as the rules file has them: `25MiB`, `1000B`; `size` reads the same number from it."""
+    """Bytes as the rules file has them: `25MiB`, `1000B`; `size` parses it back to the same number."""
     unit = next(unit for unit in ("GiB", "MiB", "KiB", "B") if count % _BYTES[unit] == 0)
     return f"{count // _BYTES[unit]}{unit}"
 
@@ -96,7 +96,7 @@ def per_second(value: Any) -> float:
 
 
 def _written(pattern: re.Pattern[str], *examples: str) -> WithJsonSchema:
-    """What an editor is told of such a text."""
+    """The JSON Schema of such a text."""
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$", "examples": list(examples)})
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.contract import BodyLimit
 from router.http.limits import HEADER_SECONDS, IDLE_SECONDS, LINGER_SECONDS, READ_BYTES, SLICE_BYTES
 from router.http.problem import refusal

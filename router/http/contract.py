@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.contract import Answered, Handler, Pending, Request, WakeUp
 from router.http.limits import BUSY_SECONDS, INLINE_BYTES
 from router.http.methods import shown_method

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.limits import HEADER_BYTES, HEADER_COUNT, RETRY_AFTER_SECONDS
 
 PROBLEM_TYPE = "application/problem+json"

@@ -3,7 +3,7 @@
 import functools
 from email.utils import formatdate
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 
 def serialize(reply: Reply, version: str, *, keep_alive: bool, head_only: bool, now: float) -> bytes:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import structlog
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.contract import Answered, BodyLimit, Handler, Pending, Request
 from router.http.limits import ANSWER_SECONDS
 from router.http.methods import shown_method

@@ -16,9 +16,10 @@ import structlog
 
 from router.domain.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
 from router.domain.events import Appended, Event, ParsedEvent
-from router.domain.http import Inbound, Reply
 from router.domain.ids import uuid7
 from router.domain.networks import Network, is_within, parse_address
+from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.http.contract import Pending, Request
 from router.http.methods import shown_method
 from router.http.problem import problem

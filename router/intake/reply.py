@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 
 def accepted(status: int, content: dict[str, Any]) -> Reply:

@@ -1,1 +1,1 @@
-"""What the daemon tells of itself: metrics, log lines, traces."""
+"""Metrics, log lines and traces."""

@@ -1,7 +1,7 @@
-"""Every metric there is: its name, type and labels, and what it says. docs/metrics.md has a row for each of them.
+"""All metrics: name, type, labels and meaning of each. docs/metrics.md has a row for each of them.
 
-Names follow Prometheus (prometheus.io, "Metric and label naming"): base units, `_total` for what only grows. Label
-values are bounded: names of the rules file, and the few words that a label's meaning lists; never a word of a sender.
+Names follow Prometheus (prometheus.io, "Metric and label naming"): base units, and `_total` for counters. Label values
+are bounded: names of the rules file, and the few words that a metric's meaning lists. Senders can't choose them.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Literal
 Type = Literal["counter", "gauge", "histogram", "info"]
 
 _SECONDS_OF_ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# Each is a series for each target, so they are few.
+# Few buckets, since each is a series for each target.
 _SECONDS_OF_DELIVERIES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 _SECONDS_OF_ATTEMPTS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SECONDS_OF_COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -22,10 +22,10 @@ class MetricFamily:
     """One metric."""
 
     type: Type
-    name: str  #: as it is scraped, with `_total` or `_info`, without what a histogram adds
+    name: str  #: as it is scraped, with `_total` or `_info`, without the suffixes of a histogram
     meaning: str
     labels: tuple[str, ...] = ()
-    bounds: tuple[float, ...] = ()  #: of a histogram's buckets, without the infinite one
+    bounds: tuple[float, ...] = ()  #: upper bounds of a histogram's buckets, without the infinite one
 
 
 def _counter(name: str, meaning: str, *labels: str) -> MetricFamily:

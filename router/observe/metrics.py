@@ -1,7 +1,7 @@
-"""What the stations count as they work. Whoever is asked for it writes it out (router/admin/exposition.py).
+"""Counts events, deliveries, attempts and commits. router/admin/exposition.py writes the counts out.
 
-Counted in plain dicts: prometheus-client's own counters take four times as long, with a lookup by labels and two locks
-each, and an event with one delivery is counted some ten times.
+The counts are in plain dicts. prometheus-client's own counters take four times as long, with a lookup by labels and two
+locks for each count, and an event with one delivery is counted some ten times.
 """
 
 import threading
@@ -42,43 +42,43 @@ _NO_RULE = (UNMATCHED,)
 
 @dataclass(slots=True)
 class HistogramCounts:
-    """What a histogram has seen: how many values up to each of its bounds, and between those; their sum."""
+    """A histogram's values: their number in each bucket, and their sum."""
 
-    counts: list[int]  #: one more than the bounds: the last is of what is above them all
+    counts: list[int]  #: one more than there are bounds: the last bucket is above them all
     sum: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class MetricCounts:
-    """Everything that was counted."""
+    """All counts."""
 
     counts: dict[MetricFamily, dict[Labels, int]]
-    spreads: dict[MetricFamily, dict[Labels, HistogramCounts]]
+    histograms: dict[MetricFamily, dict[Labels, HistogramCounts]]
 
 
 class Metrics:
     """Counts. Any thread may call it.
 
-    One lock for all of it: what is done under it takes less than a microsecond, so that nobody waits for it.
+    One lock for all counts: it is held for less than a microsecond, so threads hardly wait for it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[MetricFamily, defaultdict[Labels, int]] = {family: defaultdict(int) for family in COUNTERS}
-        self._spreads: dict[MetricFamily, dict[Labels, HistogramCounts]] = {family: {} for family in HISTOGRAMS}
+        self._histograms: dict[MetricFamily, dict[Labels, HistogramCounts]] = {family: {} for family in HISTOGRAMS}
         counts = self._counts
         self._requests, self._events, self._matches = counts[REQUESTS], counts[EVENTS], counts[MATCHES]
         self._attempts, self._deliveries = counts[ATTEMPTS], counts[DELIVERIES]
-        self.loaded_at = 0  #: ms; when the rules that run were loaded
-        self.reload_failed = False  #: the last one
+        self.loaded_at = 0  #: ms; when the current rules were loaded
+        self.reload_failed = False  #: whether the last reload failed
 
     def answered(self, source: str, status: int) -> None:
-        """A request was answered; no source: its path is none's, or it never came so far."""
+        """A request was answered. Without a known source, `source` is empty."""
         with self._lock:
             self._requests[source, str(status)] += 1
 
     def received(self, source: str, matched: Sequence[str], seconds: float) -> None:
-        """An event was stored, which these rules matched, so many seconds after it arrived."""
+        """An event was stored, `seconds` after it arrived; these rules matched it."""
         with self._lock:
             self._observe(ANSWER_SECONDS, (source,), seconds)
             self._events[(source,)] += 1
@@ -86,17 +86,17 @@ class Metrics:
                 self._matches[(rule,)] += 1
 
     def repeated(self, source: str, seconds: float) -> None:
-        """A request was a copy of an event that is stored already, as was known so many seconds after it arrived."""
+        """A request was a duplicate of a stored event; it was answered `seconds` after it arrived."""
         with self._lock:
             self._observe(ANSWER_SECONDS, (source,), seconds)
             self._counts[DUPLICATES][(source,)] += 1
 
     def unverified(self, source: str, reason: str) -> None:
-        """A request failed verification; the reason is one of router.plugins.registries.Misfit."""
+        """A request failed verification, for one of the reasons that the schemes have."""
         self._add(UNVERIFIED, source, reason)
 
     def not_judged(self, rule: str) -> None:
-        """A rule could not be judged for an event."""
+        """A rule could not be evaluated for an event."""
         self._add(NOT_JUDGED, rule)
 
     def attempted(
@@ -109,8 +109,8 @@ class Metrics:
         state: State = State.PENDING,
         age: float = 0.0,
     ) -> None:
-        """An attempt ended, after so many seconds. Its delivery stands there now, so many seconds (age) after its event
-        arrived; only an end is counted."""
+        """An attempt ended after `took` seconds; its delivery is in this state now, `age` seconds after its event came.
+        The delivery is counted unless it is pending again."""
         with self._lock:
             self._attempts[rule, action, target, outcome.value] += 1
             self._observe(ATTEMPT_SECONDS, (target,), took)
@@ -121,7 +121,7 @@ class Metrics:
                 self._observe(DELIVERY_SECONDS, (target,), age)
 
     def committed(self, jobs: int, seconds: float) -> None:
-        """The store made a transaction of so many jobs."""
+        """The store committed a transaction of so many jobs."""
         with self._lock:
             self._observe(COMMIT_JOBS, (), jobs)
             self._observe(COMMIT_SECONDS, (), seconds)
@@ -132,56 +132,58 @@ class Metrics:
             self._counts[REMOVED][()] += events
 
     def loaded(self, at: int) -> None:
-        """The rules that run were loaded, at the start (ms)."""
+        """The rules were loaded at the start (ms)."""
         self.loaded_at = at
 
     def reloaded(self, at: int) -> None:
-        """A reload took (ms)."""
+        """A reload succeeded (ms)."""
         self.loaded_at, self.reload_failed = at, False
         self._add(RELOADS, "succeeded")
 
     def refused(self) -> None:
-        """A reload failed: the rules that ran go on."""
+        """A reload failed; the current rules stay."""
         self.reload_failed = True
         self._add(RELOADS, "failed")
 
     def agreed(self) -> None:
-        """The rules file is what runs: whatever failed before is mended."""
+        """The rules file agrees with the current rules again."""
         self.reload_failed = False
 
     def counted(self) -> MetricCounts:
-        """All of it, as it stands: each family at one moment, but for a histogram's rows, each of which has its own."""
+        """A copy of all counts. Each family is of one moment; of a histogram, each row is."""
         counts: dict[MetricFamily, dict[Labels, int]] = {}
         for family, rows in self._counts.items():
             with self._lock:
                 counts[family] = dict(rows)
-        return MetricCounts(counts, {family: self._copied(spreads) for family, spreads in self._spreads.items()})
+        return MetricCounts(
+            counts, {family: self._copied(histograms) for family, histograms in self._histograms.items()}
+        )
 
-    def _copied(self, spreads: dict[Labels, HistogramCounts]) -> dict[Labels, HistogramCounts]:
-        # One by one: with thousands of targets, the whole of it would hold up the stations for milliseconds.
+    def _copied(self, histograms: dict[Labels, HistogramCounts]) -> dict[Labels, HistogramCounts]:
+        # Row by row: copying thousands of targets at once would block the counting threads for milliseconds.
         with self._lock:
-            found = list(spreads.items())
+            found = list(histograms.items())
         copied: dict[Labels, HistogramCounts] = {}
-        for labels, spread in found:
+        for labels, histogram in found:
             with self._lock:
-                copied[labels] = HistogramCounts(list(spread.counts), spread.sum)
+                copied[labels] = HistogramCounts(list(histogram.counts), histogram.sum)
         return copied
 
     def forget(self, family: MetricFamily, labels: Labels) -> None:
-        """Drop what was counted under a name that is gone."""
+        """Drop the counts of labels that the rules no longer have."""
         with self._lock:
             if family in self._counts:
                 self._counts[family].pop(labels, None)
             else:
-                self._spreads[family].pop(labels, None)
+                self._histograms[family].pop(labels, None)
 
     def _add(self, family: MetricFamily, *labels: str) -> None:
         with self._lock:
             self._counts[family][labels] += 1
 
     def _observe(self, family: MetricFamily, labels: Labels, value: float) -> None:
-        spread = self._spreads[family].get(labels)
-        if spread is None:
-            spread = self._spreads[family][labels] = HistogramCounts([0] * (len(family.bounds) + 1))
-        spread.counts[bisect_left(family.bounds, value)] += 1
-        spread.sum += value
+        histogram = self._histograms[family].get(labels)
+        if histogram is None:
+            histogram = self._histograms[family][labels] = HistogramCounts([0] * (len(family.bounds) + 1))
+        histogram.counts[bisect_left(family.bounds, value)] += 1
+        histogram.sum += value

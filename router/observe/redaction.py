@@ -1,4 +1,4 @@
-"""Takes secrets out of what a target says: it may repeat what it was sent, and that is kept with the attempt."""
+"""Removes secrets from a target's answer or a command's output: it may repeat them, and it is kept with the attempt."""
 
 import base64
 import html
@@ -10,12 +10,12 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from router.domain.outcomes import Outcome
 from router.domain.secrets import Secret
 
-SHORTEST = 4  #: characters of what is masked: with less, ordinary words would be
-_CUT = 256  #: characters, from which on an excerpt may be one that was cut in the middle of a secret
+SHORTEST = 4  #: characters of a text that is masked: a shorter one would be part of ordinary words
+_CUT = 256  #: characters; a shorter excerpt was not cut, so it holds no part of a secret
 
 
 class Redactor:
-    """The secrets that templates can read, in every spelling in which they usually come back. Immutable."""
+    """The secrets that templates can read, in all usual encodings. Immutable."""
 
     def __init__(self, secrets: Mapping[str, Secret]) -> None:
         found = {
@@ -25,11 +25,11 @@ class Redactor:
             for spelling in _spellings(secret.reveal())
             if len(spelling) >= SHORTEST
         }
-        # The longest first, or a part that is masked would hide the whole from us.
+        # The longest first, since masking a part would hide the whole.
         self._shown = sorted(found.items(), key=lambda item: -len(item[0]))
 
     def over(self, outcome: Outcome) -> Outcome:
-        """The outcome as it may be stored and logged."""
+        """The outcome without secrets, to be stored and logged."""
         if not self._shown or not (outcome.excerpt or outcome.error):
             return outcome
         return replace(outcome, excerpt=self.hide(outcome.excerpt), error=self.hide(outcome.error))
@@ -70,7 +70,7 @@ def _spellings(value: str) -> Iterator[str]:
 
 
 def _parts(value: str) -> Iterator[str]:
-    """A secret, and of one that is a URL what a server calls it by: an error page names the path alone."""
+    """The secret; of a URL also its parts, since an error page may show the path alone."""
     yield value
     if value.startswith(("http://", "https://")):
         try:
@@ -79,6 +79,6 @@ def _parts(value: str) -> Iterator[str]:
         except ValueError:
             return
         yield from (part for part in parts if part)
-        if url.password:  # as the client sends it
+        if url.password:  # as HTTP basic authentication sends it
             yield base64.b64encode(f"{unquote(url.username or '')}:{unquote(url.password)}".encode()).decode()
             yield unquote(url.password)

@@ -1,6 +1,6 @@
-"""The trace that a request belongs to: W3C Trace Context, level 2, sections 3.2 and 3.3 (traceparent, tracestate).
+"""The trace of a request: W3C Trace Context, level 2, sections 3.2 and 3.3 (traceparent, tracestate).
 
-Taken from the sender and handed on; a request that belongs to none begins none.
+The sender's trace is passed on. A request without a trace starts none.
 """
 
 import random
@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LONGEST_STATE = 4096  #: characters of a tracestate that is handed on; the specification asks for 512
-_MEMBERS = 32  #: of a tracestate; with more it is invalid
-_FLAGS = 0b11  #: sampled and random-trace-id; what later versions mean by others is not ours to claim
+_MEMBERS = 32  #: most members of a valid tracestate
+_FLAGS = 0b11  #: sampled and random-trace-id; later versions may define others, which are not passed on
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
 _NAME, _STATE_NAME = "traceparent", "tracestate"
@@ -18,23 +18,23 @@ _NAME, _STATE_NAME = "traceparent", "tracestate"
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """Where in a trace an event stands."""
+    """The trace of an event."""
 
     trace_id: str  #: 32 hex digits
     flags: int
-    state: str  #: the tracestate as it came, its headers joined; empty: none, or one that is not valid
+    state: str  #: the tracestate as received, its headers joined; empty: missing or invalid
 
     def parent(self) -> str:
-        """A traceparent for what is done next: the same trace, a span of its own each time."""
+        """A traceparent for the next request: the same trace, and a new span each time."""
         # Random, but no secret; zero means "no span".
         return f"00-{self.trace_id}-{random.getrandbits(64) or 1:016x}-{self.flags:02x}"
 
 
 def trace_of(headers: Iterable[tuple[str, str]]) -> TraceContext | None:
-    """The trace that headers name; none when they name none, several, or one that is not valid."""
+    """The trace of a request's headers; None when it is missing, repeated or invalid."""
     found: str | None = None
     for name, value in headers:
-        # Most requests have none, so what is looked at first is what costs least.
+        # Most requests have no trace, so the cheapest test comes first.
         if len(name) == len(_NAME) and name.lower() == _NAME:
             if found is not None:
                 return None
@@ -43,7 +43,7 @@ def trace_of(headers: Iterable[tuple[str, str]]) -> TraceContext | None:
 
 
 def trace_id_of(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """`trace_id` as a log line has it, when there is one."""
+    """`trace_id` as a field of a log line; empty without a trace."""
     trace = trace_of(headers)
     return {} if trace is None else {"trace_id": trace.trace_id}
 
@@ -53,7 +53,7 @@ def _read(text: str, headers: Iterable[tuple[str, str]]) -> TraceContext | None:
     if parts is None:
         return None
     version, trace_id, span, flags, rest = parts.groups()
-    # A later version may go on after another dash: what stands before it is read as if it were ours.
+    # A later version may add parts after another dash; the parts before it are read as of this version.
     if version == "ff" or (version == "00" and rest) or trace_id == "0" * 32 or span == "0" * 16:
         return None
     return TraceContext(trace_id, int(flags, 16) & _FLAGS, _state(headers))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from router.domain.deliveries import Delivery, State
 from router.domain.errors import StoreUnavailable
-from router.domain.queries import Filter
-from router.store.contract import PAGE, Store
+from router.domain.filters import Filter
+from router.store.contract import PAGE, OperatorStore
 
 TRIES = 3  #: at a page while the store is busy; each waits some seconds by itself
 WRITE_SECONDS = 30.0  #: that one page may take; the store gives up by itself before that
@@ -25,7 +25,7 @@ class Verb:
     doing: str
     allowed: frozenset[State]
     newest_first: bool
-    of: Callable[[Store, Sequence[str], int], "Future[list[str]]"]
+    of: Callable[[OperatorStore, Sequence[str], int], "Future[list[str]]"]
     named: tuple[State, ...]  #: the states in which those that are named are changed, unless others are said
     found: tuple[State, ...]  #: the states of those that a filter finds, unless others are said
 
@@ -115,7 +115,7 @@ class ChangeReport:
 class BulkChange:
     """One replay or cancel on a store: what it does with each page of deliveries."""
 
-    store: Store
+    store: OperatorStore
     report: ChangeReport
     states: Sequence[State]  #: others are left alone
     now_ms: Callable[[], int]
@@ -174,7 +174,7 @@ class BulkChange:
 
 
 def _found_now(
-    store: Store, which: Filter, place: ScanPosition, *, newest_first: bool
+    store: OperatorStore, which: Filter, place: ScanPosition, *, newest_first: bool
 ) -> Iterator[tuple[list[Delivery], int]]:
     """What a filter finds, in pages that end, each with the seq of the newest that is meant: what is planned meanwhile
     is not among them, and nothing comes twice."""
@@ -216,7 +216,7 @@ def narrowed(which: Filter) -> bool:
     return replace(which, states=()) != Filter()
 
 
-def deliveries_of(store: Store, event_ids: Iterable[str], report: ChangeReport) -> list[str]:
+def deliveries_of(store: OperatorStore, event_ids: Iterable[str], report: ChangeReport) -> list[str]:
     """The ids of those events' deliveries; events that are not there go to the report. Raises StoreError."""
     found: list[str] = []
     for event_id in dict.fromkeys(event_ids):

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import Arrival, EndedAttempt, StreamPosition
-from router.store.contract import PAGE, Store
+from router.domain.stream import Arrival, EndedAttempt, StreamPosition
+from router.store.contract import PAGE, OperatorStore
 
 News = Arrival | EndedAttempt
 
@@ -42,7 +42,7 @@ class Follower:
     the two are merged by their times. Each read is short, so that the write-ahead log does not grow for it.
     """
 
-    def __init__(self, store: Store, place: StreamPosition) -> None:
+    def __init__(self, store: OperatorStore, place: StreamPosition) -> None:
         self._store = store
         self._place = place
         self._read = place.event  #: seq of the last event that was read
@@ -88,7 +88,7 @@ class Follower:
         return len(found) == PAGE
 
 
-def latest(store: Store, lines: int, which: Which) -> tuple[Follower, list[News]]:
+def latest(store: OperatorStore, lines: int, which: Which) -> tuple[Follower, list[News]]:
     """A follower that has given all there is, and the last few of it that are wanted.
 
     Looked at are the newest `lines` events and the newest `lines` attempts.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from router.domain.errors import RouterError
-from router.store.contract import Store
+from router.store.contract import OperatorStore
 
 SHORTEST = 8  #: characters of a beginning; they stand for the minute in which the event came
 LAST = "last"
@@ -33,7 +33,7 @@ class Named:
     said: str = ""  #: to be told: it was the other kind's
 
 
-def named_event(store: Store, text: str) -> Named:
+def named_event(store: OperatorStore, text: str) -> Named:
     """The event that is meant, also by one of its deliveries. Raises NoSuchId, StoreError."""
     found = _ids(store, "event", text)
     if found:
@@ -48,7 +48,7 @@ def named_event(store: Store, text: str) -> Named:
     return Named(delivery.event_id, f"{delivery_id} is a delivery; this is its event, {delivery.event_id}")
 
 
-def event_alone(store: Store, text: str) -> Named:
+def event_alone(store: OperatorStore, text: str) -> Named:
     """The event that is meant, where one of its deliveries would mean less. Raises NoSuchId, StoreError."""
     found = _ids(store, "event", text)
     if found:
@@ -58,7 +58,7 @@ def event_alone(store: Store, text: str) -> Named:
     raise NoSuchId(_nothing("event", text), only_missing=True)
 
 
-def named_delivery(store: Store, text: str) -> Named:
+def named_delivery(store: OperatorStore, text: str) -> Named:
     """The delivery that is meant. Raises NoSuchId, StoreError."""
     found = _ids(store, "delivery", text)
     if found:
@@ -70,7 +70,7 @@ def named_delivery(store: Store, text: str) -> Named:
     raise NoSuchId(_nothing("delivery", text), only_missing=True)
 
 
-def no_such(store: Store, kind: Kind, text: str) -> str:
+def no_such(store: OperatorStore, kind: Kind, text: str) -> str:
     """What to tell a program that asked by an id, which has to be a whole one. Raises StoreError."""
     other: Kind = "delivery" if kind == "event" else "event"
     message = f"the store has no {kind} with this id"
@@ -82,7 +82,7 @@ def no_such(store: Store, kind: Kind, text: str) -> str:
     return message
 
 
-def _ids(store: Store, kind: Kind, text: str) -> Sequence[str]:
+def _ids(store: OperatorStore, kind: Kind, text: str) -> Sequence[str]:
     """The ids that may be meant, a few at the most."""
     if text == LAST:
         if kind == "event":

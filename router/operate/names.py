@@ -6,13 +6,13 @@ from typing import Any
 
 from router.domain.errors import RouterError
 from router.domain.events import UNMATCHED
+from router.domain.filters import EventFilter, Filter
 from router.domain.nearest_word import did_you_mean, shortened
-from router.domain.queries import EventFilter, Filter
 from router.operate.follow import Which
 from router.operate.status import note
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
-from router.store.contract import Store
+from router.store.contract import OperatorStore
 
 _ACTION_KEYS = ("name", "retry", "order_by")  #: all other keys of an action name its type
 
@@ -37,7 +37,7 @@ class Names:
         return found
 
 
-def names(store: Store) -> Names:
+def names(store: OperatorStore) -> Names:
     """Which there are. Raises StoreError."""
     rows = store.recent_names()
     said = note(store, "rules").get("hash")

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from router.domain.deliveries import Delivery, State
-from router.domain.queries import EventFilter, EventHead, Filter
-from router.store.contract import PAGE, Store
+from router.domain.filters import EventFilter, Filter
+from router.domain.summaries import EventHead
+from router.store.contract import PAGE, OperatorStore
 
 
 class _Placed(Protocol):
@@ -30,12 +31,12 @@ def filter_of(states: Iterable[State], given: Mapping[str, Any]) -> Filter:
     )
 
 
-def newest_deliveries(store: Store, which: Filter, limit: int, after: int = 0) -> list[Delivery]:
+def newest_deliveries(store: OperatorStore, which: Filter, limit: int, after: int = 0) -> list[Delivery]:
     """Up to `limit` deliveries from below the place `after` (0: the very newest) down. Raises StoreError."""
     return _newest(lambda size, at: store.deliveries(which, limit=size, after=at, newest_first=True), limit, after)
 
 
-def newest_events(store: Store, which: EventFilter, limit: int, after: int = 0) -> list[EventHead]:
+def newest_events(store: OperatorStore, which: EventFilter, limit: int, after: int = 0) -> list[EventHead]:
     """The same for events."""
     return _newest(lambda size, at: store.event_heads(which, limit=size, after=at, newest_first=True), limit, after)
 

@@ -7,12 +7,12 @@ from typing import Any
 from router.domain.deliveries import PlannedDelivery
 from router.domain.errors import PayloadError
 from router.domain.events import Event
+from router.domain.filters import EventFilter, Filter
 from router.domain.ids import uuid7
-from router.domain.queries import EventFilter, Filter
 from router.operate.bulk_change import UNBOUNDED, ScanPosition, WorkLimit, written
 from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset
-from router.store.contract import PAGE, Store
+from router.store.contract import PAGE, OperatorStore
 
 
 @dataclass
@@ -51,7 +51,7 @@ class RerouteReport:
 class Reroute:
     """One planning-again on a store."""
 
-    store: Store
+    store: OperatorStore
     ruleset: Ruleset
     report: RerouteReport
     now_ms: Callable[[], int]
@@ -110,7 +110,7 @@ class Reroute:
         return planned or f"it has every delivery that these rules plan; {self.saying} plans them once more"
 
 
-def _found_now(store: Store, which: EventFilter, place: ScanPosition) -> Iterator[tuple[int, str, int]]:
+def _found_now(store: OperatorStore, which: EventFilter, place: ScanPosition) -> Iterator[tuple[int, str, int]]:
     """(seq, id, seq of the newest that is meant): what comes in meanwhile is not among them."""
     last = place.last
     if not last:

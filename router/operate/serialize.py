@@ -12,7 +12,7 @@ from router.domain.deliveries import Attempt, Delivery, State
 from router.domain.errors import Problem
 from router.domain.events import Event
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import EventHead
+from router.domain.summaries import EventHead
 from router.operate.waits import Waits
 
 

@@ -4,16 +4,14 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from router.domain.queries import Depth
+from router.domain.summaries import Depth
 from router.operate.drift import drift
 from router.operate.parse_time import LAST_MS
 from router.operate.serialize import times
 from router.operate.waits import Waits, waits
-from router.store.contract import Store
-from router.store.sqlite.file import disk_usage, owner_of
+from router.store.contract import OperatorStore
 
 NOTES = ("process", "rules", "breakers", "waits")
 
@@ -22,7 +20,7 @@ NOTES = ("process", "rules", "breakers", "waits")
 class Status:
     """What a store, and its daemon's own words in it, say at one moment."""
 
-    path: Path
+    location: str  #: of the store
     pid: int | None  #: of the daemon that owns the store; 0 when it doesn't say, none when none runs
     notes: Mapping[str, dict[str, Any]]  #: those of NOTES, see router.daemon.status_notes; empty: no word
     depths: Sequence[Depth]
@@ -44,7 +42,7 @@ class Status:
         return {
             "running": self.pid is not None,
             "pid": self.pid or None,
-            "store": {"path": str(self.path), "bytes": self.size, "wal_bytes": self.log_size},
+            "store": {"path": self.location, "bytes": self.size, "wal_bytes": self.log_size},
             **self._notes_json(),
             "pending": sum(d.due + d.blocked for d in self.depths),
             "in_flight": sum(d.running for d in self.depths),
@@ -82,30 +80,22 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) ->
     }
 
 
-def look(store: Store, path: Path, pid: int | None) -> Status:
+def look(store: OperatorStore, pid: int | None) -> Status:
     """How things stand now; `pid` as in Status. Raises StoreError."""
     kept = store.notes()
     notes = {name: _said(kept, name) for name in NOTES}
     if notes["rules"]:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
-    size, log_size = disk_usage(path)
-    return Status(path, pid, notes, store.depths(), size, log_size)
+    size = store.size()
+    return Status(store.location, pid, notes, store.depths(), size.data, size.log)
 
 
-def owner(path: Path) -> int | None:
-    """The process of the daemon that owns a store; 0 when it doesn't say, none when none runs."""
-    try:
-        return owner_of(path)
-    except OSError:  # the lock's file is another user's: the commands that write would have failed before
-        return None
-
-
-def waits_of(store: Store, pid: int | None) -> Waits:
+def waits_of(store: OperatorStore, pid: int | None) -> Waits:
     """What targets make their deliveries wait for; `pid` as in Status. Raises StoreError."""
     return waits({"waits": note(store, "waits")} if pid is not None else {}, running=pid is not None)
 
 
-def note(store: Store, name: str) -> dict[str, Any]:
+def note(store: OperatorStore, name: str) -> dict[str, Any]:
     """What a daemon said of itself; nothing when it said nothing that can be read. Raises StoreError."""
     return _said(store.notes(), name)
 

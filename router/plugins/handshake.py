@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from router.domain.http import Inbound, Reply
+from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.options import Options
 from router.plugins.scheme import Unverified

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from router.domain.http import Inbound
+from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.options import Options
 

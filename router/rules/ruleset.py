@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
-from router.domain.header_names import tells_who_calls
+from router.domain.identity_headers import tells_who_calls
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
 from router.rules.compile.respond import RuleRespond

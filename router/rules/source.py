@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from router.domain.events import ParsedEvent
-from router.domain.http import Reply
 from router.domain.networks import Network
+from router.domain.reply import Reply
 from router.plugins.handshake import Handshake
 from router.plugins.scheme import Verifier
 

@@ -1,96 +1,77 @@
-"""What every store promises.
+"""What every store promises, in three protocols: reading, an operator's commands, and the daemon's work.
 
-Any thread may call a store. Writing methods return a future at once; its result means: committed and durable.
-A future fails with StoreUnavailable when the commit could not be made (disk full, I/O error, too far behind, closed);
-the call may then be made again, and nothing of it was stored. A row that can't be stored fails alone, with StoreError.
-A store that was opened without owning it (for commands beside a daemon, or without one) takes an operator's writes,
-`replay`, `cancel` and `plan_again`, each in one transaction that the daemon notices by itself; every other write fails
-with StoreError. Its writes belong to one thread, and are done when they return.
+Any thread may call a store. Methods that write return a future at once. Its result means: committed and durable.
+A future fails with StoreUnavailable when the commit could not be made (disk full, I/O error, too many writes queued,
+closed). Nothing was stored then, and the caller may try again. A row that can't be stored fails alone, with StoreError.
 Callbacks of a future run in the store's writing thread: they must be short, and must not wait for the store.
-Reading methods block the caller for one query, so the asyncio loop calls them in a thread; they raise StoreError when
+Methods that read block the caller for one query, so an asyncio loop calls them in a thread. They raise StoreError when
 the store can't be read, or is closed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement
 from router.domain.events import Appended, Event
-from router.domain.queries import Arrival, Depth, EndedPage, EventFilter, EventHead, Filter, Pruned, StreamPosition
+from router.domain.filters import EventFilter, Filter
+from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.summaries import Depth, EventHead, Pruned
 
-PAGE = 500  #: rows that an operator's command may change in one transaction: the daemon's commits wait meanwhile
-MAX_INTERRUPTIONS = 3  #: interrupted attempts in a row after which a delivery is dead: it may be what kills us
+PAGE = 500  #: rows that an operator's command may change in one transaction; the daemon's commits wait for it
+MAX_INTERRUPTIONS = 3  #: interrupted attempts in a row after which a delivery is dead: it may be what kills the daemon
 
 Due = Mapping[str, int]
 """By target: when the earliest of its pending, unblocked deliveries is due, ms."""
 
+CommitListener = Callable[[int, float], None]
+"""Called by the writing thread after each transaction with the number of jobs in it and its duration in seconds.
+It must be short, and must not raise."""
 
-class Store(Protocol):
-    """Events, deliveries, attempts and ruleset texts."""
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and how much there is to do."""
 
-    def append(
-        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
-    ) -> "Future[Appended]":
-        """Write an event and its planned deliveries, all pending and due at received_at, in one transaction.
 
-        When the event has a dedupe key and dedupe_window (ms) is above zero, and an event of the same source with the
-        same key planned a delivery within the window before received_at, nothing is written and the first event's id
-        comes back as a duplicate. Two copies in one batch count too. An event that plans nothing doesn't bind its key.
+@dataclass(frozen=True, slots=True)
+class StoreSize:
+    """The room that a store takes."""
 
-        A delivery with an order key is blocked while an earlier one of the same (rule, action, key) is pending or
-        running.
-        """
+    data: int  #: bytes of events, deliveries and their indexes
+    log: int  #: bytes of the write-ahead log
+    free: int  #: bytes left on the store's disk
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check of the store."""
+
+    name: str  #: what must hold
+    broken: int  #: number of violations; 0 when it holds
+    examples: tuple[str, ...]  #: the first violations
+    cure: str
+
+
+class StoreReader(Protocol):
+    """What everybody may read: events, deliveries, attempts, rulesets, notes, and the store's own state."""
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for messages and reports. Contains no password."""
         ...
 
-    def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
-        """Keep the text of the ruleset that is current from now on (ms), by its hash; keeping it twice is fine. Must
-        precede appends that name it. `prune` removes the text once another one is current and no event is left that
-        it planned."""
+    def size(self) -> StoreSize:
+        """The room that the store takes, and has left. Raises StoreError when the disk can't tell."""
         ...
 
-    def claim(self, wanted: Mapping[str, int], now: int, paced: Collection[str] = ()) -> "Future[list[Claim]]":
-        """Claim up to wanted[target] due, unblocked deliveries of each target, the earliest due first, then by seq.
-
-        Each claimed delivery becomes running with a fresh token, and a started attempt is written for it. For each
-        target in `paced` that gave one, `now` becomes its `last_claims` in the same transaction.
-        """
+    def owner(self) -> int | None:
+        """The process of the daemon that owns the store; 0 when the daemon runs and its process is unknown, None when
+        no daemon runs."""
         ...
 
-    def last_claims(self) -> dict[str, int]:
-        """By target, when (ms) the newest claim was made in which it was paced; the newest 1,000 of them."""
-        ...
-
-    def settle(self, settlement: Settlement) -> "Future[bool]":
-        """Finish the attempt; False when the token doesn't own the delivery any more: log and drop.
-
-        A counted outcome adds one to `attempts`, sets first_attempt_at if it was unset and clears `interruptions`;
-        an interrupted one adds one to `interruptions` only. A delivery that becomes succeeded or dead unblocks the next
-        of its order key. A ruleset that the settlement names becomes the delivery's; its text has to be there already.
-        """
-        ...
-
-    def settle_all(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
-        """Settle many in one transaction, as `settle` does; one that can't be stored fails all of them."""
-        ...
-
-    def release(self, claim: Claim) -> "Future[bool]":
-        """Give a claim back unattempted: pending again as it was, its started attempt removed."""
-        ...
-
-    def refile(self, claim: Claim, target: str) -> "Future[bool]":
-        """Give a claim back unattempted, under another target."""
-        ...
-
-    def due(self) -> Due:
-        """What is pending and unblocked, in one quick look per target however many deliveries wait."""
-        ...
-
-    def on_due(self, listener: Callable[[Due], None]) -> None:
-        """Call the listener from the store's thread after each commit that made deliveries pending and unblocked.
-
-        Not for what was due before: ask `due` once the listener is set. An exception in it is logged, nothing more.
-        """
+    def is_replaced(self) -> bool:
+        """Whether another store, or none, is at this store's location by now."""
         ...
 
     def event(self, event_id: str) -> Event | None:
@@ -98,7 +79,7 @@ class Store(Protocol):
         ...
 
     def events(self, *, limit: int = 100, before: str | None = None) -> list[Event]:
-        """Events, the newest first; `before` an event id, for the next page."""
+        """Events, the newest first; `before` is an event id, for the next page."""
         ...
 
     def event_heads(
@@ -109,11 +90,11 @@ class Store(Protocol):
         after: int = 0,
         newest_first: bool = False,
     ) -> list[EventHead]:
-        """Events without their bodies by seq, in pages as `deliveries` gives them."""
+        """Events without their bodies, in pages by seq as `deliveries` gives them."""
         ...
 
     def count_events(self, which: EventFilter) -> int:
-        """How many events there are of those."""
+        """The number of events that the filter selects."""
         ...
 
     def delivery(self, delivery_id: str) -> Delivery | None:
@@ -128,83 +109,12 @@ class Store(Protocol):
         after: int = 0,
         newest_first: bool = False,
     ) -> list[Delivery]:
-        """Deliveries by seq, those above `after`; or from the newest down, those below it (0: from the very newest)."""
+        """Deliveries by seq, those above `after`; with `newest_first` from the newest down, those below `after` (0: all
+        of them)."""
         ...
 
     def count(self, which: Filter) -> int:
-        """How many deliveries there are of those."""
-        ...
-
-    def replay(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
-        """Make deliveries due at once, PAGE of them at the most; gives the ids of those that were.
-
-        A settled one begins anew: no attempts counted, its retry policy's clock unset, and last in its order. A pending
-        one that waits for its next try is only due earlier. A running one, or one that is blocked, is left alone.
-        """
-        ...
-
-    def cancel(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
-        """Cancel deliveries that are pending, running or dead, PAGE of them at the most; gives the ids of those that
-        were. An attempt under way is not stopped, but its outcome is not recorded any more."""
-        ...
-
-    def plan_again(
-        self, event_id: str, plan: Sequence[PlannedDelivery], ruleset: RulesetText, now: int
-    ) -> "Future[bool]":
-        """Add deliveries to an event that is there, due now and last in their order; False when it is not there.
-
-        Their ids must be made now, not at the event's time: a filter by time finds deliveries by their ids.
-        """
-        ...
-
-    def newest(self) -> StreamPosition:
-        """The place after everything that there is: what is committed later comes after it."""
-        ...
-
-    def place_of(self, since: int) -> StreamPosition:
-        """The place before all that was received, and among the ends that the store remembers all that ended, since
-        then (ms)."""
-        ...
-
-    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
-        """Events after a Place's event, in the order of their commits; no place is used twice."""
-        ...
-
-    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
-        """Attempts whose ends come after a Place's, in the order of their commits, however those ends came about. The
-        store remembers the last 100,000 at least."""
-        ...
-
-    def changes(self) -> int:
-        """A number that is another one, for the same thread, once somebody else has committed; it costs next to
-        nothing."""
-        ...
-
-    def depths(self) -> list[Depth]:
-        """By target, the names in order: what waits, runs and is dead; targets with none of that are left out."""
-        ...
-
-    def put_note(self, name: str, value: str) -> "Future[None]":
-        """Keep a word of the daemon about itself (JSON) for those who look at the store; the last of a name stays."""
-        ...
-
-    def notes(self) -> dict[str, str]:
-        """Every note by name."""
-        ...
-
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
-        """Remove, in one small transaction, some events that were received before `before` (ms) and whose deliveries
-        are all settled; those with a dead one only when they were received before `dead_before`. Looks at the events
-        after that place only; `next_after` of the answer goes on from there.
-        """
-        ...
-
-    def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
-        """Make due, in one small transaction, some of what waits only because the clock was set back to `now` (ms): a
-        pending delivery without a counted attempt since it was planned or replayed is due at once; one whose last
-        attempt ended after `now` waits from `now` on for as long as it was to wait then. Gives the place after which
-        to go on; none at the end.
-        """
+        """The number of deliveries that the filter selects."""
         ...
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
@@ -216,23 +126,187 @@ class Store(Protocol):
         ...
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
-        """The ids that begin so, the newest first."""
+        """The ids with this beginning, the newest first."""
         ...
 
     def recent_names(self) -> list[tuple[str, str, str, str]]:
-        """(source, rule, action, target) of recent deliveries, each once; for an event without any, its source alone
-        beside empty texts."""
+        """(source, rule, action, target) of recent deliveries, each once. An event without deliveries gives its source
+        and three empty texts."""
         ...
 
     def waiting(self, rules: Iterable[str]) -> dict[str, int]:
-        """By rule name: how many of its deliveries are pending or running; rules without any are left out."""
+        """By rule name: how many of its deliveries are pending or running. Rules without any are left out."""
         ...
 
-    def writable(self) -> bool:
-        """Whether the last commit worked, none takes too long, and the writer is alive."""
+    def depths(self) -> list[Depth]:
+        """By target, sorted by name: the numbers of waiting, running and dead deliveries. Targets without any are left
+        out."""
+        ...
+
+    def notes(self) -> dict[str, str]:
+        """Every note by name."""
+        ...
+
+    def newest(self) -> StreamPosition:
+        """The position after all events and ended attempts; what is committed later comes after it."""
+        ...
+
+    def position_at(self, since: int) -> StreamPosition:
+        """The position before all events received, and all remembered attempts ended, since that time (ms)."""
+        ...
+
+    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
+        """Events after a position's `event`, in the order of their commits. No position is used twice."""
+        ...
+
+    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
+        """Attempts that ended after a position's `ended`, in the order of their commits, for whatever reason they
+        ended. The store remembers at least the last 100,000."""
+        ...
+
+    def changes(self) -> int:
+        """A counter that changes when another connection commits. Cheap to call; compare values of one thread only."""
         ...
 
     def close(self) -> None:
-        """Commit what is queued, then release the store. Writes after it fail with StoreUnavailable, reads with
+        """Commit the queued writes, then release the store. Later writes fail with StoreUnavailable, reads with
         StoreError."""
+        ...
+
+
+class OperatorStore(StoreReader, Protocol):
+    """What an operator may do, beside a running daemon or without one.
+
+    Each write is one transaction. A running daemon notices it by itself, within a second.
+    """
+
+    def replay(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
+        """Make deliveries due at once, at most PAGE of them. Gives the ids of the deliveries that became due.
+
+        A settled delivery starts again: no attempts counted, its retry policy's clock unset, and last in its order. A
+        pending delivery that waits for its next try becomes due now. A running or a blocked delivery stays as it is.
+        """
+        ...
+
+    def cancel(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
+        """Cancel deliveries that are pending, running or dead, at most PAGE of them. Gives the ids of the cancelled
+        deliveries. A running attempt goes on, but its outcome is not recorded."""
+        ...
+
+    def plan_again(
+        self, event_id: str, plan: Sequence[PlannedDelivery], ruleset: RulesetText, now: int
+    ) -> "Future[bool]":
+        """Add deliveries to a stored event, due now and last in their order. False when the event is not stored.
+
+        Their ids must be made now, not at the event's time: a filter by time finds deliveries by their ids.
+        """
+        ...
+
+    def check(self, progress: Progress) -> Iterator[Finding]:
+        """Check the store, without changing it. Gives a finding for each check, broken or not. Raises StoreError."""
+        ...
+
+    def backup(self, copy: Path, progress: Progress) -> int:
+        """Write the store's state of this moment to a new file. Gives the file's size in bytes. Raises StoreError."""
+        ...
+
+
+class Store(OperatorStore, Protocol):
+    """What the daemon that owns a store does: append, claim, settle, and maintenance."""
+
+    def append(
+        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+    ) -> "Future[Appended]":
+        """Write an event and its planned deliveries, all pending and due at received_at, in one transaction.
+
+        An event is a duplicate when it has a dedupe key, dedupe_window (ms) is above zero, and an event of the same
+        source with the same key planned a delivery within the window before received_at. Nothing is written for a
+        duplicate, and the first event's id comes back. Two copies in one batch count too. An event that plans nothing
+        doesn't reserve its key.
+
+        A delivery with an order key is blocked while an earlier one of the same (rule, action, key) is pending or
+        running.
+        """
+        ...
+
+    def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
+        """Keep the text of the ruleset that is current from now on (ms), by its hash; the same text may be put again.
+
+        The text must be there before an append names it. `prune` removes it once another one is current and no event
+        is left that it planned.
+        """
+        ...
+
+    def claim(self, wanted: Mapping[str, int], now: int, paced: Collection[str] = ()) -> "Future[list[Claim]]":
+        """Claim up to wanted[target] due, unblocked deliveries of each target, the earliest due first, then by seq.
+
+        Each claimed delivery becomes running with a fresh token, and a started attempt is written for it. For each
+        target in `paced` with a claimed delivery, `now` becomes its `last_claims` in the same transaction.
+        """
+        ...
+
+    def last_claims(self) -> dict[str, int]:
+        """By target: when (ms) a claim that named it in `paced` last gave a delivery; the newest 1,000 targets."""
+        ...
+
+    def settle(self, settlement: Settlement) -> "Future[bool]":
+        """Finish the attempt. False when the token no longer owns the delivery: log the settlement and drop it.
+
+        A counted outcome adds one to `attempts`, sets first_attempt_at if it was unset and clears `interruptions`;
+        an interrupted one adds one to `interruptions` only. A delivery that becomes succeeded or dead unblocks the next
+        of its order key. A ruleset that the settlement names becomes the delivery's; its text has to be there already.
+        """
+        ...
+
+    def settle_all(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
+        """Settle many in one transaction, as `settle` does; one that can't be stored fails all of them."""
+        ...
+
+    def release(self, claim: Claim) -> "Future[bool]":
+        """Give a claim back without an attempt: pending as before, and its started attempt removed."""
+        ...
+
+    def refile(self, claim: Claim, target: str) -> "Future[bool]":
+        """Give a claim back without an attempt, under another target."""
+        ...
+
+    def due(self) -> Due:
+        """The pending, unblocked deliveries. One quick look for each target, however many deliveries wait."""
+        ...
+
+    def on_due(self, listener: Callable[[Due], None]) -> None:
+        """Call the listener from the store's thread after each commit that made deliveries pending and unblocked.
+
+        It doesn't hear of deliveries that were due before: call `due` once the listener is set. An exception in it is
+        logged, nothing more.
+        """
+        ...
+
+    def put_note(self, name: str, value: str) -> "Future[None]":
+        """Keep a note of the daemon about itself (JSON), for other readers of the store. The last of a name stays."""
+        ...
+
+    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+        """Remove, in one small transaction, some events that were received before `before` (ms) and whose deliveries
+        are all settled. Events with a dead delivery must have been received before `dead_before`. Looks at events with
+        a seq above `after` only; `next_after` of the result is where the next call goes on.
+        """
+        ...
+
+    def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
+        """Correct, in one small transaction, some waits that are too long because the clock was set back to `now` (ms).
+
+        A pending delivery without a counted attempt since it was planned or replayed becomes due at once. A delivery
+        whose last attempt ended after `now` waits from `now` on, as long as it was to wait then. Gives the `after` of
+        the next call; None at the end.
+        """
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the writing thread runs, even when a full disk makes every commit fail."""
+        ...
+
+    def writable(self) -> bool:
+        """Whether the last commit worked, the current one doesn't take too long, and the writing thread runs."""
         ...

@@ -9,7 +9,7 @@ import jinja2
 
 from router.domain.events import Event, ParsedEvent
 from router.domain.headers import Headers
-from router.domain.http import query_values
+from router.domain.request import query_values
 from router.plugins.action import AttemptInput
 from router.templates.running import new_work
 from router.templates.text import Mask

@@ -1,4 +1,4 @@
-"""What an ordeal must not have done to any event, and how much of it at-least-once explains."""
+"""Checks the result of a crash run: no event lost, and no repetition that an interruption does not explain."""
 
 import json
 from collections import Counter
@@ -12,13 +12,13 @@ import apsw
 from tests.acceptance.crash_run import CONCURRENCY, CrashRun
 from tests.acceptance.recording_receiver import RecordedRequest
 
-_LAG_SECONDS = 5.0  #: from an attempt's end to its record; a disk takes a few ms, the store calls 5 s a stall
-_DUE = {"loose": 1, "ordered": 1}  #: deliveries of each event; the others are for some
+_LAG_SECONDS = 5.0  #: from an attempt's end to its commit; a disk takes a few ms, and the store counts 5 s as stalled
+_DUE = {"loose": 1, "ordered": 1}  #: deliveries of every event; other actions are for some events
 
 
 @dataclass(slots=True)
 class StoredDelivery:
-    """A delivery as it stands at the end."""
+    """A delivery in the store, at the end."""
 
     id: str
     event: str
@@ -28,18 +28,18 @@ class StoredDelivery:
 
     @property
     def interrupted(self) -> int:
-        """How many attempts the end of a life cut off, or kept from being recorded."""
+        """The number of attempts that the end of a run interrupted, or whose commit it prevented."""
         return sum(outcome == "interrupted" for outcome in self.attempts.values())
 
 
 class CrashChecks:
-    """Judges an ordeal whose last daemon has stopped with nothing left to do."""
+    """Checks a crash run whose last daemon has stopped with nothing left to do."""
 
-    def __init__(self, ordeal: CrashRun) -> None:
-        self._ordeal = ordeal
+    def __init__(self, run: CrashRun) -> None:
+        self._run = run
         self._events: dict[str, str] = {}
         self._deliveries: dict[str, StoredDelivery] = {}
-        with closing(apsw.Connection(str(ordeal.store), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        with closing(apsw.Connection(str(run.store), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
             damage = connection.execute("PRAGMA integrity_check").fetchall()
             for event, body in connection.execute("SELECT id, body FROM event"):
                 said = json.loads(body)
@@ -50,12 +50,12 @@ class CrashChecks:
             for delivery_id, number, outcome in connection.execute(_ATTEMPTS):
                 self._deliveries[str(delivery_id)].attempts[int(str(number))] = str(outcome)
         self._by_delivery: dict[str, list[RecordedRequest]] = {}
-        for seen in ordeal.witness.seen:
+        for seen in run.receiver.requests:
             self._by_delivery.setdefault(seen.delivery, []).append(seen)
         self.counts: Counter[str] = Counter()
-        self.faults = [
-            *ordeal.ledger.faults,
-            *ordeal.witness.faults,
+        self.problems = [
+            *run.answers.problems,
+            *run.receiver.problems,
             *([] if damage == [("ok",)] else [f"integrity_check: {damage}"]),
             *self._check_events(),
             *self._check_deliveries_ended(),
@@ -68,24 +68,24 @@ class CrashChecks:
         self._count()
 
     def _check_events(self) -> Iterator[str]:
-        """Each event that was answered is there, once."""
-        for key, event in self._ordeal.ledger.ids.items():
+        """Each answered event is stored once."""
+        for key, event in self._run.answers.ids.items():
             if self._events.get(event) != key:
                 yield f"{key} was answered with {event}, which the store has as {self._events.get(event)}"
         for key, times in Counter(self._events.values()).items():
-            if times != 1 or key not in self._ordeal.ledger.ids:
+            if times != 1 or key not in self._run.answers.ids:
                 yield f"{key} is stored {times} times"
 
     def _check_deliveries_ended(self) -> Iterator[str]:
-        """Each event has its deliveries, and each of them ended well, or was given up as a danger to the daemon."""
+        """Each event has its deliveries. Each delivery succeeded, or is dead after three interruptions in a row."""
         planned = {event: Counter[str]() for event in self._events}
         for delivery in self._deliveries.values():
             planned[delivery.event][delivery.action] += 1
             outcomes = [delivery.attempts[number] for number in sorted(delivery.attempts)]
             if delivery.state == "dead" and outcomes[-3:] == ["interrupted"] * 3:
-                self.counts["given up after three interruptions running"] += 1
+                self.counts["dead after three interruptions in a row"] += 1
             elif delivery.state != "succeeded" or outcomes.count("succeeded") != 1:
-                yield f"{delivery} did not end well"
+                yield f"{delivery} did not succeed"
             if sorted(delivery.attempts) != list(range(1, len(delivery.attempts) + 1)):
                 yield f"{delivery}: attempts are missing"
         for event, key in self._events.items():
@@ -95,17 +95,17 @@ class CrashChecks:
                 yield f"{key} is planned as {planned[event]}, not {wanted}"
 
     def _check_forwards(self) -> Iterator[str]:
-        """The receiver has seen each; more than once only where an attempt's record was lost with its life."""
+        """The receiver has seen each; more than once only where an attempt's record was lost with its daemon_run."""
         for delivery in self._deliveries.values():
             if delivery.action not in _DUE:
                 continue
             requests = self._by_delivery.get(delivery.id, [])
-            kept = [seen for seen in requests if seen.kept]
+            kept = [seen for seen in requests if seen.succeeded]
             if delivery.state == "succeeded" and not kept:
-                yield f"{delivery} succeeded, and the receiver knows nothing of it"
+                yield f"{delivery} succeeded, and the receiver has no request of it"
             for seen in kept:
                 if delivery.attempts.get(seen.number) not in ("succeeded", "interrupted"):
-                    yield f"{seen} went well, and is stored as {delivery.attempts.get(seen.number)}"
+                    yield f"{seen} was answered 200, and is stored as {delivery.attempts.get(seen.number)}"
                 if seen.ended is None:
                     yield f"{seen} never ended"
             numbers = Counter(seen.number for seen in kept)
@@ -114,39 +114,40 @@ class CrashChecks:
             self.counts[f"{delivery.action}: duplicates"] += max(0, len(kept) - 1)
 
     def _check_interruptions(self) -> Iterator[str]:
-        """What is interrupted was under way when its life was killed, at most as much as may run at once; or it had
-        ended just before, and was not committed yet."""
-        killed = {life.number: life.ended for life in self._ordeal.lives if life.killed}
+        """An interrupted attempt was running when its run was killed, within the concurrency limit; or it had ended just
+        before, and its end was not committed yet."""
+        killed = {daemon_run.number: daemon_run.ended for daemon_run in self._run.runs if daemon_run.killed}
         cut: Counter[tuple[int, str]] = Counter()
-        for seen in self._ordeal.witness.seen:
+        for seen in self._run.receiver.requests:
             stored = self._deliveries.get(seen.delivery)
-            if stored is None or seen.life == 0:
-                yield f"{seen} is of no delivery in the store, or sent by a second owner"
+            if stored is None or seen.run == 0:
+                yield f"{seen} is of an unknown delivery, or was sent by a second owner"
             elif stored.attempts.get(seen.number) != "interrupted":
                 continue
-            elif seen.life not in killed:
-                yield f"{seen} is stored as interrupted, and its life was not killed"
-            elif seen.ended is None or seen.ended >= killed[seen.life]:
-                cut[seen.life, stored.action] += 1
+            elif seen.run not in killed:
+                yield f"{seen} is stored as interrupted, and its run was not killed"
+            elif seen.ended is None or seen.ended >= killed[seen.run]:
+                cut[seen.run, stored.action] += 1
             else:
-                lag = killed[seen.life] - seen.ended
-                self.counts["longest from an answer to a kill that took its record, ms"] = max(
-                    round(lag * 1000), self.counts["longest from an answer to a kill that took its record, ms"]
+                lag = killed[seen.run] - seen.ended
+                self.counts["longest time from an answer to a kill that prevented its commit, ms"] = max(
+                    round(lag * 1000),
+                    self.counts["longest time from an answer to a kill that prevented its commit, ms"],
                 )
                 if lag > _LAG_SECONDS:
-                    yield f"{seen} was answered {lag:.1f} s before its life was killed, and never recorded"
-        for (life, action), count in cut.items():
+                    yield f"{seen} was answered {lag:.1f} s before its run was killed, and its end was not committed"
+        for (run, action), count in cut.items():
             # Twice, since a disconnect on a reused connection is repeated at once.
             if count > 2 * CONCURRENCY:
-                yield f"life {life}: {count} attempts of {action} under way"
+                yield f"run {run}: {count} attempts of {action} at once"
         for action in ("loose", "ordered", "append", "command"):
             count = sum(stored.interrupted for stored in self._deliveries.values() if stored.action == action)
             self.counts[f"{action}: interrupted"] = count
 
     def _check_order(self) -> Iterator[str]:
-        """In each lane nothing arrives after a later event did."""
+        """In each lane, events arrive in order."""
         lanes: dict[str, list[RecordedRequest]] = {}
-        for seen in sorted(self._ordeal.witness.seen, key=lambda one: one.life):  # stable: by arrival within a life
+        for seen in sorted(self._run.receiver.requests, key=lambda one: one.run):  # stable: by arrival within a run
             if seen.ordered:
                 lanes.setdefault(seen.lane, []).append(seen)
         for lane, arrived in lanes.items():
@@ -157,9 +158,9 @@ class CrashChecks:
                     yield f"{lane}: two deliveries of one event: {after} and {before}"
 
     def _check_appended_lines(self) -> Iterator[str]:
-        """Each line is whole, each delivery has one, and more only by interruptions."""
-        content = (self._ordeal.folder / "all.jsonl").read_bytes()
-        if not content.startswith(self._ordeal.lines):
+        """Each line is complete, and each delivery has one line, more only after interruptions."""
+        content = (self._run.folder / "all.jsonl").read_bytes()
+        if not content.startswith(self._run.lines):
             yield "a line that had been read was changed afterwards"
         if not content.endswith(b"\n"):
             yield f"the file ends in a torn line: {content[-80:]!r}"
@@ -175,8 +176,8 @@ class CrashChecks:
         yield from self._repeats("append", written)
 
     def _check_commands(self) -> Iterator[str]:
-        """Each command has run to its end, and again only after an interruption."""
-        record = self._ordeal.folder / "record.txt"
+        """Each command ran to its end, again only after an interruption."""
+        record = self._run.folder / "record.txt"
         ran: Counter[str] = Counter()
         begun: Counter[str] = Counter()
         for line in record.read_text().splitlines():
@@ -193,24 +194,24 @@ class CrashChecks:
                 continue
             count = times.pop(stored.id, 0)
             if stored.state == "succeeded" and count == 0:
-                yield f"{stored} succeeded and left no trace"
+                yield f"{stored} succeeded and has no line"
             if count > 1 + stored.interrupted:
                 yield f"{stored} was done {count} times"
             self.counts[f"{action}: duplicates"] += max(0, count - 1)
         for unknown in times:
-            yield f"{action}: {unknown} is no delivery in the store"
+            yield f"{action}: {unknown} is not a delivery in the store"
 
     def _count(self) -> None:
-        ordeal = self._ordeal
-        self.counts["kills"] = sum(life.killed for life in ordeal.lives)
-        self.counts["stops"] = sum(not life.killed for life in ordeal.lives)
-        self.counts["events answered"] = len(ordeal.ledger.ids)
-        self.counts["posts"] = ordeal.ledger.sent
-        self.counts["posts whose first answer a kill took"] = ordeal.ledger.copies
-        self.counts["answers 503"] = ordeal.ledger.refused
+        run = self._run
+        self.counts["kills"] = sum(daemon_run.killed for daemon_run in run.runs)
+        self.counts["stops"] = sum(not daemon_run.killed for daemon_run in run.runs)
+        self.counts["events answered"] = len(run.answers.ids)
+        self.counts["requests sent"] = run.answers.sent
+        self.counts["requests whose first answer a kill cut"] = run.answers.copies
+        self.counts["503 answers"] = run.answers.refused
         self.counts["deliveries"] = len(self._deliveries)
         self.counts["attempts"] = sum(len(stored.attempts) for stored in self._deliveries.values())
-        self.counts["requests at the receiver"] = len(ordeal.witness.seen)
+        self.counts["requests at the receiver"] = len(run.receiver.requests)
 
 
 _DELIVERIES = "SELECT d.id, e.id, d.action, d.state FROM delivery d JOIN event e ON e.seq = d.event"

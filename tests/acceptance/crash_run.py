@@ -1,4 +1,4 @@
-"""A daemon that is killed over and over while events come in, and the ledger of what it answered."""
+"""Runs a daemon that is killed again and again while events come in, and keeps its answers."""
 
 import http.client
 import json
@@ -17,15 +17,15 @@ import apsw
 from tests.acceptance.recording_receiver import RecordingReceiver
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon
 
-ORDER_KEYS = 8  #: order keys, each with one sender, which repeats what was not answered before it goes on
+ORDER_KEYS = 8  #: each with one sender, which repeats an event without an answer before it goes on
 CONCURRENCY = 8  #: of each forward
-APPENDED_EVERY, RUN_EVERY = 3, 7  #: events of a lane for which a line is written, or a command run
-_LARGE = 120_000  #: characters of every fortieth event, for lines that a kill can tear
-_MAX_BACKLOG = 150  #: deliveries that the senders may be ahead of the receiver
+APPENDED_EVERY, RUN_EVERY = 3, 7  #: one in so many events of a lane appends a line, or runs a command
+_LARGE = 120_000  #: characters of every 39th event, for lines that a kill can tear
+_MAX_BACKLOG = 150  #: deliveries that may wait before the senders pause
 _GRACE = 5  #: seconds
 
 RULES = """
-secrets: {life: {env: LIFE}}
+secrets: {run: {env: RUN}}
 sources:
   open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}
 defaults:
@@ -34,9 +34,9 @@ rules:
   - name: sent
     actions:
       - name: loose
-        forward: {url: "URL/loose", headers: {X-Life: "{{ secrets.life }}"}, concurrency: 8}
+        forward: {url: "URL/loose", headers: {X-Run: "{{ secrets.run }}"}, concurrency: 8}
       - name: ordered
-        forward: {url: "URL/ordered", headers: {X-Life: "{{ secrets.life }}"}, concurrency: 8}
+        forward: {url: "URL/ordered", headers: {X-Run: "{{ secrets.run }}"}, concurrency: 8}
         order_by: $.lane
   - name: written
     match: {$.append: true}
@@ -45,48 +45,48 @@ rules:
     match: {$.command: true}
     allow_unverified: true
     actions:
-      - command: {argv: [./record.sh], env: {LIFE: "{{ secrets.life }}"}, concurrency: 2}
+      - command: {argv: [./record.sh], env: {RUN: "{{ secrets.run }}"}, concurrency: 2}
         retry: {attempts: 5}
 """
 SCRIPT = """#!/bin/sh
-echo "start $WEBHOOK_ROUTER_DELIVERY_ID $LIFE" >>record.txt
-echo "end $WEBHOOK_ROUTER_DELIVERY_ID $LIFE" >>record.txt
+echo "start $WEBHOOK_ROUTER_DELIVERY_ID $RUN" >>record.txt
+echo "end $WEBHOOK_ROUTER_DELIVERY_ID $RUN" >>record.txt
 """
 
 
 @dataclass(slots=True)
 class DaemonRun:
-    """One run of the daemon, and how it ended."""
+    """One run of the daemon, and its end."""
 
     number: int
-    killed: bool  #: rather than stopped
-    ended: float  #: monotonic seconds, when the process was gone
+    killed: bool  #: False: stopped
+    ended: float  #: monotonic seconds of the process's end
     code: int
 
 
 @dataclass(slots=True)
 class Answers:
-    """What the senders were answered. Keys are `lane/place`."""
+    """The daemon's answers to the senders. Keys are `lane/number`."""
 
     ids: dict[str, str] = field(default_factory=dict)  #: by key
     sent: int = 0
-    copies: int = 0  #: posts whose first answer a kill took: stored then, and told apart by the key
-    refused: int = 0  #: answers 503
-    faults: list[str] = field(default_factory=list)
+    copies: int = 0  #: requests answered as duplicates: a kill cut the first answer
+    refused: int = 0  #: 503 answers
+    problems: list[str] = field(default_factory=list)
 
 
 class CrashRun:
-    """Lives of the daemon in one folder; the senders go on from one to the next. `finish` in any case."""
+    """Runs the daemon several times in one folder; the senders go on from run to run. Call `close` in any case."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
-        self.chance = random.Random(seed)
-        self.witness = RecordingReceiver()
-        self.ledger = Answers()
-        self.lives: list[DaemonRun] = []
-        self.lines = bytearray()  #: what a reader of the appended file took for whole lines, while it grew
+        self.random = random.Random(seed)
+        self.receiver = RecordingReceiver()
+        self.answers = Answers()
+        self.runs: list[DaemonRun] = []
+        self.lines = bytearray()  #: the complete lines that a reader saw in the appended file while it grew
         self._rules = folder / "rules.yaml"
-        self._rules.write_text(RULES.replace("URL", self.witness.url))
+        self._rules.write_text(RULES.replace("URL", self.receiver.url))
         self._script = folder / "record.sh"
         self._script.write_text(SCRIPT)
         self._script.chmod(0o700)
@@ -104,67 +104,69 @@ class CrashRun:
         """The database."""
         return self.folder / "webhook-router.db"
 
-    def live(self, until: Callable[[], None], *, kill: bool) -> None:
-        """Start, wait, end."""
+    def run_daemon(self, until: Callable[[], None], *, kill: bool) -> None:
+        """Start the daemon, wait, and kill or stop it."""
         daemon = self._start()
         try:
             until()
         finally:
             code = self._end(daemon, kill=kill)
         if not kill and code != 0:
-            self.ledger.faults.append(f"life {len(self.lives)}: a stop exits {code}")
+            self.answers.problems.append(f"run {len(self.runs)}: a stop exits {code}")
 
-    def die_young(self, seconds: float) -> None:
-        """Start, and kill it however far it has come by then."""
-        number = len(self.lives) + 1
+    def kill_during_start(self, seconds: float) -> None:
+        """Start the daemon, and kill it after some seconds, whether it serves by then or not."""
+        number = len(self.runs) + 1
         process = self._serve(number)
         try:
             process.wait(seconds)
-            self.ledger.faults.append(f"life {number} ended by itself with {process.returncode}")
+            self.answers.problems.append(f"run {number} ended by itself with {process.returncode}")
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(PATIENCE_SECONDS)
-        self.lives.append(DaemonRun(number, killed=True, ended=time.monotonic(), code=process.returncode))
+        self.runs.append(DaemonRun(number, killed=True, ended=time.monotonic(), code=process.returncode))
 
-    def intrude(self) -> None:
-        """Start a second owner beside one that lives: it must refuse, and touch nothing."""
+    def start_second_owner(self) -> None:
+        """Start a second daemon on the store of a running one: it must refuse, and change nothing."""
         process = self._serve(0)
         try:
             if process.wait(PATIENCE_SECONDS) != 3:
-                self.ledger.faults.append(f"a second owner exits {process.returncode}")
+                self.answers.problems.append(f"a second owner exits {process.returncode}")
         finally:
             process.kill()
             process.wait(PATIENCE_SECONDS)
 
-    def _serve(self, life: int) -> "subprocess.Popen[bytes]":
+    def _serve(self, run: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [PROGRAM, "serve", str(self._rules), "--listen", "127.0.0.1:0", "--admin", "off", "--store",
              f"sqlite:{self.store}"],
-            cwd=self.folder, env=self._env(life), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            cwd=self.folder, env=self._env(run), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
-    def acknowledged(self, more: int) -> None:
-        """Wait until that many more events have been answered."""
-        goal = len(self.ledger.ids) + more
+    def wait_for_answers(self, more: int) -> None:
+        """Wait until that many more events are answered."""
+        goal = len(self.answers.ids) + more
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.ledger.ids) >= goal, PATIENCE_SECONDS), "nothing is answered"
+            assert self._changed.wait_for(lambda: len(self.answers.ids) >= goal, PATIENCE_SECONDS), (
+                "events are not answered"
+            )
 
-    def settle_all(self) -> None:
-        """Let the senders end with an answer to each event; wait until every delivery is settled."""
+    def wait_until_settled(self) -> None:
+        """Let the senders finish, each event with an answer; wait until every delivery is settled."""
         with self._changed:
             self._enough = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(PATIENCE_SECONDS)
-            assert not thread.is_alive(), "a sender gets no answer"
+            assert not thread.is_alive(), "a sender got no answer"
         deadline = time.monotonic() + 2 * PATIENCE_SECONDS
         with closing(apsw.Connection(str(self.store), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
             while left := connection.execute(_UNSETTLED).get:
-                assert time.monotonic() < deadline, f"{left} deliveries are never settled"
+                assert time.monotonic() < deadline, f"{left} deliveries were not settled"
                 self._over.wait(0.05)
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """End the threads."""
         with self._changed:
             self._enough = self._given_up = True
@@ -173,14 +175,14 @@ class CrashRun:
         self._over.set()
         for thread in (*self._threads, self._reader):
             thread.join(PATIENCE_SECONDS)
-        self.witness.stop()
+        self.receiver.stop()
 
-    def _env(self, life: int) -> dict[str, str]:
-        return {**os.environ, "LIFE": str(life)}
+    def _env(self, run: int) -> dict[str, str]:
+        return {**os.environ, "RUN": str(run)}
 
     def _start(self) -> Daemon:
-        life = len(self.lives) + 1
-        daemon = Daemon(self.folder, self._rules, flags=("--grace", str(_GRACE)), env=self._env(life))
+        run = len(self.runs) + 1
+        daemon = Daemon(self.folder, self._rules, flags=("--grace", str(_GRACE)), env=self._env(run))
         with self._changed:
             self._port = daemon.port
             self._changed.notify_all()
@@ -191,10 +193,10 @@ class CrashRun:
             try:
                 daemon.stop()
             except subprocess.TimeoutExpired:
-                self.ledger.faults.append(f"life {len(self.lives) + 1} does not end by SIGTERM")
+                self.answers.problems.append(f"run {len(self.runs) + 1} does not end by SIGTERM")
         daemon.kill()
         code = daemon.process.returncode
-        self.lives.append(DaemonRun(len(self.lives) + 1, killed=kill, ended=time.monotonic(), code=code))
+        self.runs.append(DaemonRun(len(self.runs) + 1, killed=kill, ended=time.monotonic(), code=code))
         with self._changed:
             self._port = None
         return code
@@ -211,7 +213,7 @@ class CrashRun:
                     self._limit_backlog()
 
     def _next_port(self, unanswered: bool) -> int | None:
-        """Where the daemon listens, once it does; none when there is nothing more to send."""
+        """The daemon's port, once it listens; None when there is nothing more to send."""
         with self._changed:
             self._changed.wait_for(lambda: self._port is not None or (self._enough and not unanswered))
             return None if self._given_up or (self._enough and not unanswered) else self._port
@@ -222,36 +224,38 @@ class CrashRun:
         return json.dumps({**what, "pad": pad})
 
     def _post(self, connection: http.client.HTTPConnection, key: str, body: str) -> bool:
-        """Whether it was answered that the event is kept."""
-        self.ledger.sent += 1
+        """Send an event; whether the answer says that it is stored."""
+        self.answers.sent += 1
         try:
             connection.request("POST", "/hooks/open", body, {"Content-Type": "application/json", "X-Key": key})
             answer = connection.getresponse()
             content = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError):
-            self._over.wait(0.02)  # killed under us, or not yet there: the same event again
+            self._over.wait(0.02)  # the daemon was killed, or doesn't listen yet: send the same event again
             return False
         if answer.status == 503:
-            self.ledger.refused += 1
+            self.answers.refused += 1
             self._over.wait(0.05)
             return False
         with self._changed:
             if answer.status not in (200, 202):
-                self.ledger.faults.append(f"{key} was answered {answer.status} {content}")
-            self.ledger.copies += answer.status == 200
-            self.ledger.ids[key] = content.get("id", "")
+                self.answers.problems.append(f"{key} was answered {answer.status} {content}")
+            self.answers.copies += answer.status == 200
+            self.answers.ids[key] = content.get("id", "")
             self._changed.notify_all()
         return True
 
     def _limit_backlog(self) -> None:
-        """More than the deliveries can bear is no better test, only a longer one."""
+        """Pause while many deliveries wait: a longer queue makes the test longer, not better."""
         while (
-            2 * len(self.ledger.ids) - self.witness.kept > _MAX_BACKLOG and not self._enough and self._port is not None
+            2 * len(self.answers.ids) - self.receiver.succeeded > _MAX_BACKLOG
+            and not self._enough
+            and self._port is not None
         ):
             self._over.wait(0.01)
 
     def _read_lines(self) -> None:
-        """Follow the file as a log shipper does: what ends with a newline is a line, and is never looked at again."""
+        """Follow the file as a log shipper does: text up to a line end is a line, and is read once."""
         path = self.folder / "all.jsonl"
         last = False
         while not last:

@@ -1,4 +1,4 @@
-"""Payloads written for these tests, shaped and sized like those that GitHub sends; and real ones where they are."""
+"""Payloads made for these tests in the form and size of GitHub's, and real ones where they are available."""
 
 import json
 import random

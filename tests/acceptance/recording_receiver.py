@@ -1,4 +1,4 @@
-"""A receiver that misbehaves now and then, and remembers which life of the daemon sent what, and when."""
+"""A receiver that fails now and then, and records which run of the daemon sent which request, and when."""
 
 import json
 import threading
@@ -10,14 +10,14 @@ from typing import Any
 
 _SLOW_SECONDS = 0.03
 _PATIENCE_SECONDS = 60.0
-_SUCCEEDS_FROM_ATTEMPT = 4  #: from this attempt on all is well, so that no delivery fails for ever
+_SUCCEEDS_FROM_ATTEMPT = 4  #: from this attempt on every request is answered 200, so that every delivery succeeds
 
 
 @dataclass(slots=True)
 class RecordedRequest:
     """One request of an attempt."""
 
-    life: int
+    run: int  #: the daemon's run that sent it
     delivery: str
     number: int  #: of the attempt
     event: str
@@ -25,26 +25,26 @@ class RecordedRequest:
     lane: str
     place: int  #: of the event in its lane
     began: float  #: monotonic seconds
-    ended: float | None = None  #: just before it was answered or hung up on
-    status: int | None = None  #: answered; none: hung up on
+    ended: float | None = None  #: just before the answer, or the hang-up
+    status: int | None = None  #: the answer; None: hung up
 
     @property
-    def kept(self) -> bool:
-        """Whether it was answered that all went well."""
+    def succeeded(self) -> bool:
+        """Whether it was answered 200."""
         return self.status == 200
 
 
 class RecordingReceiver:
-    """Start it, point the daemon at `url`, read `seen` in the order of arrival. Faults are what must never happen."""
+    """Listens at `url`; `requests` has the requests in the order of arrival. `problems` must stay empty."""
 
     def __init__(self) -> None:
-        self.seen: list[RecordedRequest] = []
-        self.faults: list[str] = []
-        self.kept = 0
-        self.most = 0  #: requests under way at once
-        self.refused: set[tuple[str, int]] = set()  #: lane and place of events that are answered 410
-        self.gate = threading.Event()  #: while it is not set, nothing is answered
-        self.gate.set()
+        self.requests: list[RecordedRequest] = []
+        self.problems: list[str] = []
+        self.succeeded = 0
+        self.max_concurrent = 0  #: most requests at once
+        self.refused: set[tuple[str, int]] = set()  #: lane and number of events that are answered 410
+        self.answering = threading.Event()  #: unset: answers wait
+        self.answering.set()
         self._open: dict[tuple[int, str], RecordedRequest] = {}
         self._lanes: dict[tuple[int, str], RecordedRequest] = {}
         self._lock = threading.Lock()
@@ -55,34 +55,34 @@ class RecordingReceiver:
 
     def stop(self) -> None:
         """Stop listening."""
-        self.gate.set()
+        self.answering.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def begin(self, seen: RecordedRequest) -> None:
-        """A request has arrived. One life may have one attempt of a delivery under way, and one of a lane."""
+    def begin(self, request: RecordedRequest) -> None:
+        """Record an arrival. A run of the daemon may make one attempt of a delivery at a time, and one of an order key."""
         with self._lock:
-            self.seen.append(seen)
-            other = self._open.get((seen.life, seen.delivery))
+            self.requests.append(request)
+            other = self._open.get((request.run, request.delivery))
             if other is not None:
-                self.faults.append(f"two attempts of one delivery at once: {other} and {seen}")
-            self._open[seen.life, seen.delivery] = seen
-            self.most = max(self.most, len(self._open))
-            if seen.ordered:
-                before = self._lanes.get((seen.life, seen.lane))
+                self.problems.append(f"two attempts of one delivery at once: {other} and {request}")
+            self._open[request.run, request.delivery] = request
+            self.max_concurrent = max(self.max_concurrent, len(self._open))
+            if request.ordered:
+                before = self._lanes.get((request.run, request.lane))
                 if before is not None:
-                    self.faults.append(f"two deliveries of one order key at once: {before} and {seen}")
-                self._lanes[seen.life, seen.lane] = seen
+                    self.problems.append(f"two deliveries of one order key at once: {before} and {request}")
+                self._lanes[request.run, request.lane] = request
 
-    def end(self, seen: RecordedRequest, status: int | None) -> None:
-        """It is about to be answered: before that nobody can know, after it the next may come at once."""
+    def end(self, request: RecordedRequest, status: int | None) -> None:
+        """Record an end, just before the answer: after the answer the next request may come at once."""
         with self._lock:
-            seen.ended, seen.status = time.monotonic(), status
-            self.kept += status == 200
-            self._open.pop((seen.life, seen.delivery), None)
-            if seen.ordered:
-                self._lanes.pop((seen.life, seen.lane), None)
+            request.ended, request.status = time.monotonic(), status
+            self.succeeded += status == 200
+            self._open.pop((request.run, request.delivery), None)
+            if request.ordered:
+                self._lanes.pop((request.run, request.lane), None)
 
 
 class _Server(ThreadingHTTPServer):
@@ -90,18 +90,18 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, *_: Any) -> None:
-        """A daemon that was killed is no news here."""
+        """Ignore connections that a killed daemon cut."""
 
 
-def _handler(witness: RecordingReceiver) -> type[BaseHTTPRequestHandler]:
+def _handler(receiver: RecordingReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen = RecordedRequest(
-                life=int(self.headers["X-Life"]),
+            request = RecordedRequest(
+                run=int(self.headers["X-Run"]),
                 delivery=self.headers["Idempotency-Key"],
                 number=int(self.headers["webhook-attempt"]),
                 event=self.headers["webhook-id"],
@@ -110,10 +110,10 @@ def _handler(witness: RecordingReceiver) -> type[BaseHTTPRequestHandler]:
                 place=body["place"],
                 began=time.monotonic(),
             )
-            witness.begin(seen)
-            witness.gate.wait(_PATIENCE_SECONDS)
-            status = 410 if (body["lane"], seen.place) in witness.refused else _simulated_failure(seen)
-            witness.end(seen, status)
+            receiver.begin(request)
+            receiver.answering.wait(_PATIENCE_SECONDS)
+            status = 410 if (body["lane"], request.place) in receiver.refused else _simulated_failure(request)
+            receiver.end(request, status)
             if status is None:
                 self.close_connection = True
                 return
@@ -127,12 +127,12 @@ def _handler(witness: RecordingReceiver) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _simulated_failure(seen: RecordedRequest) -> int | None:
-    """The status to answer, perhaps late; none: hang up. The same attempt meets the same trouble."""
-    draw = zlib.crc32(f"{seen.delivery} {seen.number}".encode()) % 100
+def _simulated_failure(request: RecordedRequest) -> int | None:
+    """The status to answer, perhaps late; None: hang up. The same attempt always gets the same failure."""
+    draw = zlib.crc32(f"{request.delivery} {request.number}".encode()) % 100
     if draw < 15:
         time.sleep(_SLOW_SECONDS)
-    if seen.number < _SUCCEEDS_FROM_ATTEMPT:
+    if request.number < _SUCCEEDS_FROM_ATTEMPT:
         if 10 <= draw < 20:
             return 500
         if 20 <= draw < 24:

@@ -1,4 +1,4 @@
-"""A real daemon's admin listener, over the wire: its token, a reload, names with slashes, and those who mean it ill."""
+"""The admin listener of a real daemon: its token, a reload, names with slashes, and attacks."""
 
 import http.client
 import json
@@ -160,7 +160,7 @@ def test_large_bodies_are_refused(start: Start) -> None:
     daemon = start(RULES)
     api = Api(daemon)
     head = f"HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {api.token}\r\nContent-Type: application/json\r\n"
-    # waitress has one limit for all paths, and refuses in its own words what is larger than that.
+    # waitress has one limit for all paths, and refuses larger bodies with its own message.
     rules = api.raw(f"POST /api/rules/check {head}Content-Length: {16 * 1024**2 + 1}")
     assert rules.startswith(b"HTTP/1.1 413 ")
     answer = api.ask("POST", "/api/deliveries/replay", {"ids": ["x" * (1024**2 + 1)]})
@@ -205,7 +205,7 @@ def test_events_are_accepted_during_a_long_replay(start: Start, receiver: Receiv
     rules = (
         f"sources: {{internal: {{verify: none}}}}\nrules:\n  - name: all\n    actions: [forward: {receiver.url}/x]\n"
     )
-    receiver.gate.clear()  # nothing is answered, so that all stays pending
+    receiver.answering.clear()  # without answers, every delivery stays pending
     daemon = start(rules)
     api = Api(daemon)
     connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=PATIENCE_SECONDS)
@@ -227,11 +227,11 @@ def test_events_are_accepted_during_a_long_replay(start: Start, receiver: Receiv
     connection.close()
 
     assert set(accepted) == {202}
-    # What runs at its target is left alone; one that came while another was under way is told to come back.
+    # Running deliveries are skipped, and a second replay at the same time is answered 503.
     assert {answer.status for answer in answers} <= {200, 503}
     [done, *_] = [answer.json for answer in answers if answer.status == 200]
     assert done["replayed"] + len(done["skipped"]) >= 1484
-    receiver.gate.set()
+    receiver.answering.set()
 
 
 def test_a_stop_during_a_request_is_quick_and_logs_no_error(start: Start) -> None:

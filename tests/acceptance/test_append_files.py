@@ -1,4 +1,4 @@
-"""Files that several writers append to, that are rotated under them, and that a disk has no room for."""
+"""Appended files with several writers, with rotation, and on a full disk."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""A wall clock that is set back and forward an hour: nothing is lost, and nothing waits for the hour."""
+"""The wall clock is set back and forward an hour: nothing is lost, and nothing waits for an hour."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Commands that misbehave in every way we know of, run by a real daemon; nothing of them may stay."""
+"""Commands that misbehave in every known way, run by a real daemon, leave nothing behind."""
 
 import json
 import os

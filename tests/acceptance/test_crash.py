@@ -1,4 +1,4 @@
-"""What was answered 202 survives kill -9 and stops, is delivered, in order, and by one owner at a time."""
+"""Events answered 202 survive kill -9 and stops. They are delivered in order, by one owner at a time."""
 
 from functools import partial
 from pathlib import Path
@@ -10,17 +10,19 @@ KILLS = 5
 
 
 def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path) -> None:
-    ordeal = CrashRun(tmp_path, seed=1)
+    run = CrashRun(tmp_path, seed=1)
     try:
         for number in range(KILLS):
-            ordeal.live(partial(ordeal.acknowledged, ordeal.chance.randrange(20, 120)), kill=number != 2)
-        ordeal.die_young(0.4)
-        ordeal.live(ordeal.intrude, kill=True)
-        ordeal.live(ordeal.settle_all, kill=False)
+            run.run_daemon(partial(run.wait_for_answers, run.random.randrange(20, 120)), kill=number != 2)
+        run.kill_during_start(0.4)
+        run.run_daemon(run.start_second_owner, kill=True)
+        run.run_daemon(run.wait_until_settled, kill=False)
     finally:
-        ordeal.finish()
+        run.close()
 
-    verdict = CrashChecks(ordeal)
+    checks = CrashChecks(run)
 
-    assert not verdict.faults, "\n".join(verdict.faults[:20])
-    assert verdict.counts["loose: interrupted"] + verdict.counts["ordered: interrupted"] > 0  # the kills did hit
+    assert not checks.problems, "\n".join(checks.problems[:20])
+    assert (
+        checks.counts["loose: interrupted"] + checks.counts["ordered: interrupted"] > 0
+    )  # the kills interrupted attempts

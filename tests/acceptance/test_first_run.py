@@ -1,4 +1,4 @@
-"""What somebody sees who starts the daemon for the first time."""
+"""The first start of the daemon, as a new user sees it."""
 
 import json
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.daemon.source_log import SourceLog
-from router.domain.address import Address
+from router.domain.listen_address import ListenAddress
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import Ruleset
 from tests.cli.commands.conftest import StoreCommands
@@ -133,7 +133,7 @@ def test_an_unverified_source_on_a_network_gets_a_warning(
     import structlog
 
     with structlog.testing.capture_logs() as lines:
-        SourceLog(Address(host, 80)).tell(_ruleset(tmp_path))
+        SourceLog(ListenAddress(host, 80)).tell(_ruleset(tmp_path))
 
     assert url in [line.get("url") for line in lines]
     found: list[tuple[Any, ...]] = [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "info"]

@@ -1,4 +1,4 @@
-"""What reaches a target, and when, through a real daemon: headers, paths, rates over restarts, endless answers."""
+"""Requests of a real daemon to targets: headers, paths, rates across restarts, endless answers."""
 
 import json
 import signal
@@ -51,7 +51,7 @@ def test_a_rate_goes_on_over_stops_and_kills(
             assert daemon.post("/hooks/open", b'{"n": 2}', JSON).status == 202
         getattr(daemon, end)()
         daemon = start(tmp_path / "rules.yaml")
-        # What is said of the wait comes from a look at what is due: by then an attempt would have been made.
+        # The note about waits is written after a look at the due deliveries: an attempt would have been made by then.
         eventually(lambda: any(one["waits_for"] == "rate" for one in deliveries(run, tmp_path)))
 
     assert len(receiver.requests) == 1
@@ -87,7 +87,7 @@ def test_lists_status_and_api_say_that_the_rate_is_waited_for(
     status = run("status", "--store", "sqlite:webhook-router.db", cwd=tmp_path).stdout
     assert "waits for" in status
     assert "rate, in 59m" in status
-    daemon.kill()  # nobody waits for a rate without a daemon
+    daemon.kill()  # no wait is left without a daemon
     [pending] = [one for one in deliveries(run, tmp_path) if one["state"] == "pending"]
     assert (pending["waits_for"], pending["waits_until"]) == (None, None)
 

@@ -1,4 +1,4 @@
-"""A daemon whose senders try to have their text written where it rules, or run as code."""
+"""Senders who try to write to protected files, or to run code."""
 
 import json
 import os

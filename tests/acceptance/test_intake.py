@@ -1,4 +1,4 @@
-"""The intake of a real daemon: what it was sent is stored or refused, whatever happens to disk, rules and process."""
+"""The intake of a real daemon stores or refuses each request, whatever happens to disk, rules and process."""
 
 import hmac
 import http.client
@@ -104,8 +104,8 @@ def test_a_stop_under_load_answers_every_sender_and_stores_every_accepted_event(
 
     answers = [answer for sender in senders for answer in sender.answers]
     assert {answer.status for answer in answers} == {202}
-    assert {answer.json["id"] for answer in answers} == _stored(daemon)  # nobody was left in doubt
-    # The one that a sender was writing while its idle connection was closed is in nobody's log; it will be sent again.
+    assert {answer.json["id"] for answer in answers} == _stored(daemon)  # every stored event was answered
+    # A request that was being written while its idle connection was closed was not received; its sender repeats it.
     assert sum(sender.unanswered for sender in senders) <= 2
     assert took < 5
 
@@ -184,7 +184,7 @@ def test_intake_refuses_while_the_store_is_locked_and_recovers_by_itself(start: 
     eventually(lambda: daemon.post("/hooks/open", b'{"n": 1}').status == 202)
     assert daemon.stop() == 0
     with sqlite3.connect(daemon.store) as store:
-        # What was being committed when its sender was told 503 may be stored, but whole.
+        # An event whose sender was answered 503 during its commit may be stored, but then completely.
         halves = store.execute("SELECT count(*) FROM event WHERE seq NOT IN (SELECT event FROM delivery)").fetchone()
     store.close()
     assert halves == (0,)

@@ -1,4 +1,4 @@
-"""The log of a real daemon: one line an event, one an attempt, and a thread to follow from the first to the last."""
+"""The log of a real daemon: one line for an event, one for an attempt, linked by ids."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a real daemon counts is what was done to it, to the last request; and none of it is anybody's secret."""
+"""The metrics of a real daemon are exact to the last request, and contain no secret."""
 
 import hmac
 import json

@@ -1,4 +1,4 @@
-"""An edit takes effect while the daemon runs; a broken one is reported and hurts nothing."""
+"""A changed rules file takes effect while the daemon runs; a broken one is reported and changes nothing."""
 
 import json
 import os
@@ -25,7 +25,7 @@ rules:
 
 
 def _matched(daemon: Daemon) -> Any:
-    # Unverified senders are not told what matched, so the log has to say it.
+    # The answer to an unverified sender does not name the matched rules, so the log is read.
     seen = len(daemon.lines)
     assert daemon.post("/hooks/open", b"{}").status == 202
     return daemon.wait_for_line("event received", seen)["matched"]

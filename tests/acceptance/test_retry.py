@@ -1,4 +1,4 @@
-"""The daemon tries again what the rules file says, when it says, and nothing else."""
+"""The daemon retries when and how the rules file says."""
 
 import time
 from collections.abc import Callable

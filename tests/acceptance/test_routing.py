@@ -1,4 +1,4 @@
-"""The main job against the real process: every event is received, matched, delivered and accounted for."""
+"""The main task, by a real process: every event is received, matched, delivered and recorded."""
 
 import hashlib
 import hmac

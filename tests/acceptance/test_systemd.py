@@ -1,4 +1,4 @@
-"""The real daemon, started as systemd starts it."""
+"""A real daemon, started as systemd starts it."""
 
 import signal
 import tempfile
@@ -71,7 +71,7 @@ def test_watchdog_pings_stop_while_the_daemon_is_stopped(start: Callable[..., Da
 
     daemon.process.send_signal(signal.SIGSTOP)
     with pytest.raises(TimeoutError):
-        for _ in range(10):  # what was said before may still lie there
+        for _ in range(10):  # earlier datagrams may still be in the socket
             systemd.hear(2)
     daemon.process.send_signal(signal.SIGCONT)
 

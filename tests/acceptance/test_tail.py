@@ -1,4 +1,4 @@
-"""`tail` as somebody uses it: beside a daemon under load that is killed and started anew, into a pipe, at a terminal."""
+"""`tail` beside a daemon under load that is killed and restarted; into a pipe and at a terminal."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from router.store.sqlite.file import connect
-from router.store.sqlite.store import SqliteStore
+from router.store.sqlite.connection import connect
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver
 
 Start = Callable[..., Daemon]
@@ -107,7 +107,7 @@ def test_tail_shows_each_line_once_while_a_busy_daemon_is_killed(
             sender.join()
 
         def complete() -> bool:
-            with closing(SqliteStore(daemon.store, own=False)) as store:
+            with closing(SqliteOperatorStore(daemon.store)) as store:
                 busy = any(depth.due or depth.running or depth.blocked for depth in store.depths())
             return not busy and len(tail.lines()) >= len(_stored(daemon.store))
 

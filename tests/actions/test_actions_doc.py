@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from router.actions.registry import ACTIONS
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level, RenderError
 from router.plugins.action import Action, AttemptInput
 from router.rules.compile.loader import Loader

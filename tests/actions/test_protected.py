@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import RulesetText
 from router.domain.files.protected import ProtectedPathError, ProtectedPaths
 from router.domain.outcomes import Outcome, OutcomeKind

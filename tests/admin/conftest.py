@@ -17,10 +17,10 @@ from router.admin.api.routes import ENDPOINTS
 from router.admin.app import admin_app
 from router.admin.auth.access import AccessCheck
 from router.admin.daemon_handle import DaemonHandle
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.events import Event
-from router.domain.http import Reply
 from router.domain.ids import uuid7
+from router.domain.reply import Reply
 from router.rules.compile.loader import Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.reload.ruleset_diff import RulesetDiff
@@ -81,7 +81,6 @@ class Admin:
         loader = Loader(REGISTRIES, {"PLANTED": "planted-secret"}, require_secrets=False)
         self.daemon = DaemonHandle(
             store=self.store,
-            path=self.folder / "store.db",
             rules=self.folder / "rules.yaml",
             ruleset=lambda: self.ruleset,
             loader=loader,

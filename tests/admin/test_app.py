@@ -12,9 +12,9 @@ from router.admin import app
 from router.admin.api.routes import ENDPOINTS
 from router.admin.listener import admin_listener
 from router.daemon.settings import host_names
-from router.domain.address import Address
 from router.domain.errors import StartError
-from router.domain.http import Reply
+from router.domain.listen_address import ListenAddress
+from router.domain.reply import Reply
 from router.rules.reload.drift import Reloaded
 from router.rules.reload.ruleset_diff import RulesetDiff
 from tests.admin.conftest import TOKEN, Admin
@@ -205,7 +205,7 @@ def test_probes_answer_while_many_requests_wait(
 
     scrape, reload = slow(Reply(200, b"", "text/plain")), slow(Reloaded("h", 1, RulesetDiff()))
     daemon = dataclasses.replace(admin.daemon, reload=reload, metrics=scrape)
-    listener = admin_listener(daemon, Address("127.0.0.1", 0), TOKEN.encode(), (), PATIENCE_SECONDS)
+    listener = admin_listener(daemon, ListenAddress("127.0.0.1", 0), TOKEN.encode(), (), PATIENCE_SECONDS)
     listener.start()
     statuses: SimpleQueue[int] = SimpleQueue()
     token = {"Authorization": f"Bearer {TOKEN}"}

@@ -16,12 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from router.admin import exposition as module
 from router.admin.exposition import Exposition, GaugeSources
 from router.admin.metric_expiry import MetricExpiry
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.queries import Depth
+from router.domain.summaries import Depth
 from router.domain.target_state import BreakerState, TargetLoad
 from router.observe import metric_families as f
 from router.observe.metric_families import MetricFamily
@@ -29,6 +29,7 @@ from router.observe.metrics import Metrics
 from router.plugins.scheme import VerifyFailure
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset
+from router.store.contract import StoreSize
 from router.store.sqlite.store import SqliteStore
 
 METRICS_PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -56,7 +57,7 @@ class Daemon:
     current: CurrentRuleset
     metrics: Metrics = field(default_factory=Metrics)
     loads: list[TargetLoad] = field(default_factory=lambda: [IDLE])
-    disk: Callable[[], tuple[int, int]] = lambda: (10, 20)
+    disk: Callable[[], StoreSize] = lambda: StoreSize(data=8, log=2, free=20)
     looks: int = 0  #: how often it was asked whether requests are under way
 
     def exposition(self) -> Exposition:
@@ -215,8 +216,8 @@ def test_long_names_with_a_common_start_stay_distinct(daemon: Daemon) -> None:
 def test_an_unreadable_store_drops_only_the_metrics_read_from_it(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone() -> tuple[int, int]:
-        raise FileNotFoundError
+    def gone() -> StoreSize:
+        raise StoreError("gone")
 
     daemon.disk = gone
     daemon.metrics.answered("open", 503)

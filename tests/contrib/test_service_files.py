@@ -12,7 +12,7 @@ import click
 import pytest
 
 from router.cli.main import NOT_STARTED, USAGE, cli
-from router.daemon.app import _LAST_SECONDS, ANSWER_SECONDS
+from router.daemon.lifecycle import ANSWER_SECONDS, LAST_SECONDS
 from router.daemon.settings import GRACE_SECONDS
 from tests.conftest import Daemon, run_in_process
 
@@ -73,7 +73,7 @@ def test_the_unit_starts_and_stops_existing_commands() -> None:
 
     assert Path(program).name == "webhook-router"
     assert _flags_exist(command, [argument for argument in arguments if argument.startswith("-")])
-    assert int(service["TimeoutStopSec"][0]) > GRACE_SECONDS + ANSWER_SECONDS + _LAST_SECONDS
+    assert int(service["TimeoutStopSec"][0]) > GRACE_SECONDS + ANSWER_SECONDS + LAST_SECONDS
     assert int(service["WatchdogSec"][0]) >= 10  # a busy machine is not a hang
     assert NOT_STARTED not in map(int, service["RestartPreventExitStatus"])  # a port or a disk may come back
     assert service["SystemCallFilter"] == ["@system-service", "~@privileged"]

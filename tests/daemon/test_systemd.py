@@ -1,4 +1,4 @@
-"""What systemd is told, on a real datagram socket."""
+"""The datagrams for systemd, on a real socket."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from router.daemon.systemd import NAMES, Systemd, forget
+from router.daemon.systemd import VARIABLES, Systemd, remove_variables
 
 
 class Listening:
@@ -102,8 +102,8 @@ def test_the_watchdog_is_used_only_by_the_process_it_names(environ: dict[str, st
 
 
 def test_children_do_not_inherit_the_notify_socket() -> None:
-    environ = {**dict.fromkeys(NAMES, "x"), "PATH": "/bin"}
+    environ = {**dict.fromkeys(VARIABLES, "x"), "PATH": "/bin"}
 
-    forget(environ)
+    remove_variables(environ)
 
     assert environ == {"PATH": "/bin"}

@@ -1,4 +1,4 @@
-"""The watchdog says that all is well for as long as the loops turn and the threads live."""
+"""The watchdog reports that the daemon works while its loops run and its threads live."""
 
 import asyncio
 import queue
@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.daemon.watchdog import Ping, Watchdog
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.server import Server
 from router.runtime.loop_inbox import Inbox
 from tests.conftest import until

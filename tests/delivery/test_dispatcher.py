@@ -12,13 +12,14 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from router.daemon.app import REGISTRIES, now_ms
+from router.daemon.registries import REGISTRIES
+from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.deliveries import State
 from router.domain.events import Event, ParsedEvent
+from router.domain.filters import Filter
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
-from router.domain.queries import Filter
 from router.domain.target_state import BreakerState, TargetLoad
 from router.plugins.action import ActionKind, AttemptInput, Tools
 from router.plugins.options import Options
@@ -26,6 +27,7 @@ from router.plugins.target import TargetSpec
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import Receiver, until
 
@@ -153,7 +155,7 @@ def test_a_hanging_target_blocks_only_its_own_slots(
     running: Callable[[str], Running], receivers: Callable[[], Receiver]
 ) -> None:
     hung, up = receivers(), receivers()
-    hung.gate.clear()
+    hung.answering.clear()
     daemon = running(RULES % (hung.url, up.url))
 
     for _ in range(50):
@@ -163,7 +165,7 @@ def test_a_hanging_target_blocks_only_its_own_slots(
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b") == 50)
     assert len(hung.requests) == 2
     assert daemon.count(State.RUNNING) == 2
-    hung.gate.set()
+    hung.answering.set()
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 50)
 
 
@@ -201,7 +203,7 @@ def test_a_replayed_delivery_is_delivered_at_once(
     target.status = 200
     [dead] = daemon.store.deliveries()
 
-    with closing(SqliteStore(daemon.path, create=False, own=False)) as beside:
+    with closing(SqliteOperatorStore(daemon.path)) as beside:
         assert beside.replay([dead.id], now_ms()).result(10) == [dead.id]
 
     until(lambda: daemon.count(State.SUCCEEDED))
@@ -213,15 +215,15 @@ def test_a_delivery_cancelled_while_running_is_not_retried(
 ) -> None:
     target = receivers()
     target.status = 503
-    target.gate.clear()
+    target.answering.clear()
     daemon = running(RULES % (target.url, target.url))
     daemon.receive({"to": "b"})
     until(lambda: target.requests)
     [running_one] = daemon.store.deliveries()
 
-    with closing(SqliteStore(daemon.path, create=False, own=False)) as beside:
+    with closing(SqliteOperatorStore(daemon.path)) as beside:
         assert beside.cancel([running_one.id], now_ms()).result(10) == [running_one.id]
-    target.gate.set()
+    target.answering.set()
     daemon.receive({"to": "b"})  # and once this one was tried twice, the other would have been as well
     until(lambda: len(target.requests) >= 3)
 

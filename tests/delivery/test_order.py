@@ -11,11 +11,11 @@ import apsw
 import orjson
 import pytest
 
-from router.daemon.app import now_ms
+from router.daemon.wall_clock import now_ms
 from router.domain.deliveries import State
 from router.domain.events import Event
+from router.domain.filters import Filter
 from router.domain.ids import uuid7
-from router.domain.queries import Filter
 from router.rules.parsing import parse_event
 from tests.acceptance.recording_receiver import RecordedRequest, RecordingReceiver
 from tests.conftest import until
@@ -27,9 +27,9 @@ targets: {{one: {{url: "{url}", concurrency: {most}, breaker: none}}}}
 defaults: {{retry: {{initial: 10ms, max: 40ms}}}}
 rules:
   - name: a
-    actions: [{{forward: {{target: one, path: /ordered/a, headers: {{X-Life: "{life}"}}}}, order_by: $.lane}}]
+    actions: [{{forward: {{target: one, path: /ordered/a, headers: {{X-Run: "{run}"}}}}, order_by: $.lane}}]
   - name: b
-    actions: [{{forward: {{target: one, path: /ordered/b, headers: {{X-Life: "{life}"}}}}, order_by: $.lane}}]
+    actions: [{{forward: {{target: one, path: /ordered/b, headers: {{X-Run: "{run}"}}}}, order_by: $.lane}}]
 """
 
 
@@ -43,13 +43,13 @@ def witness() -> Iterator[RecordingReceiver]:
 
 @pytest.fixture
 def live(tmp_path: Path, witness: RecordingReceiver) -> Iterator[Callable[[], Running]]:
-    """Run the next life of the dispatcher on the same store."""
+    """Run the dispatcher again on the same store."""
     lives: list[Running] = []
 
     def begin() -> Running:
         if lives:
             lives[-1].close()
-        lives.append(Running(tmp_path, RULES.format(url=witness.url, most=CONCURRENCY, life=len(lives))))
+        lives.append(Running(tmp_path, RULES.format(url=witness.url, most=CONCURRENCY, run=len(lives))))
         return lives[-1]
 
     yield begin
@@ -80,9 +80,9 @@ def _settled(running: Running) -> bool:
 
 
 def _arrivals(witness: RecordingReceiver) -> dict[str, list[RecordedRequest]]:
-    """By lane. A killed life's request may be read late, but says whose it is."""
+    """By lane. A request of a killed run may be read late, but it names its run."""
     lanes: dict[str, list[RecordedRequest]] = {}
-    for seen in sorted(witness.seen, key=lambda one: one.life):
+    for seen in sorted(witness.requests, key=lambda one: one.run):
         lanes.setdefault(seen.lane, []).append(seen)
     return lanes
 
@@ -104,21 +104,21 @@ def test_order_holds_across_failures_restarts_and_many_keys(
     for thread in threads:
         thread.join()
     for restart in (1, 2):
-        until(lambda goal=restart * EVENTS // 2: witness.kept >= goal)  # type: ignore[misc]
+        until(lambda goal=restart * EVENTS // 2: witness.succeeded >= goal)  # type: ignore[misc]
         running = live()  # what is under way is cut off, and made again
     until(lambda: _settled(running))
 
     places = _places(running.path)
     lanes = _arrivals(witness)
-    assert not witness.faults, witness.faults[:3]
+    assert not witness.problems, witness.problems[:3]
     for lane, arrived in lanes.items():
         for before, after in pairwise(arrived):
             assert places[before.delivery] <= places[after.delivery], f"{lane}: {after} came after {before}"
-    kept = {seen.delivery for seen in witness.seen if seen.kept}
+    kept = {seen.delivery for seen in witness.requests if seen.succeeded}
     assert kept == set(places)
     assert len(kept) == 2 * EVENTS
-    assert len(witness.seen) > len(kept) + 20  # there were retries
-    assert witness.most >= 4  # and the lanes did not wait for each other
+    assert len(witness.requests) > len(kept) + 20  # there were retries
+    assert witness.max_concurrent >= 4  # and the lanes did not wait for each other
 
 
 def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_running_one(
@@ -132,18 +132,18 @@ def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_runnin
     dead = [delivery.id for delivery in running.store.deliveries(Filter(states=(State.DEAD,)))]
     assert len(dead) == 2 * len(lanes)
 
-    witness.gate.clear()
+    witness.answering.clear()
     _receive(running, [(lane, 3) for lane in lanes])
-    until(lambda: sum(seen.ended is None for seen in witness.seen) == 2 * len(lanes))
+    until(lambda: sum(seen.ended is None for seen in witness.requests) == 2 * len(lanes))
     # They run, nothing is behind them, and there is room for more at the target.
     _receive(running, [(lane, 4) for lane in lanes])
     witness.refused.clear()
     assert sorted(running.store.replay(dead, now_ms()).result(10)) == sorted(dead)
     _receive(running, [(lane, 5) for lane in lanes])
-    witness.gate.set()
+    witness.answering.set()
     until(lambda: _settled(running))
 
-    assert not witness.faults, witness.faults[:3]
+    assert not witness.problems, witness.problems[:3]
     for arrived in _arrivals(witness).values():
         order = [seen.place for seen in arrived]
         changes = [place for place, before in zip(order, [None, *order], strict=False) if place != before]

@@ -127,4 +127,4 @@ def test_a_delivery_is_counted_only_when_its_lease_still_holds(store: SqliteStor
     name = ("rule", "action", "t", "succeeded")
     assert metrics.counted().counts[f.ATTEMPTS] == {name: 2}
     assert metrics.counted().counts[f.DELIVERIES] == {name: 1}
-    assert metrics.counted().spreads[f.DELIVERY_SECONDS]["t",].sum == 0.005
+    assert metrics.counted().histograms[f.DELIVERY_SECONDS]["t",].sum == 0.005

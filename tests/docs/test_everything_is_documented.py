@@ -13,7 +13,7 @@ import pytest
 
 from router.cli.main import cli
 from router.cli.retry_times import schedule_line
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.domain.outcomes import Cause
 from router.rules.compile.loader import Loader

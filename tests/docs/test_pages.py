@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from router.cli.main import cli
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loader
 from tests.docs.markdown_page import MARKS, Block, blocks

@@ -1,11 +1,11 @@
-"""Secrets: what counts as one, and from which files they are taken."""
+"""Secrets: valid and invalid values, and the files they may come from."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.domain.secrets import MAX_FILE_BYTES, SHORTEST
 from router.rules.compile.loader import Loaded, Loader

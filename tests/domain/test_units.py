@@ -1,4 +1,4 @@
-"""Durations as people write them, and as they are shown."""
+"""Durations are parsed and formatted."""
 
 import pytest
 from hypothesis import given

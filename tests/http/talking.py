@@ -4,7 +4,7 @@ import json
 import socket
 from typing import Protocol
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.contract import Request
 
 

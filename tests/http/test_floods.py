@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.contract import Pending, Request
 from router.http.crowd import network
 from router.http.limits import GRACE_SECONDS

@@ -16,7 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.domain.errors import StartError
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http import connection, listener
 from router.http.contract import Pending, Request
 from router.http.limits import INLINE_BYTES

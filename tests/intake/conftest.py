@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from router.daemon.app import REGISTRIES
-from router.domain.http import Inbound
+from router.daemon.registries import REGISTRIES
+from router.domain.request import Inbound
 from router.http.server import Server
 from router.intake.receiver import Receiver
 from router.rules.compile.loader import Loader

@@ -13,8 +13,9 @@ import pytest
 
 from router.daemon.settings import networks
 from router.domain.events import ParsedEvent
-from router.domain.http import Inbound, Reply
-from router.domain.queries import Filter
+from router.domain.filters import Filter
+from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.http.contract import Pending
 from router.intake import receiver as module
 from router.intake.receiver import Receiver

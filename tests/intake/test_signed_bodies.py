@@ -9,7 +9,8 @@ import pytest
 
 from router.domain.errors import PayloadError
 from router.domain.events import Event
-from router.domain.http import Inbound, Reply
+from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.intake.receiver import SMALL_BODY, Receiver
 from router.payload.body import read_signed
 from router.payload.form import MEDIA_TYPE as FORM_TYPE

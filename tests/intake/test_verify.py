@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from router.domain.errors import Level
-from router.domain.http import Inbound
+from router.domain.request import Inbound
 from router.domain.secrets import Secret, SecretRef
 from router.intake.verify.registry import SCHEMES
 from router.plugins.build import Build

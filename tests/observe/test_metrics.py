@@ -1,4 +1,4 @@
-"""What is counted: by many threads at once, and no longer under names that are gone."""
+"""Counts are exact with many threads, and go when the rules drop their names."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from router.admin.metric_expiry import KEPT_SECONDS, MetricExpiry
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import PlannedDelivery, State
 from router.domain.events import Event
 from router.domain.outcomes import OutcomeKind
@@ -68,7 +68,7 @@ def names(metrics: Metrics, word: str) -> list[str]:
     """The families that hold something under a name."""
     counted = metrics.counted()
     held = [(family.name, labels) for family, rows in counted.counts.items() for labels in rows]
-    held += [(family.name, labels) for family, rows in counted.spreads.items() for labels in rows]
+    held += [(family.name, labels) for family, rows in counted.histograms.items() for labels in rows]
     return sorted(name for name, labels in held if any(word in label for label in labels))
 
 
@@ -92,8 +92,8 @@ def test_concurrent_counts_are_exact(metrics: Metrics) -> None:
         ("one", "append", "one/append", "retry"): 20_000,
         ("one", "append", "one/append", "succeeded"): 20_000,
     }
-    assert sum(counted.spreads[f.COMMIT_JOBS][()].counts) == 20_000
-    assert counted.spreads[f.COMMIT_JOBS][()].sum == 60_000
+    assert sum(counted.histograms[f.COMMIT_JOBS][()].counts) == 20_000
+    assert counted.histograms[f.COMMIT_JOBS][()].sum == 60_000
 
 
 def test_a_delivery_that_will_be_retried_is_not_counted_as_ended(metrics: Metrics) -> None:
@@ -101,16 +101,16 @@ def test_a_delivery_that_will_be_retried_is_not_counted_as_ended(metrics: Metric
     metrics.attempted("one", "append", "t", OutcomeKind.FAILED, 0.1, State.DEAD, 1.0)
 
     assert metrics.counted().counts[f.DELIVERIES] == {("one", "append", "t", "dead"): 1}
-    assert metrics.counted().spreads[f.DELIVERY_SECONDS] == {}
+    assert metrics.counted().histograms[f.DELIVERY_SECONDS] == {}
 
 
 def test_a_value_on_a_bucket_bound_counts_in_that_bucket(metrics: Metrics) -> None:
     metrics.committed(512, 5.0)
     metrics.committed(513, 5.1)
 
-    seconds = metrics.counted().spreads[f.COMMIT_SECONDS][()]
+    seconds = metrics.counted().histograms[f.COMMIT_SECONDS][()]
     assert seconds == HistogramCounts([0] * 11 + [1, 1], 10.1)
-    assert metrics.counted().spreads[f.COMMIT_JOBS][()].counts[-2:] == [1, 1]
+    assert metrics.counted().histograms[f.COMMIT_JOBS][()].counts[-2:] == [1, 1]
 
 
 def test_an_unmatched_event_counts_under_the_reserved_rule_name(metrics: Metrics) -> None:
@@ -187,4 +187,4 @@ def test_many_edits_do_not_grow_the_number_of_series(metrics: Metrics, store: Sq
         forgetting.forget(metrics.counted(), day * 86400.0)
 
     counted = metrics.counted()
-    assert sum(map(len, counted.counts.values())) + sum(map(len, counted.spreads.values())) < 40
+    assert sum(map(len, counted.counts.values())) + sum(map(len, counted.histograms.values())) < 40

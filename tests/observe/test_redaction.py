@@ -1,4 +1,4 @@
-"""What a target repeats of the secrets it was sent is not kept."""
+"""Secrets that a target repeats are not kept."""
 
 import base64
 from urllib.parse import quote

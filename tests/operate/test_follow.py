@@ -13,9 +13,10 @@ from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settle
 from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
-from router.domain.queries import Arrival, EndedAttempt, StreamPosition
+from router.domain.stream import Arrival, EndedAttempt, StreamPosition
 from router.operate.follow import Follower, News, Which, latest
 from router.store.contract import PAGE
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -202,7 +203,7 @@ def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteS
     heard: list[tuple[str, object]] = []
     place = store.newest()
     turmoil = Turmoil(store, 1500)
-    with closing(SqliteStore(tmp_path / "store.db", own=False)) as beside, ThreadPoolExecutor(1) as pool:
+    with closing(SqliteOperatorStore(tmp_path / "store.db")) as beside, ThreadPoolExecutor(1) as pool:
         running = pool.submit(turmoil.run)
         follower = Follower(beside, place)
         seen: int | None = None

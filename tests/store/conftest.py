@@ -1,4 +1,4 @@
-"""A real SQLite store in a temporary folder, and events to put into it."""
+"""An SQLite store in a temporary folder, and events for it."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def sqlite_store(path: Path) -> Iterator[SqliteStore]:
 
 @pytest.fixture(params=["sqlite_store"])
 def store(request: pytest.FixtureRequest) -> Store:
-    """An empty store of each implementation: a fixture's name above is all it takes to put one through the suite."""
+    """An empty store of each implementation. To run the suite on another one, add its fixture's name above."""
     found: Store = request.getfixturevalue(request.param)
     return found
 

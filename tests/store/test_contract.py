@@ -1,4 +1,4 @@
-"""The promises of the Store protocol, which every implementation has to keep."""
+"""The promises of the store protocols, which every implementation must keep."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +9,8 @@ import pytest
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.events import Event
+from router.domain.filters import Filter
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.queries import Filter
 from router.store.contract import Store
 
 NOW = 1_700_000_000_000
@@ -159,7 +159,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
         outcome, state = kinds[number % 4]
         return Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 5, NOW + 1000 + number)
 
-    # The first one's old token and its new one come in the same breath.
+    # The delivery's old token and its new one are settled in the same batch.
     done = [settlement(claim, number) for number, claim in enumerate([*claims, again])]
     futures = [store.settle(one) for one in done[1:20]]
     together = store.settle_all([done[0], *done[20:]])
@@ -527,7 +527,7 @@ def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
 def test_waits_are_shortened_in_small_batches(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.store.sqlite.clock_repair.LOOKED_AT", 3)
+    monkeypatch.setattr("router.store.sqlite.jobs.shorten_waits.LOOKED_AT", 3)
     for _ in range(8):
         put(store, event(), planned_delivery())
     done = take(store, ci=4)
@@ -538,7 +538,7 @@ def test_waits_are_shortened_in_small_batches(
 
     assert first is not None
     waits = [delivery.next_attempt_at for delivery in store.deliveries(Filter(states=(State.PENDING,)))]
-    assert waits == [NOW - HOUR] * 3 + [NOW]  # what is settled at the beginning was passed over
+    assert waits == [NOW - HOUR] * 3 + [NOW]  # the settled ones at the beginning were skipped
     assert store.shorten_waits(NOW - HOUR, first).result(10) is None
     assert len(take(store, NOW - HOUR)) == 4
 

@@ -1,4 +1,4 @@
-"""Order under everything at once: random histories of a store against a simple model of what may go when."""
+"""Order keys: random histories of a store are compared with a simple model."""
 
 import random
 from collections.abc import Callable

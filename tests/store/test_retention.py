@@ -1,4 +1,4 @@
-"""Retention: what is removed when, and that it never hurts what still counts."""
+"""Retention removes old events, and keeps those that are still needed."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,8 @@ from router.daemon.settings import retention
 from router.domain.deliveries import Claim, PlannedDelivery, Settlement, State
 from router.domain.errors import StartError
 from router.domain.events import Event
+from router.domain.filters import Filter
 from router.domain.outcomes import Outcome
-from router.domain.queries import Filter
 from router.store.contract import Store
 
 DAY = 86_400_000

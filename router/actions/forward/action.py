@@ -25,7 +25,7 @@ from router.actions.forward.headers import Passed, passed
 from router.actions.forward.retry_after import retry_after
 from router.actions.forward.url import Url, compile_url
 from router.domain.errors import RenderError, TemplateError
-from router.domain.header_names import tells_who_calls
+from router.domain.identity_headers import tells_who_calls
 from router.domain.nearest_word import known_words
 from router.domain.outcomes import Cause, Outcome
 from router.domain.secrets import OneSecret, Secret

@@ -8,7 +8,7 @@ from enum import Enum
 
 import structlog
 
-from router.domain.header_names import CREDENTIALS
+from router.domain.credentials import CREDENTIALS
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ which a gateway, a tunnel or the system itself may send there; see `router.domai
 
 import ipaddress
 
-from router.domain.networks import Address, embedded
+from router.domain.networks import IPAddress, embedded
 
 _REFUSED = tuple(
     ipaddress.ip_network(text)
@@ -26,5 +26,5 @@ def refused(address: str) -> bool:
     return any(_listed(one) for one in (ip, *inner))
 
 
-def _listed(ip: Address) -> bool:
+def _listed(ip: IPAddress) -> bool:
     return any(network.version == ip.version and ip in network for network in _REFUSED)

@@ -8,8 +8,8 @@ from pydantic_core import ErrorDetails
 
 from router.admin.api.parameters import TIME_FORM
 from router.admin.api.replies import refused
-from router.domain.http import Reply
 from router.domain.nearest_word import did_you_mean, shortened
+from router.domain.reply import Reply
 from router.operate.parse_time import parse_time
 from router.payload.json_text import nested_deeper
 

@@ -10,8 +10,8 @@ from router.admin.api.parameters import CURSOR, LIMITED, SINCE, STATES, UNTIL, t
 from router.admin.api.replies import answered, refused
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.deliveries import State
-from router.domain.http import Reply
-from router.domain.queries import Filter
+from router.domain.filters import Filter
+from router.domain.reply import Reply
 from router.operate.bulk_change import CANCEL, REPLAY, BulkChange, ChangeReport, ScanPosition, Verb, WorkLimit, narrowed
 from router.operate.ids import no_such
 from router.operate.next_ruleset import next_ruleset

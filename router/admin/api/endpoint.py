@@ -11,7 +11,7 @@ from typing import Any, Literal
 from router.admin.api.bodies import Asked
 from router.admin.api.parameters import Parameter, Values
 from router.admin.daemon_handle import DaemonHandle
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 BODY_BYTES = 1024 * 1024  #: of a request; 10,000 ids take 400 kB

@@ -11,8 +11,8 @@ from router.admin.api.replies import answered, refused
 from router.admin.api.rules import previewed
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.deliveries import State
-from router.domain.http import Reply
-from router.domain.queries import EventFilter, Filter
+from router.domain.filters import EventFilter, Filter
+from router.domain.reply import Reply
 from router.operate.bulk_change import REPLAY, deliveries_of
 from router.operate.bulk_change import ChangeReport as Changed
 from router.operate.ids import no_such

@@ -7,7 +7,7 @@ from router.admin.api import cursor
 from router.admin.api.bodies import refused_key
 from router.admin.api.endpoint import Call
 from router.admin.api.replies import answered, refused
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.operate.bulk_change import ScanPosition
 
 

@@ -7,7 +7,7 @@ from router import __version__
 from router.admin.api.endpoint import Endpoint, ResponseSpec, Run
 from router.admin.api.replies import PROBLEM_TYPE, answered
 from router.admin.api.schemas import SCHEMAS, ref
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 _DESCRIPTION = """What an operator does with a running webhook-router, for programs. See docs/api.md.
 

@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 
 from router.admin.api.replies import refused
 from router.domain.deliveries import State
-from router.domain.http import Reply
 from router.domain.nearest_word import did_you_mean, shortened
+from router.domain.reply import Reply
 from router.operate.parse_time import parse_time
 
 LIMIT, MOST = 50, 500  #: entries of a list unless said, as the commands have it; and at the most: one page of the store

@@ -3,7 +3,7 @@
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.replies import answered
 from router.admin.daemon_handle import DaemonHandle
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 
 def _healthy(_: DaemonHandle, __: Call) -> Reply:

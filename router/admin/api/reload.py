@@ -6,7 +6,7 @@ from typing import Any
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.replies import answered, refused
 from router.admin.daemon_handle import DaemonHandle
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.operate.serialize import problem_json
 from router.rules.reload.drift import DriftReason, ReloadRefused
 

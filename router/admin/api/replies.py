@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.http.problem import PROBLEM_TYPE
 from router.http.problem import problem as refused
 from router.intake.reply import accepted

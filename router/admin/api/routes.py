@@ -3,7 +3,7 @@
 from router.admin.api import deliveries, events, openapi, probes, reload, rules, status, targets
 from router.admin.api.endpoint import BODY_BYTES, RULES_BYTES, Endpoint
 from router.admin.api.replies import refused
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 
 def _openapi(*_: object) -> Reply:

@@ -18,9 +18,9 @@ from router.admin.daemon_handle import DaemonHandle
 from router.domain.deliveries import State
 from router.domain.errors import Level, PayloadError
 from router.domain.events import Event
-from router.domain.http import Reply
+from router.domain.filters import Filter
 from router.domain.nearest_word import did_you_mean
-from router.domain.queries import Filter
+from router.domain.reply import Reply
 from router.operate.serialize import problem_json
 from router.rules.dry_run.preview import body_of, made_event, preview
 from router.rules.rule import Rule

@@ -5,12 +5,12 @@ import os
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.replies import answered
 from router.admin.daemon_handle import DaemonHandle
-from router.domain.http import Reply
+from router.domain.reply import Reply
 from router.operate.status import look
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
-    return answered(look(daemon.store, daemon.path, os.getpid()).as_json(call.now))
+    return answered(look(daemon.store, os.getpid()).as_json(call.now))
 
 
 ENDPOINTS = (

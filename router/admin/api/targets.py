@@ -9,8 +9,8 @@ from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.parameters import CURSOR, LIMITED
 from router.admin.api.replies import answered, refused
 from router.admin.daemon_handle import DaemonHandle
-from router.domain.http import Reply
-from router.domain.queries import Depth
+from router.domain.reply import Reply
+from router.domain.summaries import Depth
 from router.operate.status import depth_json, note, waits_of
 from router.plugins.target import TargetSpec
 

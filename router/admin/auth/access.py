@@ -11,7 +11,7 @@ import structlog
 from router.admin.api.replies import refused
 from router.admin.auth.failed_logins import FailedLogins
 from router.admin.auth.hosts import is_of_another_site, is_ours
-from router.domain.http import Reply
+from router.domain.reply import Reply
 
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
 _LOG_SECONDS = 10.0  #: between two log lines about refused tokens: whoever guesses must not fill the disk

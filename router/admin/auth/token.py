@@ -13,7 +13,7 @@ import structlog
 
 from router.domain.errors import StartError
 from router.domain.files.bounded import Unreadable, read_all, read_file
-from router.domain.files.own import planted
+from router.domain.files.planted import planted
 
 VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: a flag would show the token to every `ps`
 SHORTEST = 16  #: characters of a given token; half of what `openssl rand -hex 16` gives

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.named import each_one, of_event, tell_of_nothing, the_one
-from router.cli.options import filter_of, filter_options, json_option, now_ms, open_store, resolved, store_option
+from router.cli.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
 from router.domain.deliveries import State
-from router.domain.queries import Filter
+from router.domain.filters import Filter
 
 if TYPE_CHECKING:
     from router.domain.deliveries import Delivery
     from router.operate.bulk_change import ChangeReport, Verb
-    from router.store.sqlite.store import SqliteStore
+    from router.store.contract import OperatorStore
 
 _LIST_HELP = """List deliveries, the newest first.
 
@@ -89,14 +89,14 @@ def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **g
     from router.cli.tables import print_deliveries, print_json  # noqa: PLC0415 - `--help` need not wait
     from router.operate.queries import newest_deliveries  # noqa: PLC0415
     from router.operate.serialize import delivery_json  # noqa: PLC0415
-    from router.operate.status import owner, waits_of  # noqa: PLC0415
+    from router.operate.status import waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         which = filter_of(states, {**given, "event": of_event(opened, given["event"])})
         found = newest_deliveries(opened, which, limit + 1)
         if not found:
             tell_of_nothing(opened, "delivery", which, as_json=as_json)
-        waits = waits_of(opened, owner(resolved(store)))
+        waits = waits_of(opened, opened.owner())
     shown = found[:limit]
     if as_json:
         now = now_ms()
@@ -118,13 +118,13 @@ def show(delivery_id: str, store: str, *, as_json: bool) -> None:
     from router.cli.tables import print_delivery, print_json  # noqa: PLC0415 - as above
     from router.operate.ids import named_delivery  # noqa: PLC0415
     from router.operate.serialize import attempt_json, delivery_json  # noqa: PLC0415
-    from router.operate.status import owner, waits_of  # noqa: PLC0415
+    from router.operate.status import waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         delivery_id = the_one(opened, delivery_id, named_delivery)
         found = opened.delivery(delivery_id)
         attempts = opened.attempts(delivery_id)
-        waits = waits_of(opened, owner(resolved(store)))
+        waits = waits_of(opened, opened.owner())
         following = _next_ruleset(opened, found) if found is not None else None
     if found is None:
         click.echo(f"webhook-router: the delivery {delivery_id} was pruned meanwhile", err=True)
@@ -136,7 +136,7 @@ def show(delivery_id: str, store: str, *, as_json: bool) -> None:
         print_delivery(found, attempts, now_ms(), waits, following)
 
 
-def _next_ruleset(store: "SqliteStore", found: "Delivery") -> str | None:
+def _next_ruleset(store: "OperatorStore", found: "Delivery") -> str | None:
     """The rules that the next attempt goes by: the daemon's, by the text that the store keeps of them."""
     from router.cli.options import loader  # noqa: PLC0415 - as above
     from router.operate.next_ruleset import next_ruleset  # noqa: PLC0415
@@ -206,10 +206,11 @@ def _run(verb: "Verb", ids: Sequence[str], said: Sequence[str], store: str, give
                 BulkChange(opened, report, which.states, now_ms, advance).found(which)
             if not (report.done or report.skipped):
                 tell_of_nothing(opened, "delivery", which, as_json=given["as_json"])
-    finish(report, store, by_name=bool(ids), as_json=given["as_json"])
+        owner = opened.owner()
+    finish(report, owner, by_name=bool(ids), as_json=given["as_json"])
 
 
-def _ask(store: "SqliteStore", verb: "Verb", which: Filter) -> None:
+def _ask(store: "OperatorStore", verb: "Verb", which: Filter) -> None:
     from router.cli.tables import counted  # noqa: PLC0415 - as above
 
     if not sys.stdin.isatty():
@@ -220,11 +221,10 @@ def _ask(store: "SqliteStore", verb: "Verb", which: Filter) -> None:
         raise click.Abort
 
 
-def finish(report: "ChangeReport", store: str, *, by_name: bool, as_json: bool) -> None:
+def finish(report: "ChangeReport", owner: int | None, *, by_name: bool, as_json: bool) -> None:
     """Say what was done; the exit code tells of what was named and is not there."""
     from router.cli.change_report import print_report  # noqa: PLC0415 - as above
-    from router.operate.status import owner  # noqa: PLC0415
 
-    print_report(report, by_name=by_name, as_json=as_json, owner=owner(resolved(store)))
+    print_report(report, by_name=by_name, as_json=as_json, owner=owner)
     if report.missing:
         sys.exit(1)

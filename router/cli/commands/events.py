@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from router.cli.named import each_one, tell_of_nothing, the_one
-from router.cli.options import json_option, now_ms, open_store, resolved, store_option, time_options
+from router.cli.options import json_option, now_ms, open_store, store_option, time_options
 from router.domain.deliveries import State
-from router.domain.queries import EventFilter, Filter
+from router.domain.filters import EventFilter, Filter
 
 _LIST_HELP = """List events, the newest first, with how their deliveries stand.
 
@@ -100,13 +100,13 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
     from router.cli.tables import print_body, print_event, print_json  # noqa: PLC0415 - `--help` need not wait
     from router.operate.ids import named_event  # noqa: PLC0415
     from router.operate.serialize import body_json, delivery_json, event_json  # noqa: PLC0415
-    from router.operate.status import owner, waits_of  # noqa: PLC0415
+    from router.operate.status import waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         event_id = the_one(opened, event_id, named_event)
         event = opened.event(event_id)
         deliveries = opened.deliveries(Filter(event_id=event_id), limit=10_000)
-        waits = waits_of(opened, owner(resolved(store)))
+        waits = waits_of(opened, opened.owner())
     if event is None:
         click.echo(f"webhook-router: the event {event_id} was pruned meanwhile", err=True)
         sys.exit(1)
@@ -183,4 +183,5 @@ def _replay(ids: Sequence[str], states: Sequence[State], store: str, *, dry_run:
         named = deliveries_of(opened, each_one(opened, ids, event_alone), report)
         with shown(report, len(named)) as advance:
             BulkChange(opened, report, states, now_ms, advance).named(named)
-    finish(report, store, by_name=True, as_json=as_json)
+        owner = opened.owner()
+    finish(report, owner, by_name=True, as_json=as_json)

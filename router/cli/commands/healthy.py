@@ -42,12 +42,12 @@ give it by WEBHOOK_ROUTER_ADMIN_TOKEN or --admin-token-file, as to `serve`. Exit
 @click.option("--ready", is_flag=True, help="Ask /-/ready: whether store, rules and deliveries work as well.")
 def healthy(admin: str, admin_token_file: Path | None, *, ready: bool) -> None:
     """Ask the daemon how it is."""
-    from router.domain.address import address  # noqa: PLC0415 - `--help` need not wait
+    from router.domain.listen_address import parse_listen_address  # noqa: PLC0415 - `--help` need not wait
 
     if admin == "off":
         raise click.UsageError("with --admin off nobody answers; let the daemon listen on loopback")
     try:
-        asked = address(admin).from_here
+        asked = parse_listen_address(admin).from_here
     except StartError as error:
         raise click.UsageError(str(error)) from None
     status, body = _ask(asked.host, asked.port, "/-/ready" if ready else "/-/healthy", _token(admin_token_file))

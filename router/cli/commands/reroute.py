@@ -9,14 +9,14 @@ import click
 
 from router.cli.change_report import tell_of_others
 from router.cli.named import each_one, tell_of_nothing
-from router.cli.options import loader, now_ms, open_store, resolved
+from router.cli.options import loader, now_ms, open_store
 from router.cli.progress import progress
 from router.cli.tables import counted, print_json, safe
 from router.domain.errors import Level
-from router.domain.queries import EventFilter
+from router.domain.filters import EventFilter
 from router.operate.ids import event_alone
 from router.operate.reroute import Reroute, RerouteReport
-from router.operate.status import note, owner
+from router.operate.status import note
 from router.rules.ruleset import Ruleset
 
 
@@ -38,13 +38,13 @@ def reroute(
                     tell_of_nothing(opened, "event", which, as_json=as_json)
             else:
                 work.named(which)
-        running = note(opened, "rules")
+        running, owner = note(opened, "rules"), opened.owner()
     if as_json:
         print_json(report.as_json())
     else:
         _print(report, by_name=not isinstance(which, EventFilter))
     if not as_json and report.planned and not dry_run:
-        if owner(resolved(store)) is None:
+        if owner is None:
             click.echo("no daemon runs on this store: they are delivered once one starts", err=True)
         elif running.get("hash") not in (None, ruleset.hash):
             click.echo("the daemon runs other rules; what it does not know of follows the rules given here", err=True)

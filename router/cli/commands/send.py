@@ -85,7 +85,7 @@ def send(
     """Post a payload."""
     from router.cli.sending import Unanswered, destination, outgoing  # noqa: PLC0415
     from router.cli.sending import send as post  # noqa: PLC0415
-    from router.daemon.app import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
     from router.plugins.scheme import Unsignable  # noqa: PLC0415
 
     try:

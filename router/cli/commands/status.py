@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.options import json_option, now_ms, open_store, resolved, store_option
-from router.domain.queries import Depth
+from router.cli.options import json_option, now_ms, open_store, store_option
+from router.domain.summaries import Depth
 
 if TYPE_CHECKING:
     from router.operate.status import Status
@@ -31,11 +31,10 @@ Exit codes: 0 done, 1 the store can't be read, 2 usage.
 def status(store: str, *, as_json: bool) -> None:
     """Show how things stand."""
     from router.cli.tables import print_json  # noqa: PLC0415 - `--help` need not wait
-    from router.operate.status import look, owner  # noqa: PLC0415
+    from router.operate.status import look  # noqa: PLC0415
 
-    path = resolved(store)
     with closing(open_store(store)) as opened:
-        found = look(opened, path, owner(path))
+        found = look(opened, opened.owner())
     now = now_ms()
     if as_json:
         print_json(found.as_json(now))
@@ -55,7 +54,7 @@ def _print(found: "Status", now: int) -> None:
             ("daemon", _daemon(found.pid, notes["process"], now)),
             ("rules", _rules(notes["rules"], now)),
             *_drift(notes["rules"], now),
-            ("store", f"{safe(str(found.path))}, {size(found.size)}{log}"),
+            ("store", f"{safe(found.location)}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
             ("dead", _dead(sum(d.dead for d in depths))),
         ]

@@ -1,11 +1,13 @@
 """`webhook-router store`: whether the store is sound, and a copy of it."""
 
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from router.cli.options import json_option, resolved, store_option
+from router.cli.options import json_option, open_store, store_option
 
 _CHECK_HELP = """Check that the store is sound; change nothing.
 
@@ -47,14 +49,9 @@ def check(store: str, *, as_json: bool) -> None:
     """Check the store."""
     from router.cli.progress import progress  # noqa: PLC0415 - `--help` need not wait
     from router.cli.tables import print_json, safe  # noqa: PLC0415
-    from router.store.sqlite.check import INVARIANTS  # noqa: PLC0415
-    from router.store.sqlite.check import check as findings_of  # noqa: PLC0415
 
-    findings = []
-    with progress("checking", len(INVARIANTS)) as advance:
-        for finding in findings_of(resolved(store)):
-            findings.append(finding)
-            advance(1)
+    with closing(open_store(store)) as opened, progress("checking, in percent", 100) as advance:
+        findings = list(opened.check(_percent(advance)))
     bad = [finding for finding in findings if finding.broken]
     if as_json:
         checks = [
@@ -91,17 +88,20 @@ def backup(file: Path, store: str) -> None:
     """Copy the store."""
     from router.cli.progress import progress  # noqa: PLC0415 - `--help` need not wait
     from router.cli.tables import safe, size  # noqa: PLC0415
-    from router.store.sqlite.backup import backup as copy_store  # noqa: PLC0415
 
-    path = resolved(store)
-    with progress("copying, in percent", 100) as advance:
-        seen = 0
-
-        def copied(done: int, of: int) -> None:
-            nonlocal seen
-            percent = 100 * done // max(1, of)
-            advance(percent - seen)
-            seen = percent
-
-        written = copy_store(path, file, copied)
+    with closing(open_store(store)) as opened, progress("copying, in percent", 100) as advance:
+        written = opened.backup(file, _percent(advance))
     click.echo(f"{safe(str(file))}: {size(written)}")
+
+
+def _percent(advance: Callable[[int], None]) -> Callable[[int, int], None]:
+    """Turn what is done, of how much, into steps of a progress bar of 100."""
+    seen = 0
+
+    def progressed(done: int, of: int) -> None:
+        nonlocal seen
+        percent = 100 * done // max(1, of)
+        advance(percent - seen)
+        seen = percent
+
+    return progressed

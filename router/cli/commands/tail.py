@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,11 +17,11 @@ from router.cli.options import json_option, moment, open_store, store_option
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import Arrival
+from router.domain.stream import Arrival
 
 if TYPE_CHECKING:
     from router.operate.follow import News, Which
-    from router.store.sqlite.store import SqliteStore
+    from router.store.contract import OperatorStore
 
 _HELP = """Follow events and attempts live, one line each, until Ctrl-C.
 
@@ -69,28 +68,25 @@ def tail(
     as_json: bool,
 ) -> None:
     """Follow events and attempts."""
-    from router.daemon.settings import store_path  # noqa: PLC0415
     from router.operate.follow import Follower, Which, latest  # noqa: PLC0415 - `--help` need not wait
 
     which = Which(source, rule, target, failed)
     show = _show_json if as_json else _show
     with closing(open_store(store)) as opened:
         tell_of_unknown(opened, which)
-        path = store_path(store)
-        file = _identity(path)
         try:
             if since is None:
                 follower, shown = latest(opened, lines, which)
                 _show_all(shown, which, show)
             else:
-                follower = Follower(opened, opened.place_of(since))
-            _follow(opened, lambda: _show_all(follower.news(), which, show), path, file)
+                follower = Follower(opened, opened.position_at(since))
+            _follow(opened, lambda: _show_all(follower.news(), which, show))
         except KeyboardInterrupt:
             pass
 
 
-def _follow(store: "SqliteStore", look: Callable[[], None], path: Path, file: tuple[int, int] | None) -> None:
-    """Look whenever somebody has committed, for ever. Raises StoreError once the path leads to another file."""
+def _follow(store: "OperatorStore", look: Callable[[], None]) -> None:
+    """Look after each commit, for ever. Raises StoreError once the store is replaced."""
     pause, seen = _pause(), None
     while True:
         # Before the look, so that what is committed during it leads to another one.
@@ -98,17 +94,9 @@ def _follow(store: "SqliteStore", look: Callable[[], None], path: Path, file: tu
         if changes != seen:
             seen = changes
             look()
-        elif _identity(path) != file:
-            raise StoreError(f"the store {path} was replaced or removed; start tail again")
+        elif store.is_replaced():
+            raise StoreError(f"the store {store.location} was replaced or removed; start tail again")
         pause()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _pause() -> Callable[[], None]:

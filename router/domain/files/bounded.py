@@ -1,7 +1,7 @@
-"""Reads a file that an operator named: a regular one only, without blocking, and no more of it than is sensible.
+"""Reads a file that an operator named: only a regular file, without blocking, and only up to a limit.
 
-A pipe would hold the reader until somebody writes, a device such as /dev/zero never ends, and opening some devices does
-something. Files below /proc are regular and say that they are empty, so the size that a file tells is not believed.
+Reading a pipe would block until somebody writes, a device such as /dev/zero never ends, and opening some devices has an
+effect. Files below /proc are regular and report a size of 0, so the reported size is not used.
 """
 
 import errno
@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from router.domain.errors import RouterError
 
-MAX_PAYLOAD_BYTES = 256 * 1024**2  #: of a payload that a command reads: ten times what a source takes by default
-_OWN = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]{1,9}")  #: what a shell's `<(…)` gives
+MAX_PAYLOAD_BYTES = 256 * 1024**2  #: of a payload that a command reads: ten times the default limit of a source
+_OWN = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/[0-9]{1,9}")  #: the path that a shell makes of `<(…)`
 _STDIN = "/dev/stdin"
 _PIECE = 1024 * 1024  #: bytes of one read
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -27,18 +27,18 @@ _KINDS = (
 
 
 class Unreadable(RouterError):
-    """A file that is not read; its text is the reason, with the cure where the reason alone does not tell it."""
+    """A file that can't be read. Its text is the reason, with the cure where the reason does not show it."""
 
     def __init__(self, reason: str, number: int = 0) -> None:
         super().__init__(reason)
-        self.number = number  #: the errno of it; 0: the file is not what is read
+        self.number = number  #: errno; 0: the file is of a kind that is not read
 
 
 def read_file(path: Path, most: int, *, pipes: bool = False) -> bytes:
-    """The content, of `most` bytes at the most. Raises Unreadable.
+    """Read a file of at most `most` bytes. Raises Unreadable.
 
-    `pipes`: a pipe that this very process was started with is read as well, such as `<(jq . push.json)` of a shell:
-    that is no more dangerous than its standard input.
+    `pipes`: a pipe that this process was started with is read too, such as `<(jq . push.json)` of a shell. It is no
+    more dangerous than standard input.
     """
     try:
         if pipes and _OWN.fullmatch(str(path)) and stat.S_ISFIFO(path.stat().st_mode):
@@ -52,11 +52,11 @@ def read_file(path: Path, most: int, *, pipes: bool = False) -> bytes:
     except OSError as error:
         raise Unreadable(os.strerror(error.errno or 0), error.errno or 0) from None
     except ValueError:  # a zero byte, or half a surrogate pair
-        raise Unreadable("this is no name of a file", errno.EINVAL) from None
+        raise Unreadable("this is not a file name", errno.EINVAL) from None
 
 
 def read_stream(stream: BinaryIO, most: int) -> bytes:
-    """What an open stream has to its end, however long that takes. Raises Unreadable when it is more than `most`."""
+    """Read an open stream to its end, however long that takes. Raises Unreadable for more than `most` bytes."""
     try:
         content = stream.read(most + 1)
     except OSError as error:
@@ -67,8 +67,8 @@ def read_stream(stream: BinaryIO, most: int) -> bytes:
 
 
 def open_regular(path: Path) -> int:
-    """A descriptor to read from. Raises OSError, ValueError, or Unreadable for what is no regular file."""
-    _check_kind(path.stat().st_mode)  # before it is opened: that alone would disturb a pipe's writer, or wind a tape
+    """Open a regular file for reading; gives its descriptor. Raises OSError, ValueError, or Unreadable."""
+    _check_kind(path.stat().st_mode)  # before opening: opening would disturb a pipe's writer, or wind a tape
     descriptor = os.open(path, _FLAGS)
     try:
         _check_kind(os.fstat(descriptor).st_mode)
@@ -79,7 +79,7 @@ def open_regular(path: Path) -> int:
 
 
 def read_all(descriptor: int, most: int) -> bytes:
-    """What is left to read. Raises OSError, or Unreadable when it is more than `most` bytes."""
+    """Read to the end. Raises OSError, or Unreadable for more than `most` bytes."""
     pieces: list[bytes] = []
     left = most + 1
     while left > 0 and (piece := os.read(descriptor, min(left, _PIECE))):

@@ -1,8 +1,8 @@
-"""What no append may write: the rules file and its folder, secret files, the store, the token, programs that rules run.
+"""The paths that no append may write: the rules file and its folder, secret files, the store, the token, and programs.
 
-A path is judged twice. When the rules load, by name: a templated path must not start in, or above, a folder that holds
-something protected. At each write, by identity: the file that was really opened, and the folder that it lies in, are
-compared by device and inode, whatever symlinks, hard links or mounts led there.
+A path is checked twice. When the rules load, by name: a templated path must not start in, or above, a folder that holds
+a protected file. At each write, by identity: the opened file and its folder are compared by device and inode, so that
+symlinks, hard links and mounts don't matter.
 """
 
 import contextlib
@@ -13,21 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_FRESH = 200  #: paths that are looked at anew for each write; more of them (some 2 µs each) once a second
+_FRESH = 200  #: paths that are examined for each write (some 2 µs each); more paths are examined once a second
 _OLD_SECONDS = 1.0
 
 _Identity = tuple[int, int]  #: device and inode
 
-STORE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock", ".token")  #: what belongs to a store, after its name
+STORE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock", ".token")  #: of the files of a store, after its name
 
 
 class ProtectedPathError(Exception):
-    """A write would reach something protected; the text names it, and the cure."""
+    """A write would reach a protected path; the text names it, and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Identities:
-    """What the protected paths were at one moment."""
+    """The files and folders at the protected paths, as last examined."""
 
     at: float  #: monotonic seconds
     files: Mapping[_Identity, str]
@@ -36,30 +36,30 @@ class _Identities:
 
 
 class ProtectedPaths:
-    """The protected paths of one rules file; complete once the file is compiled.
+    """The protected paths of one rules file, complete once the file is compiled.
 
-    `add…` belong to the thread that compiles; all else may be called from any thread afterwards.
+    The `add` methods belong to the thread that compiles; any thread may call the others afterwards.
     """
 
     def __init__(self) -> None:
         self._files: dict[str, str] = {}
         self._folders: dict[str, str] = {}
         self._trees: dict[str, str] = {}
-        self._above: dict[str, str] = {}  #: each folder from which a path could lead to something protected
-        self._holds: dict[str, str] = {}  #: each folder that holds something protected itself
+        self._above: dict[str, str] = {}  #: each folder above a protected path
+        self._holds: dict[str, str] = {}  #: each folder with a protected path in it
         self._seen: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._identities: _Identities | None = None
 
     def add(self, file: Path, what: str) -> None:
-        """Protect a file, whether it exists or not, and what it links to."""
+        """Protect a file, whether it exists or not, and the file that it links to."""
         if self._is_new("file", file):
             for name in _names(file):
                 self._files.setdefault(name, what)
                 self._note_above(os.path.split(name)[0], what)
 
     def add_folder(self, folder: Path, what: str) -> None:
-        """Protect a folder's own files, but not those in folders below it, from templated paths."""
+        """Protect the files in a folder, but not those in folders below it, from templated paths."""
         if self._is_new("folder", folder):
             name = os.path.realpath(folder)
             self._folders.setdefault(name, what)
@@ -73,24 +73,25 @@ class ProtectedPaths:
             self._note_above(name, what)
 
     def reachable_from(self, folder: Path) -> str | None:
-        """What a templated path that starts in this folder could reach."""
+        """The protected thing that a templated path from this folder could reach; None without one."""
         real = os.path.realpath(folder)
         return self._holds.get(real) or self._above.get(real) or self._tree_of(real)
 
     def named_by(self, file: Path) -> str | None:
-        """What a constant path names."""
+        """The protected thing that a constant path names; None without one."""
         for name in _names(file):
             if found := self._files.get(name) or self._tree_of(name):
                 return found
         return None
 
     def check_entry(self, folder: int, name: str, *, templated: bool, follow: bool) -> None:
-        """Judge a name in an open folder, before the file is opened or made. Raises ProtectedPathError.
+        """Check a name in an open folder, before the file is opened or created. Raises ProtectedPathError.
 
-        Before it is opened, because to close a descriptor of the store's file drops SQLite's locks on it (POSIX).
-        `templated`: a sender chose the name, so that no file of a protected folder may be meant. `follow`: symlinks.
+        Call it before opening: closing a descriptor of the store's file drops SQLite's locks on it (POSIX).
+        `templated`: a sender chose the name, so every file of a protected folder is refused. `follow`: symlinks are
+        followed.
         """
-        known = self._now()
+        known = self._current()
         with contextlib.suppress(FileNotFoundError):
             self._refuse(os.stat(name.encode(), dir_fd=folder, follow_symlinks=follow), known)
         names = known.folders.get(_identity(os.fstat(folder)), {})
@@ -101,8 +102,8 @@ class ProtectedPaths:
             raise ProtectedPathError(refusal(what))
 
     def check_file(self, file: int) -> None:
-        """Judge an open file. Raises ProtectedPathError."""
-        self._refuse(os.fstat(file), self._now())
+        """Check an open file. Raises ProtectedPathError."""
+        self._refuse(os.fstat(file), self._current())
 
     def _refuse(self, found: os.stat_result, known: _Identities) -> None:
         what = known.files.get(_identity(found))
@@ -125,15 +126,15 @@ class ProtectedPaths:
     def _tree_of(self, path: str) -> str | None:
         return next((what for tree, what in self._trees.items() if Path(path).is_relative_to(tree)), None)
 
-    def _now(self) -> _Identities:
+    def _current(self) -> _Identities:
         with self._lock:
             known, now = self._identities, time.monotonic()
             many = len(self._files) + len(self._folders) > _FRESH
             if known is None or not many or now - known.at > _OLD_SECONDS:
-                known = self._identities = self._look(now)
+                known = self._identities = self._examine(now)
             return known
 
-    def _look(self, now: float) -> _Identities:
+    def _examine(self, now: float) -> _Identities:
         files: dict[_Identity, str] = {}
         folders: dict[_Identity, dict[str, str]] = {}
         parents: dict[str, _Identity | None] = {}
@@ -156,12 +157,12 @@ class ProtectedPaths:
 
 
 def refusal(what: str) -> str:
-    """Why a path is refused, and the cure."""
+    """The message for a refused path, with the cure."""
     return f"this path leads to {what}, where no event may write; choose a file in a folder of its own, such as out/"
 
 
 def _names(file: Path) -> set[str]:
-    """The name itself, its folder resolved, and the file that it leads to."""
+    """The name in its resolved folder, and the file that it leads to."""
     folder, name = os.path.split(file)
     return {os.path.join(os.path.realpath(folder), name), os.path.realpath(file)}  # noqa: PTH118 - see os.path.split
 
@@ -178,7 +179,7 @@ def _identity_of(path: str) -> _Identity | None:
 
 
 def _tree_above(folder: int, trees: Mapping[_Identity, str]) -> str | None:
-    """The tree that an open folder lies in, found by walking up from the folder itself."""
+    """The protected tree that an open folder is in, found by walking up from the folder."""
     here = os.dup(folder)
     try:
         before: _Identity | None = None

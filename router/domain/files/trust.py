@@ -1,8 +1,8 @@
-"""Whether others than root and this process's user could change what a file's name leads to.
+"""Finds out whether other users than root and this process's user could change a file.
 
-Who can write the rules file runs commands as the daemon. So can who may rename it, replace it, or redirect a link to
-it, which is anybody who can write one of the folders on the way. Every step of the way is looked at, links included:
-`/etc/rules -> /srv/rules` is only as safe as /etc, /srv and /srv/rules.
+A user who can write the rules file can run commands as the daemon. So can a user who can rename it, replace it, or
+redirect a link to it, that is, write one of the folders of its path. Every step of the path is examined, links
+included: `/etc/rules -> /srv/rules` is only as safe as /etc, /srv and /srv/rules.
 """
 
 import grp
@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-_MAX_LINKS = 40  #: as the kernel has it
+_MAX_LINKS = 40  #: the kernel's limit
 _ACL = "system.posix_acl_access"
 _ACL_ENTRY = struct.Struct("<HHI")  #: tag, permissions, user or group: linux/posix_acl_xattr.h
 _ACL_USER, _ACL_GROUP, _ACL_MASK = 0x02, 0x08, 0x10
@@ -22,7 +22,7 @@ _ACL_WRITE = 2
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Something on the way that somebody else can write, and the cure."""
+    """A file or folder of the path that another user can write, and the cure."""
 
     path: str
     who: str  #: such as `every user of this machine`
@@ -30,15 +30,15 @@ class Exposure:
     is_folder: bool
 
     def sentence(self, so: str) -> str:
-        """Place, cause and cure; `so` is what the writer gains, such as `run commands`."""
+        """Place, cause and cure; `so` is what the writer could do, such as `run commands`."""
         if self.is_folder:
             return f"{self.who} can replace files in the folder {self.path}, and so {so}; {self.cure}"
         return f"{self.who} can write this file, and so {so}; {self.cure}"
 
 
 def exposure(path: Path) -> Exposure | None:
-    """The first step that somebody else can write; none: there is none, or the way can't be seen to its end, which
-    reading the file will say."""
+    """The first step of the path that another user can write. None without one, and when a step can't be examined:
+    reading the file reports that."""
     try:
         return _walk(str(path.absolute()))
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def _walk(path: str) -> Exposure | None:
 
 
 def _of_folder(path: str, folder: os.stat_result, entry: os.stat_result) -> Exposure | None:
-    """Who else can replace this entry of the folder."""
+    """The exposure when another user can replace this entry of the folder."""
     if not is_trusted_user(folder.st_uid):
         return _foreign(path, folder, is_folder=True)
     writers = _writers(path, folder)
@@ -105,23 +105,23 @@ def _of_file(path: str, found: os.stat_result) -> Exposure | None:
 
 
 def _is_kept_by_its_owner(folder: os.stat_result, entry: os.stat_result) -> bool:
-    """In a sticky folder such as /tmp only the entry's owner can rename or remove it (and the folder's)."""
+    """Whether the folder is sticky, as /tmp is: only the owners of entry and folder can rename the entry."""
     return bool(folder.st_mode & stat.S_ISVTX) and is_trusted_user(entry.st_uid)
 
 
 def _is_read_only_mount(path: str) -> bool:
-    """Whether the folder is the top of a mount of its own that nobody here can write: a ConfigMap has mode 0777.
+    """Whether the folder is a mount point of a read-only mount: a ConfigMap has mode 0777, and nobody can write it.
 
-    Not so when it merely lies in a file system that is read-only to this process, as below systemd's ProtectSystem:
-    other processes can write there.
+    False for a folder inside a file system that is read-only for this process, as with systemd's ProtectSystem: other
+    processes can write there.
     """
     return os.path.ismount(path) and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _writers(path: str, found: os.stat_result) -> tuple[str, str] | None:
-    """Who can write, beside root and this user, and the cure."""
+    """Who can write it besides root and this user, and the cure."""
     if stat.S_ISLNK(found.st_mode):
-        return None  # a link has no mode
+        return None  # a link has no mode of its own
     if found.st_mode & stat.S_IWOTH:
         return "every user of this machine", f"chmod o-w {path}"
     if not found.st_mode & stat.S_IWGRP:
@@ -141,7 +141,7 @@ def _foreign(path: str, found: os.stat_result, *, is_folder: bool) -> Exposure:
 
 
 def _is_group_of_ours(gid: int) -> bool:
-    """Whether it is root's group, or this user's own one, and the machine's lists name nobody else in it."""
+    """Whether it is root's group or this user's own one, and the system lists no other user in it."""
     if gid not in (0, os.getegid()):
         return False
     ours = {"root", _user_name(os.geteuid())}
@@ -155,7 +155,7 @@ def _is_group_of_ours(gid: int) -> bool:
 
 
 def _acl(path: str) -> bytes:
-    """The access control list, as Linux keeps it; nothing: there is none, or none that can be seen."""
+    """The access control list in Linux's format; empty when there is none, or it can't be read."""
     if not hasattr(os, "getxattr"):
         return b""
     try:
@@ -165,7 +165,7 @@ def _acl(path: str) -> bytes:
 
 
 def _named_writer(acl: bytes) -> str | None:
-    """A user or group that a list lets write by name."""
+    """A user or group that an access control list allows to write by name."""
     if (len(acl) - 4) % _ACL_ENTRY.size:
         return None
     entries = list(_ACL_ENTRY.iter_unpack(acl[4:]))

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from router.domain.http import Inbound, Reply
+from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.handshake import Handshake
 from router.plugins.options import Options as Base

@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import Field
 
-from router.domain.http import Inbound, Reply
+from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.domain.secrets import OneSecret
 from router.plugins.build import Build
 from router.plugins.handshake import Handshake

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from router.domain.headers import Headers
-from router.domain.http import Inbound, Reply
+from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.payload.body import media_type_of
 from router.payload.form import MEDIA_TYPE
 from router.plugins.build import Build

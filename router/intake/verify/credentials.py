@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_plus
 
-from router.domain.credentials import parameter_name, without_credentials
-from router.domain.header_names import CREDENTIALS
-from router.domain.http import Inbound
+from router.domain.credentials import CREDENTIALS, parameter_name, without_credentials
+from router.domain.request import Inbound
 from router.intake.verify.headers import one_header
 from router.plugins.scheme import Signed, Unsignable, Unverified, Verified, VerifyFailure
 

@@ -1,7 +1,7 @@
 """How schemes read headers."""
 
-from router.domain.header_names import HEADER_NAME, dropped_header
-from router.domain.http import Inbound
+from router.domain.headers import HEADER_NAME, dropped_header
+from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.scheme import Unverified, VerifyFailure
 

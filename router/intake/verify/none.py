@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.domain.credentials import without_credentials
-from router.domain.http import Inbound
+from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import SenderProfile, Signed, Unverified, Verified, Verifier

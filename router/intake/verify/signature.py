@@ -13,7 +13,7 @@ from typing import Literal
 
 from router.domain.credentials import without_credentials
 from router.domain.errors import Level
-from router.domain.http import Inbound
+from router.domain.request import Inbound
 from router.domain.secrets import Secret, SecretRef
 from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header

@@ -16,7 +16,7 @@ from pydantic import Field, field_serializer
 
 from router.domain.credentials import without_credentials
 from router.domain.headers import Headers
-from router.domain.http import Inbound
+from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header

@@ -1,4 +1,4 @@
-"""What a log line says of an exception: type and place, never its text, which may hold a payload or a secret."""
+"""An exception in a log line: its type and place, but not its text, which may hold a payload or a secret."""
 
 import os
 import sys
@@ -8,12 +8,14 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-_OURS = Path(__file__).parents[2]  #: the package `router`, whose files are shown by their path in it
-_FRAMES = 40  #: places that are told of one exception: a recursion has a thousand
+import router
+
+_PACKAGE = Path(router.__file__).parent
+_FRAMES = 40  #: most places of one exception: a recursion has a thousand
 
 
-def tell_fault(fields: MutableMapping[str, Any], *, whole: bool) -> None:
-    """Put `error` and `at` in place of a line's exc_info; `whole`: also `trace`, every place from the outermost on."""
+def describe_exception(fields: MutableMapping[str, Any], *, whole: bool) -> None:
+    """Replace a line's exc_info by `error` and `at`; `whole`: also by `trace`, every place from the outermost on."""
     error = fields.pop("exc_info")
     if error is True:
         error = sys.exc_info()[1]
@@ -28,7 +30,7 @@ def tell_fault(fields: MutableMapping[str, Any], *, whole: bool) -> None:
 
 
 def kind_of(error: BaseException) -> str:
-    """The type, and of the system's errors which one it was."""
+    """The exception's type; for an error of the system also its errno's text."""
     name = type(error).__name__
     if isinstance(error, OSError) and isinstance(error.errno, int):
         return f"{name}: {os.strerror(error.errno)}"
@@ -36,23 +38,23 @@ def kind_of(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str | None:
-    """Where it happened, in our code if it was there at all: file and line."""
+    """File and line of the innermost place, in this package if the exception passed through it."""
     places = [place for place, _ in _frames(error)]
-    ours = [place for place in places if place.startswith(f"{_OURS.name}/")]
-    return (ours or places)[-1] if places else None
+    own = [place for place in places if place.startswith(f"{_PACKAGE.name}/")]
+    return (own or places)[-1] if places else None
 
 
 def _trace(error: BaseException) -> list[str]:
     found: list[str] = []
     following: BaseException | None = error
-    while following is not None and len(found) < 2 * _FRAMES:  # a chain may bite its own tail
+    while following is not None and len(found) < 2 * _FRAMES:  # a chain of causes may be a loop
         found += [f"{place} in {function}" for place, function in _frames(following)] + [kind_of(following)]
         following = following.__cause__ or following.__context__
     return found
 
 
 def _frames(error: BaseException) -> list[tuple[str, str]]:
-    """Places and functions, the last of many: without the lines' text, for which files would be read."""
+    """Places and functions, the innermost of many. Without the source lines, which would have to be read from files."""
     return [
         (f"{_short(frame.f_code.co_filename)}:{line}", frame.f_code.co_name)
         for frame, line in deque(traceback.walk_tb(error.__traceback__), maxlen=_FRAMES)
@@ -60,6 +62,6 @@ def _frames(error: BaseException) -> list[tuple[str, str]]:
 
 
 def _short(name: str) -> str:
-    """A file without the folders that the machine keeps its programs in."""
+    """A file's path without the machine's own folders."""
     path = Path(name)
-    return str(path.relative_to(_OURS.parent) if path.is_relative_to(_OURS) else Path(*path.parts[-2:]))
+    return str(path.relative_to(_PACKAGE.parent) if path.is_relative_to(_PACKAGE) else Path(*path.parts[-2:]))

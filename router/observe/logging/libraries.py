@@ -1,6 +1,6 @@
-"""What libraries and Python itself have to say, in lines like ours: their own texts may hold URLs and payloads.
+"""Logs the messages of libraries and of Python itself. Their texts may hold URLs and payloads.
 
-Of a library's message only its constant part is told: numbers stay in it, every other value gives way to its type.
+Only the constant part of a library's message is logged. Numbers stay in it; any other value is replaced by its type.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 def listen() -> None:
-    """Take over from here on what would be written to standard error by others than us."""
+    """Log, from here on, the messages that libraries and Python would write to standard error."""
     root = logging.getLogger()
     root.handlers[:] = [_Listener()]
     root.setLevel(logging.WARNING)
@@ -33,28 +33,28 @@ def listen() -> None:
 class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         tell = log.error if record.levelno >= logging.ERROR else log.warning
-        fields: dict[str, Any] = {"library": record.name, "said": said(record)}
+        fields: dict[str, Any] = {"library": record.name, "said": constant_part(record)}
         if record.exc_info and record.exc_info[1] is not None:
             fields["exc_info"] = record.exc_info
         tell("a library has something to say", **fields)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
-        """Be quiet: Python's own writes a traceback, with the record's values."""
+        """Write nothing: Python's own method writes a traceback with the record's values."""
 
 
-def said(record: logging.LogRecord) -> str:
+def constant_part(record: logging.LogRecord) -> str:
     """The constant part of a record's message."""
     template = record.msg
-    if not isinstance(template, str):  # an exception, most often: its text may be a payload's
+    if not isinstance(template, str):  # usually an exception, whose text may hold a payload
         return str(_without_value(template))
     if isinstance(record.args, tuple) and record.args:
-        with contextlib.suppress(TypeError, ValueError):  # a conversion that wants a number
+        with contextlib.suppress(TypeError, ValueError):  # a format that needs a number
             template %= tuple(_without_value(value) for value in record.args)
     return bounded(template)
 
 
 def bounded(text: str) -> str:
-    """The first line, without what stands in quotes and without paths and URLs, and not too much of it."""
+    """The first line, cut to a limit, without quoted texts, paths and URLs."""
     first = text.split("\n", 1)[0]
     return _QUOTED.sub("'…'", _PATH.sub("…", first[: 10 * _LONGEST]))[:_LONGEST]
 

@@ -1,7 +1,6 @@
-"""Log lines: a constant message plus fields, JSON for programs, text for a terminal; one line each, whatever is in it.
+"""Sets up the log: a constant message and fields in one line, as JSON for programs or as text for a terminal.
 
-A line goes through one function: a chain of structlog's processors costs an event and its attempts more than the rest
-of the line does.
+One function makes the line: a chain of structlog's processors would take longer than the rest of the line.
 """
 
 import json
@@ -15,7 +14,7 @@ from typing import Any
 import orjson
 import structlog
 
-from router.observe.logging.exceptions import tell_fault
+from router.observe.logging.exceptions import describe_exception
 from router.observe.logging.line_writer import Lines
 from router.observe.logging.text import TextLine
 
@@ -29,11 +28,11 @@ def configure(level: str, style: str) -> Lines:
     as_json = style == "json" or (style == "auto" and not terminal)
     text = TextLine(colours=has_colours(terminal, os.environ), terminal=terminal)
     stream = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
-    lines = Lines(stream) if as_json else Lines(stream, text.of_the_lost)
+    lines = Lines(stream) if as_json else Lines(stream, text.lost_lines)
 
     def line(_: Any, method: str, fields: MutableMapping[str, Any]) -> bytes:
         if "exc_info" in fields:
-            tell_fault(fields, whole=least <= logging.DEBUG)
+            describe_exception(fields, whole=least <= logging.DEBUG)
         now = datetime.now(UTC)
         if as_json:
             return json_line(fields, method, now)
@@ -42,34 +41,34 @@ def configure(level: str, style: str) -> Lines:
     structlog.configure(
         processors=[line],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=lambda *_: lines,  # one for all
+        logger_factory=lambda *_: lines,  # one logger for all
         cache_logger_on_first_use=True,
     )
     return lines
 
 
 def has_colours(terminal: bool, environ: Mapping[str, str]) -> bool:
-    """Whether a terminal wants colours: no-color.org, and terminals that know none."""
+    """Whether to use colours: on a terminal that has them, unless NO_COLOR is set (no-color.org)."""
     return terminal and not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
 
 
 def json_line(fields: MutableMapping[str, Any], level: str, now: datetime) -> bytes:
-    """The fields, then level, timestamp and message (structlog calls it event, which is something else here)."""
+    """The fields, then level, timestamp and message (structlog calls it `event`, a word with another meaning here)."""
     message = fields.pop("event", None)
     fields["level"] = level
-    fields["timestamp"] = now  # a text of it would cost as much as the rest of the line
+    fields["timestamp"] = now  # formatting it here would take as long as the rest of the line
     fields["message"] = message
     try:
         line = orjson.dumps(fields, option=orjson.OPT_UTC_Z)
-    except TypeError:  # half a surrogate pair, such as a file's name may have, or what JSON doesn't know
+    except TypeError:  # a lone surrogate, which a file's name may have, or a type that JSON lacks
         return json.dumps({**fields, "timestamp": f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"}, default=_named).encode()
-    if not line.isascii() or b"\x7f" in line:  # some of that moves a terminal's cursor, or turns its text around
+    if not line.isascii() or b"\x7f" in line:  # some characters move a terminal's cursor, or reverse its text
         return "".join(c if c.isprintable() else _escaped(c) for c in line.decode()).encode()
     return line
 
 
 def _named(value: object) -> str:
-    return f"<{type(value).__name__}>"  # what it holds is nobody's business
+    return f"<{type(value).__name__}>"  # its value may be private
 
 
 def _escaped(character: str) -> str:

@@ -1,4 +1,4 @@
-"""A log line as text for a person: time, level, what happened, to what; the long ids last."""
+"""A log line as text for a person: time, level, message, fields, and the long ids last."""
 
 import json
 from collections.abc import Iterable, MutableMapping
@@ -8,20 +8,20 @@ from typing import Any
 _IDS = ("event_id", "delivery_id", "trace_id")
 _LEVELS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
-_BARE = frozenset("-_./:+@~*$,()<>…")  #: beside letters and digits, what stands in a value without quotes
+_BARE = frozenset("-_./:+@~*$,()<>…")  #: besides letters and digits, the characters of a value without quotes
 
 
 class TextLine:
-    """How lines look. On a terminal the local time of day will do; elsewhere the line may be read next year."""
+    """Formats lines: with the local time of day on a terminal, elsewhere with date and UTC."""
 
     def __init__(self, *, colours: bool, terminal: bool) -> None:
         self._colours = colours
         self._terminal = terminal
-        # Said without a time, by the thread that writes: it is the next line that tells how late it is.
-        self.of_the_lost = b"warning log lines lost: they could not be written  lines=%d"
+        # Without a time, since the writing thread adds it later; the line after it has a time.
+        self.lost_lines = b"warning log lines lost: they could not be written  lines=%d"
 
     def line(self, fields: MutableMapping[str, Any], level: str, now: datetime) -> str:
-        """The line; what has no value is left out."""
+        """The line; fields that are None are left out."""
         time = f"{now.astimezone():%H:%M:%S.%f}"[:-3] if self._terminal else f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"
         message = shown(fields.pop("event", ""))
         ids = [self._pair(name, fields.pop(name)) for name in _IDS if fields.get(name) is not None]
@@ -31,7 +31,7 @@ class TextLine:
 
     def _pair(self, name: str, value: Any) -> str:
         text = valued(value)
-        # The keys dim, for the values are what one looks for; ids are dim as a whole.
+        # Dim keys, so that the values stand out; ids are dim as a whole.
         return f"{name}={text}" if name in _IDS else f"{self._in(_DIM, name + '=')}{text}"
 
     def _in(self, colour: str, text: str) -> str:
@@ -39,7 +39,7 @@ class TextLine:
 
 
 def shown(text: object) -> str:
-    """Text with what a terminal would obey, or break the line at, made visible."""
+    """The text with control characters and line breaks escaped."""
     text = str(text)
     if text.isprintable():
         return text
@@ -47,7 +47,7 @@ def shown(text: object) -> str:
 
 
 def valued(value: Any) -> str:
-    """A value in one word, or in quotes."""
+    """A value as one word, or in quotes."""
     if isinstance(value, list | tuple):
         return _listed(value)
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
 """Reads a key whose value is a field, such as `order_by` and `dedupe`."""
 
-from router.domain.header_names import dropped_header
+from router.domain.headers import dropped_header
 from router.rules.match.fields import AnyField, HeaderField, field
 from router.rules.match.jsonpath import PathError
 from router.rules.yaml.node_path import NodePath

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from router.domain.header_names import dropped_header
+from router.domain.headers import dropped_header
 from router.domain.nearest_word import shortened
 from router.rules.compile.contradictions import warn_of_conjunction, warn_of_map
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not

@@ -2,7 +2,7 @@
 
 import re
 
-from router.domain.header_names import dropped_header
+from router.domain.headers import dropped_header
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from router.templates import read_headers

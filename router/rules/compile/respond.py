@@ -13,8 +13,8 @@ import orjson
 
 from router.domain.errors import RenderError, TemplateError
 from router.domain.events import ParsedEvent
-from router.domain.header_names import HEADER_NAME
-from router.domain.http import Reply
+from router.domain.headers import HEADER_NAME
+from router.domain.reply import Reply
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.schema import RespondOptions

@@ -11,8 +11,8 @@ from router.domain.credentials import without_credentials
 from router.domain.deliveries import Claim, Delivery, State
 from router.domain.errors import RenderError
 from router.domain.events import Event, ParsedEvent
-from router.domain.http import Inbound
 from router.domain.ids import uuid7
+from router.domain.request import Inbound
 from router.plugins.action import AttemptInput
 from router.rules.dry_run.explain import ExplainedRule, explain
 from router.rules.parsing import parse_arriving, parse_event

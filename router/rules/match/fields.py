@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from router.domain.credentials import CREDENTIALS
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
-from router.domain.header_names import CREDENTIALS, HEADER_NAME
+from router.domain.headers import HEADER_NAME
 from router.rules.match import hints
 from router.rules.match.jsonpath import Path, PathError, compile_path
 

@@ -1,58 +1,60 @@
-"""A copy of the store as it stood in one moment, taken beside a running daemon."""
+"""Backs up a store: a copy of one moment, beside a running daemon or without one."""
 
 import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 
 from router.domain.errors import StoreError
-from router.store.sqlite.file import connect, newest_version, prepare
+from router.store.contract import Progress
+from router.store.sqlite.connection import connect
+from router.store.sqlite.opening import check_existing
+from router.store.sqlite.schema import newest_version
 
-PAGES = 256  #: copied at once (1 MiB): some milliseconds, after which the daemon gets the disk
-SYNCED_STEPS = 4  #: after which the copy is put to disk: all at the end would hold up the daemon's commits
+PAGES = 256  #: copied in one step (1 MiB), which takes some milliseconds; then the daemon gets the disk
+SYNCED_STEPS = 4  #: after which the copy is synced; one sync at the end would delay the daemon's commits
 _MODE = 0o600  #: as the store itself
 
 
-def backup(store: Path, copy: Path, advance: Callable[[int, int], None], *, pages: int = PAGES) -> int:
-    """Copy the store to a file that must not be there yet; returns its size in bytes.
+def backup(store: Path, copy: Path, progress: Progress, *, pages: int = PAGES) -> int:
+    """Copy the store to a file that must not exist yet; returns its size in bytes.
 
-    `advance` is told how many pages are copied, of how many. Written under another name, checked, fsynced, then named:
-    a copy under its own name is whole. Raises StoreError.
+    `progress` gets the number of copied pages and of all pages. The copy is written under another name, checked, synced
+    and then renamed: a file with the given name is complete. Raises StoreError.
     """
-    prepare(store, create=False, own=None)
+    check_existing(store)
     copy = Path(os.path.realpath(copy))
     if os.path.lexists(copy):
-        raise _refused(copy, "it exists already, and a backup never overwrites; choose another name")
+        raise _failure(copy, "it exists already, and a backup never overwrites; choose another name")
     draft = copy.with_name(f".{copy.name}.{os.getpid()}.part")
     try:
         os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE))
     except OSError as error:
-        raise _refused(copy, f"{os.strerror(error.errno or 0)}; its folder must exist and be writable") from None
+        raise _failure(copy, f"{os.strerror(error.errno or 0)}; its folder must exist and be writable") from None
     try:
-        _copy(store, draft, advance, pages)
+        _copy(store, draft, progress, pages)
         _check(draft, copy)
         _name(draft, copy)
         return copy.stat().st_size
     except apsw.Error as error:
-        raise _refused(copy, f"{_in_words(error)}; nothing is left of it") from None
+        raise _failure(copy, f"{_cause(error)}; nothing is left of it") from None
     except OSError as error:
-        raise _refused(copy, f"{os.strerror(error.errno or 0)}; nothing is left of it") from None
+        raise _failure(copy, f"{os.strerror(error.errno or 0)}; nothing is left of it") from None
     finally:
         for name in (draft.name, draft.name + "-wal", draft.name + "-shm", draft.name + "-journal"):
             with contextlib.suppress(OSError):
                 draft.with_name(name).unlink()
 
 
-def _copy(store: Path, draft: Path, advance: Callable[[int, int], None], pages: int) -> None:
+def _copy(store: Path, draft: Path, progress: Progress, pages: int) -> None:
     source = connect(store, readonly=True)
     target = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)
     descriptor = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
     try:
-        # One read transaction around all steps: else each commit of a daemon would have the copy begin anew, for ever.
+        # One read transaction around all steps: otherwise each commit of the daemon would restart the copy.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # a transaction begins with its first read
         with target.backup("main", source, "main") as steps:
@@ -61,12 +63,12 @@ def _copy(store: Path, draft: Path, advance: Callable[[int, int], None], pages: 
                 steps.step(pages)
                 if number % SYNCED_STEPS == 0:
                     os.fdatasync(descriptor)
-                advance(steps.page_count - steps.remaining, steps.page_count)
+                progress(steps.page_count - steps.remaining, steps.page_count)
                 if steps.done:
                     break
-                time.sleep(time.monotonic() - began)  # half of the disk is the daemon's
+                time.sleep(time.monotonic() - began)  # half of the disk's time is the daemon's
         source.execute("ROLLBACK")
-        # One file, without a log beside it; a daemon that opens it makes it WAL again.
+        # One file, without a write-ahead log beside it; a daemon that opens it turns the log on again.
         target.pragma("journal_mode", "delete")
     finally:
         target.close()
@@ -75,7 +77,7 @@ def _copy(store: Path, draft: Path, advance: Callable[[int, int], None], pages: 
 
 
 def _check(draft: Path, copy: Path) -> None:
-    """Whether it opens, and is what we meant to write."""
+    """Raise StoreError unless the copy opens, has the current schema and is sound."""
     connection = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         version = connection.pragma("user_version")
@@ -83,7 +85,7 @@ def _check(draft: Path, copy: Path) -> None:
     finally:
         connection.close()
     if version != newest_version() or flaw != "ok":
-        raise _refused(copy, f"the copy is damaged ({flaw}); look at the store with `webhook-router store check`")
+        raise _failure(copy, f"the copy is damaged ({flaw}); look at the store with `webhook-router store check`")
 
 
 def _name(draft: Path, copy: Path) -> None:
@@ -93,9 +95,9 @@ def _name(draft: Path, copy: Path) -> None:
     finally:
         os.close(descriptor)
     try:
-        os.link(draft, copy)  # as a rename, but one that fails when somebody else took the name meanwhile
+        os.link(draft, copy)  # like a rename, but it fails when the name exists by now
     except FileExistsError:
-        raise _refused(copy, "it exists by now, and a backup never overwrites; choose another name") from None
+        raise _failure(copy, "it exists by now, and a backup never overwrites; choose another name") from None
     except OSError:  # a file system without links
         draft.rename(copy)
     folder = os.open(copy.parent, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
@@ -105,12 +107,12 @@ def _name(draft: Path, copy: Path) -> None:
         os.close(folder)
 
 
-def _in_words(error: apsw.Error) -> str:
-    """What went wrong. A step of a copy that fails has a code, but no text of its own: it says "not an error"."""
+def _cause(error: apsw.Error) -> str:
+    """The cause. A failed step of a copy has a code, but its text says "not an error"."""
     if isinstance(error, apsw.FullError | apsw.IOError):
         return f"its disk is full, or fails ({type(error).__name__})"
     return str(error)
 
 
-def _refused(copy: Path, reason: str) -> StoreError:
+def _failure(copy: Path, reason: str) -> StoreError:
     return StoreError(f"the backup {copy} can't be written: {reason}")

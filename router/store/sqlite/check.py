@@ -1,4 +1,4 @@
-"""Whether a store is sound: SQLite's own checks, and what must hold of events, deliveries and attempts."""
+"""Checks a store: SQLite's own checks, and the invariants of events, deliveries and attempts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,9 +7,11 @@ from pathlib import Path
 import apsw
 
 from router.domain.errors import StoreError
-from router.store.sqlite.file import connect, prepare
+from router.store.contract import Finding, Progress
+from router.store.sqlite.connection import connect
+from router.store.sqlite.opening import check_existing
 
-SHOWN = 5  #: ids that a finding names; how many more there are it says as well
+SHOWN = 5  #: ids that a finding names; it gives the number of all
 
 _ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes its place in its order anew"
 _RESTORE = (
@@ -20,27 +22,17 @@ _RESTORE = (
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One thing that must hold, and the query that finds what breaks it: a row for each, with a name for people."""
+    """One thing that must hold, and the query for its violations. The first column of a row names one for people."""
 
     name: str  #: what must hold
     sql: str
     cure: str
-    fine: str | None = None  #: the one row that says that all is well; none: no row does
+    ok: str | None = None  #: the row that says that all is well; None: no rows say so
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found."""
-
-    name: str  #: what must hold
-    broken: int  #: how often it does not
-    examples: tuple[str, ...]  #: the first of them
-    cure: str
-
-
-# Each is one query: what it sees is one moment, however busy a daemon is beside it.
+# Each is one query, so that it sees one state of the store, however busy the daemon is.
 INVARIANTS = (
-    Invariant("the file is a sound database", "PRAGMA integrity_check", _RESTORE, fine="ok"),
+    Invariant("the file is a sound database", "PRAGMA integrity_check", _RESTORE, ok="ok"),
     Invariant(
         "every delivery has its event, every attempt its delivery",
         "SELECT \"table\" || ' row ' || coalesce(rowid, '?') FROM pragma_foreign_key_check()",
@@ -121,14 +113,15 @@ INVARIANTS = (
 )
 
 
-def check(path: Path) -> Iterator[Finding]:
-    """Check one after the other; each finding as it comes, whether something is wrong or not. Raises StoreError."""
-    prepare(path, create=False, own=None)
+def check(path: Path, progress: Progress = lambda *_: None) -> Iterator[Finding]:
+    """Check one invariant after the other; gives the finding of each, broken or not. Raises StoreError."""
+    check_existing(path)
     try:
         connection = connect(path, readonly=True)
         try:
-            for invariant in INVARIANTS:
+            for number, invariant in enumerate(INVARIANTS, start=1):
                 yield _checked(connection, invariant)
+                progress(number, len(INVARIANTS))
         finally:
             connection.close()
     except apsw.Error as error:
@@ -141,7 +134,7 @@ def _checked(connection: apsw.Connection, invariant: Invariant) -> Finding:
     try:
         for row in connection.execute(invariant.sql):
             name = str(row[0])
-            if name == invariant.fine:
+            if name == invariant.ok:
                 continue
             broken += 1
             if len(examples) < SHOWN:

@@ -1,4 +1,4 @@
-"""Queries of those who follow the store: what has come since they looked, by places that are never used twice."""
+"""Queries for followers: events and ended attempts after a position. No position is used twice."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,9 @@ import orjson
 
 from router.domain.deliveries import Attempt, State
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import Arrival, EndedAttempt, EndedPage
+from router.domain.stream import Arrival, EndedAttempt, EndedPage
 
-# Were it pruned by now.
+# The highest seq ever used, even if its event was pruned.
 NEWEST_EVENT = """
 max(
     coalesce((SELECT max(seq) FROM event), 0),
@@ -19,7 +19,7 @@ max(
 
 NEWEST = f"SELECT {NEWEST_EVENT}, coalesce((SELECT max(seq) FROM settled), 0)"  # noqa: S608 - constants
 
-# By a look at each end that is remembered: an index by time would cost every attempt.
+# Reads every remembered end of an attempt: an index by time would make every attempt slower.
 ENDED_BEFORE = """
 SELECT coalesce(
     (
@@ -31,8 +31,7 @@ SELECT coalesce(
 )
 """
 
-
-# An event's id begins with a time that is never less than its own: the ids' index leads to the first one.
+# An event's id begins with a time, never less than the event's: the index on ids leads to the first event.
 EVENTS_BEFORE = f"""
 SELECT coalesce((SELECT min(+seq) - 1 FROM event WHERE id >= ? AND received_at >= ?), {NEWEST_EVENT})
 """  # noqa: S608 - constants
@@ -45,7 +44,7 @@ SELECT e.seq, e.id, e.source, e.method, e.path, e.received_at, length(e.body), (
 FROM event e WHERE e.seq > ? ORDER BY e.seq LIMIT ?
 """
 
-# Those that are pruned stay as rows of nothing, so that the place goes on beyond them.
+# Pruned attempts give rows of NULLs, so that the position goes past them.
 ENDED = """
 SELECT s.seq, e.seq, e.id, e.source, d.id, d.rule, d.action, d.type, d.target, d.state,
     NOT EXISTS (SELECT 1 FROM attempt n WHERE n.delivery = a.delivery AND n.number > a.number),
@@ -59,14 +58,14 @@ WHERE s.seq > ? ORDER BY s.seq LIMIT ?
 
 
 def arrival_row(row: tuple[Any, ...]) -> Arrival:
-    """From ARRIVALS."""
+    """From a row of ARRIVALS."""
     seq, id_, source, method, path, received_at, size, plan = row
     planned = tuple((rule, action, target) for rule, action, target in orjson.loads(plan))
     return Arrival(seq, id_, source, method, path, received_at, size, planned)
 
 
 def ended_page(rows: Sequence[tuple[Any, ...]], after: int, limit: int) -> EndedPage:
-    """From ENDED."""
+    """From rows of ENDED."""
     attempts = tuple(_ended_row(row) for row in rows if row[2] is not None)
     return EndedPage(attempts, rows[-1][0] if rows else after, len(rows) == limit)
 

@@ -1,4 +1,4 @@
-"""Writes of those who don't own the store: an operator's commands, beside a running daemon or without one."""
+"""Writes for processes that don't own the store: an operator's commands, beside a running daemon or without one."""
 
 from concurrent.futures import Future
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 import apsw
 
 from router.domain.errors import StoreError, StoreUnavailable
-from router.store.sqlite.file import cause_of, connect
-from router.store.sqlite.job import WriteJob
+from router.store.sqlite.connection import cause_of, connect
+from router.store.sqlite.jobs.job import WriteJob
 
 
 class OperatorConnection:
@@ -17,23 +17,16 @@ class OperatorConnection:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: apsw.Connection | None = None
+        self._closed = False
 
     def submit(self, job: WriteJob) -> "Future[Any]":
         """Run a job; its future is done when this returns."""
         future: Future[Any] = Future()
+        if self._closed:
+            future.set_exception(StoreUnavailable("the store is closed"))
+            return future
         try:
-            if self._connection is None:
-                self._connection = connect(self._path)
-            # At once, since a transaction that begins by reading can't wait for another one's commit.
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                [result] = type(job).run(self._connection, [job], _nobody_listens)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            future.set_result(result)
+            future.set_result(self._run(job))
         except apsw.BusyError:
             future.set_exception(StoreUnavailable(f"the store {self._path} is busy; try again"))
         except apsw.Error as error:
@@ -42,9 +35,24 @@ class OperatorConnection:
 
     def close(self) -> None:
         """Close the connection."""
+        self._closed = True
         if self._connection is not None:
             self._connection.close()
 
+    def _run(self, job: WriteJob) -> Any:
+        if self._connection is None:
+            self._connection = connect(self._path)
+        # Immediate, since a transaction that begins by reading can't wait for another one's commit.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            [result] = type(job).run(self._connection, [job], _no_listener)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        return result
 
-def _nobody_listens(target: str, at: int) -> None:
-    """A daemon that runs notices the commit by itself."""
+
+def _no_listener(target: str, at: int) -> None:
+    """A running daemon notices the commit by itself."""

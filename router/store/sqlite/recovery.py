@@ -1,4 +1,4 @@
-"""What a dead owner held is given back when the next one opens the store."""
+"""Releases the claims of a dead owner when the next owner opens the store."""
 
 import apsw
 import structlog
@@ -9,10 +9,10 @@ log = structlog.get_logger()
 
 
 def release_running(connection: apsw.Connection) -> None:
-    """End the attempts of a process that is gone as interrupted, uncounted; their deliveries are pending again.
+    """End the running attempts of a dead process as interrupted, uncounted; their deliveries become pending again.
 
-    Only for the owner of the lock: nobody else can be running them. Each is told of as an attempt that ended here would
-    be, for nobody could when it did. Raises apsw.Error.
+    Only for the owner of the lock: no other process can be running them. Each is logged like any attempt that ends,
+    since the dead process could not do so. Raises apsw.Error.
     """
     with connection:
         released = connection.execute(_RUNNING).fetchall()
@@ -44,7 +44,7 @@ FROM delivery JOIN event ON event.seq = delivery.event JOIN attempt ON attempt.d
 WHERE state = 'running' AND finished_at IS NULL
 """
 
-# When it really ended nobody knows; its start is the one time that is true.
+# The time of its end is unknown; its start is the only known time.
 _INTERRUPT_ATTEMPTS = """
 UPDATE attempt SET
     finished_at = started_at,

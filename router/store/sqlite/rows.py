@@ -1,4 +1,4 @@
-"""How rows become the model's nouns."""
+"""Turns rows into events, deliveries, claims and attempts."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import orjson
 from router.domain.deliveries import Attempt, Claim, Delivery, State
 from router.domain.events import Event
 from router.domain.outcomes import OutcomeKind
-from router.domain.queries import EventHead
+from router.domain.summaries import EventHead
 
 EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
 DELIVERY_COLUMNS = (
@@ -17,7 +17,7 @@ DELIVERY_COLUMNS = (
 _EVENT_WIDTH = 10
 _DELIVERY_WIDTH = 17
 
-# What a claim of a target takes, as it will be: running, with the attempt that it starts.
+# The deliveries that a claim takes, as they will be: running, with the number of the attempt that the claim starts.
 DUE_NOW = f"""
 SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS.replace("d.state", "'running'")},
     1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = d.seq), 0)
@@ -25,6 +25,14 @@ FROM delivery d INDEXED BY delivery_due CROSS JOIN event e ON e.seq = d.event
 WHERE d.target = ? AND d.state = 'pending' AND d.blocked = 0 AND d.next_attempt_at <= ?
 ORDER BY d.next_attempt_at, d.seq LIMIT ?
 """  # noqa: S608 - constants
+
+EVENT_HEADS = """
+SELECT e.seq, e.id, e.source, e.method, e.path, e.ip, e.received_at, length(e.body), (
+    SELECT json_group_object(state, number)
+    FROM (SELECT state, count(*) AS number FROM delivery WHERE event = e.seq GROUP BY state)
+)
+FROM event e
+"""
 
 
 def event_row(row: tuple[Any, ...]) -> Event:
@@ -35,7 +43,7 @@ def event_row(row: tuple[Any, ...]) -> Event:
 
 
 def event_head_row(row: tuple[Any, ...]) -> EventHead:
-    """From questions.EVENT_HEADS."""
+    """From EVENT_HEADS."""
     seq, id_, source, method, path, ip, received_at, size, counts = row
     deliveries = {State(state): number for state, number in orjson.loads(counts).items()}
     return EventHead(seq, id_, source, method, path, ip, received_at, size, deliveries)

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.actions.forward.headers import StoppedHeaders, passed
-from router.domain.header_names import tells_who_calls
+from router.domain.identity_headers import tells_who_calls
 
 GITHUB = frozenset({"x-github-*", "x-hub-signature-256"})
 # By all of these some proxy tells some service who calls, from where, or what is asked for.

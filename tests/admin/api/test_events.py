@@ -8,7 +8,7 @@ import pytest
 
 from router.admin.api import events
 from router.admin.api.cursor import written
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import State
 from router.rules.compile.loader import Loader
 from tests.admin.conftest import NOW, RULES, Admin

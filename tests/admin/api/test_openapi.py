@@ -11,7 +11,7 @@ from router.admin.api.endpoint import Endpoint
 from router.admin.api.openapi import document
 from router.admin.api.routes import ENDPOINTS, body_limit
 from router.admin.api.schemas import SCHEMAS
-from router.domain.address import Address
+from router.domain.listen_address import ListenAddress
 from tests.admin.conftest import DOCUMENT
 
 ROOT = Path(__file__).parents[3]
@@ -73,9 +73,9 @@ def test_only_endpoints_that_take_a_rules_file_accept_a_large_body() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
 def test_probes_need_no_token_on_loopback(host: str) -> None:
-    assert Address(host, 8081).is_loopback
+    assert ListenAddress(host, 8081).is_loopback
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost.example", "example", "", "fe80::1%lo"])
 def test_every_other_address_needs_a_token(host: str) -> None:
-    assert not Address(host, 8081).is_loopback
+    assert not ListenAddress(host, 8081).is_loopback

@@ -7,7 +7,7 @@ import pytest
 
 from router.admin.api import rules
 from router.admin.api.cursor import written
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level, Problem
 from router.rules.compile.loader import Loader
 from router.rules.reload.drift import DriftReason, Reloaded, ReloadRefused

@@ -17,6 +17,7 @@ from router.domain.deliveries import PlannedDelivery, RulesetText, Settlement, S
 from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, run_in_process
 
@@ -41,7 +42,7 @@ class StoreCommands:
 
     def opened(self, *, own: bool = True) -> Any:
         """The store, to be used in a `with`."""
-        return closing(SqliteStore(self.path, own=own))
+        return closing(SqliteStore(self.path) if own else SqliteOperatorStore(self.path))
 
     def put(self, *plans: PlannedDelivery, age: int = 0, **given: Any) -> str:
         """Receive an event `age` ms ago that planned those; its id."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from router.cli.starters.compose import Starter, composed, starters
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loaded, Loader
 from tests.cli.commands.conftest import StoreCommands

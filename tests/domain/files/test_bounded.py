@@ -1,4 +1,4 @@
-"""Files that an operator names: regular ones only, without blocking, and no more of them than is sensible."""
+"""Files that an operator names: only regular ones are read, without blocking, up to a limit."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Who else can change what a file's name leads to: the file, the folders above it, and every link on the way."""
+"""Other users who can change a file: by the file itself, a folder above it, or a link in its path."""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Log lines come whole and in order, and a stream that nobody reads stops nobody."""
+"""Log lines are complete and in order, and an unread stream blocks no thread."""
 
 import errno
 import io
@@ -116,9 +116,7 @@ def test_lines_lost_to_a_full_disk_are_reported_and_no_line_is_torn(room: int) -
     *found, word = disk.content.splitlines()
     whole = [line for line in found if len(line) == len("line 0")]
     assert whole == [*(b"line %d" % number for number in range(fit)), b"line 5"]
-    assert len(found) - len(whole) == (
-        0 < room % len("line 0\n") < len("line 0")
-    )  # the line that was cut stands by itself
+    assert len(found) - len(whole) == (0 < room % len("line 0\n") < len("line 0"))  # the cut line is on its own
     assert json.loads(word)["lines"] == lines.lost == 5 - fit
 
 

@@ -1,4 +1,4 @@
-"""A line says what it says, is one line, and holds nothing that a terminal obeys."""
+"""Each log entry is one complete line, without characters that control a terminal."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router.observe.logging.libraries import bounded, said
+from router.observe.logging.libraries import bounded, constant_part
 from router.observe.logging.setup import has_colours, json_line
 from router.observe.logging.text import TextLine
 
@@ -166,9 +166,9 @@ def test_only_constant_messages_of_libraries_are_logged() -> None:
     def record(message: Any, *args: Any) -> logging.LogRecord:
         return logging.LogRecord("x", logging.WARNING, "x.py", 1, message, args, None)
 
-    assert said(record(ValueError("secret"))) == "<ValueError>"
-    assert said(record("%d of %s, %.1f s", 3, "secret", 1.25)) == "3 of <str>, 1.2 s"
-    assert said(record("%d of %s", "secret", 5)) == "%d of %s"
-    assert said(record("%s: %s", b"secret", {"secret": 1})) == "<bytes>: <dict>"
+    assert constant_part(record(ValueError("secret"))) == "<ValueError>"
+    assert constant_part(record("%d of %s, %.1f s", 3, "secret", 1.25)) == "3 of <str>, 1.2 s"
+    assert constant_part(record("%d of %s", "secret", 5)) == "%d of %s"
+    assert constant_part(record("%s: %s", b"secret", {"secret": 1})) == "<bytes>: <dict>"
     assert bounded("x" * 100_000) == "x" * 200
     assert bounded("token 'a' and \"b") == "token '…' and '…'"

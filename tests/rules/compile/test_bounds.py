@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.domain.work_budget import SUGGESTIONS
 from router.rules.compile.loader import Loaded, Loader

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import EvaluationError, Level
 from router.domain.events import ParsedEvent
 from router.rules.compile.contradictions import cannot_hold

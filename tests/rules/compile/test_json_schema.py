@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from jsonschema import Draft7Validator
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.rules.compile.json_schema import json_schema
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data

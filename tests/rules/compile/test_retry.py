@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.retry_policy import RetryPolicy
 from router.rules.compile.loader import Loaded, Loader
 

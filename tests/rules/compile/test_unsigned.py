@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import RulesetText
 from router.domain.errors import Level
 from router.rules.compile.loader import Loaded, Loader

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loader
 from router.rules.compile.match import _WORDS

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.rules.compile.loader import Loader
 from router.rules.rule import LONGEST_KEY
 from tests.rules.match.strategies import event

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from router.daemon.app import REGISTRIES
+from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level, StoreError
 from router.rules.compile.loader import Loader
 from router.rules.reload import drift_tracker, file_watch, reloader

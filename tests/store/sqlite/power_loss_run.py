@@ -1,4 +1,4 @@
-"""A store at work on a disk that loses power, and what must be true of it afterwards."""
+"""Runs a store on a disk that loses power, and checks it afterwards."""
 
 import itertools
 import random
@@ -35,7 +35,7 @@ _LIKELY = (6, 3, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An append was answered."""
+    """The store reported an append."""
 
     event: str
     duplicate: bool
@@ -43,7 +43,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim was answered."""
+    """The store reported a claim."""
 
     delivery: str
     number: int
@@ -51,7 +51,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A settle was answered."""
+    """The store reported a settle."""
 
     delivery: str
     number: int
@@ -64,15 +64,15 @@ Fact = Stored | Claimed | Settled
 
 @dataclass(slots=True)
 class History:
-    """What was asked of the store, and all that its disk and its callers saw of it."""
+    """The requests to the store, and everything that its disk and its callers saw."""
 
     plans: dict[str, set[str]] = field(default_factory=dict)  #: by event: its deliveries
-    keys: dict[str, str] = field(default_factory=dict)  #: by event that plans something: its dedupe key
-    operated: set[str] = field(default_factory=set)  #: deliveries that were to be replayed or cancelled at some time
+    keys: dict[str, str] = field(default_factory=dict)  #: by event with deliveries: its dedupe key
+    operated: set[str] = field(default_factory=set)  #: deliveries that a replay or cancel named
     notes: list[Note] = field(default_factory=list)
 
     def folds(self) -> int:
-        """How often the log started over, on pages that a crash must not need any more."""
+        """How often the write-ahead log started over, on pages that no crash may need any more."""
         logs = [note.file for note in self.notes if isinstance(note, Write) and note.offset == 0 and _is_header(note)]
         return len(logs) - len(set(logs))
 
@@ -82,27 +82,27 @@ def _is_header(note: Write) -> bool:
 
 
 def run_workload(folder: Path, *, rounds: int, seed: int) -> History:
-    """Let a store append, claim, settle, fold its log, close and open again, on a recorded disk."""
+    """Let a store append, claim, settle, fold its write-ahead log, close and open again, on a recorded disk."""
     history = History()
     with recording() as disk:
         for part in range(3):
             store = SqliteStore(folder / NAME)
             try:
                 store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(PATIENCE_SECONDS)
-                run_workload = _Workload(store, disk, history, random.Random(seed + part))
+                workload = _Workload(store, disk, history, random.Random(seed + part))
                 for number in range(rounds // 3):
-                    run_workload.round()
+                    workload.round()
                     if number % 5 == 4:
                         _wait_for_fold(disk)
             finally:
-                store.close()  # with claims under way: the next owner gives them back
+                store.close()  # with open claims, which the next owner releases
         history.notes = disk.notes
     return history
 
 
 @contextmanager
 def recording() -> Iterator[Recording]:
-    """SQLite's default VFS for a while."""
+    """Record SQLite's writes."""
     disk = Recording()
     try:
         yield disk
@@ -111,7 +111,7 @@ def recording() -> Iterator[Recording]:
 
 
 def _wait_for_fold(disk: Recording) -> None:
-    """Until the database was synced after the log's last page."""
+    """Wait until the database is synced after the log's last page."""
     database, log = disk.number(NAME), disk.number(NAME + "-wal")
 
     def folded() -> bool:
@@ -122,8 +122,8 @@ def _wait_for_fold(disk: Recording) -> None:
                 return True
         return False
 
-    with disk.news:
-        assert disk.news.wait_for(folded, PATIENCE_SECONDS), "the log is never folded"
+    with disk.changed:
+        assert disk.changed.wait_for(folded, PATIENCE_SECONDS), "the log was not folded"
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ class _Workload:
     last: list[Future[Any]] = field(default_factory=list)
 
     def round(self) -> None:
-        """Some events come, some deliveries are claimed and settled; half of the time together."""
+        """Append some events, claim and settle some deliveries; half of the rounds wait for the results."""
         asked = [self._append() for _ in range(_EVENTS)]
         claim = self.store.claim({"ci": 5, "chat": 2}, NOW)
         claim.add_done_callback(self._claimed)
@@ -183,7 +183,7 @@ class _Workload:
 
     def _settle(self, claim: Claim) -> "Future[Any] | None":
         if self.chance.random() < 0.1:
-            return None  # under way until the store closes
+            return None  # it stays claimed until the store closes
         outcome, state = self.chance.choices(_ENDS, _LIKELY)[0]
         fact = Settled(claim.delivery.id, claim.attempt, outcome, state)
         future = self.store.settle(Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW))
@@ -197,7 +197,7 @@ class _Workload:
 
 
 def problems(image: CrashImage, history: History, folder: Path) -> list[str]:
-    """Open what the crash left as a daemon would; everything that is wrong with it."""
+    """Open the files of a crash as a daemon would, and list everything that is wrong."""
     image.build(folder)
     try:
         store = SqliteStore(folder / NAME)
@@ -233,7 +233,7 @@ def _unusable(store: SqliteStore) -> Iterator[str]:
 
 
 class _RecoveredStore:
-    """What stands in a store."""
+    """The content of a store after a crash."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.plans: dict[str, set[str]] = {str(event): set() for (event,) in connection.execute("SELECT id FROM event")}
@@ -248,33 +248,33 @@ class _RecoveredStore:
         self.keys = {str(event): str(key) for key, event in connection.execute("SELECT key, event FROM dedupe")}
 
     def problems(self, facts: list[Fact], history: History) -> Iterator[str]:
-        """What was told and is not so, and what is half there."""
+        """Reported facts that don't hold, and incomplete records."""
         for fact in facts:
-            yield from self._broken(fact, history)
+            yield from self._contradictions(fact, history)
         for event, deliveries in self.plans.items():
             if deliveries != history.plans[event]:
-                yield f"{event} is half stored: {deliveries}"
+                yield f"{event} is stored in part: {deliveries}"
             if event in history.keys and self.keys.get(event) != history.keys[event]:
                 yield f"{event} is stored without its dedupe key"
         for delivery, state in self.states.items():
             if state == "running":
                 yield f"{delivery} is still running"
             if state == "succeeded" and "succeeded" not in self._outcomes(delivery):
-                yield f"{delivery} succeeded without an attempt that did"
+                yield f"{delivery} succeeded without a succeeded attempt"
             if None in self._outcomes(delivery):
                 yield f"{delivery} has an attempt without an end"
         for lane, blocked in self.lanes.items():
             if blocked != [0] + [1] * (len(blocked) - 1):
-                yield f"lane {lane}: not just its head is free: {blocked}"
+                yield f"lane {lane}: not only its first is unblocked: {blocked}"
 
-    def _broken(self, fact: Fact, history: History) -> Iterator[str]:
+    def _contradictions(self, fact: Fact, history: History) -> Iterator[str]:
         match fact:
             case Stored():
                 if fact.event not in self.plans:
                     yield f"{fact} is lost"
             case Claimed():
                 if (fact.delivery, fact.number) not in self.attempts:
-                    yield f"{fact}: no trace of the attempt"
+                    yield f"{fact}: the attempt is lost"
             case Settled():
                 if self.attempts.get((fact.delivery, fact.number)) != fact.outcome.kind.value:
                     yield f"{fact}: the attempt's outcome is lost"

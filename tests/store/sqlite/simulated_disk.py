@@ -1,10 +1,10 @@
-"""A disk that may lose power: records what SQLite does to its files, and rebuilds what a crash could have left.
+"""A disk that may lose power: records SQLite's writes, and rebuilds the files that a crash could have left.
 
-`Recording` stands in for SQLite's VFS while it is open: whatever goes to the files is also noted, in order, together
-with `mark`s of what callers had been told by then. `images` walks through the notes and builds, for each chosen moment,
-the files as a disk could hold them: all that was synced, and of the rest nothing, everything, or any sectors of any
-writes. That is what POSIX leaves open, less one thing which SQLite too relies on: a write damages no bytes beside its
-own. A name made or removed counts as lost until its folder was synced.
+`Recording` replaces SQLite's VFS while it is open. It notes each change of the files in order, and `mark`s of what the
+store reported to its callers. For each chosen moment `images` builds the files as a disk could hold them: all synced
+bytes, and of the others none, all, or any sectors of any writes. POSIX allows that, except for one thing that SQLite
+relies on too: a write damages no bytes beside its own. A created or removed name counts as lost until its folder is
+synced.
 """
 
 import ctypes
@@ -20,13 +20,13 @@ import apsw
 
 SECTOR = 512
 _CALLED = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-_FOLDER = "openDirectory"  #: the one system call by which SQLite's unix VFS comes to sync a folder
+_FOLDER = "openDirectory"  #: the system call with which SQLite's unix VFS begins to sync a folder
 _names = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Bytes for a file, not yet safe."""
+    """Bytes written to a file, not yet synced."""
 
     file: int
     offset: int
@@ -35,7 +35,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """A new size for a file, not yet safe."""
+    """A new size of a file, not yet synced."""
 
     file: int
     size: int
@@ -43,7 +43,7 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """A file's first `covers` notes of the recording are safe."""
+    """The changes of a file among the first `covers` notes are synced."""
 
     file: int
     covers: int
@@ -51,7 +51,7 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name means this file, or none any more; not yet safe."""
+    """A name leads to this file, or to none; not yet synced."""
 
     name: str
     file: int | None
@@ -59,14 +59,14 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class SyncNames:
-    """Names that changed in the first `covers` notes are safe."""
+    """The changes of names among the first `covers` notes are synced."""
 
     covers: int
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What somebody has been told."""
+    """A fact that the store reported to a caller."""
 
     fact: Any
 
@@ -79,8 +79,8 @@ class Recording(apsw.VFS):
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
-        self.news = threading.Condition()
-        self._inodes: dict[str, int] = {}  # what each name means now
+        self.changed = threading.Condition()
+        self._inodes: dict[str, int] = {}  # by name: its file
         self._numbers = itertools.count(1)
         self._local = threading.local()
         super().__init__(f"recording-{next(_names)}", "unix", makedefault=True)
@@ -89,22 +89,22 @@ class Recording(apsw.VFS):
         self.xSetSystemCall(_FOLDER, ctypes.cast(self._hook, ctypes.c_void_p).value or 0)
 
     def close(self) -> None:
-        """Let SQLite use its own again; every connection must be closed."""
+        """Restore SQLite's own VFS; every connection must be closed."""
         self.xSetSystemCall(_FOLDER, 0)
         self.unregister()
 
     def mark(self, fact: Any) -> None:
-        """Somebody has been told this."""
+        """Note a fact that the store reported."""
         self.note(Marker(fact))
 
     def note(self, note: Note) -> None:
         """Add a note."""
-        with self.news:
+        with self.changed:
             self.notes.append(note)
-            self.news.notify_all()
+            self.changed.notify_all()
 
     def number(self, suffix: str) -> int:
-        """The number of the file whose name ends so."""
+        """The number of the file with this end of its name."""
         return next(file for name, file in self._inodes.items() if name.endswith(suffix))
 
     def syncing(self, file: int | None, sync: Any) -> None:
@@ -118,8 +118,8 @@ class Recording(apsw.VFS):
             self.note(SyncNames(covers))
 
     def inode(self, path: str) -> int:
-        """The number of the file that has this name now; the first call is taken for its making."""
-        with self.news:
+        """The number of the file with this name; the first call counts as its creation."""
+        with self.changed:
             if path not in self._inodes:
                 self._inodes[path] = next(self._numbers)
                 self.notes.append(Name(Path(path).name, self._inodes[path]))
@@ -131,23 +131,23 @@ class Recording(apsw.VFS):
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
         """See apsw.VFS."""
-        with self.news:
+        with self.changed:
             if self._inodes.pop(filename, None) is not None:
                 self.notes.append(Name(Path(filename).name, None))
         self.syncing(None, lambda: super(Recording, self).xDelete(filename, syncdir))
 
     def _opens_folder(self, path: bytes, fd: int) -> int:
-        self._local.folder = True  # only to sync it, which comes at once
+        self._local.folder = True  # SQLite opens a folder only to sync it at once
         return int(self._original(path, fd))
 
 
 class File(apsw.VFSFile):
-    """A file of SQLite's that is written down."""
+    """A file of SQLite's whose changes are noted."""
 
     def __init__(self, disk: Recording, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         super().__init__("unix", name, flags)
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
-        assert path is not None, "a temporary file holds nothing that must last"
+        assert path is not None, "a temporary file has no name"
         self._disk = disk
         self._file = disk.inode(path)
 
@@ -171,10 +171,10 @@ Change = Write | Truncate
 
 @dataclass(frozen=True, slots=True)
 class CrashImage:
-    """What the disk could hold after a crash before note number `at`."""
+    """The files that a disk could hold after a crash before note number `at`."""
 
     at: int
-    facts: list[Any]  #: marked before it
+    facts: list[Any]  #: reported before the crash
     files: dict[str, bytes]
 
     def build(self, folder: Path) -> None:
@@ -208,7 +208,7 @@ class _Disk:
                 self.unsafe_names = [one for one in self.unsafe_names if one[0] >= note.covers]
 
     def files(self, kept: float, chance: random.Random) -> dict[str, bytes]:
-        """By name; of what isn't safe each sector of a write is there with a likelihood of `kept`."""
+        """The files by name. Each unsynced sector of a write is there with a probability of `kept`."""
         names = dict(self.names)
         # A folder's changes reach the disk in order, through the file system's own journal.
         count = sum(1 for _ in itertools.takewhile(lambda _: chance.random() < kept, self.unsafe_names))
@@ -226,7 +226,7 @@ class _Disk:
 def images(
     notes: list[Note], moments: Iterable[int], keeps: Iterable[float], chance: random.Random
 ) -> Iterator[CrashImage]:
-    """For each moment (a number of notes) an image for each likelihood that an unsynced sector was kept."""
+    """For each moment (a number of notes), an image for each probability that an unsynced sector was kept."""
     disk = _Disk()
     facts: list[Any] = []
     done = 0

@@ -1,4 +1,4 @@
-"""Backups: whole, private, of one moment, never over something else, and taken beside a writer."""
+"""Backups are complete, private and of one moment. They never overwrite a file, and run beside a daemon."""
 
 import stat
 import subprocess
@@ -66,7 +66,7 @@ def test_a_backup_during_writes_is_consistent(
     backup(path, tmp_path / "copy.db", write_between, pages=8)
 
     assert len(steps) > 40
-    assert steps == sorted(set(steps))  # it never began anew
+    assert steps == sorted(set(steps))  # it never started over
     with closing(SqliteStore(tmp_path / "copy.db")) as restored:
         found = restored.events(limit=9999)
         assert len(found) == 300

@@ -1,4 +1,4 @@
-"""Each thing that must hold of a store is found broken when it is, and only then."""
+"""Each invariant of a store is reported when it is broken, and only then."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -11,7 +11,8 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
-from router.store.sqlite.check import INVARIANTS, SHOWN, Finding, check
+from router.store.contract import Finding
+from router.store.sqlite.check import INVARIANTS, SHOWN, check
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000

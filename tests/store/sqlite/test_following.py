@@ -1,4 +1,4 @@
-"""What a store promises to those who follow it: places that are never used twice, and ends in the order of commits."""
+"""Following a store: positions are never reused, and ended attempts come in the order of their commits."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -10,9 +10,10 @@ from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settle
 from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.queries import EndedAttempt, StreamPosition
+from router.domain.stream import EndedAttempt, StreamPosition
 from router.store.contract import Store
-from router.store.sqlite.file import connect
+from router.store.sqlite.connection import connect
+from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -130,7 +131,7 @@ def test_pruned_rows_are_skipped_and_their_numbers_never_reused(
 
 
 def test_a_time_gives_the_position_before_it(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
-    assert store.place_of(NOW) == store.newest()
+    assert store.position_at(NOW) == store.newest()
     for n in range(4):
         at = NOW + n * DAY
         put(store, event(id=uuid7(at), received_at=at), planned_delivery(id=uuid7(at)))
@@ -138,16 +139,16 @@ def test_a_time_gives_the_position_before_it(store: Store, event: MakeEvent, pla
         end(store, claim, Outcome.succeeded(), State.SUCCEEDED, at + 5)
 
     every = store.newest()
-    assert store.place_of(NOW - DAY) == StreamPosition(every.event - 4, every.ended - 4)
-    assert store.place_of(NOW + 2 * DAY) == StreamPosition(every.event - 2, every.ended - 2)
-    assert store.place_of(NOW + 2 * DAY + 1) == StreamPosition(every.event - 1, every.ended - 2)
-    assert store.place_of(NOW + 9 * DAY) == every
+    assert store.position_at(NOW - DAY) == StreamPosition(every.event - 4, every.ended - 4)
+    assert store.position_at(NOW + 2 * DAY) == StreamPosition(every.event - 2, every.ended - 2)
+    assert store.position_at(NOW + 2 * DAY + 1) == StreamPosition(every.event - 1, every.ended - 2)
+    assert store.position_at(NOW + 9 * DAY) == every
 
 
 def test_commits_of_other_connections_change_the_counter(
     path: Path, store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    with closing(SqliteStore(path, own=False)) as other:
+    with closing(SqliteOperatorStore(path)) as other:
         before = other.changes()
         assert other.changes() == before
 
@@ -189,10 +190,10 @@ def test_only_old_ended_attempts_are_dropped(path: Path, sqlite_store: SqliteSto
 def test_a_migrated_store_numbers_its_ended_attempts(
     path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from router.store.sqlite import file as sqlite_file
+    from router.store.sqlite import schema
 
     with monkeypatch.context() as earlier:
-        earlier.setattr(sqlite_file, "_MIGRATIONS", sqlite_file._MIGRATIONS[:1])
+        earlier.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
         with closing(SqliteStore(path)) as store:
             store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
             put(store, event(), planned_delivery(id="d"))

@@ -1,4 +1,4 @@
-"""Files that somebody else put where the daemon keeps its own are refused, and stay as they are."""
+"""Files that another user planted in place of the daemon's own are refused, and stay unchanged."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a store has answered survives a power cut at any moment, whatever of the unsynced the disk kept."""
+"""Committed results survive a power cut at any moment, whatever unsynced bytes the disk kept."""
 
 import os
 import random

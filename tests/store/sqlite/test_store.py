@@ -1,4 +1,4 @@
-"""What is SQLite's own: crashes, triggers, reading threads, plans of queries."""
+"""The parts of the store that are SQLite's own: crashes, triggers, reading threads, query plans."""
 
 import re
 import signal
@@ -15,14 +15,22 @@ import pytest
 from router.domain.deliveries import PlannedDelivery, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
-from router.domain.queries import EventFilter, Filter
-from router.store.sqlite import clock_repair as waits
-from router.store.sqlite import dedupe, jobs, recovery, rows
-from router.store.sqlite import maintenance as upkeep
-from router.store.sqlite import operator_jobs as operating
-from router.store.sqlite import queries as questions
-from router.store.sqlite import store as sqlite
-from router.store.sqlite.file import connect
+from router.domain.filters import EventFilter, Filter
+from router.store.sqlite import filters, reader, recovery, rows, targets
+from router.store.sqlite.connection import connect
+from router.store.sqlite.jobs import (
+    cancel,
+    claim,
+    dedupe,
+    order,
+    plan_again,
+    planned,
+    prune,
+    replay,
+    settle,
+    shorten_waits,
+)
+from router.store.sqlite.jobs.claim import ClaimDue
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -71,7 +79,7 @@ def test_a_threads_connection_closes_when_the_thread_ends(store: SqliteStore) ->
         thread.start()
         thread.join()
 
-    assert len(store._readers._all) == 0
+    assert len(store._connections._all) == 0
 
 
 def test_closing_does_not_wait_for_a_long_query(store: SqliteStore, event: MakeEvent) -> None:
@@ -80,7 +88,7 @@ def test_closing_does_not_wait_for_a_long_query(store: SqliteStore, event: MakeE
     failures: list[StoreError] = []
 
     def read() -> None:
-        store.due()  # so that the connection is there
+        store.due()  # so that the connection is open
         started.set()
         try:
             store._read(endless)
@@ -176,31 +184,31 @@ _TRIGGER_SUBQUERY = """
     [
         (rows.DUE_NOW, ("ci", NOW, 5), "delivery_due"),
         (rows.DUE_NOW, ("ci", NOW, 5), "attempt USING PRIMARY KEY (delivery=?)"),
-        (jobs._CLAIM.format("(?, ?), (?, ?)"), (1, "t", 2, "t"), "delivery USING INTEGER PRIMARY KEY"),
-        (jobs.HEAD, ("r", "a", "k"), "delivery_order"),
-        (questions.DUE, (), "delivery_due"),
+        (claim._CLAIM.format("(?, ?), (?, ?)"), (1, "t", 2, "t"), "delivery USING INTEGER PRIMARY KEY"),
+        (order._FIRST, ("r", "a", "k"), "delivery_order"),
+        (targets.DUE, (), "delivery_due"),
         (
-            jobs._SETTLE.format("(?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)"),
+            settle._SETTLE.format("(?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)"),
             (None,) * 14,
             "delivery USING INDEX sqlite_auto",
         ),
-        (jobs._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?)"), (None,) * 6, "attempt USING PRIMARY KEY (delivery=?)"),
-        (waits._SHORTEN, (NOW, 0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        (jobs._UNBLOCKED_SINCE, (7,), "INTEGER PRIMARY KEY (rowid>?)"),
+        (settle._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?)"), (None,) * 6, "attempt USING PRIMARY KEY (delivery=?)"),
+        (shorten_waits._SHORTEN, (NOW, 0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (planned._UNBLOCKED_SINCE, (7,), "INTEGER PRIMARY KEY (rowid>?)"),
         (dedupe._firsts_sql(4), ("s", "k") * 4, "PRIMARY KEY (source=? AND key=?)"),
         (dedupe.PRUNE, (NOW, 10), "dedupe_expiry (expires_at<?)"),
         (recovery._RELEASE_RUNNING, (3, "x"), "delivery_running"),
         (_TRIGGER_SUBQUERY, ("r", "a", "k"), "delivery_order"),
-        (operating._HASTEN, (NOW, "d"), "sqlite_autoindex_delivery_1 (id=?)"),
-        (operating._BEGIN_ANEW, (NOW, "d"), "sqlite_autoindex_delivery_1 (id=?)"),
-        (operating._BEGIN_ANEW, (NOW, "d"), "delivery_order (rule=? AND action=? AND order_key=?)"),
-        (operating._TAKE_PLACE, ("d",), "sqlite_autoindex_delivery_1 (id=?)"),
-        (operating._CANCEL, ("d",), "sqlite_autoindex_delivery_1 (id=?)"),
-        (operating._END_ATTEMPT, (NOW, 7), "PRIMARY KEY (delivery=?)"),
-        (operating._EVENT, ("e",), "sqlite_autoindex_event_1 (id=?)"),
-        (upkeep._WINDOW, (7, 10), "INTEGER PRIMARY KEY (rowid>?)"),
-        (upkeep._GONE, (7, 1000, NOW, NOW, 10), "delivery_event (event=?)"),
-        (upkeep._GONE, (7, 1000, NOW, NOW, 10), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (replay._MAKE_DUE, (NOW, "d"), "sqlite_autoindex_delivery_1 (id=?)"),
+        (replay._START_AGAIN, (NOW, "d"), "sqlite_autoindex_delivery_1 (id=?)"),
+        (replay._START_AGAIN, (NOW, "d"), "delivery_order (rule=? AND action=? AND order_key=?)"),
+        (replay._TAKE_PLACE, ("d",), "sqlite_autoindex_delivery_1 (id=?)"),
+        (cancel._CANCEL, ("d",), "sqlite_autoindex_delivery_1 (id=?)"),
+        (cancel._END_ATTEMPT, (NOW, 7), "PRIMARY KEY (delivery=?)"),
+        (plan_again._EVENT, ("e",), "sqlite_autoindex_event_1 (id=?)"),
+        (prune._WINDOW, (7, 10), "INTEGER PRIMARY KEY (rowid>?)"),
+        (prune._GONE, (7, 1000, NOW, NOW, 10), "delivery_event (event=?)"),
+        (prune._GONE, (7, 1000, NOW, NOW, 10), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     ],
 )
 def test_frequent_queries_use_an_index(
@@ -212,7 +220,7 @@ def test_frequent_queries_use_an_index(
 
     assert any(index in step for step in plan), plan
     scans = [step for step in plan if re.match(r"SCAN (delivery|dedupe|attempt|event|[dea])\b", step)]
-    # All that is running is what a recovery is about; nobody else may walk a whole table or index.
+    # A recovery reads all running deliveries; no other query may scan a whole table or index.
     assert all("delivery_running" in step for step in scans if sql is recovery._RELEASE_RUNNING), plan
     assert sql is recovery._RELEASE_RUNNING or not scans, plan
     assert not any("TEMP B-TREE" in step for step in plan if sql is rows.DUE_NOW), plan
@@ -259,12 +267,12 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
 
     connection.set_progress_handler(counted, 100)  # each hundred instructions of SQLite's machine
 
-    [claims] = jobs.ClaimDue.run(connection, [jobs.ClaimDue({"free": 10}, NOW)], lambda _, __: None)
+    [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], lambda _, __: None)
 
     assert [claim.delivery.id for claim in claims] == [f"d{n}0000" for n in range(1, 11)]
     assert 0 < steps < 10_000
     steps = 0
-    assert sorted(connection.execute(questions.DUE)) == [("free", 110_000), ("full", 1)]
+    assert sorted(connection.execute(targets.DUE)) == [("free", 110_000), ("full", 1)]
     assert steps < 1000
     plan = [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + rows.DUE_NOW, ("free", NOW, 5))]
     connection.close()
@@ -285,10 +293,8 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
 )
 def test_lists_of_deliveries_use_an_index_in_order(store: SqliteStore, path: Path, which: Filter, index: str) -> None:
     for newest_first, after in ((True, 0), (True, 7), (False, 7)):
-        sql, values = questions.page(
-            questions.where(which), "d", questions.floor(which), after, newest_first=newest_first
-        )
-        plan = _plan(path, sqlite._DELIVERIES + sql, (*values, 10))
+        sql, values = filters.page(filters.where(which), "d", filters.floor(which), after, newest_first=newest_first)
+        plan = _plan(path, reader._DELIVERIES + sql, (*values, 10))
         if newest_first or which.since is None:
             assert any(index in step for step in plan), plan
         assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in plan), plan
@@ -296,9 +302,9 @@ def test_lists_of_deliveries_use_an_index_in_order(store: SqliteStore, path: Pat
 
 @pytest.mark.parametrize("which", [EventFilter(), EventFilter(source="s"), EventFilter(since=NOW)])
 def test_lists_of_events_use_an_index_in_order(store: SqliteStore, path: Path, which: EventFilter) -> None:
-    sql, values = questions.page(questions.event_where(which), "e", questions.event_floor(which), 0, newest_first=True)
+    sql, values = filters.page(filters.event_where(which), "e", filters.event_floor(which), 0, newest_first=True)
 
-    plan = _plan(path, questions.EVENT_HEADS + sql, (*values, 10))
+    plan = _plan(path, rows.EVENT_HEADS + sql, (*values, 10))
 
     assert any("SEARCH e USING INTEGER PRIMARY KEY" in step for step in plan), plan
     assert any("delivery_event (event=?)" in step for step in plan), plan
@@ -316,7 +322,7 @@ def test_lists_of_events_use_an_index_in_order(store: SqliteStore, path: Path, w
     ],
 )
 def test_counts_use_an_index(store: SqliteStore, path: Path, which: Filter, index: str) -> None:
-    condition, values = questions.where(which)
+    condition, values = filters.where(which)
     event = "JOIN event e ON e.seq = d.event" if which.event_id else ""
 
     plan = _plan(path, f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)
@@ -325,7 +331,7 @@ def test_counts_use_an_index(store: SqliteStore, path: Path, which: Filter, inde
 
 
 def test_depths_read_indexes_only(store: SqliteStore, path: Path) -> None:
-    plan = _plan(path, questions.DEPTHS, ())
+    plan = _plan(path, targets.DEPTHS, ())
 
     # What is running is bounded by the targets' concurrency, so that its rows may be looked up.
     scans = [step for step in plan if step.startswith("SCAN") and "delivery_running" not in step]
@@ -343,24 +349,23 @@ def test_queries_stay_fast_with_many_deliveries(store: SqliteStore, path: Path) 
         connection.execute(_MANY)
     dead = Filter(states=(State.DEAD,))
     far = NOW + 199_000
-    with closing(SqliteStore(path, create=False, own=False)) as reader:
-        steps = {
-            "claimable": _steps(reader, reader.due),
-            "dead, newest": _steps(reader, lambda: reader.deliveries(dead, limit=50, newest_first=True)),
-            "of a rule that waits": _steps(
-                reader, lambda: reader.deliveries(Filter(states=(State.PENDING,), rule="rare"), limit=50)
-            ),
-            "of an event": _steps(reader, lambda: reader.deliveries(Filter(event_id="e-7"))),
-            "lately, by a rule without any": _steps(
-                reader, lambda: reader.deliveries(Filter(since=far, rule="none"), limit=50, newest_first=True)
-            ),
-            "events lately": _steps(reader, lambda: reader.event_heads(EventFilter(since=far), newest_first=True)),
-        }
-        assert reader.count(dead) == 2000
-        assert len(reader.deliveries(dead, limit=3000)) == 2000
-        assert reader.depths()[0].due == 198_000
+    steps = {
+        "claimable": _steps(store, store.due),
+        "dead, newest": _steps(store, lambda: store.deliveries(dead, limit=50, newest_first=True)),
+        "of a rule that waits": _steps(
+            store, lambda: store.deliveries(Filter(states=(State.PENDING,), rule="rare"), limit=50)
+        ),
+        "of an event": _steps(store, lambda: store.deliveries(Filter(event_id="e-7"))),
+        "lately, by a rule without any": _steps(
+            store, lambda: store.deliveries(Filter(since=far, rule="none"), limit=50, newest_first=True)
+        ),
+        "events lately": _steps(store, lambda: store.event_heads(EventFilter(since=far), newest_first=True)),
+    }
+    assert store.count(dead) == 2000
+    assert len(store.deliveries(dead, limit=3000)) == 2000
+    assert store.depths()[0].due == 198_000
 
-    # A walk over 200,000 rows takes more than a million; what is looked for is found in a few thousand.
+    # A scan of 200,000 rows takes more than a million steps; an indexed query takes a few thousand.
     assert {name: count for name, count in steps.items() if count > 100} == {}
 
 
@@ -377,7 +382,7 @@ UPDATE event SET id = 'e-7' WHERE seq = 7;
 """
 
 
-def _steps(reader: SqliteStore, ask: Callable[[], object]) -> int:
+def _steps(store: SqliteStore, ask: Callable[[], object]) -> int:
     """About how many thousand steps of SQLite's machine a question takes."""
     count = 0
 
@@ -386,8 +391,8 @@ def _steps(reader: SqliteStore, ask: Callable[[], object]) -> int:
         count += 1
         return False
 
-    ask()  # so that the connection is there
-    connection = reader._readers._mine().connection
+    ask()  # so that the connection is open
+    connection = store._connections._own().connection
     connection.set_progress_handler(step, 1000)
     try:
         ask()

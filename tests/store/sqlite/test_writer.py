@@ -1,4 +1,4 @@
-"""Full disks, locks, too much at once: what the writer refuses, and how it comes back."""
+"""The writer refuses writes on a full disk, behind a lock, or with a full queue, and recovers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,8 +11,8 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreUnavailable
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
-from router.store.sqlite import checkpoint, writer
-from router.store.sqlite import file as sqlite_file
+from router.store.sqlite import checkpoint, write_queue, writer
+from router.store.sqlite import connection as sqlite_connection
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
 
@@ -30,7 +30,7 @@ def store(sqlite_store: SqliteStore) -> SqliteStore:
 def test_writes_fail_while_the_disk_is_full_and_recover_without_a_restart(
     store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
-    connection = store._writer._connection  # type: ignore[union-attr]  # the disk is made full from inside
+    connection = store._writer._connection  # the disk is made full from inside
     store.append(event(), [planned_delivery()], "r1").result(10)
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     pages = connection.pragma("page_count")
@@ -58,7 +58,7 @@ def test_an_idle_store_notices_free_disk_space(
     store: SqliteStore, path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "PROBE_SECONDS", 0.01)
-    connection = store._writer._connection  # type: ignore[union-attr]
+    connection = store._writer._connection
     connection.pragma("max_page_count", connection.pragma("page_count"))
     with pytest.raises(StoreUnavailable):
         store.append(event(body=b"x" * 500_000), [], "r1").result(10)
@@ -75,8 +75,8 @@ def test_an_idle_store_notices_free_disk_space(
 def test_an_idle_store_notices_a_full_disk(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "LOW_BYTES", 1 << 62)
     monkeypatch.setattr(writer, "PROBE_SECONDS", 0.01)
-    monkeypatch.setattr(writer, "DOUBT_SECONDS", 0.01)
-    connection = store._writer._connection  # type: ignore[union-attr]
+    monkeypatch.setattr(writer, "FULL_DISK_PROBE_SECONDS", 0.01)
+    connection = store._writer._connection
     connection.pragma("max_page_count", connection.pragma("page_count"))
 
     until(lambda: not store.writable())
@@ -90,8 +90,8 @@ def test_a_small_write_that_still_fits_does_not_make_a_full_store_writable(
 ) -> None:
     monkeypatch.setattr(writer, "LOW_BYTES", 1 << 62)
     monkeypatch.setattr(writer, "PROBE_SECONDS", 0.01)
-    monkeypatch.setattr(writer, "DOUBT_SECONDS", 0.01)
-    connection = store._writer._connection  # type: ignore[union-attr]
+    monkeypatch.setattr(writer, "FULL_DISK_PROBE_SECONDS", 0.01)
+    connection = store._writer._connection
     connection.pragma("max_page_count", connection.pragma("page_count") + 10)
     until(lambda: not store.writable())
 
@@ -101,7 +101,7 @@ def test_a_small_write_that_still_fits_does_not_make_a_full_store_writable(
 
 
 def test_an_idle_store_notices_that_its_file_is_gone(store: SqliteStore, tmp_path: Path) -> None:
-    path = store._writer._path  # type: ignore[union-attr]
+    path = store._writer._path
     path.rename(tmp_path / "away.db")
 
     until(lambda: not store.writable())
@@ -135,7 +135,7 @@ def _locked(path: Path) -> Iterator[None]:
 def test_a_lock_of_another_process_makes_the_store_unavailable_until_released(
     path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_file, "BUSY_MS", 50)
+    monkeypatch.setattr(sqlite_connection, "BUSY_MS", 50)
     with closing(SqliteStore(path)) as store:
         with _locked(path), pytest.raises(StoreUnavailable, match="locked"):
             store.append(event(), [], "r1").result(10)
@@ -148,7 +148,7 @@ def test_a_lock_of_another_process_makes_the_store_unavailable_until_released(
 def test_a_full_queue_refuses_only_appends(
     store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "MAX_WAITING_JOBS", 5)
+    monkeypatch.setattr(write_queue, "MAX_WAITING_JOBS", 5)
     store.append(event(), [planned_delivery()], "r1").result(10)
     [claim] = store.claim({"ci": 1}, NOW).result(10)
 
@@ -179,14 +179,14 @@ def test_an_open_reader_does_not_block_commits(store: SqliteStore, path: Path, e
         assert reader.execute("SELECT count(*) FROM event").get == 1
 
         for _ in range(5):
-            store._writer._checkpointer._tail_wanted = True  # type: ignore[union-attr]
-            store.append(event(), [], "r1").result(sqlite_file.BUSY_MS / 1000 / 2)
+            store._writer._checkpointer._rest_wanted = True
+            store.append(event(), [], "r1").result(sqlite_connection.BUSY_MS / 1000 / 2)
 
 
 def test_the_wal_stays_small_under_constant_writes(
     path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "TAIL_FRAMES", 100)
+    monkeypatch.setattr(checkpoint, "LARGE_WAL_PAGES", 100)
     monkeypatch.setattr(checkpoint, "PAUSE_SECONDS", 0)
     with closing(SqliteStore(path)) as store:
         for _ in range(500):
@@ -198,7 +198,7 @@ def test_the_wal_stays_small_under_constant_writes(
 def test_appends_beyond_the_queue_limit_are_refused_at_once(
     store: SqliteStore, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "MAX_WAITING_BYTES", 10_000)
+    monkeypatch.setattr(write_queue, "MAX_WAITING_BYTES", 10_000)
 
     future = store.append(event(body=b"x" * 20_000), [], "r1")
 
@@ -210,7 +210,7 @@ def test_appends_beyond_the_queue_limit_are_refused_at_once(
 def test_no_commit_succeeds_on_a_removed_or_replaced_file(
     store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan, tmp_path: Path, replaced: bool
 ) -> None:
-    path = store._writer._path  # type: ignore[union-attr]
+    path = store._writer._path
     away = tmp_path / "away.db"
     store.append(event(), [planned_delivery()], "r1").result(10)
     path.rename(away)
@@ -242,7 +242,7 @@ def test_each_commit_is_reported_once(path: Path, event: MakeEvent) -> None:
 
 
 def test_a_failed_transaction_is_not_reported(path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_file, "BUSY_MS", 50)
+    monkeypatch.setattr(sqlite_connection, "BUSY_MS", 50)
     told: list[int] = []
     with closing(SqliteStore(path, on_commit=lambda jobs, _: told.append(jobs))) as store:
         with _locked(path), pytest.raises(StoreUnavailable):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from router.domain.header_names import REQUEST_HEADER
+from router.domain.headers import REQUEST_HEADER
 from router.rules.compile.json_schema.parts import TEXT, Schema, list_of, named, ref
 from router.rules.compile.match import COMBINATORS
 from router.rules.match.fields import PLAIN

@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Any
 
-from router.domain.networks import Address, network
+from router.domain.networks import IPAddress, network
 from router.rules.match.operators.operand import Flags, OperandError, Predicate, text_operand
 from router.rules.yaml.nodes import Node
 
@@ -23,7 +23,7 @@ def cidr(node: Node, flags: Flags) -> Predicate:  # noqa: ARG001 - the operators
     return test
 
 
-def address_in(text: str) -> Address | None:
+def address_in(text: str) -> IPAddress | None:
     """The text as an address, IPv4 in IPv6 as IPv4; None if it is not an address."""
     if len(text) > 64:
         return None

@@ -1,0 +1,51 @@
+"""Makes the server of the intake: the router's own, or waitress."""
+
+from router.daemon.fd_limit import grant
+from router.daemon.settings import Settings
+from router.http.server import Server
+from router.http.waitress_server import WaitressServer
+from router.http.wsgi import wsgi_app
+from router.intake.receiver import Receiver
+from router.rules.ruleset import Ruleset
+from router.runtime.wakeups import wake_up
+
+_WAITRESS_THREADS = 32  #: each waits for a commit with one request; with 8 it collapses under 1,000 connections
+
+IntakeServer = Server | WaitressServer
+
+
+def intake_server(settings: Settings, receiver: Receiver, ruleset: Ruleset) -> IntakeServer:
+    """Bind the listen address. `ruleset` is the one that the daemon starts with. Raises StartError."""
+    connections = grant(settings.max_connections)
+    if settings.server == "waitress":
+        return _waitress(settings, receiver, ruleset, connections)
+    return Server(
+        receiver.handle,
+        settings.listen.host,
+        settings.listen.port,
+        body_limit=receiver.body_limit,
+        answered=receiver.answered,
+        refusals=receiver.refusals,
+        wake_up=wake_up,
+        connections=connections,
+        request_seconds=settings.request_timeout,
+    )
+
+
+def _waitress(settings: Settings, receiver: Receiver, ruleset: Ruleset, connections: int) -> WaitressServer:
+    app = wsgi_app(
+        receiver.handle,
+        body_limit=receiver.body_limit,
+        answered=receiver.answered,
+        refusals=receiver.refusals,
+    )
+    return WaitressServer(
+        app,
+        settings.listen.host,
+        settings.listen.port,
+        threads=_WAITRESS_THREADS,
+        connections=connections,
+        # One limit for all paths, which the application narrows; waitress can't change it until a restart.
+        largest_body=max((source.max_body for source in ruleset.sources.values()), default=0),
+        request_seconds=settings.request_timeout,
+    )

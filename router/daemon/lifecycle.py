@@ -1,0 +1,109 @@
+"""Starts and stops the parts of the daemon, in order."""
+
+import gc
+import signal
+from dataclasses import dataclass, field
+
+import structlog
+
+from router import __version__
+from router.daemon.parts import Parts
+from router.daemon.settings import Settings
+from router.daemon.signals import Signals
+from router.daemon.status_notes import note_process
+from router.daemon.systemd import Systemd
+from router.daemon.watchdog import Watchdog
+from router.domain.listen_address import ListenAddress
+from router.runtime.pacing import freeze_garbage
+
+ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
+LAST_SECONDS = 30.0  #: what a stop may take beside answers and --grace: joining threads, the last settles, closing
+_GC_THRESHOLD = (20_000, 50, 100)  #: objects and rounds; Python's 700 objects are a tenth of one large payload
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """`start` and `stop` belong to the main thread."""
+
+    settings: Settings
+    parts: Parts
+    systemd: Systemd
+    watchdog: Watchdog | None = field(default=None)
+
+    def start(self) -> Signals:
+        """Start against the order of the data: a part starts after the parts that it feeds. Gives the signals that
+        arrive from now on."""
+        # If the parent process ignores SIGCHLD, the kernel would throw the exit codes of commands away.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        parts = self.parts
+        ruleset = parts.current.ruleset
+        parts.reports.started()
+        note_process(parts.store, parts.reports.loaded_at, *self._addresses())
+        parts.dispatcher.start()
+        parts.intake.start()
+        if parts.admin is not None:
+            parts.admin.start()
+        parts.reports.sources.tell(ruleset)
+        parts.reloader.start()
+        parts.retention.start()
+        freeze_garbage()
+        # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
+        gc.set_threshold(*_GC_THRESHOLD)
+        self._log_serving()
+        self.systemd.ready(parts.reports.status())
+        self._start_watchdog()
+        return signals
+
+    def stop(self, number: signal.Signals | None) -> None:
+        """Stop in the order of the data: a part stops before the parts that it feeds.
+
+        Intake first, so that no event arrives; then deliveries, which settle into the store; the store last. The admin
+        listener stops late, so that probes reach a daemon that answers "not ready".
+        """
+        parts = self.parts
+        parts.stopping.set()
+        log.info("stopping", signal=number.name if number else None)
+        self.systemd.stopping(ANSWER_SECONDS + self.settings.grace + LAST_SECONDS)
+        if self.watchdog is not None:
+            self.watchdog.stop()
+        parts.reloader.stop()
+        parts.retention.stop()
+        parts.intake.stop(ANSWER_SECONDS)
+        parts.dispatcher.stop(self.settings.grace)
+        if parts.admin is not None:
+            parts.admin.stop(1)
+        parts.store.close()
+        log.info("stopped")
+
+    def _start_watchdog(self) -> None:
+        seconds = self.systemd.watchdog_seconds
+        if seconds is None:
+            return
+        parts = self.parts
+        loops = {"intake": parts.intake.ping, "delivery": parts.dispatcher.ping}
+        threads = {"store": lambda: parts.store.alive, "reload": lambda: parts.reloader.alive}
+        self.watchdog = Watchdog(seconds, self.systemd.works, loops, threads)
+        self.watchdog.start()
+
+    def _log_serving(self) -> None:
+        listen, admin = self._addresses()
+        ruleset = self.parts.current.ruleset
+        log.info(
+            "serving",
+            version=__version__,
+            listen=listen,
+            admin=admin,
+            file=str(self.settings.rules),
+            rules=len(ruleset.rules),
+            hash=ruleset.hash[:12],
+            store=str(self.settings.store),
+        )
+
+    def _addresses(self) -> tuple[str, str | None]:
+        """The addresses of intake and admin listener, with the ports that were bound."""
+        parts, admin = self.parts, self.settings.admin
+        shown = str(ListenAddress(admin.host, parts.admin.port)) if admin and parts.admin else None
+        return str(ListenAddress(self.settings.listen.host, parts.intake.port)), shown

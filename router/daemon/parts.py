@@ -1,0 +1,42 @@
+"""The parts of a running daemon."""
+
+import threading
+from dataclasses import dataclass, field
+
+from router.daemon.intake_server import IntakeServer
+from router.daemon.retention import Retention
+from router.daemon.rules_reports import RulesReports
+from router.delivery.dispatcher import Dispatcher
+from router.http.waitress_server import WaitressServer
+from router.rules.reload.reloader import Reloader
+from router.rules.ruleset import CurrentRuleset
+from router.store.contract import Store
+
+
+@dataclass(slots=True)
+class Parts:
+    """What the daemon starts and stops."""
+
+    store: Store
+    current: CurrentRuleset
+    dispatcher: Dispatcher
+    intake: IntakeServer
+    reloader: Reloader
+    reports: RulesReports
+    retention: Retention
+    stopping: threading.Event  #: set from the beginning of a stop
+    admin: WaitressServer | None = field(default=None)  #: None: no admin listener
+
+    def checks(self) -> dict[str, bool]:
+        """What must be true of a daemon that is ready, by name."""
+        return {
+            "store": self.store.writable(),
+            "rules": True,  # a daemon without rules does not start, and a reload never takes them away
+            "dispatcher": self.dispatcher.alive,
+            # False as soon as a stop begins: senders have to be sent elsewhere before the intake closes.
+            "intake": self.intake.alive and not self.stopping.is_set(),
+        }
+
+    def is_ready(self) -> bool:
+        """Whether every check holds."""
+        return all(self.checks().values())

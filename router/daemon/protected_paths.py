@@ -1,0 +1,18 @@
+"""The daemon's own files, which no append may write."""
+
+import os
+from pathlib import Path
+
+from router.daemon.settings import Settings
+from router.domain.files.protected import STORE_SUFFIXES
+
+
+def protected_paths(settings: Settings) -> dict[Path, str]:
+    """By path: what is there. The rules file's own secrets and programs are protected when the file is compiled."""
+    store = os.path.realpath(settings.store)
+    found = {Path(f"{store}{suffix}"): "the store" for suffix in STORE_SUFFIXES}
+    found[Path(f"{store}.token")] = "the admin token"
+    if settings.admin_token_file is not None:
+        found[settings.admin_token_file.absolute()] = "the admin token"
+    found[settings.rules.absolute()] = "the rules file"
+    return found

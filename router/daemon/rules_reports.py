@@ -1,0 +1,88 @@
+"""Reports which rules run, after a start and after each reload: log, metrics, systemd, and a note in the store."""
+
+import shlex
+import time
+from dataclasses import dataclass, field
+
+import structlog
+
+from router.admin.metric_expiry import MetricExpiry
+from router.daemon.settings import Settings
+from router.daemon.source_log import SourceLog
+from router.daemon.status_notes import note_rules
+from router.daemon.systemd import Systemd
+from router.daemon.wall_clock import now_ms
+from router.observe.metrics import Metrics
+from router.rules.reload.drift import Drift, ReloadRefused
+from router.rules.reload.ruleset_diff import MOST_NAMES, RulesetDiff
+from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.store.contract import Store
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class RulesReports:
+    """`started` belongs to the thread that starts the daemon, all else to the one that reloads."""
+
+    settings: Settings
+    current: CurrentRuleset
+    store: Store
+    metrics: Metrics
+    expiry: MetricExpiry
+    systemd: Systemd
+    sources: SourceLog
+    loaded_at: int = 0  #: ms
+    drift: Drift | None = field(default=None)  #: None: the rules file is what runs
+
+    def started(self) -> None:
+        """The daemon is about to serve by its first rules."""
+        self.loaded_at = now_ms()
+        self.metrics.loaded(self.loaded_at)
+        self._note(None)
+
+    def applied(self, ruleset: Ruleset, change: RulesetDiff) -> None:
+        """A reload was applied."""
+        self.drift = None
+        self.systemd.ready(self.status())
+        self.loaded_at = now_ms()
+        self.metrics.reloaded(self.loaded_at)
+        self.expiry.forget(self.metrics.counted(), time.monotonic())
+        self._note(None)
+        self.sources.tell(ruleset)
+        self._warn_of_removed(change)
+
+    def refused(self, _: ReloadRefused) -> None:
+        """A reload was refused; the rules that ran go on."""
+        self.metrics.refused()
+        self.systemd.ready(self.status())
+
+    def drifted(self, drift: Drift | None) -> None:
+        """The rules file began to differ from what runs, or agrees with it again."""
+        self.drift = drift
+        if drift is None:
+            self.metrics.agreed()
+        self._note(drift)
+        self.systemd.status(self.status())
+
+    def status(self) -> str:
+        """The line that `systemctl status` shows."""
+        ruleset, drift = self.current.ruleset, self.drift
+        words = f"serving on {self.sources.listen}, {len(ruleset.rules)} rules, hash {ruleset.hash[:12]}"
+        return f"{words}; the rules file is not what runs: {drift.problems[0]}" if drift else words
+
+    def _note(self, drift: Drift | None) -> None:
+        note_rules(self.store, self.current.ruleset, self.settings.rules, self.loaded_at, drift)
+
+    def _warn_of_removed(self, change: RulesetDiff) -> None:
+        waiting = self.store.waiting(change.removed)
+        for rule, count in list(waiting.items())[:MOST_NAMES]:
+            log.warning(
+                "removed rule still has deliveries; they follow its recorded text",
+                rule=rule,
+                deliveries=count,
+                cancel=f"webhook-router deliveries cancel --rule {shlex.quote(rule)}",
+            )
+        if len(waiting) > MOST_NAMES:
+            rest = list(waiting.values())[MOST_NAMES:]
+            log.warning("further removed rules still have deliveries", rules=len(rest), deliveries=sum(rest))

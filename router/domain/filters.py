@@ -1,0 +1,28 @@
+"""Filters that select events and deliveries."""
+
+from dataclasses import dataclass
+
+from router.domain.deliveries import State
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Selects deliveries: all given conditions must hold."""
+
+    states: tuple[State, ...] = ()  #: any of them; empty: every state
+    rule: str | None = None
+    action: str | None = None
+    target: str | None = None
+    source: str | None = None
+    event_id: str | None = None
+    since: int | None = None  #: ms; planned then or later
+    until: int | None = None  #: ms; planned before
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Selects events: all given conditions must hold."""
+
+    source: str | None = None
+    since: int | None = None  #: ms; received then or later
+    until: int | None = None  #: ms; received before

@@ -1,0 +1,26 @@
+"""A request that the intake received."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One HTTP request that the intake received, before verification."""
+
+    source: str
+    method: str
+    path: str
+    query: str  #: raw, without the question mark
+    headers: tuple[tuple[str, str], ...]  #: in the order received
+    body: bytes
+    ip: str  #: the sender's address
+    received_at: int  #: ms
+
+
+def query_values(query: str) -> dict[str, list[str]]:
+    """A raw query's parameters with their values, in order, percent-decoded."""
+    values: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        values.setdefault(name, []).append(value)
+    return values

@@ -1,0 +1,87 @@
+"""Append: an event with its planned deliveries, unless it is a duplicate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import orjson
+
+from router.domain.deliveries import PlannedDelivery
+from router.domain.events import Appended, Event
+from router.store.sqlite.following import NEWEST_EVENT
+from router.store.sqlite.jobs import dedupe
+from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.many_rows import write_rows
+from router.store.sqlite.jobs.planned import OrderKey, insert_planned, planned_rows
+
+
+@dataclass(slots=True)
+class AppendEvent:
+    """An event with its planned deliveries."""
+
+    event: Event
+    plan: Sequence[PlannedDelivery]
+    ruleset: str
+    window: int
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory the job takes while it waits."""
+        return len(self.event.body) + 1024 + 512 * len(self.plan)
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["AppendEvent"], due: DueNote) -> list[Appended]:
+        """Append many with one statement for the events and one for the deliveries."""
+        results = _find_duplicates(connection, jobs)
+        [(seq, last)] = connection.execute(_NEWEST).fetchall()
+        seq = int(str(seq))
+        events: list[tuple[Any, ...]] = []
+        deliveries: list[tuple[Any, ...]] = []
+        ordered: set[OrderKey] = set()
+        keys: list[tuple[str, str, str, int, int]] = []
+        for job, result in zip(jobs, results, strict=True):
+            if result.duplicate:
+                continue
+            seq += 1
+            e = job.event
+            events.append(_event_row(seq, e))
+            deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered)
+            if job.plan and e.dedupe_key is not None and job.window > 0:
+                keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
+        write_rows(connection, _INSERT_EVENT, events)
+        insert_planned(connection, deliveries, last, due)
+        dedupe.bind(connection, keys)
+        return results
+
+
+_NEWEST = f"SELECT {NEWEST_EVENT}, coalesce((SELECT max(seq) FROM delivery), 0)"  # noqa: S608 - constants
+
+_INSERT_EVENT = "INSERT INTO event SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL"
+
+
+def _event_row(seq: int, e: Event) -> tuple[Any, ...]:
+    headers = orjson.dumps(e.headers).decode()
+    return seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key
+
+
+def _find_duplicates(connection: apsw.Connection, jobs: Sequence[AppendEvent]) -> list[Appended]:
+    """For each job its event's id, or that of the first event with its dedupe key, in this batch or before it."""
+    keys = {
+        (job.event.source, key): None for job in jobs if (key := job.event.dedupe_key) is not None and job.window > 0
+    }
+    firsts = dedupe.firsts(connection, list(keys))
+    results: list[Appended] = []
+    for job in jobs:
+        event = job.event
+        if event.dedupe_key is None or job.window <= 0:
+            results.append(Appended(event.id))
+            continue
+        first = firsts.get((event.source, event.dedupe_key))
+        if first is not None and first[1] > event.received_at - job.window:
+            results.append(Appended(first[0], duplicate=True))
+            continue
+        if job.plan:  # an event that plans nothing doesn't reserve its key
+            firsts[event.source, event.dedupe_key] = (event.id, event.received_at)
+        results.append(Appended(event.id))
+    return results

@@ -1,0 +1,59 @@
+"""Claim: due deliveries become running, each with a token and a started attempt."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import apsw
+
+from router.domain.deliveries import Claim
+from router.store.sqlite.jobs import last_claims
+from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.many_rows import write_rows
+from router.store.sqlite.rows import DUE_NOW, claimed_row
+
+
+@dataclass(slots=True)
+class ClaimDue:
+    """A claim of due deliveries."""
+
+    wanted: Mapping[str, int]
+    now: int
+    paced: frozenset[str] = frozenset()
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimDue"], due: DueNote) -> list[list[Claim]]:  # noqa: ARG003
+        """Claim for each job."""
+        return [cls._claim(connection, job) for job in jobs]
+
+    @staticmethod
+    def _claim(connection: apsw.Connection, job: "ClaimDue") -> list[Claim]:
+        found = [
+            row
+            for target, count in job.wanted.items()
+            if count > 0
+            for row in connection.execute(DUE_NOW, (target, job.now, count)).fetchall()
+        ]
+        if not found:
+            return []
+        token = secrets.token_hex(16)  # one for the whole claim: token and delivery id together prove the ownership
+        claims = [claimed_row(row, token) for row in found]
+        # By seq, since a subquery's temporary tables would cost more than the rest; and nothing is read back.
+        write_rows(connection, _CLAIM, [(claim.delivery.seq, token) for claim in claims])
+        write_rows(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, job.now) for claim in claims])
+        if job.paced:
+            last_claims.note(connection, {claim.delivery.target for claim in claims} & job.paced, job.now)
+        return sorted(claims, key=lambda claim: (claim.delivery.next_attempt_at, claim.delivery.seq))
+
+
+_CLAIM = """
+WITH due (seq, token) AS (VALUES {})
+UPDATE delivery SET state = 'running', token = due.token
+FROM due WHERE delivery.seq = due.seq AND delivery.state = 'pending'
+"""
+
+_START_ATTEMPTS = """
+INSERT INTO attempt (delivery, number, started_at) SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL
+"""

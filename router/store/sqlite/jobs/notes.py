@@ -1,0 +1,24 @@
+"""Keeps notes of the daemon about itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import apsw
+
+from router.store.sqlite.jobs.job import DueNote
+
+
+@dataclass(slots=True)
+class PutNote:
+    """A note of the daemon about itself."""
+
+    name: str
+    value: str
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PutNote"], due: DueNote) -> list[None]:  # noqa: ARG003
+        """Keep the last note of each name."""
+        connection.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", [(job.name, job.value) for job in jobs])
+        return [None] * len(jobs)

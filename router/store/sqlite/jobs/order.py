@@ -1,0 +1,23 @@
+"""Order keys: which delivery of an order is next."""
+
+from typing import Any
+
+import apsw
+
+from router.store.sqlite.jobs.job import DueNote
+
+_FIRST = """
+SELECT target, next_attempt_at FROM delivery
+WHERE rule = ? AND action = ? AND order_key = ? AND blocked = 0 AND state = 'pending'
+    AND state IN ('pending', 'running') -- repeated in the form that the index has
+ORDER BY coalesce(place, seq) LIMIT 1
+"""
+
+
+def report_first(connection: apsw.Connection, order: tuple[Any, Any, Any], due: DueNote) -> None:
+    """Report the first delivery of an order (rule, action, order key) as due, when it is pending.
+
+    The schema's triggers unblock it in the transaction that settles or cancels the delivery before it.
+    """
+    for target, at in connection.execute(_FIRST, order):
+        due(str(target), int(str(at)))

@@ -1,0 +1,54 @@
+"""Inserts planned deliveries, for a new event or once more for a stored one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from router.domain.deliveries import PlannedDelivery
+from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.many_rows import write_rows
+
+OrderKey = tuple[str, str, str]
+"""Rule, action and order key: deliveries that share them are made one after the other."""
+
+
+def planned_rows(
+    event: int, plan: Sequence[PlannedDelivery], ruleset: str, at: int, ordered: set[OrderKey]
+) -> list[tuple[Any, ...]]:
+    """The rows of one event's deliveries. `ordered` has the order keys of earlier rows of the same insert, and gets
+    those of this plan."""
+    rows: list[tuple[Any, ...]] = []
+    for d in plan:
+        blocked = 0
+        if d.order_key is not None:
+            key = (d.rule, d.action, d.order_key)
+            blocked = int(key in ordered)
+            ordered.add(key)
+        rows.append((d.id, event, d.rule, d.action, d.type, d.target, d.order_key, ruleset, at, blocked))
+    return rows
+
+
+def insert_planned(connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], last: object, due: DueNote) -> None:
+    """Insert rows of `planned_rows`, and report the targets with due ones. `last` is the newest delivery's seq before
+    the insert."""
+    if not rows:
+        return
+    write_rows(connection, _INSERT_DELIVERY, rows)
+    for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
+        due(str(target), int(str(at)))
+
+
+_INSERT_DELIVERY = """
+INSERT INTO delivery
+    (id, event, rule, action, type, target, order_key, ruleset, next_attempt_at, created_at, blocked)
+SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column9,
+    column10 OR column7 IS NOT NULL AND EXISTS (
+        SELECT 1 FROM delivery
+        WHERE rule = column3 AND action = column4 AND order_key = column7 AND state IN ('pending', 'running')
+    )
+FROM (VALUES {})
+WHERE column1 IS NOT NULL
+"""
+
+_UNBLOCKED_SINCE = "SELECT target, min(next_attempt_at) FROM delivery WHERE seq > ? AND blocked = 0 GROUP BY target"

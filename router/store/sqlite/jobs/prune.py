@@ -1,0 +1,62 @@
+"""Prune: one step of retention."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import apsw
+
+from router.domain.summaries import Pruned
+from router.store.sqlite.jobs.job import DueNote
+
+LOOKED_AT = 1000  #: events that one step looks at, which takes some milliseconds
+REMOVED = 100  #: events that one step removes at most, each with its deliveries, attempts and index rows
+_TEXT_MARGIN_MS = 86_400_000  #: a retired ruleset's text must be this much older than every event, since clocks jump
+
+
+@dataclass(slots=True)
+class Prune:
+    """One step of retention."""
+
+    before: int
+    dead_before: int
+    after: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Prune"], due: DueNote) -> list[Pruned]:  # noqa: ARG003
+        """Prune for each job."""
+        return [cls._prune(connection, job) for job in jobs]
+
+    @staticmethod
+    def _prune(connection: apsw.Connection, job: "Prune") -> Pruned:
+        looked_at = connection.execute(_WINDOW, (job.after, LOOKED_AT)).fetchall()
+        if not looked_at or all(int(str(received)) >= job.before for _, received in looked_at):
+            connection.execute(_PRUNE_TEXTS, (_TEXT_MARGIN_MS, job.before))
+            return Pruned(0, None)
+        last = looked_at[-1][0]
+        gone = connection.execute(_GONE, (job.after, last, job.before, job.dead_before, REMOVED)).fetchall()
+        connection.executemany("DELETE FROM attempt WHERE delivery IN (SELECT seq FROM delivery WHERE event = ?)", gone)
+        connection.executemany("DELETE FROM delivery WHERE event = ?", gone)
+        connection.executemany("DELETE FROM event WHERE seq = ?", gone)
+        connection.executemany("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'", gone[-1:])
+        after = gone[-1][0] if len(gone) == REMOVED else last
+        return Pruned(len(gone), int(str(after)))
+
+
+_WINDOW = "SELECT seq, received_at FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
+
+_GONE = """
+SELECT seq FROM event e
+WHERE seq > ?1 AND seq <= ?2 AND received_at < ?3 AND NOT EXISTS (
+    SELECT 1 FROM delivery d
+    WHERE d.event = e.seq AND (d.state IN ('pending', 'running') OR d.state = 'dead' AND e.received_at >= ?4)
+)
+ORDER BY seq LIMIT ?5
+"""
+
+# Only texts that were retired before every event that is left: no delivery that is left names them.
+_PRUNE_TEXTS = """
+DELETE FROM ruleset
+WHERE retired_at < coalesce((SELECT received_at FROM event ORDER BY seq LIMIT 1), ?2) - ?1
+"""

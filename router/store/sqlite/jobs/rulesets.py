@@ -1,0 +1,35 @@
+"""Keeps the text of the current ruleset."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import apsw
+
+from router.domain.deliveries import RulesetText
+from router.store.sqlite.jobs.job import DueNote
+
+
+@dataclass(slots=True)
+class PutRuleset:
+    """The text of the ruleset that is current from now on (ms)."""
+
+    ruleset: RulesetText
+    now: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueNote) -> list[None]:  # noqa: ARG003
+        """Keep the texts. The same text from another folder replaces the folder that its paths start from."""
+        for job in jobs:
+            connection.execute(_RETIRE_OTHERS, (job.now, job.ruleset.hash))
+            connection.execute(_KEEP, (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir))
+        return [None] * len(jobs)
+
+
+_RETIRE_OTHERS = "UPDATE ruleset SET retired_at = ? WHERE hash <> ? AND retired_at IS NULL"
+
+_KEEP = """
+INSERT INTO ruleset (hash, text, base_dir) VALUES (?, ?, ?)
+ON CONFLICT (hash) DO UPDATE SET base_dir = excluded.base_dir, retired_at = NULL
+"""

@@ -1,0 +1,58 @@
+"""Shorten waits: one step of correcting the waits that are too long after the clock was set back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import apsw
+
+from router.store.sqlite.jobs.job import DueNote
+
+LOOKED_AT = 5000  #: seqs that one step looks at, which takes some milliseconds
+
+
+@dataclass(slots=True)
+class ShortenWaits:
+    """One step through the pending deliveries."""
+
+    now: int
+    after: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ShortenWaits"], due: DueNote) -> list[int | None]:
+        """Shorten for each job; gives the `after` of the next step, None at the end."""
+        return [cls._shorten(connection, job, due) for job in jobs]
+
+    @staticmethod
+    def _shorten(connection: apsw.Connection, job: "ShortenWaits", due: DueNote) -> int | None:
+        after = job.after
+        if after == 0:  # skip the settled ones before the first pending one: there may be millions
+            [(first,)] = connection.execute(_FIRST).fetchall()
+            if first is None:
+                return None
+            after = int(str(first)) - 1
+        last = after + LOOKED_AT
+        for target, at, blocked in connection.execute(_SHORTEN, (job.now, after, last)).fetchall():
+            if not blocked:
+                due(str(target), int(str(at)))
+        [(newest,)] = connection.execute("SELECT max(seq) FROM delivery").fetchall()
+        return last if int(str(newest)) > last else None
+
+
+_FIRST = "SELECT min(seq) FROM delivery INDEXED BY delivery_waiting WHERE state IN ('pending', 'running')"
+
+# A delivery without a counted attempt is due at once, whatever the clock says. Another one waits as long as it was to
+# wait after its last attempt, if that attempt ended at a time which is still to come. Its new time is before that end,
+# so a second look leaves it alone (or, when it waits for longer than the clock was set back, makes it earlier by less).
+_SHORTEN = """
+UPDATE delivery SET next_attempt_at = ?1 + CASE
+    WHEN attempts = 0 THEN 0
+    ELSE next_attempt_at - (SELECT max(finished_at) FROM attempt WHERE attempt.delivery = delivery.seq)
+END
+WHERE seq > ?2 AND seq <= ?3 AND state = 'pending' AND next_attempt_at > ?1 AND (
+    attempts = 0
+    OR (SELECT max(finished_at) FROM attempt WHERE attempt.delivery = delivery.seq) BETWEEN ?1 + 1 AND next_attempt_at
+)
+RETURNING target, next_attempt_at, blocked
+"""

@@ -1,0 +1,70 @@
+"""Connections for reading, one for each thread: a query waits neither for another query nor for a commit."""
+
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from router.domain.errors import StoreError
+from router.store.sqlite.connection import cause_of, connect
+
+_INTERRUPT_SECONDS = 0.02  #: how long a query gets to end by itself, or after an interrupt
+
+
+class _Reader:
+    """One thread's connection. The lock is held during a query, so that `close` waits for the query's end."""
+
+    __slots__ = ("__weakref__", "connection", "lock")
+
+    def __init__(self, path: Path) -> None:
+        self.connection = connect(path, readonly=True)
+        self.lock = threading.Lock()
+
+
+class ReadConnections:
+    """A connection for each thread that reads. Any thread may call `read` and `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._all: weakref.WeakSet[_Reader] = weakref.WeakSet()  # a thread that ends closes its connection
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def read(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of one query. Raises StoreError."""
+        try:
+            reader = self._own()
+            with reader.lock:
+                self._check_open()  # `close` may have run meanwhile
+                return reader.connection.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            self._check_open()  # `close` interrupts running queries
+            raise StoreError(f"the store {self._path} can't be read: {cause_of(error)}") from None
+
+    def close(self) -> None:
+        """Interrupt the running queries, then close every connection. Later reads fail."""
+        with self._lock:
+            self._closed = True
+            readers = list(self._all)
+        for reader in readers:
+            # An interrupt just before a query begins does not end it, so it is repeated until the query has ended.
+            while not reader.lock.acquire(timeout=_INTERRUPT_SECONDS):
+                reader.connection.interrupt()
+            reader.connection.close()
+            reader.lock.release()
+
+    def _own(self) -> _Reader:
+        reader: _Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            with self._lock:
+                self._check_open()
+                reader = self._local.reader = _Reader(self._path)
+                self._all.add(reader)
+        return reader
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"the store {self._path} is closed")

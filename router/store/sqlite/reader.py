@@ -1,0 +1,196 @@
+"""Reads the store in one SQLite file."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from router.domain.deliveries import Attempt, Delivery, RulesetText
+from router.domain.errors import StoreError
+from router.domain.events import Event
+from router.domain.filters import EventFilter, Filter
+from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.summaries import Depth, EventHead
+from router.store.contract import PAGE, StoreSize
+from router.store.sqlite import following
+from router.store.sqlite.disk import file_identity, size_of
+from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
+from router.store.sqlite.owner_lock import owner_of
+from router.store.sqlite.read_connections import ReadConnections
+from router.store.sqlite.rows import (
+    DELIVERY_COLUMNS,
+    EVENT_COLUMNS,
+    EVENT_HEADS,
+    attempt_row,
+    delivery_row,
+    event_head_row,
+    event_row,
+)
+from router.store.sqlite.targets import DEPTHS, depths_of
+
+
+class SqliteReader:
+    """Implements StoreReader. Any thread may read, each on its own connection."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = path  #: as it was given: it may be a link
+        self._path = Path(os.path.realpath(path))  # one file has one lock, whatever links lead to it
+        self._identity = file_identity(self._path)
+        self._connections = ReadConnections(self._path)
+
+    @property
+    def location(self) -> str:
+        """See StoreReader.location."""
+        return str(self._path)
+
+    def size(self) -> StoreSize:
+        """See StoreReader.size."""
+        try:
+            return size_of(self._path)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise StoreError(f"the size of the store {self._path} can't be read: {reason}") from None
+
+    def owner(self) -> int | None:
+        """See StoreReader.owner."""
+        try:
+            return owner_of(self._path)
+        except OSError:  # another user's lock file: a command that writes has failed before
+            return None
+
+    def is_replaced(self) -> bool:
+        """See StoreReader.is_replaced."""
+        return file_identity(self._name) != self._identity
+
+    def event(self, event_id: str) -> Event | None:
+        """See StoreReader.event."""
+        rows = self._read(_EVENTS + " WHERE id = ?", (event_id,))
+        return event_row(rows[0]) if rows else None
+
+    def events(self, *, limit: int = 100, before: str | None = None) -> list[Event]:
+        """See StoreReader.events."""
+        if before is None:
+            rows = self._read(_EVENTS + " ORDER BY seq DESC LIMIT ?", (limit,))
+        else:
+            rows = self._read(_EVENTS + _OLDER, (before, limit))
+        return [event_row(row) for row in rows]
+
+    def event_heads(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[EventHead]:
+        """See StoreReader.event_heads."""
+        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        return [event_head_row(row) for row in self._read(EVENT_HEADS + sql, (*values, limit))]
+
+    def count_events(self, which: EventFilter) -> int:
+        """See StoreReader.count_events."""
+        condition, values = event_where(which)
+        return int(self._read(f"SELECT count(*) FROM event e WHERE {condition}", values)[0][0])  # noqa: S608 - constants
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        """See StoreReader.delivery."""
+        rows = self._read(_DELIVERIES + " WHERE d.id = ?", (delivery_id,))
+        return delivery_row(rows[0]) if rows else None
+
+    def deliveries(
+        self,
+        which: Filter = Filter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[Delivery]:
+        """See StoreReader.deliveries."""
+        sql, values = page(where(which), "d", floor(which), after, newest_first=newest_first)
+        return [delivery_row(row) for row in self._read(_DELIVERIES + sql, (*values, limit))]
+
+    def count(self, which: Filter) -> int:
+        """See StoreReader.count."""
+        condition, values = where(which)
+        event = "JOIN event e ON e.seq = d.event" if which.source is not None or which.event_id is not None else ""
+        rows = self._read(f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)  # noqa: S608 - constants
+        return int(rows[0][0])
+
+    def newest(self) -> StreamPosition:
+        """See StoreReader.newest."""
+        return StreamPosition(*self._read(following.NEWEST)[0])
+
+    def position_at(self, since: int) -> StreamPosition:
+        """See StoreReader.position_at."""
+        [(ended,)] = self._read(following.ENDED_BEFORE, (since,))  # read first: what ends later comes after both
+        [(event,)] = self._read(following.EVENTS_BEFORE, (first_id(since), since))
+        return StreamPosition(event, ended)
+
+    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
+        """See StoreReader.arrivals."""
+        return [following.arrival_row(row) for row in self._read(following.ARRIVALS, (after, limit))]
+
+    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
+        """See StoreReader.ended."""
+        return following.ended_page(self._read(following.ENDED, (after, limit)), after, limit)
+
+    def changes(self) -> int:
+        """See StoreReader.changes."""
+        return int(self._read("PRAGMA data_version")[0][0])
+
+    def depths(self) -> list[Depth]:
+        """See StoreReader.depths."""
+        return depths_of(self._read(DEPTHS))
+
+    def notes(self) -> dict[str, str]:
+        """See StoreReader.notes."""
+        return {str(name): str(value) for name, value in self._read("SELECT name, value FROM note")}
+
+    def attempts(self, delivery_id: str) -> list[Attempt]:
+        """See StoreReader.attempts."""
+        sql = (
+            "SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt"
+            " FROM attempt a JOIN delivery d ON d.seq = a.delivery WHERE d.id = ? ORDER BY a.number"
+        )
+        return [attempt_row(row) for row in self._read(sql, (delivery_id,))]
+
+    def ruleset(self, ruleset_hash: str) -> RulesetText | None:
+        """See StoreReader.ruleset."""
+        rows = self._read("SELECT hash, text, base_dir FROM ruleset WHERE hash = ?", (ruleset_hash,))
+        return RulesetText(*rows[0]) if rows else None
+
+    def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
+        """See StoreReader.ids_from."""
+        # An id's characters are hexadecimal digits and dashes, which all sort before g.
+        sql = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
+        return [row[0] for row in self._read(sql, (beginning, f"{beginning}g", limit))]
+
+    def recent_names(self) -> list[tuple[str, str, str, str]]:
+        """See StoreReader.recent_names."""
+        return [(row[0], row[1], row[2], row[3]) for row in self._read(_RECENT_NAMES)]
+
+    def waiting(self, rules: Iterable[str]) -> dict[str, int]:
+        """See StoreReader.waiting."""
+        counts = {}
+        for rule in rules:
+            sql = "SELECT count(*) FROM delivery WHERE rule = ? AND state IN ('pending', 'running')"
+            count = int(self._read(sql, (rule,))[0][0])
+            if count:
+                counts[rule] = count
+        return counts
+
+    def _read(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return self._connections.read(sql, bindings)
+
+
+#: Of the newest rows only: in a large store, reading all of them would take seconds.
+_RECENT_NAMES = """
+SELECT DISTINCT e.source, d.rule, d.action, d.target
+    FROM (SELECT event, rule, action, target FROM delivery ORDER BY seq DESC LIMIT 5000) d
+    JOIN event e ON e.seq = d.event
+UNION
+SELECT DISTINCT source, '', '', '' FROM (SELECT source FROM event ORDER BY seq DESC LIMIT 5000)
+"""
+_EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
+_OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
+_DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants

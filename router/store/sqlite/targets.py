@@ -1,0 +1,44 @@
+"""Queries over the deliveries of each target: what is due, and how much waits."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from router.domain.summaries import Depth
+
+# A loose index scan: one seek for each target, however many rows it has.
+DUE = """
+WITH RECURSIVE
+    target (name) AS (
+        SELECT min(target) FROM delivery WHERE state = 'pending' AND blocked = 0
+        UNION ALL
+        SELECT (SELECT min(target) FROM delivery WHERE state = 'pending' AND blocked = 0 AND target > name)
+        FROM target WHERE name IS NOT NULL
+    )
+SELECT name, (
+    SELECT min(next_attempt_at) FROM delivery WHERE state = 'pending' AND blocked = 0 AND target = name
+)
+FROM target WHERE name IS NOT NULL
+"""
+
+# Each part reads one index and no rows.
+DEPTHS = """
+SELECT target, 'due', count(*), min(created_at) FROM delivery WHERE state = 'pending' AND blocked = 0 GROUP BY target
+UNION ALL
+SELECT target, 'blocked', count(*), min(created_at) FROM delivery WHERE state = 'pending' AND blocked = 1
+    GROUP BY target
+UNION ALL
+SELECT target, 'running', count(*), NULL FROM delivery WHERE state = 'running' GROUP BY target
+UNION ALL
+SELECT target, 'dead', count(*), NULL FROM delivery WHERE state = 'dead' GROUP BY target
+"""
+
+
+def depths_of(rows: Iterable[tuple[Any, ...]]) -> list[Depth]:
+    """From rows of DEPTHS."""
+    counts: dict[str, dict[str, int]] = {}
+    oldest: dict[str, int] = {}
+    for target, state, count, oldest_at in rows:
+        counts.setdefault(target, {})[state] = count
+        if oldest_at is not None:
+            oldest[target] = min(oldest_at, oldest.get(target, oldest_at))
+    return [Depth(target, **counts[target], oldest_at=oldest.get(target)) for target in sorted(counts)]

@@ -1,0 +1,98 @@
+"""The queue of writes: jobs wait in it until the writer takes them as one batch."""
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import Any
+
+from router.domain.errors import StoreUnavailable
+from router.store.sqlite.jobs.append import AppendEvent
+from router.store.sqlite.jobs.job import WriteJob
+
+BATCH = 512  #: jobs in one transaction; more would save hardly any fsyncs, and delay the first answer
+BATCH_BYTES = 16 * 1024 * 1024  #: of appends in one transaction, for the same reason; one larger job goes alone
+MAX_WAITING_JOBS = 4096  #: appends that may wait; at some 5,000 a second that is about a second
+MAX_WAITING_BYTES = 256 * 1024 * 1024  #: memory that waiting appends may take
+
+Batch = list[tuple[WriteJob, "Future[Any]"]]
+
+
+class WriteQueue:
+    """Jobs in the order of their submission. Any thread may call `put`; `take` belongs to the writer."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[tuple[WriteJob, Future[Any]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._appends = 0  #: waiting ones
+        self._bytes = 0  #: of the waiting appends
+
+    def put(self, job: WriteJob, *, stalled: bool) -> "Future[Any]":
+        """Queue a job; its future fails with StoreUnavailable when there is no room for it.
+
+        Only appends are refused: all other jobs finish work that was begun, and make room. `stalled`: the disk does not
+        answer, so no append is taken.
+        """
+        future: Future[Any] = Future()
+        with self._changed:
+            refusal = self._refusal(job, stalled=stalled)
+            if refusal is not None:
+                future.set_exception(StoreUnavailable(refusal))
+                return future
+            if isinstance(job, AppendEvent):
+                self._appends += 1
+                self._bytes += job.weight
+            self._jobs.append((job, future))
+            self._changed.notify()
+        return future
+
+    def take(self, timeout: float) -> Batch | None:
+        """The next batch; an empty one after `timeout` seconds without a job, None when the queue is closed and empty.
+
+        The futures in it are running: they can't be cancelled any more.
+        """
+        with self._changed:
+            while not self._jobs and not self._closed:
+                if not self._changed.wait(timeout):
+                    return []
+            if not self._jobs:
+                return None
+            batch: Batch = []
+            size = 0
+            while self._jobs and len(batch) < BATCH:
+                job, future = self._jobs[0]
+                size += job.weight
+                if batch and size > BATCH_BYTES:
+                    break
+                self._jobs.popleft()
+                if isinstance(job, AppendEvent):
+                    self._appends -= 1
+                    self._bytes -= job.weight
+                if future.set_running_or_notify_cancel():
+                    batch.append((job, future))
+            return batch
+
+    def close(self) -> None:
+        """Take no more jobs; those that wait stay."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def drain(self) -> Batch:
+        """Close, and remove all jobs that wait."""
+        with self._changed:
+            self._closed = True
+            left = [one for one in self._jobs if one[1].set_running_or_notify_cancel()]
+            self._jobs.clear()
+        return left
+
+    def _refusal(self, job: WriteJob, *, stalled: bool) -> str | None:
+        if self._closed:
+            return "the store is closed"
+        if not isinstance(job, AppendEvent):
+            return None
+        if stalled:
+            return "the disk does not answer"
+        if self._appends >= MAX_WAITING_JOBS or self._bytes + job.weight > MAX_WAITING_BYTES:
+            return "the store is too far behind to take more"
+        return None

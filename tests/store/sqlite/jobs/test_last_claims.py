@@ -1,0 +1,65 @@
+"""The time of a paced target's last claim is committed with the claim."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from router.domain.deliveries import PlannedDelivery
+from router.domain.events import Event
+from router.store.contract import Store
+from router.store.sqlite.jobs import last_claims
+from tests.store.conftest import NOW
+
+MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
+
+
+def test_a_paced_claim_is_remembered_and_others_are_not(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    store.append(event(), [planned_delivery(target="slow"), planned_delivery(target="fast")], "r1").result(10)
+    assert store.last_claims() == {}
+
+    store.claim({"slow": 1, "fast": 1, "empty": 1}, NOW + 7, ["slow", "empty"]).result(10)
+
+    assert store.last_claims() == {"slow": NOW + 7}  # nothing was taken from the empty one
+
+
+def test_a_later_claim_takes_the_place_of_an_earlier_one(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    store.append(
+        event(), [planned_delivery(target="a"), planned_delivery(target="b"), planned_delivery(target="a")], "r1"
+    ).result(10)
+
+    for at in (NOW, NOW + 5, NOW - 5):  # the last one by a clock that was set back
+        store.claim({"a": 1, "b": 1}, at, ["a", "b"]).result(10)
+
+    assert store.last_claims() == {"a": NOW + 5, "b": NOW}
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "[1]", '{"a": "x"}', "null"])
+def test_a_note_that_can_not_be_read_is_as_good_as_none(value: str, tmp_path: Path) -> None:
+    connection = apsw.Connection(str(tmp_path / "x.db"))
+    connection.execute("CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT)")
+    connection.execute("INSERT INTO note VALUES ('last_claims', ?)", (value,))
+
+    last_claims.note(connection, ["b"], 7)
+
+    assert last_claims.read(connection.execute(last_claims.FIND).fetchall()) == {"b": 7}
+
+
+def test_targets_that_are_long_gone_make_room(tmp_path: Path) -> None:
+    connection = apsw.Connection(str(tmp_path / "x.db"))
+    connection.execute("CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT)")
+    for number in range(last_claims.KEPT + 5):
+        last_claims.note(connection, [f"t{number}"], number)
+
+    last_claims.note(connection, ["back"], -5)  # the newest, whatever its clock says
+
+    found = last_claims.read(connection.execute(last_claims.FIND).fetchall())
+    assert len(found) <= last_claims.KEPT + 1
+    assert "t0" not in found
+    assert found["back"] == -5
