@@ -43,7 +43,7 @@ class Dispatch:
         workers: Workers,
     ) -> None:
         self._handler = handler
-        self._answered = answered
+        self.count = answered
         self._refusals = refusals
         self._wake_up = wake_up
         self._answer_seconds = answer_seconds
@@ -90,13 +90,13 @@ class Dispatch:
             return self._handler(request)
         except Exception as error:  # the sender has to hear something, and the others must not suffer
             log.error("request failed by a fault of ours", method=shown_method(message.method), exc_info=error)
-            self._answered(message.path, 500)
+            self.count(message.path, 500)
             return refusal(500)
 
     def _refused(self, message: Message, ip: str) -> Reply:
         method = shown_method(message.method) if message.method else None  # refused before it was known
         self._refusals.tell(None, message.refused, message.reason, ip, method)
-        self._answered(message.path, message.refused)
+        self.count(message.path, message.refused)
         return refusal(message.refused)
 
     def _given(self, connection: "Connection", given: Reply | Pending) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from router.http.binding import listen
+from router.http.certificate import Certificate
 from router.http.contract import Answered, BodyLimit, Handler, WakeUp, at_once
 from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
 from router.http.dispatch import Dispatch
@@ -45,6 +46,7 @@ class Server:
         request_seconds: float = REQUEST_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
         threads: int = THREADS,
+        tls: Certificate | None = None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
     ) -> None:
         """Listen, though not answer yet. Raises StartError when the address can't be had.
@@ -60,7 +62,7 @@ class Server:
         refusals = refusals or Refusals()
         self._dispatch = Dispatch(handler, answered, refusals, wake_up, answer_seconds, self._loop, self._workers)
         self._listener = Listener(
-            self._sock, self._loop, self._dispatch, body_limit, connections, request_seconds, refusals
+            self._sock, self._loop, self._dispatch, body_limit, connections, request_seconds, refusals, tls
         )
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
         self._stopped = False
