@@ -19,6 +19,7 @@ from router.admin.auth.token import find_token
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.listener import admin_listener
 from router.admin.metric_expiry import MetricExpiry
+from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.fd_limit import grant
 from router.daemon.retention import Retention
 from router.daemon.settings import Settings
@@ -32,6 +33,7 @@ from router.domain.address import Address
 from router.domain.deliveries import RulesetText
 from router.domain.errors import Level, StartError, StoreError
 from router.domain.files.protected import STORE_SUFFIXES
+from router.http.certificate import Certificate
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.http.wsgi import wsgi_app
@@ -98,6 +100,7 @@ class App:
         try:
             while (number := self._signals.wait()) == signal.SIGHUP:
                 self._reloader.reload_soon()
+                self._certificate_watch.reload_soon()
         finally:
             self._shut_down(number)
 
@@ -120,6 +123,7 @@ class App:
                 verbose=log.is_enabled_for(logging.DEBUG),
             )
             listen, admin = self._settings.listen, self._settings.admin
+            self._certificates = self._load_certificates()
             self._intake = self._make_intake(receiver)
             self._forgetting = MetricExpiry(self._metrics, current, self._store)
             try:
@@ -144,7 +148,7 @@ class App:
             drifted=self._drifted,
             busy=self._intake.is_busy,
         )
-        self._announcer = SourceLog(Address(listen.host, self._intake.port))
+        self._announcer = SourceLog(Address(listen.host, self._intake.port), self._settings.tls is not None)
         self._retention = Retention(
             self._store, self._settings.keep, self._settings.keep_dead, now_ms, self._metrics.removed
         )
@@ -162,6 +166,8 @@ class App:
         self._announcer.tell(ruleset)
         self._reloader.start()
         self._retention.start()
+        self._certificate_watch = CertificateWatch(self._certificates)
+        self._certificate_watch.start()
         freeze_garbage()
         # Answered requests leave no cycles behind (a test says so), so there is little to collect.
         gc.set_threshold(*_COLLECTED_AFTER)
@@ -202,14 +208,20 @@ class App:
             wake_up=wake_up,
             connections=connections,
             request_seconds=settings.request_timeout,
+            tls=self._certificates.get("intake"),
         )
+
+    def _load_certificates(self) -> dict[str, Certificate]:
+        """Of each listener that has one."""
+        files = {"intake": self._settings.tls, "admin": self._settings.admin_tls}
+        return {listener: Certificate(found) for listener, found in files.items() if found is not None}
 
     def _watch(self, seconds: float) -> Watchdog:
         loops = {"intake": self._intake.ping, "delivery": self._dispatcher.ping}
         threads = {"store": lambda: self._store.alive, "reload": lambda: self._reloader.alive}
         return Watchdog(seconds, self._systemd.works, loops, threads)
 
-    def _make_admin(self, address: Address) -> WaitressServer:
+    def _make_admin(self, address: Address) -> WaitressServer | Server:
         settings = self._settings
         daemon = DaemonHandle(
             store=self._store,
@@ -225,7 +237,8 @@ class App:
             now_ms=now_ms,
         )
         token = find_token(settings.admin_token_file, self._environ, settings.store)
-        return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout)
+        certificate = self._certificates.get("admin")
+        return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout, certificate)
 
     def _reload_now(self, timeout: float) -> Reloaded | ReloadRefused:
         return self._reloader.reload_now(timeout)
@@ -339,6 +352,7 @@ class App:
             rules=len(ruleset.rules),
             hash=ruleset.hash[:12],
             store=str(self._settings.store),
+            **({"tls": sorted(self._certificates)} if self._certificates else {}),
         )
 
     def _addresses(self) -> tuple[str, str | None]:
@@ -359,6 +373,7 @@ class App:
         if self._watchdog is not None:
             self._watchdog.stop()
         self._reloader.stop()
+        self._certificate_watch.stop()
         self._retention.stop()
         self._intake.stop(ANSWER_SECONDS)
         self._dispatcher.stop(self._settings.grace)
@@ -376,4 +391,7 @@ def _protected(settings: Settings) -> dict[Path, str]:
     if settings.admin_token_file is not None:
         found[settings.admin_token_file.absolute()] = "the admin token"
     found[settings.rules.absolute()] = "the rules file"
+    for files in (settings.tls, settings.admin_tls):
+        if files is not None:
+            found |= {path.absolute(): "a TLS certificate or key" for path in files.paths()}
     return found

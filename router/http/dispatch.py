@@ -16,7 +16,7 @@ import structlog
 
 from router.domain.http import Reply
 from router.http.contract import Answered, Handler, Pending, Request, WakeUp
-from router.http.limits import BUSY_SECONDS, INLINE_BYTES
+from router.http.limits import BUSY_SECONDS
 from router.http.methods import shown_method
 from router.http.problem import refusal
 from router.http.reader import Message
@@ -41,6 +41,7 @@ class Dispatch:
         answer_seconds: float,
         loop: asyncio.AbstractEventLoop,
         workers: Workers,
+        inline_bytes: int,
     ) -> None:
         self._handler = handler
         self.count = answered
@@ -49,6 +50,7 @@ class Dispatch:
         self._answer_seconds = answer_seconds
         self._loop = loop
         self._workers = workers
+        self._inline_bytes = inline_bytes
         self._serials = itertools.count()
         self._waiting: dict[Connection, tuple[int, Pending]] = {}  # replies to come
         self._since: deque[tuple[float, Connection, int]] = deque()  # the same by age; some are answered already
@@ -66,7 +68,7 @@ class Dispatch:
         self._last_request = time.monotonic()
         if message.refused:
             connection.answer(self._refused(message, connection.ip))
-        elif message.body.size <= INLINE_BYTES:
+        elif message.body.size <= self._inline_bytes:
             self._given(connection, self._asked(message, connection.ip))
         else:
             self._workers.submit(partial(self._work, connection, message))

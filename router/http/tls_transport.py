@@ -147,7 +147,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             return
         while not (self._is_paused or self._discards or self._input_ended):
             try:
-                count = self._tls.read(len(self._buffer), self._buffer)
+                count = cast("int", self._tls.read(len(self._buffer), self._buffer))  # typeshed knows no buffer
             except ssl.SSLWantReadError:
                 if not self._input_ends:
                     break

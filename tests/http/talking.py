@@ -63,7 +63,7 @@ def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.
         return rest(connection)
 
 
-def rest(connection: socket.socket) -> bytes:
+def rest(connection: socket.socket | TlsClient) -> bytes:
     """Read until the server closes."""
     received = bytearray()
     while part := connection.recv(65536):

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,10 @@ def test_a_request_may_come_in_many_records_and_its_reply_too(start: Start, auth
 # Clients' certificates.
 
 
+def _refused(lines: list[Any]) -> list[Any]:
+    return [line for line in lines if line["event"] == "request refused"]
+
+
 def _closed(authority: Authority) -> Certificate:
     files = authority.issue()
     return Certificate(TlsFiles(files.cert, files.key, authority.path))
@@ -130,7 +136,9 @@ def test_only_clients_of_the_authority_are_let_in(
     identities = {
         "": authority.issue("client"),
         "peer did not return a certificate": None,
-        "the client's certificate was refused: self-signed certificate in certificate chain": strangers.issue("stranger"),
+        "the client's certificate was refused: self-signed certificate in certificate chain": strangers.issue(
+            "stranger"
+        ),
         "the client's certificate was refused: certificate has expired": authority.issue(
             "late", ends=timedelta(minutes=-1)
         ),
@@ -144,8 +152,8 @@ def test_only_clients_of_the_authority_are_let_in(
                 continue
             with suppress(ssl.SSLError, ConnectionResetError):
                 assert _ask(server, context) == b""
-            until(lambda lines=lines: [line for line in lines if line["event"] == "request refused"])
-        [line] = [line for line in lines if line["event"] == "request refused"]
+            until(partial(_refused, lines))
+        [line] = _refused(lines)
         assert (line["reason"], line["status"], line["ip"]) == (f"TLS: {fault}", None, "127.0.0.1")
 
 
@@ -235,7 +243,7 @@ UNUSABLE: dict[str, tuple[Callable[[Authority], TlsFiles], str]] = {
     "another's key": (lambda a: _other_key(a.issue()), "the key is not that of the certificate in"),
     "order": (lambda a: _turned_round(a.issue()), "the server's own certificate has to be the first in the file"),
     "writable": (lambda a: _writable(a.issue()), "every user of this machine can write this file, and so answer in this"),
-    "client CA": (lambda a: TlsFiles(*a.issue().paths(), a.issue().cert), "is not the certificate of an authority"),
+    "client CA": (lambda a: replace(a.issue(), client_ca=a.issue().cert), "is not the certificate of an authority"),
 }  # fmt: skip
 
 
