@@ -1,4 +1,4 @@
-"""The admin listener: Falcon's application on waitress."""
+"""The admin listener: Falcon's application on waitress, or by TLS on our own server, since waitress speaks none."""
 
 from collections.abc import Collection, Iterable
 
@@ -8,19 +8,41 @@ from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.auth.access import AccessCheck
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.listen_address import ListenAddress
+from router.http.certificate import Certificate
 from router.http.problem import refusal
 from router.http.refusals import Refusals
+from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.http.wsgi import Application, Environ, StartResponse
+from router.http.wsgi_handler import wsgi_handler
 
 
 def admin_listener(
-    daemon: DaemonHandle, address: ListenAddress, token: bytes, names: Collection[str], request_seconds: float
-) -> WaitressServer:
+    daemon: DaemonHandle,
+    address: ListenAddress,
+    token: bytes,
+    names: Collection[str],
+    request_seconds: float,
+    certificate: Certificate | None = None,
+) -> WaitressServer | Server:
     """Listen, though not answer yet, on an address that may also be called by those names. Raises StartError."""
     gate = AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback)
+    app, refusals = admin_app(daemon, gate), Refusals("admin")
+    if certificate is not None:
+        return Server(
+            wsgi_handler(app),
+            address.host,
+            address.port,
+            body_limit=body_limit,
+            refusals=refusals,
+            connections=CONNECTIONS,
+            request_seconds=request_seconds,
+            threads=THREADS,
+            inline_bytes=-1,  # the application reads the store
+            tls=certificate,
+        )
     return WaitressServer(
-        _bounded(admin_app(daemon, gate), Refusals("admin")),
+        _bounded(app, refusals),
         address.host,
         address.port,
         threads=THREADS,

@@ -140,6 +140,24 @@ for _command in (init, check, test, send, events, deliveries, status, tail, heal
     help="What serves the intake: our own HTTP server, or waitress, which is simpler and slower.",
 )
 @setting(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    help="Serve the intake by TLS: a PEM file with the server's certificate and those that lead to its authority.",
+)
+@setting(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    help="The certificate's private key, PEM without a passphrase; by default it is in the certificate's file.",
+)
+@setting(
+    "--tls-client-ca",
+    type=click.Path(path_type=Path),
+    help="Take only clients with a certificate that one of the authorities in this PEM file has signed (mTLS).",
+)
+@setting("--admin-tls-cert", type=click.Path(path_type=Path), help="The same of the admin listener.")
+@setting("--admin-tls-key", type=click.Path(path_type=Path), help="The same of the admin listener.")
+@setting("--admin-tls-client-ca", type=click.Path(path_type=Path), help="The same of the admin listener.")
+@setting(
     "--request-timeout",
     type=click.FloatRange(1, 3600),
     default=60.0,
@@ -181,6 +199,12 @@ def serve(
     trusted_proxies: str,
     max_connections: int,
     server: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    admin_tls_cert: Path | None,
+    admin_tls_key: Path | None,
+    admin_tls_client_ca: Path | None,
     request_timeout: float,
     keep: str,
     keep_dead: str,
@@ -189,7 +213,7 @@ def serve(
 ) -> None:
     """Serve webhooks."""
     from router.daemon.app import App  # noqa: PLC0415 - `check` and `--help` need not wait for the server's imports
-    from router.daemon.settings import Settings, host_names, networks, retention  # noqa: PLC0415
+    from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
     from router.store.location import store_path  # noqa: PLC0415
 
@@ -206,12 +230,16 @@ def serve(
             admin_hosts=host_names(admin_hosts),
             max_connections=max_connections,
             server=server,
+            tls=tls_files("--tls", tls_cert, tls_key, tls_client_ca),
+            admin_tls=tls_files("--admin-tls", admin_tls_cert, admin_tls_key, admin_tls_client_ca),
             request_timeout=request_timeout,
             keep=retention(keep),
             keep_dead=retention(keep_dead),
         )
     except StartError as error:
         raise click.UsageError(str(error)) from None
+    if settings.tls is not None and server == "waitress":
+        raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")
     if not os.path.lexists(rules):
         offer_rules(rules)
     lines = logs.configure(log_level, log_format)

@@ -14,6 +14,7 @@ from router.admin.auth.token import find_token
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.listener import admin_listener
 from router.admin.metric_expiry import MetricExpiry
+from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
 from router.daemon.lifecycle import Lifecycle
@@ -30,6 +31,8 @@ from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.errors import StartError, StoreError
 from router.domain.listen_address import ListenAddress
+from router.http.certificate import Certificate
+from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.intake.receiver import Receiver
 from router.observe.metrics import Metrics
@@ -78,6 +81,7 @@ class App:
         try:
             while (number := signals.wait()) == signal.SIGHUP:
                 parts.reloader.reload_soon()
+                parts.certificates.reload_soon()
         finally:
             lifecycle.stop(number)
 
@@ -110,9 +114,10 @@ class App:
             metrics=metrics,
             verbose=log.is_enabled_for(logging.DEBUG),
         )
-        intake = intake_server(settings, receiver, ruleset)
+        certificates = self._load_certificates()
+        intake = intake_server(settings, receiver, ruleset, certificates.get("intake"))
         expiry = MetricExpiry(metrics, current, store)
-        sources = SourceLog(ListenAddress(settings.listen.host, intake.port))
+        sources = SourceLog(ListenAddress(settings.listen.host, intake.port), settings.tls is not None)
         reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources)
         reloader = Reloader(
             settings.rules,
@@ -126,16 +131,25 @@ class App:
             busy=intake.is_busy,
         )
         retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed)
-        parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping)
+        parts = Parts(
+            store, current, dispatcher, intake, reloader, reports, retention, stopping, CertificateWatch(certificates)
+        )
         if settings.admin is not None:
             try:
-                parts.admin = self._admin_listener(parts, settings.admin)
+                parts.admin = self._admin_listener(parts, settings.admin, certificates.get("admin"))
             except StartError:
                 intake.stop(0)
                 raise
         return parts
 
-    def _admin_listener(self, parts: Parts, address: ListenAddress) -> WaitressServer:
+    def _load_certificates(self) -> dict[str, Certificate]:
+        """The certificates, by the names of their listeners. Raises StartError."""
+        files = {"intake": self._settings.tls, "admin": self._settings.admin_tls}
+        return {listener: Certificate(found) for listener, found in files.items() if found is not None}
+
+    def _admin_listener(
+        self, parts: Parts, address: ListenAddress, certificate: Certificate | None
+    ) -> WaitressServer | Server:
         settings = self._settings
         daemon = DaemonHandle(
             store=parts.store,
@@ -150,7 +164,7 @@ class App:
             now_ms=now_ms,
         )
         token = find_token(settings.admin_token_file, self._environ, settings.store)
-        return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout)
+        return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout, certificate)
 
     def _exposition(self, parts: Parts) -> "Exposition":
         from router.admin.exposition import Exposition, GaugeSources  # noqa: PLC0415 - `check` and the like need not wait for it

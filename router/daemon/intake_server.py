@@ -2,6 +2,7 @@
 
 from router.daemon.fd_limit import grant
 from router.daemon.settings import Settings
+from router.http.certificate import Certificate
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.http.wsgi import wsgi_app
@@ -14,7 +15,9 @@ _WAITRESS_THREADS = 32  #: each waits for a commit with one request; with 8 it c
 IntakeServer = Server | WaitressServer
 
 
-def intake_server(settings: Settings, receiver: Receiver, ruleset: Ruleset) -> IntakeServer:
+def intake_server(
+    settings: Settings, receiver: Receiver, ruleset: Ruleset, certificate: Certificate | None
+) -> IntakeServer:
     """Bind the listen address. `ruleset` is the one that the daemon starts with. Raises StartError."""
     connections = grant(settings.max_connections)
     if settings.server == "waitress":
@@ -29,6 +32,7 @@ def intake_server(settings: Settings, receiver: Receiver, ruleset: Ruleset) -> I
         wake_up=wake_up,
         connections=connections,
         request_seconds=settings.request_timeout,
+        tls=certificate,
     )
 
 

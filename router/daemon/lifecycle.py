@@ -49,6 +49,7 @@ class Lifecycle:
         parts.reports.sources.tell(ruleset)
         parts.reloader.start()
         parts.retention.start()
+        parts.certificates.start()
         freeze_garbage()
         # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
         gc.set_threshold(*_GC_THRESHOLD)
@@ -70,6 +71,7 @@ class Lifecycle:
         if self.watchdog is not None:
             self.watchdog.stop()
         parts.reloader.stop()
+        parts.certificates.stop()
         parts.retention.stop()
         parts.intake.stop(ANSWER_SECONDS)
         parts.dispatcher.stop(self.settings.grace)
@@ -90,7 +92,8 @@ class Lifecycle:
 
     def _log_serving(self) -> None:
         listen, admin = self._addresses()
-        ruleset = self.parts.current.ruleset
+        parts = self.parts
+        ruleset = parts.current.ruleset
         log.info(
             "serving",
             version=__version__,
@@ -100,6 +103,7 @@ class Lifecycle:
             rules=len(ruleset.rules),
             hash=ruleset.hash[:12],
             store=str(self.settings.store),
+            **({"tls": parts.certificates.listeners} if parts.certificates.listeners else {}),
         )
 
     def _addresses(self) -> tuple[str, str | None]:

@@ -3,10 +3,12 @@
 import threading
 from dataclasses import dataclass, field
 
+from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
 from router.daemon.retention import Retention
 from router.daemon.rules_reports import RulesReports
 from router.delivery.dispatcher import Dispatcher
+from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset
@@ -25,7 +27,8 @@ class Parts:
     reports: RulesReports
     retention: Retention
     stopping: threading.Event  #: set from the beginning of a stop
-    admin: WaitressServer | None = field(default=None)  #: None: no admin listener
+    certificates: CertificateWatch
+    admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
 
     def checks(self) -> dict[str, bool]:
         """What must be true of a daemon that is ready, by name."""

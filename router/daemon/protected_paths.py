@@ -15,4 +15,7 @@ def protected_paths(settings: Settings) -> dict[Path, str]:
     if settings.admin_token_file is not None:
         found[settings.admin_token_file.absolute()] = "the admin token"
     found[settings.rules.absolute()] = "the rules file"
+    for files in (settings.tls, settings.admin_tls):
+        if files is not None:
+            found |= {path.absolute(): "a TLS certificate or key" for path in files.paths()}
     return found

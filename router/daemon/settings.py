@@ -8,6 +8,7 @@ from router.domain.errors import StartError
 from router.domain.listen_address import ListenAddress
 from router.domain.networks import Network, network
 from router.domain.units import seconds
+from router.http.certificate import TlsFiles
 from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
 
 GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service managers kill after 90 s or so
@@ -31,6 +32,8 @@ class Settings:
     max_connections: int = MAX_CONNECTIONS
     server: str = "own"  #: of the intake; or waitress
     request_timeout: float = REQUEST_SECONDS
+    tls: TlsFiles | None = None  #: of the intake; None: plain HTTP
+    admin_tls: TlsFiles | None = None  #: of the admin listener
     admin_token_file: Path | None = None  #: None: from the environment, or generated and kept beside the store
     admin_hosts: tuple[str, ...] = ()  #: further host names, in lower case, under which the admin listener answers
     keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; None: for ever
@@ -62,3 +65,13 @@ def host_names(text: str) -> tuple[str, ...]:
         if not _HOST_NAME.fullmatch(name):
             raise StartError(f"{name!r} is no host's name; write names without ports, such as router,hooks.example.com")
     return names
+
+
+def tls_files(listener: str, cert: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
+    """The files of a listener's TLS, by flags that begin so; None when there are none. Raises StartError."""
+    if cert is None:
+        given = "key" if key is not None else "client-ca" if client_ca is not None else ""
+        if given:
+            raise StartError(f"{listener}-{given} needs {listener}-cert, the certificate to show")
+        return None
+    return TlsFiles(cert, key or cert, client_ca)

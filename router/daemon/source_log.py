@@ -19,6 +19,7 @@ class SourceLog:
     """
 
     listen: ListenAddress  #: with the port that was bound
+    tls: bool = False  #: whether senders need https
     told: dict[str, tuple[object, ...]] = field(default_factory=dict)  #: by source: the facts that were logged
 
     def tell(self, ruleset: Ruleset) -> None:
@@ -33,7 +34,7 @@ class SourceLog:
             log.info("source is gone; its path is answered 404", source=name, path=path)
 
     def _log_source(self, source: Source) -> None:
-        url = f"http://{self.listen.from_here}{source.path}"
+        url = f"http{'s' if self.tls else ''}://{self.listen.from_here}{source.path}"
         verified = source.verifier.verifies
         log.info("source", source=source.name, url=url, path=source.path, scheme=source.scheme, verified=verified)
         if verified:

@@ -16,7 +16,7 @@ import structlog
 
 from router.domain.reply import Reply
 from router.http.contract import Answered, Handler, Pending, Request, WakeUp
-from router.http.limits import BUSY_SECONDS, INLINE_BYTES
+from router.http.limits import BUSY_SECONDS
 from router.http.methods import shown_method
 from router.http.problem import refusal
 from router.http.reader import Message
@@ -41,14 +41,16 @@ class Dispatch:
         answer_seconds: float,
         loop: asyncio.AbstractEventLoop,
         workers: Workers,
+        inline_bytes: int,
     ) -> None:
         self._handler = handler
-        self._answered = answered
+        self.count = answered
         self._refusals = refusals
         self._wake_up = wake_up
         self._answer_seconds = answer_seconds
         self._loop = loop
         self._workers = workers
+        self._inline_bytes = inline_bytes
         self._serials = itertools.count()
         self._waiting: dict[Connection, tuple[int, Pending]] = {}  # replies to come
         self._since: deque[tuple[float, Connection, int]] = deque()  # the same by age; some are answered already
@@ -66,7 +68,7 @@ class Dispatch:
         self._last_request = time.monotonic()
         if message.refused:
             connection.answer(self._refused(message, connection.ip))
-        elif message.body.size <= INLINE_BYTES:
+        elif message.body.size <= self._inline_bytes:
             self._given(connection, self._asked(message, connection.ip))
         else:
             self._workers.submit(partial(self._work, connection, message))
@@ -90,13 +92,13 @@ class Dispatch:
             return self._handler(request)
         except Exception as error:  # the sender has to hear something, and the others must not suffer
             log.error("request failed by a fault of ours", method=shown_method(message.method), exc_info=error)
-            self._answered(message.path, 500)
+            self.count(message.path, 500)
             return refusal(500)
 
     def _refused(self, message: Message, ip: str) -> Reply:
         method = shown_method(message.method) if message.method else None  # refused before it was known
         self._refusals.tell(None, message.refused, message.reason, ip, method)
-        self._answered(message.path, message.refused)
+        self.count(message.path, message.refused)
         return refusal(message.refused)
 
     def _given(self, connection: "Connection", given: Reply | Pending) -> None:

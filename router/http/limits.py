@@ -14,6 +14,7 @@ THREADS = 4  #: that judge large bodies; they share one interpreter anyway
 BACKLOG = 1024  #: connections that the kernel keeps until they are accepted
 ACCEPTED_AT_ONCE = 64  #: connections, before the others get their turn
 
+HANDSHAKE_SECONDS = 10.0  #: from a connection to the end of its TLS handshake; browsers and Go's clients give up then
 HEADER_SECONDS = 20.0  #: from a request's first byte to the end of its headers; nginx allows 60, Go's users 5 to 10
 IDLE_SECONDS = 120.0  #: that a connection may say nothing, or not take its replies
 LINGER_SECONDS = 2.0  #: that a refused sender may go on sending, so that it reads its reply before it is cut

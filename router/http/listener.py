@@ -11,12 +11,14 @@ from functools import partial
 
 import structlog
 
+from router.http.certificate import Certificate
 from router.http.connection import Connection, read_buffer
 from router.http.contract import BodyLimit
 from router.http.crowd import to_cut
 from router.http.dispatch import Dispatch
 from router.http.limits import ACCEPTED_AT_ONCE, BACKLOG, GRACE_SECONDS, REST_SECONDS, STILL_SECONDS, SWEEP_SECONDS
 from router.http.refusals import Refusals
+from router.http.tls_transport import TlsTransport
 
 _BEHIND_SECONDS = 0.05  #: between two looks at who is left, during a stop
 
@@ -35,6 +37,7 @@ class Listener:
         limit: int,
         request_seconds: float,
         refusals: Refusals,
+        tls: Certificate | None = None,
     ) -> None:
         self.buffer = read_buffer()
         self.body_limit = body_limit
@@ -47,6 +50,7 @@ class Listener:
         self._sock = sock
         self._loop = loop
         self._refusals = refusals
+        self._tls = tls
         self._accepting = False
         self._crowded = False  # said so already
 
@@ -124,7 +128,18 @@ class Listener:
         return True
 
     async def _open(self, connection: Connection, sock: socket.socket) -> None:
-        await self._loop.connect_accepted_socket(lambda: connection, sock)
+        await self._loop.connect_accepted_socket(lambda: self._protocol(connection), sock)
+
+    def _protocol(self, connection: Connection) -> asyncio.BufferedProtocol:
+        if self._tls is None:
+            return connection
+        failed = partial(self._handshake_failed, connection.ip)
+        return TlsTransport(connection, self._tls.context, self.buffer, self._loop, failed)
+
+    def _handshake_failed(self, ip: str, reason: str, status: int | None) -> None:
+        self._refusals.tell(None, status, reason, ip, None)
+        if status is not None:
+            self.dispatch.count("", status)
 
     def _opened(self, connection: Connection, sock: socket.socket, opening: "asyncio.Task[None]") -> None:
         connection.opening = None

@@ -19,6 +19,9 @@ ALL_SECONDS = 0.1  #: after which one more of any kind is logged: 2 kB/s, 170 MB
 KINDS = 1024  #: that are remembered; reasons may hold parts of what was sent
 TOLD_SECONDS = 10.0  #: between two times that those left out are told of
 
+_Kind = tuple[str | None, int | None, str]
+"""Source, status and reason."""
+
 log = structlog.get_logger()
 
 
@@ -47,10 +50,10 @@ class Refusals:
         self._all = _Bucket()
         self._told_at = clock()
         self._forgotten = 0  # left out, of kinds that are remembered no more
-        self._kinds: OrderedDict[tuple[str | None, int, str], _Bucket] = OrderedDict()
+        self._kinds: OrderedDict[_Kind, _Bucket] = OrderedDict()
 
-    def tell(self, source: str | None, status: int, reason: str, ip: str, method: str | None) -> None:
-        """A request was refused."""
+    def tell(self, source: str | None, status: int | None, reason: str, ip: str, method: str | None) -> None:
+        """A request was refused; `status` is None when no answer could be sent."""
         kind = source, status, reason
         now = self._clock()
         with self._lock:
@@ -71,7 +74,7 @@ class Refusals:
     def tell_rest(self) -> None:
         """Tell of those left out for a while; called now and then."""
         now = self._clock()
-        rest: list[tuple[tuple[str | None, int, str], int]] = []
+        rest: list[tuple[_Kind, int]] = []
         with self._lock:
             if now < self._told_at + TOLD_SECONDS:
                 return
@@ -86,7 +89,7 @@ class Refusals:
         for kind, left_out in rest:
             self._tell_rest(kind, left_out)
 
-    def _tell_rest(self, kind: tuple[str | None, int, str], left_out: int) -> None:
+    def _tell_rest(self, kind: _Kind, left_out: int) -> None:
         source, status, reason = kind
         more: dict[str, Any] = {"left_out": left_out, **self._where}
         log.warning("further requests refused", source=source, status=status, reason=reason, **more)

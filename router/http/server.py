@@ -8,10 +8,11 @@ from typing import Any
 import structlog
 
 from router.http.binding import listen
+from router.http.certificate import Certificate
 from router.http.contract import Answered, BodyLimit, Handler, WakeUp, at_once
 from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
 from router.http.dispatch import Dispatch
-from router.http.limits import ANSWER_SECONDS, THREADS
+from router.http.limits import ANSWER_SECONDS, INLINE_BYTES, THREADS
 from router.http.listener import Listener
 from router.http.loops import new_event_loop
 from router.http.refusals import Refusals
@@ -45,12 +46,15 @@ class Server:
         request_seconds: float = REQUEST_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
         threads: int = THREADS,
+        inline_bytes: int = INLINE_BYTES,
+        tls: Certificate | None = None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
     ) -> None:
         """Listen, though not answer yet. Raises StartError when the address can't be had.
 
         `body_limit` says the largest body of a path, in bytes. `request_seconds` is the time from a request's first
-        byte to its last, `answer_seconds` how long a pending reply may take.
+        byte to its last, `answer_seconds` how long a pending reply may take. Requests with a body of up to
+        `inline_bytes` are handled in the loop's thread, larger ones by workers; -1: all by workers.
         """
         self._sock = listen(host, port)
         self.port = int(self._sock.getsockname()[1])
@@ -58,9 +62,11 @@ class Server:
         self._loop.set_exception_handler(_tell_fault)
         self._workers = Workers(threads, f"http-{self.port}-worker")
         refusals = refusals or Refusals()
-        self._dispatch = Dispatch(handler, answered, refusals, wake_up, answer_seconds, self._loop, self._workers)
+        self._dispatch = Dispatch(
+            handler, answered, refusals, wake_up, answer_seconds, self._loop, self._workers, inline_bytes
+        )
         self._listener = Listener(
-            self._sock, self._loop, self._dispatch, body_limit, connections, request_seconds, refusals
+            self._sock, self._loop, self._dispatch, body_limit, connections, request_seconds, refusals, tls
         )
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
         self._stopped = False

@@ -1,57 +1,57 @@
-"""Receive: from a raw request to an answer that is ready once the event is on disk. Knows nothing of any server."""
+"""From a request to a stored event and its answer. Knows nothing of any server."""
 
 import contextlib
-import hashlib
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import orjson
 import structlog
 
-from router.domain.errors import EvaluationError, PayloadError, RenderError, StoreError, StoreUnavailable
-from router.domain.events import Appended, Event, ParsedEvent
+from router.domain.errors import PayloadError
+from router.domain.events import Event, ParsedEvent
 from router.domain.ids import uuid7
-from router.domain.networks import Network, is_within, parse_address
+from router.domain.networks import Network
 from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.http.contract import Pending, Request
 from router.http.methods import shown_method
-from router.http.problem import problem
 from router.http.refusals import Refusals
+from router.intake.acknowledgement import Acknowledgement
+from router.intake.admission import check_admission
 from router.intake.client_ip import client_address
-from router.intake.reply import accepted
+from router.intake.dedupe_key import dedupe_key
+from router.intake.rejection import (
+    LONG_QUERY,
+    MAX_QUERY,
+    UNKNOWN_PATH,
+    Rejection,
+    unreadable_body,
+    unverified,
+    wrong_method,
+)
 from router.intake.unmatched_log import UnmatchedLog
 from router.observe.metrics import Metrics
-from router.observe.trace_context import trace_id_of
-from router.plugins.scheme import Unverified
+from router.plugins.scheme import Unverified, Verified
 from router.rules.dry_run.nearest import tried
 from router.rules.parsing import parse_arriving
 from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
 from router.rules.source import Source
 from router.store.contract import Store
 
-MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
-UNKNOWN_BODY = 64 * 1024  #: bytes that are read from who asks for a path that is no source's
-# Servers judge bodies up to this in their loop's thread, which never waits, and larger ones in other threads. Those are
-# parsed and matched one at a time: a payload takes many times the memory of its body.
+UNKNOWN_BODY = 64 * 1024  #: bytes of a body that are read on a path that no source has
+# Servers call the handler in their loop's thread for bodies up to this size, and in other threads for larger ones.
+# Large bodies are parsed and matched one at a time: a payload takes many times the memory of its body.
 SMALL_BODY = 64 * 1024  #: bytes
-ANSWER_SECONDS = 10.0  #: how long an answer may wait for its commit; most senders give up after 10 to 30 s themselves
-RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
-_UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
-_LONGEST_KEY = 256  #: characters of a dedupe key that are kept as they are; longer ones by their hash
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Receives events. Any thread may call it; one that must never wait, only with a body of up to SMALL_BODY bytes."""
+    """Receives events. Any thread may call it; one that must not block, only with a body of up to SMALL_BODY bytes."""
 
     current: CurrentRuleset
     store: Store
@@ -60,211 +60,127 @@ class Receiver:
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
     metrics: Metrics = field(default_factory=Metrics)
     refusals: Refusals = field(default_factory=Refusals)
-    verbose: bool = False  #: tell of each event, at debug level, what its source's rules made of it
+    verbose: bool = False  #: log for each event, at debug level, which conditions of its source's rules failed
     _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
-    def receive(self, inbound: Inbound) -> Reply:
-        """Judge, match, store, and answer; blocks until the commit, at most ANSWER_SECONDS."""
-        reply = self.begin(inbound)
-        return reply.reply(ANSWER_SECONDS) if isinstance(reply, Pending) else reply
+    # For servers.
 
     def body_limit(self, path: str) -> int:
-        """The largest body that is received on a path at all, in bytes."""
+        """The largest body that is read on a path, in bytes."""
         source = self.current.ruleset.by_path.get(path)
         return UNKNOWN_BODY if source is None else source.max_body
 
     def answered(self, path: str, status: int) -> None:
-        """Count an answer that a server gave by itself."""
+        """Count an answer that a server gave without calling `handle`."""
         source = self.current.ruleset.by_path.get(path)
         self.metrics.answered(source.name if source else "", status)
 
     def handle(self, request: Request) -> Reply | Pending:
-        """`begin`, as a server's handler."""
-        headers, body = request.headers, request.body
-        now = self.now_ms()
-        return self.begin(Inbound("", request.method, request.path, request.query, headers, body, request.ip, now))
+        """Verify, parse and match a request, and hand the event to the store; the reply follows its commit.
 
-    def begin(self, inbound: Inbound) -> Reply | Pending:
-        """Judge, match, and hand to the store; what is stored is answered once it is committed.
-
-        Never blocks, but for a large body: it waits until the others before it are parsed.
+        Never blocks on a small body. A large one waits until the large bodies before it are parsed.
         """
-        ip = client_address(inbound.ip, inbound.headers, self.trusted_proxies)
-        if ip != inbound.ip:
-            inbound = replace(inbound, ip=ip)
+        ip = client_address(request.ip, request.headers, self.trusted_proxies)
+        now = self.now_ms()
+        inbound = Inbound("", request.method, request.path, request.query, request.headers, request.body, ip, now)
         if len(inbound.query) > MAX_QUERY:
-            detail = f"the query is longer than {MAX_QUERY} characters; send what is long as the body"
-            return self._refuse(inbound, None, problem(414, detail), "query")
+            return self._reject(inbound, None, LONG_QUERY)
         ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
         source = ruleset.by_path.get(inbound.path)
         if source is None:
-            return self._refuse(inbound, None, problem(404, "no source has this path; check the webhook's URL"), "path")
-        refusal = self._check_request(inbound, source)
-        if refusal is not None:
-            return refusal
-        if source.handshake is not None:
-            shaken = source.handshake.before(inbound)
-            if isinstance(shaken, Unverified):
-                return self._unverified(inbound, source, shaken)
-            if shaken is not None:
-                return self._shaken(source, shaken)
-        if inbound.method not in source.methods:
-            return self._wrong_method(inbound, source)
-        verified = source.verifier.verify(inbound, inbound.received_at)
-        if isinstance(verified, Unverified):
-            return self._unverified(inbound, source, verified)
+            return self._reject(inbound, None, UNKNOWN_PATH)
+        verified = self._verify(inbound, source)
+        if isinstance(verified, Rejection):
+            return self._reject(inbound, source, verified)
+        if isinstance(verified, Reply):
+            return self._answer_handshake(source, verified)
         event = _event(verified.inbound, source)
         if len(event.body) <= SMALL_BODY:
-            return self._take(event, inbound, source, ruleset)
+            return self._accept(event, inbound, source, ruleset)
         with self._large_body:
-            return self._take(event, inbound, source, ruleset)
+            return self._accept(event, inbound, source, ruleset)
 
-    def _take(self, event: Event, inbound: Inbound, source: Source, ruleset: Ruleset) -> Reply | Pending:
-        """Parse, match, and hand to the store."""
+    # The way of an event.
+
+    @staticmethod
+    def _verify(inbound: Inbound, source: Source) -> Verified | Reply | Rejection:
+        """The verified request, or the answer to a handshake that comes before verification."""
+        rejection = check_admission(inbound, source)
+        if rejection is not None:
+            return rejection
+        if source.handshake is not None:
+            answer = source.handshake.before_verification(inbound)
+            if answer is not None:
+                return unverified(answer) if isinstance(answer, Unverified) else answer
+        if inbound.method not in source.methods:  # only the handshake takes it
+            return wrong_method(source)
+        found = source.verifier.verify(inbound, inbound.received_at)
+        return unverified(found) if isinstance(found, Unverified) else found
+
+    def _accept(self, event: Event, inbound: Inbound, source: Source, ruleset: Ruleset) -> Reply | Pending:
+        """Parse and match a verified event, and hand it to the store."""
         try:
             parsed = parse_arriving(event, source)
         except PayloadError as error:
-            return self._refuse(inbound, source, problem(400, f"{error}; nothing was stored"), str(error))
+            return self._reject(inbound, source, unreadable_body(str(error)))
         if source.handshake is not None:
-            shaken = source.handshake.after(parsed.payload)
-            if shaken is not None:
-                return self._shaken(source, shaken)
-        event = parsed.event
-        key = _dedupe_key(parsed, source)
-        if key is not None:
-            event = replace(event, dedupe_key=key)
+            answer = source.handshake.after_verification(parsed.payload)
+            if answer is not None:
+                return self._answer_handshake(source, answer)
+        plan = self._plan(parsed, ruleset)
+        return self._append(parsed, plan, source, ruleset)
+
+    def _plan(self, parsed: ParsedEvent, ruleset: Ruleset) -> Plan:
         plan = ruleset.plan(parsed)
         for rule, reason in plan.errors:
             self.metrics.not_judged(rule)
-            log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event.id, reason=reason)
+            event_id = parsed.event.id
+            log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event_id, reason=reason)
         if self.verbose:
-            self._tell_rules(ruleset, parsed)
+            _log_tried(parsed, ruleset)
+        return plan
+
+    def _append(self, parsed: ParsedEvent, plan: Plan, source: Source, ruleset: Ruleset) -> Pending:
+        event, key = parsed.event, dedupe_key(parsed, source)
+        if key is not None:
+            event = replace(event, dedupe_key=key)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
-        future = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
-        answer = None if plan.respond is None else plan.respond.begin(parsed)
-        # A payload that nothing asks for any more makes room for the next one: its memory is still in the cache.
-        asked = not plan.matched and self.unmatched.is_due(event)
-        reply = partial(self._answer, future, event, parsed if asked else None, plan, source, answer)
-        return Pending(future if answer is None or answer.done() else _both(future, answer), reply)
+        committed = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
+        rendered = None if plan.respond is None else plan.respond.begin(parsed)
+        why = None if plan.matched else self._why_unmatched(event, parsed, ruleset)
+        answer = Acknowledgement(source, event, plan, committed, rendered, why, self.metrics, self.now_ms)
+        ready = committed if rendered is None or rendered.done() else _both(committed, rendered)
+        return Pending(ready, answer.reply)
 
-    @staticmethod
-    def _tell_rules(ruleset: Ruleset, parsed: ParsedEvent) -> None:
-        for one in tried(ruleset, parsed):
-            fails = one.condition or None
-            log.debug("rule tried", event_id=parsed.event.id, rule=one.rule, matched=fails is None, fails=fails)
+    def _why_unmatched(self, event: Event, parsed: ParsedEvent, ruleset: Ruleset) -> Callable[[], dict[str, object]]:
+        # The payload is kept only when the log will look at it: its memory is then free for the next event.
+        kept = parsed if self.unmatched.is_due(event) else None
+        return partial(self.unmatched.note, ruleset, event, kept)
 
-    def _check_request(self, inbound: Inbound, source: Source) -> Reply | None:
-        """What can be refused without looking at the body."""
-        if inbound.method not in source.methods and not (
-            source.handshake and inbound.method in source.handshake.methods
-        ):
-            return self._wrong_method(inbound, source)
-        if source.allow_ips and not is_within(parse_address(inbound.ip), source.allow_ips):
-            reply = problem(403, "this address may not send here; allow_ips of the source lists those that may")
-            return self._refuse(inbound, source, reply, "address")
-        if len(inbound.body) > source.max_body:
-            reply = problem(413, f"the body is larger than the {source.max_body} bytes that this source takes")
-            return self._refuse(inbound, source, reply, "size")
-        if any(name.lower() == "content-encoding" and _is_coded(value) for name, value in inbound.headers):
-            reply = problem(415, "send the body without Content-Encoding", ("Accept-Encoding", "identity"))
-            return self._refuse(inbound, source, reply, "content encoding")
-        return None
+    # Answers without an event.
 
-    def _wrong_method(self, inbound: Inbound, source: Source) -> Reply:
-        allowed = ", ".join(source.methods)
-        reply = problem(405, f"this source takes {allowed}", ("Allow", allowed))
-        return self._refuse(inbound, source, reply, "method")
-
-    def _answer(
-        self,
-        future: "Future[Appended]",
-        event: Event,
-        parsed: ParsedEvent | None,
-        plan: Plan,
-        source: Source,
-        answer: "Future[Reply] | None",
-        timeout: float,
-    ) -> Reply:
-        until = time.monotonic() + timeout
-        try:
-            stored = future.result(timeout)
-        except (StoreUnavailable, NotInTime) as error:
-            # What still queues is taken back, since the sender will repeat it. If it is being committed at this very
-            # moment it may yet be stored, and dedupe tells the repeat apart.
-            future.cancel()
-            reason = str(error) or "the commit took too long"
-            log.error("event not acknowledged", event_id=event.id, source=source.name, reason=reason)
-            return self._unavailable(source)
-        except StoreError as error:
-            log.error("event could not be stored", event_id=event.id, source=source.name, reason=str(error))
-            return self._unavailable(source)
-        waited = max(0, self.now_ms() - event.received_at) / 1000
-        if stored.duplicate:
-            trace = trace_id_of(event.headers)
-            log.info("duplicate received", event_id=stored.event_id, source=source.name, **trace)
-            self.metrics.repeated(source.name, waited)
-            return self._accepted(
-                accepted(200, {"id": stored.event_id, "duplicate": True}), event, answer, source, until
-            )
-        matched, deliveries = list(plan.matched), len(plan.deliveries)
-        # One line an event, so that lines can be counted: that nothing matched is said in it.
-        why = {} if matched else self.unmatched.note(self.current.ruleset, event, parsed)
-        log.info(
-            "event received",
-            event_id=event.id,
-            source=source.name,
-            matched=matched,
-            deliveries=deliveries,
-            **why,
-            **trace_id_of(event.headers),
-        )
-        self.metrics.received(source.name, matched, waited)
-        content: dict[str, object] = {"id": event.id}
-        if source.verifier.verifies:  # the names of rules are not for everybody
-            content |= {"matched": matched, "deliveries": deliveries}
-        return self._accepted(accepted(202, content), event, answer, source, until)
-
-    def _unavailable(self, source: Source) -> Reply:
-        self.metrics.answered(source.name, 503)
-        detail = "the event could not be stored just now and was not accepted; send it again"
-        return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))
-
-    def _accepted(
-        self, usual: Reply, event: Event, answer: "Future[Reply] | None", source: Source, until: float
-    ) -> Reply:
-        """What the first matching rule with a `respond` answers, else the source's, else the usual."""
-        respond = source.respond
-        if answer is not None:
-            try:
-                respond = answer.result(max(0.0, until - time.monotonic()))
-            except (RenderError, NotInTime) as error:
-                # The event is stored, and the sender has to hear so, if in the usual words.
-                reason = str(error) or "it was not rendered in time"
-                log.warning("respond of a rule failed; answered as usual", event_id=event.id, error=reason)
-        if respond is None:
-            respond = usual
-        self.metrics.answered(source.name, respond.status)
-        return respond
-
-    def _unverified(self, inbound: Inbound, source: Source, refused: Unverified) -> Reply:
-        challenge = [("WWW-Authenticate", refused.challenge)] if refused.challenge else []
-        self.metrics.unverified(source.name, refused.failure)
-        return self._refuse(inbound, source, problem(401, _UNVERIFIED, *challenge), refused.reason)
-
-    def _refuse(self, inbound: Inbound, source: Source | None, reply: Reply, reason: str) -> Reply:
-        self.metrics.answered(source.name if source else "", reply.status)
-        name = source.name if source else None
-        self.refusals.tell(name, reply.status, reason, inbound.ip, shown_method(inbound.method))
+    def _reject(self, inbound: Inbound, source: Source | None, rejection: Rejection) -> Reply:
+        reply, name = rejection.reply, source.name if source else None
+        if name is not None and rejection.failure is not None:
+            self.metrics.unverified(name, rejection.failure)
+        self.metrics.answered(name or "", reply.status)
+        self.refusals.tell(name, reply.status, rejection.reason, inbound.ip, shown_method(inbound.method))
         return reply
 
-    def _shaken(self, source: Source, reply: Reply) -> Reply:
+    def _answer_handshake(self, source: Source, reply: Reply) -> Reply:
         self.metrics.answered(source.name, reply.status)
         log.info("handshake answered", source=source.name, status=reply.status)
         return reply
 
 
+def _log_tried(parsed: ParsedEvent, ruleset: Ruleset) -> None:
+    for one in tried(ruleset, parsed):
+        fails = one.condition or None
+        log.debug("rule tried", event_id=parsed.event.id, rule=one.rule, matched=fails is None, fails=fails)
+
+
 def _both(first: "Future[Any]", second: "Future[Any]") -> "Future[None]":
-    """Done when both are, whatever came of them."""
+    """Done when both are, whatever their results."""
     both: Future[None] = Future()
 
     def one_is_done(_: "Future[Any]") -> None:
@@ -289,23 +205,3 @@ def _event(inbound: Inbound, source: Source) -> Event:
         ip=inbound.ip,
         received_at=inbound.received_at,
     )
-
-
-def _is_coded(content_encoding: str) -> bool:
-    """Whether the body is something else than it will be once decoded; the header is a list."""
-    return any(coding.strip().lower() not in ("", "identity") for coding in content_encoding.split(","))
-
-
-def _dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
-    """What a copy of the event would share; an empty or missing value, or one that is no text or number, is none."""
-    if source.dedupe is None:
-        return None
-    try:
-        values = source.dedupe.field.values(parsed)
-    except EvaluationError:
-        return None
-    value = values[0] if values else None
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
-        return None
-    key = orjson.dumps(value).decode()
-    return key if len(key) <= _LONGEST_KEY else "sha256:" + hashlib.sha256(key.encode()).hexdigest()

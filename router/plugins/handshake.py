@@ -11,19 +11,19 @@ from router.plugins.scheme import Unverified
 
 
 class Handshake(Protocol):
-    """A compiled handshake of one source: answers the provider's questions, which are no events."""
+    """A compiled handshake of one source: answers the requests by which a provider tests the address."""
 
     @property
     def methods(self) -> tuple[str, ...]:
         """HTTP methods that it takes beside the source's."""
         ...
 
-    def before(self, inbound: Inbound) -> Reply | Unverified | None:
-        """Answer or refuse a question that has a verification of its own; None: it is none."""
+    def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
+        """Answer or refuse a request that the provider does not sign as it signs events; None for any other request."""
         ...
 
-    def after(self, payload: Any) -> Reply | None:
-        """Answer a question that was verified as events are; None: it is an event."""
+    def after_verification(self, payload: Any) -> Reply | None:
+        """Answer a verified request that only tests the address; None when it is an event."""
         ...
 
 

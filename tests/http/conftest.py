@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import uvloop
 
+from router.http.certificate import Certificate
 from router.http.contract import Handler
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.http.wsgi import wsgi_app
+from tests.http.authority import Authority
+from tests.http.talking import TLS_PORTS
 
 Serve = Callable[..., Any]
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -27,12 +30,21 @@ def on_waitress(handler: Handler, **given: Any) -> WaitressServer:
     return WaitressServer(wsgi_app(handler, **of_app), "127.0.0.1", 0, **settings)
 
 
-def _running(kind: str) -> Iterator[Serve]:
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Signs the certificates of a test run."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+def _running(kind: str, authority: Authority) -> Iterator[Serve]:
     servers: list[Any] = []
 
     def run(handler: Handler, **given: Any) -> Any:
         if kind == "waitress":
             servers.append(on_waitress(handler, **given))
+        elif kind == "tls":
+            servers.append(Server(handler, "127.0.0.1", 0, tls=Certificate(authority.issue()), **given))
+            TLS_PORTS[servers[-1].port] = authority.client()
         else:
             servers.append(Server(handler, "127.0.0.1", 0, new_loop=LOOPS[kind], **given))
         servers[-1].start()
@@ -41,21 +53,28 @@ def _running(kind: str) -> Iterator[Serve]:
     yield run
     for server in servers:
         server.stop(5)
+        TLS_PORTS.pop(server.port, None)
 
 
-@pytest.fixture(params=["asyncio", "uvloop", "waitress"])
-def serve(request: pytest.FixtureRequest) -> Iterator[Serve]:
+@pytest.fixture(params=["asyncio", "uvloop", "tls", "waitress"])
+def serve(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Serve]:
     """Run a handler on a free port, on every server there is."""
-    yield from _running(request.param)
+    yield from _running(request.param, authority)
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "tls"])
+def own(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Serve]:
+    """Run a handler on a free port, on our own server only: waitress is excepted in docs/security.md."""
+    yield from _running(request.param, authority)
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def own(request: pytest.FixtureRequest) -> Iterator[Serve]:
-    """Run a handler on a free port, on our own server only: waitress is excepted in docs/security.md."""
-    yield from _running(request.param)
+def plain(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Serve]:
+    """Run a handler on a free port, on our own server without TLS."""
+    yield from _running(request.param, authority)
 
 
 @pytest.fixture
-def waitress() -> Iterator[Serve]:
+def waitress(authority: Authority) -> Iterator[Serve]:
     """Run a handler on waitress only."""
-    yield from _running("waitress")
+    yield from _running("waitress", authority)

@@ -2,10 +2,12 @@
 
 import json
 import socket
-from typing import Protocol
+import ssl
+from typing import Any, Protocol
 
 from router.domain.reply import Reply
 from router.http.contract import Request
+from tests.http.tls_client import TlsClient
 
 
 class Listening(Protocol):
@@ -41,9 +43,19 @@ class Recorder:
         return [request.path for request in self.requests]
 
 
+TLS_PORTS: dict[int, ssl.SSLContext] = {}
+"""For each port on which TLS is spoken, what a client that trusts it uses."""
+
+
+def connect(server: Listening, host: str = "127.0.0.1") -> Any:
+    """A connection to the server from a loopback address, by TLS where the server speaks it."""
+    plain = socket.create_connection(("127.0.0.1", server.port), 10, (host, 0))
+    return TlsClient(plain, TLS_PORTS[server.port]) if server.port in TLS_PORTS else plain
+
+
 def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.0.0.1") -> bytes:
     """Send raw bytes and read until the server closes."""
-    with socket.create_connection(("127.0.0.1", server.port), 10, (host, 0)) as connection:
+    with connect(server, host) as connection:
         for part in parts:
             connection.sendall(part)
         if close:
@@ -51,7 +63,7 @@ def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.
         return rest(connection)
 
 
-def rest(connection: socket.socket) -> bytes:
+def rest(connection: socket.socket | TlsClient) -> bytes:
     """Read until the server closes."""
     received = bytearray()
     while part := connection.recv(65536):

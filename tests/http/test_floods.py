@@ -18,7 +18,7 @@ from router.http.contract import Pending, Request
 from router.http.crowd import network
 from router.http.limits import GRACE_SECONDS
 from tests.conftest import until
-from tests.http.talking import get, rest, status, talk
+from tests.http.talking import connect, get, rest, status, talk
 
 Serve = Callable[..., Any]
 LIMIT = 128
@@ -83,9 +83,9 @@ FLOODS = {
 
 @pytest.mark.parametrize("addresses", [1, 200])
 @pytest.mark.parametrize("kind", FLOODS)
-def test_a_legitimate_sender_gets_in_at_once(own: Serve, kind: str, addresses: int) -> None:
-    server = own(handler, connections=LIMIT)
-    with flooded(server, *FLOODS[kind], addresses), socket.create_connection(("127.0.0.1", server.port), 10) as kept:
+def test_a_legitimate_sender_gets_in_at_once(plain: Serve, kind: str, addresses: int) -> None:
+    server = plain(handler, connections=LIMIT)
+    with flooded(server, *FLOODS[kind], addresses), connect(server) as kept:
         kept.sendall(GET % b"right")
         assert b" 202 " in kept.recv(1000)
         took = []
@@ -102,7 +102,7 @@ def test_a_legitimate_sender_gets_in_at_once(own: Serve, kind: str, addresses: i
 
 def test_those_that_hold_all_connections_are_let_be_where_nobody_else_wants_in(own: Serve) -> None:
     server = own(handler, connections=LIMIT)
-    held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(LIMIT)]
+    held = [connect(server) for _ in range(LIMIT)]
     for one in held:
         one.sendall(GET % b"right")
     for one in held:
@@ -114,12 +114,12 @@ def test_those_that_hold_all_connections_are_let_be_where_nobody_else_wants_in(o
 
 def test_the_address_that_holds_most_is_cut_first(own: Serve) -> None:
     server = own(handler, connections=LIMIT)
-    few = [socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.3", 0)) for _ in range(4)]
-    many = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(LIMIT - 4)]
+    few = [connect(server, "127.0.0.3") for _ in range(4)]
+    many = [connect(server) for _ in range(LIMIT - 4)]
     until(lambda: server.connections()[0] == LIMIT)
     threading.Event().wait(2 * GRACE_SECONDS)  # new ones are let be
 
-    more = [socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.4", 0)) for _ in range(8)]
+    more = [connect(server, "127.0.0.4") for _ in range(8)]
     for one in [*few, *more, many[-1]]:
         one.sendall(GET % b"right")
         assert b" 202 " in one.recv(1000)
@@ -133,15 +133,15 @@ def _has(futures: list[Any], number: int) -> bool:
     return len(futures) > number
 
 
-def test_a_request_under_way_is_never_cut_and_the_others_wait(own: Serve) -> None:
+def test_a_request_under_way_is_never_cut_and_the_others_wait(plain: Serve) -> None:
     futures: list[Future[None]] = []
 
     def later(_: Request) -> Pending:
         futures.append(Future())
         return Pending(futures[-1], lambda _: Reply(202, b"accepted"))
 
-    server = own(later, connections=4)
-    held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(6)]
+    server = plain(later, connections=4)
+    held = [connect(server) for _ in range(6)]
     for one in held:
         one.sendall(get("/right"))
     until(lambda: len(futures) == 4)
@@ -160,7 +160,7 @@ def test_a_burst_of_more_than_may_be_open_is_answered_whole(own: Serve) -> None:
     server = own(handler, connections=16)
     burst = []
     for _ in range(100):
-        burst.append(socket.create_connection(("127.0.0.1", server.port), 10))
+        burst.append(connect(server))
         burst[-1].sendall(get("/right"))
 
     for one in burst:
@@ -170,7 +170,7 @@ def test_a_burst_of_more_than_may_be_open_is_answered_whole(own: Serve) -> None:
 
 def test_idle_ones_that_were_accepted_make_room_when_there_are_no_others(own: Serve) -> None:
     server = own(handler, connections=8)
-    held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(8)]
+    held = [connect(server) for _ in range(8)]
     for one in held:
         one.sendall(GET % b"right")
         assert b" 202 " in one.recv(1000)
@@ -187,7 +187,7 @@ def test_idle_ones_that_were_accepted_make_room_when_there_are_no_others(own: Se
 def test_a_crowd_is_told_of_once(own: Serve) -> None:
     with capture_logs() as lines:
         server = own(handler, connections=8)
-        held = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(40)]
+        held = [connect(server) for _ in range(40)]
         assert status(talk(server, get("/right"), close=False)) == 202
         for one in held:
             one.close()
@@ -201,7 +201,7 @@ def test_who_holds_all_of_waitress_connections_keeps_nobody_out(waitress: Serve)
     with contextlib.ExitStack() as stack:
         held = []
         for _ in range(30):
-            one = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            one = stack.enter_context(connect(server))
             one.sendall(b"GET /right HTTP/1.1\r\nHost: x\r\nX: ")
             held.append(one)
         assert status(talk(server, get("/right"), close=False)) == 202

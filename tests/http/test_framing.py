@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from router.http.limits import CHUNK_LINE_BYTES, SLICE_BYTES, TRAILER_BYTES
 from router.http.reader import Message, Reader
-from tests.http.talking import Recorder, echo, get, rest, status, talk
+from tests.http.talking import Recorder, connect, echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
@@ -142,7 +142,7 @@ def test_what_is_not_plain_http_is_a_problem_that_repeats_nothing(own: Serve, re
 @pytest.mark.parametrize(("request_", "expected"), REFUSED[:3] + REFUSED[40:60])
 def test_it_does_not_matter_how_the_bytes_are_cut(own: Serve, request_: bytes, expected: int) -> None:
     server = own(echo)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+    with connect(server) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for at in range(min(200, len(request_))):
@@ -186,7 +186,7 @@ def test_waitress_refuses_it_too_but_for_what_is_documented(waitress: Serve, req
     seen = Recorder()
     server = waitress(seen)
 
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+    with connect(server) as connection:
         with contextlib.suppress(OSError):  # it resets those that still send
             connection.sendall(request_)
             connection.shutdown(socket.SHUT_WR)
@@ -228,7 +228,7 @@ def test_another_protocol_is_not_spoken(own: Serve) -> None:
     chunked = HEAD + wish + b"Transfer-Encoding: chunked\r\n\r\n" + HELLO + b"0\r\nT: 1\r\n\r\n"
     data = (GET + wish + b"\r\n") * 40 + sized + chunked + sized + get("/last")
 
-    with socket.create_connection(("127.0.0.1", own(echo).port), 10) as connection:
+    with connect(own(echo)) as connection:
         for at in range(0, len(data), 37):
             connection.sendall(data[at : at + 37])
         answer = rest(connection)
@@ -293,7 +293,7 @@ def test_nobody_is_invited_to_send_what_is_refused(own: Serve) -> None:
     expecting = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 
     assert status(talk(server, expecting % 0, close=False)) == 200
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+    with connect(server) as connection:
         connection.sendall(expecting % 5)
         assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"hello")
@@ -310,7 +310,7 @@ def test_too_large_a_body_is_not_asked_for(own: Serve) -> None:
 
 def test_an_invitation_comes_after_the_replies_before_it(own: Serve) -> None:
     server = own(echo)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+    with connect(server) as connection:
         connection.sendall(
             GET + b"\r\n" + HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
         )

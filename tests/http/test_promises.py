@@ -23,7 +23,7 @@ from router.http.limits import INLINE_BYTES
 from router.http.server import Server
 from tests.conftest import until
 from tests.http.conftest import on_waitress
-from tests.http.talking import Recorder, echo, get, rest, status, talk
+from tests.http.talking import Recorder, connect, echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -158,7 +158,7 @@ def test_a_fault_of_ours_ends_one_connection_at_the_most(own: Serve, monkeypatch
 # Turns.
 
 
-def test_who_sends_many_in_one_breath_takes_turns_with_the_others(own: Serve) -> None:
+def test_who_sends_many_in_one_breath_takes_turns_with_the_others(plain: Serve) -> None:
     began, go, served = threading.Event(), threading.Event(), list[str]()
 
     def record(request: Request) -> Reply:
@@ -167,8 +167,8 @@ def test_who_sends_many_in_one_breath_takes_turns_with_the_others(own: Serve) ->
         go.wait(10)
         return Reply(200, b"")
 
-    server = own(record)
-    many, one = (socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(2))
+    server = plain(record)
+    many, one = (connect(server) for _ in range(2))
     with many, one:
         many.sendall(b"GET /many HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
         assert began.wait(10)
@@ -182,7 +182,7 @@ def test_who_sends_many_in_one_breath_takes_turns_with_the_others(own: Serve) ->
 def test_a_flood_of_pipelined_requests_is_answered_in_order_and_in_bounded_memory(serve: Serve) -> None:
     server = serve(lambda request: Reply(200, b"<%s>" % request.path.encode()))
     requests = [b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(5000)]
-    with socket.create_connection(("127.0.0.1", server.port), 10) as many:
+    with connect(server) as many:
         sender = threading.Thread(target=many.sendall, args=(b"".join(requests) + get("/last"),))
         sender.start()
         answer = rest(many)
@@ -201,7 +201,7 @@ def test_who_does_not_take_its_answers_gets_no_more_and_holds_up_nobody(serve: S
         return Reply(200, b"x" * 8_000_000)
 
     server = serve(large)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
+    with connect(server) as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n" * 9 + b"GET /slow HTTP/1.0\r\n\r\n")
         assert len(talk(server, get("/quick"), close=False)) > 8_000_000
         assert served.count("/slow") <= 3  # waitress begins one before it looks
@@ -214,7 +214,7 @@ def test_who_takes_no_answers_is_cut_in_the_end(own: Serve, monkeypatch: pytest.
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "IDLE_SECONDS", 0.3)
     server = own(lambda _: Reply(200, b"x" * 8_000_000))
-    with socket.create_connection(("127.0.0.1", server.port), 10) as slow:
+    with connect(server) as slow:
         for request in (GET, get()):
             slow.sendall(request)
         eventually(lambda: server.connections()[0] == 1)
@@ -224,7 +224,7 @@ def test_who_takes_no_answers_is_cut_in_the_end(own: Serve, monkeypatch: pytest.
 def test_small_requests_pass_large_ones_that_take_long(own: Serve) -> None:
     gate = Gate()
     server = own(lambda request: gate(request) if request.path == "/large" else yes(request), threads=1)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as large:
+    with connect(server) as large:
         large.sendall(LARGE)
         assert gate.entered.acquire(timeout=10)
         assert talk(server, get(), close=False).endswith(b"yes")
@@ -235,11 +235,11 @@ def test_small_requests_pass_large_ones_that_take_long(own: Serve) -> None:
 def test_a_large_request_whose_sender_left_before_its_turn_costs_no_worker(own: Serve) -> None:
     gate = Gate()
     server = own(gate, threads=1)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as first:
+    with connect(server) as first:
         first.sendall(LARGE)
         assert gate.entered.acquire(timeout=10)
         for _ in range(3):
-            with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+            with connect(server) as one:
                 one.sendall(LARGE)
                 until(server._workers._queue.qsize)
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -282,7 +282,7 @@ def test_a_pending_reply_holds_no_thread_and_wakes_the_loop(own: Serve) -> None:
 
     server = own(later)
     before = threading.active_count()
-    connections = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(50)]
+    connections = [connect(server) for _ in range(50)]
     for number, one in enumerate(connections):
         one.sendall(get(f"/{number}"))
     until(lambda: len(futures) == 50)
@@ -329,7 +329,7 @@ def test_a_pending_reply_that_takes_too_long_is_given_as_it_is(serve: Serve, mon
 def test_who_takes_too_long_is_answered_408(own: Serve, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     server = own(echo, request_seconds=0.2)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+    with connect(server) as one:
         one.sendall(beginning)
         answer = rest(one)
 
@@ -342,7 +342,7 @@ def test_a_drip_is_cut_off(own: Serve, monkeypatch: pytest.MonkeyPatch, drip: by
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
     server = own(echo, request_seconds=0.2)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+    with connect(server) as one:
         one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" if drip == b"x" else b"\r\n")
         sent = 0
         with pytest.raises(OSError, match="Connection reset|Broken pipe"):
@@ -357,10 +357,10 @@ def test_headers_have_a_deadline_of_their_own(own: Serve, monkeypatch: pytest.Mo
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "HEADER_SECONDS", 0.1)
     server = own(echo, request_seconds=100)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+    with connect(server) as one:
         one.sendall(b"GET / HT")
         assert status(rest(one)) == 408
-    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+    with connect(server) as one:
         one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{")
         threading.Event().wait(0.3)  # longer than headers may take
         one.sendall(b"}")
@@ -371,16 +371,16 @@ def test_who_says_nothing_is_let_go(own: Serve, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
     server = own(echo)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as silent:
+    with connect(server) as silent:
         assert rest(silent) == b""
-    with socket.create_connection(("127.0.0.1", server.port), 10) as answered:
+    with connect(server) as answered:
         answered.sendall(GET)
         assert rest(answered).count(b" 200 OK") == 1
 
 
 def test_a_refusal_reaches_a_sender_that_is_still_sending(own: Serve) -> None:
     server = own(echo, body_limit=lambda _: 1000)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+    with connect(server) as one:
         one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n")
         one.sendall(b"x" * 5_000_000)
         one.shutdown(socket.SHUT_WR)
@@ -407,7 +407,7 @@ def test_a_sender_that_leaves_hurts_nobody(serve: Serve, eventually: Wait) -> No
     server = serve(yes)
     for request in (b"", b"GET / HT", GET, LARGE, LARGE[:500], GET * 100):
         for reset in (True, False):
-            with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+            with connect(server) as one:
                 if reset:
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 one.sendall(request)
@@ -416,9 +416,9 @@ def test_a_sender_that_leaves_hurts_nobody(serve: Serve, eventually: Wait) -> No
     eventually(lambda: server.connections()[0] == 0)
 
 
-def test_a_server_without_descriptors_rests_and_then_goes_on(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_descriptors_rests_and_then_goes_on(plain: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "REST_SECONDS", 0.2)
-    server = own(yes)
+    server = plain(yes)
     assert status(talk(server, get(), close=False)) == 200  # whatever it opens at first is open
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket() as one:
@@ -467,7 +467,7 @@ def test_a_stop_answers_what_has_begun_and_accepts_nothing_new(serve: Serve) -> 
     server = serve(gate)
     answers: list[bytes] = []
     sender = threading.Thread(target=lambda: answers.append(talk(server, LARGE, close=False)))
-    idle = socket.create_connection(("127.0.0.1", server.port), 10)
+    idle = connect(server)
     sender.start()
     assert gate.entered.acquire(timeout=10)
     stopper = threading.Thread(target=server.stop, args=(10,))
@@ -482,7 +482,7 @@ def test_a_stop_answers_what_has_begun_and_accepts_nothing_new(serve: Serve) -> 
 
     assert b'"length": %d' % (INLINE_BYTES + 1) in answers[0]
     with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", server.port), 10)
+        connect(server)
     assert not [
         thread for thread in threading.enumerate() if thread.name.startswith((f"http-{server.port}", "waitress"))
     ]
@@ -491,7 +491,7 @@ def test_a_stop_answers_what_has_begun_and_accepts_nothing_new(serve: Serve) -> 
 def test_a_stop_is_bounded(serve: Serve) -> None:
     gate = Gate()
     server = serve(gate)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+    with connect(server) as one:
         one.sendall(LARGE)
         assert gate.entered.acquire(timeout=10)
         began = time.monotonic()
@@ -506,7 +506,7 @@ def test_a_stop_is_bounded(serve: Serve) -> None:
 
 def test_a_stop_waits_for_who_is_still_sending(own: Serve) -> None:
     server = own(echo)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as one:
+    with connect(server) as one:
         one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
         until(lambda: server.connections()[0])
         stopper = threading.Thread(target=server.stop, args=(10,))
@@ -520,13 +520,13 @@ def test_a_stop_waits_for_who_is_still_sending(own: Serve) -> None:
     assert b"Connection: close" in answer
 
 
-def test_who_connected_before_a_stop_is_answered(own: Serve) -> None:
+def test_who_connected_before_a_stop_is_answered(plain: Serve) -> None:
     gate = Gate()
-    server = own(gate)
-    first = socket.create_connection(("127.0.0.1", server.port), 10)
+    server = plain(gate)
+    first = connect(server)
     first.sendall(GET)  # small, so that the loop itself waits
     assert gate.entered.acquire(timeout=10)
-    others = [socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(100)]
+    others = [connect(server) for _ in range(100)]
     for one in others:
         one.sendall(GET)
     stopper = threading.Thread(target=server.stop, args=(10,))

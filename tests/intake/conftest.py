@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from router.daemon.registries import REGISTRIES
-from router.domain.request import Inbound
+from router.domain.reply import Reply
+from router.http.contract import Pending, Request
 from router.http.server import Server
 from router.intake.receiver import Receiver
 from router.rules.compile.loader import Loader
@@ -16,6 +17,15 @@ from router.runtime.wakeups import wake_up
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
+
+
+class WaitingReceiver(Receiver):
+    """A receiver that can wait for the reply, as a server does."""
+
+    def receive(self, request: Request, seconds: float = 10.0) -> Reply:
+        """The reply to a request, 503 when its commit takes longer than that."""
+        reply = self.handle(request)
+        return reply.reply(seconds) if isinstance(reply, Pending) else reply
 
 
 @pytest.fixture
@@ -27,13 +37,13 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 @pytest.fixture
-def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., Receiver]:
+def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., WaitingReceiver]:
     """A receiver on a rules text."""
 
-    def make(rules: str, **environ: str) -> Receiver:
+    def make(rules: str, **environ: str) -> WaitingReceiver:
         ruleset = Loader(REGISTRIES, environ).load(rules, "rules.yaml", tmp_path).require()
         store.put_ruleset(ruleset.text, 0).result(10)
-        return Receiver(CurrentRuleset(ruleset), store, lambda: NOW)
+        return WaitingReceiver(CurrentRuleset(ruleset), store, lambda: NOW)
 
     return make
 
@@ -55,19 +65,17 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def inbound() -> Callable[..., Inbound]:
+def make_request() -> Callable[..., Request]:
     """Make a request."""
 
-    def make(body: bytes = b"{}", **given: Any) -> Inbound:
+    def make(body: bytes = b"{}", **given: Any) -> Request:
         defaults: dict[str, Any] = {
-            "source": "",
             "method": "POST",
             "path": "/hooks/open",
             "query": "",
             "headers": (("Content-Type", "application/json"),),
             "ip": "192.0.2.1",
-            "received_at": NOW,
         }
-        return Inbound(body=body, **defaults | given)
+        return Request(body=body, **defaults | given)
 
     return make

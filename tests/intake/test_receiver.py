@@ -1,5 +1,6 @@
 """Receive: each request gets the answer it is due, and what was accepted is stored."""
 
+import gc
 import hmac
 import json
 from collections.abc import Callable
@@ -15,15 +16,14 @@ from router.daemon.settings import networks
 from router.domain.events import ParsedEvent
 from router.domain.filters import Filter
 from router.domain.reply import Reply
-from router.domain.request import Inbound
-from router.http.contract import Pending
-from router.intake import receiver as module
-from router.intake.receiver import Receiver
+from router.http.contract import Pending, Request
+from router.intake.rejection import MAX_QUERY
 from router.store.sqlite.store import SqliteStore
+from tests.intake.conftest import WaitingReceiver
 from tests.intake.signed_requests import private_key, public_key
 
-Make = Callable[..., Receiver]
-Request = Callable[..., Inbound]
+Make = Callable[..., WaitingReceiver]
+MakeRequest = Callable[..., Request]
 
 OPEN = """
 sources:
@@ -43,10 +43,12 @@ rules:
 TOKEN = OPEN.replace("verify: none", "verify: {scheme: token, header: X-Token, secret: {env: T}}")
 
 
-def test_an_accepted_event_is_stored_with_its_plan(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_an_accepted_event_is_stored_with_its_plan(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
     headers = (("Content-Type", "application/json"), ("X-Token", "t"), ("X-A", "1"), ("x-a", "2"))
 
-    reply = receiver(TOKEN, T="t").receive(inbound(b'{"kind": "push"}', headers=headers, query="a=1"))
+    reply = receiver(TOKEN, T="t").receive(make_request(b'{"kind": "push"}', headers=headers, query="a=1"))
 
     answer = json.loads(reply.body)
     assert reply.status == 202
@@ -64,23 +66,25 @@ def test_an_accepted_event_is_stored_with_its_plan(receiver: Make, inbound: Requ
     ]
 
 
-def test_an_unverified_sender_gets_only_the_event_id(receiver: Make, inbound: Request) -> None:
-    assert set(json.loads(receiver(OPEN).receive(inbound()).body)) == {"id"}
+def test_an_unverified_sender_gets_only_the_event_id(receiver: Make, make_request: MakeRequest) -> None:
+    assert set(json.loads(receiver(OPEN).receive(make_request()).body)) == {"id"}
 
 
-def test_an_unmatched_event_is_stored(receiver: Make, inbound: Request, store: SqliteStore) -> None:
-    reply = receiver(OPEN).receive(inbound(b"[]"))
+def test_an_unmatched_event_is_stored(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
+    reply = receiver(OPEN).receive(make_request(b"[]"))
 
     assert reply.status == 202
     assert store.event(json.loads(reply.body)["id"]) is not None
     assert store.deliveries() == []
 
 
-def test_unmatched_actions_run_only_for_unmatched_events(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_unmatched_actions_run_only_for_unmatched_events(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
     made = receiver(OPEN + "unmatched: [append: u.jsonl]\n")
 
-    made.receive(inbound(b"[]"))
-    made.receive(inbound(b'{"kind": 1}'))
+    made.receive(make_request(b"[]"))
+    made.receive(make_request(b'{"kind": 1}'))
 
     assert [d.rule for d in store.deliveries()] == ["unmatched", "last"]
 
@@ -101,11 +105,11 @@ def test_unmatched_actions_run_only_for_unmatched_events(receiver: Make, inbound
     ],
 )
 def test_a_refused_request_stores_nothing_and_gets_problem_json(
-    receiver: Make, inbound: Request, store: SqliteStore, change: dict[str, Any], status: int
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, change: dict[str, Any], status: int
 ) -> None:
     rules = TOKEN.replace("{verify:", "{max_body: 100, allow_ips: [192.0.2.0/24], verify:")
 
-    reply = receiver(rules, T="t").receive(inbound(**change))
+    reply = receiver(rules, T="t").receive(make_request(**change))
 
     assert reply.status == status
     assert reply.content_type == "application/problem+json"
@@ -116,18 +120,18 @@ def test_a_refused_request_stores_nothing_and_gets_problem_json(
     assert store.events() == []
 
 
-def test_a_405_lists_the_allowed_methods(receiver: Make, inbound: Request) -> None:
-    reply = receiver(OPEN.replace("none", "none, methods: [PUT, POST]")).receive(inbound(method="DELETE"))
+def test_a_405_lists_the_allowed_methods(receiver: Make, make_request: MakeRequest) -> None:
+    reply = receiver(OPEN.replace("none", "none, methods: [PUT, POST]")).receive(make_request(method="DELETE"))
 
     assert ("Allow", "PUT, POST") in reply.headers
 
 
-def test_concurrent_copies_are_one_event(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_concurrent_copies_are_one_event(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     made = receiver(OPEN.replace("none", "none, dedupe: headers.X-Id"))
     headers = (("X-Id", "d1"), ("Content-Type", "application/json"))
 
     with ThreadPoolExecutor(20) as pool:
-        request = inbound(b'{"kind": "push"}', headers=headers)
+        request = make_request(b'{"kind": "push"}', headers=headers)
         replies = list(pool.map(lambda _: made.receive(request), range(100)))
 
     answers = [json.loads(reply.body) for reply in replies]
@@ -139,69 +143,63 @@ def test_concurrent_copies_are_one_event(receiver: Make, inbound: Request, store
 
 @pytest.mark.parametrize("value", ['""', "null", "[]", "true"])
 def test_an_empty_or_invalid_dedupe_key_is_ignored(
-    receiver: Make, inbound: Request, store: SqliteStore, value: str
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, value: str
 ) -> None:
     made = receiver(OPEN.replace("none", "none, dedupe: {key: $.id, window: 1h}"))
 
     for _ in range(2):
-        assert made.receive(inbound(b'{"kind": "push", "id": %s}' % value.encode())).status == 202
+        assert made.receive(make_request(b'{"kind": "push", "id": %s}' % value.encode())).status == 202
     assert len(store.events()) == 2
 
 
 def test_a_store_that_cannot_commit_gives_503_with_retry_after(
-    receiver: Make, inbound: Request, store: SqliteStore
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
 ) -> None:
     made = receiver(OPEN)
     store.close()
 
-    reply = made.receive(inbound())
+    reply = made.receive(make_request())
 
     assert reply.status == 503
     assert ("Retry-After", "5") in reply.headers
 
 
-def test_a_slow_commit_gives_503(
-    receiver: Make, inbound: Request, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_commit_gives_503(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     made = receiver(OPEN)
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
 
-    assert made.receive(inbound()).status == 503
+    assert made.receive(make_request(), seconds=0).status == 503
 
 
 def test_an_event_refused_while_queued_is_not_stored_later(
     receiver: Make,
-    inbound: Request,
+    make_request: MakeRequest,
     store: SqliteStore,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     eventually: Callable[..., Any],
 ) -> None:
     made = receiver(OPEN)
     other = apsw.Connection(str(tmp_path / "store.db"))
     other.execute("BEGIN IMMEDIATE")
-    first = made.begin(inbound(b'{"kind": "first"}'))
+    first = made.handle(make_request(b'{"kind": "first"}'))
     assert isinstance(first, Pending)
     eventually(first.future.running)
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
 
-    refused = made.receive(inbound(b'{"kind": "second"}'))
+    refused = made.receive(make_request(b'{"kind": "second"}'), seconds=0)
     other.execute("ROLLBACK")
     other.close()
 
     assert refused.status == 503
     assert first.reply(10).status == 202
-    monkeypatch.undo()
-    assert made.receive(inbound(b'{"kind": "third"}')).status == 202
+    assert made.receive(make_request(b'{"kind": "third"}')).status == 202
     assert [event.body for event in store.events()] == [b'{"kind": "third"}', b'{"kind": "first"}']
 
 
-def test_a_source_can_set_its_response(receiver: Make, inbound: Request) -> None:
+def test_a_source_can_set_its_response(receiver: Make, make_request: MakeRequest) -> None:
     rules = OPEN.replace(
         "none", "none, respond: {status: 200, body: '<Response/>', content_type: text/xml, headers: {X-A: b}}"
     )
 
-    reply = receiver(rules).receive(inbound())
+    reply = receiver(rules).receive(make_request())
 
     assert (reply.status, reply.body, reply.content_type) == (200, b"<Response/>", "text/xml")
     assert reply.headers == (("X-A", "b"),)
@@ -215,44 +213,48 @@ RESPONDING = OPEN.replace(
 )
 
 
-def test_the_first_matching_rule_with_respond_sets_the_response(receiver: Make, inbound: Request) -> None:
+def test_the_first_matching_rule_with_respond_sets_the_response(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(RESPONDING)
 
-    first = made.receive(inbound(b'{"kind": "push", "n": 7}'))
-    later = made.receive(inbound(b'{"kind": "other"}'))
+    first = made.receive(make_request(b'{"kind": "push", "n": 7}'))
+    later = made.receive(make_request(b'{"kind": "other"}'))
 
     assert (first.status, first.body, first.headers) == (201, b'{"n":7,"from":"open"}', (("X-A", "b"),))
     assert (later.status, later.body, later.content_type) == (200, b"seen other", "text/plain; charset=utf-8")
 
 
-def test_a_failing_respond_template_still_gives_202(receiver: Make, inbound: Request, store: SqliteStore) -> None:
-    reply = receiver(RESPONDING).receive(inbound(b'{"kind": "push"}'))
+def test_a_failing_respond_template_still_gives_202(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
+    reply = receiver(RESPONDING).receive(make_request(b'{"kind": "push"}'))
 
     assert reply.status == 202
     assert len(store.deliveries()) == 3
 
 
-def test_while_an_answer_waits_no_payload_is_kept(receiver: Make, inbound: Request) -> None:
+def test_while_an_answer_waits_no_payload_is_kept(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(
         RESPONDING.replace("{$.kind: {exists: true}}\n    respond: {body: 'seen {{ payload.kind }}'}", "{}")
     )
 
-    def kept(body: bytes) -> bool:
-        pending = made.begin(inbound(body))
-        assert isinstance(pending, Pending)
-        return any(isinstance(thing, ParsedEvent) for thing in pending.reply.args)  # type: ignore[attr-defined]
+    def payloads() -> int:
+        gc.collect()
+        return sum(isinstance(thing, ParsedEvent) for thing in gc.get_objects())
 
-    assert not kept(b'{"kind": "push"}')  # its answer is rendered already
-    assert not kept(b'{"kind": "other"}')
+    before = payloads()
+    pending = [made.handle(make_request(body)) for body in (b'{"kind": "push", "n": 7}', b'{"kind": "other"}')]
+
+    assert all(isinstance(reply, Pending) for reply in pending)
+    assert payloads() == before
 
 
-def test_each_event_is_planned_by_one_ruleset(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_each_event_is_planned_by_one_ruleset(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     made = receiver(OPEN)
     other = receiver(OPEN.replace("pushes", "renamed"))
 
-    made.receive(inbound(b'{"kind": "push"}'))
+    made.receive(make_request(b'{"kind": "push"}'))
     made.current.ruleset = other.current.ruleset
-    made.receive(inbound(b'{"kind": "push"}'))
+    made.receive(make_request(b'{"kind": "push"}'))
 
     assert [d.rule for d in store.deliveries()] == ["pushes", "pushes", "last", "renamed", "renamed", "last"]
 
@@ -277,12 +279,12 @@ def _slack(body: bytes, key: bytes = b"s") -> tuple[tuple[str, str], ...]:
     )
 
 
-def test_a_signed_slack_challenge_is_answered(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_a_signed_slack_challenge_is_answered(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     body = b'{"type": "url_verification", "challenge": "3eZbrw1a"}'
     made = receiver(SHAKEN, S="s", T="t")
 
-    reply = made.receive(inbound(body, path="/hooks/slack", headers=_slack(body)))
-    refused = made.receive(inbound(body, path="/hooks/slack", headers=_slack(body, b"x")))
+    reply = made.receive(make_request(body, path="/hooks/slack", headers=_slack(body)))
+    refused = made.receive(make_request(body, path="/hooks/slack", headers=_slack(body, b"x")))
 
     assert (reply.status, json.loads(reply.body)) == (200, {"challenge": "3eZbrw1a"})
     assert refused.status == 401
@@ -311,31 +313,33 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
     ],
 )
 def test_slacks_test_of_the_certificate_is_answered_and_is_no_event(
-    receiver: Make, inbound: Request, store: SqliteStore, method: str, query: str, body: bytes, status: int
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, method: str, query: str, body: bytes, status: int
 ) -> None:
     made = receiver(SHAKEN, S="s", T="t")
 
-    reply = made.receive(inbound(body, path="/hooks/slack", method=method, query=query, headers=(FORM,)))
+    reply = made.receive(make_request(body, path="/hooks/slack", method=method, query=query, headers=(FORM,)))
 
     assert reply.status == status
     assert status != 200 or (reply.body, reply.headers) == (b"", ())
     assert not store.events()
 
 
-def test_an_unsigned_ssl_check_is_a_form_or_nothing(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_an_unsigned_ssl_check_is_a_form_or_nothing(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
     made = receiver(SHAKEN, S="s", T="t")
     for headers in ((("Content-Type", "application/json"),), (), (FORM, FORM)):
-        assert made.receive(inbound(b"ssl_check=1", path="/hooks/slack", headers=headers)).status == 401
+        assert made.receive(make_request(b"ssl_check=1", path="/hooks/slack", headers=headers)).status == 401
     assert not store.events()
 
 
 def test_what_slack_signed_is_verified_before_it_may_be_an_ssl_check(
-    receiver: Make, inbound: Request, store: SqliteStore
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
 ) -> None:
     made = receiver(SHAKEN, S="s", T="t")
 
     def post(body: bytes, key: bytes) -> Reply:
-        return made.receive(inbound(body, path="/hooks/slack", headers=(FORM, *_slack(body, key)[1:])))
+        return made.receive(make_request(body, path="/hooks/slack", headers=(FORM, *_slack(body, key)[1:])))
 
     assert post(b"ssl_check=1&token=x", b"wrong").status == 401
     assert post(b"ssl_check=1&token=x", b"s").status == 200
@@ -344,11 +348,11 @@ def test_what_slack_signed_is_verified_before_it_may_be_an_ssl_check(
     assert len(store.events()) == 1
 
 
-def test_a_slack_event_gets_an_empty_200(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_a_slack_event_gets_an_empty_200(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     body = b'{"type": "event_callback", "event_id": "Ev1"}'
     made = receiver(SHAKEN, S="s", T="t")
 
-    replies = [made.receive(inbound(body, path="/hooks/slack", headers=_slack(body))) for _ in range(2)]
+    replies = [made.receive(make_request(body, path="/hooks/slack", headers=_slack(body))) for _ in range(2)]
 
     assert [(reply.status, reply.body) for reply in replies] == [(200, b"")] * 2
     assert len(store.events()) == 1
@@ -365,17 +369,23 @@ def test_a_slack_event_gets_an_empty_200(receiver: Make, inbound: Request, store
     ],
 )
 def test_discord_pings_are_not_stored(
-    receiver: Make, inbound: Request, store: SqliteStore, body: bytes, status: int, answer: bytes | None, events: int
+    receiver: Make,
+    make_request: MakeRequest,
+    store: SqliteStore,
+    body: bytes,
+    status: int,
+    answer: bytes | None,
+    events: int,
 ) -> None:
     headers = (("Content-Type", "application/json"), ("X-Token", "s"))
-    reply = receiver(SHAKEN, S="s", T="t").receive(inbound(body, path="/hooks/discord", headers=headers))
+    reply = receiver(SHAKEN, S="s", T="t").receive(make_request(body, path="/hooks/discord", headers=headers))
 
     assert reply.status == status
     assert answer is None or reply.body == answer
     assert len(store.events()) == events
 
 
-def test_a_signed_discord_ping_is_answered(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_a_signed_discord_ping_is_answered(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     made = receiver(f"""
 sources: {{app: {{verify: {{scheme: discord, public_key: "{public_key("new key").hex()}"}}}}}}
 rules: [{{name: all, actions: [append: a.jsonl]}}]
@@ -385,7 +395,7 @@ rules: [{{name: all, actions: [append: a.jsonl]}}]
     def ping(key: str) -> Reply:
         signature = private_key(key).sign(b"1700000000" + body).hex()
         headers = (("X-Signature-Timestamp", "1700000000"), ("X-Signature-Ed25519", signature))
-        return made.receive(inbound(body, path="/hooks/app", headers=headers))
+        return made.receive(make_request(body, path="/hooks/app", headers=headers))
 
     assert (ping("new key").status, ping("new key").body) == (200, b'{"type":1}')
     assert ping("old key").status == 401
@@ -407,23 +417,23 @@ rules: [{{name: all, actions: [append: a.jsonl]}}]
     ],
 )
 def test_a_meta_challenge_needs_the_verify_token(
-    receiver: Make, inbound: Request, store: SqliteStore, query: str, status: int, answer: bytes | None
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, query: str, status: int, answer: bytes | None
 ) -> None:
     made = receiver(SHAKEN, S="s", T="t")
 
-    reply = made.receive(inbound(b"", path="/hooks/meta", method="GET", query=query, headers=()))
+    reply = made.receive(make_request(b"", path="/hooks/meta", method="GET", query=query, headers=()))
 
     assert reply.status == status
     assert answer is None or (reply.body == answer and str(reply.content_type).startswith("text/plain"))
-    assert made.receive(inbound(b"{}", path="/hooks/meta", method="PUT")).status == 405
+    assert made.receive(make_request(b"{}", path="/hooks/meta", method="PUT")).status == 405
     assert not store.events()
 
 
-def test_a_query_beyond_the_limit_is_refused(receiver: Make, inbound: Request) -> None:
+def test_a_query_beyond_the_limit_is_refused(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(OPEN)
 
-    assert made.receive(inbound(query="a" * module.MAX_QUERY)).status == 202
-    assert made.receive(inbound(query="a" * (module.MAX_QUERY + 1))).status == 414
+    assert made.receive(make_request(query="a" * MAX_QUERY)).status == 202
+    assert made.receive(make_request(query="a" * (MAX_QUERY + 1))).status == 414
 
 
 LISTED = OPEN.replace(
@@ -455,19 +465,19 @@ LISTED = OPEN.replace(
     ],
 )
 def test_only_allowed_addresses_may_send(
-    receiver: Make, inbound: Request, ip: str, forwarded: str, status: int
+    receiver: Make, make_request: MakeRequest, ip: str, forwarded: str, status: int
 ) -> None:
     made = replace(receiver(LISTED), trusted_proxies=networks("10.0.0.0/8, ::1"))
     headers = (("Content-Type", "application/json"), *((("X-Forwarded-For", forwarded),) if forwarded else ()))
 
-    assert made.receive(inbound(ip=ip, headers=headers)).status == status
+    assert made.receive(make_request(ip=ip, headers=headers)).status == status
 
 
-def test_an_event_records_its_senders_address(receiver: Make, inbound: Request, store: SqliteStore) -> None:
+def test_an_event_records_its_senders_address(receiver: Make, make_request: MakeRequest, store: SqliteStore) -> None:
     made = replace(receiver(OPEN), trusted_proxies=networks("10.0.0.0/8"))
     headers = (("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "203.0.113.9, 10.2.2.2"))
 
-    made.receive(inbound(ip="::ffff:10.0.0.1", headers=headers))
+    made.receive(make_request(ip="::ffff:10.0.0.1", headers=headers))
 
     assert [event.ip for event in store.events()] == ["203.0.113.9"]
 
@@ -478,20 +488,20 @@ HEAVY = (
 )
 
 
-def test_a_respond_that_takes_long_is_rendered_beside_the_loop(receiver: Make, inbound: Request) -> None:
+def test_a_respond_that_takes_long_is_rendered_beside_the_loop(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(HEAVY + "    allow_unverified: true\n    actions: [append: a.txt]\n")
 
-    pending = made.begin(inbound(json.dumps({"n": ["x"] * 100}).encode(), path="/hooks/s"))
+    pending = made.handle(make_request(json.dumps({"n": ["x"] * 100}).encode(), path="/hooks/s"))
 
     assert isinstance(pending, Pending)
     pending.future.result(10)
     assert pending.reply(0).body == b"x" * 10_000
 
 
-def test_a_respond_that_is_too_much_work_is_the_usual_answer(receiver: Make, inbound: Request) -> None:
+def test_a_respond_that_is_too_much_work_is_the_usual_answer(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(HEAVY + "    allow_unverified: true\n    actions: [append: a.txt]\n")
 
-    reply = made.receive(inbound(json.dumps({"n": ["x"] * 5_000}).encode(), path="/hooks/s"))
+    reply = made.receive(make_request(json.dumps({"n": ["x"] * 5_000}).encode(), path="/hooks/s"))
 
     assert reply.status == 202
     assert b"id" in reply.body

@@ -10,17 +10,18 @@ import pytest
 from router.domain.errors import PayloadError
 from router.domain.events import Event
 from router.domain.reply import Reply
-from router.domain.request import Inbound
-from router.intake.receiver import SMALL_BODY, Receiver
+from router.http.contract import Request
+from router.intake.receiver import SMALL_BODY
 from router.payload.body import read_signed
 from router.payload.form import MEDIA_TYPE as FORM_TYPE
 from router.payload.json_text import MAX_VALUES
 from router.rules.parsing import parse_event
 from router.store.sqlite.store import SqliteStore
+from tests.intake.conftest import WaitingReceiver
 from tests.intake.signed_requests import BODY, CASES, KEYS, NOW, Case
 
-Make = Callable[..., Receiver]
-Request = Callable[..., Inbound]
+Make = Callable[..., WaitingReceiver]
+MakeRequest = Callable[..., Request]
 
 # An issue's title, written by a stranger; GitHub signs all of it as JSON.
 EVIL = b'{"action":"opened","title":"x&payload=%7B%22ref%22%3A%22refs%2Fheads%2Fmain%22%7D&y=","ref":null}'
@@ -103,11 +104,11 @@ def test_the_source_may_say_what_all_of_its_bodies_are() -> None:
 
 @pytest.mark.parametrize("content_type", TYPES)
 def test_a_form_made_of_a_signed_title_starts_nothing(
-    receiver: Make, inbound: Request, store: SqliteStore, content_type: str | None
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, content_type: str | None
 ) -> None:
     types = () if content_type is None else (content_type,)
 
-    reply = receiver(RULES, S="s").receive(inbound(EVIL, path="/hooks/hub", headers=_hub(EVIL, *types)))
+    reply = receiver(RULES, S="s").receive(make_request(EVIL, path="/hooks/hub", headers=_hub(EVIL, *types)))
 
     answer = json.loads(reply.body)
     assert (reply.status, answer["matched"]) == (202, [])
@@ -134,9 +135,9 @@ def test_a_form_made_of_a_signed_title_starts_nothing(
     ],
 )
 def test_a_type_that_misleads_goes_no_further(
-    receiver: Make, inbound: Request, store: SqliteStore, sent: list[str], body: bytes, stored: list[str]
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, sent: list[str], body: bytes, stored: list[str]
 ) -> None:
-    reply = receiver(RULES, S="s").receive(inbound(body, path="/hooks/hub", headers=_hub(body, *sent)))
+    reply = receiver(RULES, S="s").receive(make_request(body, path="/hooks/hub", headers=_hub(body, *sent)))
 
     event = store.event(json.loads(reply.body)["id"])
     assert event is not None
@@ -149,7 +150,7 @@ SIGNED = {name: case for name, case in CASES.items() if case.body == BODY and ca
 
 @pytest.mark.parametrize("name", SIGNED)
 def test_for_every_scheme_the_bytes_decide_or_the_holder_of_the_credential(
-    receiver: Make, inbound: Request, name: str
+    receiver: Make, make_request: MakeRequest, name: str
 ) -> None:
     case: Case = SIGNED[name]
     from tests.intake.signed_requests import VALUES
@@ -164,7 +165,7 @@ rules: [{{name: json, match: {{$.hello: wörld}}, actions: [append: a]}}]
 
     for content_type in (FORM_TYPE, "text/plain", "application/json"):
         headers = (("Content-Type", content_type), *case.headers(KEYS[0]))
-        answer = json.loads(made.receive(inbound(BODY, path="/hooks/s", headers=headers)).body)
+        answer = json.loads(made.receive(make_request(BODY, path="/hooks/s", headers=headers)).body)
         as_json = not plain or content_type == "application/json"
         assert answer["matched"] == (["json"] if as_json else []), content_type
 
@@ -176,12 +177,12 @@ def test_a_recorded_event_is_read_by_its_bytes_too(receiver: Make) -> None:
     assert parse_event(event, source).payload == json.loads(EVIL)
 
 
-def test_a_recorded_event_may_hold_any_number_of_values(receiver: Make, inbound: Request) -> None:
+def test_a_recorded_event_may_hold_any_number_of_values(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(RULES, S="s")
     body = b'{"ref":"refs/heads/main","all":[' + b"1," * MAX_VALUES + b"1]}"
     event = Event("1", "hub", "POST", "/hooks/hub", "", _hub(body, "application/json"), body, "", NOW)
 
-    reply = made.receive(inbound(body, path="/hooks/hub", headers=event.headers))
+    reply = made.receive(make_request(body, path="/hooks/hub", headers=event.headers))
     plan = made.current.ruleset.plan(parse_event(event, made.current.ruleset.sources["hub"]))
 
     assert (reply.status, json.loads(reply.body)["detail"]) == (
@@ -201,19 +202,23 @@ def test_a_recorded_event_may_hold_any_number_of_values(receiver: Make, inbound:
         (("identity,", " GZIP"), 415),
     ],
 )
-def test_every_content_encoding_counts(receiver: Make, inbound: Request, codings: tuple[str, ...], status: int) -> None:
+def test_every_content_encoding_counts(
+    receiver: Make, make_request: MakeRequest, codings: tuple[str, ...], status: int
+) -> None:
     headers = (*_hub(EVIL, "application/json"), *(("Content-Encoding", coding) for coding in codings))
 
-    assert receiver(RULES, S="s").receive(inbound(EVIL, path="/hooks/hub", headers=headers)).status == status
+    assert receiver(RULES, S="s").receive(make_request(EVIL, path="/hooks/hub", headers=headers)).status == status
 
 
-def test_large_bodies_are_parsed_one_at_a_time_and_small_ones_never_wait(receiver: Make, inbound: Request) -> None:
+def test_large_bodies_are_parsed_one_at_a_time_and_small_ones_never_wait(
+    receiver: Make, make_request: MakeRequest
+) -> None:
     made = receiver(RULES, S="s")
     large = b'"' + b"a" * SMALL_BODY + b'"'
     replies: list[Reply] = []
 
     def send(body: bytes) -> None:
-        replies.append(made.receive(inbound(body, path="/hooks/hub", headers=_hub(body, "application/json"))))
+        replies.append(made.receive(make_request(body, path="/hooks/hub", headers=_hub(body, "application/json"))))
 
     waiting = threading.Thread(target=send, args=(large,))
     with made._large_body:

@@ -3,13 +3,13 @@
 from typing import Any
 
 from router.domain.reply import Reply
+from router.http.json_reply import json_reply
 from router.http.problem import PROBLEM_TYPE
 from router.http.problem import problem as refused
-from router.intake.reply import accepted
 
 __all__ = ["PROBLEM_TYPE", "answered", "refused"]
 
 
 def answered(content: dict[str, Any], status: int = 200) -> Reply:
     """A JSON answer."""
-    return accepted(status, content)
+    return json_reply(status, content)

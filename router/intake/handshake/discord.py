@@ -25,12 +25,12 @@ class Discord:
 
     methods: tuple[str, ...] = ()
 
-    def before(self, inbound: Inbound) -> Reply | Unverified | None:  # noqa: ARG002 - the common signature
-        """See Handshake.before."""
+    def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:  # noqa: ARG002 - the common signature
+        """See Handshake.before_verification."""
         return None
 
-    def after(self, payload: Any) -> Reply | None:
-        """See Handshake.after."""
+    def after_verification(self, payload: Any) -> Reply | None:
+        """See Handshake.after_verification."""
         if not isinstance(payload, dict) or "event" in payload or type(payload.get("type")) is not int:
             return None
         if payload["type"] == 1:

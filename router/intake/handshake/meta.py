@@ -37,8 +37,8 @@ class Meta:
     def __init__(self, token: bytes | None) -> None:
         self._token = token
 
-    def before(self, inbound: Inbound) -> Reply | Unverified | None:
-        """See Handshake.before."""
+    def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
+        """See Handshake.before_verification."""
         if inbound.method != "GET":
             return None
         try:
@@ -58,8 +58,8 @@ class Meta:
             return Unverified(VerifyFailure.MALFORMED, "hub.challenge is missing or not letters and digits")
         return Reply(200, challenge.encode(), "text/plain; charset=utf-8")
 
-    def after(self, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
-        """See Handshake.after."""
+    def after_verification(self, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
+        """See Handshake.after_verification."""
         return None
 
 

@@ -36,8 +36,8 @@ class Slack:
 
     methods: tuple[str, ...] = ("GET",)  #: for ssl_check alone
 
-    def before(self, inbound: Inbound) -> Reply | Unverified | None:
-        """See Handshake.before. What has a signature is verified, whatever it holds."""
+    def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
+        """See Handshake.before_verification. What has a signature is verified, whatever it holds."""
         headers = Headers(inbound.headers)
         if _SIGNATURE in headers:
             return None
@@ -48,8 +48,8 @@ class Slack:
             asked = inbound.body.decode("latin-1") if is_form and len(inbound.body) <= _LONGEST else ""
         return _certified() if _SSL_CHECK.fullmatch(asked) else None
 
-    def after(self, payload: Any) -> Reply | None:
-        """See Handshake.after."""
+    def after_verification(self, payload: Any) -> Reply | None:
+        """See Handshake.after_verification."""
         if not isinstance(payload, dict):
             return None
         if payload.get("ssl_check") == "1" and payload.keys() <= _KEYS:

@@ -1,0 +1,131 @@
+"""Takes renewed certificates: when their files change, and on SIGHUP."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from router.domain.files.trust import readable_by_all
+from router.http.certificate import Certificate, CertificateError
+from router.rules.reload.file_stat import FileStat, secret_file_stat
+
+POLL_SECONDS = 1.0  #: between two looks at the files; a change is taken when the next look shows the same
+RETRY_SECONDS = 60.0  #: after which refused files are read again: a certificate may become valid by time alone
+REMIND_SECONDS = 86400.0  #: between two warnings of a certificate that expires soon
+SOON_SECONDS = 14 * 86400.0  #: before its end a certificate expires soon: renewal tools begin 30 days before
+
+log = structlog.get_logger()
+
+View = tuple[FileStat, ...]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One listener's certificate; times are monotonic."""
+
+    listener: str
+    certificate: Certificate
+    seen: View  #: at the last look
+    judged: View  #: at the last load
+    refused: str = ""  #: why the files are not used; empty: they are
+    retry_at: float = field(default=0.0)
+    remind_at: float = field(default=0.0)
+
+
+class CertificateWatch:
+    """Watches certificates in a thread of its own. `reload_soon` is for any thread and for signal handlers."""
+
+    def __init__(self, certificates: Mapping[str, Certificate]) -> None:
+        """The certificates, by the names of their listeners."""
+        self._watched = [_watched(name, certificate) for name, certificate in certificates.items()]
+        self._wake = threading.Event()
+        self._asked = self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="certificates", daemon=True)
+
+    @property
+    def listeners(self) -> list[str]:
+        """The names of the listeners that have a certificate."""
+        return sorted(one.listener for one in self._watched)
+
+    def start(self) -> None:
+        """Start watching."""
+        for one in self._watched:
+            if readable_by_all(one.certificate.files.key):
+                log.warning(
+                    "every user of this machine can read the TLS key; chmod it to 600",
+                    listener=one.listener,
+                    file=str(one.certificate.files.key),
+                )
+        if self._watched:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def reload_soon(self) -> None:
+        """Read all files again, changed or not."""
+        self._asked = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            asked, self._asked = self._asked, False
+            for one in self._watched:
+                try:
+                    self._look(one, time.monotonic(), asked=asked)
+                except Exception as error:  # the boundary of a thread that has to live on
+                    log.error("certificates can't be watched; trying again", listener=one.listener, exc_info=error)
+            self._wake.wait(POLL_SECONDS)
+
+    def _look(self, one: _Watched, now: float, *, asked: bool) -> None:
+        view = _view(one.certificate)
+        # Renewal tools write certificate and key one after the other; between them they don't fit.
+        is_steady, one.seen = view == one.seen, view
+        is_due = one.refused and now > one.retry_at
+        if asked or (is_steady and (view != one.judged or is_due)):
+            self._reload(one, view, now, asked=asked)
+        _remind(one, now)
+
+    @staticmethod
+    def _reload(one: _Watched, view: View, now: float, *, asked: bool) -> None:
+        changed, one.judged, one.retry_at = view != one.judged, view, now + RETRY_SECONDS
+        try:
+            one.certificate.reload()
+        except CertificateError as error:
+            if asked or changed or str(error) != one.refused:
+                expires = one.certificate.expires.isoformat()
+                log.error(
+                    "renewed certificate refused; the old one stays",
+                    listener=one.listener,
+                    error=str(error),
+                    old_expires=expires,
+                )
+            one.refused = str(error)
+            return
+        one.refused, one.remind_at = "", 0.0
+        log.info("certificate loaded", listener=one.listener, expires=one.certificate.expires.isoformat())
+
+
+def _watched(listener: str, certificate: Certificate) -> _Watched:
+    # The first look reads the files once more: they may have changed since the certificate was loaded.
+    return _Watched(listener, certificate, _view(certificate), ())
+
+
+def _view(certificate: Certificate) -> View:
+    return tuple(secret_file_stat(path) for path in certificate.files.paths())
+
+
+def _remind(one: _Watched, now: float) -> None:
+    left = (one.certificate.expires - datetime.now(UTC)).total_seconds()
+    if left < SOON_SECONDS and now > one.remind_at:
+        one.remind_at = now + REMIND_SECONDS
+        text = "certificate has expired; renew it" if left < 0 else "certificate expires soon; renew it"
+        log.warning(text, listener=one.listener, expires=one.certificate.expires.isoformat())

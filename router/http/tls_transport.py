@@ -1,0 +1,235 @@
+"""TLS for one connection, between asyncio's transport and ours: decrypts what arrives, encrypts what leaves.
+
+It is built on the standard library's SSLObject. asyncio's own TLS keeps a buffer of 256 KiB for each connection and
+can't close one direction alone. Here a TLS connection reads into its server's one buffer; it is paused, half-closed and
+cut like any other.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from router.http.limits import HANDSHAKE_SECONDS
+from router.http.problem import problem
+from router.http.response import serialize
+
+_PLAIN_HTTP = problem(400, "this port speaks TLS; write https:// instead of http://")
+
+
+class Inner(Protocol):
+    """What gets the decrypted bytes: a connection, which writes to this transport."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.BaseProtocol."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many decrypted bytes are in the shared buffer."""
+
+    def eof_received(self) -> bool:
+        """The sender says nothing more; whether to keep the connection open for replies."""
+        ...
+
+    def pause_writing(self) -> None:
+        """See asyncio.BaseProtocol."""
+
+    def resume_writing(self) -> None:
+        """See asyncio.BaseProtocol."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.BaseProtocol."""
+
+
+class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
+    """Belongs to the loop's thread."""
+
+    def __init__(
+        self,
+        inner: Inner,
+        context: ssl.SSLContext,
+        buffer: memoryview,
+        loop: asyncio.AbstractEventLoop,
+        failed: Callable[[str, int | None], None],
+    ) -> None:
+        """`buffer` holds what arrives, encrypted and then decrypted; `failed` hears why a handshake failed, and the
+        status of the answer if there was one."""
+        super().__init__()
+        self._inner = inner
+        self._buffer = buffer
+        self._loop = loop
+        self._failed = failed
+        self._encrypted_in, self._encrypted_out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._encrypted_in, self._encrypted_out, server_side=True)
+        self._under: asyncio.Transport | None = None  # asyncio's, for encrypted bytes
+        self._deadline: asyncio.TimerHandle | None = None  # of the handshake; None: it is done, or not begun
+        self._is_open = False  # the handshake is done
+        self._is_paused = False
+        self._input_ends = False  # asyncio's transport has no more for us
+        self._input_ended = False  # the connection knows
+        self._discards = False  # what still comes is not read any more
+
+    # What asyncio's transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._under = cast("asyncio.Transport", transport)
+        self._deadline = self._loop.call_later(HANDSHAKE_SECONDS, self._time_out)
+        self._inner.connection_made(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._discards:
+            self._encrypted_in.write(self._buffer[:nbytes])
+            self._read()
+
+    def eof_received(self) -> bool:
+        if not self._is_open or self._discards:
+            return False
+        self._input_ends = True
+        self._read()
+        return True  # `_end_input` closes, if not the connection itself
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._under = None
+        self._end_deadline()
+        self._inner.connection_lost(exc)
+
+    # The handshake.
+
+    def _shake_hands(self) -> bool:
+        """Go on with the handshake; whether it is done."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return False
+        except ssl.SSLError as error:
+            self._refuse(error)
+            return False
+        self._is_open = True
+        self._end_deadline()
+        self._flush()
+        return True
+
+    def _refuse(self, error: ssl.SSLError) -> None:
+        self._discards = True
+        if error.reason == "HTTP_REQUEST" and self._under is not None:
+            self._under.write(serialize(_PLAIN_HTTP, "1.1", keep_alive=False, head_only=False, now=time.time()))
+            self._failed("TLS: plain HTTP was sent", _PLAIN_HTTP.status)
+        else:
+            self._flush()  # the alert that tells the other side why
+            self._failed(f"TLS: {handshake_fault(error)}", None)
+        self.close()
+
+    def _time_out(self) -> None:
+        self._failed("TLS: the handshake took too long", None)
+        self.abort()
+
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # Reading.
+
+    def _read(self) -> None:
+        """Decrypt what has come, until the connection wants no more of it."""
+        if self._under is None or not (self._is_open or self._shake_hands()):
+            return
+        while not (self._is_paused or self._discards or self._input_ended):
+            try:
+                count = cast("int", self._tls.read(len(self._buffer), self._buffer))  # typeshed knows no buffer
+            except ssl.SSLWantReadError:
+                if not self._input_ends:
+                    break
+                count = 0  # without TLS's own end: HTTP knows by itself whether a request is whole
+            except ssl.SSLZeroReturnError:
+                count = 0
+            except ssl.SSLError:
+                self.abort()  # bytes that no honest peer sends, or lost ones
+                return
+            if not count:
+                self._input_ended = True
+                if not self._inner.eof_received():
+                    self.close()
+                return
+            self._inner.buffer_updated(count)
+        self._flush()  # answers of the protocol itself, such as to a change of keys
+
+    def pause_reading(self) -> None:
+        """See asyncio.ReadTransport. What is decrypted already waits as well."""
+        self._is_paused = True
+        if self._under is not None:
+            self._under.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See asyncio.ReadTransport."""
+        if self._under is None:
+            return
+        self._under.resume_reading()
+        if self._is_paused:
+            self._is_paused = False
+            self._loop.call_soon(self._read)
+
+    # Writing.
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See asyncio.WriteTransport."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._tls.write(rest) :]
+                self._flush()
+        except ssl.SSLError:
+            self.abort()
+
+    def _flush(self) -> None:
+        encrypted = self._encrypted_out.read()
+        if encrypted and self._under is not None:
+            self._under.write(encrypted)
+
+    def can_write_eof(self) -> bool:
+        """TLS closes each direction by itself."""
+        return True
+
+    def write_eof(self) -> None:
+        """See asyncio.WriteTransport. Nothing that comes from here on is read."""
+        self._discards = True
+        self._say_end()
+        if self._under is not None:
+            self._under.write_eof()
+
+    def _say_end(self) -> None:
+        with contextlib.suppress(ssl.SSLError):  # the peer's own end may never come, and need not
+            self._tls.unwrap()
+        self._flush()
+
+    # Ending.
+
+    def close(self) -> None:
+        """See asyncio.BaseTransport."""
+        if self._is_open and not self._discards:
+            self._say_end()
+        if self._under is not None:
+            self._under.close()
+
+    def abort(self) -> None:
+        """See asyncio.WriteTransport."""
+        if self._under is not None:
+            self._under.abort()
+
+
+def handshake_fault(error: ssl.SSLError) -> str:
+    """Why a handshake failed, in OpenSSL's own constant words: nothing of the sender's is in them."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the client's certificate was refused: {error.verify_message}"
+    return (error.reason or "the handshake failed").lower().replace("_", " ")

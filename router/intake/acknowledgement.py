@@ -1,0 +1,98 @@
+"""What a sender is told once the store has committed its event, and what the log and the metrics say then."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import structlog
+
+from router.domain.errors import RenderError, StoreError, StoreUnavailable
+from router.domain.events import Appended, Event
+from router.domain.reply import Reply
+from router.http.json_reply import json_reply
+from router.http.problem import problem
+from router.observe.metrics import Metrics
+from router.observe.trace_context import trace_id_of
+from router.rules.ruleset import Plan
+from router.rules.source import Source
+
+RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Acknowledgement:
+    """One event that was handed to the store. It holds the payload only while `why_unmatched` needs it."""
+
+    source: Source
+    event: Event
+    plan: Plan
+    committed: "Future[Appended]"
+    rendered: "Future[Reply] | None"  #: the `respond` of a rule that matched
+    why_unmatched: Callable[[], Mapping[str, object]] | None  #: fields for the log, when no rule matched
+    metrics: Metrics
+    now_ms: Callable[[], int]
+
+    def reply(self, timeout: float) -> Reply:
+        """The answer; waits at most `timeout` seconds, and is 503 when the commit takes longer."""
+        until = time.monotonic() + timeout
+        try:
+            stored = self.committed.result(timeout)
+        except (StoreUnavailable, TimeoutError) as error:
+            # An event that still queues is taken back, since the sender will repeat it. One whose commit has begun may
+            # be stored nevertheless; dedupe then recognizes the repeat.
+            self.committed.cancel()
+            return self._unavailable("event not acknowledged", str(error) or "the commit took too long")
+        except StoreError as error:
+            return self._unavailable("event could not be stored", str(error))
+        waited = max(0, self.now_ms() - self.event.received_at) / 1000
+        usual = self._duplicate(stored, waited) if stored.duplicate else self._received(waited)
+        reply = self._responded(max(0.0, until - time.monotonic())) or usual
+        self.metrics.answered(self.source.name, reply.status)
+        return reply
+
+    def _received(self, waited: float) -> Reply:
+        source, event = self.source, self.event
+        matched, deliveries = list(self.plan.matched), len(self.plan.deliveries)
+        # One line for each event, so that lines can be counted; it also says why no rule matched.
+        why = self.why_unmatched() if self.why_unmatched is not None else {}
+        trace = trace_id_of(event.headers)
+        log.info(
+            "event received",
+            event_id=event.id,
+            source=source.name,
+            matched=matched,
+            deliveries=deliveries,
+            **why,
+            **trace,
+        )
+        self.metrics.received(source.name, matched, waited)
+        if source.verifier.verifies:  # an unverified sender does not learn the names of rules
+            return json_reply(202, {"id": event.id, "matched": matched, "deliveries": deliveries})
+        return json_reply(202, {"id": event.id})
+
+    def _duplicate(self, stored: Appended, waited: float) -> Reply:
+        trace = trace_id_of(self.event.headers)
+        log.info("duplicate received", event_id=stored.event_id, source=self.source.name, **trace)
+        self.metrics.repeated(self.source.name, waited)
+        return json_reply(200, {"id": stored.event_id, "duplicate": True})
+
+    def _responded(self, timeout: float) -> Reply | None:
+        """What the first matching rule with a `respond` answers, else the source's own `respond`."""
+        if self.rendered is None:
+            return self.source.respond
+        try:
+            return self.rendered.result(timeout)
+        except (RenderError, TimeoutError) as error:
+            # The event is stored, so the sender is answered as if the rule had no `respond`.
+            reason = str(error) or "it was not rendered in time"
+            log.warning("respond of a rule failed; answered as usual", event_id=self.event.id, error=reason)
+            return self.source.respond
+
+    def _unavailable(self, message: str, reason: str) -> Reply:
+        log.error(message, event_id=self.event.id, source=self.source.name, reason=reason)
+        self.metrics.answered(self.source.name, 503)
+        detail = "the event could not be stored just now and was not accepted; send it again"
+        return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))

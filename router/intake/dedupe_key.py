@@ -1,0 +1,26 @@
+"""The key by which the store recognizes a copy of an event."""
+
+import hashlib
+
+import orjson
+
+from router.domain.errors import EvaluationError
+from router.domain.events import ParsedEvent
+from router.rules.source import Source
+
+_LONGEST_KEY = 256  #: characters of a key that is stored as it is; a longer one is stored as its hash
+
+
+def dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
+    """The value of the source's `dedupe` field; None when that is empty, missing, or neither text nor a number."""
+    if source.dedupe is None:
+        return None
+    try:
+        values = source.dedupe.field.values(parsed)
+    except EvaluationError:
+        return None
+    value = values[0] if values else None
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        return None
+    key = orjson.dumps(value).decode()
+    return key if len(key) <= _LONGEST_KEY else "sha256:" + hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,56 @@
+"""The answer to a request that becomes no event, and the reason that the log gives."""
+
+from dataclasses import dataclass
+
+from router.domain.reply import Reply
+from router.http.problem import problem
+from router.plugins.scheme import Unverified, VerifyFailure
+from router.rules.source import Source
+
+MAX_QUERY = 8 * 1024  #: characters of a query; browsers and proxies stop there too
+_UNVERIFIED = "the request could not be verified; check the secret or signature that the source expects"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Nothing was stored; the sender gets this reply."""
+
+    reply: Reply
+    reason: str  #: for the log alone
+    failure: VerifyFailure | None = None  #: of the verification, for the metrics
+
+
+LONG_QUERY = Rejection(
+    problem(414, f"the query is longer than {MAX_QUERY} characters; send long values in the body"), "query"
+)
+UNKNOWN_PATH = Rejection(problem(404, "no source has this path; check the webhook's URL"), "path")
+FOREIGN_ADDRESS = Rejection(
+    problem(403, "this address may not send here; allow_ips of the source lists those that may"), "address"
+)
+ENCODED_BODY = Rejection(
+    problem(415, "send the body without Content-Encoding", ("Accept-Encoding", "identity")), "content encoding"
+)
+
+
+def wrong_method(source: Source) -> Rejection:
+    """The source does not take the method."""
+    allowed = ", ".join(source.methods)
+    return Rejection(problem(405, f"this source takes {allowed}", ("Allow", allowed)), "method")
+
+
+def large_body(source: Source) -> Rejection:
+    """The body is larger than the source takes."""
+    return Rejection(
+        problem(413, f"the body is larger than the {source.max_body} bytes that this source takes"), "size"
+    )
+
+
+def unverified(found: Unverified) -> Rejection:
+    """The verification failed. The sender does not learn why."""
+    challenge = [("WWW-Authenticate", found.challenge)] if found.challenge else []
+    return Rejection(problem(401, _UNVERIFIED, *challenge), found.reason, found.failure)
+
+
+def unreadable_body(reason: str) -> Rejection:
+    """The body is not what its content type says."""
+    return Rejection(problem(400, f"{reason}; nothing was stored"), reason)

@@ -1,0 +1,128 @@
+"""Renewed certificates are taken while the daemon runs."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.daemon import certificate_watch
+from router.daemon.certificate_watch import CertificateWatch
+from router.http.certificate import Certificate, TlsFiles
+from tests.conftest import until
+from tests.http.authority import Authority
+
+Lines = list[Any]
+LOADED, REFUSED = "certificate loaded", "renewed certificate refused; the old one stays"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Signs the certificates."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate_watch, "POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+def watched(authority: Authority) -> Iterator[tuple[Certificate, CertificateWatch, Lines]]:
+    """A certificate that is watched, and what the log says of it."""
+    with capture_logs() as lines:
+        certificate = Certificate(authority.issue(ends=timedelta(days=20)))
+        watch = CertificateWatch({"intake": certificate})
+        watch.start()
+        until(lambda: lines)
+        lines.clear()
+        yield certificate, watch, lines
+        watch.stop()
+
+
+def _count(lines: Lines, event: str) -> int:
+    return sum(line["event"] == event for line in lines)
+
+
+def test_a_changed_certificate_is_loaded(
+    watched: tuple[Certificate, CertificateWatch, Lines], authority: Authority
+) -> None:
+    certificate, _, lines = watched
+    before = certificate.context
+
+    authority.issue(ends=timedelta(days=30))
+    until(lambda: _count(lines, LOADED))
+
+    assert certificate.context is not before
+    assert [line["log_level"] for line in lines] == ["info"]
+
+
+def test_a_certificate_without_its_key_waits_for_it(
+    watched: tuple[Certificate, CertificateWatch, Lines], authority: Authority
+) -> None:
+    certificate, _, lines = watched
+    key = certificate.files.key.read_bytes()
+    authority.issue(ends=timedelta(days=30))
+    new_key = certificate.files.key.read_bytes()
+    certificate.files.key.write_bytes(key)
+    until(lambda: _count(lines, REFUSED))
+    before = certificate.context
+
+    certificate.files.key.write_bytes(new_key)
+    until(lambda: _count(lines, LOADED))
+
+    assert certificate.context is not before
+
+
+def test_a_refused_certificate_is_told_of_once_and_tried_again(
+    watched: tuple[Certificate, CertificateWatch, Lines], authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificate_watch, "RETRY_SECONDS", 0.05)
+    tries: list[int] = []
+    reload = Certificate.reload
+
+    def counted(self: Certificate) -> None:
+        tries.append(1)
+        reload(self)
+
+    monkeypatch.setattr(Certificate, "reload", counted)
+    certificate, watch, lines = watched
+    certificate.files.key.unlink()
+    until(lambda: len(tries) > 3)
+    assert _count(lines, REFUSED) == 1
+
+    watch.reload_soon()  # whoever asks is told again
+    until(lambda: _count(lines, REFUSED) == 2)
+    authority.issue(ends=timedelta(days=30))
+    until(lambda: _count(lines, LOADED) == 1)
+
+
+def test_a_certificate_that_expires_soon_is_told_of(authority: Authority) -> None:
+    with capture_logs() as lines:
+        watch = CertificateWatch({"admin": Certificate(authority.issue(ends=timedelta(days=3)))})
+        watch.start()
+        until(lambda: _count(lines, "certificate expires soon; renew it"))
+        watch.stop()
+
+    assert _count(lines, "certificate expires soon; renew it") == 1
+
+
+def test_a_key_that_everybody_can_read_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate_watch, "readable_by_all", lambda path: path.suffix == ".key")
+    files = Authority(tmp_path).issue(ends=timedelta(days=30))
+    with capture_logs() as lines:
+        watch = CertificateWatch({"intake": Certificate(TlsFiles(files.cert, files.key))})
+        watch.start()
+        watch.stop()
+
+    assert lines[0]["file"] == str(files.key)
+    assert lines[0]["log_level"] == "warning"
+
+
+def test_without_certificates_no_thread_runs() -> None:
+    watch = CertificateWatch({})
+    watch.start()
+    watch.reload_soon()
+    watch.stop()

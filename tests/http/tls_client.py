@@ -1,0 +1,78 @@
+"""A TLS client on a plain socket, which can close one direction alone: the standard library's SSLSocket can't."""
+
+import contextlib
+import socket
+import ssl
+from types import TracebackType
+from typing import Any
+
+READ_BYTES = 64 * 1024
+
+
+class TlsClient:
+    """Used like the socket that it wraps. The handshake comes with the first byte that is sent or read."""
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
+        self.plain = plain
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost")
+        self._is_open = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+    def __enter__(self) -> "TlsClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.plain.close()
+
+    def shake_hands(self) -> None:
+        """Complete the handshake."""
+        while not self._is_open:
+            try:
+                self.tls.do_handshake()
+                self._is_open = True
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._fill()
+        self._flush()
+
+    def sendall(self, data: bytes) -> None:
+        self.shake_hands()
+        view = memoryview(data)
+        while view:
+            view = view[self.tls.write(view) :]
+            self._flush()
+
+    def recv(self, count: int) -> bytes:
+        while True:
+            try:
+                self.shake_hands()
+                return self.tls.read(count)
+            except ssl.SSLWantReadError:
+                self._fill()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+
+    def shutdown(self, _: int) -> None:
+        """Send no more; what comes is still read."""
+        self.shake_hands()
+        with contextlib.suppress(ssl.SSLError):
+            self.tls.unwrap()
+        with contextlib.suppress(OSError):  # the server has answered and closed already
+            self._flush()
+            self.plain.shutdown(socket.SHUT_WR)
+
+    def _flush(self) -> None:
+        if encrypted := self._out.read():
+            self.plain.sendall(encrypted)
+
+    def _fill(self) -> None:
+        data = self.plain.recv(READ_BYTES)
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
