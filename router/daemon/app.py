@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from router import __version__
-from router.actions.registry import ACTIONS, check_target_url
+from router.actions.registry import ACTIONS
 from router.admin.auth.token import find_token
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.listener import admin_listener
@@ -60,7 +60,7 @@ _COLLECTED_AFTER = (20_000, 50, 100)  #: objects and rounds; Python's 700 are a 
 _LAST_SECONDS = 30.0  #: what a stop may take beside answers and --grace: joining threads, the last settles, closing
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
 
-REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES, check_target_url)
+REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES)
 
 log = structlog.get_logger()
 
@@ -109,7 +109,7 @@ class App:
             current = Current(ruleset)
             self._current = current
             self._dispatcher = Dispatcher(
-                current, self._store, self._compile_recorded, now_ms, lambda: self._stopping, self._metrics
+                current, self._store, self._compile_recorded, ACTIONS, now_ms, lambda: self._stopping, self._metrics
             )
             receiver = Receiver(
                 current,

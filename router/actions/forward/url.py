@@ -140,6 +140,15 @@ def literal_fault(text: str, *, ends: bool = True, userinfo: bool = False) -> st
     return ""
 
 
+def is_address(host: str) -> bool:
+    """Whether a URL's host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_odd_number(host: str) -> bool:
     """Whether it is an address in another spelling than 192.0.2.1: decimal, octal, shortened."""
     if not re.fullmatch(r"[0-9.]+", host):

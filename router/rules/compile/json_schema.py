@@ -66,7 +66,8 @@ _OPERANDS: dict[str, Schema] = {
 def json_schema(registries: Registries) -> Schema:
     """The schema, with the given actions and verification schemes."""
     defs: dict[str, Schema] = {**_match_defs(), "retry": _retry(EVERY_CAUSE)}
-    defs |= {f"retry_{type_}": _retry(kind.CAUSES) for type_, kind in registries.actions.items()}
+    defs |= {f"retry_{name}": _retry(found.causes) for name, found in registries.actions.items()}
+    defs["retry_target"] = _retry(registries.target_causes)
     source = _model(SourceOptions)
     source["properties"] |= {
         "verify": _schemes(registries.schemes),
@@ -79,7 +80,7 @@ def json_schema(registries: Registries) -> Schema:
     defaults = _model(DefaultsOptions)
     defaults["properties"]["retry"] = _ref("retry")
     target = _model(TargetOptions)
-    target["properties"]["retry"] = _ref("retry_forward")
+    target["properties"]["retry"] = _ref("retry_target")
     rule = _model(RuleOptions)
     rule["properties"] |= {
         "name": {**rule["properties"]["name"], **_RULE_NAME},
@@ -189,24 +190,24 @@ def _schemes(plugins: Mapping[str, Scheme] | Mapping[str, HandshakeKind]) -> Sch
 
 def _actions(registries: Registries) -> list[Schema]:
     """One alternative for each type: its key, with the long or a short form, and what every action may have."""
-    kinds: dict[type, Schema] = {str: _TEXT, list: {"type": "array", "minItems": 1}}
+    shorts: dict[type, Schema] = {str: _TEXT, list: {"type": "array", "minItems": 1}}
     return [
         {
             "type": "object",
             "properties": {
-                type_: {"anyOf": [_model(kind.Options), *(kinds[short] for short in kind.SHORT)]},
+                name: {"anyOf": [_model(found.options), *(shorts[value] for value in found.short_forms)]},
                 "name": {
                     "type": "string",
                     "pattern": _whole(ACTION_NAME),
                     "description": "The action's name in its rule; its type by default.",
                 },
-                "retry": _ref(f"retry_{type_}"),
+                "retry": _ref(f"retry_{name}"),
                 "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
             },
-            "required": [type_],
+            "required": [name],
             "additionalProperties": False,
         }
-        for type_, kind in registries.actions.items()
+        for name, found in registries.actions.items()
     ]
 
 

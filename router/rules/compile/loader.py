@@ -103,7 +103,7 @@ class Loader:
     def _load(
         self, text: bytes | str, file: str, base_dir: Path, *, rules_file: Path | None = None, recorded: bool = False
     ) -> Loaded:
-        report = ProblemReport(file, recorded)
+        report = ProblemReport(file, recorded, self.registries.confidential_keys)
         if isinstance(text, bytes):
             try:
                 text = text.decode("utf-8-sig")
@@ -211,15 +211,14 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
             node_path.key_error(name, "a target's name is letters, digits, . _ and -, up to 64")
             continue
         options = read(below, TargetOptions)
-        # Only forwards go to named targets.
-        retry = load_retry(below.at("retry"), context.registries.actions["forward"]) if below.has("retry") else None
+        retry = load_retry(below.at("retry"), context.registries.target_causes) if below.has("retry") else None
         if retry is not None:
             context.target_retry[name] = retry
         if options is None:
             context.targets[name] = TargetSpec(name, 1)  # so that its users aren't blamed as well
             continue
         check_read_headers(below.at("url"))
-        for message in context.registries.check_target_url(options.url, context.secrets):
+        for message in context.registries.target_url_faults(options.url, context.secrets):
             below.at("url").error(message)
         context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url, options.breaker)
 
@@ -229,7 +228,7 @@ def _defaults(context: LoadContext, node_path: NodePath) -> None:
     if options is not None:
         context.defaults = options
     if node_path.has("retry"):
-        context.retry = load_retry(node_path.at("retry"), None)
+        context.retry = load_retry(node_path.at("retry"))
 
 
 def _sections(root: NodePath) -> dict[str, str]:

@@ -17,7 +17,7 @@ from werkzeug import Request, Response
 
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.plugins.action import Action, AttemptInput
-from tests.actions.conftest import close, make_tools
+from tests.actions.conftest import open_tools
 from tests.conftest import free_port
 
 Make = Callable[..., Any]
@@ -595,14 +595,11 @@ def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Cal
     action = act("forward", {"url": raw(hang)})
 
     async def cancel() -> None:
-        tools = make_tools()
-        try:
+        async with open_tools(action) as tools:
             task = asyncio.create_task(action.attempt(job({}), tools))
             await asyncio.to_thread(began.wait, 10)
             task.cancel()
             await asyncio.wait([task])
-        finally:
-            await close(tools)
 
     asyncio.run(cancel())
     assert ended.wait(10)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from router.actions.command.plain_programs import STANDARD_INPUT
+from router.actions.command.program_kind import STANDARD_INPUT
 from router.templates import Template
 
 _INTERPRETER = re.compile(
