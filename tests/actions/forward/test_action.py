@@ -504,10 +504,10 @@ def test_an_allowed_host_name_cannot_resolve_to_a_metadata_address(
 
 
 def test_a_literal_metadata_address_is_allowed(act: Make, job: Make) -> None:
-    assert act("forward", {"url": "http://169.254.169.254/latest"}).named
+    assert act("forward", {"url": "http://169.254.169.254/latest"}).is_literal_address
     listed = act("forward", {"url": "http://{{ payload.host }}/", "allow_hosts": ["169.254.169.254", "*"]})
 
-    assert not listed.named
+    assert not listed.is_literal_address
     assert listed._listed("http://169.254.169.254/")
     assert not listed._listed("http://metadata.example/")
 
