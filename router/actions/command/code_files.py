@@ -1,4 +1,4 @@
-"""The files that a command runs, as far as its constant parts tell: no append may write to them."""
+"""The files that a command runs, as far as its constant parts tell. No append may write to them."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _FILE_OPTION = re.compile(r"(?:-f|-C|--file|--directory|--makefile)(?:=(.+))?")
 
 
 def code_files(argv: Sequence[Template], folders: Folders) -> Iterator[Path]:
-    """The program, what a wrapper runs, the script of an interpreter; what another program is told to read by -f."""
+    """The program, the program that a wrapper runs, the script of an interpreter, and files that options such as -f name."""
     texts = [template.constant or "" for template in argv]
     at = 0
     while at < len(texts) and texts[at]:
@@ -53,7 +53,7 @@ def _may_be_program(texts: Sequence[str], i: int) -> bool:
 
 def _script(texts: Sequence[str], at: int, folders: Folders) -> Iterator[Path]:
     for before, text in zip(texts[at:], texts[at + 1 :], strict=False):
-        # Code after -c is taken for a name as well, which does no harm: there is no such file.
+        # Code after -c is taken for a name too. That is harmless: no such file exists.
         if text and not text.startswith("-") and before not in ("-o", "-W", "-X", "-F", "-v"):
             yield folders.cwd / text
             return

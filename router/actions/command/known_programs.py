@@ -1,6 +1,6 @@
 """Names of programs, by what they do with a sender's text."""
 
-#: They neither run, load nor write what their arguments and their input say.
+#: Their arguments and their input are only data: nothing of it is run, loaded or written to a file that it names.
 PLAIN = frozenset(
     (
         *("base32", "base64", "basename", "b2sum", "cat", "cksum", "cut", "dirname", "echo", "expr", "false"),
@@ -9,7 +9,7 @@ PLAIN = frozenset(
         *("tac", "tail", "test", "tr", "true", "uname", "uptime", "wc", "yes"),
     )
 )
-#: The same for their input alone: their arguments may name a file to write, a program to run, or be one.
+#: Their input is only data; their arguments may name a file to write or a program to run.
 READERS = frozenset({"date", "df", "gzip", "id", "jq", "sort", "tee", "uniq"})
 MULTICALL = frozenset({"busybox", "toybox", "coreutils"})  #: one program of many names
 #: They run, load or write what they are told to, so none of them counts as a program of one's own.

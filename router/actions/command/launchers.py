@@ -10,10 +10,10 @@ from router.actions.command.known_programs import MULTICALL
 class Interpreter:
     """How an interpreter is told what to run. With any other option it is not a plain program."""
 
-    code: re.Pattern[str] | None  #: the option that the code itself follows
-    flags: re.Pattern[str]  #: options that change nothing about what is code
-    valued: frozenset[str] = frozenset()  #: such options with a value after them
-    file: frozenset[str] = frozenset()  #: options that the script follows
+    code: re.Pattern[str] | None  #: the option after which the code itself stands
+    flags: re.Pattern[str]  #: options that don't change what is code
+    valued: frozenset[str] = frozenset()  #: flags that take a value
+    file: frozenset[str] = frozenset()  #: options after which the script stands
     inline: bool = False  #: the first operand is code, not a script
 
 

@@ -1,4 +1,4 @@
-"""Programs of one's own: scripts by their first line, and native programs that are no copy of a dangerous one."""
+"""The operator's own programs: scripts are judged by their first line, native programs by whether they are copies."""
 
 import os
 import re
@@ -16,9 +16,9 @@ _TAKES_CODE = re.compile(r"-|-\w*[csenpEm]\w*|--(?:eval|print|command|execute).*
 
 
 def kind_of_own(real: str, name: str) -> ProgramKind | None:
-    """A program of one's own is plain, if what its first line names runs it rather than the sender's text.
+    """An own program is plain, unless its first line would have the sender's text run.
 
-    None: it is a known program that lies in one's own folder.
+    None: it is a copy of a known program, which is judged by its name.
     """
     first = _first_line(real)
     if first is None:
@@ -48,7 +48,7 @@ def _by_first_line(name: str, words: Sequence[str]) -> ProgramKind:
 
 
 def _first_line(real: str) -> str | None:
-    """What stands after `#!`; None: it is no script, or not there yet."""
+    """The text after `#!`; None when the file is not a script, or does not exist yet."""
     try:
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
@@ -63,9 +63,9 @@ def _first_line(real: str) -> str | None:
 
 
 def _is_copy(real: str) -> bool:
-    """Whether a native program is one of the machine's programs that run what they are given, under another name."""
+    """Whether a native program is a copy, under another name, of one of the machine's dangerous programs."""
     try:
-        size = os.stat(real).st_size  # noqa: PTH116 - a text
+        size = os.stat(real).st_size  # noqa: PTH116 - the path is a str
     except OSError:
         return False
     return any(_same(real, other) for other in _dangerous_files().get(size, ()))
@@ -73,20 +73,20 @@ def _is_copy(real: str) -> bool:
 
 @cache
 def _dangerous_files() -> dict[int, list[str]]:
-    """The machine's programs of such names, by size."""
+    """The machine's dangerous programs, by size."""
     found: dict[int, list[str]] = {}
     every = "sh bash dash ash zsh ksh mksh python3 perl ruby node php lua luajit tclsh awk gawk mawk busybox toybox"
     for name in sorted({*DANGEROUS, *WRAPPERS, *every.split()}):
         path = found_in_path(name)
         if path is not None:
             real = os.path.realpath(path)
-            found.setdefault(os.stat(real).st_size, []).append(real)  # noqa: PTH116 - a text
+            found.setdefault(os.stat(real).st_size, []).append(real)  # noqa: PTH116 - the path is a str
     return found
 
 
 def _same(one: str, other: str) -> bool:
     try:
-        with open(one, "rb") as first, open(other, "rb") as second:  # noqa: PTH123 - a text
+        with open(one, "rb") as first, open(other, "rb") as second:  # noqa: PTH123 - the paths are str
             while (part := first.read(1 << 20)) == second.read(1 << 20):
                 if not part:
                     return True
@@ -96,5 +96,5 @@ def _same(one: str, other: str) -> bool:
 
 
 def _is_known(name: str) -> bool:
-    """Whether a program of this name runs what it is given, wherever it lies: a copy of bash stays bash."""
+    """Whether a program of this name runs what it is given. A copy of bash in an own folder is still bash."""
     return name in WRAPPERS or name in MULTICALL or name in DANGEROUS or interpreter_of(name) is not None

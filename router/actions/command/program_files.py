@@ -13,17 +13,17 @@ _OWN_BELOW_SYSTEM = Path("/usr/local")
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """The folders that a command's programs and scripts are found by."""
+    """The folders of one command."""
 
     base_dir: Path  #: the program starts from here
     cwd: Path  #: scripts and the programs of wrappers start from here
     commands: Path | None = None  #: the folder of --commands
     found: dict[Any, Any] = field(
         default_factory=dict, compare=False
-    )  #: what the disk said of other commands' programs
+    )  #: results of earlier looks at the disk, shared by the commands of a file
 
     def is_own(self, file: str) -> bool:
-        """Whether a resolved file is one's own: below the rules file's folder or in that of --commands."""
+        """Whether a resolved file is the operator's own: below the rules file's folder or the --commands folder."""
         path = Path(file)
         if any(path.is_relative_to(folder) for folder in _SYSTEM) and not path.is_relative_to(_OWN_BELOW_SYSTEM):
             return False
