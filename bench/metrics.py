@@ -52,7 +52,7 @@ def scrape(folder: Path, count: int) -> str:
         event(metrics, rule.name)
         delivery(metrics, rule.name, f"{rule.name}/append")
     with closing(SqliteStore(folder / f"{count}.db")) as store:
-        dispatcher = Dispatcher(current, store, lambda _: ruleset, now_ms)
+        dispatcher = Dispatcher(current, store, lambda _: ruleset, REGISTRIES.actions, now_ms)
         sights = GaugeSources(
             loads=dispatcher.loads,
             ready=store.writable,

@@ -1,1 +1,1 @@
-"""What a delivery does: one module a type."""
+"""What a delivery does: one folder for each type of action."""

@@ -1,10 +1,10 @@
-"""The part of a response or of a command's output that is kept to look at."""
+"""The part of a response or of a program's output that is stored with the attempt."""
 
 LENGTH = 1024  #: bytes
 
 
 def excerpt(data: bytes, length: int = LENGTH, *, end: bool = False) -> str:
-    """The beginning (or the end) as text, control characters made visible: a terminal must not obey them."""
+    """The beginning (or the end) as text. Control characters are replaced, since a terminal would obey them."""
     part = data[-length:] if end else data[:length]
     text = part.decode(errors="replace")
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

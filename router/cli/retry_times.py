@@ -19,7 +19,7 @@ def schedule_line(action: RuleAction) -> str:
     policy, planned = action.retry, schedule(action.retry)
     parts = [_tries(policy, planned)]
     if planned.tries > 1:
-        answers = Cause.STATUS in ACTIONS[action.action.type].CAUSES
+        answers = Cause.STATUS in ACTIONS[action.action.type].causes
         everything = "everything but 410" if answers else "everything"
         parts.append(f"retries on: {everything if policy.on is None else ', '.join(map(str, policy.on))}")
         if answers:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from router.actions.registry import status_word
 from router.domain.deliveries import Attempt, Delivery, State
 from router.domain.events import Event
 from router.domain.summaries import EventHead
@@ -231,7 +232,7 @@ def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int, waits: Wa
         ]
     )
     for attempt in attempts:
-        _print_attempt(attempt, now, "exit code" if d.type == "command" else "status")
+        _print_attempt(attempt, now, status_word(d.type))
 
 
 def _rules_words(d: Delivery, next_ruleset: str | None, *, attempted: bool) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from router.actions.registry import ACTIONS
 from router.admin.auth.token import find_token
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.listener import admin_listener
@@ -105,7 +106,7 @@ class App:
         recorded = RecordedRules(store, self._loader)
         recorded.record(ruleset)
         current = CurrentRuleset(ruleset)
-        dispatcher = Dispatcher(current, store, recorded.compile, now_ms, stopping.is_set, metrics)
+        dispatcher = Dispatcher(current, store, recorded.compile, ACTIONS, now_ms, stopping.is_set, metrics)
         receiver = Receiver(
             current,
             store,

@@ -1,8 +1,8 @@
 """The action types, schemes and handshakes that this program has."""
 
-from router.actions.registry import ACTIONS, check_target_url
+from router.actions.registry import ACTIONS
 from router.intake.handshake.registry import HANDSHAKES
 from router.intake.verify.registry import SCHEMES
 from router.plugins.registries import Registries
 
-REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES, check_target_url)
+REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES)

@@ -1,22 +1,22 @@
-"""The wall clock may be set back under us: what is due by old time would wait as long as the clock was moved."""
+"""Notices that the wall clock was set back: deliveries that are due by the old time would wait for too long."""
 
 import structlog
 
-STEP_SECONDS = 1.0  #: smaller steps make nobody wait for long; a clock that is slewed moves by far less between looks
-AGAIN_SECONDS = 15.0  #: after a step: what had been received before it may be stored that much later
+STEP_SECONDS = 1.0  #: smaller steps delay little; a clock that is slewed moves by far less between two looks
+AGAIN_SECONDS = 15.0  #: after a step: an event that was received before it may be stored that much later
 
 log = structlog.get_logger()
 
 
-class Clock:
-    """Says when waits have to be looked through. Belongs to the delivery loop."""
+class ClockWatch:
+    """Says when the waits of deliveries may be too long. Belongs to the delivery loop."""
 
     def __init__(self) -> None:
         self._ahead: float | None = None  # seconds that the wall clock was ahead of the monotonic one when last seen
-        self._look_at: float | None = 0.0  # at the start: nobody knows what the clock did before
+        self._look_at: float | None = 0.0  # at the start: it may have been set while nothing ran
 
-    def look(self, now_ms: int, clock: float) -> bool:
-        """Whether to look through the waits at this time (ms) and `clock` (monotonic seconds)."""
+    def waits_are_suspect(self, now_ms: int, clock: float) -> bool:
+        """Whether waits may be too long by now, at this time (ms) and `clock` (monotonic seconds)."""
         ahead = now_ms / 1000 - clock
         before, self._ahead = self._ahead, ahead
         if before is not None and ahead < before - STEP_SECONDS:
@@ -28,6 +28,6 @@ class Clock:
             return True
         return False
 
-    def again(self, clock: float) -> None:
-        """Look again: this time it could not be done."""
+    def ask_again(self, clock: float) -> None:
+        """Say so again soon: this time they could not be shortened."""
         self._look_at = clock + STEP_SECONDS

@@ -1,4 +1,4 @@
-"""Records what came of attempts: what gathers while one commit is under way goes into the next, in one piece."""
+"""Records the outcomes of attempts. Those that end while a commit is under way go into the next one together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from router.delivery.attempt import ids
 from router.domain.deliveries import Claim, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.observe.metrics import Metrics
-from router.observe.trace_context import trace_id_of
 from router.store.contract import Store
 
 log = structlog.get_logger()
@@ -24,10 +24,10 @@ _FINE = (OutcomeKind.SUCCEEDED, OutcomeKind.INTERRUPTED)
 
 @dataclass(frozen=True, slots=True)
 class FinishedAttempt:
-    """An attempt that ended."""
+    """An attempt that finished."""
 
     claim: Claim
-    outcome: Outcome  #: as it was, whatever the policy made of it
+    outcome: Outcome  #: as it was, before the retry policy
     done: Settlement
     took: float  #: seconds
 
@@ -41,75 +41,64 @@ class Settling:
         self._metrics = metrics
         self._waiting: list[FinishedAttempt] = []
         self._committing: asyncio.Task[None] | None = None
-        self._log = log.bind()  # of its own, or each line would make one
+        self._log = log.bind()  # bound once, or each line would bind one
 
-    def put(self, ended: FinishedAttempt) -> None:
-        """Record it soon: with all that ends in this turn of the loop, or until the commit under way is through."""
-        self._waiting.append(ended)
+    def put(self, finished: FinishedAttempt) -> None:
+        """Record it soon, together with the attempts that end until the next commit begins."""
+        self._waiting.append(finished)
         if self._committing is None:
             self._committing = asyncio.create_task(self._settle())
 
     async def finish(self, seconds: float) -> None:
-        """Wait so long for what was put; the store is handed the rest, and goes on writing."""
+        """Wait so many seconds for what was put. The store is handed the rest, and goes on writing."""
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=seconds)
         if self._waiting:
-            self._store.settle_all([ended.done for ended in self._waiting])
+            self._store.settle_all([finished.done for finished in self._waiting])
 
     async def _settle(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 await self._record(batch)
-        finally:  # however it ended, the next one must start another
+        finally:  # on an error too: else no later attempt would be settled
             self._committing = None
 
     async def _record(self, batch: Sequence[FinishedAttempt]) -> None:
         try:
-            settled = await self._commit(lambda: self._store.settle_all([ended.done for ended in batch]))
+            settled = await self._commit(lambda: self._store.settle_all([finished.done for finished in batch]))
         except StoreError as error:
-            if len(batch) > 1:  # one can't be stored: the others must not suffer
-                for ended in batch:
-                    await self._record([ended])
+            if len(batch) > 1:  # one of them can't be stored: try each alone
+                for finished in batch:
+                    await self._record([finished])
                 return
             log.error("settle can't be stored; made again after a restart", error=str(error), **ids(batch[0].claim))
             return
-        for ended, owned in zip(batch, settled, strict=True):
-            self._count(ended, owned)
-            self._tell(ended, owned)
+        for finished, owned in zip(batch, settled, strict=True):
+            self._count(finished, owned)
+            self._log_line(finished, owned)
 
-    def _count(self, ended: FinishedAttempt, owned: bool) -> None:
-        delivery, done = ended.claim.delivery, ended.done
+    def _count(self, finished: FinishedAttempt, owned: bool) -> None:
+        delivery, done = finished.claim.delivery, finished.done
         stands = (done.state, max(0, done.finished_at - delivery.created_at) / 1000) if owned else ()
-        self._metrics.attempted(delivery.rule, delivery.action, delivery.target, done.outcome.kind, ended.took, *stands)
+        self._metrics.attempted(
+            delivery.rule, delivery.action, delivery.target, done.outcome.kind, finished.took, *stands
+        )
 
-    def _tell(self, ended: FinishedAttempt, owned: bool) -> None:
-        outcome, done = ended.outcome, ended.done
-        tell = self._log.info if outcome.kind in _FINE else self._log.warning
+    def _log_line(self, finished: FinishedAttempt, owned: bool) -> None:
+        outcome, done = finished.outcome, finished.done
+        write = self._log.info if outcome.kind in _FINE else self._log.warning
         waits = done.state is State.PENDING
         again_in = round((done.next_attempt_at - done.finished_at) / 1000, 1) if waits else None
-        tell(
+        write(
             "attempt settled" if owned else "attempt lost: someone else owns the delivery",
-            **ids(ended.claim),
-            attempt=ended.claim.attempt,
+            **ids(finished.claim),
+            attempt=finished.claim.attempt,
             outcome=done.outcome.kind.value,
             state=done.state.value,
             cause=outcome.cause.value if outcome.cause else None,
             status=outcome.status,
             error=done.outcome.error or None,
-            ms=round(ended.took * 1000),
+            ms=round(finished.took * 1000),
             again_in=again_in,
         )
-
-
-def ids(claim: Claim) -> dict[str, str]:
-    """What a log line calls an attempt by."""
-    delivery = claim.delivery
-    return {
-        "event_id": delivery.event_id,
-        "delivery_id": delivery.id,
-        "rule": delivery.rule,
-        "action": delivery.action,
-        "target": delivery.target,
-        **trace_id_of(claim.event.headers),
-    }

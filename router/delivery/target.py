@@ -1,4 +1,4 @@
-"""A target's limits: how many attempts may start there now."""
+"""One target's limits: how many attempts may start there now."""
 
 import math
 
@@ -21,12 +21,12 @@ class Target:
         self._filled_at = now
 
     def follow(self, spec: TargetSpec) -> None:
-        """Take over limits that a reload may have changed; what runs and what failed keeps counting."""
+        """Take the limits that a reload may have changed; running attempts and failures keep counting."""
         if spec is not self.spec:
             self.spec = spec
             self.breaker.spec = spec.breaker
             if spec.breaker is NO_BREAKER:
-                self.breaker.standing = BreakerState.CLOSED
+                self.breaker.state = BreakerState.CLOSED
 
     @property
     def paced(self) -> bool:
@@ -34,17 +34,14 @@ class Target:
         return self.spec.rate is not None and self.spec.rate * RESTART_SECONDS < 1
 
     def resume(self, seconds_ago: float) -> None:
-        """An attempt started so long ago, in a process before this one. A time to come, by a clock that was set back,
-        is now."""
+        """An attempt started so many seconds ago, in an earlier process. Negative after a clock was set back: now."""
         if self.spec.rate is not None:
             self._tokens = min(self._burst, max(0.0, seconds_ago) * self.spec.rate)
 
     def waits(self, now: float) -> tuple[Wait, float | None] | None:
         """What keeps an attempt from starting at `now`, and for how many seconds where that is known."""
-        if self.breaker.standing is not BreakerState.CLOSED and not self.breaker.lets(now):
-            return Wait.BREAKER, max(
-                0.0, self.breaker.until - now
-            ) if self.breaker.standing is BreakerState.OPEN else None
+        if self.breaker.state is not BreakerState.CLOSED and not self.breaker.lets(now):
+            return Wait.BREAKER, max(0.0, self.breaker.until - now) if self.breaker.state is BreakerState.OPEN else None
         if self.running >= self.spec.concurrency:
             return Wait.CONCURRENCY, None
         return None if self.free(now) else (Wait.RATE, self.free_in(now))
@@ -70,32 +67,29 @@ class Target:
         return min(self._burst, self._tokens + max(0.0, now - self._filled_at) * (self.spec.rate or 0))
 
     def load(self, now: float) -> TargetLoad:
-        """How it stands at `now`; changes nothing, and any thread may ask."""
+        """How busy it is at `now`. Changes nothing, and any thread may call it."""
         spec, breaker = self.spec, self.breaker
         tokens = max(0.0, self._tokens_at(now))
-        return TargetLoad(
-            spec.key, self.running, spec.concurrency, spec.rate, tokens, breaker.standing, breaker.failures
-        )
+        return TargetLoad(spec.key, self.running, spec.concurrency, spec.rate, tokens, breaker.state, breaker.failures)
 
     def free_in(self, now: float) -> float | None:
-        """Seconds until rate and breaker let the next attempt start; none while attempts under way are what it waits
-        for."""
-        if self.spec.concurrency <= self.running or self.breaker.standing is BreakerState.HALF_OPEN:
+        """Seconds until rate and breaker let the next attempt start; None while it waits for running attempts."""
+        if self.spec.concurrency <= self.running or self.breaker.state is BreakerState.HALF_OPEN:
             return None
-        closed = self.breaker.standing is BreakerState.CLOSED
+        closed = self.breaker.state is BreakerState.CLOSED
         pause = 0.0 if closed else max(0.0, self.breaker.until - now)
         if self.spec.rate is None or self.free(now):
             return pause
         return max(pause, (1 - self._tokens) / self.spec.rate)
 
     def start(self) -> bool:
-        """An attempt starts; whether it is the one that decides about the breaker."""
+        """An attempt starts. True: this attempt decides whether the breaker closes."""
         self.running += 1
         if self.spec.rate is not None:  # without one, nothing is owed when a reload brings one
             self._tokens -= 1
         return self.breaker.start()
 
     def finish(self, answered: bool | None, now: float, *, decides: bool = False) -> None:
-        """An attempt ended; whether the target answered it, or none when it says nothing of the target."""
+        """An attempt ended; `answered` as breaker.answered has it, `decides` as `start` gave it."""
         self.running -= 1
         self.breaker.finish(answered, now, decides=decides)

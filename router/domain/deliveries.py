@@ -24,7 +24,7 @@ class PlannedDelivery:
     id: str  #: UUIDv7
     rule: str
     action: str
-    type: str  #: forward, command or append
+    type: str  #: of action, such as forward
     target: str  #: the target whose limits it counts against
     order_key: str | None = None  #: canonical JSON of order_by's values; None: unordered
 

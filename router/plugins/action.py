@@ -1,31 +1,30 @@
-"""What an action type offers."""
+"""What an action type offers, and what its actions are given."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from router.domain.deliveries import Claim
 from router.domain.events import Event, ParsedEvent
 from router.domain.outcomes import Cause, Outcome
 from router.domain.secrets import Secret
-
-if TYPE_CHECKING:
-    from router.actions.forward.client import Client
-    from router.runtime.thread_pool import Threads
 from router.plugins.build import Build
 from router.plugins.options import Options
 from router.plugins.target import TargetSpec
 
+Resources = TypeVar("Resources")
+
 
 @dataclass(frozen=True)
 class AttemptInput:
-    """One attempt's work: the claim, the event, parsed when it is asked for, and the secrets of this moment."""
+    """What one attempt works with: the claim, the event and the current secrets."""
 
     claim: Claim
-    parse: Callable[[], ParsedEvent]  #: raises RenderError when the event can't be parsed as its source now says
+    parse: Callable[[], ParsedEvent]  #: raises RenderError when the event can't be parsed by its source's settings
     secrets: Mapping[str, Secret]  #: of the current ruleset
-    passing: frozenset[str] = frozenset()  #: globs of headers that its source passes on, in lower case
+    passing: frozenset[str] = frozenset()  #: globs of the source's headers that forwards pass on, in lower case
 
     @property
     def event(self) -> Event:
@@ -34,17 +33,15 @@ class AttemptInput:
 
     @cached_property
     def parsed(self) -> ParsedEvent:
-        """The event with its payload. Raises RenderError, as a template does that asks for it."""
+        """The event with its payload, parsed at the first use. Raises RenderError."""
         return self.parse()
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
-    """What attempts share in one running daemon; belongs to the delivery loop."""
+class Tools(Generic[Resources]):
+    """What all attempts of one action type share in a running daemon. Belongs to the delivery loop."""
 
-    client: "Client"  #: for forwards
-    files: "Threads"  #: for what blocks on a disk
-    processes: "Threads"  #: for starting programs
+    resources: Resources  #: what the type's `open_resources` gave
     stopping: Callable[[], bool] = lambda: False  #: whether the daemon was told to stop
 
 
@@ -53,51 +50,52 @@ class Action(Protocol):
 
     @property
     def type(self) -> str:
-        """forward, command or append."""
+        """The name of its type, such as forward."""
         ...
 
     @property
     def target(self) -> TargetSpec:
-        """Whose limits the deliveries count against."""
+        """Where it goes: its deliveries count against this target's limits."""
         ...
 
     def preview(self, job: AttemptInput) -> dict[str, Any]:
-        """What an attempt would do, as JSON data for `test`; does nothing; declared secrets show as `<secret:name>`.
+        """What an attempt would do, as JSON data for `test`. Nothing is done; secrets show as `<secret:name>`.
 
-        forward: {method, url, headers, body}; command: {argv | shell, env, cwd}; append: {path, line}.
         Raises RenderError when a template can't be rendered.
         """
         ...
 
-    async def attempt(self, job: AttemptInput, tools: Tools) -> Outcome:
-        """Do it once. Expected failures are outcomes. Never blocks the loop; a cancellation leaves nothing running."""
+    async def attempt(self, job: AttemptInput, tools: Tools[Any]) -> Outcome:
+        """Do it once.
+
+        Expected failures are outcomes. It never blocks the loop, and when it is cancelled it leaves nothing running.
+        """
         ...
 
 
-class ActionKind(Protocol):
-    """An action type: a module of router/actions with these names inside."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionType:
+    """All that the rest of the program knows about one type of action."""
 
-    @property
-    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
-        """The model of the mapping form."""
-        ...
-
-    @property
-    def SHORT(self) -> Mapping[type, str]:  # noqa: N802 - a constant of the module
-        """By plain Python type (str, list): the option that a bare scalar or list stands for."""
-        ...
-
-    @property
-    def RETRY(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
-        """What the type's retry policy has other than the general default, as written in YAML."""
-        ...
-
-    @property
-    def CAUSES(self) -> tuple[Cause, ...]:  # noqa: N802 - a constant of the module
-        """What its attempts can fail by: what `retry.on` may list for it."""
-        ...
-
-    @property
-    def compile(self) -> "Callable[[Any, Build], Action]":
-        """Options in, Action out; faults go to the build."""
-        ...
+    name: str  #: the key in the rules file
+    options: type[Options]  #: the model of the action's mapping
+    compile: Callable[[Any, Build], Action]  #: options in, action out; faults go to the build
+    short_forms: Mapping[type, str] = field(default_factory=dict)
+    """The option that a bare value stands for, by the value's plain Python type (str, list)."""
+    value_hints: Mapping[type, str] = field(default_factory=dict)
+    """What to write instead of a bare value that is no short form, by its plain Python type."""
+    causes: tuple[Cause, ...] = ()  #: what its attempts can fail by: what `retry.on` may list
+    retry_defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of `retry` whose default differs from the general one, as written in YAML."""
+    check_target_url: Callable[[str, Mapping[str, Secret]], list[str]] | None = None
+    """What is wrong with a named target's url, with the cure. None: its actions don't go to named targets."""
+    danger: str | None = None
+    """What a stranger could make it do, such as `run this command`. Sources must then be verified. None: nothing."""
+    confidential_keys: frozenset[str] = frozenset()
+    """Keys whose values may hold a secret by mistake: messages about the rules file don't show these values."""
+    hints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By the advice to give: words of other tools that people write for such an action."""
+    status_word: str = "status"  #: what an attempt's status number is
+    status_prefix: str = ""  #: what stands before the number where a line has little room
+    open_resources: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
+    """Opens what its attempts share, such as connections, in the delivery loop; closed when that ends."""

@@ -1,20 +1,43 @@
 """The plugins that a rules file may name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from router.domain.outcomes import Cause
 from router.domain.secrets import Secret
-from router.plugins.action import ActionKind
+from router.plugins.action import ActionType
 from router.plugins.handshake import HandshakeKind
 from router.plugins.scheme import Scheme
 
 
 @dataclass(frozen=True, slots=True)
 class Registries:
-    """The plugins that a rules file may name; `app` hands them to the loader."""
+    """The plugins that a rules file may name; the daemon and the commands hand them to the loader."""
 
-    actions: Mapping[str, ActionKind]
+    actions: Mapping[str, ActionType]
     schemes: Mapping[str, Scheme]
     handshakes: Mapping[str, HandshakeKind]
-    check_target_url: Callable[[str, Mapping[str, Secret]], list[str]]
-    """What is wrong with the url of a named target: messages with the cure; none when it is fine."""
+
+    @property
+    def target_causes(self) -> tuple[Cause, ...]:
+        """What actions that go to named targets can fail by."""
+        found = (cause for one in self._with_targets() for cause in one.causes)
+        return tuple(dict.fromkeys(found))
+
+    def target_url_faults(self, url: str, secrets: Mapping[str, Secret]) -> list[str]:
+        """What is wrong with the url of a named target: messages with the cure; none when it is fine."""
+        found = (
+            fault
+            for one in self._with_targets()
+            if one.check_target_url
+            for fault in one.check_target_url(url, secrets)
+        )
+        return list(dict.fromkeys(found))
+
+    @property
+    def confidential_keys(self) -> frozenset[str]:
+        """Keys of actions whose values messages don't show."""
+        return frozenset(key for one in self.actions.values() for key in one.confidential_keys)
+
+    def _with_targets(self) -> list[ActionType]:
+        return [one for one in self.actions.values() if one.check_target_url is not None]

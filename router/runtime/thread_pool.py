@@ -5,7 +5,7 @@ import contextlib
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -69,3 +69,13 @@ class Threads:
             future.set_result(result)
         else:
             future.set_exception(error)
+
+
+@contextlib.asynccontextmanager
+async def open_threads(name: str, most: int) -> AsyncIterator[Threads]:
+    """Threads of the running loop, closed at the end of the block."""
+    threads = Threads(name, most)
+    try:
+        yield threads
+    finally:
+        threads.close()

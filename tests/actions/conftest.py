@@ -1,14 +1,14 @@
 """Jobs to attempt, builds to compile with, and a way to run one attempt."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from router.actions.forward.client import Client
 from router.actions.registry import ACTIONS
 from router.domain.deliveries import Claim, Delivery, State
 from router.domain.events import Event, ParsedEvent
@@ -17,7 +17,6 @@ from router.domain.secrets import Secret
 from router.plugins.action import Action, AttemptInput, Tools
 from router.plugins.build import Build
 from router.plugins.target import TargetSpec
-from router.runtime.thread_pool import Threads
 
 NOW = 1_700_000_000_000
 EVENT_ID = "018bcfe5-6800-7000-8000-000000000001"
@@ -68,7 +67,7 @@ def act(build: Callable[..., Build]) -> Callable[..., Action]:
 
     def make(type_: str, options: dict[str, Any], **given: Any) -> Action:
         made = build(**given)
-        action = ACTIONS[type_].compile(ACTIONS[type_].Options.model_validate(options), made)
+        action = ACTIONS[type_].compile(ACTIONS[type_].options.model_validate(options), made)
         for judge in made.at_end:
             judge()
         assert not [fault for fault in made.faults if fault.level == "error"], made.faults
@@ -83,7 +82,7 @@ def faults(build: Callable[..., Build]) -> Callable[..., list[str]]:
 
     def find(type_: str, options: dict[str, Any], **given: Any) -> list[str]:
         made = build(**given)
-        ACTIONS[type_].compile(ACTIONS[type_].Options.model_validate(options), made)
+        ACTIONS[type_].compile(ACTIONS[type_].options.model_validate(options), made)
         for judge in made.at_end:
             judge()
         return [f"{'.'.join(map(str, fault.place))}: {fault.message}" for fault in made.faults]
@@ -91,16 +90,11 @@ def faults(build: Callable[..., Build]) -> Callable[..., list[str]]:
     return find
 
 
-def make_tools() -> Tools:
-    """What attempts share, for a loop that runs."""
-    return Tools(Client(), Threads("file", 4), Threads("process", 4))
-
-
-async def close(tools: Tools) -> None:
-    """End them."""
-    await tools.client.close()
-    tools.files.close()
-    tools.processes.close()
+@contextlib.asynccontextmanager
+async def open_tools(action: Action) -> AsyncIterator[Tools[Any]]:
+    """What attempts of the action's type share, for a loop that runs."""
+    async with ACTIONS[action.type].open_resources() as resources:
+        yield Tools(resources)
 
 
 @pytest.fixture
@@ -109,12 +103,9 @@ def attempt() -> Callable[..., Outcome]:
 
     def run(action: Action, *jobs: AttemptInput) -> Outcome:
         async def once() -> Outcome:
-            tools = make_tools()
-            try:
+            async with open_tools(action) as tools:
                 for one in jobs:
                     outcome = await action.attempt(one, tools)
-            finally:
-                await close(tools)
             return outcome
 
         return asyncio.run(once())

@@ -80,7 +80,7 @@ def test_no_documented_example_is_missed() -> None:
 def test_every_key_is_documented_with_its_default(name: str) -> None:
     section = TEXT.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
 
-    for key in ACTIONS[name].Options.model_fields:
+    for key in ACTIONS[name].options.model_fields:
         assert f"\n| `{key}` |" in section, key
 
 

@@ -50,7 +50,7 @@ def serve() -> Iterator[Serve]:
 
 def _failed_by(outcome: Outcome) -> tuple[Cause | None, int | None]:
     assert outcome.kind is OutcomeKind.RETRY
-    assert outcome.cause in {cause for kind in ACTIONS.values() for cause in kind.CAUSES}
+    assert outcome.cause in {cause for kind in ACTIONS.values() for cause in kind.causes}
     return outcome.cause, outcome.status
 
 

@@ -45,7 +45,7 @@ def test_the_breaker_opens_only_after_consecutive_failures() -> None:
     assert breaker.lets(0) is None
 
     breaker.finish(False, 0)
-    assert breaker.standing is BreakerState.OPEN
+    assert breaker.state is BreakerState.OPEN
     assert breaker.lets(4.9) == 0
     assert breaker.lets(5) == 1
 
@@ -99,10 +99,10 @@ def test_only_the_probe_decides_while_half_open() -> None:
     breaker.finish(None, 6)
     assert breaker.lets(6) == 0
     breaker.finish(False, 6)
-    assert (breaker.standing, breaker.until, breaker.lets(100)) == (BreakerState.HALF_OPEN, 5, 0)
+    assert (breaker.state, breaker.until, breaker.lets(100)) == (BreakerState.HALF_OPEN, 5, 0)
 
     breaker.finish(False, 7, decides=True)
-    assert (breaker.standing, breaker.until) == (BreakerState.OPEN, 17)
+    assert (breaker.state, breaker.until) == (BreakerState.OPEN, 17)
 
 
 def test_the_breaker_reports_since_when_the_target_fails() -> None:
@@ -118,7 +118,7 @@ def test_an_open_breaker_goes_on_in_another_process() -> None:
     again = Breaker(SPEC)
     again.resume(noted, now_ms=1_001_000, now=0)
 
-    assert (again.standing, again.failures) == (BreakerState.OPEN, 3)
+    assert (again.state, again.failures) == (BreakerState.OPEN, 3)
     assert again.until == pytest.approx(3)
     assert again.lets(2.9) == 0
     assert again.lets(3.1) == 1
@@ -142,7 +142,7 @@ def test_a_note_that_can_not_be_read_is_a_closed_breaker(noted: dict[str, object
 
     again.resume(noted, now_ms=5, now=0)
 
-    assert again.standing is BreakerState.CLOSED
+    assert again.state is BreakerState.CLOSED
 
 
 def test_a_breaker_that_the_rules_took_away_stays_closed() -> None:
@@ -150,4 +150,4 @@ def test_a_breaker_that_the_rules_took_away_stays_closed() -> None:
 
     again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000, now=0)
 
-    assert again.standing is BreakerState.CLOSED
+    assert again.state is BreakerState.CLOSED

@@ -1,47 +1,49 @@
 """When the waits of deliveries have to be looked through, because the wall clock was set back."""
 
-from router.delivery.clock import AGAIN_SECONDS, STEP_SECONDS, Clock
+from router.delivery.clock import AGAIN_SECONDS, STEP_SECONDS, ClockWatch
 
 NOW = 1_700_000_000_000
 
 
-def started() -> Clock:
+def started() -> ClockWatch:
     """A clock that was looked at when the monotonic one said 100 s."""
-    clock = Clock()
-    assert clock.look(NOW, 100.0)  # at the start: it may have been set back while nothing ran
+    clock = ClockWatch()
+    assert clock.waits_are_suspect(NOW, 100.0)  # at the start: it may have been set back while nothing ran
     return clock
 
 
 def test_a_steady_clock_shortens_no_waits() -> None:
     clock = started()
 
-    assert not any(clock.look(NOW + second * 1000, 100.0 + second) for second in range(1, 100))
+    assert not any(clock.waits_are_suspect(NOW + second * 1000, 100.0 + second) for second in range(1, 100))
 
 
 def test_a_clock_set_back_shortens_waits_now_and_after_running_attempts() -> None:
     clock = started()
 
-    assert clock.look(NOW - 3_600_000, 101.0)
-    looked = [second for second in range(1, 60) if clock.look(NOW - 3_600_000 + second * 1000, 101.0 + second)]
+    assert clock.waits_are_suspect(NOW - 3_600_000, 101.0)
+    looked = [
+        second for second in range(1, 60) if clock.waits_are_suspect(NOW - 3_600_000 + second * 1000, 101.0 + second)
+    ]
     assert looked == [AGAIN_SECONDS]
 
 
 def test_only_the_step_back_after_a_step_forward_shortens_waits() -> None:
     clock = started()
 
-    assert not clock.look(NOW + 3_600_000, 101.0)
-    assert clock.look(NOW + 2_000, 102.0)
+    assert not clock.waits_are_suspect(NOW + 3_600_000, 101.0)
+    assert clock.waits_are_suspect(NOW + 2_000, 102.0)
 
 
 def test_a_slewed_clock_shortens_no_waits() -> None:
     clock = started()
 
-    assert not any(clock.look(NOW + second * 900, 100.0 + second) for second in range(1, 100))
+    assert not any(clock.waits_are_suspect(NOW + second * 900, 100.0 + second) for second in range(1, 100))
 
 
 def test_a_failed_shortening_is_done_later() -> None:
     clock = started()
-    clock.again(100.0)
+    clock.ask_again(100.0)
 
-    assert not clock.look(NOW + 500, 100.5)
-    assert clock.look(NOW + 1000, 100.0 + STEP_SECONDS)
+    assert not clock.waits_are_suspect(NOW + 500, 100.5)
+    assert clock.waits_are_suspect(NOW + 1000, 100.0 + STEP_SECONDS)

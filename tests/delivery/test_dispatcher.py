@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -21,8 +20,9 @@ from router.domain.filters import Filter
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.domain.target_state import BreakerState, TargetLoad
-from router.plugins.action import ActionKind, AttemptInput, Tools
+from router.plugins.action import ActionType, AttemptInput, Tools
 from router.plugins.options import Options
+from router.plugins.registries import Registries
 from router.plugins.target import TargetSpec
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
@@ -50,8 +50,8 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
 class Running:
     """A store with a dispatcher at work, and no intake."""
 
-    def __init__(self, folder: Path, rules: str) -> None:
-        loader = Loader(REGISTRIES, {})
+    def __init__(self, folder: Path, rules: str, registries: Registries = REGISTRIES) -> None:
+        loader = Loader(registries, {})
         text = "sources: {s: {verify: none}}\n" + rules
         ruleset = loader.load(text, "rules.yaml", folder).require()
         self.path = folder / "store.db"
@@ -59,7 +59,7 @@ class Running:
         self.store.put_ruleset(ruleset.text, now_ms()).result(10)
         self.current = CurrentRuleset(ruleset)
         compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731
-        self.dispatcher = Dispatcher(self.current, self.store, compiled, now_ms)
+        self.dispatcher = Dispatcher(self.current, self.store, compiled, registries.actions, now_ms)
         self.dispatcher.start()
 
     def receive(self, payload: object) -> str:
@@ -86,12 +86,12 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
-    """Run a dispatcher by rules."""
+def running(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Run a dispatcher by rules, with other action types where they are given."""
     made: list[Running] = []
 
-    def make(rules: str) -> Running:
-        made.append(Running(tmp_path, rules))
+    def make(rules: str, registries: Registries = REGISTRIES) -> Running:
+        made.append(Running(tmp_path, rules, registries))
         return made[-1]
 
     yield make
@@ -242,16 +242,14 @@ class _Faulty:
     def preview(self, job: AttemptInput) -> dict[str, Any]:
         return {}
 
-    async def attempt(self, job: AttemptInput, tools: Tools) -> Outcome:
+    async def attempt(self, job: AttemptInput, tools: Tools[None]) -> Outcome:
         raise LookupError(job.claim.delivery.id)
 
 
-def test_an_unexpected_exception_follows_the_retry_policy(running: Callable[[str], Running], tmp_path: Path) -> None:
-    kind = SimpleNamespace(Options=Options, SHORT={}, RETRY={"attempts": 1}, CAUSES=(), compile=lambda *_: _Faulty())
-    registries = replace(REGISTRIES, actions={**REGISTRIES.actions, "faulty": cast("ActionKind", kind)})
-    daemon = running("rules: [{name: r, actions: [append: never.jsonl]}]")
-    text = "sources: {s: {verify: none}}\nrules: [{name: r, actions: [faulty: {}]}]"
-    daemon.current.ruleset = Loader(registries, {}).load(text, "rules.yaml", tmp_path).require()
+def test_an_unexpected_exception_follows_the_retry_policy(running: Callable[..., Running]) -> None:
+    faulty = ActionType(name="faulty", options=Options, compile=lambda *_: _Faulty(), retry_defaults={"attempts": 1})
+    registries = replace(REGISTRIES, actions={**REGISTRIES.actions, "faulty": faulty})
+    daemon = running("rules: [{name: r, actions: [faulty: {}]}]", registries)
 
     daemon.receive({})
 

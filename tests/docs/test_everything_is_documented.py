@@ -106,7 +106,7 @@ def test_the_example_file_loads_without_problems() -> None:
 
 def test_every_key_is_in_the_reference() -> None:
     models = [value for value in vars(schema).values() if isinstance(value, type) and hasattr(value, "model_fields")]
-    models += [kind.Options for kind in REGISTRIES.actions.values()] + [s.Options for s in REGISTRIES.schemes.values()]
+    models += [kind.options for kind in REGISTRIES.actions.values()] + [s.Options for s in REGISTRIES.schemes.values()]
     models += [kind.Options for kind in REGISTRIES.handshakes.values()]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 

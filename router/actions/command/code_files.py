@@ -1,11 +1,14 @@
-"""The files that a command runs, as far as its constant parts tell: no append may write to them."""
+"""The files that a command runs, as far as its constant parts tell. No append may write to them."""
 
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from router.actions.command.plain_programs import Kind, Places, is_interpreter, is_wrapper, kind_of, program_path
+from router.actions.command.launchers import is_interpreter, is_wrapper
+from router.actions.command.plain_programs import kind_of
+from router.actions.command.program_files import Folders, program_path
+from router.actions.command.program_kind import ProgramKind
 from router.templates import Template
 
 _SCRIPT = re.compile(r".+\.(?:sh|bash|zsh|py|pl|rb|js|mjs|php|lua|awk|sed|sql|mk)")
@@ -13,31 +16,31 @@ _BETWEEN = re.compile(r"[\s;&|<>()`'\"=$]+")
 _FILE_OPTION = re.compile(r"(?:-f|-C|--file|--directory|--makefile)(?:=(.+))?")
 
 
-def code_files(argv: Sequence[Template], places: Places) -> Iterator[Path]:
-    """The program, what a wrapper runs, the script of an interpreter; what another program is told to read by -f."""
+def code_files(argv: Sequence[Template], folders: Folders) -> Iterator[Path]:
+    """The program, what a wrapper runs, the script of an interpreter, and files that options such as -f name."""
     texts = [template.constant or "" for template in argv]
     at = 0
     while at < len(texts) and texts[at]:
-        path = program_path(texts[at], places, first=at == 0)
+        path = program_path(texts[at], folders, first=at == 0)
         if path.is_absolute():
             yield path
         name = Path(texts[at]).name
         if is_interpreter(name):
-            yield from _script(texts, at, places)
+            yield from _script(texts, at, folders)
             return
         if not is_wrapper(name):
             break
         at = next((i for i in range(at + 1, len(texts)) if _may_be_program(texts, i)), len(texts))
-    if kind_of(argv, places) is Kind.OTHER:
-        yield places.cwd
-        yield from _by_option(texts, places)
+    if kind_of(argv, folders) is ProgramKind.OTHER:
+        yield folders.cwd
+        yield from _by_option(texts, folders)
 
 
-def script_files(script: str, places: Places) -> Iterator[Path]:
+def script_files(script: str, folders: Folders) -> Iterator[Path]:
     """What a constant shell script seems to run: words that name a script or an executable file."""
-    yield places.cwd
+    yield folders.cwd
     for word in set(_BETWEEN.split(script)):
-        path = places.cwd / word
+        path = folders.cwd / word
         if _SCRIPT.fullmatch(word) or ("/" in word and os.path.isfile(path) and os.access(path, os.X_OK)):
             yield path
 
@@ -48,17 +51,17 @@ def _may_be_program(texts: Sequence[str], i: int) -> bool:
     return bool(text) and not text.startswith("-") and "=" not in text and not text[0].isdigit() and not is_value
 
 
-def _script(texts: Sequence[str], at: int, places: Places) -> Iterator[Path]:
+def _script(texts: Sequence[str], at: int, folders: Folders) -> Iterator[Path]:
     for before, text in zip(texts[at:], texts[at + 1 :], strict=False):
-        # Code after -c is taken for a name as well, which does no harm: there is no such file.
+        # Code after -c is taken for a name too. That is harmless: no such file exists.
         if text and not text.startswith("-") and before not in ("-o", "-W", "-X", "-F", "-v"):
-            yield places.cwd / text
+            yield folders.cwd / text
             return
 
 
-def _by_option(texts: Sequence[str], places: Places) -> Iterator[Path]:
+def _by_option(texts: Sequence[str], folders: Folders) -> Iterator[Path]:
     for i, text in enumerate(texts):
         found = _FILE_OPTION.fullmatch(text)
         value = found[1] or (texts[i + 1] if i + 1 < len(texts) else "") if found else ""
         if value:
-            yield places.cwd / value
+            yield folders.cwd / value

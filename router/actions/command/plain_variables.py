@@ -1,8 +1,8 @@
 """Which environment variables may hold a sender's text, unless the rule says `allow_code`.
 
-Turned round on purpose: programs read thousands of variables, and many decide what code runs (TAR_OPTIONS,
-GIT_SSH_COMMAND, PYTHONSTARTUP …). So a name is plain when all its words are on the list, or when it begins with a
-prefix that no program reads.
+Programs read thousands of variables, and many of these decide what code runs (TAR_OPTIONS, GIT_SSH_COMMAND,
+PYTHONSTARTUP …). So the list names the plain ones: a name is plain when all its words are on the list, or when it
+begins with a prefix that no program reads.
 """
 
 import re

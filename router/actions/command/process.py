@@ -1,4 +1,4 @@
-"""Run a program in a process group of its own, within bounds, and leave nothing of it behind."""
+"""Runs a program in a process group of its own, within bounds, and leaves none of its processes behind."""
 
 import asyncio
 import contextlib
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from router.actions.command.spawn import spawn
 from router.runtime.thread_pool import Threads
 
-DRAIN_SECONDS = 1.0  #: after the leader's exit its pipes are read on for this long; children may still hold them
+DRAIN_SECONDS = 1.0  #: pipes are read so long after the leader's exit, since children may still hold them
 _CANCELLED_KILL_AFTER = 1.0  #: seconds from TERM to KILL when the daemon stops
-_SPAWN_SECONDS = 1.0  #: how long a stop waits for a program that is just being started
+_SPAWN_SECONDS = 1.0  #: what a stop allows for a program that is just being started
 _CHUNK = 64 * 1024
 
 
@@ -59,12 +59,12 @@ async def run(
 
 
 def _input(data: bytes) -> "tuple[int, _Feeder | None]":
-    """What the program reads, and what still has to be written to it. Raises OSError."""
+    """The descriptor of standard input, and a feeder when not all fits into the pipe. Raises OSError."""
     if not data:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), None
     reading, writing = os.pipe()
     feeder = _Feeder(writing, data)
-    feeder.write()  # a pipe takes the usual event at once; what it doesn't take follows when the program reads
+    feeder.write()  # the usual event fits into the pipe; the rest follows when the program reads
     return reading, None if feeder.closed else feeder
 
 
@@ -88,7 +88,7 @@ async def _spawned(
 
 
 class _Running:
-    """A program that runs. Belongs to the loop."""
+    """A running program. Belongs to the loop."""
 
     def __init__(self, pid: int, threads: Threads, output: int, feeder: "_Feeder | None", limit: int) -> None:
         self._pid = pid
@@ -99,7 +99,7 @@ class _Running:
             feeder.start()
 
     async def ended(self, timeout: float, kill_after: float) -> Finished:  # noqa: ASYNC109 - see run
-        """Wait for its end, or bring it about; then reap it."""
+        """Wait for its end, or end it after the timeout; then reap it."""
         timed_out = False
         try:
             await asyncio.wait([self._exited], timeout=timeout)
@@ -111,8 +111,8 @@ class _Running:
             await self._end(_CANCELLED_KILL_AFTER)
             raise
         finally:
-            # The leader is not reaped yet, so the group's number can't belong to anybody else: KILL reaches exactly
-            # what it left behind.
+            # The leader is not reaped yet, so no other group can have its number: KILL reaches exactly the processes
+            # that it left behind.
             _signal_group(self._pid, signal.SIGKILL)
             if self._feeder is not None:
                 self._feeder.close()
@@ -121,7 +121,7 @@ class _Running:
         return Finished(os.waitstatus_to_exitcode(status), timed_out, self._drain.output)
 
     async def _end(self, kill_after: float) -> None:
-        """TERM to the group, KILL when its leader has not ended in time; returns once the leader has ended."""
+        """Send TERM to the group, and KILL if the leader has not ended in time. Returns when the leader has ended."""
         if self._exited.done():
             return
         _signal_group(self._pid, signal.SIGTERM)
@@ -133,7 +133,7 @@ class _Running:
 
 
 def _exit_of(pid: int, threads: Threads) -> "asyncio.Future[None]":
-    """Done when the process has ended; it is not reaped by that."""
+    """Done when the process has ended. It does not reap the process."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -163,7 +163,7 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 
 class _Feeder:
-    """Writes standard input as fast as it is read; a program that closes it early is fine."""
+    """Writes standard input as fast as the program reads. The program may close it early."""
 
     def __init__(self, fd: int, data: bytes) -> None:
         self._fd = fd
@@ -185,7 +185,7 @@ class _Feeder:
         except BlockingIOError:
             return
         except OSError:
-            pass  # closed by the program: it has read what it wanted
+            pass  # the program has closed its input
         self.close()
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class _Feeder:
 
 
 class _Drain:
-    """Reads output to its end, and keeps the end of it."""
+    """Reads all output, and keeps the end of it."""
 
     def __init__(self, fd: int, limit: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -230,9 +230,9 @@ class _Drain:
             del self._kept[: -self._limit]
 
     async def ended(self, timeout: float) -> None:  # noqa: ASYNC109 - not being done by then is no error
-        """Wait until everybody has closed the other end."""
+        """Wait until all processes have closed the other end."""
         if self._open:
-            self._read()  # mostly there is nothing left but the end
+            self._read()  # usually only the end of file is left
         if self._open:
             await asyncio.wait([self._eof], timeout=timeout)
 

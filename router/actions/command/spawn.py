@@ -1,9 +1,9 @@
-"""Start a program without holding up the daemon.
+"""Starts a program without holding up the daemon.
 
 Python's own ways hold the interpreter's lock until the child has become the program: on a busy machine a third of a
-millisecond in which no event is received, and for as long as it takes when the program stands on a mount that is gone.
-A call of the C library's posix_spawn by ctypes holds nothing. Where the library lacks a part of it (musl), subprocess
-does the same more slowly, except for signals that the daemon itself was started with as ignored or blocked.
+millisecond in which no event is received, and without end when the program lies on a mount that is gone. A call of the
+C library's posix_spawn by ctypes does not hold it. Where the library lacks a part of it (musl), subprocess does the
+same more slowly, except for signals that were ignored or blocked when the daemon itself was started.
 """
 
 import ctypes
@@ -28,8 +28,8 @@ _ROOM = 1024  #: bytes; above the size of each of its structures (the largest ha
 def spawn(argv: Sequence[bytes], *, cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int) -> int:
     """Start it as the leader of a session of its own; returns its pid, which the caller has to wait for.
 
-    Both descriptors are closed, whatever happens; the program gets them as standard input, and output and error, and no
-    others. Every signal is as it is by default, blocked or ignored ones too. Raises OSError.
+    The program gets the two descriptors as standard input, and as output and error, and no others; here they are closed
+    in any case. All signals are set to their defaults. Raises OSError.
     """
     try:
         program = _find(argv[0], env.get(b"PATH", b""))

@@ -1,22 +1,22 @@
-"""The HTTP client of forwards: pools of connections, and a check of every address before it is connected to."""
+"""The HTTP client of forwards: pools of connections, and a check of every address before the connection."""
 
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import structlog
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from router.actions.forward.exchange import Answer, CountedResponse, Exchanges, Request, Trace
 from router.actions.forward.exchange_check import checked
 from router.actions.forward.headers import StoppedHeaders
 from router.actions.forward.refused_addresses import refused
-from router.runtime.thread_pool import Threads
+from router.actions.forward.resolver import Resolver
 
 log = structlog.get_logger()
 
-_LOOKUPS = 32  #: names looked up at once
 _IDLE_SECONDS = 15.0  #: how long an idle connection is kept; many servers close theirs after 20 s or more
 
 
@@ -25,7 +25,7 @@ class RefusedAddressError(OSError):
 
 
 def _checked_socket(info: Any) -> socket.socket:
-    """Make the socket for an address; this sees every address, those written in URLs and those of names."""
+    """Make the socket for an address. aiohttp calls it for every address: of a name, or written in the URL."""
     address = info[4]
     if refused(str(address[0])):
         raise RefusedAddressError(f"{address[0]} is a link-local or metadata address")
@@ -42,10 +42,10 @@ async def _on_reuse(_: Any, context: Any, __: Any) -> None:
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps no connection on which something came that nobody asked for: it would be taken for the next answer.
+    """Closes an idle connection on which bytes arrived, since they would be taken for the next answer.
 
-    aiohttp looks for that when a connection is given back, and not when it is taken again. What comes after the next
-    request was sent can't be told from its answer by anyone.
+    aiohttp checks for them when a connection is given back, but not when it is taken again. Bytes that arrive after the
+    next request was sent can't be told from its answer.
     """
 
     async def _get(self, key: Any, traces: list[Any]) -> Any:
@@ -58,43 +58,19 @@ class _Connector(aiohttp.TCPConnector):
         return None
 
 
-class _Resolver(AbstractResolver):
-    """Asks the system for addresses, in threads of its own: a name server that does not answer holds nothing else."""
-
-    def __init__(self) -> None:
-        self._threads = Threads("names", _LOOKUPS)
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._threads.call(
-            "names", socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
-        )
-        return [
-            ResolveResult(
-                hostname=host, host=str(address[0]), port=int(address[1]), family=kind, proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for kind, _, protocol, _, address in found
-        ]  # fmt: skip
-
-    async def close(self) -> None:
-        self._threads.close()
-
-
 @dataclass(slots=True)
 class Client:
     """Belongs to the delivery loop."""
 
     exchanges: Exchanges = field(default_factory=Exchanges)
     stopped_headers: StoppedHeaders = field(default_factory=StoppedHeaders)
-    _resolver: _Resolver = field(default_factory=_Resolver)
+    _resolver: Resolver = field(default_factory=Resolver)
     _sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = field(default_factory=dict)
     _keep: bool = True  #: whether connections are kept for further requests
     _counted: bool = True  #: whether interim answers are counted
 
     async def check(self) -> None:
-        """Try what is used of aiohttp's inner parts, and do without what doesn't work. Before the first exchange."""
+        """Try the inner parts of aiohttp that are used here, and do without those that fail."""
         found = await checked(Client)
         self.exchanges.direct, self._keep, self._counted = found.direct, found.keep, found.counted
         if not (found.direct and found.keep and found.counted):
@@ -143,3 +119,14 @@ class Client:
         for session in self._sessions.values():
             await session.close()
         await self._resolver.close()
+
+
+@contextlib.asynccontextmanager
+async def open_client() -> AsyncIterator[Client]:
+    """A client for the running loop, checked, and closed at the end of the block."""
+    client = Client()
+    try:
+        await client.check()
+        yield client
+    finally:
+        await client.close()

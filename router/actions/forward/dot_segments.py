@@ -1,4 +1,4 @@
-"""Dot segments in a URL's path, also those that a server sees only after it has decoded the path.
+"""Finds dot segments in a URL's path, also those that a server sees only after it has decoded the path.
 
 A value that a template fills in is percent-encoded once, so a server that decodes once has the value again. Many decode
 once or twice more (a proxy, then a framework), split at `\\` as at `/`, drop `;parameters`, or read old and wide
@@ -9,7 +9,7 @@ import re
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
-DECODINGS = 3  #: the target's own one, which every server makes, and two more
+DECODINGS = 3  #: every server decodes once; two more for servers behind it
 
 # UTF-8 that is longer than it has to be (RFC 3629, section 3): C0 AE is a dot for a careless decoder. Such decoders
 # often look at the last six bits alone, so any byte may follow.
@@ -32,7 +32,7 @@ _IGNORED = ("Cc", "Cf", "Zs", "Zl", "Zp")  #: blanks and what can't be seen, whi
 
 
 def escapes(path: str) -> str:
-    """What a percent-encoded path holds by which it might leave its place; empty when it stays there."""
+    """What in a percent-encoded path might lead elsewhere; empty when nothing does."""
     for _ in range(1 + DECODINGS):
         if any(_is_dots(segment) for segment in _SPLIT.split(_folded(path))):
             return "a . or .. segment"

@@ -1,10 +1,10 @@
 """One request and its answer, on aiohttp's connections.
 
 aiohttp's session spends two thirds of the time of a small request on what a forward never has: redirects, cookies,
-proxies, uploads in pieces, traces. So the usual request is written to a connection of the session's pool at once, and
-the answer taken from its parser; finding, opening, checking and keeping connections, TLS and parsing stay aiohttp's.
-These are inner parts of it. exchange_check.py tries at the start whether they do what is expected here; when they
-don't, every request goes through the session, as one that is not the usual one always does.
+proxies, uploads in pieces, traces. So a usual request is written straight to a connection of the session's pool, and
+the answer is read from its parser. Pool, name lookups, TLS and parser are aiohttp's.
+These are inner parts of aiohttp. exchange_check.py tries at the start whether they do what is expected here. If not,
+all requests go through the session, as unusual ones always do.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-LARGEST = 256 * 1024  #: bytes of a body that is written at once; larger ones as fast as the target takes them
+LARGEST = 256 * 1024  #: bytes of a body that is written at once; a larger one is written as fast as the target reads
 INTERIM = 20  #: answers of 1xx before the real one (RFC 9110, section 15.2); servers send one or two
 _METHODS = ("POST", "PUT", "PATCH")
-_ORIGINS = 1024  #: that are remembered
+_ORIGINS = 1024  #: kept in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the target said."""
+    """The target's response."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +46,7 @@ class Answer:
 
 
 class EndlessInterimError(aiohttp.ClientPayloadError):
-    """More interim answers than any server needs: a target that keeps sending them would keep a core busy."""
+    """More interim answers than any server needs. A target that sends them for ever would keep a core busy."""
 
 
 class CountedResponse(aiohttp.ClientResponse):
@@ -68,22 +68,22 @@ class CountedResponse(aiohttp.ClientResponse):
         try:
             return await super().start(connection)
         finally:
-            del protocol.read  # the class's own again: the connection is kept for other requests
+            del protocol.read  # undo it: the connection is kept for other requests
 
 
 @dataclass(slots=True)
 class Trace:
-    """What became known of one request's connection."""
+    """Which connection one request had."""
 
-    fresh: bool = False  #: a new one is asked for
-    reused: bool = False  #: an idle connection was taken, which its server may have been closing
+    fresh: bool = False  #: a new connection is wanted
+    reused: bool = False  #: it was an idle connection, which the server may have been closing
 
 
 @dataclass(slots=True)
 class Exchanges:
-    """Belongs to the delivery loop."""
+    """Sends requests and reads answers. Belongs to the delivery loop."""
 
-    direct: bool = False  #: whether usual requests go past the session: set once that was tried
+    direct: bool = False  #: whether usual requests bypass the session; set after the check
     _origins: dict[tuple[int, str, str], aiohttp.ClientRequest] = field(default_factory=dict)
     _used: "WeakSet[ResponseHandler]" = field(default_factory=WeakSet)
 
@@ -129,7 +129,7 @@ class Exchanges:
         assert connector is not None
         try:
             connection = await connector.connect(origin, traces=[], timeout=within)
-        except TimeoutError as error:  # the whole attempt's own comes as a cancellation
+        except TimeoutError as error:  # the timeout of the whole attempt comes as a cancellation
             raise aiohttp.ConnectionTimeoutError("no connection in time") from error
         try:
             protocol = connection.protocol
@@ -170,20 +170,20 @@ class Exchanges:
                 raise EndlessInterimError("too many interim answers")
         except HttpProcessingError as error:
             raise aiohttp.ClientPayloadError("the answer is not HTTP") from error
-        if content.is_eof() and content.exception() is None:  # a small answer is here whole, with its head
+        if content.is_eof() and content.exception() is None:  # a small answer arrives whole, with its head
             body = content.read_nowait(limit)
             whole = len(body) < limit
         else:
-            # The status is here: what is late from now on ends the reading, and no longer the attempt.
+            # The status is known: from now on a timeout ends the reading, but not the attempt.
             until = total.when()
             total.reschedule(None)
             body, whole = await _read(content, limit, until)
-        # An answer that came before all was sent leaves a connection in the middle of a request.
+        # After an early answer the request may still be in the write buffer.
         reusable = whole and not (connection.transport is None or connection.transport.get_write_buffer_size())
         return Answer(message.code, message.headers, body), reusable
 
     def _origin(self, session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientRequest:
-        """What the connector is asked for: where to, as aiohttp derives it from a URL."""
+        """The request object by which aiohttp's connector knows where to connect."""
         key = (id(session), url.scheme, url.raw_authority)
         found = self._origins.get(key)
         if found is None:
@@ -194,9 +194,9 @@ class Exchanges:
         return found
 
 
-@functools.lru_cache(maxsize=1024)  # most forwards have one; its parts stay with it
+@functools.lru_cache(maxsize=1024)  # a URL caches its parts
 def encoded(url: str) -> URL:
-    """The URL as it is: it was rendered percent-encoded, and nothing may be decoded or normalised on the way."""
+    """The URL as it was rendered: percent-encoded, so nothing may be decoded or normalised."""
     return URL(url, encoded=True)
 
 
@@ -213,7 +213,7 @@ def _head(request: Request, path: str, host: str) -> bytes:
 async def _read(content: aiohttp.StreamReader, limit: int, until: float | None = None) -> tuple[bytes, bool]:
     """The beginning of a body, and whether that is all of it.
 
-    The status is known by now, so a failure changes nothing but that the connection is of no more use.
+    The status is known by now, so after an error only the connection is given up.
     """
     parts, room = [], limit
     try:

@@ -1,6 +1,6 @@
-"""Tries, on a loopback connection, whether aiohttp's inner parts do what `exchange` and `client` expect of them.
+"""Tries on a loopback connection whether aiohttp's inner parts do what `exchange` and `client` expect.
 
-It takes some 50 ms, once at the start. A version number would tell nothing of a patched or newer library.
+It takes some 50 ms, once at the start. A version number would not tell of a patched or newer library.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import aiohttp
 
 from router.actions.forward.exchange import INTERIM, Answer, EndlessInterimError, Exchanges, Request, Trace
 
-SECONDS = 5.0  #: for all of it; a machine that needs longer has other worries than some microseconds
+SECONDS = 5.0  #: for each part; on a slower machine the public way is good enough
 _WITHIN = aiohttp.ClientTimeout(total=SECONDS, sock_connect=SECONDS)
 _IMPATIENT = aiohttp.ClientTimeout(total=SECONDS, sock_connect=SECONDS, sock_read=0.01)
 _LIMIT = 10
@@ -44,12 +44,12 @@ class _Client(Protocol):
 
 @dataclass(slots=True)
 class Checked:
-    """What works."""
+    """Which parts work."""
 
     direct: bool = False  #: requests written straight to a connection
-    keep: bool = False  #: a connection on which something came unasked is not used again
+    keep: bool = False  #: an idle connection that received bytes is not used again
     counted: bool = False  #: endless interim answers end an exchange of a session
-    reason: str = ""  #: what did not, first of all
+    reason: str = ""  #: the first failure
 
 
 async def checked(make: Callable[[], _Client]) -> Checked:
@@ -58,7 +58,7 @@ async def checked(make: Callable[[], _Client]) -> Checked:
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(_serving())
-        except OSError as error:  # no loopback to listen on: nothing is known
+        except OSError as error:  # without a loopback address nothing can be tried
             found.reason = type(error).__name__
             return found
         for name, direct, attempt in (
@@ -72,7 +72,7 @@ async def checked(make: Callable[[], _Client]) -> Checked:
                 async with asyncio.timeout(SECONDS):
                     await attempt(server, client)
                 setattr(found, name, True)
-            except Exception as error:  # noqa: BLE001 - whatever a changed library does, it is not used then
+            except Exception as error:  # noqa: BLE001 - a changed library may do anything
                 found.reason = found.reason or f"{name}: {type(error).__name__}"
             finally:
                 await client.close()
@@ -81,7 +81,7 @@ async def checked(make: Callable[[], _Client]) -> Checked:
 
 
 class _Unexpected(Exception):
-    """It works in another way."""
+    """The library works in another way."""
 
 
 def _expect(truth: object) -> None:
@@ -99,7 +99,7 @@ async def _ask(
 
 
 async def _usual(server: "_Server", client: _Client) -> None:
-    """Requests on one connection, as they have to arrive, and the ends of it."""
+    """Requests arrive as they should, on one connection while that can be kept."""
     before = server.connections
     _expect(await _ask(server, client, "/a%2Fb?x=%20") == (200, b"ok", False))
     head = f"POST /a%2Fb?x=%20 HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nX-A: b\r\nContent-Length: 5\r\n\r\n"
@@ -128,10 +128,10 @@ async def _endless(server: "_Server", client: _Client) -> None:
 
 
 async def _stray(server: "_Server", client: _Client) -> None:
-    """What comes on an idle connection is not taken for the next answer."""
+    """Bytes that arrive on an idle connection are not taken for the next answer."""
     _expect((await _ask(server, client, "/stray"))[:2] == (200, b"ok"))
-    server.speak_up()
-    # The answer on this connection comes after what was said on the other one, so that has arrived then.
+    server.send_stray()
+    # When this answer has arrived, so have the bytes that were sent before it on the other connection.
     await _round_trip(server.port)
     _expect(await _ask(server, client, "/chunked") == (503, b"ok", False))
 
@@ -146,13 +146,13 @@ async def _round_trip(port: int) -> None:
 
 
 class _Server:
-    """Answers by the path, and remembers."""
+    """Answers by the path, and keeps the last request."""
 
     def __init__(self) -> None:
         self.port = 0
         self.connections = 0
         self.last = b""
-        self.speak_up: Callable[[], None] = lambda: None
+        self.send_stray: Callable[[], None] = lambda: None
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -178,7 +178,7 @@ class _Server:
             self.last = request
         writer.write(_ANSWERS[path])
         if path == "/stray":
-            self.speak_up = lambda: writer.write(_STRAY)
+            self.send_stray = lambda: writer.write(_STRAY)
         await writer.drain()
 
 

@@ -17,11 +17,11 @@ _HOP = {
     *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "te", "trailer", "transfer-encoding"),
     *("upgrade", "host", "content-length", "expect", "accept-encoding"),
 }
-# Credentials, and what an internal service may take for the word of a proxy it trusts.
+# Credentials, and what an internal service may believe since a proxy that it trusts would send it.
 _TRUSTED = {*CREDENTIALS, "forwarded", "x-real-ip", "idempotency-key"}
-_TRACE = {"traceparent", "tracestate"}  #: a forward has a place of its own in the trace, and writes them anew
+_TRACE = {"traceparent", "tracestate"}  #: a forward is a step of its own in the trace, and writes them anew
 _TRUSTED_BEGINNINGS = ("x-forwarded-", "x-remote-", "x-auth", "webhook-")
-# Signatures of the original bytes, which say nothing true of another body.
+# Signatures of the original bytes, which are wrong for another body.
 _SIGNATURES = (
     *("x-hub-signature*", "stripe-signature", "x-slack-signature", "x-slack-request-timestamp", "x-gitlab-signature*"),
     *("x-shopify-hmac-*", "x-twilio-signature", "x-signature*", "*-signature", "*-signature-*", "*-hmac-sha*"),
@@ -30,9 +30,9 @@ _SIGNATURES = (
 )
 
 
-# What passes unless the action says otherwise, beside what the source names: see `router.rules.passing`.
+# What passes unless the action has pass_headers, besides what the source names (`Ruleset.passing`).
 _DESCRIBE_THE_BODY = "content-*"
-# Of those, what tells a target where to write, and how much of it (RFC 9110, sections 8.7 and 14.5).
+# Except those that tell a target where and how much to write (RFC 9110, sections 8.7 and 14.5).
 _PLACES = {"content-location", "content-range"}
 _DEFAULT = (
     *("accept", "user-agent"),
@@ -40,19 +40,19 @@ _DEFAULT = (
     *("x-cloud-trace-context", "uber-trace-id", "sentry-trace", "x-datadog-*", "newrelic", "elastic-apm-traceparent"),
 )
 
-_REMEMBERED = 64  #: characters of a name that is judged once for all; real ones are shorter
-_TOLD = 20  #: names that are told of one source
+_LONGEST_CACHED = 64  #: longest name, in characters, whose verdict is cached; real names are shorter
+_MOST_LOGGED = 20  #: names for each source
 
 
 class _Verdict(Enum):
     PASSES = 1
-    STOPPED = 2  #: it would pass if pass_headers named it
+    STOPPED = 2  #: passes only if pass_headers names it
     DROPPED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """An event's headers, judged."""
+    """Which of an event's headers pass."""
 
     items: list[tuple[str, str]]  #: that pass
     stopped: list[str]  #: names of those that pass only when pass_headers names them
@@ -65,17 +65,17 @@ def passed(
     original: bool,
     named: frozenset[str] = frozenset(),
 ) -> Passed:
-    """The headers to pass on: of another body than the original without what describes the bytes.
+    """The headers to pass on. Unless the body is the original, headers that describe its bytes are dropped.
 
-    Without `only`, those of a list of harmless ones, and those that fit a glob of `named`, in lower case. `only` takes
-    the list's place: names that fit one of its globs, case aside. Neither brings back what is dropped in any case. The
-    original's Content-Type stays with it. What is dropped, and `only`, take _ for -, as many servers do; the list
-    doesn't, or X_GitHub_Event would pass beside X-GitHub-Event and be taken for it.
+    Without `only`, a list of harmless headers passes, and names that fit a glob of `named` (in lower case). With
+    `only`, names that fit one of its globs pass instead; case does not matter. Some headers are dropped in any case.
+    For these and for `only`, _ counts as -, as in many servers. For the list it does not: else X_GitHub_Event would
+    pass beside X-GitHub-Event, and be taken for it.
     """
     found: list[tuple[str, str]] = []
     stopped: list[str] = []
     for item in items:
-        verdict = (_verdict if len(item[0]) <= _REMEMBERED else _judge)(item[0], only, original, named)
+        verdict = (_verdict if len(item[0]) <= _LONGEST_CACHED else _judge)(item[0], only, original, named)
         if verdict is _Verdict.PASSES:
             found.append(item)
         elif verdict is _Verdict.STOPPED:
@@ -88,19 +88,19 @@ def passed(
 
 
 class StoppedHeaders:
-    """Tells in the log, once for each source, which headers don't reach the targets. Belongs to the delivery loop."""
+    """Logs once for each source which headers don't reach the targets. Belongs to the delivery loop."""
 
     def __init__(self) -> None:
-        self._told: dict[str, set[str]] = {}
+        self._logged: dict[str, set[str]] = {}
 
     def note(self, source: str, names: Sequence[str]) -> None:
         """These headers of an event were not passed on."""
-        told = self._told.setdefault(source, set())
-        found = {name[:_REMEMBERED].lower(): name[:_REMEMBERED] for name in reversed(names)}
-        new = [name for lower, name in reversed(found.items()) if lower not in told][: _TOLD - len(told)]
+        logged = self._logged.setdefault(source, set())
+        found = {name[:_LONGEST_CACHED].lower(): name[:_LONGEST_CACHED] for name in reversed(names)}
+        new = [name for lower, name in reversed(found.items()) if lower not in logged][: _MOST_LOGGED - len(logged)]
         if not new:
             return
-        told.update(name.lower() for name in new)
+        logged.update(name.lower() for name in new)
         log.warning(
             "forwards don't pass these headers on; name them in pass_headers if a target needs them",
             source=source,

@@ -1,6 +1,6 @@
-"""Addresses that forwards don't go to unless they are named: link-local networks and metadata services.
+"""Addresses of link-local networks and metadata services. A forward goes there only when its URL has the address.
 
-A metadata service gives a cloud's credentials to whoever asks. IPv6 has many spellings of an IPv4 address, each of
+A metadata service gives a cloud's credentials to every caller. IPv6 has many spellings of an IPv4 address, each of
 which a gateway, a tunnel or the system itself may send there; see `router.domain.networks.embedded`.
 """
 
@@ -20,7 +20,7 @@ _REFUSED = tuple(
 
 
 def refused(address: str) -> bool:
-    """Whether forwards go to this address only when it is named; a zone (`%eth0`) is left out of account."""
+    """Whether it is such an address; a zone (`%eth0`) does not matter."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     inner = embedded(ip) if isinstance(ip, ipaddress.IPv6Address) else ()
     return any(_listed(one) for one in (ip, *inner))

@@ -1,15 +1,17 @@
-"""Retry-After: how long a target asks us to wait. RFC 9110, section 10.2.3."""
+"""Retry-After: how long a target asks to wait. RFC 9110, section 10.2.3."""
 
 import email.utils
 import re
 from collections.abc import Mapping
 from datetime import UTC
 
-_SECONDS = re.compile(r"[0-9]{1,300}(?:\.[0-9]{1,300})?")  # RFC 9110 has whole ones only; some servers don't keep to it
+_SECONDS = re.compile(
+    r"[0-9]{1,300}(?:\.[0-9]{1,300})?"
+)  # RFC 9110 allows whole seconds only; some servers send fractions
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait, at least 0; none when the answer doesn't say, or says what can't be read.
+    """Seconds to wait, at least 0; None without the header, or with one that can't be read.
 
     A date is counted from the answer's own Date, so that neither side's clock has to be right; `now`, the Unix time in
     seconds, stands in for a Date that is missing.

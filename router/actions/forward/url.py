@@ -1,4 +1,4 @@
-"""URLs of forwards: the authority is literal or a whole secret; what a payload fills in stays in its place."""
+"""URLs of forwards. A payload can choose neither the host nor another place in the path."""
 
 import contextlib
 import fnmatch
@@ -54,7 +54,7 @@ class Url:
         return url
 
     def _check_values(self, path: str, values: Context) -> None:
-        """What templates filled in stays in its segment, however often the target decodes the path."""
+        """Values must stay in their segment, however often the target decodes the path. Raises RenderError."""
         if self.rest.constant is not None or ("%" not in path and "." not in path):
             return
         why = escapes(path)
@@ -62,7 +62,7 @@ class Url:
             raise RenderError(f"{self._culprits(values)} could leave its place in the URL's path: it holds {why}")
 
     def _culprits(self, values: Context) -> str:
-        """The fields in the path whose values don't stay in place; all of its fields when only together they don't."""
+        """The fields whose values lead elsewhere; all fields of the path if only their combination does."""
         found, all_of_them = [], []
         for piece in _TEMPLATE.findall(self.rest.text.partition("?")[0]):
             with contextlib.suppress(TemplateError, RenderError):  # a part of a {% for %} can't stand alone
@@ -86,7 +86,7 @@ class Url:
 
     @property
     def place(self) -> str:
-        """How errors call it: never with userinfo, path or query."""
+        """Its name in errors: without userinfo, path and query."""
         return f"<secret:{self.secret}>" if self.secret is not None else self.origin or "its target"
 
 
@@ -118,7 +118,7 @@ _TEMPLATED = (
 
 
 def literal_fault(text: str, *, ends: bool = True, userinfo: bool = False) -> str:
-    """What is wrong with the scheme and authority that a text begins with; empty when nothing is.
+    """What is wrong with the scheme and authority at the beginning of a text; empty when nothing is.
 
     A text that doesn't end there (a template follows) has to close its authority with a slash or a question mark.
     A user and password may stand in a secret's value only.
@@ -140,8 +140,17 @@ def literal_fault(text: str, *, ends: bool = True, userinfo: bool = False) -> st
     return ""
 
 
+def is_address(host: str) -> bool:
+    """Whether a URL's host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_odd_number(host: str) -> bool:
-    """Whether it is an address in another spelling than 192.0.2.1: decimal, octal, shortened."""
+    """Whether it is an IPv4 address in an unusual spelling: decimal, octal, shortened."""
     if not re.fullmatch(r"[0-9.]+", host):
         return False
     try:
@@ -157,7 +166,7 @@ def _check_literal_parts(text: str) -> None:
     for number, part in enumerate(parts):
         if not _TEXT.fullmatch(part) or "\\" in part:
             raise TemplateError("a URL is plain ASCII without spaces and backslashes; percent-encode what is not")
-        # What stands beside a template is judged with what that fills in.
+        # A segment with a template in it is judged when it is rendered.
         last = None if number == len(parts) - 1 and len(parts) > 1 else -1
         segments = part.split("?")[0].split("/")[1:last]
         if any(unquote(segment) in (".", "..") for segment in segments[: None if last else -1]):
@@ -168,7 +177,7 @@ def _check_literal_parts(text: str) -> None:
 
 
 def _check_host(url: str, allow_hosts: tuple[str, ...]) -> None:
-    """What payload text filled in may not change the host."""
+    """Payload text must not change the host. Raises RenderError."""
     host = (urlsplit(url).hostname or "").lower()
     if allow_hosts and not any(fnmatch.fnmatchcase(host, allowed.lower()) for allowed in allow_hosts):
         raise RenderError("the URL's host is not among allow_hosts")
@@ -176,7 +185,7 @@ def _check_host(url: str, allow_hosts: tuple[str, ...]) -> None:
         raise RenderError("the URL is not valid")
 
 
-@functools.lru_cache(maxsize=1024)  # what raises is judged anew each time
+@functools.lru_cache(maxsize=1024)  # an exception is not cached
 def _check_constant(url: str, allow_hosts: tuple[str, ...]) -> None:
     _check_segments(url)
     _check_host(url, allow_hosts)

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from router import __version__
+from router.actions.registry import ACTIONS
 from router.admin.api.endpoint import Endpoint, ResponseSpec, Run
 from router.admin.api.replies import PROBLEM_TYPE, answered
-from router.admin.api.schemas import SCHEMAS, ref
+from router.admin.api.schemas import ref, schemas
 from router.domain.reply import Reply
 
 _DESCRIPTION = """What an operator does with a running webhook-router, for programs. See docs/api.md.
@@ -38,7 +39,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "The admin token."}},
-            "schemas": {**SCHEMAS, **_bodies(endpoints)},
+            "schemas": {**schemas(ACTIONS), **_bodies(endpoints)},
         },
     }
 

@@ -1,6 +1,6 @@
 """The JSON that is answered, as schemas: closed, so that an answer with a key that isn't here fails the tests."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from router.domain.deliveries import State
@@ -56,7 +56,7 @@ _DELIVERY: dict[str, Schema] = {
     "event": TEXT,
     "rule": TEXT,
     "action": TEXT,
-    "type": {"type": "string", "enum": ["forward", "command", "append"]},
+    "type": ref("ActionType"),
     "target": TEXT,
     "order_key": TEXT_OR_NULL,
     "state": ref("State"),
@@ -132,7 +132,7 @@ _PLANNED = shape(
     }
 )
 
-SCHEMAS: Mapping[str, Schema] = {
+_SCHEMAS: dict[str, Schema] = {
     "Problem": {
         "description": "An error by RFC 9457.",
         "type": "object",
@@ -257,7 +257,22 @@ SCHEMAS: Mapping[str, Schema] = {
             "warnings": array(ref("RulesProblem")),
         }
     ),
-    "Tested": shape(
+    "Health": shape({"healthy": FLAG}),
+    "Readiness": {"type": "object", "additionalProperties": FLAG},
+}
+
+
+def schemas(action_types: Collection[str]) -> dict[str, Schema]:
+    """All schemas, for these types of actions."""
+    return {
+        **_SCHEMAS,
+        "ActionType": {"type": "string", "enum": [*action_types]},
+        "Tested": _tested(action_types),
+    }
+
+
+def _tested(action_types: Collection[str]) -> Schema:
+    return shape(
         {
             "matched": array(TEXT),
             "deliveries": array(
@@ -270,7 +285,7 @@ SCHEMAS: Mapping[str, Schema] = {
                         "order_key": TEXT_OR_NULL,
                         "error": TEXT_OR_NULL,
                     },
-                    {"forward": MAP, "command": MAP, "append": MAP},
+                    dict.fromkeys(action_types, MAP),
                 )
             ),
         },
@@ -288,7 +303,4 @@ SCHEMAS: Mapping[str, Schema] = {
             ),
             "unexplained": {"type": "integer", "minimum": 1, "description": "Rules that are not explained: too many."},
         },
-    ),
-    "Health": shape({"healthy": FLAG}),
-    "Readiness": {"type": "object", "additionalProperties": FLAG},
-}
+    )

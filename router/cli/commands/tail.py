@@ -183,7 +183,8 @@ _COLORS = {
 
 
 def _show(news: "News") -> str:
-    from router.cli.tables import safe, size, span  # noqa: PLC0415 - `--help` need not wait
+    from router.actions.registry import status_prefix  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.tables import safe, size, span  # noqa: PLC0415
     from router.operate.serialize import took  # noqa: PLC0415
 
     if isinstance(news, Arrival):
@@ -195,7 +196,7 @@ def _show(news: "News") -> str:
     outcome = a.outcome or OutcomeKind.INTERRUPTED
     word = "dead" if news.state is State.DEAD and news.is_last else outcome.value
     result = click.style(word, fg="red" if word == "dead" else _COLORS[outcome])
-    number = "" if a.status is None else f" {'exit ' if news.type == 'command' else ''}{a.status}"
+    number = "" if a.status is None else f" {status_prefix(news.type)}{a.status}"
     place = f"{safe(news.source)} {safe(news.rule)}/{safe(news.action)} #{a.number}"
     error = f": {safe(a.error[:_LONGEST_ERROR])}" if a.error else ""
     lasted = took(a)

@@ -21,6 +21,6 @@ class ForbiddenAction:
         """See Action.preview."""
         raise RenderError(self.reason)
 
-    async def attempt(self, job: AttemptInput, tools: Tools) -> Outcome:  # noqa: ARG002 - see Action.attempt
+    async def attempt(self, job: AttemptInput, tools: Tools[Any]) -> Outcome:  # noqa: ARG002 - see Action.attempt
         """See Action.attempt."""
         return Outcome.failed(self.reason)

@@ -93,7 +93,7 @@ class Loader:
     def _load(
         self, text: bytes | str, file: str, base_dir: Path, *, rules_file: Path | None = None, recorded: bool = False
     ) -> Loaded:
-        report = ProblemReport(file, recorded)
+        report = ProblemReport(file, recorded, self.registries.confidential_keys)
         if isinstance(text, bytes):
             try:
                 text = text.decode("utf-8-sig")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from router.domain.outcomes import Cause
 from router.domain.retry_policy import RetryPolicy
 from router.domain.units import shown
-from router.plugins.action import ActionKind
+from router.plugins.action import ActionType
 from router.rules.compile.retry_on import EVERY_CAUSE, Entries, load_on
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
@@ -24,19 +24,19 @@ class RetryLayer:
     on: Entries | None  #: None: not set here
 
 
-def load_retry(node_path: NodePath, kind: ActionKind | None) -> RetryLayer | None:
-    """Read a `retry` for actions of the kind, or of any; none after an error."""
+def load_retry(node_path: NodePath, causes: Sequence[Cause] = EVERY_CAUSE) -> RetryLayer | None:
+    """Read a `retry` for actions that fail by these causes; none after an error."""
     options = read(node_path, RetryOptions)
-    on = load_on(node_path.at("on"), kind.CAUSES if kind else EVERY_CAUSE) if node_path.has("on") else None
+    on = load_on(node_path.at("on"), causes) if node_path.has("on") else None
     return RetryLayer(node_path, options, on) if options is not None else None
 
 
-def policy(kind: ActionKind, layers: Sequence[RetryLayer]) -> RetryPolicy:
-    """The policy of an action of the kind: what the type sets, then the layers; reports what doesn't go together."""
-    made = _with(RetryPolicy(), RetryOptions.model_validate(dict(kind.RETRY)))
+def policy(action_type: ActionType, layers: Sequence[RetryLayer]) -> RetryPolicy:
+    """The policy of an action of this type: what the type sets, then the layers; reports what doesn't go together."""
+    made = _with(RetryPolicy(), RetryOptions.model_validate(dict(action_type.retry_defaults)))
     for layer in layers:
         made = _with(made, layer.options)
-        on = None if layer.on is None else _concerning(layer.on, kind)
+        on = None if layer.on is None else _concerning(layer.on, action_type.causes)
         made = made if on is None else replace(made, on=on)
     bounds = [layer.node_path for layer in layers if layer.node_path.has("initial") or layer.node_path.has("max")]
     if made.initial > made.max and bounds:
@@ -51,11 +51,11 @@ def _with(made: RetryPolicy, options: RetryOptions) -> RetryPolicy:
     return replace(made, **given)
 
 
-def _concerning(on: Entries, kind: ActionKind) -> Entries | None:
-    """What a list says to actions of the kind; none when it speaks of other types only.
+def _concerning(on: Entries, causes: Sequence[Cause]) -> Entries | None:
+    """What a list says to actions that fail by these causes; none when it speaks of other types only.
 
     A list of `defaults` that was written for forwards must not make every append whose disk is full dead at once.
     """
-    mine = tuple(entry for entry in on if entry.cause in kind.CAUSES)
+    mine = tuple(entry for entry in on if entry.cause in causes)
     only_common = all(entry.cause in _COMMON for entry in on)
     return mine if only_common or any(entry.cause not in _COMMON for entry in mine) else None

@@ -80,7 +80,8 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     for key in ("actions", "respond"):
         if node_path.has(key):
             check_read_headers(node_path.at(key))
-    warn_of_unsigned(node_path, {s: context.sources[s] for s in sources}, condition, actions)
+    dangers = [danger for action in actions if (danger := context.registries.actions[action.action.type].danger)]
+    warn_of_unsigned(node_path, {s: context.sources[s] for s in sources}, condition, dangers)
     if options is None:
         return None
     respond = load_rule_respond(node_path.at("respond"), options.respond, context.secrets)
@@ -126,8 +127,9 @@ def _actions(
                 f'duplicate action name "{action.name}" in this rule'
                 + ("" if named else "; an action is named by its type unless it has a name:")
             )
-        for source in open_sources if action.action.type == "command" else ():
-            item.key_error("command", f'source "{source}" has verify: none, so anybody could run this command; {cure}')
+        danger = context.registries.actions[action.action.type].danger
+        for source in open_sources if danger else ():
+            item.key_error(action.action.type, f'source "{source}" has verify: none, so anybody could {danger}; {cure}')
         actions.setdefault(action.name, action)
     return list(actions.values())
 
@@ -155,9 +157,9 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
 
 def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
     for type_ in types or context.registries.actions:
-        if key in context.registries.actions[type_].Options.model_fields:
+        if key in context.registries.actions[type_].options.model_fields:
             return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
-    of_others = None if types else unknown_action(key)
+    of_others = None if types else unknown_action(key, [one.hints for one in context.registries.actions.values()])
     return of_others or unknown_key(key, (*context.registries.actions, *_ACTION_KEYS))
 
 
@@ -171,21 +173,22 @@ def _action_name(node_path: NodePath, type_: str) -> str:
 
 
 def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, facts: RuleFacts) -> Action | None:
-    kind = context.registries.actions[type_]
+    action_type = context.registries.actions[type_]
     values = node_path.data
     if not isinstance(node_path.node, MappingNode):
-        key = kind.SHORT.get(type(values))
+        key = action_type.short_forms.get(type(values))
         if key is None or not values:
-            short = " or ".join("text" if t is str else "a list" for t in kind.SHORT)
-            cure = "; for a shell script, write {shell: …}" if type_ == "command" and isinstance(values, str) else ""
-            node_path.error(f"expected {short} or a mapping, found {node_path.found()}{cure}")
+            forms = ["text" if short is str else "a list" for short in action_type.short_forms]
+            hint = action_type.value_hints.get(type(values), "")
+            wanted = " or ".join([*forms, "a mapping"])
+            node_path.error(f"expected {wanted}, found {node_path.found()}{hint and f'; {hint}'}")
             return None
         values = {key: values}
-    options = read(node_path, kind.Options, values)
+    options = read(node_path, action_type.options, values)
     if options is None:
         return None
     build = context.build(name, node_path, facts)
-    action = kind.compile(options, build)
+    action = action_type.compile(options, build)
     if (reason := context.forbidden_by(build)) is not None:
         action = ForbiddenAction(type_, action.target, reason)
     elif context.report_faults(build, node_path):
@@ -208,12 +211,16 @@ def _share_target(context: LoadContext, node_path: NodePath, action: Action) -> 
 
 def _retry(context: LoadContext, node_path: NodePath, type_: str, action: Action | None) -> RetryPolicy:
     """By the type, then the file's defaults, then the target, then the action's own: the later one wins, key by key."""
-    kind = context.registries.actions[type_]
-    own = load_retry(node_path.at("retry"), kind) if node_path.has("retry") else None
+    action_type = context.registries.actions[type_]
+    own = load_retry(node_path.at("retry"), action_type.causes) if node_path.has("retry") else None
     of_target = context.target_retry.get(action.target.key) if action else None
-    made = policy(kind, [layer for layer in (context.retry, of_target, own) if layer is not None])
+    made = policy(action_type, [layer for layer in (context.retry, of_target, own) if layer is not None])
     if own is not None and own.on and made.attempts == 1:
-        of_type = " (the default of this type)" if "attempts" in kind.RETRY and not own.options.attempts else ""
+        of_type = (
+            " (the default of this type)"
+            if "attempts" in action_type.retry_defaults and not own.options.attempts
+            else ""
+        )
         own.node_path.at("on").warn(f"this changes nothing while attempts is 1{of_type}; allow more")
     return made
 

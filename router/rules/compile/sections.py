@@ -91,14 +91,14 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
             continue
         options = read(below, TargetOptions)
         # Only forwards go to named targets.
-        retry = load_retry(below.at("retry"), context.registries.actions["forward"]) if below.has("retry") else None
+        retry = load_retry(below.at("retry"), context.registries.target_causes) if below.has("retry") else None
         if retry is not None:
             context.target_retry[name] = retry
         if options is None:
             context.targets[name] = TargetSpec(name, 1)  # so that the actions that use it get no errors of their own
             continue
         check_read_headers(below.at("url"))
-        for message in context.registries.check_target_url(options.url, context.secrets):
+        for message in context.registries.target_url_faults(options.url, context.secrets):
             below.at("url").error(message)
         context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url, options.breaker)
 
@@ -108,7 +108,7 @@ def _defaults(context: LoadContext, node_path: NodePath) -> None:
     if options is not None:
         context.defaults = options
     if node_path.has("retry"):
-        context.retry = load_retry(node_path.at("retry"), None)
+        context.retry = load_retry(node_path.at("retry"))
 
 
 def _sections(root: NodePath) -> dict[str, str]:

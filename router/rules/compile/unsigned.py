@@ -1,7 +1,7 @@
-"""Warns of a rule with a command whose condition reads only what the sender did not sign.
+"""Warns of a rule with a dangerous action whose condition rests on nothing that its sender signed.
 
-A signature covers the body and little else. An attacker who recorded one request can send it again with other headers,
-another query or another method. A condition on those alone lets the attacker choose which request runs the command.
+A signature covers the body and little else: whoever recorded one request can send it again under other headers, another
+query or another method. A condition on those alone lets that person choose which signed request makes the action run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from router.plugins.scheme import SignedParts
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField, EventField, HeaderField, QueryField
-from router.rules.rule import RuleAction
 from router.rules.source import Source
 from router.rules.yaml.node_path import NodePath
 
@@ -25,10 +24,13 @@ class _Basis(IntEnum):
 
 
 def warn_of_unsigned(
-    node_path: NodePath, sources: Mapping[str, Source], condition: Condition, actions: Sequence[RuleAction]
+    node_path: NodePath, sources: Mapping[str, Source], condition: Condition, dangers: Sequence[str]
 ) -> None:
-    """Warn, at the rule's `match`, if it runs a command for whatever signed request has the right headers."""
-    if not any(action.action.type == "command" for action in actions):
+    """Warn, at the rule's `match`, when any signed request with the right headers would make it do such a thing.
+
+    `dangers` say what the rule's actions could be made to do, such as `run this command`.
+    """
+    if not dangers:
         return
     for name, source in sorted(sources.items()):
         signed = source.verifier.signed
@@ -36,8 +38,8 @@ def warn_of_unsigned(
             continue
         fields = ", ".join(dict.fromkeys(_unsigned(condition, signed)))
         node_path.at("match").warn(
-            f'this runs a command by {fields} alone, which scheme {source.scheme} of source "{name}" does not sign: '
-            "who recorded any request of that sender can send it again with another one; "
+            f'somebody who recorded any request of source "{name}" could {dangers[0]}: the rule asks for {fields} '
+            f"alone, which scheme {source.scheme} does not sign; "
             "ask also for what the payload alone has ($.…)"
         )
         return

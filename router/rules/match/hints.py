@@ -4,7 +4,7 @@ No suggestion may mean the opposite of the word: for a negated word it contains 
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from router.domain.nearest_word import nearest, shortened
 
@@ -173,31 +173,8 @@ def unknown_field(text: str, fields: Collection[str]) -> str:
     return f"{shown}; {in_payload}"
 
 
-_BY_COMMAND = "there is no such action; run a program by command, or forward to a service that does it"
-_ACTIONS: Mapping[str, tuple[str, ...]] = {
-    "to send mail, run a program such as sendmail by command, or forward to a mail service":
-        ("email", "mail", "smtp", "sendmail", "mailto"),
-    "forward to its incoming webhook: forward: https://… with body: for the message":
-        ("slack", "discord", "teams", "msteams", "telegram", "mattermost", "googlechat", "chat", "notify",
-         "notification"),
-    "forward to its API: forward: https://… with body: for the message":
-        ("pagerduty", "opsgenie", "sms", "twilio", "jira", "github", "gitlab", "jenkins", "pushover", "ntfy"),
-    "did you mean \"forward\"? It sends an HTTP request: forward: https://…":
-        ("http", "https", "webhook", "webhooks", "post", "get", "put", "patch", "delete", "url", "uri", "request",
-         "httprequest", "httppost", "fetch", "curl", "call", "proxy", "send", "redirect", "relay", "target"),
-    "did you mean \"command\"? It runs a program: command: [program, argument], or command: {shell: …}":
-        ("exec", "execute", "executecommand", "run", "script", "shell", "cmd", "bash", "sh", "python", "process",
-         "program", "spawn", "job", "hook"),
-    "did you mean \"append\"? It writes a line to a file: append: events.log":
-        ("file", "log", "logfile", "write", "writefile", "save", "output", "store", "print", "echo", "stdout", "jsonl"),
-    _BY_COMMAND:
-        ("queue", "kafka", "amqp", "rabbitmq", "sqs", "sns", "redis", "mqtt", "nats", "database", "db", "sql",
-         "postgres", "mysql", "s3", "lambda"),
-}  # fmt: skip
-_OF_ACTION = {word: cure for cure, words in _ACTIONS.items() for word in words}
-
-
-def unknown_action(word: str) -> str | None:
-    """The message for an action of other tools; none when it is not known as one."""
-    cure = _OF_ACTION.get(re.sub(r"[\s_.-]", "", word.lower()))
+def unknown_action(word: str, hints: Iterable[Mapping[str, tuple[str, ...]]]) -> str | None:
+    """The message for an action of other tools, by the hints of the action types; none when no type knows the word."""
+    plain = re.sub(r"[\s_.-]", "", word.lower())
+    cure = next((cure for one in hints for cure, words in one.items() if plain in words), None)
     return None if cure is None else f'unknown action "{shortened(word)}"; {cure}'

@@ -15,8 +15,9 @@ from router.rules.yaml.problems import ProblemReport
 from router.runtime.pacing import paced
 
 _NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
-#: Keys whose value may hold a secret that somebody wrote out where something else belongs: problems go to the log.
-_CONFIDENTIAL = frozenset({"secrets", "sign", "headers", "env", "command"})
+#: Keys whose value may hold a secret that was written out by mistake. Problems go to the log, so it is not shown.
+#: Action types add keys of their own.
+_CONFIDENTIAL = frozenset({"secrets", "headers"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,11 @@ class NodePath:
         text = self.node.value if isinstance(self.node, ScalarNode) and self.node.plain else None
         return "; a space is missing after the colon" if isinstance(text, str) and _NO_SPACE.match(text) else ""
 
+    @property
+    def _is_confidential(self) -> bool:
+        key = self.path.rpartition(".")[2]
+        return key in _CONFIDENTIAL or key in self.report.confidential_keys
+
     def found(self) -> str:
         """The node in the words of a message; for an empty one, with the usual reason."""
         if self.is_blank:
@@ -146,7 +152,7 @@ class NodePath:
             return f"{self.description} with nothing in it"
         if isinstance(self.node, ScalarNode) and self.node.value == "":
             return "empty text"
-        if isinstance(self.node, ScalarNode) and self.path.rpartition(".")[2] in _CONFIDENTIAL:
+        if isinstance(self.node, ScalarNode) and self._is_confidential:
             return "a text" if isinstance(self.node.value, str) else "a value"
         return self.description
 

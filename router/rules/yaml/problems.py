@@ -17,6 +17,7 @@ class ProblemReport:
 
     file: str
     recorded: bool = False  #: the text is one that the store kept, for which deliveries may wait
+    confidential_keys: frozenset[str] = frozenset()  #: of action types; their values are not shown
     problems: list[Problem] = field(default_factory=list)
     failed: bool = False  #: whether one of the problems is an error
     _known: set[Problem] = field(default_factory=set)

@@ -13,18 +13,21 @@ from typing import Any
 
 import pytest
 
-from router.actions.append import action as append
+from router.actions.append.output_file import Guard, OutputFile
+from router.actions.append.write_line import append_line
 from router.domain.files.protected import ProtectedPaths
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.plugins.action import Tools
 from router.plugins.target import TargetSpec
-from tests.actions.conftest import close, make_tools
+from router.runtime.thread_pool import open_threads
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]
 
 
-def _unguarded() -> append.Guard:
-    return append.Guard(ProtectedPaths(), templated=False)
+def _file(base: Path, *folders: str, follow_symlinks: bool) -> OutputFile:
+    """The file a.txt in a folder, with nothing that is protected."""
+    return OutputFile(base, folders, "a.txt", follow_symlinks, Guard(ProtectedPaths(), templated=False))
 
 
 def _never() -> float:
@@ -171,16 +174,14 @@ def test_lines_written_after_a_folder_was_removed_are_kept(tmp_path: Path) -> No
     try:
         for i in range(200):
             try:
-                append.append_line(
-                    tmp_path / "out", ["b", "a.txt"], f"{i}\n".encode(), False, False, _never(), _unguarded()
-                )
+                append_line(_file(tmp_path / "out", "b", follow_symlinks=False), f"{i}\n".encode(), False, _never())
             except OSError as error:  # taken away ten times running
                 assert error.errno in (2, 11), error
     finally:
         stop.set()
         remover.join()
 
-    append.append_line(tmp_path / "out", ["b", "a.txt"], b"last\n", False, False, _never(), _unguarded())
+    append_line(_file(tmp_path / "out", "b", follow_symlinks=False), b"last\n", False, _never())
     assert (tmp_path / "out" / "b" / "a.txt").read_text().splitlines()[-1] == "last"
 
 
@@ -198,7 +199,7 @@ def test_a_line_written_during_a_rotation_is_written_again(tmp_path: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
-        append.append_line(tmp_path, ["a.txt"], b"line\n", False, True, _never(), _unguarded())
+        append_line(_file(tmp_path, follow_symlinks=True), b"line\n", False, _never())
 
     assert (tmp_path / "a.txt").read_text() == "line\n"
 
@@ -209,9 +210,8 @@ def test_concurrent_writes_and_rotation_lose_and_tear_no_line(tmp_path: Path) ->
 
     def write(number: int) -> None:
         for i in range(100):
-            append.append_line(
-                tmp_path, ["a.txt"], f"{number}-{i}-{'x' * 300}\n".encode(), False, True, _never(), _unguarded()
-            )
+            line = f"{number}-{i}-{'x' * 300}\n".encode()
+            append_line(_file(tmp_path, follow_symlinks=True), line, False, _never())
 
     def rotate() -> None:
         nonlocal rotated
@@ -287,11 +287,11 @@ def test_a_locked_file_times_out_and_frees_its_thread(act: Make, job: Make, tmp_
     other = act("append", {"path": "b.txt"})
 
     async def try_often() -> list[Outcome]:
-        tools = make_tools()
-        outcomes = [await action.attempt(job({}), tools) for _ in range(6)]  # more than there are threads
-        outcomes.append(await other.attempt(job({}), tools))
-        assert tools.files.under_way(action.target.key) == 0
-        await close(tools)
+        async with open_threads("append", 4) as threads:
+            tools = Tools(threads)
+            outcomes = [await action.attempt(job({}), tools) for _ in range(6)]  # more than there are threads
+            outcomes.append(await other.attempt(job({}), tools))
+            assert threads.under_way(action.target.key) == 0
         return outcomes
 
     with (tmp_path / "a.txt").open("a") as held:
@@ -318,11 +318,10 @@ def test_a_hanging_write_does_not_block_other_files(
     object.__setattr__(other, "target", TargetSpec("deploy/other", 1))
 
     async def attempts() -> list[Outcome]:
-        tools = make_tools()
-        outcomes = [await action.attempt(job({}), tools) for _ in range(5)]
-        outcomes.append(await other.attempt(job({}), tools))
-        gate.set()
-        await close(tools)
+        async with open_threads("append", 4) as threads:
+            outcomes = [await action.attempt(job({}), Tools(threads)) for _ in range(5)]
+            outcomes.append(await other.attempt(job({}), Tools(threads)))
+            gate.set()
         return outcomes
 
     with monkeypatch.context() as patch:
@@ -351,7 +350,7 @@ def test_a_full_disk_leaves_no_part_of_a_line(
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
         with pytest.raises(OSError, match="No space"):
-            append.append_line(tmp_path, ["a.txt"], b"second\n", False, True, _never(), _unguarded())
+            append_line(_file(tmp_path, follow_symlinks=True), b"second\n", False, _never())
 
     assert (tmp_path / "a.txt").read_text() == "whole\n"
 

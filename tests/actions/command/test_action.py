@@ -12,7 +12,7 @@ import pytest
 
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.plugins.action import Action, AttemptInput
-from tests.actions.conftest import close, make_tools
+from tests.actions.conftest import open_tools
 from tests.conftest import PATIENCE_SECONDS
 
 Make = Callable[..., Any]
@@ -154,8 +154,7 @@ def test_a_cancelled_attempt_leaves_nothing_running(act: Make, job: Make, tmp_pa
     action: Action = act("command", {"shell": "echo $$ >leader; sleep 600 & echo $! >child; wait"})
 
     async def cancel(one: AttemptInput) -> None:
-        tools = make_tools()
-        try:
+        async with open_tools(action) as tools:
             task = asyncio.create_task(action.attempt(one, tools))
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text():
@@ -163,8 +162,6 @@ def test_a_cancelled_attempt_leaves_nothing_running(act: Make, job: Make, tmp_pa
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
-        finally:
-            await close(tools)
 
     asyncio.run(cancel(job({})))
     assert _gone(int((tmp_path / "leader").read_text()))

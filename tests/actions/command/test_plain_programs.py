@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from router.actions.command.plain_programs import PLAIN, READERS
+from router.actions.command.known_programs import PLAIN, READERS
 from router.actions.command.plain_variables import PREFIXES, WORDS, is_plain
 
 Make = Callable[..., Any]

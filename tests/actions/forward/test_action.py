@@ -17,7 +17,7 @@ from werkzeug import Request, Response
 
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.plugins.action import Action, AttemptInput
-from tests.actions.conftest import close, make_tools
+from tests.actions.conftest import open_tools
 from tests.conftest import free_port
 
 Make = Callable[..., Any]
@@ -504,10 +504,10 @@ def test_an_allowed_host_name_cannot_resolve_to_a_metadata_address(
 
 
 def test_a_literal_metadata_address_is_allowed(act: Make, job: Make) -> None:
-    assert act("forward", {"url": "http://169.254.169.254/latest"}).named
+    assert act("forward", {"url": "http://169.254.169.254/latest"}).is_literal_address
     listed = act("forward", {"url": "http://{{ payload.host }}/", "allow_hosts": ["169.254.169.254", "*"]})
 
-    assert not listed.named
+    assert not listed.is_literal_address
     assert listed._listed("http://169.254.169.254/")
     assert not listed._listed("http://metadata.example/")
 
@@ -595,14 +595,11 @@ def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Cal
     action = act("forward", {"url": raw(hang)})
 
     async def cancel() -> None:
-        tools = make_tools()
-        try:
+        async with open_tools(action) as tools:
             task = asyncio.create_task(action.attempt(job({}), tools))
             await asyncio.to_thread(began.wait, 10)
             task.cancel()
             await asyncio.wait([task])
-        finally:
-            await close(tools)
 
     asyncio.run(cancel())
     assert ended.wait(10)

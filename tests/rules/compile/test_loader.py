@@ -59,7 +59,7 @@ def test_the_valid_example_uses_every_key() -> None:
 
     text = (CONFIGS / "good" / "every-key.yaml").read_text()
     models = [value for value in vars(schema).values() if isinstance(value, type) and hasattr(value, "model_fields")]
-    models += [kind.Options for kind in REGISTRIES.actions.values()] + [s.Options for s in REGISTRIES.schemes.values()]
+    models += [kind.options for kind in REGISTRIES.actions.values()] + [s.Options for s in REGISTRIES.schemes.values()]
     models += [kind.Options for kind in REGISTRIES.handshakes.values()]
     keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
 

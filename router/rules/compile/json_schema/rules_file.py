@@ -31,7 +31,8 @@ _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^
 def json_schema(registries: Registries) -> Schema:
     """The schema, with the given actions and verification schemes."""
     defs: dict[str, Schema] = {**match_definitions(), "retry": _retry(EVERY_CAUSE)}
-    defs |= {f"retry_{type_}": _retry(kind.CAUSES) for type_, kind in registries.actions.items()}
+    defs |= {f"retry_{name}": _retry(found.causes) for name, found in registries.actions.items()}
+    defs["retry_target"] = _retry(registries.target_causes)
     source = model_schema(SourceOptions)
     source["properties"] |= {
         "verify": _schemes(registries.schemes),
@@ -44,7 +45,7 @@ def json_schema(registries: Registries) -> Schema:
     defaults = model_schema(DefaultsOptions)
     defaults["properties"]["retry"] = ref("retry")
     target = model_schema(TargetOptions)
-    target["properties"]["retry"] = ref("retry_forward")
+    target["properties"]["retry"] = ref("retry_target")
     rule = model_schema(RuleOptions)
     rule["properties"] |= {
         "name": {**rule["properties"]["name"], **_RULE_NAME},
@@ -107,22 +108,22 @@ def _schemes(plugins: Mapping[str, Scheme] | Mapping[str, HandshakeKind]) -> Sch
 
 def _actions(registries: Registries) -> list[Schema]:
     """One alternative for each type: its key, with the long or a short form, and what every action may have."""
-    kinds: dict[type, Schema] = {str: TEXT, list: {"type": "array", "minItems": 1}}
+    shorts: dict[type, Schema] = {str: TEXT, list: {"type": "array", "minItems": 1}}
     return [
         {
             "type": "object",
             "properties": {
-                type_: {"anyOf": [model_schema(kind.Options), *(kinds[short] for short in kind.SHORT)]},
+                name: {"anyOf": [model_schema(found.options), *(shorts[value] for value in found.short_forms)]},
                 "name": {
                     "type": "string",
                     "pattern": whole(ACTION_NAME),
                     "description": "The action's name in its rule; its type by default.",
                 },
-                "retry": ref(f"retry_{type_}"),
+                "retry": ref(f"retry_{name}"),
                 "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
             },
-            "required": [type_],
+            "required": [name],
             "additionalProperties": False,
         }
-        for type_, kind in registries.actions.items()
+        for name, found in registries.actions.items()
     ]

@@ -1,14 +1,14 @@
-"""Where an argument of a command would be code: there it has to be constant.
+"""Arguments that a program would run as code. These have to be constant.
 
-What follows an interpreter's `-c`, the script that it is given, the program that `env` or `sudo` is to run, and what
-`ssh` hands to the shell of another machine. Only programs that are known by name are judged: no list is complete.
+They are: the text after an interpreter's `-c`, its script, the program that `env` or `sudo` is to run, and what `ssh`
+hands to the shell of another machine. Only programs that are known by name are judged: no list is complete.
 """
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from router.actions.command.plain_programs import STANDARD_INPUT
+from router.actions.command.program_kind import STANDARD_INPUT
 from router.templates import Template
 
 _INTERPRETER = re.compile(
@@ -29,7 +29,7 @@ _LONG = re.compile(r"--?(?:eval|execute|run|print|command|Command|exec)\b")
 
 
 def code_faults(argv: Sequence[Template], *, body_on_stdin: bool) -> dict[int, str]:
-    """By index: why an element may not be what it is."""
+    """Faults by the index of the argument."""
     found: dict[int, str] = {}
     interprets = wraps = False
     for i, template in enumerate(argv):
@@ -44,7 +44,7 @@ def code_faults(argv: Sequence[Template], *, body_on_stdin: bool) -> dict[int, s
 
 
 def _operand_faults(argv: Sequence[Template], at: int, name: str, *, body_on_stdin: bool) -> dict[int, str]:
-    """The script of an interpreter, the program of a wrapper, all that ssh hands over."""
+    """Faults of an interpreter's script, of a wrapper's program, and of all that ssh hands over."""
     if _REMOTE.fullmatch(name):
         why = f"{name} hands this to a shell on the other side, so it is constant; send payload text by stdin"
         return {i: why for i in range(at + 1, len(argv)) if argv[i].constant is None}
@@ -70,12 +70,12 @@ def _operand_faults(argv: Sequence[Template], at: int, name: str, *, body_on_std
 
 
 def _is_value(before: str, text: str) -> bool:
-    """Whether an element is rather the value of the option before it (sudo -u deploy) than a program."""
+    """Whether an argument is the value of the option before it (sudo -u deploy), and not a program."""
     return bool(re.fullmatch(r"-[A-Za-z]", before)) and not re.search(r"[/.]", text)
 
 
 def _flag_faults(argv: Sequence[Template], at: int) -> dict[int, str]:
-    """What an option such as -c takes: attached to it, or the first element after it that is no option."""
+    """Faults of the code after an option such as -c: attached to it, or the next argument that is not an option."""
     written = argv[at].text
     literal = re.split(r"\{\{|\{%|\{#", written)[0]
     if not (_SHORT.match(literal) or _LONG.match(literal)):

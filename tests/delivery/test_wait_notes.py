@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from router.delivery.waits import NAME, Waits, parsed_note
+from router.delivery.wait_notes import WAITS_NOTE, WaitNotes, parsed_note
 from router.domain.target_state import Wait
 from router.store.sqlite.store import SqliteStore
 
@@ -19,11 +19,11 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def noted(store: SqliteStore) -> dict[str, object]:
     store.put_note("barrier", "{}").result(10)  # notes are committed in their order
-    return parsed_note(store.notes().get(NAME))
+    return parsed_note(store.notes().get(WAITS_NOTE))
 
 
 def test_a_change_is_written_and_nothing_else(store: SqliteStore) -> None:
-    waits = Waits(store)
+    waits = WaitNotes(store)
 
     waits.note({"a": (Wait.RATE, 60.0)}, 1_000_000, 10.0)
     assert noted(store) == {"a": {"for": "rate", "until": 1_060_000}}
@@ -34,7 +34,7 @@ def test_a_change_is_written_and_nothing_else(store: SqliteStore) -> None:
 
 
 def test_changes_that_follow_one_another_wait_for_a_second(store: SqliteStore) -> None:
-    waits = Waits(store)
+    waits = WaitNotes(store)
     waits.note({"a": (Wait.CONCURRENCY, None)}, 1_000_000, 10.0)
 
     assert waits.note({}, 1_000_400, 10.4) == pytest.approx(0.6)
@@ -44,9 +44,9 @@ def test_changes_that_follow_one_another_wait_for_a_second(store: SqliteStore) -
 
 
 def test_what_an_earlier_process_said_is_taken_back(store: SqliteStore) -> None:
-    store.put_note(NAME, '{"a": {"for": "rate", "until": 5}}')
-    waits = Waits(store)
+    store.put_note(WAITS_NOTE, '{"a": {"for": "rate", "until": 5}}')
+    waits = WaitNotes(store)
 
-    waits.begin(store.notes().get(NAME) or '{"a": {}}')
+    waits.begin(store.notes().get(WAITS_NOTE) or '{"a": {}}')
 
     assert noted(store) == {}

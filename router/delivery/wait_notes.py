@@ -9,13 +9,13 @@ import orjson
 from router.domain.target_state import Wait
 from router.store.contract import Store
 
-NAME = "waits"
-EVERY_SECONDS = 1.0  #: between two notes at least: at a busy target it changes many times a second
-_SAME_MS = 250  #: times that differ by less are one time: it is computed anew from two clocks at each look
-_LOOK_SECONDS = 60.0  #: when nothing has to be told
+WAITS_NOTE = "waits"
+EVERY_SECONDS = 1.0  #: between two notes at least: a busy target's waits change many times a second
+_SAME_MS = 250  #: times that differ by less count as equal: each look computes them anew from two clocks
+_LOOK_SECONDS = 60.0  #: while nothing changes
 
 
-class Waits:
+class WaitNotes:
     """Belongs to the delivery loop."""
 
     def __init__(self, store: Store) -> None:
@@ -24,13 +24,15 @@ class Waits:
         self._noted_at = float("-inf")
 
     def begin(self, noted: str | None) -> None:
-        """What a process before this one said is no longer true."""
+        """Take back the note of the process before this one."""
         if noted is not None and parsed_note(noted):
             self._put({})
 
     def note(self, waits: Mapping[str, tuple[Wait, float | None]], now: int, clock: float) -> float:
-        """What each target's due deliveries wait for, and for how many seconds; gives the seconds until it has to be
-        told again. `now` in ms, `clock` monotonic."""
+        """Note what each target's due deliveries wait for, and for how many seconds.
+
+        Gives the seconds until it must be called again. `now` in ms, `clock` in monotonic seconds.
+        """
         found = {
             key: {"for": wait.value, "until": None if seconds is None else now + round(seconds * 1000)}
             for key, (wait, seconds) in waits.items()
@@ -49,8 +51,8 @@ class Waits:
 
     def _put(self, found: dict[str, dict[str, Any]]) -> None:
         self._noted = found
-        # Nobody waits for it: a note that can't be written is as old as the store is.
-        self._store.put_note(NAME, orjson.dumps(found).decode())
+        # Nothing waits for the note: one that can't be written is as old as the rest of the store.
+        self._store.put_note(WAITS_NOTE, orjson.dumps(found).decode())
 
 
 def parsed_note(text: str | None) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""Names of programs, by what they do with a sender's text."""
+
+#: Their arguments and their input are only data: nothing of it is run, loaded or written to a file that it names.
+PLAIN = frozenset(
+    (
+        *("base32", "base64", "basename", "b2sum", "cat", "cksum", "cut", "dirname", "echo", "expr", "false"),
+        *("fold", "grep", "head", "logger", "ls", "md5sum", "nl", "od", "printf", "readlink", "realpath"),
+        *("rev", "seq", "sha1sum", "sha224sum", "sha256sum", "sha384sum", "sha512sum", "sleep", "stat", "sum"),
+        *("tac", "tail", "test", "tr", "true", "uname", "uptime", "wc", "yes"),
+    )
+)
+#: Their input is only data; their arguments may name a file to write or a program to run.
+READERS = frozenset({"date", "df", "gzip", "id", "jq", "sort", "tee", "uniq"})
+MULTICALL = frozenset({"busybox", "toybox", "coreutils"})  #: one program of many names
+#: They run, load or write what they are told to, so none of them counts as a program of one's own.
+DANGEROUS = frozenset(
+    (
+        *("ansible-playbook", "at", "batch", "bun", "cargo", "cmake", "crontab", "csh", "curl", "dd", "deno"),
+        *("docker", "ed", "emacs", "eval", "ex", "expect", "find", "fish", "gdb", "git", "install", "ld.so"),
+        *("m4", "mail", "make", "mysql", "nc", "ncat", "ninja", "npm", "npx", "nsenter", "openssl", "parallel"),
+        *("patch", "php-cgi", "pip", "podman", "psql", "pwsh", "rsync", "script", "sed", "socat", "sqlite3"),
+        *("ssh", "su", "systemd-run", "tar", "tcsh", "tclsh", "time", "unshare", "unzip", "vi", "vim", "watch"),
+        *("wget", "xargs", "zip"),
+    )
+)
+
+#: Dangerous programs that may stand in a script's first line: the script gets the arguments and the input.
+RUN_SCRIPTS = frozenset({"ansible-playbook", "bun", "csh", "deno", "expect", "fish", "pwsh", "tcsh", "tclsh"})

@@ -1,0 +1,25 @@
+"""What the system takes as an argument or a variable of a program."""
+
+from router.domain.errors import RenderError
+
+MAX_ARGUMENT = 128 * 1024 - 1  #: bytes; Linux takes no longer single argument (MAX_ARG_STRLEN less its end)
+_CURE = "; pass long or binary data by stdin"
+
+
+def encodes(text: str) -> bool:
+    """Whether a text can be encoded: half a surrogate pair can't."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_text(text: str, what: str) -> None:
+    """Raises RenderError when no program could be given this text; `what` is how the error calls it."""
+    if "\0" in text:
+        raise RenderError(f"{what} would contain NUL{_CURE}")
+    if not encodes(text):
+        raise RenderError(f"{what} would contain a character that can't be encoded{_CURE}")
+    if len(text.encode()) > MAX_ARGUMENT:
+        raise RenderError(f"{what} would be longer than 128 KiB{_CURE}")

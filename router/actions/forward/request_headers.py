@@ -1,0 +1,75 @@
+"""The headers that a forward sends: those of the event that pass, those that the action sets, and its own."""
+
+from collections.abc import Iterable, Sequence
+
+from router import __version__
+from router.actions.forward.signature import signature
+from router.domain.errors import RenderError
+from router.domain.secrets import Secret
+from router.observe.trace_context import TraceContext, trace_of
+from router.plugins.action import AttemptInput
+from router.templates import Context, Template
+
+Headers = list[tuple[str, str]]
+
+
+def event_headers(
+    passed: Iterable[tuple[str, str]],
+    content_type: str | None,
+    written: Sequence[tuple[str, Template]],
+    values: Context,
+) -> Headers:
+    """The event's headers that pass, overridden by those that the action sets. Raises RenderError."""
+    headers = [(name, sendable) for name, value in passed if (sendable := _sendable(value)) is not None]
+    if not any(name.lower() == "user-agent" for name, _ in headers):
+        headers.append(("User-Agent", f"webhook-router/{__version__}"))
+    if content_type is not None:
+        headers.append(("Content-Type", content_type))
+    for name, template in written:
+        value = template.render(values)
+        if any(c in value for c in "\r\n\0") or not all(c.isprintable() or c in "\t " for c in value):
+            raise RenderError(f"header {name} would contain a control character")
+        headers = [item for item in headers if item[0].lower() != name.lower()]
+        headers.append((name, value))
+    return headers
+
+
+def own_headers(
+    job: AttemptInput, body: bytes, now: int, secret: Secret | None, written: Sequence[tuple[str, Template]]
+) -> Headers:
+    """The forward's own headers: ids, signature, trace; without those that the action sets. `now` in seconds."""
+    event_id = job.claim.event.id
+    own = [
+        ("webhook-id", event_id),
+        ("webhook-timestamp", str(now)),
+        ("webhook-attempt", str(job.claim.attempt)),
+        ("Idempotency-Key", job.claim.delivery.id),
+    ]
+    if secret is not None:
+        own.append(("webhook-signature", signature(secret, event_id, now, body)))
+    if (trace := trace_of(job.event.headers)) is not None:
+        own += _trace_headers(trace)
+    return _without(own, written) if written else own
+
+
+def _without(own: Headers, written: Sequence[tuple[str, Template]]) -> Headers:
+    names = {name.lower() for name, _ in written}
+    if "traceparent" in names:
+        names.add("tracestate")  # it belongs to the trace that the action has left
+    return [header for header in own if header[0].lower() not in names]
+
+
+def _trace_headers(trace: TraceContext) -> Headers:
+    """The event's trace, with a new span each time: an attempt is a step of its own."""
+    parent = ("traceparent", trace.parent())
+    return [parent, ("tracestate", trace.state)] if trace.state else [parent]
+
+
+def _sendable(value: str) -> str | None:
+    """A received value as the client takes it, so that the same bytes leave; none when that can't be."""
+    if value.isascii():
+        return value if value.isprintable() or "\t" in value else None
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return None

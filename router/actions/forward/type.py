@@ -1,0 +1,57 @@
+"""The action type `forward`."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
+
+from router.actions.forward.options import ForwardOptions
+from router.domain.outcomes import Cause
+from router.domain.secrets import Secret
+from router.plugins.action import Action, ActionType
+from router.plugins.build import Build
+
+if TYPE_CHECKING:
+    from router.actions.forward.client import Client
+
+_HINTS: Mapping[str, tuple[str, ...]] = {
+    "forward to its incoming webhook: forward: https://… with body: for the message":
+        ("slack", "discord", "teams", "msteams", "telegram", "mattermost", "googlechat", "chat", "notify",
+         "notification"),
+    "forward to its API: forward: https://… with body: for the message":
+        ("pagerduty", "opsgenie", "sms", "twilio", "jira", "github", "gitlab", "jenkins", "pushover", "ntfy"),
+    "did you mean \"forward\"? It sends an HTTP request: forward: https://…":
+        ("http", "https", "webhook", "webhooks", "post", "get", "put", "patch", "delete", "url", "uri", "request",
+         "httprequest", "httppost", "fetch", "curl", "call", "proxy", "send", "redirect", "relay", "target"),
+}  # fmt: skip
+
+
+# The type is listed by commands that attempt nothing; these must not wait until aiohttp is imported.
+def _compile(options: Any, build: Build) -> Action:
+    from router.actions.forward.compile import compile_forward  # noqa: PLC0415
+
+    return compile_forward(options, build)
+
+
+def _check_target_url(text: str, secrets: Mapping[str, Secret]) -> list[str]:
+    from router.actions.forward.url import check_target_url  # noqa: PLC0415
+
+    return check_target_url(text, secrets)
+
+
+def _open_client() -> "AbstractAsyncContextManager[Client]":
+    from router.actions.forward.client import open_client  # noqa: PLC0415
+
+    return open_client()
+
+
+FORWARD = ActionType(
+    name="forward",
+    options=ForwardOptions,
+    compile=_compile,
+    short_forms={str: "url"},
+    causes=(Cause.STATUS, Cause.NETWORK, Cause.TIMEOUT),
+    check_target_url=_check_target_url,
+    confidential_keys=frozenset({"sign"}),
+    hints=_HINTS,
+    open_resources=_open_client,
+)

@@ -1,0 +1,135 @@
+"""Makes one attempt at a delivery: finds the action's definition, runs it, and turns every error into an outcome."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from router.delivery.committed import CommittedWrites
+from router.delivery.definitions import Definition, Definitions
+from router.domain.deliveries import Claim
+from router.domain.errors import PayloadError, RenderError
+from router.domain.events import Event, ParsedEvent
+from router.domain.outcomes import Outcome
+from router.domain.retry_policy import RetryPolicy
+from router.observe.redaction import Redactor
+from router.observe.trace_context import trace_id_of
+from router.plugins.action import AttemptInput, Tools
+from router.rules.parsing import parse_event
+from router.rules.ruleset import CurrentRuleset
+from router.rules.source import Source
+from router.store.contract import Store
+
+_DEFAULT_POLICY = RetryPolicy()
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """What an attempt came to."""
+
+    outcome: Outcome | None  #: none: no attempt was made, since the delivery moved to another target
+    policy: RetryPolicy = _DEFAULT_POLICY
+    ruleset: str | None = None  #: hash of the rules that the attempt went by
+
+
+class Attempts:
+    """Makes attempts. Belongs to the delivery loop."""
+
+    def __init__(
+        self,
+        current: CurrentRuleset,
+        definitions: Definitions,
+        store: Store,
+        writes: CommittedWrites,
+        tools: Mapping[str, Tools[Any]],
+    ) -> None:
+        self._current = current
+        self._definitions = definitions
+        self._store = store
+        self._writes = writes
+        self._tools = tools
+        self._redactor: tuple[object, Redactor] = (None, Redactor({}))
+        self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: it costs more than most lines
+
+    async def make(self, claim: Claim) -> AttemptResult:
+        """Attempt it once. Errors and a cancellation are outcomes as well."""
+        ruleset: str | None = None
+        try:
+            definition = await self._definitions.of(claim.delivery)
+            if isinstance(definition, str):
+                return AttemptResult(Outcome.failed(definition))
+            ruleset = definition.ruleset.hash
+            policy = definition.action.retry
+            return AttemptResult(await self._attempt(claim, definition, policy), policy, ruleset)
+        except asyncio.CancelledError:
+            return AttemptResult(Outcome.interrupted("the daemon stopped"), ruleset=ruleset)
+        except Exception as error:  # noqa: BLE001 - the border of the loop: one delivery must not end it
+            return AttemptResult(_internal_error(claim, error), ruleset=ruleset)
+
+    async def _attempt(self, claim: Claim, definition: Definition, policy: RetryPolicy) -> Outcome | None:
+        action = definition.action.action
+        if claim.delivery.interruptions and not policy.retry_interrupted:
+            return Outcome.failed("an attempt was interrupted, and the action says interrupted: dead")
+        if action.target.key != claim.delivery.target:
+            if self._verbose:
+                log.debug("delivery moved to the target that its action now has", **ids(claim), to=action.target.key)
+            await self._writes.write(lambda: self._store.refile(claim, action.target.key))
+            return None
+        try:
+            job = self._input(claim, definition)
+            outcome = await action.attempt(job, self._tools[action.type])
+            return self._redactor_of(job.secrets).over(outcome)
+        except asyncio.CancelledError:
+            why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
+            return Outcome.interrupted(f"the daemon stopped{why}")
+        except Exception as error:  # noqa: BLE001 - the action's own policy counts: a program may have run
+            return _internal_error(claim, error)
+
+    def _input(self, claim: Claim, definition: Definition) -> AttemptInput:
+        recorded, current = definition.ruleset, self._current.ruleset
+        name = claim.event.source
+        source = current.sources.get(name) or recorded.sources.get(name)
+        # The current secrets count: a recorded ruleset's may have been rotated since.
+        secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
+        passing = recorded.passing.get(name) or current.passing.get(name) or frozenset()
+        return AttemptInput(claim, partial(_parse, claim.event, source), secrets, passing)
+
+    def _redactor_of(self, secrets: Mapping[str, Any]) -> Redactor:
+        """What hides the secrets in an outcome; kept while they are the current rules'."""
+        if secrets is not self._current.ruleset.secrets:
+            return Redactor(secrets)
+        if self._redactor[0] is not secrets:
+            self._redactor = (secrets, Redactor(secrets))
+        return self._redactor[1]
+
+
+def _parse(event: Event, source: Source | None) -> ParsedEvent:
+    """Parse an event for actions that read its payload. Raises RenderError."""
+    try:
+        return parse_event(event, source)
+    except PayloadError as error:
+        raise RenderError(f"the payload can't be parsed by the current settings of its source: {error}") from None
+
+
+def _internal_error(claim: Claim, error: Exception) -> Outcome:
+    log.error("attempt failed by a fault of ours", **ids(claim), exc_info=error)
+    return Outcome.retry(f"internal error ({type(error).__name__})")
+
+
+def ids(claim: Claim) -> dict[str, str]:
+    """The fields by which log lines name an attempt."""
+    delivery = claim.delivery
+    return {
+        "event_id": delivery.event_id,
+        "delivery_id": delivery.id,
+        "rule": delivery.rule,
+        "action": delivery.action,
+        "target": delivery.target,
+        **trace_id_of(claim.event.headers),
+    }
