@@ -24,6 +24,7 @@ from router.http.methods import shown_method
 from router.http.problem import problem
 from router.http.refusals import Refusals
 from router.intake.client_ip import client_address
+from router.intake.handshake_log import HandshakeLog
 from router.intake.reply import accepted
 from router.intake.unmatched_log import UnmatchedLog
 from router.observe.metrics import Metrics
@@ -59,6 +60,7 @@ class Receiver:
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
     metrics: Metrics = field(default_factory=Metrics)
     refusals: Refusals = field(default_factory=Refusals)
+    handshakes: HandshakeLog = field(default_factory=HandshakeLog)
     verbose: bool = False  #: tell of each event, at debug level, what its source's rules made of it
     _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
@@ -106,7 +108,7 @@ class Receiver:
             if isinstance(shaken, Unverified):
                 return self._unverified(inbound, source, shaken)
             if shaken is not None:
-                return self._shaken(source, shaken)
+                return self._shaken(inbound, source, shaken)
         if inbound.method not in source.methods:
             return self._wrong_method(inbound, source)
         verified = source.verifier.verify(inbound, inbound.received_at)
@@ -127,7 +129,7 @@ class Receiver:
         if source.handshake is not None:
             shaken = source.handshake.after(parsed.payload)
             if shaken is not None:
-                return self._shaken(source, shaken)
+                return self._shaken(inbound, source, shaken)
         event = parsed.event
         key = _dedupe_key(parsed, source)
         if key is not None:
@@ -256,9 +258,9 @@ class Receiver:
         self.refusals.tell(name, reply.status, reason, inbound.ip, shown_method(inbound.method))
         return reply
 
-    def _shaken(self, source: Source, reply: Reply) -> Reply:
+    def _shaken(self, inbound: Inbound, source: Source, reply: Reply) -> Reply:
         self.metrics.answered(source.name, reply.status)
-        log.info("handshake answered", source=source.name, status=reply.status)
+        self.handshakes.tell(source.name, reply.status, inbound.received_at)
         return reply
 
 

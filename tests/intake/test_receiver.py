@@ -10,6 +10,7 @@ from typing import Any
 
 import apsw
 import pytest
+from structlog.testing import capture_logs
 
 from router.daemon.settings import networks
 from router.domain.events import ParsedEvent
@@ -19,6 +20,7 @@ from router.http.contract import Pending
 from router.intake import receiver as module
 from router.intake.receiver import Receiver
 from router.store.sqlite.store import SqliteStore
+from tests.intake.conftest import NOW
 from tests.intake.signed_requests import private_key, public_key
 
 Make = Callable[..., Receiver]
@@ -289,6 +291,18 @@ def test_a_signed_slack_challenge_is_answered(receiver: Make, inbound: Request, 
 
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+def test_unsigned_handshakes_are_logged_at_a_limited_rate_with_a_count(receiver: Make, inbound: Request) -> None:
+    made = receiver(SHAKEN, S="s", T="t")
+
+    with capture_logs() as lines:
+        for late in (0, 1, 2, 1000):
+            ask = inbound(b"", path="/hooks/slack", method="GET", query="ssl_check=1", received_at=NOW + late)
+            assert made.receive(ask).status == 200
+
+    told = [line for line in lines if line["event"] == "handshake answered"]
+    assert [line.get("left_out") for line in told] == [None, 2]
 
 
 @pytest.mark.parametrize(
