@@ -261,7 +261,8 @@ class App:
 
     def _compile_recorded(self, text: RulesetText) -> Ruleset:
         """Compile rules of the past; raises RulesError. A secret that is gone by now is the attempt's problem."""
-        return replace(self._loader, require_secrets=False).load_recorded(text).require()
+        loader = replace(self._loader, require_secrets=False)
+        return loader.load_recorded(text, lambda: self._current.ruleset.protected).require()
 
     def _applied(self, ruleset: Ruleset, change: RulesetDiff) -> None:
         self._systemd.ready(self._standing())

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
+from router.domain.files.protected import ProtectedPaths
 from router.domain.header_names import tells_who_calls
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
@@ -53,6 +54,8 @@ class Ruleset:
         default_factory=dict, repr=False
     )  #: every secret it uses, by where it comes from
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
+    protected: ProtectedPaths = field(default_factory=ProtectedPaths, repr=False, compare=False)
+    """What no append may write."""
     by_path: Mapping[str, Source] = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     judges: Sequence[Judge] = field(init=False, repr=False)  #: the rules' conditions, close together in memory

@@ -5,13 +5,14 @@ import hashlib
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from router.domain.deliveries import RulesetText
 from router.domain.errors import Level, Problem, RulesError
 from router.domain.files.bounded import Unreadable, read_file
+from router.domain.files.protected import ProtectedPaths
 from router.domain.secrets import SecretRef, check_form
 from router.domain.work_budget import bounded
 from router.plugins.registries import Registries
@@ -90,10 +91,11 @@ class Loader:
         note = Problem(str(path), 1, 1, "", f"serve refuses this: {exposed}", Level.NOTE)
         return replace(loaded, problems=tuple(sorted((*loaded.problems, note))))
 
-    def load_recorded(self, text: RulesetText) -> Loaded:
-        """Load a text that the store kept."""
+    def load_recorded(self, text: RulesetText, running: Callable[[], ProtectedPaths] | None = None) -> Loaded:
+        """Load a text that the store kept; its appends write nothing either that the `running` rules protect."""
+        name = f"rules {text.hash[:12]}"
         with GC_PAUSED:
-            return self._load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir), recorded=True)
+            return self._load(text.text, name, Path(text.base_dir), recorded=True, running=running)
 
     def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
         """Load a text; `file` is how messages call it."""
@@ -101,7 +103,14 @@ class Loader:
             return self._load(text, file, base_dir, rules_file=base_dir / Path(file).name)
 
     def _load(
-        self, text: bytes | str, file: str, base_dir: Path, *, rules_file: Path | None = None, recorded: bool = False
+        self,
+        text: bytes | str,
+        file: str,
+        base_dir: Path,
+        *,
+        rules_file: Path | None = None,
+        recorded: bool = False,
+        running: Callable[[], ProtectedPaths] | None = None,
     ) -> Loaded:
         report = ProblemReport(file, recorded)
         if isinstance(text, bytes):
@@ -123,6 +132,7 @@ class Loader:
             report, base_dir, self.registries, self.environ, self.require_secrets, self.commands, self.trusting
         )
         context.recorded = recorded
+        context.protected = ProtectedPaths(running)
         self._protect(context, rules_file)
         digest = hashlib.sha256(text.encode()).hexdigest()
         with bounded():
@@ -168,6 +178,7 @@ def _compile(context: LoadContext, root: NodePath, text: RulesetText) -> Ruleset
         _sections(root),
         context.held,
         context.secret_files,
+        context.protected,
     )
 
 
