@@ -103,9 +103,9 @@ class App:
     def _build_on(self, store: Store, ruleset: Ruleset) -> Parts:
         settings, metrics = self._settings, self._metrics
         stopping = threading.Event()
-        recorded = RecordedRules(store, self._loader)
-        recorded.record(ruleset)
         current = CurrentRuleset(ruleset)
+        recorded = RecordedRules(store, self._loader, current)
+        recorded.record(ruleset)
         dispatcher = Dispatcher(current, store, recorded.compile, ACTIONS, now_ms, stopping.is_set, metrics)
         receiver = Receiver(
             current,

@@ -6,7 +6,7 @@ from router.daemon.wall_clock import now_ms
 from router.domain.deliveries import RulesetText
 from router.domain.errors import StoreError
 from router.rules.compile.loader import Loader
-from router.rules.ruleset import Ruleset
+from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
 
 _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's text to be on disk
@@ -18,6 +18,7 @@ class RecordedRules:
 
     store: Store
     loader: Loader
+    current: CurrentRuleset
 
     def record(self, ruleset: Ruleset) -> None:
         """Keep the ruleset's text: deliveries name it by hash, and it must be there before they are. Raises
@@ -30,4 +31,5 @@ class RecordedRules:
     def compile(self, text: RulesetText) -> Ruleset:
         """Compile recorded rules. Raises RulesError. A missing secret is no error here: the attempt that needs it
         fails."""
-        return replace(self.loader, require_secrets=False).load_recorded(text).require()
+        loader = replace(self.loader, require_secrets=False)
+        return loader.load_recorded(text, lambda: self.current.ruleset.protected).require()

@@ -23,6 +23,7 @@ from router.intake.acknowledgement import Acknowledgement
 from router.intake.admission import check_admission
 from router.intake.client_ip import client_address
 from router.intake.dedupe_key import dedupe_key
+from router.intake.handshake_log import HandshakeLog
 from router.intake.rejection import (
     LONG_QUERY,
     MAX_QUERY,
@@ -60,6 +61,7 @@ class Receiver:
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
     metrics: Metrics = field(default_factory=Metrics)
     refusals: Refusals = field(default_factory=Refusals)
+    handshakes: HandshakeLog = field(default_factory=HandshakeLog)
     verbose: bool = False  #: log for each event, at debug level, which conditions of its source's rules failed
     _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
@@ -93,7 +95,7 @@ class Receiver:
         if isinstance(verified, Rejection):
             return self._reject(inbound, source, verified)
         if isinstance(verified, Reply):
-            return self._answer_handshake(source, verified)
+            return self._answer_handshake(inbound, source, verified)
         event = _event(verified.inbound, source)
         if len(event.body) <= SMALL_BODY:
             return self._accept(event, inbound, source, ruleset)
@@ -126,7 +128,7 @@ class Receiver:
         if source.handshake is not None:
             answer = source.handshake.after_verification(parsed.payload)
             if answer is not None:
-                return self._answer_handshake(source, answer)
+                return self._answer_handshake(inbound, source, answer)
         plan = self._plan(parsed, ruleset)
         return self._append(parsed, plan, source, ruleset)
 
@@ -167,9 +169,9 @@ class Receiver:
         self.refusals.tell(name, reply.status, rejection.reason, inbound.ip, shown_method(inbound.method))
         return reply
 
-    def _answer_handshake(self, source: Source, reply: Reply) -> Reply:
+    def _answer_handshake(self, inbound: Inbound, source: Source, reply: Reply) -> Reply:
         self.metrics.answered(source.name, reply.status)
-        log.info("handshake answered", source=source.name, status=reply.status)
+        self.handshakes.tell(source.name, reply.status, inbound.received_at)
         return reply
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
+from router.domain.files.protected import ProtectedPaths
 from router.domain.identity_headers import tells_who_calls
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
@@ -51,6 +52,8 @@ class Ruleset:
     sections: Mapping[str, str] = field(default_factory=dict, repr=False)  #: digests of the other parts, by name
     used_secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)  #: by where they come from
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
+    protected: ProtectedPaths = field(default_factory=ProtectedPaths, repr=False, compare=False)
+    """What no append may write."""
     by_path: Mapping[str, Source] = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     predicates: Sequence[EventPredicate] = field(init=False, repr=False)  #: of the rules, close together in memory

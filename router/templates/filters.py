@@ -123,7 +123,8 @@ def _center(c: RenderContext, value: Any, width: int = 80) -> str:
 def _indent(c: RenderContext, value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
     text = text_of(c.work, value, "indent", 4)
     wide = len(width) if isinstance(width, str) else width
-    c.work.text(len(text) + (text.count("\n") + 1) * max(0, wide), "indent")
+    lines = len(text.splitlines()) + 1  # as Jinja does it: a line ends at \r, U+2028 and others too
+    c.work.text(len(text) + lines * max(0, wide), "indent")
     return jinja.do_indent(text, width, first, blank)
 
 

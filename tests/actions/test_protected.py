@@ -227,6 +227,24 @@ def test_a_guard_ends_its_own_action_of_recorded_rules_and_no_other(
     assert attempt(actions["r", "good"].action, job({})).kind is OutcomeKind.SUCCEEDED
 
 
+def test_recorded_rules_write_nothing_that_the_running_ones_protect(
+    job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "go.sh").write_text("#!/bin/sh\n")
+    text = HEAD + "rules: [{name: r, actions: [append: 'out/{{ payload.f }}', {name: b, append: out/go.sh}]}]\n"
+    running = _load(tmp_path, "command: [out/go.sh]").require()
+    recorded = RulesetText("0" * 64, text, str(tmp_path))
+    loader = Loader(REGISTRIES, {}, require_secrets=False)
+
+    actions = loader.load_recorded(recorded, lambda: running.protected).require().actions
+
+    for name in ("append", "b"):
+        outcome = attempt(actions["r", name].action, job({"f": "go.sh"}))
+        assert (outcome.kind, "a program that rules run" in outcome.error) == (OutcomeKind.FAILED, True)
+    assert (tmp_path / "out" / "go.sh").read_text() == "#!/bin/sh\n"
+
+
 def test_many_protected_paths_cost_a_write_little(tmp_path: Path) -> None:
     import time
 

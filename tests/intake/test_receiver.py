@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 import pytest
+from structlog.testing import capture_logs
 
 from router.daemon.settings import networks
 from router.domain.events import ParsedEvent
@@ -19,7 +20,7 @@ from router.domain.reply import Reply
 from router.http.contract import Pending, Request
 from router.intake.rejection import MAX_QUERY
 from router.store.sqlite.store import SqliteStore
-from tests.intake.conftest import WaitingReceiver
+from tests.intake.conftest import NOW, WaitingReceiver
 from tests.intake.signed_requests import private_key, public_key
 
 Make = Callable[..., WaitingReceiver]
@@ -292,6 +293,22 @@ def test_a_signed_slack_challenge_is_answered(receiver: Make, make_request: Make
 
 
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+def test_unsigned_handshakes_are_logged_at_a_limited_rate_with_a_count(
+    receiver: Make, make_request: MakeRequest
+) -> None:
+    now = [NOW]
+    made = replace(receiver(SHAKEN, S="s", T="t"), now_ms=lambda: now[0])
+
+    with capture_logs() as lines:
+        for late in (0, 1, 2, 1000):
+            now[0] = NOW + late
+            request = make_request(b"", path="/hooks/slack", method="GET", query="ssl_check=1")
+            assert made.receive(request).status == 200
+
+    told = [line for line in lines if line["event"] == "handshake answered"]
+    assert [line.get("left_out") for line in told] == [None, 2]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ DECODINGS = 3  #: every server decodes once; two more for servers behind it
 _OVERLONG = re.compile(rb"[\xc0\xc1].|\xe0[\x80\x81].|\xf0\x80[\x80\x81].|\xf8\x80\x80[\x80\x81].", re.DOTALL)
 _SIXTEEN_BITS = re.compile(r"%u([0-9A-Fa-f]{4})")  # how old servers of Microsoft write a character
 _SPLIT = re.compile(r"[/\\]")
+# Parameters, which servlet containers cut off (RFC 3986, section 3.3); or a path's end, once it is decoded and sent on.
+_REST = re.compile(r"[;?#].*", re.DOTALL)
 # Compatible forms (NFKC) give most of what a server may take for a dot or a slash; these they leave alone.
 _ALIKE = str.maketrans(
     {
@@ -46,7 +48,7 @@ def escapes(path: str) -> str:
 
 
 def _is_dots(segment: str) -> bool:
-    segment = segment.partition(";")[0]  # RFC 3986, section 3.3: parameters, which servlet containers cut off
+    segment = _REST.sub("", segment)
     if not segment.isascii() or not segment.isprintable() or " " in segment:
         segment = "".join(c for c in segment if unicodedata.category(c) not in _IGNORED)
     return segment in (".", "..")

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,9 +39,11 @@ class ProtectedPaths:
     """The protected paths of one rules file, complete once the file is compiled.
 
     The `add` methods belong to the thread that compiles; any thread may call the others afterwards.
+    With `running`, recorded rules also write nothing that the running rules protect.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, running: "Callable[[], ProtectedPaths] | None" = None) -> None:
+        self._running = running
         self._files: dict[str, str] = {}
         self._folders: dict[str, str] = {}
         self._trees: dict[str, str] = {}
@@ -75,7 +77,8 @@ class ProtectedPaths:
     def reachable_from(self, folder: Path) -> str | None:
         """The protected thing that a templated path from this folder could reach; None without one."""
         real = os.path.realpath(folder)
-        return self._holds.get(real) or self._above.get(real) or self._tree_of(real)
+        found = self._holds.get(real) or self._above.get(real) or self._tree_of(real)
+        return found if found or self._running is None else self._running().reachable_from(folder)
 
     def named_by(self, file: Path) -> str | None:
         """The protected thing that a constant path names; None without one."""
@@ -100,10 +103,14 @@ class ProtectedPaths:
             what = _tree_above(folder, known.trees)
         if what is not None:
             raise ProtectedPathError(refusal(what))
+        if self._running is not None:
+            self._running().check_entry(folder, name, templated=templated, follow=follow)
 
     def check_file(self, file: int) -> None:
         """Check an open file. Raises ProtectedPathError."""
         self._refuse(os.fstat(file), self._current())
+        if self._running is not None:
+            self._running().check_file(file)
 
     def _refuse(self, found: os.stat_result, known: _Identities) -> None:
         what = known.files.get(_identity(found))

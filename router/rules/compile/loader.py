@@ -4,13 +4,14 @@ import errno
 import hashlib
 import os
 from codecs import BOM_UTF8
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from router.domain.deliveries import RulesetText
 from router.domain.errors import Level, Problem, RulesError
 from router.domain.files.bounded import Unreadable, read_file
+from router.domain.files.protected import ProtectedPaths
 from router.domain.work_budget import bounded
 from router.plugins.registries import Registries
 from router.rules.compile.context import LoadContext
@@ -80,10 +81,11 @@ class Loader:
         note = Problem(str(path), 1, 1, "", f"serve refuses this: {exposed}", Level.NOTE)
         return replace(loaded, problems=tuple(sorted((*loaded.problems, note))))
 
-    def load_recorded(self, text: RulesetText) -> Loaded:
-        """Load a text that the store recorded."""
+    def load_recorded(self, text: RulesetText, running: Callable[[], ProtectedPaths] | None = None) -> Loaded:
+        """Load a text that the store recorded. Its appends write nothing that the `running` rules protect."""
+        name = f"rules {text.hash[:12]}"
         with GC_PAUSED:
-            return self._load(text.text, f"rules {text.hash[:12]}", Path(text.base_dir), recorded=True)
+            return self._load(text.text, name, Path(text.base_dir), recorded=True, running=running)
 
     def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
         """Load a text; messages call it `file`."""
@@ -91,7 +93,14 @@ class Loader:
             return self._load(text, file, base_dir, rules_file=base_dir / Path(file).name)
 
     def _load(
-        self, text: bytes | str, file: str, base_dir: Path, *, rules_file: Path | None = None, recorded: bool = False
+        self,
+        text: bytes | str,
+        file: str,
+        base_dir: Path,
+        *,
+        rules_file: Path | None = None,
+        recorded: bool = False,
+        running: Callable[[], ProtectedPaths] | None = None,
     ) -> Loaded:
         report = ProblemReport(file, recorded, self.registries.confidential_keys)
         if isinstance(text, bytes):
@@ -112,6 +121,7 @@ class Loader:
             report, base_dir, self.registries, self.environ, self.require_secrets, self.commands, self.trusting
         )
         context.recorded = recorded
+        context.protected = ProtectedPaths(running)
         self._protect(context, rules_file)
         digest = hashlib.sha256(text.encode()).hexdigest()
         with bounded():

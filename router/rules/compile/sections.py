@@ -47,6 +47,7 @@ def compile_ruleset(context: LoadContext, root: NodePath, text: RulesetText) -> 
         _sections(root),
         context.used_secrets,
         context.secret_files,
+        context.protected,
     )
 
 

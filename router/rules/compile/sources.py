@@ -24,6 +24,7 @@ from router.rules.yaml.schema import DedupeOptions, SourceOptions
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(r"/[!-~]*")
 _PATTERN = re.compile(r"\{[^}]*\}|<[^>]+>|/:[A-Za-z_]|\*")  #: paths with variable parts, as other tools write them
+_UNREACHABLE = re.compile(r"//|/\.{1,2}(?:/|$)")  #: what the servers answer 404, whatever the sources
 METHOD = re.compile(r"[A-Z]{1,20}")
 _OFF = "none"
 
@@ -165,6 +166,11 @@ def _path(node_path: NodePath, path: str) -> str:
         node_path.at("path").error("expected an absolute path of plain ASCII such as /hooks/github, no ?, # or %")
     elif path.startswith("/-/"):
         node_path.at("path").error("paths below /-/ belong to the daemon itself; choose another")
+    elif _UNREACHABLE.search(path):
+        node_path.at("path").warn(
+            "no request comes to this path: empty, . and .. segments are answered 404, since a proxy in front may take "
+            "such a path for another one; write it without them"
+        )
     elif _PATTERN.search(path):
         node_path.at("path").warn(
             f"this is no pattern: only a request to {path}, character by character, comes to this source; "

@@ -154,7 +154,18 @@ def test_a_path_that_looks_like_a_pattern_is_warned_of_and_still_loads(
     assert found.startswith("warning: ") and "this is no pattern" in found and f"only a request to {path}," in found
 
 
-@pytest.mark.parametrize("path", ["/hooks/a:b", "/a", "/hooks/~x/!y", "/a/(b)/[c]", "/a:80/b"])
+@pytest.mark.parametrize("path", ["//hooks", "/hooks//a", "/hooks/./a", "/hooks/../a", "/hooks/.", "/a/.."])
+def test_a_path_that_no_request_can_have_is_warned_of(rules_problems: Callable[[str], list[str]], path: str) -> None:
+    [found] = rules_problems(
+        f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"
+    )
+
+    assert found.startswith("warning: ") and "no request comes to this path" in found
+
+
+@pytest.mark.parametrize(
+    "path", ["/hooks/a:b", "/a", "/", "/a/", "/a/.b", "/a/...", "/hooks/~x/!y", "/a/(b)/[c]", "/a:80/b"]
+)
 def test_other_paths_are_not_warned_of(rules_problems: Callable[[str], list[str]], path: str) -> None:
     assert not rules_problems(
         f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"
