@@ -20,7 +20,7 @@ sources:
   any: {verify: none}
 unmatched: [append: a]
 """
-ENVIRON = {"S": "s", "W": "whsec_aHVzaGh1c2hodXNoaHVzaA=="}
+ENVIRON = {"S": "long-enough", "W": "whsec_aHVzaGh1c2hodXNoaHVzaA=="}
 
 
 def _load(text: str) -> Loaded:
