@@ -15,7 +15,7 @@ from router.rules.yaml.problems import ProblemReport
 from router.runtime.pacing import paced
 
 _NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
-#: Keys whose value may hold a secret that somebody wrote out where something else belongs: problems go to the log.
+#: Keys whose value may be a secret written in the wrong place: problems go to the log, so they do not show it.
 _CONFIDENTIAL = frozenset({"secrets", "sign", "headers", "env", "command"})
 
 
