@@ -9,7 +9,7 @@ import structlog
 from router.domain.errors import Problem
 from router.rules.reload.drift import Drift, DriftReason
 
-REMIND_SECONDS = 3600.0  #: from line to line while the file is not what runs: nobody reads last week's log
+REMIND_SECONDS = 3600.0  #: from line to line while the file is not what runs: the log of last week is rarely read
 
 log = structlog.get_logger()
 

@@ -85,7 +85,8 @@ path-filter-literal-left path-script path-where regex-broken regex-lookahead reg
 rule-name-twice rule-respond-secret rule-respond-template rule-source-glob-nothing rule-source-missing
 rule-source-undefined secret-empty secret-file-missing secret-undefined secret-unset source-allow-ips
 source-path-twice source-public-key source-secret-form source-signed-word source-twilio-url source-username
-target-limits-differ target-templated target-undefined target-url template-broken template-header-dash template-unknown-name
+target-limits-differ target-templated target-undefined target-url template-broken template-format template-header-dash
+template-unknown-name
 url-templated-host
 """.split()
 

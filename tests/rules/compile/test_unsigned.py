@@ -20,14 +20,14 @@ sources:
   any: {verify: none}
 unmatched: [append: a]
 """
-ENVIRON = {"S": "s", "W": "whsec_aHVzaGh1c2hodXNoaHVzaA=="}
+ENVIRON = {"S": "long-enough", "W": "whsec_aHVzaGh1c2hodXNoaHVzaA=="}
 
 
 def _load(text: str) -> Loaded:
     return Loader(REGISTRIES, ENVIRON).load(text, "rules.yaml", Path("/srv"))
 
 
-def _warnings(source: str, match: str, action: str = "command: [/usr/bin/env]", more: str = "") -> list[str]:
+def _warnings(source: str, match: str, action: str = "command: [/bin/echo]", more: str = "") -> list[str]:
     loaded = _load(f"{SOURCES}rules: [{{name: r, source: {source}, match: {match}, actions: [{action}]{more}}}]")
     loaded.require()
     return [problem.message for problem in loaded.warnings if "does not sign" in problem.message]
@@ -86,7 +86,7 @@ def test_only_commands_are_warned_of_and_not_where_anybody_may_run_them() -> Non
 
 
 def test_a_rule_without_a_condition_takes_what_is_signed() -> None:
-    loaded = _load(f"{SOURCES}rules: [{{name: r, source: hub, actions: [command: [/usr/bin/env]]}}]")
+    loaded = _load(f"{SOURCES}rules: [{{name: r, source: hub, actions: [command: [/bin/echo]]}}]")
 
     assert not [problem for problem in loaded.warnings if "does not sign" in problem.message]
 

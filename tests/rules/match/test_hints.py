@@ -75,7 +75,7 @@ def test_an_operator_of_other_tools_gets_its_cure(name: str, cure: str) -> None:
 @pytest.mark.parametrize(
     "word", sorted({*_WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"})
 )
-def test_a_negated_word_is_never_answered_with_what_it_denies(negation: str, word: str) -> None:
+def test_a_negated_word_gets_a_negated_suggestion(negation: str, word: str) -> None:
     said = hint(negation + word)
 
     assert not re.search(r'did you mean "(?!not"|none")', said), said
@@ -83,7 +83,7 @@ def test_a_negated_word_is_never_answered_with_what_it_denies(negation: str, wor
 
 
 @pytest.mark.parametrize("name", ["xyz", "foo", "g", "nt", "nope", "1", "", "größer", "…", "a" * 300])
-def test_a_word_that_is_near_none_gets_the_list(name: str) -> None:
+def test_an_unrelated_word_gets_the_list_of_operators(name: str) -> None:
     assert hint(name).startswith("known: cidr, contains"), hint(name)
 
 
@@ -133,7 +133,7 @@ ACTIONS = [
 
 
 @pytest.mark.parametrize(("action", "message"), ACTIONS, ids=[action for action, _ in ACTIONS])
-def test_an_unknown_action_makes_one_error_with_the_nearest_way(
+def test_an_unknown_action_gives_one_error_with_its_cure(
     rules_problems: Callable[[str], list[str]], action: str, message: str
 ) -> None:
     [found] = rules_problems(f"sources: {{a: {{verify: none}}}}\nrules: [{{name: r, actions: [{{{action}}}]}}]")
@@ -144,9 +144,7 @@ def test_an_unknown_action_makes_one_error_with_the_nearest_way(
 @pytest.mark.parametrize(
     "path", ["/hooks/{team}", "/hooks/{team}/deploy", "/hooks/:team", "/hooks/<team>", "/hooks/*", "/{}"]
 )
-def test_a_path_that_looks_like_a_pattern_is_warned_of_and_still_loads(
-    rules_problems: Callable[[str], list[str]], path: str
-) -> None:
+def test_a_path_that_looks_like_a_pattern_gets_a_warning(rules_problems: Callable[[str], list[str]], path: str) -> None:
     [found] = rules_problems(
         f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"
     )
@@ -166,7 +164,7 @@ def test_a_path_that_no_request_can_have_is_warned_of(rules_problems: Callable[[
 @pytest.mark.parametrize(
     "path", ["/hooks/a:b", "/a", "/", "/a/", "/a/.b", "/a/...", "/hooks/~x/!y", "/a/(b)/[c]", "/a:80/b"]
 )
-def test_other_paths_are_not_warned_of(rules_problems: Callable[[str], list[str]], path: str) -> None:
+def test_other_paths_get_no_warning(rules_problems: Callable[[str], list[str]], path: str) -> None:
     assert not rules_problems(
         f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"
     )
