@@ -18,7 +18,7 @@ from router.actions.registry import ACTIONS, check_target_url
 from router.admin.auth.token import find_token
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.listener import admin_listener
-from router.admin.metric_expiry import MetricExpiry
+from router.admin.metrics.expiry import MetricExpiry
 from router.daemon.fd_limit import grant
 from router.daemon.retention import Retention
 from router.daemon.settings import Settings
@@ -52,7 +52,7 @@ from router.store.sqlite.file import disk_free, disk_usage
 from router.store.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
-    from router.admin.exposition import Exposition
+    from router.admin.metrics.exposition import Exposition
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 _WAITRESS_THREADS = 32  #: each waits for a commit with one request; with 8 it collapses under 1,000 connections
@@ -311,7 +311,7 @@ class App:
         }
 
     def _exposition(self) -> "Exposition":
-        from router.admin.exposition import Exposition, GaugeSources  # noqa: PLC0415 - `check` and the like need not wait for it
+        from router.admin.metrics.exposition import Exposition, GaugeSources  # noqa: PLC0415 - `check` and the like need not wait for it
 
         sights = GaugeSources(
             loads=self._dispatcher.loads,

@@ -1,4 +1,4 @@
-"""What the stations count as they work. Whoever is asked for it writes it out (router/admin/exposition.py).
+"""What the stations count as they work. Whoever is asked for it writes it out (router/admin/metrics/).
 
 Counted in plain dicts: prometheus-client's own counters take four times as long, with a lookup by labels and two locks
 each, and an event with one delivery is counted some ten times.

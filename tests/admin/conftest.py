@@ -73,7 +73,7 @@ class Admin:
     )
     reloaded: Reloaded | ReloadRefused = field(default_factory=lambda: Reloaded("h", 2, RulesetDiff()))
     stopping: bool = False
-    now: float = 1000.0  #: of the gate's clock
+    now: float = 1000.0  #: of the access's clock
     closed: bool = False
     names: tuple[str, ...] = ("127.0.0.1",)
 
@@ -97,8 +97,8 @@ class Admin:
 
     def open(self, *, closed: bool = False, names: tuple[str, ...] = ("127.0.0.1",)) -> None:
         """Make the application anew: with no failures counted, and on loopback unless it is closed."""
-        gate = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
-        self.client = falcon.testing.TestClient(admin_app(self.daemon, gate))
+        access = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
+        self.client = falcon.testing.TestClient(admin_app(self.daemon, access))
 
     def ask(
         self,

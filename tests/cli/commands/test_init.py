@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from router.cli.starters.compose import Starter, composed, starters
+from router.cli.starters.compose import composed
+from router.cli.starters.library import Starter, starters
 from router.daemon.app import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loaded, Loader
