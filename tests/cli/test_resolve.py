@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, RulesetText, State
-from tests.cli.commands.conftest import StoreCommands, now_ms
+from tests.cli.conftest import StoreCommands, now_ms
 
 Plan = Callable[..., PlannedDelivery]
 HOUR = 3_600_000
@@ -20,53 +20,53 @@ rules:
 
 
 @pytest.fixture
-def two(shop: StoreCommands, plan: Plan) -> list[tuple[str, str]]:
+def two(store_commands: StoreCommands, plan: Plan) -> list[tuple[str, str]]:
     """Two events an hour apart, each with its delivery: (event, delivery), the older first."""
     found = []
     for age in (HOUR, 0):
         one = plan(age=age, rule="deploy", action="call", target="ci")
-        found.append((shop.put(one, age=age), one.id))
+        found.append((store_commands.put(one, age=age), one.id))
     return found
 
 
-def test_the_beginning_of_an_id_is_enough(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_the_beginning_of_an_id_is_enough(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
     event, delivery = two[0]
 
-    assert shop.json("events", "show", event[:13])["id"] == event
-    assert shop.json("events", "show", event[:20].upper() + "…")["id"] == event
-    assert shop.json("deliveries", "show", delivery[:14])["id"] == delivery
-    assert [d["id"] for d in shop.json("deliveries", "list", "--event", event[:13])] == [delivery]
+    assert store_commands.json("events", "show", event[:13])["id"] == event
+    assert store_commands.json("events", "show", event[:20].upper() + "…")["id"] == event
+    assert store_commands.json("deliveries", "show", delivery[:14])["id"] == delivery
+    assert [d["id"] for d in store_commands.json("deliveries", "list", "--event", event[:13])] == [delivery]
 
 
-def test_last_is_the_newest(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_last_is_the_newest(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
     event, delivery = two[-1]
 
-    assert shop.json("events", "show", "last")["id"] == event
-    assert shop.json("deliveries", "show", "last")["id"] == delivery
-    assert [d["id"] for d in shop.json("deliveries", "list", "--event", "last")] == [delivery]
+    assert store_commands.json("events", "show", "last")["id"] == event
+    assert store_commands.json("deliveries", "show", "last")["id"] == delivery
+    assert [d["id"] for d in store_commands.json("deliveries", "list", "--event", "last")] == [delivery]
 
 
-def test_last_of_an_empty_store_is_none(shop: StoreCommands) -> None:
-    assert "the store has no event yet" in shop.run("events", "show", "last", code=1).stderr
-    assert "the store has no delivery yet" in shop.run("deliveries", "show", "last", code=1).stderr
+def test_last_of_an_empty_store_is_none(store_commands: StoreCommands) -> None:
+    assert "the store has no event yet" in store_commands.run("events", "show", "last", code=1).stderr
+    assert "the store has no delivery yet" in store_commands.run("deliveries", "show", "last", code=1).stderr
 
 
-def test_a_beginning_of_several_ids_lists_some(shop: StoreCommands, plan: Plan) -> None:
-    events = shop.put_many([((plan(),), 0, {"id": f"01900000-0000-7000-8000-{n:012x}"}) for n in range(7)])
+def test_a_beginning_of_several_ids_lists_some(store_commands: StoreCommands, plan: Plan) -> None:
+    events = store_commands.put_many([((plan(),), 0, {"id": f"01900000-0000-7000-8000-{n:012x}"}) for n in range(7)])
 
-    done = shop.run("events", "show", "01900000-0000", code=1)
+    done = store_commands.run("events", "show", "01900000-0000", code=1)
 
     assert "is the beginning of several events: " in done.stderr
     assert sum(event in done.stderr for event in events) == 5
     assert "…; write more of it" in done.stderr
-    assert shop.json("events", "show", events[3])["id"] == events[3]
+    assert store_commands.json("events", "show", events[3])["id"] == events[3]
 
 
 @pytest.mark.parametrize("text", ["0190", "019", ""])
 def test_a_beginning_that_is_too_short_says_how_long(
-    shop: StoreCommands, two: list[tuple[str, str]], text: str
+    store_commands: StoreCommands, two: list[tuple[str, str]], text: str
 ) -> None:
-    done = shop.run("events", "show", text, code=1)
+    done = store_commands.run("events", "show", text, code=1)
 
     assert "8 characters at least, or last" in done.stderr or "an id looks like" in done.stderr
 
@@ -74,81 +74,83 @@ def test_a_beginning_that_is_too_short_says_how_long(
 @pytest.mark.parametrize(
     "text", ["%", "0190%", "0190' OR 1", "x" * 500, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b0", "\x1b[31m"]
 )
-def test_what_is_no_id_finds_nothing(shop: StoreCommands, two: list[tuple[str, str]], text: str) -> None:
-    done = shop.run("deliveries", "show", text, code=1)
+def test_what_is_no_id_finds_nothing(store_commands: StoreCommands, two: list[tuple[str, str]], text: str) -> None:
+    done = store_commands.run("deliveries", "show", text, code=1)
 
     assert "the store has no delivery" in done.stderr
     assert "\x1b" not in done.stderr
 
 
-def test_a_delivery_s_id_shows_its_event_and_says_so(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_a_delivery_s_id_shows_its_event_and_says_so(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
     event, delivery = two[0]
 
-    done = shop.run("events", "show", delivery, "--json")
+    done = store_commands.run("events", "show", delivery, "--json")
 
     assert json.loads(done.stdout)["id"] == event
     assert done.stderr == f"{delivery} is a delivery; this is its event, {event}\n"
 
 
-def test_an_event_s_id_shows_no_delivery_but_says_how(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_an_event_s_id_shows_no_delivery_but_says_how(
+    store_commands: StoreCommands, two: list[tuple[str, str]]
+) -> None:
     event = two[0][0]
 
-    assert f"deliveries list --event {event}" in shop.run("deliveries", "show", event, code=1).stderr
+    assert f"deliveries list --event {event}" in store_commands.run("deliveries", "show", event, code=1).stderr
 
 
-def test_replay_and_cancel_take_beginnings(shop: StoreCommands, two: list[tuple[str, str]]) -> None:
+def test_replay_and_cancel_take_beginnings(store_commands: StoreCommands, two: list[tuple[str, str]]) -> None:
     event, delivery = two[0]
 
-    assert shop.json("deliveries", "cancel", delivery[:14])["deliveries"] == [delivery]
-    assert shop.json("deliveries", "replay", delivery[:14])["deliveries"] == [delivery]
-    shop.run("deliveries", "cancel", delivery)
-    assert shop.json("events", "replay", event[:14])["deliveries"] == [delivery]
-    assert shop.json("deliveries", "cancel", "--event", event[:14])["deliveries"] == [delivery]
+    assert store_commands.json("deliveries", "cancel", delivery[:14])["deliveries"] == [delivery]
+    assert store_commands.json("deliveries", "replay", delivery[:14])["deliveries"] == [delivery]
+    store_commands.run("deliveries", "cancel", delivery)
+    assert store_commands.json("events", "replay", event[:14])["deliveries"] == [delivery]
+    assert store_commands.json("deliveries", "cancel", "--event", event[:14])["deliveries"] == [delivery]
 
 
 @pytest.mark.parametrize("command", [("deliveries", "cancel"), ("deliveries", "replay")])
 def test_a_change_leaves_alone_what_is_not_plainly_named(
-    shop: StoreCommands, plan: Plan, command: tuple[str, str]
+    store_commands: StoreCommands, plan: Plan, command: tuple[str, str]
 ) -> None:
     deliveries = [plan(id=f"01900000-0000-7000-9000-{n:012x}") for n in range(2)]
-    event = shop.put(*deliveries)
-    before = shop.states()
+    event = store_commands.put(*deliveries)
+    before = store_commands.states()
 
-    ambiguous = shop.run(*command, "01900000-0000", code=1)
-    other = shop.run(*command, event, code=1)
+    ambiguous = store_commands.run(*command, "01900000-0000", code=1)
+    other = store_commands.run(*command, event, code=1)
 
     assert "is the beginning of several deliveries" in ambiguous.stderr
     assert f"{event} is an event" in other.stderr
-    assert shop.states() == before
+    assert store_commands.states() == before
 
 
 def test_events_replay_of_a_delivery_s_id_does_not_take_the_whole_event(
-    shop: StoreCommands, two: list[tuple[str, str]]
+    store_commands: StoreCommands, two: list[tuple[str, str]]
 ) -> None:
     delivery = two[0][1]
 
-    done = shop.run("events", "replay", delivery, "--json", code=1)
+    done = store_commands.run("events", "replay", delivery, "--json", code=1)
 
     assert json.loads(done.stdout)["not_found"] == [delivery]
     assert f"{delivery} is a delivery, no event; write deliveries instead of events" in done.stderr
 
 
 def test_rules_are_tried_on_an_event_by_its_beginning(
-    shop: StoreCommands, two: list[tuple[str, str]], tmp_path: Path
+    store_commands: StoreCommands, two: list[tuple[str, str]], tmp_path: Path
 ) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
 
-    assert shop.json("test", "rules.yaml", "--event", two[0][0][:14])["matched"] == []
-    assert "is a delivery; this is its event" in shop.run("test", "rules.yaml", "--event", two[0][1]).stderr
+    assert store_commands.json("test", "rules.yaml", "--event", two[0][0][:14])["matched"] == []
+    assert "is a delivery; this is its event" in store_commands.run("test", "rules.yaml", "--event", two[0][1]).stderr
 
 
 @pytest.fixture
-def known(shop: StoreCommands, two: list[tuple[str, str]]) -> StoreCommands:
+def known(store_commands: StoreCommands, two: list[tuple[str, str]]) -> StoreCommands:
     """A store that has events, and the rules of a daemon."""
-    with shop.opened() as store:
+    with store_commands.opened() as store:
         store.put_ruleset(RulesetText("r2", RULES, "/"), now_ms()).result(10)
         store.put_note("rules", json.dumps({"hash": "r2"})).result(10)
-    return shop
+    return store_commands
 
 
 COMMANDS = [
@@ -198,10 +200,10 @@ def test_events_by_an_unknown_source_say_so(known: StoreCommands, tmp_path: Path
     assert 'did you mean "stripe"?' in again.stderr
 
 
-def test_a_large_store_answers_at_once(shop: StoreCommands, plan: Plan) -> None:
-    shop.put_many([((plan(rule=f"r{n}"),), 0, {}) for n in range(6_000)])
+def test_a_large_store_answers_at_once(store_commands: StoreCommands, plan: Plan) -> None:
+    store_commands.put_many([((plan(rule=f"r{n}"),), 0, {}) for n in range(6_000)])
 
-    assert 'no rule "nosuch" is known' in shop.run("deliveries", "replay", "--rule", "nosuch").stderr
+    assert 'no rule "nosuch" is known' in store_commands.run("deliveries", "replay", "--rule", "nosuch").stderr
 
 
 def test_states_survive_a_filter_that_finds_nothing(known: StoreCommands) -> None:

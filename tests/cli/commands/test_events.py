@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, State
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 
 Plan = Callable[..., PlannedDelivery]
 HOUR = 3_600_000
@@ -26,13 +26,13 @@ rules:
 """
 
 
-def test_events_are_listed_newest_first_with_their_delivery_states(shop: StoreCommands, plan: Plan) -> None:
-    old = shop.put(plan(), plan(action="b"), age=3 * HOUR, body=b"x" * 2048)
-    shop.end(State.DEAD)
-    shop.put(plan(target="other"), source="stripe", path="/hooks/\x1bstripe")
-    new = shop.put()
+def test_events_are_listed_newest_first_with_their_delivery_states(store_commands: StoreCommands, plan: Plan) -> None:
+    old = store_commands.put(plan(), plan(action="b"), age=3 * HOUR, body=b"x" * 2048)
+    store_commands.end(State.DEAD)
+    store_commands.put(plan(target="other"), source="stripe", path="/hooks/\x1bstripe")
+    new = store_commands.put()
 
-    text = shop.run("events", "list").stdout
+    text = store_commands.run("events", "list").stdout
     lines = text.splitlines()
 
     assert lines[0].split() == ["id", "age", "source", "request", "size", "deliveries"]
@@ -41,20 +41,20 @@ def test_events_are_listed_newest_first_with_their_delivery_states(shop: StoreCo
     assert "POST /hooks/\\x1bstripe" in lines[2]
     assert "\x1b" not in text
     assert lines[3].split() == [old, "3h", "github", "POST", "/hooks/github", "2.0", "KiB", "2", "dead"]
-    assert [e["id"] for e in shop.json("events", "list", "--source", "github", "--since", "1h")] == [new]
-    [found] = shop.json("events", "list", "--until", "1h")
+    assert [e["id"] for e in store_commands.json("events", "list", "--source", "github", "--since", "1h")] == [new]
+    [found] = store_commands.json("events", "list", "--until", "1h")
     assert (found["size"], found["deliveries"]) == (2048, {"dead": 2})
-    assert "--limit shows more" in shop.run("events", "list", "--limit", "1").stderr
+    assert "--limit shows more" in store_commands.run("events", "list", "--limit", "1").stderr
 
 
-def test_an_event_is_shown_without_its_body(shop: StoreCommands, plan: Plan) -> None:
+def test_an_event_is_shown_without_its_body(store_commands: StoreCommands, plan: Plan) -> None:
     one = plan()
     headers = (("X-Evil", "a\x1b]0;title\x07b"), ("X-Two", "1"), ("X-Two", "2"))
-    event = shop.put(one, headers=headers, body=b'{"secret": "of a customer"}', query="a=1", dedupe_key="k")
-    shop.end(State.DEAD, error="HTTP 410")
+    event = store_commands.put(one, headers=headers, body=b'{"secret": "of a customer"}', query="a=1", dedupe_key="k")
+    store_commands.end(State.DEAD, error="HTTP 410")
 
-    text = shop.run("events", "show", event).stdout
-    found = shop.json("events", "show", event)
+    text = store_commands.run("events", "show", event).stdout
+    found = store_commands.json("events", "show", event)
 
     assert "customer" not in text
     assert "X-Evil: a\\x1b]0;title\\x07b\n  X-Two: 1\n  X-Two: 2\n" in text
@@ -64,60 +64,63 @@ def test_an_event_is_shown_without_its_body(shop: StoreCommands, plan: Plan) -> 
     assert found["headers"] == [list(pair) for pair in headers]
     assert (found["query"], found["dedupe_key"], found["size"]) == ("a=1", "k", 27)
     assert [d["id"] for d in found["deliveries"]] == [one.id]
-    assert "the store has no event nobody; an id looks like" in shop.run("events", "show", "nobody", code=1).stderr
+    assert (
+        "the store has no event nobody; an id looks like"
+        in store_commands.run("events", "show", "nobody", code=1).stderr
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b'{"a": "\xc3\xa9"}\n', b"\x00\xff\x1b[2J\r\n\n", bytes(range(256)) * 300])
-def test_events_body_writes_the_original_bytes(shop: StoreCommands, body: bytes) -> None:
+def test_events_body_writes_the_original_bytes(store_commands: StoreCommands, body: bytes) -> None:
     import subprocess
 
     from tests.conftest import PROGRAM
 
-    event = shop.put(body=body)
+    event = store_commands.put(body=body)
 
     call = [PROGRAM, "events", "show", event, "--body"]
-    piped = subprocess.run(call, cwd=shop.folder, capture_output=True, check=True, timeout=60).stdout
-    found = shop.json("events", "show", event, "--body")
+    piped = subprocess.run(call, cwd=store_commands.folder, capture_output=True, check=True, timeout=60).stdout
+    found = store_commands.json("events", "show", event, "--body")
 
     assert piped == body
     assert found.get("body", "").encode() == body or base64.b64decode(found["body_base64"]) == body
 
 
-def test_a_body_is_escaped_at_a_terminal(shop: StoreCommands) -> None:
-    text = shop.put(body='{"a": "\x1b[2J é"}\n'.encode())
-    binary = shop.put(body=b"\xff\x00\x1b[2J")
+def test_a_body_is_escaped_at_a_terminal(store_commands: StoreCommands) -> None:
+    text = store_commands.put(body='{"a": "\x1b[2J é"}\n'.encode())
+    binary = store_commands.put(body=b"\xff\x00\x1b[2J")
 
-    _, shown = shop.on_a_terminal("events", "show", text, "--body")
-    _, other = shop.on_a_terminal("events", "show", binary, "--body")
+    _, shown = store_commands.on_a_terminal("events", "show", text, "--body")
+    _, other = store_commands.on_a_terminal("events", "show", binary, "--body")
 
     assert shown.startswith('{"a": "\\x1b[2J é"}')
     assert other.startswith("6 B that are no text")
     assert "\x1b[2J" not in shown + other
 
 
-def test_replaying_an_event_replays_all_its_deliveries(shop: StoreCommands, plan: Plan) -> None:
+def test_replaying_an_event_replays_all_its_deliveries(store_commands: StoreCommands, plan: Plan) -> None:
     plans = [plan(action="a"), plan(action="b", target="other"), plan(action="c", target="waits")]
-    event = shop.put(*plans)
+    event = store_commands.put(*plans)
     other = plan()
-    shop.put(other)
-    shop.end(State.DEAD)
-    shop.end(State.SUCCEEDED, target="other")
+    store_commands.put(other)
+    store_commands.end(State.DEAD)
+    store_commands.end(State.SUCCEEDED, target="other")
 
-    assert "would have replayed 3" in shop.run("events", "replay", event, "--dry-run").stdout
-    only = shop.json("events", "replay", event, "--state", "dead")
+    assert "would have replayed 3" in store_commands.run("events", "replay", event, "--dry-run").stdout
+    only = store_commands.json("events", "replay", event, "--state", "dead")
     assert only["deliveries"] == [plans[0].id]
-    done = shop.run("events", "replay", event, "nobody", code=1)
+    done = store_commands.run("events", "replay", event, "nobody", code=1)
 
     assert "replayed 3 deliveries" in done.stdout
     assert "not found: nobody" in done.stderr
-    states = shop.states()
+    states = store_commands.states()
     assert [states[one.id] for one in (*plans, other)] == [State.PENDING] * 3 + [State.DEAD]
 
 
 @pytest.fixture
-def rules(shop: StoreCommands) -> None:
+def rules(store_commands: StoreCommands) -> None:
     """The rules as they are now."""
-    (shop.folder / "rules.yaml").write_text(RULES)
+    (store_commands.folder / "rules.yaml").write_text(RULES)
 
 
 def _body(**given: object) -> bytes:
@@ -125,93 +128,93 @@ def _body(**given: object) -> bytes:
 
 
 @pytest.mark.usefixtures("rules")
-def test_a_reroute_applies_rules_written_later(shop: StoreCommands) -> None:
-    missed = shop.put(body=_body(go=True, k=7), age=3 * HOUR)
-    other = shop.put(body=_body(go=False))
+def test_a_reroute_applies_rules_written_later(store_commands: StoreCommands) -> None:
+    missed = store_commands.put(body=_body(go=True, k=7), age=3 * HOUR)
+    other = store_commands.put(body=_body(go=False))
 
-    done = shop.run("events", "replay", "--reroute", missed, other, "nobody", code=1)
+    done = store_commands.run("events", "replay", "--reroute", missed, other, "nobody", code=1)
 
     assert f"{missed}  deploy/forward  http://127.0.0.1:9\n{missed}  deploy/append  deploy/append\n" in done.stdout
     assert "planned 2 deliveries of 1 event\n" in done.stdout
     assert f"left alone {other}: no rule matches\n" in done.stderr
     assert "not found: nobody" in done.stderr
-    found = shop.json("deliveries", "list", "--event", missed)
+    found = store_commands.json("deliveries", "list", "--event", missed)
     assert [(d["action"], d["state"], d["order_key"]) for d in found] == [
         ("append", "pending", None),
         ("forward", "pending", "[7]"),
     ]
     # Found by the time at which they were planned, not by the event's.
-    assert shop.json("deliveries", "list", "--since", "1h") == found
-    with shop.opened(own=False) as store:
+    assert store_commands.json("deliveries", "list", "--since", "1h") == found
+    with store_commands.opened(own=False) as store:
         text = store.ruleset(found[0]["ruleset"])
         assert text is not None
-        assert (text.text, text.base_dir) == (RULES, str(shop.folder.resolve()))
+        assert (text.text, text.base_dir) == (RULES, str(store_commands.folder.resolve()))
 
 
 @pytest.mark.usefixtures("rules")
-def test_a_reroute_plans_only_missing_deliveries_by_default(shop: StoreCommands, plan: Plan) -> None:
-    event = shop.put(plan(target="http://127.0.0.1:9"), body=_body(go=True))
+def test_a_reroute_plans_only_missing_deliveries_by_default(store_commands: StoreCommands, plan: Plan) -> None:
+    event = store_commands.put(plan(target="http://127.0.0.1:9"), body=_body(go=True))
 
-    first = shop.json("events", "replay", "--reroute", event)
-    second = shop.run("events", "replay", "--reroute", event)
-    again = shop.json("events", "replay", "--reroute", "--again", event)
+    first = store_commands.json("events", "replay", "--reroute", event)
+    second = store_commands.run("events", "replay", "--reroute", event)
+    again = store_commands.json("events", "replay", "--reroute", "--again", event)
 
     assert [(p["rule"], p["action"]) for p in first["planned"]] == [("deploy", "append")]
     assert "it has every delivery that these rules plan; --again plans them once more" in second.stderr
     assert [p["action"] for p in again["planned"]] == ["forward", "append"]
-    assert len(shop.states()) == 4
+    assert len(store_commands.states()) == 4
 
 
 @pytest.mark.usefixtures("rules")
-def test_a_dry_run_plans_nothing(shop: StoreCommands) -> None:
-    event = shop.put(body=_body(go=True))
+def test_a_dry_run_plans_nothing(store_commands: StoreCommands) -> None:
+    event = store_commands.put(body=_body(go=True))
 
-    text = shop.run("events", "replay", "--reroute", event, "--dry-run").stdout
-    found = shop.json("events", "replay", "--reroute", "--source", "github", "--dry-run")
+    text = store_commands.run("events", "replay", "--reroute", event, "--dry-run").stdout
+    found = store_commands.json("events", "replay", "--reroute", "--source", "github", "--dry-run")
 
     assert "would have planned 2 deliveries of 1 event" in text
     assert [(p["event"], p["id"]) for p in found["planned"]] == [(event, None)] * 2
-    assert shop.states() == {}
-    with shop.opened(own=False) as store:
+    assert store_commands.states() == {}
+    with store_commands.opened(own=False) as store:
         assert [store.ruleset("r1").hash] == ["r1"]
 
 
 @pytest.mark.usefixtures("rules")
-def test_a_filter_reroutes_many_events_in_order(shop: StoreCommands) -> None:
-    old = shop.put(body=_body(late=True), age=3 * HOUR)
-    shop.put(body=_body(late=True), source="stripe")
-    ids = shop.put_many([((), 0, {"body": _body(late=n % 2 == 0)}) for n in range(1200)])
+def test_a_filter_reroutes_many_events_in_order(store_commands: StoreCommands) -> None:
+    old = store_commands.put(body=_body(late=True), age=3 * HOUR)
+    store_commands.put(body=_body(late=True), source="stripe")
+    ids = store_commands.put_many([((), 0, {"body": _body(late=n % 2 == 0)}) for n in range(1200)])
 
-    code, shown = shop.on_a_terminal("events", "replay", "--reroute", "--source", "github", "--since", "2h")
+    code, shown = store_commands.on_a_terminal("events", "replay", "--reroute", "--source", "github", "--since", "2h")
 
     assert code == 0
     assert "planned 600 deliveries of 600 events" in shown
     assert "left alone 600 events: no rule matches" in shown
     assert "planning" in shown  # the bar
-    with shop.opened(own=False) as store:
+    with store_commands.opened(own=False) as store:
         assert [d.event_id for d in store.deliveries(limit=5000)] == ids[::2]
         assert old not in ids
 
 
 @pytest.mark.usefixtures("rules")
-def test_skipped_events_are_explained(shop: StoreCommands) -> None:
-    broken = shop.put(body=b"{", headers=(("Content-Type", "application/json"),))
-    foreign = shop.put(source="gone")
+def test_skipped_events_are_explained(store_commands: StoreCommands) -> None:
+    broken = store_commands.put(body=b"{", headers=(("Content-Type", "application/json"),))
+    foreign = store_commands.put(source="gone")
 
-    done = shop.run("events", "replay", "--reroute", broken, foreign)
+    done = store_commands.run("events", "replay", "--reroute", broken, foreign)
 
     assert f"left alone {broken}: its payload can't be parsed: " in done.stderr
     assert f"left alone {foreign}: these rules have no source gone" in done.stderr
 
 
-def test_a_reroute_with_invalid_rules_plans_nothing(shop: StoreCommands) -> None:
-    event = shop.put(body=_body(go=True))
-    (shop.folder / "mine.yaml").write_text(RULES.replace("match:", "mach:"))
+def test_a_reroute_with_invalid_rules_plans_nothing(store_commands: StoreCommands) -> None:
+    event = store_commands.put(body=_body(go=True))
+    (store_commands.folder / "mine.yaml").write_text(RULES.replace("match:", "mach:"))
 
-    done = shop.run("events", "replay", "--reroute", event, "--rules", "mine.yaml", code=1)
-    missing = shop.run("events", "replay", "--reroute", event, code=1)
+    done = store_commands.run("events", "replay", "--reroute", event, "--rules", "mine.yaml", code=1)
+    missing = store_commands.run("events", "replay", "--reroute", event, code=1)
 
     assert "mine.yaml:5:5:" in done.stderr
     assert 'did you mean "match"?' in done.stderr
     assert "rules.yaml:1:1: the rules file can't be read: No such file or directory" in missing.stderr
-    assert shop.states() == {}
+    assert store_commands.states() == {}

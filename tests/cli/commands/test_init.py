@@ -18,7 +18,7 @@ from router.cli.starters.library import Starter, starters
 from router.daemon.app import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loaded, Loader
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 from tests.conftest import PROGRAM, Daemon, run_in_process
 from tests.intake.signed_requests import VALUES
 
@@ -194,21 +194,21 @@ def test_init_asks_nothing_without_a_terminal(init: Init, tmp_path: Path) -> Non
     ("answer", "sources"),
     [("\n", ["github"]), ("1, 3\n", ["github", "stripe"]), ("deepgram 99\nnonsense\nslack\n", ["slack"])],
 )
-def test_init_asks_for_sources_at_a_terminal(shop: StoreCommands, answer: str, sources: list[str]) -> None:
-    code, shown = shop.on_a_terminal("init", answer=answer)
+def test_init_asks_for_sources_at_a_terminal(store_commands: StoreCommands, answer: str, sources: list[str]) -> None:
+    code, shown = store_commands.on_a_terminal("init", answer=answer)
 
     assert code == 0, shown
     assert "  1  github " in shown
-    text = (shop.folder / "rules.yaml").read_text()
+    text = (store_commands.folder / "rules.yaml").read_text()
     assert re.findall(r"^  ([a-z-]+):$", text, re.MULTILINE) == sources
 
 
-def test_init_gives_up_after_several_invalid_answers(shop: StoreCommands) -> None:
-    code, shown = shop.on_a_terminal("init", answer="x\n0\n-1\n")
+def test_init_gives_up_after_several_invalid_answers(store_commands: StoreCommands) -> None:
+    code, shown = store_commands.on_a_terminal("init", answer="x\n0\n-1\n")
 
     assert code == 1
     assert "nothing was chosen" in shown
-    assert not (shop.folder / "rules.yaml").exists()
+    assert not (store_commands.folder / "rules.yaml").exists()
 
 
 def test_list_shows_every_starter_and_writes_nothing(init: Init, tmp_path: Path) -> None:

@@ -14,20 +14,20 @@ import pytest
 from router.domain.deliveries import PlannedDelivery, State
 from router.operate.drift import drift
 from router.operate.serialize import iso
-from tests.cli.commands.conftest import StoreCommands, now_ms
+from tests.cli.conftest import StoreCommands, now_ms
 
 Plan = Callable[..., PlannedDelivery]
 HOUR = 3_600_000
 
 
 @pytest.fixture
-def busy(shop: StoreCommands, plan: Plan) -> StoreCommands:
+def busy(store_commands: StoreCommands, plan: Plan) -> StoreCommands:
     """Deliveries to two targets."""
-    shop.put(plan())
-    shop.end(State.DEAD)
-    shop.put(plan(order_key="[1]"), age=2 * HOUR)
-    shop.put(plan(order_key="[1]"), plan(target="files\x1b", action="append"), age=HOUR)
-    return shop
+    store_commands.put(plan())
+    store_commands.end(State.DEAD)
+    store_commands.put(plan(order_key="[1]"), age=2 * HOUR)
+    store_commands.put(plan(order_key="[1]"), plan(target="files\x1b", action="append"), age=HOUR)
+    return store_commands
 
 
 def notes(**given: Any) -> dict[str, str]:
@@ -35,9 +35,9 @@ def notes(**given: Any) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in given.items()}
 
 
-def put_notes(shop: StoreCommands, given: dict[str, str]) -> None:
+def put_notes(store_commands: StoreCommands, given: dict[str, str]) -> None:
     """Write them."""
-    with shop.opened() as store:
+    with store_commands.opened() as store:
         for name, value in given.items():
             store.put_note(name, value).result(10)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, State
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, until
 
 MakePlan = Callable[..., PlannedDelivery]
@@ -19,9 +19,9 @@ MakePlan = Callable[..., PlannedDelivery]
 class Tail:
     """A `tail` that runs until it has said enough."""
 
-    def __init__(self, shop: StoreCommands) -> None:
-        self._shop = shop
-        self._out = shop.folder / "tail.out"
+    def __init__(self, store_commands: StoreCommands) -> None:
+        self._shop = store_commands
+        self._out = store_commands.folder / "tail.out"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self, *flags: str, lines: int) -> list[str]:
@@ -46,18 +46,20 @@ class Tail:
 
 
 @pytest.fixture
-def tail(shop: StoreCommands) -> Iterator[Tail]:
-    """Run tail on the shop's store."""
-    tail = Tail(shop)
+def tail(store_commands: StoreCommands) -> Iterator[Tail]:
+    """Run tail on the store."""
+    tail = Tail(store_commands)
     yield tail
     tail.end()
 
 
-def test_tail_shows_an_event_and_its_attempts_as_text(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
-    shop.put(age=1000)
-    event = shop.put(plan(), plan(action="script", type="command", target="deploy/script"))
-    shop.end(State.DEAD, error="the host is gone")
-    shop.end(State.SUCCEEDED, target="deploy/script")
+def test_tail_shows_an_event_and_its_attempts_as_text(
+    store_commands: StoreCommands, tail: Tail, plan: MakePlan
+) -> None:
+    store_commands.put(age=1000)
+    event = store_commands.put(plan(), plan(action="script", type="command", target="deploy/script"))
+    store_commands.end(State.DEAD, error="the host is gone")
+    store_commands.end(State.SUCCEEDED, target="deploy/script")
 
     unmatched, first, dead, ran = tail(lines=4)
 
@@ -67,35 +69,35 @@ def test_tail_shows_an_event_and_its_attempts_as_text(shop: StoreCommands, tail:
     assert unmatched.endswith("-> no rule matched")
 
 
-def test_tail_begins_with_the_last_lines(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
-    ids = [shop.put(plan()) for _ in range(4)]
+def test_tail_begins_with_the_last_lines(store_commands: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    ids = [store_commands.put(plan()) for _ in range(4)]
 
     assert [line.split()[1] for line in tail("--lines", "2", lines=2)] == ids[2:]
     assert [line.split()[1] for line in tail(lines=4)] == ids
     assert [line.split()[1] for line in tail("--since", "1h", "--rule", "deploy", lines=4)] == ids
 
 
-def test_tail_can_begin_at_a_time(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
-    shop.put(plan(), age=7_200_000)
-    young = shop.put(plan(), age=60_000)
+def test_tail_can_begin_at_a_time(store_commands: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    store_commands.put(plan(), age=7_200_000)
+    young = store_commands.put(plan(), age=60_000)
 
     assert [line.split()[1] for line in tail("--since", "1h", lines=1)] == [young]
 
 
-def test_tail_can_show_only_failed_attempts(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
-    shop.put(plan())
-    shop.end(State.SUCCEEDED)
-    shop.put(plan(target="b"))
-    shop.end(State.PENDING, error="later", target="b")
+def test_tail_can_show_only_failed_attempts(store_commands: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    store_commands.put(plan())
+    store_commands.end(State.SUCCEEDED)
+    store_commands.put(plan(target="b"))
+    store_commands.end(State.PENDING, error="later", target="b")
 
     [line] = tail("--failed", lines=1)
 
     assert "#1 retry 500 12ms: later" in line
 
 
-def test_tail_can_print_json_lines(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
-    event = shop.put(plan())
-    shop.end(State.DEAD, excerpt="an answer that may hold anything")
+def test_tail_can_print_json_lines(store_commands: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    event = store_commands.put(plan())
+    store_commands.end(State.DEAD, excerpt="an answer that may hold anything")
 
     arrived, ended = map(json.loads, tail("--json", lines=2))
 
@@ -112,9 +114,9 @@ def test_tail_can_print_json_lines(shop: StoreCommands, tail: Tail, plan: MakePl
     assert ended["finished_at"].endswith("Z")
 
 
-def test_tail_escapes_control_characters(shop: StoreCommands, tail: Tail, plan: MakePlan) -> None:
-    shop.put(plan(rule="r\x1b[2J", action="a\nb"), path="/hooks/\x07")
-    shop.end(State.DEAD, error="e\x9b\r\n\u202e" + "x" * 5000)
+def test_tail_escapes_control_characters(store_commands: StoreCommands, tail: Tail, plan: MakePlan) -> None:
+    store_commands.put(plan(rule="r\x1b[2J", action="a\nb"), path="/hooks/\x07")
+    store_commands.end(State.DEAD, error="e\x9b\r\n\u202e" + "x" * 5000)
 
     arrived, ended = tail(lines=2)
 
@@ -124,12 +126,14 @@ def test_tail_escapes_control_characters(shop: StoreCommands, tail: Tail, plan: 
     assert len(ended) < 1000
 
 
-def test_tail_ends_when_its_store_is_replaced(shop: StoreCommands) -> None:
-    shop.put()
-    process = subprocess.Popen([PROGRAM, "tail"], cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_tail_ends_when_its_store_is_replaced(store_commands: StoreCommands) -> None:
+    store_commands.put()
+    process = subprocess.Popen(
+        [PROGRAM, "tail"], cwd=store_commands.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout is not None
     assert process.stdout.readline()
-    for file in shop.folder.glob("webhook-router.db*"):
+    for file in store_commands.folder.glob("webhook-router.db*"):
         file.unlink()
 
     _, err = process.communicate(timeout=PATIENCE_SECONDS)
@@ -138,23 +142,23 @@ def test_tail_ends_when_its_store_is_replaced(shop: StoreCommands) -> None:
     assert err.decode() == "webhook-router: the store webhook-router.db was replaced or removed; start tail again\n"
 
 
-def test_tail_does_not_create_a_missing_store(shop: StoreCommands, tmp_path: Path) -> None:
-    done = shop.run("tail", "--store", "sqlite:none.db", code=1)
+def test_tail_does_not_create_a_missing_store(store_commands: StoreCommands, tmp_path: Path) -> None:
+    done = store_commands.run("tail", "--store", "sqlite:none.db", code=1)
 
     assert "there is no store" in done.stderr
-    assert not (shop.folder / "none.db").exists()
+    assert not (store_commands.folder / "none.db").exists()
 
 
 @pytest.mark.parametrize("flags", [("--since", "soon"), ("--lines", "-1"), ("--lines", "x"), ("--store", "x")])
-def test_invalid_flags_are_usage_errors(shop: StoreCommands, flags: tuple[str, ...]) -> None:
-    shop.run("tail", *flags, code=2)
+def test_invalid_flags_are_usage_errors(store_commands: StoreCommands, flags: tuple[str, ...]) -> None:
+    store_commands.run("tail", *flags, code=2)
 
 
-def test_a_name_that_nothing_has_is_said_at_once(shop: StoreCommands, plan: MakePlan) -> None:
-    shop.put(plan(rule="deploy"))
+def test_a_name_that_nothing_has_is_said_at_once(store_commands: StoreCommands, plan: MakePlan) -> None:
+    store_commands.put(plan(rule="deploy"))
 
     process = subprocess.Popen(
-        [PROGRAM, "tail", "--rule", "deplyo"], cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [PROGRAM, "tail", "--rule", "deplyo"], cwd=store_commands.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         assert process.stderr is not None
