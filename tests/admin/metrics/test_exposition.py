@@ -33,7 +33,7 @@ from router.rules.compile.loader import Loader
 from router.rules.ruleset import Current
 from router.store.sqlite.store import SqliteStore
 
-OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
 NOW = 1_700_000_000_000
 RULES = """
 sources:
