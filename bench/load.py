@@ -31,7 +31,7 @@ def text(count: int) -> str:
 
 def load(count: int) -> tuple[float, int, int]:
     """Seconds, MiB that the process grew by, KiB of text."""
-    from router.daemon.app import REGISTRIES  # noqa: PLC0415
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415
     from router.rules.compile.loader import Loader  # noqa: PLC0415
 
     written, loader = text(count), Loader(REGISTRIES, {})

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from machine import describe
 
-from router.admin.exposition import Exposition, GaugeSources
-from router.admin.metric_expiry import MetricExpiry
-from router.daemon.app import REGISTRIES, now_ms
+from router.admin.metrics.expiry import MetricExpiry
+from router.admin.metrics.exposition import Exposition, GaugeSources
+from router.daemon.registries import REGISTRIES, now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.deliveries import State
 from router.domain.outcomes import OutcomeKind

@@ -1,1 +1,1 @@
-"""The admin listener: what an operator asks of a running daemon."""
+"""The admin listener: probes, metrics, reload and the API of a running daemon."""

@@ -1,4 +1,4 @@
-"""The Falcon application of the admin listener: who may ask, what for, and the answer."""
+"""The Falcon application of the admin listener: checks access, finds the endpoint, reads the request, runs it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,66 +9,66 @@ import structlog
 from router.admin.api.bodies import read_json
 from router.admin.api.endpoint import Call, Endpoint
 from router.admin.api.parameters import read_query
-from router.admin.api.replies import refused
+from router.admin.api.replies import problem_reply
 from router.admin.api.routes import find, needs_token
 from router.admin.auth.access import AccessCheck
 from router.admin.concurrency_limit import ConcurrencyLimit
 from router.admin.daemon_handle import DaemonHandle
-from router.admin.sink import answer, sink_app
+from router.admin.sink import sink_app, write_reply
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
 
-AT_ONCE, WAITING = 4, 4  #: requests that may read or change the store; and that may wait for that
-SCRAPES, SCRAPES_WAITING = 2, 2  #: the same of GET /metrics, which with many targets takes a while
-WAIT_SECONDS = 2.0  #: for a place among those
-# Whatever is asked for in numbers, some are left for the probes: who looks after the daemon would end it for silence.
+AT_ONCE, WAITING = 4, 4  #: requests on the store that run at once, and that wait
+SCRAPES, SCRAPES_WAITING = 2, 2  #: the same for GET /metrics, which takes a while with many targets
+WAIT_SECONDS = 2.0  #: that a request waits for its turn
+# Some threads are left for the probes: a supervisor would kill a daemon whose probes time out.
 THREADS = AT_ONCE + WAITING + SCRAPES + SCRAPES_WAITING + 4  #: of the listener
 CONNECTIONS = 128  #: open at once: operators, probes and scrapes are few
 
 log = structlog.get_logger()
 
 
-def admin_app(daemon: DaemonHandle, gate: AccessCheck) -> "falcon.App[Any, Any]":
+def admin_app(daemon: DaemonHandle, access: AccessCheck) -> "falcon.App[Any, Any]":
     """The WSGI application."""
-    places = {"store": ConcurrencyLimit(AT_ONCE, WAITING), "scrapes": ConcurrencyLimit(SCRAPES, SCRAPES_WAITING)}
+    limits = {"store": ConcurrencyLimit(AT_ONCE, WAITING), "scrapes": ConcurrencyLimit(SCRAPES, SCRAPES_WAITING)}
 
     def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
-        # First, so that an answer to a fault has them too.
+        # Set first, so that the reply to an unexpected error has them too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
-        answer(response, _reply(request, daemon, gate, places))
+        write_reply(response, _reply(request, daemon, access, limits))
 
     return sink_app(serve)
 
 
 def _reply(
-    request: falcon.Request, daemon: DaemonHandle, gate: AccessCheck, places: Mapping[str, ConcurrencyLimit]
+    request: falcon.Request, daemon: DaemonHandle, access: AccessCheck, limits: Mapping[str, ConcurrencyLimit]
 ) -> Reply:
     headers = _headers(request)
-    # A header that comes twice is joined, and so is none of ours: whoever sends two wants one of them passed over.
-    refusal = gate.of_ours({name: ", ".join(values) for name, values in headers.items()})
+    # Repeated headers are joined, so two Host headers match no allowed name.
+    refusal = access.check_origin({name: ", ".join(values) for name, values in headers.items()})
     if refusal is not None:
         return refusal
     path = _path(request)
     found = find(request.method, path)
-    if gate.closed or needs_token(found, path):
-        refusal = gate.allowed(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""))
+    if access.closed or needs_token(found, path):
+        refusal = access.check_token(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""))
         if refusal is not None:
             return refusal
     if isinstance(found, Reply):
         return found
     endpoint, fields = found
     call = _call(request, endpoint, fields, daemon.now_ms())
-    return call if isinstance(call, Reply) else _run(endpoint, daemon, call, places)
+    return call if isinstance(call, Reply) else _run(endpoint, daemon, call, limits)
 
 
 def _headers(request: falcon.Request) -> Mapping[str, list[str]]:
-    """Every header's values, by its name in lower case; WSGI servers join those that come twice."""
+    """The headers by name in lower case. WSGI servers join repeated ones."""
     return {name.lower(): [value] for name, value in request.headers.items()}
 
 
 def _path(request: falcon.Request) -> str:
-    """Decoded: WSGI has its bytes as Latin-1 (PEP 3333)."""
+    """The decoded path; WSGI holds its bytes as Latin-1 (PEP 3333)."""
     path: str = request.env["PATH_INFO"]
     return path.encode("latin-1").decode("utf-8", "replace")
 
@@ -84,24 +84,24 @@ def _call(request: falcon.Request, endpoint: Endpoint, fields: Mapping[str, str]
         return Call(fields, query, None, now, request.get_header("Accept") or "")
     content: bytes = request.env["wsgi.input"].read(-1)
     if not endpoint.body:
-        return refused(400, "this takes no body") if content else Call(fields, query, None, now)
+        return problem_reply(400, "this takes no body") if content else Call(fields, query, None, now)
     media_type = (request.env.get("CONTENT_TYPE") or "").partition(";")[0].strip().lower()
     if media_type not in endpoint.body_types:
-        return refused(415, f"send the body as {endpoint.body_types[0]}, and say so in Content-Type")
+        return problem_reply(415, f"send the body as {endpoint.body_types[0]}, and say so in Content-Type")
     if isinstance(endpoint.body, str):
         return Call(fields, query, content, now)
     body = read_json(content, endpoint.body)
     return body if isinstance(body, Reply) else Call(fields, query, body, now)
 
 
-def _run(endpoint: Endpoint, daemon: DaemonHandle, call: Call, places: Mapping[str, ConcurrencyLimit]) -> Reply:
-    if endpoint.places is None:
+def _run(endpoint: Endpoint, daemon: DaemonHandle, call: Call, limits: Mapping[str, ConcurrencyLimit]) -> Reply:
+    if endpoint.limit is None:
         return endpoint.run(daemon, call)
-    with places[endpoint.places].taken(WAIT_SECONDS) as has_place:
-        if not has_place:
-            return refused(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
+    with limits[endpoint.limit].slot(WAIT_SECONDS) as admitted:
+        if not admitted:
+            return problem_reply(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
         try:
             return endpoint.run(daemon, call)
         except StoreError as error:
             log.error("admin request failed: the store can't be read or written", error=str(error))
-            return refused(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))
+            return problem_reply(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))

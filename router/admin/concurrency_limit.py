@@ -1,4 +1,4 @@
-"""How many may work at once, how many may wait for that; the others are sent away, so that no thread waits for them."""
+"""Limits how many requests run at once and how many wait; more are refused, so that they block no thread."""
 
 import threading
 from collections.abc import Iterator
@@ -6,25 +6,25 @@ from contextlib import contextmanager
 
 
 class ConcurrencyLimit:
-    """Any thread may ask for one."""
+    """Any thread may call it."""
 
     def __init__(self, at_once: int, waiting: int) -> None:
-        self._working = threading.BoundedSemaphore(at_once)
-        self._here = threading.BoundedSemaphore(at_once + waiting)
+        self._running = threading.BoundedSemaphore(at_once)
+        self._admitted = threading.BoundedSemaphore(at_once + waiting)
 
     @contextmanager
-    def taken(self, seconds: float) -> Iterator[bool]:
-        """Whether there was a place, after so many seconds at the most; it is given back at the end."""
-        if not self._here.acquire(blocking=False):
+    def slot(self, seconds: float) -> Iterator[bool]:
+        """Wait for a slot, at most so many seconds. Yields whether there was one; frees it at the end."""
+        if not self._admitted.acquire(blocking=False):
             yield False
             return
         try:
-            if not self._working.acquire(timeout=seconds):
+            if not self._running.acquire(timeout=seconds):
                 yield False
                 return
             try:
                 yield True
             finally:
-                self._working.release()
+                self._running.release()
         finally:
-            self._here.release()
+            self._admitted.release()

@@ -1,4 +1,4 @@
-"""What the admin listener is handed of the daemon."""
+"""What the admin listener needs of the daemon."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -14,15 +14,15 @@ from router.store.contract import Store
 
 @dataclass(frozen=True, slots=True)
 class DaemonHandle:
-    """Any thread may call what is in it."""
+    """Any thread may call its functions."""
 
     store: Store
     rules: Path  #: the rules file
-    ruleset: Callable[[], Ruleset]  #: the one that is current
-    loader: Loader  #: for rules that are only looked at: unset secrets are notes
-    reload: Callable[[float], Reloaded | ReloadRefused]  #: waits so many seconds for what comes of it
-    metrics: Callable[[str], Reply]  #: from a scrape's Accept header
-    checks: Callable[[], Mapping[str, bool]]  #: what has to be true of a daemon that is ready
+    ruleset: Callable[[], Ruleset]  #: the current one
+    loader: Loader  #: for rules that are just checked: an unset secret is a note
+    reload: Callable[[float], Reloaded | ReloadRefused]  #: waits so many seconds for the result
+    metrics: Callable[[str], Reply]  #: takes a scrape's Accept header
+    checks: Callable[[], Mapping[str, bool]]  #: by name; all are true when the daemon is ready
     busy: Callable[[], bool]  #: whether events are arriving
     stopping: Callable[[], bool]
     now_ms: Callable[[], int]

@@ -25,9 +25,9 @@ def admin_listener(
     request_seconds: float,
     certificate: Certificate | None = None,
 ) -> WaitressServer | Server:
-    """Listen, though not answer yet, on an address that may also be called by those names. Raises StartError."""
-    gate = AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback)
-    app, refusals = admin_app(daemon, gate), Refusals("admin")
+    """Bind the address, without serving yet. `names` are further host names of the listener. Raises StartError."""
+    access = AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback)
+    app, refusals = admin_app(daemon, access), Refusals("admin")
     if certificate is not None:
         return Server(
             wsgi_handler(app),
@@ -42,7 +42,7 @@ def admin_listener(
             tls=certificate,
         )
     return WaitressServer(
-        _bounded(app, refusals),
+        _with_body_limit(app, refusals),
         address.host,
         address.port,
         threads=THREADS,
@@ -53,11 +53,11 @@ def admin_listener(
     )
 
 
-def _bounded(app: Application, refusals: Refusals) -> Application:
-    """The application, with the body limit of each path: waitress has but one for all."""
+def _with_body_limit(app: Application, refusals: Refusals) -> Application:
+    """The application with the body limit of each path; waitress has one limit for all paths."""
 
-    def bounded(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        length = environ.get("CONTENT_LENGTH") or "0"  # waitress knows it of chunked bodies too
+    def limited(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        length = environ.get("CONTENT_LENGTH") or "0"  # waitress sets it for chunked bodies too
         if int(length) <= body_limit(environ["PATH_INFO"]):
             return app(environ, start_response)
         refusals.tell(None, 413, "size", environ.get("REMOTE_ADDR", ""), environ["REQUEST_METHOD"])
@@ -65,4 +65,4 @@ def _bounded(app: Application, refusals: Refusals) -> Application:
         start_response(reply.status_line, [("Content-Type", str(reply.content_type))])
         return [reply.body]
 
-    return bounded
+    return limited

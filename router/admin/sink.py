@@ -1,4 +1,4 @@
-"""A Falcon application of one sink, whose every error is problem+json."""
+"""A Falcon application with one sink; every error is problem+json."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 def sink_app(sink: Callable[..., None]) -> "falcon.App[Any, Any]":
-    """The application; every path and method goes to the sink."""
+    """An application that sends every path and method to the sink."""
     app: falcon.App[Any, Any] = falcon.App()
     app.add_sink(sink, prefix=r"/.*|\*")
     app.add_error_handler(Exception, _fault)
@@ -22,8 +22,8 @@ def sink_app(sink: Callable[..., None]) -> "falcon.App[Any, Any]":
     return app
 
 
-def answer(response: falcon.Response, reply: Reply) -> None:
-    """Write a reply."""
+def write_reply(response: falcon.Response, reply: Reply) -> None:
+    """Copy a reply into Falcon's response."""
     response.status = reply.status_line
     response.data = reply.body
     if reply.content_type is not None:
@@ -34,8 +34,8 @@ def answer(response: falcon.Response, reply: Reply) -> None:
 
 def _fault(request: falcon.Request, response: falcon.Response, error: Exception, _: Any) -> None:
     log.error("request failed by a fault of ours", method=shown_method(request.method), exc_info=error)
-    answer(response, refusal(500))
+    write_reply(response, refusal(500))
 
 
 def _http_error(_: falcon.Request, response: falcon.Response, error: falcon.HTTPError, __: Any) -> None:
-    answer(response, problem(error.status_code, "the request is not one that is taken here"))
+    write_reply(response, problem(error.status_code, "the request is not one that is taken here"))

@@ -1,4 +1,4 @@
-"""A progress bar for people who watch; nothing for programs and logs."""
+"""A progress bar on a terminal; nothing in pipes and logs."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(doing: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while that is a terminal; gives what is to be told of each step forward."""
+    """Show a bar if standard error is a terminal. Yields a function to call with the number of finished items."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - only a person at a terminal waits for it
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
 
     numbers = TextColumn("{task.completed:,.0f} of {task.total:,.0f}") if total is not None else TextColumn("")

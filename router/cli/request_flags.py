@@ -1,4 +1,4 @@
-"""The parts of a request that `test` and `send` are given by flags."""
+"""Parses the flags of `test` and `send` that make up a request."""
 
 import sys
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def header_of(text: str) -> tuple[str, str]:
-    """A header of `--header`."""
+    """Parse a `--header`. Raises UsageError."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise click.UsageError(f"--header {text!r} is not NAME: VALUE")
@@ -25,7 +25,7 @@ def header_of(text: str) -> tuple[str, str]:
 
 
 def parameter_of(text: str) -> tuple[str, str]:
-    """A parameter of `--query`."""
+    """Parse a `--query`. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise click.UsageError(f"--query {text!r} is not NAME=VALUE")
@@ -33,7 +33,7 @@ def parameter_of(text: str) -> tuple[str, str]:
 
 
 def chosen_source(sources: "Mapping[str, Source]", name: str | None) -> "Source":
-    """The source of `--source`, which may be left out while there is one."""
+    """The source that `--source` names, or the only one. Raises UsageError."""
     if name is None and len(sources) == 1:
         return next(iter(sources.values()))
     if name is None:
@@ -44,7 +44,7 @@ def chosen_source(sources: "Mapping[str, Source]", name: str | None) -> "Source"
 
 
 def body_of(payload: str) -> bytes:
-    """The bytes of a file, of a pipe of the shell (`<(…)`), or of standard input for `-`. Raises RouterError."""
+    """Read the body from a file, a pipe of the shell (`<(…)`), or standard input (`-`). Raises RouterError."""
     from router.domain.files.bounded import MAX_PAYLOAD_BYTES, Unreadable, read_file, read_stream  # noqa: PLC0415 - `--help` need not wait
 
     try:

@@ -1,4 +1,4 @@
-"""What `check --explain-retry` says of each action: when it is tried, for people as a line, for programs as JSON."""
+"""When an action is tried: for `check --explain-retry`, as a line of text or as JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -10,26 +10,26 @@ from router.domain.retry_policy import RetryPolicy
 from router.domain.units import shown
 from router.rules.rule import RuleAction
 
-_TIMES_SHOWN = 6  #: of the tries whose waits still grow
+_TIMES_IN_LINE = 6  #: tries with growing waits that a line names
 _TIMES_IN_JSON = 1000
 
 
 def schedule_line(action: RuleAction) -> str:
-    """Such as `deploy/build: tries at 0 s, 2 s, 6 s, … then every 1 h, for 24 h (…); retries on: …`."""
+    """A line such as `deploy/build: tries at 0 s, 2 s, 6 s, … then every 1 h, for 24 h (…); retries on: …`."""
     policy, planned = action.retry, schedule(action.retry)
     parts = [_tries(policy, planned)]
     if planned.tries > 1:
-        answers = Cause.STATUS in ACTIONS[action.action.type].causes
-        everything = "everything but 410" if answers else "everything"
+        has_status = Cause.STATUS in ACTIONS[action.action.type].causes
+        everything = "everything but 410" if has_status else "everything"
         parts.append(f"retries on: {everything if policy.on is None else ', '.join(map(str, policy.on))}")
-        if answers:
+        if has_status:
             parts.append(f"Retry-After up to {shown(policy.retry_after_max)}")
     parts.append(f"interrupted: {_interrupted(policy)}")
     return f"{action.rule}/{action.name}: {'; '.join(parts)}"
 
 
 def schedule_json(file: str, action: RuleAction) -> dict[str, Any]:
-    """The same as JSON data; times in seconds. `tries_at` has the tries whose waits still grow, 1,000 at the most."""
+    """The same as JSON data; times in seconds. `tries_at` has the tries with growing waits, at most 1,000."""
     policy, planned = action.retry, schedule(action.retry)
     settings = asdict(policy)
     del settings["retry_interrupted"]
@@ -53,8 +53,8 @@ def _tries(policy: RetryPolicy, planned: Schedule) -> str:
         too_early = "" if policy.attempts == 1 else ", for give_up_after is shorter than the first wait"
         return f"one try, never again{too_early}"
     times = [shown(at / 1000) for at in planned.growing]
-    if len(times) > _TIMES_SHOWN:
-        times = [*times[:_TIMES_SHOWN], "..." if planned.every is not None else f"... {times[-1]}"]
+    if len(times) > _TIMES_IN_LINE:
+        times = [*times[:_TIMES_IN_LINE], "..." if planned.every is not None else f"... {times[-1]}"]
     text = "tries at " + ", ".join(times)
     if planned.every is not None:
         text += f"{'' if times[-1] == '...' else ','} then every {shown(planned.every / 1000)}"
@@ -64,7 +64,7 @@ def _tries(policy: RetryPolicy, planned: Schedule) -> str:
 
 
 def _number(policy: RetryPolicy, planned: Schedule) -> str:
-    """Exact where the number is what ends it; where time does, jitter and slow attempts change the number."""
+    """The number of tries: exact if `attempts` ends them; if time does, jitter and slow attempts change it."""
     if planned.ended_by is None:
         return f"more than {planned.tries:,}"
     latest = planned.last * (1 + policy.jitter)

@@ -14,7 +14,7 @@ from router.actions.registry import ACTIONS
 from router.admin.auth.token import find_token
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.listener import admin_listener
-from router.admin.metric_expiry import MetricExpiry
+from router.admin.metrics.expiry import MetricExpiry
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
@@ -44,7 +44,7 @@ from router.store.contract import Store
 from router.store.open import open_store
 
 if TYPE_CHECKING:
-    from router.admin.exposition import Exposition
+    from router.admin.metrics.exposition import Exposition
 
 log = structlog.get_logger()
 
@@ -168,7 +168,8 @@ class App:
         return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout, certificate)
 
     def _exposition(self, parts: Parts) -> "Exposition":
-        from router.admin.exposition import Exposition, GaugeSources  # noqa: PLC0415 - `check` and the like need not wait for it
+        # `check` and the like need not wait for it.
+        from router.admin.metrics.exposition import Exposition, GaugeSources  # noqa: PLC0415
 
         gauges = GaugeSources(
             loads=parts.dispatcher.loads,

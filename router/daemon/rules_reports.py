@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from router.admin.metric_expiry import MetricExpiry
+from router.admin.metrics.expiry import MetricExpiry
 from router.daemon.settings import Settings
 from router.daemon.source_log import SourceLog
 from router.daemon.status_notes import note_rules

@@ -1,4 +1,4 @@
-"""Counts events, deliveries, attempts and commits. router/admin/exposition.py writes the counts out.
+"""Counts events, deliveries, attempts and commits. router/admin/metrics/ writes the counts out.
 
 The counts are in plain dicts. prometheus-client's own counters take four times as long, with a lookup by labels and two
 locks for each count, and an event with one delivery is counted some ten times.

@@ -1,1 +1,1 @@
-"""What an operator does with a store, for the commands and the admin listener."""
+"""What an operator does with a store; used by the commands and the admin listener."""

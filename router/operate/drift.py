@@ -1,4 +1,4 @@
-"""Whether the rules file on the disk is what a daemon's note says that runs, even when that daemon is gone or hangs."""
+"""Compares the rules file with the rules that the daemon noted in the store, also when the daemon hangs or ended."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,25 +7,25 @@ from typing import Any
 from router.rules.reload.drift import DriftReason
 from router.rules.reload.rules_file import RulesFile, Unusable, digest
 
-_TAKEN_MS = 10_000  #: within which a daemon that works has taken an edit, or said why not
+_RELOAD_MS = 10_000  #: a healthy daemon has loaded an edit, or noted why not, within this time
 
 
 def drift(note: Mapping[str, Any], *, running: bool, now: int) -> dict[str, Any] | None:
-    """`{why, since, problems}` as router.daemon.status_notes writes it, or none when the file is what runs; now in ms.
+    """`{why, since, problems}` as router.daemon.status_notes writes it. None when the file is what runs. `now` in ms.
 
-    A running daemon's own word comes first: it knows more than the file shows, such as a secret that is missing.
+    A running daemon's own note comes first: it knows more than the file shows, such as that a secret is missing.
     """
-    said = note.get("drift")
-    if running and isinstance(said, dict):
-        return said
-    path, ours = note.get("file"), note.get("hash")
-    if not isinstance(path, str) or not isinstance(ours, str):
+    noted = note.get("drift")
+    if running and isinstance(noted, dict):
+        return noted
+    path, running_hash = note.get("file"), note.get("hash")
+    if not isinstance(path, str) or not isinstance(running_hash, str):
         return None
-    # Who asks may be another user than the daemon's, whom others' files don't concern.
+    # Unguarded: the command may run as another user than the daemon, so the file's owner says nothing here.
     text = RulesFile(Path(path)).read(guarded=False)
     if isinstance(text, Unusable):
         return {"why": text.why.value, "since": None, "problems": [str(text.problem)]}
-    if digest(text) == ours:
+    if digest(text) == running_hash:
         return None
     since = _changed_at(Path(path))
     return {"why": DriftReason.CHANGED.value, "since": since, "problems": [f"{path}: {_reason(since, running, now)}"]}
@@ -41,6 +41,6 @@ def _changed_at(path: Path) -> int | None:
 def _reason(since: int | None, running: bool, now: int) -> str:
     if not running:
         return "changed since the last daemon read it; the next start takes it"
-    if since is not None and now - since < _TAKEN_MS:
+    if since is not None and now - since < _RELOAD_MS:
         return "changed just now; the daemon has not taken it yet"
     return "changed, and the daemon has not taken it; if it stays so, see its log, and start it anew"

@@ -1,4 +1,4 @@
-"""Follows a store: what was committed since one looked, events and ended attempts in one stream."""
+"""Follows a store: events and ended attempts, merged into one stream, as they are committed."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,93 +8,93 @@ from router.domain.outcomes import OutcomeKind
 from router.domain.stream import Arrival, EndedAttempt, StreamPosition
 from router.store.contract import PAGE, OperatorStore
 
-News = Arrival | EndedAttempt
+StreamItem = Arrival | EndedAttempt
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    """What somebody wants to hear of; none: of all."""
+class StreamFilter:
+    """Which events and attempts to keep. None in a field: any."""
 
     source: str | None = None
     rule: str | None = None
     target: str | None = None
-    failed: bool = False  #: attempts that did not succeed, and nothing else
+    failed: bool = False  #: keep only attempts that did not succeed
 
-    def wants(self, news: News) -> bool:
-        """Whether this is of it; an event is when one of its deliveries is."""
-        if self.source not in (None, news.source):
+    def matches(self, item: StreamItem) -> bool:
+        """Whether to keep this item. An event is kept if one of its deliveries matches."""
+        if self.source not in (None, item.source):
             return False
-        if isinstance(news, EndedAttempt):
-            failed = news.attempt.outcome is not OutcomeKind.SUCCEEDED
-            return self._is_way(news.rule, news.target) and (failed or not self.failed)
+        if isinstance(item, EndedAttempt):
+            failed = item.attempt.outcome is not OutcomeKind.SUCCEEDED
+            return self._has_route(item.rule, item.target) and (failed or not self.failed)
         if self.failed:
             return False
-        return any(self._is_way(rule, target) for rule, _, target in news.plan) or self.rule is self.target is None
+        return any(self._has_route(rule, target) for rule, _, target in item.plan) or self.rule is self.target is None
 
-    def _is_way(self, rule: str, target: str) -> bool:
+    def _has_route(self, rule: str, target: str) -> bool:
         return self.rule in (None, rule) and self.target in (None, target)
 
 
 class Follower:
-    """Gives each event and each ended attempt once. Belongs to one thread.
+    """Yields each event and each ended attempt once. Belongs to one thread.
 
-    Events come in the order of their commits, and so do attempts; an event comes before its attempts, and otherwise
-    the two are merged by their times. Each read is short, so that the write-ahead log does not grow for it.
+    Events come in commit order, and so do attempts. An event comes before its attempts; otherwise the two are merged
+    by time. Each read is short, since a long one would keep the write-ahead log from being checkpointed.
     """
 
-    def __init__(self, store: OperatorStore, place: StreamPosition) -> None:
+    def __init__(self, store: OperatorStore, position: StreamPosition) -> None:
         self._store = store
-        self._place = place
-        self._read = place.event  #: seq of the last event that was read
-        self._waiting: deque[Arrival] = deque()  #: read, and not given yet
+        self._position = position
+        self._read = position.event  #: seq of the last event that was read from the store
+        self._pending: deque[Arrival] = deque()  #: read, and not yielded yet
 
-    def news(self) -> Iterator[News]:
-        """What came since the last time. Raises StoreError."""
+    def new_items(self) -> Iterator[StreamItem]:
+        """What was committed since the last call. Raises StoreError."""
         more = True
         while more:
-            # The ends before the events: so the event of each end is there to be read.
-            page = self._store.ended(self._place.ended)
-            if not self._waiting:
+            # Read attempts before events, so that the event of each attempt is already committed.
+            page = self._store.ended(self._position.ended)
+            if not self._pending:
                 self._fill()
-            for end in page.attempts:
-                yield from self._before(end)
-                yield end
-            self._place = StreamPosition(self._read, page.next_after)
+            for attempt in page.attempts:
+                yield from self._events_before(attempt)
+                yield attempt
+            self._position = StreamPosition(self._read, page.next_after)
             more = page.more
         more = True
         while more:
-            while self._waiting:
-                yield self._waiting.popleft()
+            while self._pending:
+                yield self._pending.popleft()
             more = self._fill()
 
-    def _before(self, end: EndedAttempt) -> Iterator[Arrival]:
-        """The events that come before an end: its own at least."""
-        while self._waiting or end.event > self._read:
-            if not self._waiting:
+    def _events_before(self, attempt: EndedAttempt) -> Iterator[Arrival]:
+        """The events that come before an attempt: its own event, and events received before the attempt ended."""
+        while self._pending or attempt.event > self._read:
+            if not self._pending:
                 self._fill()
-                if not self._waiting:
-                    return  # its event is pruned by now
-            event = self._waiting[0]
-            if event.seq > end.event and event.received_at > (end.attempt.finished_at or 0):
+                if not self._pending:
+                    return  # the attempt's event was pruned meanwhile
+            event = self._pending[0]
+            if event.seq > attempt.event and event.received_at > (attempt.attempt.finished_at or 0):
                 return
-            yield self._waiting.popleft()
+            yield self._pending.popleft()
 
     def _fill(self) -> bool:
-        """Read some events; whether there may be more."""
+        """Read a page of events. True if there may be more."""
         found = self._store.arrivals(self._read)
-        self._waiting += found
+        self._pending += found
         if found:
             self._read = found[-1].seq
         return len(found) == PAGE
 
 
-def latest(store: OperatorStore, lines: int, which: Which) -> tuple[Follower, list[News]]:
-    """A follower that has given all there is, and the last few of it that are wanted.
+def latest(store: OperatorStore, lines: int, which: StreamFilter) -> tuple[Follower, list[StreamItem]]:
+    """A follower at the end of the stream, and the last `lines` items that match.
 
-    Looked at are the newest `lines` events and the newest `lines` attempts.
+    Reads the newest `lines` events and the newest `lines` attempts, no further back.
     """
     newest = store.newest()
     start = StreamPosition(max(0, newest.event - lines), max(0, newest.ended - lines))
     follower = Follower(store, start)
-    shown: deque[News] = deque((news for news in follower.news() if which.wants(news)), maxlen=lines)
-    return follower, list(shown)
+    last: deque[StreamItem] = deque((item for item in follower.new_items() if which.matches(item)), maxlen=lines)
+    return follower, list(last)

@@ -1,11 +1,11 @@
-"""Which rules a delivery's next attempt goes by: the running ones where they still define its action."""
+"""Which rules a delivery's next attempt uses: the running ones, if they still define its action."""
 
 from router.domain.deliveries import Delivery, State
 from router.rules.ruleset import Ruleset
 
 
 def next_ruleset(delivery: Delivery, current: Ruleset) -> str | None:
-    """Their hash; none when there is nothing more to attempt. As `delivery.definitions` decides it."""
+    """The hash of those rules. None when no attempt will follow. `delivery.definitions` decides the same way."""
     if delivery.state not in (State.PENDING, State.RUNNING):
         return None
     action = current.actions.get((delivery.rule, delivery.action))

@@ -1,10 +1,10 @@
-"""Times as an operator says them."""
+"""Parses times as an operator writes them."""
 
 from datetime import datetime
 
 from router.domain.units import seconds
 
-LAST_MS = 253_402_300_799_999  #: the end of the year 9999; what is later no calendar shows
+LAST_MS = 253_402_300_799_999  #: the end of the year 9999, the last that datetime can hold
 
 
 def parse_time(text: str, now: int) -> int:

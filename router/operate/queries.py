@@ -1,4 +1,4 @@
-"""Lists of events and deliveries, the newest first, read in pages: a long read would let the write-ahead log grow."""
+"""Lists events and deliveries, the newest first. Reads pages: a long read would let the write-ahead log grow."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -9,16 +9,16 @@ from router.domain.summaries import EventHead
 from router.store.contract import PAGE, OperatorStore
 
 
-class _Placed(Protocol):
+class _HasSeq(Protocol):
     @property
     def seq(self) -> int: ...
 
 
-_T = TypeVar("_T", bound=_Placed)
+_T = TypeVar("_T", bound=_HasSeq)
 
 
 def filter_of(states: Iterable[State], given: Mapping[str, Any]) -> Filter:
-    """Which deliveries are meant by flags or parameters of these names; times in ms."""
+    """The filter of these flags or parameters; times in ms."""
     return Filter(
         states=tuple(states),
         rule=given["rule"],
@@ -32,12 +32,12 @@ def filter_of(states: Iterable[State], given: Mapping[str, Any]) -> Filter:
 
 
 def newest_deliveries(store: OperatorStore, which: Filter, limit: int, after: int = 0) -> list[Delivery]:
-    """Up to `limit` deliveries from below the place `after` (0: the very newest) down. Raises StoreError."""
+    """Up to `limit` deliveries older than the one with seq `after` (0: from the newest on). Raises StoreError."""
     return _newest(lambda size, at: store.deliveries(which, limit=size, after=at, newest_first=True), limit, after)
 
 
 def newest_events(store: OperatorStore, which: EventFilter, limit: int, after: int = 0) -> list[EventHead]:
-    """The same for events."""
+    """The same for events. Raises StoreError."""
     return _newest(lambda size, at: store.event_heads(which, limit=size, after=at, newest_first=True), limit, after)
 
 

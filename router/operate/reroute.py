@@ -1,4 +1,4 @@
-"""Plan events again under the rules as they are now, so that a rule that was written or mended later catches them."""
+"""Plans stored events again under the current rules, so that a rule that was added or corrected later applies too."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,8 @@ from router.domain.errors import PayloadError
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
 from router.domain.ids import uuid7
-from router.operate.bulk_change import UNBOUNDED, ScanPosition, WorkLimit, written
+from router.operate.patient_write import write_patiently
+from router.operate.scan import NO_LIMIT, ScanPosition, WorkLimit
 from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset
 from router.store.contract import PAGE, OperatorStore
@@ -17,17 +18,17 @@ from router.store.contract import PAGE, OperatorStore
 
 @dataclass
 class RerouteReport:
-    """What was planned, and for which events nothing was and why."""
+    """Which deliveries were planned, and for which events none were and why."""
 
     dry_run: bool
     planned: list[tuple[str, PlannedDelivery]] = field(default_factory=list)  #: with the event's id
-    events: int = 0  #: that got deliveries
-    skipped: list[tuple[str, str]] = field(default_factory=list)  #: (event id, why)
-    missing: list[str] = field(default_factory=list)  #: named, but not there
-    rest: ScanPosition | None = None  #: where to go on, when a bound was reached before the end
+    events: int = 0  #: number of events that got deliveries
+    skipped: list[tuple[str, str]] = field(default_factory=list)  #: (event id, reason)
+    missing: list[str] = field(default_factory=list)  #: ids of the request that the store does not have
+    rest: ScanPosition | None = None  #: where to go on, if the work limit was reached before the end
 
     def as_json(self) -> dict[str, Any]:
-        """As `--json` shows it."""
+        """As `--json` prints it."""
         return {
             "dry_run": self.dry_run,
             "planned": [
@@ -49,22 +50,22 @@ class RerouteReport:
 
 @dataclass(frozen=True)
 class Reroute:
-    """One planning-again on a store."""
+    """One run that plans events again; fills the report."""
 
     store: OperatorStore
     ruleset: Ruleset
     report: RerouteReport
     now_ms: Callable[[], int]
-    again: bool = False  #: also what an event has a delivery of already
-    advance: Callable[[int], None] = lambda _: None  #: told of each step forward
-    bound: WorkLimit = UNBOUNDED
-    saying: str = "--again"  #: how the asker says `again`
+    again: bool = False  #: also plan deliveries that an event has already
+    advance: Callable[[int], None] = lambda _: None  #: called with 1 after each event
+    limit: WorkLimit = NO_LIMIT
+    again_syntax: str = "--again"  #: how a request says `again`, for the reasons in the report
 
-    def named(self, ids: Sequence[str]) -> None:
+    def by_ids(self, ids: Sequence[str]) -> None:
         """Plan those events again, the oldest first. Raises StoreError."""
-        # An id begins with its time, so that the ids' order is the events'.
+        # An id begins with the event's time, so sorted ids are in the events' order.
         for event_id in sorted(set(ids)):
-            if self.bound.is_over():
+            if self.limit.is_over():
                 self.report.skipped.append((event_id, "time was up; ask for it again"))
                 continue
             event = self.store.event(event_id)
@@ -73,58 +74,58 @@ class Reroute:
             else:
                 self._plan(event)
 
-    def found(self, which: EventFilter, place: ScanPosition = ScanPosition()) -> None:  # noqa: B008 - immutable
-        """Plan what a filter finds now, or what is left of it after a place, the oldest first. Raises StoreError."""
-        for number, (seq, event_id, last) in enumerate(_found_now(self.store, which, place)):
-            if self.bound.reached(number):
-                self.report.rest = ScanPosition(place.after, last)
+    def by_filter(self, which: EventFilter, position: ScanPosition = ScanPosition()) -> None:  # noqa: B008 - immutable
+        """Plan the events that match a filter now, from a position on, the oldest first. Raises StoreError."""
+        for number, (seq, event_id, last) in enumerate(_matching(self.store, which, position)):
+            if self.limit.reached(number):
+                self.report.rest = ScanPosition(position.after, last)
                 return
             event = self.store.event(event_id)
             if event is not None:  # not pruned meanwhile
                 self._plan(event)
-            place = ScanPosition(seq, last)
+            position = ScanPosition(seq, last)
 
     def _plan(self, event: Event) -> None:
         report = self.report
-        planned = self._planned(event)
+        planned = self._new_deliveries(event)
         if isinstance(planned, str):
             report.skipped.append((event.id, planned))
         else:
             now = self.now_ms()
             planned = [replace(p, id=uuid7(now)) for p in planned]
             text = self.ruleset.text
-            if report.dry_run or written(lambda: self.store.plan_again(event.id, planned, text, now)):
+            if report.dry_run or write_patiently(lambda: self.store.plan_again(event.id, planned, text, now)):
                 report.events += 1
                 report.planned += [(event.id, p) for p in planned]
             else:
                 report.skipped.append((event.id, "it was pruned meanwhile"))
         self.advance(1)
 
-    def _planned(self, event: Event) -> list[PlannedDelivery] | str:
-        """What to plan for an event, or why nothing."""
-        planned = _planned(self.ruleset, event)
+    def _new_deliveries(self, event: Event) -> list[PlannedDelivery] | str:
+        """The deliveries to add for an event, or why there are none."""
+        planned = _plan(self.ruleset, event)
         if isinstance(planned, str) or self.again:
             return planned
         had = {(d.rule, d.action) for d in self.store.deliveries(Filter(event_id=event.id), limit=10_000)}
         planned = [p for p in planned if (p.rule, p.action) not in had]
-        return planned or f"it has every delivery that these rules plan; {self.saying} plans them once more"
+        return planned or f"it has every delivery that these rules plan; {self.again_syntax} plans them once more"
 
 
-def _found_now(store: OperatorStore, which: EventFilter, place: ScanPosition) -> Iterator[tuple[int, str, int]]:
-    """(seq, id, seq of the newest that is meant): what comes in meanwhile is not among them."""
-    last = place.last
+def _matching(store: OperatorStore, which: EventFilter, position: ScanPosition) -> Iterator[tuple[int, str, int]]:
+    """(seq, id, seq of the newest at the begin) of each event that matches; events that arrive later are left out."""
+    last = position.last
     if not last:
         newest = store.event_heads(which, limit=1, newest_first=True)
         last = newest[0].seq if newest else 0
-    after = place.after
-    while heads := [h for h in store.event_heads(which, limit=PAGE, after=after) if h.seq <= last]:
-        for head in heads:
-            yield head.seq, head.id, last
-        after = heads[-1].seq
+    after = position.after
+    while page := [event for event in store.event_heads(which, limit=PAGE, after=after) if event.seq <= last]:
+        for event in page:
+            yield event.seq, event.id, last
+        after = page[-1].seq
 
 
-def _planned(ruleset: Ruleset, event: Event) -> list[PlannedDelivery] | str:
-    """What the rules plan for an event, or why they plan nothing."""
+def _plan(ruleset: Ruleset, event: Event) -> list[PlannedDelivery] | str:
+    """The deliveries that the rules plan for an event, or why they plan none."""
     source = ruleset.sources.get(event.source)
     if source is None:
         return f"these rules have no source {event.source}"

@@ -1,6 +1,6 @@
-"""How events, deliveries, attempts and problems look as JSON: printed by commands, answered by the admin listener.
+"""Events, deliveries, attempts and problems as JSON, for the commands' `--json` and the admin API.
 
-Text that came from outside stands there as it came; JSON writes its control characters as escapes.
+Text from senders is kept as it is: JSON writes control characters as escapes.
 """
 
 import base64
@@ -29,7 +29,7 @@ def times(**given: int | None) -> dict[str, Any]:
 
 
 def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:
-    """A delivery as `--json` shows it."""
+    """A delivery as `--json` prints it."""
     waiting = waits.of(d, now)
     return {
         "id": d.id,
@@ -55,20 +55,20 @@ def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:
     }
 
 
-def took(a: Attempt) -> int | None:
-    """Milliseconds of an attempt that has ended. None when nobody knows: the daemon ended under it, and the store has
-    its beginning for its end."""
+def attempt_duration_ms(a: Attempt) -> int | None:
+    """How long an attempt took, in ms. None while it runs, and when the daemon ended during the attempt: the store then
+    has the start as its end."""
     if a.finished_at is None or (a.outcome is OutcomeKind.INTERRUPTED and a.finished_at == a.started_at):
         return None
     return a.finished_at - a.started_at
 
 
 def attempt_json(a: Attempt) -> dict[str, Any]:
-    """An attempt as `--json` shows it."""
+    """An attempt as `--json` prints it."""
     return {
         "number": a.number,
         **times(started_at=a.started_at, finished_at=a.finished_at),
-        "duration_ms": took(a),
+        "duration_ms": attempt_duration_ms(a),
         "outcome": a.outcome.value if a.outcome else None,
         "status": a.status,
         "error": a.error,
@@ -77,7 +77,7 @@ def attempt_json(a: Attempt) -> dict[str, Any]:
 
 
 def event_json(e: Event) -> dict[str, Any]:
-    """An event without its body as `--json` shows it."""
+    """An event without its body as `--json` prints it."""
     return {
         "id": e.id,
         "source": e.source,
@@ -93,15 +93,15 @@ def event_json(e: Event) -> dict[str, Any]:
 
 
 def body_json(body: bytes) -> dict[str, str]:
-    """A body as text, or in base64 when it is none."""
+    """A body as text, or in base64 if it is not UTF-8."""
     try:
         return {"body": body.decode()}
     except UnicodeDecodeError:
         return {"body_base64": base64.b64encode(body).decode()}
 
 
-def head_json(e: EventHead) -> dict[str, Any]:
-    """An event in a list as `--json` shows it."""
+def event_head_json(e: EventHead) -> dict[str, Any]:
+    """An event in a list as `--json` prints it."""
     return {
         "id": e.id,
         "source": e.source,
@@ -120,7 +120,7 @@ def states_json(counts: Mapping[State, int]) -> dict[str, int]:
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
-    """A problem as `--json` shows it."""
+    """A problem as `--json` prints it."""
     return {
         "file": problem.file,
         "line": problem.line,

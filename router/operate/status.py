@@ -1,4 +1,4 @@
-"""How things stand: the daemon, its rules, what waits at each target, breakers, and the store's size."""
+"""The status of a store and its daemon: rules, what waits at each target, breakers, the store's size."""
 
 import json
 import time
@@ -18,11 +18,11 @@ NOTES = ("process", "rules", "breakers", "waits")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a store, and its daemon's own words in it, say at one moment."""
+    """The status at one moment, from the store and the daemon's notes in it."""
 
     location: str  #: of the store
-    pid: int | None  #: of the daemon that owns the store; 0 when it doesn't say, none when none runs
-    notes: Mapping[str, dict[str, Any]]  #: those of NOTES, see router.daemon.status_notes; empty: no word
+    pid: int | None  #: of the daemon that owns the store; 0: not known; None: no daemon runs
+    notes: Mapping[str, dict[str, Any]]  #: those of NOTES, see router.daemon.status_notes; empty: the daemon wrote none
     depths: Sequence[Depth]
     size: int  #: bytes of the store's file
     log_size: int  #: bytes of its write-ahead log
@@ -38,7 +38,7 @@ class Status:
         return waits(self.notes, running=self.pid is not None)
 
     def as_json(self, now: int) -> dict[str, Any]:
-        """As `status --json` shows it."""
+        """As `status --json` prints it."""
         return {
             "running": self.pid is not None,
             "pid": self.pid or None,
@@ -64,7 +64,7 @@ class Status:
 
 
 def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) -> dict[str, Any]:
-    """What waits at a target, as `status --json` shows it."""
+    """What waits at a target, as `status --json` prints it."""
     waiting = waits.at(d.target, now) if d.due else None
     return {
         "target": d.target,
@@ -80,10 +80,10 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) ->
     }
 
 
-def look(store: OperatorStore, pid: int | None) -> Status:
-    """How things stand now; `pid` as in Status. Raises StoreError."""
+def read_status(store: OperatorStore, pid: int | None) -> Status:
+    """The status now; `pid` as in Status. Raises StoreError."""
     kept = store.notes()
-    notes = {name: _said(kept, name) for name in NOTES}
+    notes = {name: _parsed(kept, name) for name in NOTES}
     if notes["rules"]:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
     size = store.size()
@@ -96,13 +96,13 @@ def waits_of(store: OperatorStore, pid: int | None) -> Waits:
 
 
 def note(store: OperatorStore, name: str) -> dict[str, Any]:
-    """What a daemon said of itself; nothing when it said nothing that can be read. Raises StoreError."""
-    return _said(store.notes(), name)
+    """A note that a daemon wrote about itself; empty if there is none that can be read. Raises StoreError."""
+    return _parsed(store.notes(), name)
 
 
-def _said(kept: Mapping[str, str], name: str) -> dict[str, Any]:
+def _parsed(notes: Mapping[str, str], name: str) -> dict[str, Any]:
     try:
-        value = json.loads(kept.get(name, "{}"))
+        value = json.loads(notes.get(name, "{}"))
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -112,10 +112,10 @@ def _breaker_json(breaker: object) -> object:
     return _timed(breaker, "since", "until") if isinstance(breaker, dict) else breaker
 
 
-def _timed(said: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """What a daemon said of itself, each of these times twice; what is no time stays out, like all that is not said."""
-    given = {name: said[name] for name in names if name in said}
-    kept = {key: value for key, value in said.items() if key not in given}
+def _timed(noted: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """A note with each of these times twice, see `times`. A value that is not a time is left out."""
+    given = {name: noted[name] for name in names if name in noted}
+    kept = {key: value for key, value in noted.items() if key not in given}
     return {**kept, **times(**{name: at for name, at in given.items() if at is None or _is_time(at)})}
 
 

@@ -1,4 +1,4 @@
-"""What a pending delivery waits for, and until when where that is known."""
+"""What a pending delivery waits for, and until when if that is known."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """What a daemon said of its targets; without one that runs, nothing."""
+    """The targets' waits as the running daemon noted them; empty when no daemon runs."""
 
-    noted: Mapping[str, Any]
+    noted: Mapping[str, Any]  #: by target, {for, until}
 
     def of(self, delivery: Delivery, now: int) -> Waiting | None:
-        """What a delivery waits for; none when it is not pending, or its turn comes at once."""
+        """What a delivery waits for. None when it is not pending, or is attempted at once."""
         if delivery.state is not State.PENDING:
             return None
         if delivery.blocked:
@@ -41,10 +41,10 @@ class Waits:
         until = noted.get("until")
         known = isinstance(until, int) and 0 <= until <= LAST_MS
         if isinstance(until, int) and until <= now:
-            return None  # over; a new word comes within a second
+            return None  # over; the daemon writes a new note within a second
         return Waiting(Wait(noted["for"]), until if known else None)
 
 
 def waits(notes: Mapping[str, Mapping[str, Any]], *, running: bool) -> Waits:
-    """From the daemon's notes; those of a daemon that has ended say nothing of now."""
+    """Read from the daemon's notes. The notes of a daemon that has ended are ignored."""
     return Waits(notes.get("waits", {}) if running else {})

@@ -13,7 +13,7 @@ from router.daemon.source_log import SourceLog
 from router.domain.listen_address import ListenAddress
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import Ruleset
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 from tests.conftest import Daemon
 
 Run = Callable[..., CompletedProcess[str]]

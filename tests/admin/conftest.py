@@ -63,7 +63,7 @@ class Answer:
 
 @dataclass
 class Admin:
-    """The application, asked as by a client on this machine that has the token."""
+    """The application, and a client on loopback that has the token."""
 
     store: SqliteStore
     ruleset: Ruleset
@@ -73,7 +73,7 @@ class Admin:
     )
     reloaded: Reloaded | ReloadRefused = field(default_factory=lambda: Reloaded("h", 2, RulesetDiff()))
     stopping: bool = False
-    now: float = 1000.0  #: of the gate's clock
+    now: float = 1000.0  #: time of the access check, in s
     closed: bool = False
     names: tuple[str, ...] = ("127.0.0.1",)
 
@@ -95,9 +95,9 @@ class Admin:
         self.open()
 
     def open(self, *, closed: bool = False, names: tuple[str, ...] = ("127.0.0.1",)) -> None:
-        """Make the application anew: with no failures counted, and on loopback unless it is closed."""
-        gate = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
-        self.client = falcon.testing.TestClient(admin_app(self.daemon, gate))
+        """Start over with a new application: no failed logins, on loopback unless `closed`."""
+        access = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
+        self.client = falcon.testing.TestClient(admin_app(self.daemon, access))
 
     def ask(
         self,
@@ -110,7 +110,7 @@ class Admin:
         query: str = "",
         ip: str = "127.0.0.1",
     ) -> Answer:
-        """Ask, with JSON when it is given, or with bytes."""
+        """Send a request, with a body of JSON or bytes."""
         sent = {"Host": "127.0.0.1:8081", **({"Authorization": f"Bearer {token}"} if token is not None else {})}
         body = content if isinstance(content, bytes) else None if content is None else orjson.dumps(content)
         if body is not None:
@@ -119,26 +119,26 @@ class Admin:
             method, path, body=body, headers={**sent, **(headers or {})}, query_string=query, remote_addr=ip
         )
         kind = result.headers["content-type"].partition(";")[0]
-        shown = json.loads(result.content) if kind.endswith("json") and result.content else result.text
+        received = json.loads(result.content) if kind.endswith("json") and result.content else result.text
         assert result.headers["cache-control"] == "no-store"
         if method != "HEAD":
-            is_documented(method, path, result.status_code, kind, shown)
-        return Answer(result.status_code, result.headers, shown)
+            is_documented(method, path, result.status_code, kind, received)
+        return Answer(result.status_code, result.headers, received)
 
     def get(self, path: str, query: str = "", **more: Any) -> Any:
-        """The JSON of a GET that goes well."""
+        """The JSON of a GET that succeeds."""
         answer = self.ask("GET", path, query=query, **more)
         assert answer.status == 200, answer.json
         return answer.json
 
     def post(self, path: str, content: Any = None, **more: Any) -> Any:
-        """The JSON of a POST that goes well."""
+        """The JSON of a POST that succeeds."""
         answer = self.ask("POST", path, content, **more)
         assert answer.status == 200, answer.json
         return answer.json
 
     def receive(self, payload: Any, *, source: str = "github", age: int = 0, **given: Any) -> str:
-        """Receive an event `age` ms ago, and plan it by the rules; its id."""
+        """Store an event received `age` ms ago, planned by the rules; returns its id."""
         at = NOW - age
         body = payload if isinstance(payload, bytes) else orjson.dumps(payload)
         headers = (("Content-Type", "application/json"),)
@@ -160,11 +160,11 @@ class Admin:
         return self.store.append(event, plan.deliveries, self.ruleset.hash).result(10).event_id
 
 
-def is_documented(method: str, path: str, status: int, kind: str, shown: Any) -> None:
-    """Assert that an answer is one that the document has for this request."""
+def is_documented(method: str, path: str, status: int, kind: str, content: Any) -> None:
+    """Assert that the OpenAPI document has this reply for this request."""
     path = path.replace("%2F", "/")
     found = [one for one in ENDPOINTS if one.method == method and one.pattern.fullmatch(path)]
-    if any(one.path == path for one in ENDPOINTS):  # no id is called as that is
+    if any(one.path == path for one in ENDPOINTS):  # such as /replay, which is not an id
         found = [one for one in found if "id" not in one.path_fields]
     if not found:
         assert status in (401, 403, 404, 405, 421, 429), status
@@ -173,10 +173,10 @@ def is_documented(method: str, path: str, status: int, kind: str, shown: Any) ->
     else:
         responses = DOCUMENT["paths"][found[0].path][method.lower()]["responses"]
         assert str(status) in responses, f"{method} {path}: {status} is not documented"
-        content = responses[str(status)]["content"]
-        assert kind in content, f"{method} {path}: {status} with {kind} is not documented"
-        schema = content[kind]["schema"]
-    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(shown)
+        types = responses[str(status)]["content"]
+        assert kind in types, f"{method} {path}: {status} with {kind} is not documented"
+        schema = types[kind]["schema"]
+    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(content)
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
 
 @pytest.fixture
 def settle(admin: Admin) -> Callable[..., None]:
-    """End every delivery that is due at a target, in a state."""
+    """Settle every due delivery of a target with a state."""
     from router.domain.deliveries import Settlement, State
     from router.domain.outcomes import Outcome
 

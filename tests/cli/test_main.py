@@ -1,6 +1,8 @@
 """The command line: its answers, streams and exit codes."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -388,3 +390,11 @@ def test_check_prints_no_schedules_for_a_file_with_errors(run: Run, tmp_path: Pa
 
     assert (done.returncode, done.stdout) == (1, "")
     assert 'r.yaml:2:54: targets.ci.retry.on[0]: unknown failure "42x"; write "420-429"' in done.stderr
+
+
+def test_python_m_router_is_the_command_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "router", "check", "none.yaml"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("none.yaml:")

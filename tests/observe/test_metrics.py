@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from router.admin.metric_expiry import KEPT_SECONDS, MetricExpiry
+from router.admin.metrics.expiry import KEPT_SECONDS, MetricExpiry
 from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import PlannedDelivery, State
 from router.domain.events import Event

@@ -14,7 +14,7 @@ from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.domain.stream import Arrival, EndedAttempt, StreamPosition
-from router.operate.follow import Follower, News, Which, latest
+from router.operate.follow import Follower, StreamFilter, StreamItem, latest
 from router.store.contract import PAGE
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
@@ -55,7 +55,7 @@ def put(store: SqliteStore, one: Event, *plan: PlannedDelivery) -> str:
     return store.append(one, plan, "r1").result(10).event_id
 
 
-def names(news: list[News]) -> list[tuple[str, str]]:
+def names(news: list[StreamItem]) -> list[tuple[str, str]]:
     """Each as (what, id)."""
     return [("event", one.id) if isinstance(one, Arrival) else ("attempt", one.delivery_id) for one in news]
 
@@ -67,13 +67,13 @@ def test_events_come_before_their_attempts_in_time_order(store: SqliteStore) -> 
     for n in range(3):
         assert attempt(store, NOW + 10 * n) == ["True"]
 
-    found = names(list(follower.news()))
+    found = names(list(follower.new_items()))
 
     expected: list[tuple[str, str]] = []
     for one, plan in zip(events, plans, strict=True):
         expected += [("event", one), ("attempt", plan.id)]
     assert found == expected
-    assert list(follower.news()) == []
+    assert list(follower.new_items()) == []
 
 
 def test_an_attempt_follows_its_event_even_when_the_clock_was_set_back(store: SqliteStore) -> None:
@@ -84,7 +84,7 @@ def test_an_attempt_follows_its_event_even_when_the_clock_was_set_back(store: Sq
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     store.settle(Settlement(plan.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW - 9, NOW)).result(10)
 
-    assert names(list(follower.news())) == [("event", one), ("attempt", plan.id), ("event", other)]
+    assert names(list(follower.new_items())) == [("event", one), ("attempt", plan.id), ("event", other)]
 
 
 def test_more_than_one_page_of_events_and_attempts_is_followed(store: SqliteStore) -> None:
@@ -94,26 +94,26 @@ def test_more_than_one_page_of_events_and_attempts_is_followed(store: SqliteStor
         future.result(10)
     assert len(attempt(store, NOW + count)) == count
 
-    found = names(list(follower.news()))
+    found = names(list(follower.new_items()))
 
     assert len(found) == len(set(found)) == 2 * count
 
 
 FILTERS = [
-    (Which(), ["hub/deploy", "hub/notify", "hub", "lab/deploy"], ["deploy", "notify", "deploy"]),
-    (Which(source="lab"), ["lab/deploy"], ["deploy"]),
-    (Which(rule="deploy"), ["hub/deploy", "lab/deploy"], ["deploy", "deploy"]),
-    (Which(target="mail"), ["hub/notify"], ["notify"]),
-    (Which(rule="deploy", target="mail"), [], []),
-    (Which(failed=True), [], ["notify"]),
-    (Which(failed=True, rule="deploy"), [], []),
-    (Which(source="nowhere"), [], []),
+    (StreamFilter(), ["hub/deploy", "hub/notify", "hub", "lab/deploy"], ["deploy", "notify", "deploy"]),
+    (StreamFilter(source="lab"), ["lab/deploy"], ["deploy"]),
+    (StreamFilter(rule="deploy"), ["hub/deploy", "lab/deploy"], ["deploy", "deploy"]),
+    (StreamFilter(target="mail"), ["hub/notify"], ["notify"]),
+    (StreamFilter(rule="deploy", target="mail"), [], []),
+    (StreamFilter(failed=True), [], ["notify"]),
+    (StreamFilter(failed=True, rule="deploy"), [], []),
+    (StreamFilter(source="nowhere"), [], []),
 ]
 
 
 @pytest.mark.parametrize(("which", "events", "attempts"), FILTERS)
 def test_a_filter_shows_events_with_a_matching_delivery(
-    store: SqliteStore, which: Which, events: list[str], attempts: list[str]
+    store: SqliteStore, which: StreamFilter, events: list[str], attempts: list[str]
 ) -> None:
     follower = Follower(store, store.newest())
     put(store, event(), planned("deploy"))
@@ -123,7 +123,7 @@ def test_a_filter_shows_events_with_a_matching_delivery(
     attempt(store)
     attempt(store, outcome=Outcome.failed("no"), target="mail")
 
-    found = [one for one in follower.news() if which.wants(one)]
+    found = [one for one in follower.new_items() if which.matches(one)]
 
     arrived = ["/".join([one.source, *(rule for rule, _, _ in one.plan)]) for one in found if isinstance(one, Arrival)]
     assert arrived == events
@@ -136,15 +136,15 @@ def test_following_continues_after_the_latest_lines(store: SqliteStore) -> None:
         put(store, event(NOW + n), plan)
         attempt(store, NOW + n)
 
-    follower, shown = latest(store, 3, Which())
+    follower, shown = latest(store, 3, StreamFilter())
 
     assert [name for name, _ in names(shown)] == ["attempt", "event", "attempt"]
     assert names(shown)[-1] == ("attempt", plans[-1].id)
-    assert list(follower.news()) == []
+    assert list(follower.new_items()) == []
     one = put(store, event(NOW + 99))
-    assert names(list(follower.news())) == [("event", one)]
-    assert latest(store, 0, Which())[1] == []
-    assert len(latest(store, 10_000, Which())[1]) == 41
+    assert names(list(follower.new_items())) == [("event", one)]
+    assert latest(store, 0, StreamFilter())[1] == []
+    assert len(latest(store, 10_000, StreamFilter())[1]) == 41
 
 
 class Turmoil:
@@ -212,7 +212,7 @@ def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteS
             last_look = turmoil.ended.wait(0.001)  # between looks the writer has the processor
             changes = beside.changes()
             if changes != seen or last_look:
-                for one in follower.news():
+                for one in follower.new_items():
                     if isinstance(one, Arrival):
                         heard.append(("event", one.id))
                         turmoil.seen_until = one.received_at - 50  # its attempts are all over 50 rounds later
@@ -235,4 +235,4 @@ def test_pruned_events_do_not_stop_a_follower(store: SqliteStore) -> None:
     put(store, event(NOW + 2))
     store.prune(NOW + 1, NOW + 1).result(10)
 
-    assert [kind for kind, _ in names(list(follower.news()))] == ["event"]
+    assert [kind for kind, _ in names(list(follower.new_items()))] == ["event"]

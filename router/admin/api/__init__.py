@@ -1,1 +1,1 @@
-"""The JSON API of the admin listener: one module a subject."""
+"""The JSON API of the admin listener: one module for each subject."""

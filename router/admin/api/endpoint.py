@@ -1,6 +1,6 @@
-"""One thing that can be asked of the admin listener: what it takes, what it answers, and what does it.
+"""An endpoint of the admin listener: method, path, parameters, body, replies, and the function that runs it.
 
-The table of all (`router.admin.api.routes`) is the one source of both the routes and the OpenAPI document.
+The table of all endpoints (`router.admin.api.routes`) makes both the routes and the OpenAPI document.
 """
 
 import re
@@ -8,25 +8,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from router.admin.api.bodies import Asked
 from router.admin.api.parameters import Parameter, Values
+from router.admin.api.request_models import RequestBody
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.reply import Reply
 
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
 BODY_BYTES = 1024 * 1024  #: of a request; 10,000 ids take 400 kB
-RULES_BYTES = 16 * 1024 * 1024  #: of a rules file, as the loader takes it
+RULES_BYTES = 16 * 1024 * 1024  #: of a rules file, the same limit as the loader's
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, read."""
+    """One request, parsed."""
 
-    path: Mapping[str, str]  #: what stands in the path's fields
+    path: Mapping[str, str]  #: values of the path's fields
     query: Values
-    body: Any  #: of the model that the endpoint names; bytes for a rules file; none otherwise
+    body: Any  #: the endpoint's model; bytes for a rules file; None without a body
     now: int  #: ms
-    accept: str = ""  #: the header
+    accept: str = ""  #: the Accept header
 
 
 Run = Callable[[DaemonHandle, Call], Reply]
@@ -34,10 +34,10 @@ Run = Callable[[DaemonHandle, Call], Reply]
 
 @dataclass(frozen=True, slots=True)
 class ResponseSpec:
-    """What a status means."""
+    """A status, with the content of its reply."""
 
     description: str
-    schema: str | Mapping[str, Any] | None = None  #: of its JSON; a text: the name of a shared one
+    schema: str | Mapping[str, Any] | None = None  #: of the JSON; a str is the name of a shared schema
     content_type: str = "application/json"
 
 
@@ -46,15 +46,17 @@ class Endpoint:
     """A method on a path."""
 
     method: str
-    path: str  #: with fields such as {id}, which holds no slash, and {name}, which may
+    path: str  #: with fields: {id} matches no slash, {name} may match some
     summary: str
     run: Run
-    answers: Mapping[int, ResponseSpec]  #: when it is done
-    parameters: tuple[Parameter, ...] | None = ()  #: of the query; none: whatever they are, they are not looked at
-    body: type[Asked] | str | None = None  #: a model; or `yaml`: a rules file
-    problems: Mapping[int, str] = field(default_factory=dict)  #: more than those that every endpoint may answer
-    is_open: bool = False  #: asked without the token on loopback
-    places: Literal["store", "scrapes"] | None = "store"  #: among which it needs one to work; none: it never waits
+    responses: Mapping[int, ResponseSpec]  #: for requests that succeed
+    parameters: tuple[Parameter, ...] | None = ()  #: of the query; None: the query is ignored
+    body: type[RequestBody] | str | None = None  #: a model, or `yaml` for a rules file
+    problems: Mapping[int, str] = field(default_factory=dict)  #: statuses besides those of every endpoint
+    is_open: bool = False  #: needs no token on loopback
+    limit: Literal["store", "scrapes"] | None = (
+        "store"  #: the concurrency limit that it counts to; None: it never waits
+    )
     pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,11 +72,11 @@ class Endpoint:
 
     @property
     def body_types(self) -> tuple[str, ...]:
-        """Which content types the body may have."""
+        """The content types that the body may have."""
         return YAML_TYPES if self.body == "yaml" else ("application/json",) if self.body else ()
 
     def statuses(self) -> dict[int, str]:
-        """Every problem that it may answer, with what it means."""
+        """Every error status, with its meaning."""
         found = {
             403: "It comes from another site's page.",
             421: "The Host header names another server.",
@@ -82,9 +84,9 @@ class Endpoint:
         }
         if self.parameters is not None:
             found[400] = "A parameter, or a key of the body, is unknown or wrong; `parameter` names it."
-        if self.places == "store":
+        if self.limit == "store":
             found[503] = "The store can't be read or written just now, or others are asking for much; see Retry-After."
-        elif self.places == "scrapes":
+        elif self.limit == "scrapes":
             found[503] = "Others are asking for much; see Retry-After."
         if self.body:
             found[413] = "The body is too large."

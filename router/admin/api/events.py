@@ -1,38 +1,41 @@
-"""Events: listed, shown, explained, delivered again, planned again."""
+"""/api/events: list, show, explain, replay, reroute."""
 
 import os
 
-from router.admin.api.bodies import EventsFilter, ReplayEvents, refused_key, times_of
-from router.admin.api.deliveries import bound, busy, changed
+from router.admin.api.bodies import times_of
+from router.admin.api.deliveries import busy, run_change, work_limit
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
-from router.admin.api.lists import listed, place_of, reported
+from router.admin.api.lists import change_reply, list_page, scan_position
 from router.admin.api.parameters import CURSOR, LIMITED, SINCE, UNTIL, flag, text
-from router.admin.api.replies import answered, refused
+from router.admin.api.replies import body_problem, json_reply, problem_reply
+from router.admin.api.request_models import EventsFilter, ReplayEvents
 from router.admin.api.rules import previewed
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 from router.domain.reply import Reply
-from router.operate.bulk_change import REPLAY, deliveries_of
-from router.operate.bulk_change import ChangeReport as Changed
+from router.operate.bulk_change import ChangeReport, deliveries_of
+from router.operate.delivery_operation import REPLAY
 from router.operate.ids import no_such
 from router.operate.queries import newest_events
 from router.operate.reroute import Reroute, RerouteReport
-from router.operate.serialize import body_json, delivery_json, event_json, head_json
+from router.operate.serialize import body_json, delivery_json, event_head_json, event_json
 from router.operate.status import waits_of
 
-MOST_REROUTED = 1_000  #: events of one request: each is read, parsed, planned and committed by itself
-MOST_NAMED = 1_000  #: events whose deliveries one request replays
+MAX_REROUTED = 1_000  #: events of one request; each is read, parsed, planned and committed separately
+MAX_EVENTS = 1_000  #: events of one request whose deliveries are replayed
 
 
 def _no_event(daemon: DaemonHandle, call: Call) -> Reply:
-    return refused(404, no_such(daemon.store, "event", call.path["id"]))
+    return problem_reply(404, no_such(daemon.store, "event", call.path["id"]))
 
 
 def _list(daemon: DaemonHandle, call: Call) -> Reply:
-    given = call.query
-    which = EventFilter(given["source"], given["since"], given["until"])
-    return listed(call, "events", lambda limit, after: newest_events(daemon.store, which, limit, after), head_json)
+    query = call.query
+    which = EventFilter(query["source"], query["since"], query["until"])
+    return list_page(
+        call, "events", lambda limit, after: newest_events(daemon.store, which, limit, after), event_head_json
+    )
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
@@ -41,8 +44,8 @@ def _show(daemon: DaemonHandle, call: Call) -> Reply:
         return _no_event(daemon, call)
     deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=10_000)
     waits = waits_of(daemon.store, os.getpid())
-    shown = {**event_json(event), "deliveries": [delivery_json(d, waits, call.now) for d in deliveries]}
-    return answered({**shown, **body_json(event.body)} if call.query["body"] else shown)
+    content = {**event_json(event), "deliveries": [delivery_json(d, waits, call.now) for d in deliveries]}
+    return json_reply({**content, **body_json(event.body)} if call.query["body"] else content)
 
 
 def _explain(daemon: DaemonHandle, call: Call) -> Reply:
@@ -53,71 +56,73 @@ def _explain(daemon: DaemonHandle, call: Call) -> Reply:
 
 
 def _replay(daemon: DaemonHandle, call: Call) -> Reply:
-    asked: ReplayEvents = call.body
-    if asked.reroute:
-        return _reroute(daemon, asked, call.now)
-    if asked.filter is not None or asked.cursor is not None:
-        return refused_key(
+    body: ReplayEvents = call.body
+    if body.reroute:
+        return _reroute(daemon, body, call.now)
+    if body.filter is not None or body.cursor is not None:
+        return body_problem(
             "filter", 'this goes with "reroute": true; /api/deliveries/replay replays deliveries by a filter'
         )
-    if asked.again:
-        return refused_key("again", 'this goes with "reroute": true')
-    if asked.ids is None:
-        return refused_key("ids", "say which events to replay")
-    if len(asked.ids) > MOST_NAMED:
-        return refused_key("ids", f"expected at most {MOST_NAMED}; send the others in another request")
-    report = Changed(REPLAY, asked.dry_run)
-    states = tuple(State(state) for state in asked.states or State)
-    return changed(daemon, report, states, ids=deliveries_of(daemon.store, asked.ids, report))
+    if body.again:
+        return body_problem("again", 'this goes with "reroute": true')
+    if body.ids is None:
+        return body_problem("ids", "say which events to replay")
+    if len(body.ids) > MAX_EVENTS:
+        return body_problem("ids", f"expected at most {MAX_EVENTS}; send the others in another request")
+    report = ChangeReport(REPLAY, body.dry_run)
+    states = tuple(State(state) for state in body.states or State)
+    return run_change(daemon, report, states, ids=deliveries_of(daemon.store, body.ids, report))
 
 
-def _reroute(daemon: DaemonHandle, asked: ReplayEvents, now: int) -> Reply:
-    if asked.states is not None:
-        return refused_key("states", 'this goes without "reroute"')
-    which = _filter_of(asked.filter or EventsFilter(), now)
+def _reroute(daemon: DaemonHandle, body: ReplayEvents, now: int) -> Reply:
+    if body.states is not None:
+        return body_problem("states", 'this goes without "reroute"')
+    which = _filter_of(body.filter or EventsFilter(), now)
     if isinstance(which, Reply):
         return which
-    if (asked.ids is not None) == (which != EventFilter()):
-        return refused_key("ids", "say which events to plan again: either ids, or a filter with source, since or until")
-    if len(asked.ids or ()) > MOST_REROUTED:
-        return refused_key("ids", f"expected at most {MOST_REROUTED}; send the others in another request")
-    if asked.cursor is not None and asked.ids is not None:
-        return refused_key("cursor", "this goes with a filter")
-    place = place_of(asked.cursor, "reroute")
-    if isinstance(place, Reply):
-        return place
+    if (body.ids is not None) == (which != EventFilter()):
+        return body_problem(
+            "ids", "say which events to plan again: either ids, or a filter with source, since or until"
+        )
+    if len(body.ids or ()) > MAX_REROUTED:
+        return body_problem("ids", f"expected at most {MAX_REROUTED}; send the others in another request")
+    if body.cursor is not None and body.ids is not None:
+        return body_problem("cursor", "this goes with a filter")
+    position = scan_position(body.cursor, "reroute")
+    if isinstance(position, Reply):
+        return position
     if not daemon.changing.acquire(blocking=False):
         return busy()
-    report = RerouteReport(asked.dry_run)
+    report = RerouteReport(body.dry_run)
     try:
         work = Reroute(
             daemon.store,
             daemon.ruleset(),
             report,
             daemon.now_ms,
-            asked.again,
-            bound=bound(daemon, MOST_REROUTED),
-            saying='"again": true',
+            body.again,
+            limit=work_limit(daemon, MAX_REROUTED),
+            again_syntax='"again": true',
         )
-        if asked.ids is not None:
-            work.named(asked.ids)
+        if body.ids is not None:
+            work.by_ids(body.ids)
         else:
-            work.found(which, place)
+            work.by_filter(which, position)
     finally:
         daemon.changing.release()
-    return reported(report, "reroute")
+    return change_reply(report, "reroute")
 
 
-def _filter_of(given: EventsFilter, now: int) -> EventFilter | Reply:
-    times = times_of(given, now)
-    return times if isinstance(times, Reply) else EventFilter(given.source, **times)
+def _filter_of(chosen: EventsFilter, now: int) -> EventFilter | Reply:
+    times = times_of(chosen, now)
+    return times if isinstance(times, Reply) else EventFilter(chosen.source, **times)
 
 
 ENDPOINTS = (
     Endpoint(
         "GET",
         "/api/events",
-        "List events, the newest first, with how their deliveries stand.",
+        "List events, the newest first, with the states of their deliveries.",
         _list,
         {200: ResponseSpec("A page of them.", "EventList")},
         (text("source", "Only those that came in by this source."), SINCE, UNTIL, LIMITED, CURSOR),

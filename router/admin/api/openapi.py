@@ -6,8 +6,9 @@ from typing import Any
 from router import __version__
 from router.actions.registry import ACTIONS
 from router.admin.api.endpoint import Endpoint, ResponseSpec, Run
-from router.admin.api.replies import PROBLEM_TYPE, answered
-from router.admin.api.schemas import ref, schemas
+from router.admin.api.replies import PROBLEM_TYPE, json_reply
+from router.admin.api.schema_parts import ref
+from router.admin.api.schemas import schemas
 from router.domain.reply import Reply
 
 _DESCRIPTION = """What an operator does with a running webhook-router, for programs. See docs/api.md.
@@ -16,14 +17,14 @@ A GET may be a HEAD as well. Any other method is answered 405, with `Allow`. Eve
 
 
 def endpoint(run: Run) -> Endpoint:
-    """What serves the document."""
-    answer = ResponseSpec("This document.", {"type": "object"})
-    return Endpoint("GET", "/api/openapi.json", "This document.", run, {200: answer}, places=None)
+    """The endpoint that serves the document."""
+    spec = ResponseSpec("This document.", {"type": "object"})
+    return Endpoint("GET", "/api/openapi.json", "This document.", run, {200: spec}, limit=None)
 
 
 def reply(endpoints: Sequence[Endpoint]) -> Reply:
-    """The document as an answer."""
-    return answered(document(endpoints))
+    """The document as a reply."""
+    return json_reply(document(endpoints))
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -45,27 +46,27 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def _operation(one: Endpoint) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+    operation: dict[str, Any] = {
         "operationId": _name(one),
         "summary": one.summary,
         "parameters": [*map(_in_path, one.path_fields), *_in_query(one)],
         "responses": _responses(one),
     }
     if one.is_open:
-        # On loopback without; elsewhere with the token.
-        shown["security"] = [{}, {"token": []}]
+        # Without the token on loopback, with it elsewhere.
+        operation["security"] = [{}, {"token": []}]
     if one.body:
-        # Any YAML is a rules file, if a bad one: that is what its problems say.
+        # Any YAML is accepted; the reply lists what is wrong with it.
         schema: Mapping[str, Any] = {} if isinstance(one.body, str) else ref(one.body.__name__)
-        shown["requestBody"] = {
+        operation["requestBody"] = {
             "required": True,
             "content": {name: {"schema": schema} for name in one.body_types},
         }
-    return {key: value for key, value in shown.items() if value != []}
+    return {key: value for key, value in operation.items() if value != []}
 
 
 def _name(one: Endpoint) -> str:
-    """Such as getDelivery, listDeliveries, replayDeliveries."""
+    """Such as `get-deliveries-id`."""
     words = [word for word in one.path.replace("openapi.json", "openapi").split("/") if word not in ("", "api", "-")]
     return "-".join([one.method.lower(), *(word.strip("{}") for word in words)])
 
@@ -96,9 +97,9 @@ def _in_query(one: Endpoint) -> list[dict[str, Any]]:
 
 def _responses(one: Endpoint) -> dict[str, Any]:
     found: dict[int, dict[str, Any]] = {}
-    for status, answer in one.answers.items():
-        schema = ref(answer.schema) if isinstance(answer.schema, str) else answer.schema or {"type": "string"}
-        found[status] = {"description": answer.description, "content": {answer.content_type: {"schema": schema}}}
+    for status, spec in one.responses.items():
+        schema = ref(spec.schema) if isinstance(spec.schema, str) else spec.schema or {"type": "string"}
+        found[status] = {"description": spec.description, "content": {spec.content_type: {"schema": schema}}}
     for status, meaning in one.statuses().items():
         problem = {PROBLEM_TYPE: {"schema": ref("Problem")}}
         if status in found:

@@ -1,18 +1,18 @@
-"""Query parameters: each with its text's reading and its schema. What isn't known, or comes twice, is refused."""
+"""Query parameters, each with its parser and its schema. Unknown and repeated ones are refused."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from router.admin.api.replies import refused
+from router.admin.api.replies import problem_reply
 from router.domain.deliveries import State
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.reply import Reply
 from router.operate.parse_time import parse_time
 
-LIMIT, MOST = 50, 500  #: entries of a list unless said, as the commands have it; and at the most: one page of the store
-_FIELDS = 200  #: of a query; each state, twice over, is a dozen
+LIMIT, MAX_LIMIT = 50, 500  #: default entries of a list, as in the commands; the most is one page of the store
+_MAX_FIELDS = 200  #: of a query; repeated states need a dozen
 
 Values = Mapping[str, Any]
 
@@ -26,32 +26,34 @@ class Parameter:
     schema: Mapping[str, Any]
     read: Callable[[str, int], Any]  #: from its text and now (ms); raises ValueError with cause and cure
     default: Any = None
-    repeatable: bool = False  #: its value is a tuple then
+    repeatable: bool = False  #: its value is then a tuple
 
 
 def read_query(query: str, parameters: Sequence[Parameter], now: int) -> Values | Reply:
-    """The values of all parameters, or why not. Times are in ms."""
+    """The values of all parameters, times in ms; or a reply that says what is wrong."""
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError:
-        return refused(400, f"the query is no UTF-8 text in percent-encoding, or has more than {_FIELDS} parameters")
+        return problem_reply(
+            400, f"the query is no UTF-8 text in percent-encoding, or has more than {_MAX_FIELDS} parameters"
+        )
     known = {parameter.name: parameter for parameter in parameters}
-    given: dict[str, list[str]] = {}
+    texts_by_name: dict[str, list[str]] = {}
     for name, value in pairs:
         if name not in known:
-            shown = shortened(name)
+            short = shortened(name)
             cure = did_you_mean(name, known) or (f"; known: {', '.join(known)}" if known else "; there is none here")
-            return refused(400, f'unknown parameter "{shown}"{cure}', parameter=shown)
-        given.setdefault(name, []).append(value)
+            return problem_reply(400, f'unknown parameter "{short}"{cure}', parameter=short)
+        texts_by_name.setdefault(name, []).append(value)
     values: dict[str, Any] = {}
     for name, parameter in known.items():
-        texts = given.get(name, [])
+        texts = texts_by_name.get(name, [])
         if len(texts) > 1 and not parameter.repeatable:
-            return refused(400, f"parameter {name}: it is there {len(texts)} times; give it once", parameter=name)
+            return problem_reply(400, f"parameter {name}: it is there {len(texts)} times; give it once", parameter=name)
         try:
             found = tuple(parameter.read(text, now) for text in texts)
         except ValueError as error:
-            return refused(400, f"parameter {name}: {error}", parameter=name)
+            return problem_reply(400, f"parameter {name}: {error}", parameter=name)
         values[name] = found if parameter.repeatable else found[0] if found else parameter.default
     return values
 
@@ -60,7 +62,7 @@ def _text(text: str, _: int) -> str:
     return text
 
 
-def _moment(text: str, now: int) -> int:
+def _time(text: str, now: int) -> int:
     try:
         return parse_time(text, now)
     except ValueError as error:
@@ -69,8 +71,8 @@ def _moment(text: str, now: int) -> int:
 
 
 def _limit(text: str, _: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MOST):
-        raise ValueError(f"expected a whole number from 1 to {MOST}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT):
+        raise ValueError(f"expected a whole number from 1 to {MAX_LIMIT}")
     return int(text)
 
 
@@ -87,7 +89,7 @@ def _flag(text: str, _: int) -> bool:
 
 
 def text(name: str, description: str) -> Parameter:
-    """A parameter that is any text."""
+    """A parameter that takes any text."""
     return Parameter(name, description, {"type": "string"}, _text)
 
 
@@ -97,13 +99,13 @@ def flag(name: str, description: str) -> Parameter:
 
 
 TIME_FORM = "30m, 2h or 3d (ago), or an ISO 8601 time, local to the daemon unless it names its zone"
-SINCE = Parameter("since", f"Only those since then: {TIME_FORM}.", {"type": "string"}, _moment)
-UNTIL = Parameter("until", f"Only those before then: {TIME_FORM}.", {"type": "string"}, _moment)
+SINCE = Parameter("since", f"Only those since then: {TIME_FORM}.", {"type": "string"}, _time)
+UNTIL = Parameter("until", f"Only those before then: {TIME_FORM}.", {"type": "string"}, _time)
 CURSOR = text("cursor", "Where to go on: the `next` of an answer.")
 LIMITED = Parameter(
     "limit",
     "How many at the most.",
-    {"type": "integer", "minimum": 1, "maximum": MOST, "default": LIMIT},
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT},
     _limit,
     default=LIMIT,
 )

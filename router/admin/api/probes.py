@@ -1,18 +1,18 @@
-"""For what watches the daemon: is it alive, is it ready, how much of what."""
+"""Probes and metrics: /-/healthy, /-/ready, /metrics."""
 
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
-from router.admin.api.replies import answered
+from router.admin.api.replies import json_reply
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.reply import Reply
 
 
 def _healthy(_: DaemonHandle, __: Call) -> Reply:
-    return answered({"healthy": True})
+    return json_reply({"healthy": True})
 
 
 def _ready(daemon: DaemonHandle, _: Call) -> Reply:
-    found = dict(daemon.checks())
-    return answered(found, 200 if all(found.values()) else 503)
+    checks = dict(daemon.checks())
+    return json_reply(checks, 200 if all(checks.values()) else 503)
 
 
 def _metrics(daemon: DaemonHandle, call: Call) -> Reply:
@@ -28,7 +28,7 @@ ENDPOINTS = (
         {200: ResponseSpec("It does.", "Health")},
         parameters=None,
         is_open=True,
-        places=None,
+        limit=None,
     ),
     Endpoint(
         "GET",
@@ -39,7 +39,7 @@ ENDPOINTS = (
         {200: ResponseSpec("All of it holds.", "Readiness"), 503: ResponseSpec("Something does not.", "Readiness")},
         parameters=None,
         is_open=True,
-        places=None,
+        limit=None,
     ),
     Endpoint(
         "GET",
@@ -49,6 +49,6 @@ ENDPOINTS = (
         {200: ResponseSpec("The metrics.", None, "text/plain")},
         parameters=None,
         is_open=True,
-        places="scrapes",
+        limit="scrapes",
     ),
 )

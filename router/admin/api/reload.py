@@ -1,17 +1,17 @@
-"""POST /-/reload: reads the rules file again, and answers once it is known what came of it."""
+"""POST /-/reload: reads the rules file again, and replies with the result."""
 
 from http import HTTPStatus
 from typing import Any
 
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
-from router.admin.api.replies import answered, refused
+from router.admin.api.replies import json_reply, problem_reply
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.reply import Reply
 from router.operate.serialize import problem_json
 from router.rules.reload.drift import DriftReason, ReloadRefused
 
-RELOAD_SECONDS = 30.0  #: that an answer waits; 100,000 rules load in half of that
-_UNAVAILABLE_SECONDS = "5"  #: after which to ask again
+RELOAD_SECONDS = 30.0  #: that the reply may take; 100,000 rules load in half of that
+_RETRY_AFTER_SECONDS = "5"
 
 _STATUSES = {
     DriftReason.UNSETTLED: HTTPStatus.GATEWAY_TIMEOUT,
@@ -19,37 +19,37 @@ _STATUSES = {
     DriftReason.STOPPING: HTTPStatus.SERVICE_UNAVAILABLE,
     DriftReason.UNRECORDED: HTTPStatus.SERVICE_UNAVAILABLE,
     DriftReason.FAULT: HTTPStatus.INTERNAL_SERVER_ERROR,
-}  #: of what is no fault of the file; all else is 422
+}  #: for failures that the file did not cause; 422 for all others
 
 
 def _reload(daemon: DaemonHandle, _: Call) -> Reply:
-    found = daemon.reload(RELOAD_SECONDS)
-    if isinstance(found, ReloadRefused):
-        return _refusal(found)
-    change = found.change
-    shown: dict[str, Any] = {
-        "hash": found.hash,
-        "rules": found.rules,
+    result = daemon.reload(RELOAD_SECONDS)
+    if isinstance(result, ReloadRefused):
+        return _problem(result)
+    change = result.change
+    content: dict[str, Any] = {
+        "hash": result.hash,
+        "rules": result.rules,
         "added": list(change.added),
         "removed": list(change.removed),
         "changed": list(change.changed),
         "besides": list(change.besides),
         "unchanged": not change,
-        "warnings": [problem_json(problem) for problem in found.warnings],
+        "warnings": [problem_json(problem) for problem in result.warnings],
     }
-    return answered(shown)
+    return json_reply(content)
 
 
-def _refusal(found: ReloadRefused) -> Reply:
-    status = _STATUSES.get(found.why, HTTPStatus.UNPROCESSABLE_ENTITY)
-    problems = [problem_json(problem) for problem in found.problems]
+def _problem(refused: ReloadRefused) -> Reply:
+    status = _STATUSES.get(refused.why, HTTPStatus.UNPROCESSABLE_ENTITY)
+    problems = [problem_json(problem) for problem in refused.problems]
     detail = (
         "the rules file has problems, listed here; the running rules stay"
         if status == HTTPStatus.UNPROCESSABLE_ENTITY
-        else f"{found.problems[0].message}; the running rules stay"
+        else f"{refused.problems[0].message}; the running rules stay"
     )
-    headers = [("Retry-After", _UNAVAILABLE_SECONDS)] if status == HTTPStatus.SERVICE_UNAVAILABLE else []
-    return refused(status, detail, *headers, why=found.why.value, hash=found.hash, problems=problems)
+    headers = [("Retry-After", _RETRY_AFTER_SECONDS)] if status == HTTPStatus.SERVICE_UNAVAILABLE else []
+    return problem_reply(status, detail, *headers, why=refused.why.value, hash=refused.hash, problems=problems)
 
 
 ENDPOINTS = (

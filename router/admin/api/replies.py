@@ -1,15 +1,21 @@
-"""What the admin listener answers: JSON, or problem+json, as the intake does."""
+"""Replies of the admin listener: JSON, and problem+json for errors."""
 
 from typing import Any
 
 from router.domain.reply import Reply
-from router.http.json_reply import json_reply
-from router.http.problem import PROBLEM_TYPE
-from router.http.problem import problem as refused
+from router.http.json_reply import json_reply as reply_with
+from router.http.problem import PROBLEM_TYPE, problem
 
-__all__ = ["PROBLEM_TYPE", "answered", "refused"]
+__all__ = ["PROBLEM_TYPE", "body_problem", "json_reply", "problem_reply"]
+
+problem_reply = problem
 
 
-def answered(content: dict[str, Any], status: int = 200) -> Reply:
-    """A JSON answer."""
-    return json_reply(status, content)
+def json_reply(content: dict[str, Any], status: int = 200) -> Reply:
+    """A reply with a JSON object."""
+    return reply_with(status, content)
+
+
+def body_problem(name: str, message: str) -> Reply:
+    """A 400 that names a key of the request's body."""
+    return problem_reply(400, f"{name}: {message}", parameter=name)

@@ -1,8 +1,8 @@
-"""All that can be asked of the admin listener."""
+"""The table of all endpoints, and the endpoint of a request."""
 
 from router.admin.api import deliveries, events, openapi, probes, reload, rules, status, targets
 from router.admin.api.endpoint import BODY_BYTES, RULES_BYTES, Endpoint
-from router.admin.api.replies import refused
+from router.admin.api.replies import problem_reply
 from router.domain.reply import Reply
 
 
@@ -22,33 +22,35 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 
 _LITERAL = frozenset(endpoint.path for endpoint in ENDPOINTS if not endpoint.path_fields)
-_HEAVY = frozenset(endpoint.path for endpoint in ENDPOINTS if endpoint.body == "yaml")
+_WITH_RULES_FILE = frozenset(endpoint.path for endpoint in ENDPOINTS if endpoint.body == "yaml")
 
 
 def body_limit(path: str) -> int:
-    """The largest body of a path, in bytes."""
-    return RULES_BYTES if path in _HEAVY else BODY_BYTES
+    """The largest body that a path takes, in bytes."""
+    return RULES_BYTES if path in _WITH_RULES_FILE else BODY_BYTES
 
 
 def find(method: str, path: str) -> tuple[Endpoint, dict[str, str]] | Reply:
-    """What is asked for, and what stands in the fields of its path; or why it is nothing."""
+    """The endpoint of a request with the values of its path's fields; or a 404 or 405."""
     allowed: set[str] = set()
     for endpoint in ENDPOINTS:
         if path in _LITERAL and "id" in endpoint.path_fields:
-            continue  # `replay` is no delivery's id, while a rule may well be called `check`
+            continue  # `replay` is not a delivery's id; but a rule may be called `check`
         found = endpoint.pattern.fullmatch(path)
         if found is not None:
             if endpoint.method == method or (endpoint.method, method) == ("GET", "HEAD"):
                 return endpoint, found.groupdict()
             allowed |= {"GET", "HEAD"} if endpoint.method == "GET" else {endpoint.method}
     if not allowed:
-        return refused(404, "there is nothing here; docs/api.md lists what there is, and so does /api/openapi.json")
+        return problem_reply(
+            404, "there is nothing here; docs/api.md lists what there is, and so does /api/openapi.json"
+        )
     listed = ", ".join(sorted(allowed))
-    return refused(405, f"use {listed}", ("Allow", listed))
+    return problem_reply(405, f"use {listed}", ("Allow", listed))
 
 
 def needs_token(found: tuple[Endpoint, dict[str, str]] | Reply, path: str) -> bool:
-    """Whether what was found needs the token on loopback too: all but what says otherwise, and what isn't there."""
+    """Whether a request needs the token on loopback too: for endpoints that are not open, and unknown API paths."""
     if isinstance(found, Reply):
         return path == "/api" or path.startswith("/api/")
     return not found[0].is_open

@@ -1,4 +1,4 @@
-"""Rules: listed, shown; a file checked, a request tested, neither of which runs anything."""
+"""/api/rules: list and show rules, check a rules file, test a request. Nothing here runs an action."""
 
 import base64
 import binascii
@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from router.admin.api import cursor
-from router.admin.api.bodies import TestRequest, Texts, refused_key
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.parameters import CURSOR, LIMITED, flag
-from router.admin.api.replies import answered, refused
+from router.admin.api.replies import body_problem, json_reply, problem_reply
+from router.admin.api.request_models import TestRequest, Texts
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.deliveries import State
 from router.domain.errors import Level, PayloadError
@@ -27,9 +27,9 @@ from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset
 from router.runtime.pacing import GC_PAUSED, TooLong, let_go, resting_while_busy
 
-CHECK_WAIT_SECONDS = 5.0  #: for another check to end; a file of 10,000 rules takes some 2 s
-CHECK_SECONDS = 30.0  #: of work for one check; a file of 100,000 rules takes some 20 s
-MOST_EXPLAINED = 1_000  #: rules of one answer: some 500 kB
+CHECK_WAIT_SECONDS = 5.0  #: to wait for another check; a file of 10,000 rules takes some 2 s
+CHECK_SECONDS = 30.0  #: that one check may work; a file of 100,000 rules takes some 20 s
+MAX_EXPLAINED = 1_000  #: rules of one reply, some 500 kB
 
 
 def _list(daemon: DaemonHandle, call: Call) -> Reply:
@@ -37,26 +37,26 @@ def _list(daemon: DaemonHandle, call: Call) -> Reply:
     begin = 0
     if call.query["cursor"] is not None:
         try:
-            ruleset_hash, begin = cursor.read(call.query["cursor"], "rules", str, int)
+            ruleset_hash, begin = cursor.decode(call.query["cursor"], "rules", str, int)
         except ValueError as error:
-            return refused(400, f"parameter cursor: {error}", parameter="cursor")
+            return problem_reply(400, f"parameter cursor: {error}", parameter="cursor")
         if ruleset_hash != ruleset.hash:
             detail = "parameter cursor: other rules run by now; ask again without it"
-            return refused(400, detail, parameter="cursor")
+            return problem_reply(400, detail, parameter="cursor")
     end = begin + call.query["limit"]
     rules = ruleset.rules[begin:end]
     waiting = daemon.store.waiting([rule.name for rule in rules])
-    more = cursor.written("rules", ruleset.hash, end) if end < len(ruleset.rules) else None
-    return answered({"items": [_rule_json(rule, waiting) for rule in rules], "next": more})
+    following = cursor.encode("rules", ruleset.hash, end) if end < len(ruleset.rules) else None
+    return json_reply({"items": [_rule_json(rule, waiting) for rule in rules], "next": following})
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
     name = call.path["name"]
     rule = next((rule for rule in daemon.ruleset().rules if rule.name == name), None)
     if rule is None:
-        return refused(404, "the running rules have no rule of this name")
+        return problem_reply(404, "the running rules have no rule of this name")
     dead = daemon.store.count(Filter(states=(State.DEAD,), rule=name))
-    return answered({**_rule_json(rule, daemon.store.waiting([name])), "dead": dead})
+    return json_reply({**_rule_json(rule, daemon.store.waiting([name])), "dead": dead})
 
 
 def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
@@ -81,13 +81,12 @@ def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
 
 def _check(daemon: DaemonHandle, call: Call) -> Reply:
     if not daemon.checking.acquire(timeout=CHECK_WAIT_SECONDS):
-        return refused(503, "another check is under way; ask again when it has ended", ("Retry-After", "5"))
+        return problem_reply(503, "another check is under way; ask again when it has ended", ("Retry-After", "5"))
     try:
-        given = daemon.loader
-        loader = replace(given, require_secrets=call.query["require_secrets"])
+        loader = replace(daemon.loader, require_secrets=call.query["require_secrets"])
         folder = Path(os.path.realpath(daemon.rules)).parent
-        # As a reload does it: the events that arrive meanwhile keep most of the interpreter, and the collector is off
-        # until what was loaded is gone, or its first round would walk all of it.
+        # As in a reload: arriving events keep most of the interpreter's time, and the garbage collector is paused until
+        # the loaded rules are freed, since a collection would traverse them all.
         with GC_PAUSED, resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):
             loaded = loader.load(call.body, "rules.yaml", folder)
             problems = loaded.problems
@@ -99,81 +98,81 @@ def _check(daemon: DaemonHandle, call: Call) -> Reply:
         detail = (
             f"checking this file is more than {CHECK_SECONDS:.0f} s of work; `webhook-router check` has no such limit"
         )
-        return refused(422, detail)
+        return problem_reply(422, detail)
     finally:
         daemon.checking.release()
     bad = {Level.ERROR, Level.WARNING} if call.query["strict"] else {Level.ERROR}
     ok = all(problem.level not in bad for problem in problems)
-    return answered({"ok": ok, "problems": [problem_json(problem) for problem in problems]})
+    return json_reply({"ok": ok, "problems": [problem_json(problem) for problem in problems]})
 
 
 def _test(daemon: DaemonHandle, call: Call) -> Reply:
-    asked: TestRequest = call.body
+    request: TestRequest = call.body
     ruleset = daemon.ruleset()
-    event = _stored(daemon, asked) if asked.event is not None else _made(ruleset, asked, call.now)
+    event = _stored(daemon, request) if request.event is not None else _made(ruleset, request, call.now)
     return (
         event
         if isinstance(event, Reply)
-        else previewed(ruleset, event, arriving=asked.event is None, explained=asked.explain)
+        else previewed(ruleset, event, arriving=request.event is None, explained=request.explain)
     )
 
 
 def previewed(ruleset: Ruleset, event: Event, *, arriving: bool = False, explained: bool) -> Reply:
-    """What rules would do with an event, and why."""
+    """What the rules would do with an event, and why."""
     try:
-        found = preview(ruleset, event, arriving=arriving, explained=explained, most=MOST_EXPLAINED)
+        found = preview(ruleset, event, arriving=arriving, explained=explained, most=MAX_EXPLAINED)
     except PayloadError as error:
-        return refused(422, f"the payload can't be parsed: {error}; such a request is answered 400")
+        return problem_reply(422, f"the payload can't be parsed: {error}; such a request is answered 400")
     unexplained = len(ruleset.rules) - len(found.explained) if found.explained is not None else 0
-    return answered({**found.as_json(), **({"unexplained": unexplained} if unexplained else {})})
+    return json_reply({**found.as_json(), **({"unexplained": unexplained} if unexplained else {})})
 
 
-def _stored(daemon: DaemonHandle, asked: TestRequest) -> Event | Reply:
-    others = asked.model_fields_set - {"event", "explain"}
+def _stored(daemon: DaemonHandle, request: TestRequest) -> Event | Reply:
+    others = request.model_fields_set - {"event", "explain"}
     if others:
-        return refused_key(min(others), "an event of the store has its own; leave this out, or event")
-    return daemon.store.event(asked.event or "") or refused_key("event", "the store has no event with this id")
+        return body_problem(min(others), "an event of the store has its own; leave this out, or event")
+    return daemon.store.event(request.event or "") or body_problem("event", "the store has no event with this id")
 
 
-def _made(ruleset: Ruleset, asked: TestRequest, now: int) -> Event | Reply:
-    source = ruleset.sources.get(asked.source or "")
-    if asked.source is None and len(ruleset.sources) == 1:
+def _made(ruleset: Ruleset, request: TestRequest, now: int) -> Event | Reply:
+    source = ruleset.sources.get(request.source or "")
+    if request.source is None and len(ruleset.sources) == 1:
         source = next(iter(ruleset.sources.values()))
     if source is None:
         known = ruleset.sources
-        cure = did_you_mean(asked.source or "", known) or f"; expected one of {', '.join(sorted(known)[:20])}"
-        return refused_key("source", f"the running rules have no such source{cure}")
+        cure = did_you_mean(request.source or "", known) or f"; expected one of {', '.join(sorted(known)[:20])}"
+        return body_problem("source", f"the running rules have no such source{cure}")
     try:
-        ipaddress.ip_address(asked.ip)
+        ipaddress.ip_address(request.ip)
     except ValueError:
-        return refused_key("ip", "expected an address, such as 192.0.2.1")
-    headers = _pairs(asked.headers)
+        return body_problem("ip", "expected an address, such as 192.0.2.1")
+    headers = _pairs(request.headers)
     typed = next((value for name, value in headers if name.lower() == "content-type"), None)
-    content_type = asked.content_type or (None if typed is not None else "application/json")
-    body = _body(asked, content_type or typed or "")
+    content_type = request.content_type or (None if typed is not None else "application/json")
+    body = _body(request, content_type or typed or "")
     if isinstance(body, Reply):
         return body
-    query = urlencode(_pairs(asked.query))
-    return made_event(source, body, headers, query, content_type, now, method=asked.method, ip=asked.ip)
+    query = urlencode(_pairs(request.query))
+    return made_event(source, body, headers, query, content_type, now, method=request.method, ip=request.ip)
 
 
 def _pairs(given: Texts) -> list[tuple[str, str]]:
     return [(name, text) for name, value in given.items() for text in ([value] if isinstance(value, str) else value)]
 
 
-def _body(asked: TestRequest, content_type: str) -> bytes | Reply:
-    # A payload may be null; the others are then not given.
-    given = ["payload" in asked.model_fields_set, asked.body is not None, asked.body_base64 is not None]
+def _body(request: TestRequest, content_type: str) -> bytes | Reply:
+    # `payload` may be null, so its presence counts, not its value.
+    given = ["payload" in request.model_fields_set, request.body is not None, request.body_base64 is not None]
     if given.count(True) != 1:
-        return refused_key("payload", "give one of payload, body, body_base64 and event")
-    if asked.body_base64 is not None:
+        return body_problem("payload", "give one of payload, body, body_base64 and event")
+    if request.body_base64 is not None:
         try:
-            return base64.b64decode(asked.body_base64, validate=True)
+            return base64.b64decode(request.body_base64, validate=True)
         except (binascii.Error, ValueError):
-            return refused_key("body_base64", "it is not base64")
-    if asked.body is not None:
-        return asked.body.encode()
-    return body_of(asked.payload, content_type)
+            return body_problem("body_base64", "it is not base64")
+    if request.body is not None:
+        return request.body.encode()
+    return body_of(request.payload, content_type)
 
 
 ENDPOINTS = (

@@ -1,55 +1,26 @@
-"""The JSON that is answered, as schemas: closed, so that an answer with a key that isn't here fails the tests."""
+"""The JSON schemas of the API's replies. Tests compare them with real replies."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
+from router.admin.api.schema_parts import (
+    COUNT,
+    FLAG,
+    MAP,
+    NUMBER,
+    NUMBER_OR_NULL,
+    TEXT,
+    TEXT_OR_NULL,
+    Schema,
+    array,
+    closed_object,
+    page_of,
+    ref,
+    times,
+)
 from router.domain.deliveries import State
 from router.domain.outcomes import OutcomeKind
 from router.domain.target_state import Wait
 from router.rules.reload.drift import DriftReason
-
-Schema = Mapping[str, Any]
-
-TEXT: Schema = {"type": "string"}
-NUMBER: Schema = {"type": "integer"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-FLAG: Schema = {"type": "boolean"}
-ANY: Schema = {}
-TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
-NUMBER_OR_NULL: Schema = {"type": ["integer", "null"]}
-TIME: Schema = {"type": "string", "format": "date-time"}
-TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
-MAP: Schema = {"type": "object"}
-
-
-def ref(name: str) -> Schema:
-    """A shared schema."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def array(items: Schema) -> Schema:
-    """A list of those."""
-    return {"type": "array", "items": items}
-
-
-def shape(properties: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
-    """An object with these keys and no others."""
-    return {
-        "type": "object",
-        "properties": {**properties, **(optional or {})},
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def listed(items: Schema) -> Schema:
-    """One page of a list."""
-    return shape({"items": array(items), "next": TEXT_OR_NULL})
-
-
-def _times(name: str, *, null: bool = False) -> dict[str, Schema]:
-    return {name: TIME_OR_NULL if null else TIME, f"{name}_ms": NUMBER_OR_NULL if null else NUMBER}
-
 
 _DELIVERY: dict[str, Schema] = {
     "id": TEXT,
@@ -63,14 +34,14 @@ _DELIVERY: dict[str, Schema] = {
     "blocked": FLAG,
     "attempts": COUNT,
     "interruptions": COUNT,
-    **_times("created_at"),
-    **_times("first_attempt_at", null=True),
-    **_times("next_attempt_at", null=True),
+    **times("created_at"),
+    **times("first_attempt_at", null=True),
+    **times("next_attempt_at", null=True),
     "waits_for": {
         "enum": [*(wait.value for wait in Wait), None],
         "description": "What a pending delivery waits for; null: its turn comes at once.",
     },
-    **_times("waits_until", null=True),
+    **times("waits_until", null=True),
     "error": TEXT,
     "ruleset": TEXT,
 }
@@ -81,7 +52,7 @@ _EVENT: dict[str, Schema] = {
     "path": TEXT,
     "query": TEXT,
     "ip": TEXT,
-    **_times("received_at"),
+    **times("received_at"),
     "headers": array({"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}),
     "size": COUNT,
     "dedupe_key": TEXT_OR_NULL,
@@ -93,25 +64,25 @@ _DEPTH: dict[str, Schema] = {
     "blocked": COUNT,
     "running": COUNT,
     "dead": COUNT,
-    **_times("oldest_at", null=True),
+    **times("oldest_at", null=True),
     "oldest_age_ms": NUMBER_OR_NULL,
     "waits_for": {
         "enum": [Wait.RATE.value, Wait.BREAKER.value, Wait.CONCURRENCY.value, None],
         "description": "What its due deliveries wait for.",
     },
-    **_times("waits_until", null=True),
+    **times("waits_until", null=True),
     "breaker": MAP,
 }
 _RULE: dict[str, Schema] = {
     "name": TEXT,
     "sources": array(TEXT),
-    "actions": array(shape({"name": TEXT, "type": TEXT, "target": TEXT, "order_by": TEXT_OR_NULL})),
+    "actions": array(closed_object({"name": TEXT, "type": TEXT, "target": TEXT, "order_by": TEXT_OR_NULL})),
     "stop": FLAG,
     "responds": FLAG,
     "digest": TEXT,
     "waiting": COUNT,
 }
-_SKIPPED = shape({"id": TEXT, "reason": TEXT})
+_SKIPPED = closed_object({"id": TEXT, "reason": TEXT})
 _CHANGE: dict[str, Schema] = {
     "dry_run": FLAG,
     "deliveries": array(TEXT),
@@ -120,7 +91,7 @@ _CHANGE: dict[str, Schema] = {
     "more": FLAG,
     "next": TEXT_OR_NULL,
 }
-_PLANNED = shape(
+_PLANNED = closed_object(
     {
         "event": TEXT,
         "id": TEXT_OR_NULL,
@@ -149,7 +120,7 @@ _SCHEMAS: dict[str, Schema] = {
         "required": ["type", "title", "status", "detail"],
         "additionalProperties": False,
     },
-    "RulesProblem": shape(
+    "RulesProblem": closed_object(
         {
             "file": TEXT,
             "line": NUMBER,
@@ -160,13 +131,15 @@ _SCHEMAS: dict[str, Schema] = {
         }
     ),
     "State": {"type": "string", "enum": [state.value for state in State]},
-    "Delivery": shape(_DELIVERY),
-    "DeliveryWithAttempts": shape({**_DELIVERY, "next_ruleset": TEXT_OR_NULL, "attempts_made": array(ref("Attempt"))}),
-    "Attempt": shape(
+    "Delivery": closed_object(_DELIVERY),
+    "DeliveryWithAttempts": closed_object(
+        {**_DELIVERY, "next_ruleset": TEXT_OR_NULL, "attempts_made": array(ref("Attempt"))}
+    ),
+    "Attempt": closed_object(
         {
             "number": COUNT,
-            **_times("started_at"),
-            **_times("finished_at", null=True),
+            **times("started_at"),
+            **times("finished_at", null=True),
             "duration_ms": NUMBER_OR_NULL,
             "outcome": {"enum": [*(kind.value for kind in OutcomeKind), None]},
             "status": NUMBER_OR_NULL,
@@ -174,35 +147,35 @@ _SCHEMAS: dict[str, Schema] = {
             "excerpt": TEXT,
         }
     ),
-    "DeliveryList": listed(ref("Delivery")),
-    "EventHead": shape(
+    "DeliveryList": page_of(ref("Delivery")),
+    "EventHead": closed_object(
         {
             "id": TEXT,
             "source": TEXT,
             "method": TEXT,
             "path": TEXT,
             "ip": TEXT,
-            **_times("received_at"),
+            **times("received_at"),
             "size": COUNT,
             "deliveries": {"type": "object", "additionalProperties": COUNT, "propertyNames": ref("State")},
         }
     ),
-    "EventList": listed(ref("EventHead")),
-    "Event": shape(_EVENT, {"body": TEXT, "body_base64": TEXT}),
-    "Replayed": shape({**_CHANGE, "replayed": COUNT}),
-    "Cancelled": shape({**_CHANGE, "cancelled": COUNT}),
-    "Rerouted": shape(
+    "EventList": page_of(ref("EventHead")),
+    "Event": closed_object(_EVENT, {"body": TEXT, "body_base64": TEXT}),
+    "Replayed": closed_object({**_CHANGE, "replayed": COUNT}),
+    "Cancelled": closed_object({**_CHANGE, "cancelled": COUNT}),
+    "Rerouted": closed_object(
         {
             "dry_run": FLAG,
             "planned": array(_PLANNED),
-            "skipped": array(shape({"event": TEXT, "reason": TEXT})),
+            "skipped": array(closed_object({"event": TEXT, "reason": TEXT})),
             "not_found": array(TEXT),
             "more": FLAG,
             "next": TEXT_OR_NULL,
         }
     ),
-    "Depth": shape(_DEPTH),
-    "Target": shape(
+    "Depth": closed_object(_DEPTH),
+    "Target": closed_object(
         {
             **_DEPTH,
             "defined": {"type": "boolean", "description": "Whether an action of the running rules goes there."},
@@ -210,23 +183,23 @@ _SCHEMAS: dict[str, Schema] = {
             "rate": {"type": ["number", "null"], "description": "Attempts started a second; null: no limit."},
         }
     ),
-    "TargetList": listed(ref("Target")),
-    "Rule": shape(_RULE),
-    "RuleWithDead": shape({**_RULE, "dead": COUNT}),
-    "RuleList": listed(ref("Rule")),
+    "TargetList": page_of(ref("Target")),
+    "Rule": closed_object(_RULE),
+    "RuleWithDead": closed_object({**_RULE, "dead": COUNT}),
+    "RuleList": page_of(ref("Rule")),
     "Status": {
         "type": "object",
         "properties": {
             "running": FLAG,
             "pid": NUMBER_OR_NULL,
-            "store": shape({"path": TEXT, "bytes": COUNT, "wal_bytes": COUNT}),
+            "store": closed_object({"path": TEXT, "bytes": COUNT, "wal_bytes": COUNT}),
             "process": MAP,
             "rules": MAP,
             "breakers": MAP,
             "pending": COUNT,
             "in_flight": COUNT,
             "dead": COUNT,
-            **_times("oldest_at", null=True),
+            **times("oldest_at", null=True),
             "oldest_age_ms": NUMBER_OR_NULL,
             "targets": array(ref("Depth")),
         },
@@ -244,8 +217,8 @@ _SCHEMAS: dict[str, Schema] = {
         ],
         "additionalProperties": False,
     },
-    "Checked": shape({"ok": FLAG, "problems": array(ref("RulesProblem"))}),
-    "Reloaded": shape(
+    "Checked": closed_object({"ok": FLAG, "problems": array(ref("RulesProblem"))}),
+    "Reloaded": closed_object(
         {
             "hash": TEXT,
             "rules": COUNT,
@@ -257,7 +230,7 @@ _SCHEMAS: dict[str, Schema] = {
             "warnings": array(ref("RulesProblem")),
         }
     ),
-    "Health": shape({"healthy": FLAG}),
+    "Health": closed_object({"healthy": FLAG}),
     "Readiness": {"type": "object", "additionalProperties": FLAG},
 }
 
@@ -272,11 +245,11 @@ def schemas(action_types: Collection[str]) -> dict[str, Schema]:
 
 
 def _tested(action_types: Collection[str]) -> Schema:
-    return shape(
+    return closed_object(
         {
             "matched": array(TEXT),
             "deliveries": array(
-                shape(
+                closed_object(
                     {
                         "rule": TEXT,
                         "action": TEXT,
@@ -290,9 +263,9 @@ def _tested(action_types: Collection[str]) -> Schema:
             ),
         },
         {
-            "errors": array(shape({"rule": TEXT, "error": TEXT})),
+            "errors": array(closed_object({"rule": TEXT, "error": TEXT})),
             "explain": array(
-                shape(
+                closed_object(
                     {
                         "rule": TEXT,
                         "verdict": {"enum": ["matched", "unmatched", "error", "not tried"]},

@@ -1,16 +1,16 @@
-"""How things stand: as `webhook-router status --json` has it."""
+"""/api/status: what `webhook-router status --json` prints."""
 
 import os
 
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
-from router.admin.api.replies import answered
+from router.admin.api.replies import json_reply
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.reply import Reply
-from router.operate.status import look
+from router.operate.status import read_status
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
-    return answered(look(daemon.store, os.getpid()).as_json(call.now))
+    return json_reply(read_status(daemon.store, os.getpid()).as_json(call.now))
 
 
 ENDPOINTS = (

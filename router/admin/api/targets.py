@@ -1,4 +1,4 @@
-"""Targets: what waits at each, and its limits."""
+"""/api/targets: what waits at each target, and its limits."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from router.admin.api import cursor
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.parameters import CURSOR, LIMITED
-from router.admin.api.replies import answered, refused
+from router.admin.api.replies import json_reply, problem_reply
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.reply import Reply
 from router.domain.summaries import Depth
@@ -19,24 +19,24 @@ def _list(daemon: DaemonHandle, call: Call) -> Reply:
     after = ""
     if call.query["cursor"] is not None:
         try:
-            [after] = cursor.read(call.query["cursor"], "targets", str)
+            [after] = cursor.decode(call.query["cursor"], "targets", str)
         except ValueError as error:
-            return refused(400, f"parameter cursor: {error}", parameter="cursor")
-    found = _Found(daemon)
-    names = sorted(name for name in found.names() if name > after)
-    shown = names[: call.query["limit"]]
-    more = cursor.written("targets", shown[-1]) if len(names) > len(shown) else None
-    return answered({"items": [found.json(name, call.now) for name in shown], "next": more})
+            return problem_reply(400, f"parameter cursor: {error}", parameter="cursor")
+    targets = _Targets(daemon)
+    names = sorted(name for name in targets.names() if name > after)
+    page = names[: call.query["limit"]]
+    following = cursor.encode("targets", page[-1]) if len(names) > len(page) else None
+    return json_reply({"items": [targets.json(name, call.now) for name in page], "next": following})
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
-    found, name = _Found(daemon), call.path["name"]
-    if name not in found.names():
-        return refused(404, "no action goes to a target of this name, and nothing waits there")
-    return answered(found.json(name, call.now))
+    targets, name = _Targets(daemon), call.path["name"]
+    if name not in targets.names():
+        return problem_reply(404, "no action goes to a target of this name, and nothing waits there")
+    return json_reply(targets.json(name, call.now))
 
 
-class _Found:
+class _Targets:
     """The targets of the running rules, those where deliveries wait or are dead, and those with an open breaker."""
 
     def __init__(self, daemon: DaemonHandle) -> None:

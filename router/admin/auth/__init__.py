@@ -1,1 +1,1 @@
-"""Who may ask the admin listener."""
+"""Which requests the admin listener accepts."""

@@ -1,4 +1,4 @@
-"""Who may ask the admin listener: its own names only, no other site's page, and whoever has the token."""
+"""Decides which requests the admin listener accepts: by Host, by origin, and by token."""
 
 import hmac
 import re
@@ -8,64 +8,64 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from router.admin.api.replies import refused
+from router.admin.api.replies import problem_reply
 from router.admin.auth.failed_logins import FailedLogins
 from router.admin.auth.hosts import is_of_another_site, is_ours
 from router.domain.reply import Reply
 
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
-_LOG_SECONDS = 10.0  #: between two log lines about refused tokens: whoever guesses must not fill the disk
+_LOG_SECONDS = 10.0  #: between two log lines about refused tokens, so that guessing can't fill the disk
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class AccessCheck:
-    """Any thread may ask it."""
+    """Any thread may call it."""
 
     token: bytes
-    names: Collection[str]  #: by which the listener may be called besides its addresses and localhost; lower case
-    closed: bool  #: whether everything needs the token, because others than this machine can reach the listener
+    names: Collection[str]  #: host names besides addresses and localhost, in lower case
+    closed: bool  #: whether every request needs the token, because the listener is not on loopback
     clock: Callable[[], float] = time.monotonic
     _failures: FailedLogins = field(default_factory=FailedLogins)
     _logged_at: float = float("-inf")
     _unlogged: int = 0
 
-    def of_ours(self, headers: Mapping[str, str]) -> Reply | None:
-        """Refuses who calls us by another's name, or is another site's page; header names in lower case."""
+    def check_origin(self, headers: Mapping[str, str]) -> Reply | None:
+        """Refuse a foreign Host, and requests from other sites' pages; header names in lower case."""
         if not is_ours(headers.get("host", ""), self.names):
             detail = (
                 "the Host header names another server; use the admin listener's own address, or start it with"
                 " --admin-hosts"
             )
-            return refused(421, detail)
+            return problem_reply(421, detail)
         if is_of_another_site(headers, self.names):
-            return refused(403, "this comes from another site's page; ask the admin listener directly")
+            return problem_reply(403, "this comes from another site's page; ask the admin listener directly")
         return None
 
-    def allowed(self, authorizations: Sequence[str], ip: str) -> Reply | None:
-        """Refuses who does not prove to have the token, or has failed to too often."""
+    def check_token(self, authorizations: Sequence[str], ip: str) -> Reply | None:
+        """Refuse a missing or wrong token, and addresses with too many wrong ones."""
         now = self.clock()
         seconds = self._failures.wait(ip, now)
         if seconds:
-            self._tell("too many wrong tokens", ip, now)
+            self._log_refusal("too many wrong tokens", ip, now)
             detail = f"too many wrong tokens came from this address, or from all; try again in {seconds} s"
-            return refused(429, detail, ("Retry-After", str(seconds)))
-        if not authorizations:  # which guesses nothing, so it costs nothing
-            self._tell("no token", ip, now)
+            return problem_reply(429, detail, ("Retry-After", str(seconds)))
+        if not authorizations:  # not a guess, so not counted
+            self._log_refusal("no token", ip, now)
             return _challenge("this needs the admin token: Authorization: Bearer TOKEN")
         found = _BEARER.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
         if found is not None and hmac.compare_digest(found[1].encode("latin-1"), self.token):
             self._failures.succeeded(ip)
             return None
         self._failures.add(ip, now)
-        self._tell("wrong token" if found else "malformed Authorization header", ip, now)
+        self._log_refusal("wrong token" if found else "malformed Authorization header", ip, now)
         return _challenge(
             "this is not the admin token" if found else "send one header, Authorization: Bearer TOKEN, and nothing else"
         )
 
-    def _tell(self, reason: str, ip: str, now: float) -> None:
-        """Say so in the log, now and then; two threads may count as one."""
+    def _log_refusal(self, reason: str, ip: str, now: float) -> None:
+        """Log a refusal, at most once in _LOG_SECONDS; the count is approximate between threads."""
         if now < self._logged_at + _LOG_SECONDS:
             self._unlogged += 1
             return
@@ -74,4 +74,4 @@ class AccessCheck:
 
 
 def _challenge(detail: str) -> Reply:
-    return refused(401, detail, ("WWW-Authenticate", "Bearer"))
+    return problem_reply(401, detail, ("WWW-Authenticate", "Bearer"))

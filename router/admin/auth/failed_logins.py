@@ -1,33 +1,33 @@
-"""How many wrong tokens an address may send, and all together, so that guessing takes longer than anybody has."""
+"""Limits the wrong tokens of each address, and of all addresses together, so that guessing takes too long."""
 
 import ipaddress
 import math
 import threading
 from collections import OrderedDict
 
-AT_ONCE = 10  #: failures that an address may make at once: somebody who pastes the wrong token a few times
-SECONDS_EACH = 1.0  #: after which one more is allowed
-MAX_ADDRESSES = 4096  #: that are remembered, some 150 bytes each; whoever failed longest ago is forgotten first
-ALL_AT_ONCE = 1000  #: failures of all addresses together: a hundred programs that were given the wrong token
-ALL_SECONDS_EACH = 0.1  #: after which one more is allowed to all
-MAX_KNOWN = 256  #: addresses whose right token is remembered: the operators and programs of one daemon
+AT_ONCE = 10  #: failures of one address in a burst, such as an operator who pastes the wrong token
+SECONDS_EACH = 1.0  #: until an address may fail once more
+MAX_ADDRESSES = 4096  #: that are remembered, some 150 bytes each; the oldest are dropped first
+ALL_AT_ONCE = 1000  #: failures of all addresses in a burst, such as a hundred programs with the wrong token
+ALL_SECONDS_EACH = 0.1  #: until all together may fail once more
+MAX_KNOWN = 256  #: addresses with the right token that are remembered: the operators and programs of one daemon
 
 _LOOPBACK = "loopback"
 
 
 class FailedLogins:
-    """Any thread may call it. Times are monotonic, seconds."""
+    """Token buckets by address. Any thread may call it. Times are monotonic, in seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._empty_until: OrderedDict[str, float] = OrderedDict()  # by address: when its bucket is full again
         self._all_empty_until = 0.0
-        self._known: OrderedDict[str, None] = OrderedDict()  # that had the right token, the latest one last
+        self._known: OrderedDict[str, None] = OrderedDict()  # had the right token, the latest last
 
     def wait(self, address: str, now: float) -> int:
-        """Seconds for which nothing from there is looked at; 0: it may try.
+        """Seconds until this address may try again; 0: now.
 
-        Addresses that had the right token are not held up by what all others do.
+        The limit of all addresses together does not apply to one that had the right token.
         """
         key = network_of(address)
         with self._lock:
@@ -38,7 +38,7 @@ class FailedLogins:
         return max(0, math.ceil(left), math.ceil(all_left))
 
     def add(self, address: str, now: float) -> None:
-        """It failed once more."""
+        """Count a failure of this address."""
         key = network_of(address)
         with self._lock:
             full_at = max(now, self._empty_until.pop(key, now))
@@ -48,7 +48,7 @@ class FailedLogins:
                 self._empty_until.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        """It had the right token."""
+        """Remember that this address had the right token."""
         key = network_of(address)
         with self._lock:
             self._known[key] = None
@@ -58,8 +58,8 @@ class FailedLogins:
 
 
 def network_of(address: str) -> str:
-    """What counts as one address: all of loopback, since each program of this machine has 2^24 of them, and an IPv6
-    network of 64 bits, since each customer has one."""
+    """What counts as one address: all of loopback, of which a local program can use 2^24, and an IPv6 /64 network, the
+    size that one customer gets."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,14 +1,14 @@
-"""Whose requests the admin listener takes: those that call it by its own name, and come from no other site's page.
+"""Checks the Host and the origin of requests to the admin listener.
 
-A page in somebody's browser can reach loopback, under a name of its own that it lets point there (DNS rebinding) or
-across sites.
+A web page in an operator's browser can send requests to loopback: across sites, or under a host name of the attacker
+that resolves to loopback (DNS rebinding).
 """
 
 import ipaddress
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
-_SAME_SITE = ("same-origin", "none")  #: of Sec-Fetch-Site: our own pages, and a person who typed the address
+_SAME_SITE = ("same-origin", "none")  #: values of Sec-Fetch-Site for our own pages and for a typed address
 
 
 def is_ours(header: str, names: Collection[str]) -> bool:
@@ -21,18 +21,18 @@ def is_ours(header: str, names: Collection[str]) -> bool:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]") if name.startswith("[") else name)
     except ValueError:
         return False
-    return True  # a literal address is nobody's name, and that it is this machine's the connection has shown
+    return True  # DNS rebinding needs a name, so any literal address is safe
 
 
 def is_of_another_site(headers: Mapping[str, str], names: Collection[str]) -> bool:
-    """Whether a browser says that another site's page sent this; by header names in lower case."""
+    """Whether a browser marks the request as sent by another site's page; header names in lower case."""
     if headers.get("sec-fetch-site", "none").lower() not in _SAME_SITE:
         return True
     origin = headers.get("origin")
     if origin is None:
         return False
     try:
-        # `null` is what a browser calls a page that it does not name.
+        # `null` is the origin of a page that the browser does not name, such as a sandboxed frame.
         return not is_ours(urlsplit(origin).netloc, names) or origin.partition("://")[2] != headers.get("host", "")
     except ValueError:
         return True

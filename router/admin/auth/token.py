@@ -1,4 +1,4 @@
-"""The admin token: from a file, from the environment, or made at the first start and kept beside the store."""
+"""The admin token: from a file, from the environment, or generated at the first start and kept beside the store."""
 
 import contextlib
 import errno
@@ -15,19 +15,18 @@ from router.domain.errors import StartError
 from router.domain.files.bounded import Unreadable, read_all, read_file
 from router.domain.files.planted import planted
 
-VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: a flag would show the token to every `ps`
-SHORTEST = 16  #: characters of a given token; half of what `openssl rand -hex 16` gives
-_LONGEST = 4096  #: bytes of a token's file; a longer one is some other file
-_MADE_BYTES = 32  #: of randomness in a token that is made: 256 bits
-_FORM = re.compile(r"[\x21-\x7e]+")  #: what a header carries unchanged
+VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: not a flag, whose value every `ps` shows
+SHORTEST = 16  #: characters of a token; half of what `openssl rand -hex 16` gives
+_LONGEST = 4096  #: bytes of a token's file; a longer file is the wrong one
+_RANDOM_BYTES = 32  #: of a generated token: 256 bits
+_FORM = re.compile(r"[\x21-\x7e]+")  #: characters that a header carries unchanged
 
 
 log = structlog.get_logger()
 
 
 def find_token(file: Path | None, environ: Mapping[str, str], store: Path) -> bytes:
-    """As an operator gave it, in a file or else in the environment; or else as it is kept beside the store. Raises
-    StartError."""
+    """The token in the file, else in the environment, else the one kept beside the store. Raises StartError."""
     if file is not None:
         return token_of_file(file)
     if VARIABLE in environ:
@@ -39,7 +38,7 @@ def find_token(file: Path | None, environ: Mapping[str, str], store: Path) -> by
 
 
 def given_token(text: str, where: str) -> bytes:
-    """A token that an operator chose; `where` it stands, for the message. Raises StartError."""
+    """Check an operator's token. `where` names its place in the error. Raises StartError."""
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise StartError(f"the admin token in {where} is empty; put one there, such as from `openssl rand -hex 32`")
@@ -54,7 +53,7 @@ def given_token(text: str, where: str) -> bytes:
 
 
 def token_of_file(path: Path) -> bytes:
-    """The token in an operator's file, links followed: that is how secrets are mounted. Raises StartError."""
+    """The token in an operator's file. Links are followed, since mounted secrets are links. Raises StartError."""
     try:
         return given_token(read_file(path, _LONGEST).decode("latin-1"), str(path))
     except Unreadable as error:
@@ -64,16 +63,16 @@ def token_of_file(path: Path) -> bytes:
 
 
 def kept_token(store: Path) -> tuple[bytes, Path, bool]:
-    """The token beside a store, its file, and whether it was made just now. Raises StartError.
+    """The token beside a store, its file, and whether it was generated just now. Raises StartError.
 
-    Belongs to whoever owns the store's lock. No link is followed, so that nobody who may write to the folder can have
-    us read, or write, elsewhere.
+    The caller holds the store's lock. Links are not followed: a user who can write to the folder could otherwise make
+    the daemon read or write another file.
     """
     path = Path(f"{os.path.realpath(store)}.token")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        return _made(path), path, True
+        return _generate(path), path, True
     except OSError as error:
         reason = "it is a link" if error.errno == errno.ELOOP else os.strerror(error.errno or 0)
         raise StartError(f"the admin token's file {path} can't be read: {reason}; {_CURE}") from None
@@ -99,9 +98,9 @@ def _check_kept(path: Path, found: os.stat_result) -> None:
 _CURE = "remove it: a new token is made at the next start"
 
 
-def _made(path: Path) -> bytes:
-    """Make one, and have it on disk under its name only when it is whole."""
-    token = secrets.token_urlsafe(_MADE_BYTES).encode()
+def _generate(path: Path) -> bytes:
+    """Generate a token and write it under a draft name first, so that the file is never half written."""
+    token = secrets.token_urlsafe(_RANDOM_BYTES).encode()
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -110,7 +109,7 @@ def _made(path: Path) -> bytes:
                 file.write(token + b"\n")
                 file.flush()
                 os.fsync(descriptor)
-            draft.rename(path)  # whatever link somebody put there meanwhile, this replaces it
+            draft.rename(path)  # replaces a link that was put there meanwhile
         except BaseException:
             with contextlib.suppress(OSError):
                 draft.unlink()

@@ -1,1 +1,1 @@
-"""The commands on the store itself, so that they work with the daemon running or stopped: one module a command."""
+"""The commands, one module each. Commands on events and deliveries use the store, so they work without a daemon."""

@@ -1,4 +1,4 @@
-"""`webhook-router check`: is a rules file right?"""
+"""`webhook-router check`: finds every problem in rules files."""
 
 import json
 import sys
@@ -14,34 +14,41 @@ if TYPE_CHECKING:
     from router.rules.rule import RuleAction
     from router.rules.ruleset import Ruleset
 
-_HELP = """Check FILES (default: rules.yaml): every problem with its line, column and cure.
+_HELP = """Check rules files (default: rules.yaml): print every problem with its line, column and cure.
 
 \b
 Examples:
   webhook-router check rules.yaml
   webhook-router check --strict --json rules/*.yaml
-  webhook-router check --defaults rules.yaml           (what the schemes of its sources set)
-  webhook-router check --explain-retry rules.yaml      (when each action is tried)
+  webhook-router check --defaults rules.yaml           (each source's settings, defaults included)
+  webhook-router check --explain-retry rules.yaml      (when each action is tried again)
   webhook-router check --format github rules.yaml      (annotations in a GitHub workflow)
 
-Secrets that are unset on this machine are notes, so that a file can be checked in CI; --require-secrets makes them
-errors. Exit codes: 0 fine, 1 an error (with --strict: or a warning), 2 usage.
+A secret that is unset on this machine is just a note, so that CI can check a file without secrets; --require-secrets
+makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warning), 2 wrong usage.
 """
 
 
 @click.command(help=_HELP, short_help="Check rules files: each problem with its cure.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1)
-@click.option("--strict", is_flag=True, help="Warnings fail as well.")
-@click.option("--require-secrets", is_flag=True, help="Unset secrets are errors.")
-@click.option("--defaults", is_flag=True, help="Show each source's settings in force, those of its scheme included.")
-@click.option("--explain-retry", is_flag=True, help="Show when each action is tried, and after which failures.")
+@click.option("--strict", is_flag=True, help="Fail on warnings too.")
+@click.option("--require-secrets", is_flag=True, help="Treat unset secrets as errors.")
+@click.option("--defaults", is_flag=True, help="Print each source's settings, including the defaults of its scheme.")
+@click.option("--explain-retry", is_flag=True, help="Print when each action is tried again, and after which failures.")
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Problems as JSON: [{file, line, column, path, message, level}]; with --explain-retry {problems, retry}.",
+    help="Print JSON: [{file, line, column, path, message, level}]; with --explain-retry {problems, retry}.",
 )
-@click.option("--format", "style", type=click.Choice(["text", "github"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "github"]),
+    default="text",
+    show_default=True,
+    help="github: annotations of a workflow.",
+)
 def check(
     files: tuple[Path, ...],
     *,
@@ -54,9 +61,10 @@ def check(
 ) -> None:
     """Check rules files."""
     files = files or (Path("rules.yaml"),)
-    from router.cli.output import annotation, print_settings  # noqa: PLC0415
+    from router.cli.printing.problems import annotation  # noqa: PLC0415
+    from router.cli.printing.settings import print_settings  # noqa: PLC0415
+    from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
     from router.cli.retry_times import schedule_json, schedule_line  # noqa: PLC0415
-    from router.cli.tables import counted  # noqa: PLC0415 - `--help` need not wait
     from router.operate.serialize import problem_json  # noqa: PLC0415
 
     if defaults and as_json:
@@ -69,8 +77,8 @@ def check(
         problems += loaded.problems
         if loaded.ruleset is not None and not as_json:
             rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
-            doubts = sum(problem.level is Level.WARNING for problem in loaded.problems)
-            verdict = f"loads, with {counted(doubts, 'warning')}" if doubts else "fine"
+            warnings = sum(problem.level is Level.WARNING for problem in loaded.problems)
+            verdict = f"loads, with {counted(warnings, 'warning')}" if warnings else "fine"
             click.echo(f"{file}: {verdict}, {counted(rules, 'rule')}, {counted(sources, 'source')}")
             if defaults:
                 print_settings(loaded.ruleset)
@@ -81,8 +89,8 @@ def check(
                 click.echo(schedule_line(action))
     if as_json:
         listed = [problem_json(problem) for problem in problems]
-        shown = {"problems": listed, "retry": schedules} if explain_retry else listed
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        content = {"problems": listed, "retry": schedules} if explain_retry else listed
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         for problem in problems:
             click.echo(annotation(problem) if style == "github" else str(problem), err=style == "text")
@@ -92,5 +100,5 @@ def check(
 
 
 def _every_action(ruleset: "Ruleset") -> "list[RuleAction]":
-    """In file order; those for events that no rule matched at the end."""
+    """All actions in file order; those of `unmatched` last."""
     return [*(action for rule in ruleset.rules for action in rule.actions), *ruleset.unmatched]

@@ -1,4 +1,4 @@
-"""`webhook-router events`: list and show what was received, deliver it again, or plan it again under other rules."""
+"""`webhook-router events`: list, show and replay received events."""
 
 import sys
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from pathlib import Path
 
 import click
 
-from router.cli.named import each_one, tell_of_nothing, the_one
 from router.cli.options import json_option, now_ms, open_store, store_option, time_options
+from router.cli.resolve import print_no_match, resolve_id, resolve_ids
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 
-_LIST_HELP = """List events, the newest first, with how their deliveries stand.
+_LIST_HELP = """List events, the newest first, with the states of their deliveries.
 
 \b
 Examples:
   webhook-router events list
   webhook-router events list --source github --since 2h
 
-Exit codes: 0 done, 1 the store can't be read, 2 usage.
+Exit codes: 0 done, 1 the store can't be read, 2 wrong usage.
 """
 
 _SHOW_HELP = """Show an event: its request, headers and deliveries.
@@ -27,15 +27,15 @@ _SHOW_HELP = """Show an event: its request, headers and deliveries.
 \b
 Examples:
   webhook-router events show 0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b
-  webhook-router events show 0190a1b2-c3            (the beginning of an id, when it is one event's only)
+  webhook-router events show 0190a1b2-c3            (a beginning is enough if it fits one event only)
   webhook-router events show last --body > body.json
 
-The id of a delivery shows its event.
+With the id of a delivery, its event is shown.
 
-Exit codes: 0 done, 1 there is no such event (or no store), 2 usage.
+Exit codes: 0 done, 1 there is no such event or no store, 2 wrong usage.
 """
 
-_REPLAY_HELP = """Deliver events again; with --reroute, plan them again under the rules as they are now.
+_REPLAY_HELP = """Deliver events again. With --reroute: apply the current rules to them again.
 
 \b
 Examples:
@@ -44,10 +44,10 @@ Examples:
   webhook-router events replay --reroute 0190… --rules rules.yaml
   webhook-router events replay --reroute --source github --since 2h --dry-run
 
---reroute is for a rule that was written or mended after the event came: it adds the deliveries that the rules plan for
-the event and that it does not have yet; with --again, those as well that it has. Where the daemon runs other rules,
-what it does not know of follows the rules given here. To replay deliveries by a filter see `deliveries replay`.
-Exit codes: 0 done, 1 an event that was named is not there (or bad rules, or no store), 2 usage.
+Use --reroute after you added or corrected a rule: it adds the deliveries which the rules plan and the event does not
+have yet; with --again, also those that it has. If the daemon runs other rules, an action that it does not know runs as
+the rules given here define it. To replay deliveries by a filter, see `deliveries replay`.
+Exit codes: 0 done, 1 one of the IDs does not exist, the rules are invalid, or there is no store, 2 wrong usage.
 """
 
 
@@ -56,54 +56,56 @@ def events() -> None:
     """List and show received events, and deliver them again.
 
     \b
-    webhook-router events list --since 2h             what came?
-    webhook-router events show 0190…                  with which headers, and what became of it?
+    webhook-router events list --since 2h             what was received
+    webhook-router events show 0190…                  its headers, and its deliveries
     webhook-router events replay 0190…                deliver it again
     """
 
 
 @events.command(name="list", help=_LIST_HELP)
 @time_options
-@click.option("--source", metavar="SOURCE", help="Only those that came in by this source.")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="How many at the most.")
+@click.option("--source", metavar="SOURCE", help="Only from this source.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
 @store_option
 @json_option
 def list_(source: str | None, since: int | None, until: int | None, limit: int, store: str, *, as_json: bool) -> None:
     """List events."""
-    from router.cli.tables import print_events, print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.events import print_events  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.table import print_json  # noqa: PLC0415
     from router.operate.queries import newest_events  # noqa: PLC0415
-    from router.operate.serialize import head_json  # noqa: PLC0415
+    from router.operate.serialize import event_head_json  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         which = EventFilter(source, since, until)
         found = newest_events(opened, which, limit + 1)
         if not found:
-            tell_of_nothing(opened, "event", which, as_json=as_json)
-    shown = found[:limit]
+            print_no_match(opened, "event", which, as_json=as_json)
+    listed = found[:limit]
     if as_json:
-        print_json([head_json(e) for e in shown])
+        print_json([event_head_json(e) for e in listed])
         return
-    if not shown:
+    if not listed:
         return
-    print_events(shown, now_ms())
+    print_events(listed, now_ms())
     if len(found) > limit:
         click.echo(f"there are more than these {limit:,}; --limit shows more", err=True)
 
 
 @events.command(help=_SHOW_HELP)
 @click.argument("event_id", metavar="ID")
-@click.option("--body", is_flag=True, help="The body alone: its very bytes into a pipe, as safe text on a terminal.")
+@click.option("--body", is_flag=True, help="Print just the body: unchanged into a pipe, as safe text on a terminal.")
 @store_option
 @json_option
 def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
     """Show one event."""
-    from router.cli.tables import print_body, print_event, print_json  # noqa: PLC0415 - `--help` need not wait
-    from router.operate.ids import named_event  # noqa: PLC0415
+    from router.cli.printing.events import print_body, print_event  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.table import print_json  # noqa: PLC0415
+    from router.operate.ids import find_event  # noqa: PLC0415
     from router.operate.serialize import body_json, delivery_json, event_json  # noqa: PLC0415
     from router.operate.status import waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
-        event_id = the_one(opened, event_id, named_event)
+        event_id = resolve_id(opened, event_id, find_event)
         event = opened.event(event_id)
         deliveries = opened.deliveries(Filter(event_id=event_id), limit=10_000)
         waits = waits_of(opened, opened.owner())
@@ -111,8 +113,8 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
         click.echo(f"webhook-router: the event {event_id} was pruned meanwhile", err=True)
         sys.exit(1)
     if as_json:
-        shown = {**event_json(event), "deliveries": [delivery_json(d, waits, now_ms()) for d in deliveries]}
-        print_json({**shown, **body_json(event.body)} if body else shown)
+        content = {**event_json(event), "deliveries": [delivery_json(d, waits, now_ms()) for d in deliveries]}
+        print_json({**content, **body_json(event.body)} if body else content)
     elif body:
         print_body(event.body)
     else:
@@ -121,19 +123,19 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
 
 @events.command(help=_REPLAY_HELP)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--reroute", is_flag=True, help="Plan them again under the rules as they are now.")
-@click.option("--rules", type=click.Path(path_type=Path), help="With --reroute: which rules.  [default: rules.yaml]")
-@click.option("--again", is_flag=True, help="With --reroute: also what the event has a delivery of already.")
-@click.option("--source", metavar="SOURCE", help="With --reroute: the events that came in by this source.")
+@click.option("--reroute", is_flag=True, help="Apply the current rules again.")
+@click.option("--rules", type=click.Path(path_type=Path), help="With --reroute: the rules file.  [default: rules.yaml]")
+@click.option("--again", is_flag=True, help="With --reroute: also add deliveries that the event has already.")
+@click.option("--source", metavar="SOURCE", help="With --reroute: the events from this source.")
 @time_options
 @click.option(
     "--state",
     "states",
     multiple=True,
     type=click.Choice([state.value for state in State if state is not State.RUNNING]),
-    help="Without --reroute: only their deliveries in this state; repeatable. Default: any.",
+    help="Without --reroute: only deliveries in this state; repeatable. Default: any.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @store_option
 @json_option
 def replay(
@@ -167,21 +169,22 @@ def replay(
         raise click.UsageError("--state goes without --reroute")
     if bool(ids) == (which != EventFilter()):
         raise click.UsageError("say which events to plan again: either ids, or --source, --since, --until")
-    from router.cli.commands.reroute import reroute as plan_again  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.commands.reroute import reroute as run_reroute  # noqa: PLC0415 - `--help` need not wait
 
-    plan_again(ids or which, rules or Path("rules.yaml"), store, again=again, dry_run=dry_run, as_json=as_json)
+    run_reroute(ids or which, rules or Path("rules.yaml"), store, again=again, dry_run=dry_run, as_json=as_json)
 
 
 def _replay(ids: Sequence[str], states: Sequence[State], store: str, *, dry_run: bool, as_json: bool) -> None:
-    from router.cli.change_report import shown  # noqa: PLC0415 - `--help` need not wait
-    from router.cli.commands.deliveries import finish  # noqa: PLC0415
-    from router.operate.bulk_change import REPLAY, BulkChange, ChangeReport, deliveries_of  # noqa: PLC0415
-    from router.operate.ids import event_alone  # noqa: PLC0415
+    from router.cli.change_deliveries import finish  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.change_report import change_progress  # noqa: PLC0415
+    from router.operate.bulk_change import BulkChange, ChangeReport, deliveries_of  # noqa: PLC0415
+    from router.operate.delivery_operation import REPLAY  # noqa: PLC0415
+    from router.operate.ids import find_event_strict  # noqa: PLC0415
 
     report = ChangeReport(REPLAY, dry_run)
     with closing(open_store(store)) as opened:
-        named = deliveries_of(opened, each_one(opened, ids, event_alone), report)
-        with shown(report, len(named)) as advance:
-            BulkChange(opened, report, states, now_ms, advance).named(named)
+        delivery_ids = deliveries_of(opened, resolve_ids(opened, ids, find_event_strict), report)
+        with change_progress(report, len(delivery_ids)) as advance:
+            BulkChange(opened, report, states, now_ms, advance).by_ids(delivery_ids)
         owner = opened.owner()
-    finish(report, owner, by_name=True, as_json=as_json)
+    finish(report, owner, by_id=True, as_json=as_json)

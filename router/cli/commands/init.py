@@ -1,4 +1,4 @@
-"""`webhook-router init`: the first rules file, with comments, for the sources that somebody has."""
+"""`webhook-router init`: writes a first rules file, with comments, for the chosen sources."""
 
 import os
 import re
@@ -14,9 +14,9 @@ from router.cli.options import loader
 from router.domain.errors import RouterError, StartError
 
 if TYPE_CHECKING:
-    from router.cli.starters.compose import Starter
+    from router.cli.starters.library import Starter
 
-_HELP = """Write a rules file to start from, with comments, for the sources that you have.
+_HELP = """Write a rules file to start from, with comments, for your sources.
 
 \b
 Examples:
@@ -25,11 +25,11 @@ Examples:
   webhook-router init team/rules.yaml --source internal
   webhook-router init --list
 
-Each source comes with what to enter at its provider, the secret to set, and a rule that appends to a file. A file that
-is there is never overwritten without --force. Exit codes: 0 written, 1 not written, 2 usage.
+Each source comes with the settings to enter at its provider, the secret to set, and a rule that appends to a file. An
+existing file is overwritten only with --force. Exit codes: 0 written, 1 not written, 2 wrong usage.
 """
-_ASKED = 3  #: times that a question is put
-_MODE = 0o644  #: less what the umask takes: serve refuses a file that others can write
+_QUESTIONS = 3  #: times that init asks before it gives up
+_MODE = 0o644  #: before the umask: serve refuses a file that others can write
 
 
 @click.command(help=_HELP, short_help="Write a rules file to start from.")
@@ -39,13 +39,13 @@ _MODE = 0o644  #: less what the umask takes: serve refuses a file that others ca
     "sources",
     multiple=True,
     metavar="SOURCE",
-    help="A source to start with; repeatable, or several with commas.",
+    help="A source to start with; repeatable, or separated by commas.",
 )
-@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
-@click.option("--list", "listed", is_flag=True, help="Show the sources that there are, and write nothing.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--list", "listed", is_flag=True, help="List the sources to choose from, and write nothing.")
 def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> None:
     """Write a rules file."""
-    from router.cli.starters.compose import starters  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
 
     if listed:
         _list()
@@ -54,14 +54,14 @@ def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> 
         raise click.UsageError(f"{file} would be the file's name; to start with that source say --source {file}")
     if os.path.lexists(file) and not force:
         raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
-    _refuse_strange(file)
+    _check_path(file)
     if not sources and not _at_terminal():
         raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(starters())}")
     _write_rules(file, _named(_words(sources)) if sources else _ask_sources())
 
 
 def offer_rules(file: Path) -> None:
-    """`serve` finds no file: say so, and at a terminal write one if that is wanted. Raises StartError."""
+    """For `serve` without a rules file: offer to write one at a terminal. Raises StartError."""
     name = "" if str(file) == "rules.yaml" else f" {shlex.quote(str(file))}"
     if not os.path.isdir(os.path.realpath(file.parent)):
         raise StartError(f"there is no file {file}, and no folder {file.parent} either; is that the right place?")
@@ -80,8 +80,8 @@ def offer_rules(file: Path) -> None:
         raise StartError(f"{file} is written; now set the secrets as it says above, then `webhook-router serve{name}`")
 
 
-def _refuse_strange(file: Path) -> None:
-    """Before anybody is asked: --force means a file, and would put one into the place of a device or a pipe."""
+def _check_path(file: Path) -> None:
+    """Refuse a folder, a device or a pipe, which --force must not replace. Raises RouterError, UsageError."""
     if str(file) == "-":
         raise click.UsageError("- would be the file's name; give another, such as rules.yaml")
     if file.is_dir():
@@ -95,7 +95,7 @@ def _at_terminal() -> bool:
 
 
 def _write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
-    """Write the file of these starters, over one that is there, and say what comes next. Raises RouterError."""
+    """Write the file of these starters, over an existing one, and print the next steps. Raises RouterError."""
     from router.cli.starters.compose import composed  # noqa: PLC0415 - `--help` need not wait
 
     _write(file, composed(chosen, str(file)))
@@ -104,12 +104,12 @@ def _write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
 
 
 def _ask_sources() -> "Sequence[Starter]":
-    """Ask at the terminal which sources there are to be."""
-    from router.cli.starters.compose import starters  # noqa: PLC0415 - `--help` need not wait
+    """Ask at the terminal which sources to start with."""
+    from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
 
     known = list(starters().values())
     _list()
-    for _ in range(_ASKED):
+    for _ in range(_QUESTIONS):
         answer = click.prompt("\nWhich? Numbers or names, with blanks between", default="1")
         words = _words([answer])
         try:
@@ -129,7 +129,7 @@ def _is_number(word: str, most: int) -> bool:
 
 def _named(words: Sequence[str]) -> "Sequence[Starter]":
     """The starters of these names, each once."""
-    from router.cli.starters.compose import nearest, starters  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.library import nearest, starters  # noqa: PLC0415 - `--help` need not wait
 
     known = starters()
     for word in words:
@@ -143,24 +143,24 @@ def _named(words: Sequence[str]) -> "Sequence[Starter]":
 
 
 def _list() -> None:
-    from router.cli.starters.compose import starters  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
 
     for number, starter in enumerate(starters().values(), 1):
         click.echo(f"{number:3}  {starter.name:18} {starter.title}")
 
 
 def _write(file: Path, text: str) -> None:
-    """All of it or nothing, so that a daemon that watches the file never sees a half. Raises RouterError."""
+    """Write all of the file or nothing, so that a running daemon never reads half of it. Raises RouterError."""
     real = Path(os.path.realpath(file))
-    beside = real.with_name(f".{real.name}.{os.getpid()}")
+    draft = real.with_name(f".{real.name}.{os.getpid()}")
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as opened:
                 opened.write(text)
-            beside.replace(real)
+            draft.replace(real)
         except BaseException:
-            beside.unlink()
+            draft.unlink()
             raise
     except OSError as error:
         raise RouterError(f"{file} can't be written: {os.strerror(error.errno or 0)}") from None

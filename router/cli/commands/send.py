@@ -1,10 +1,9 @@
-"""`webhook-router send`: try a rule without the provider, by a payload that is signed as the provider would."""
+"""`webhook-router send`: posts a payload to the daemon, signed as the provider would."""
 
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlencode
 
 import click
@@ -14,11 +13,10 @@ from router.cli.request_flags import body_of, chosen_source, header_of, paramete
 from router.domain.errors import Level, Problem, StartError
 
 if TYPE_CHECKING:
-    from router.cli.sending import Destination, Outgoing, SentResponse
     from router.plugins.scheme import SenderProfile
     from router.rules.source import Source
 
-_HELP = """Post FILE to a running daemon, signed as the provider of SOURCE would; -: standard input.
+_HELP = """Post FILE to a running daemon, signed as the source's provider would sign it. FILE -: standard input.
 
 \b
 Examples:
@@ -28,25 +26,23 @@ Examples:
   echo '{"kind": "ping"}' | webhook-router send - --source internal
   webhook-router send order.json --source shop --header 'X-Kind: order' --query tenant=7
 
-The path, the way of signing and the secret come from the rules file, so the same secrets have to be set here as for the
-daemon. The body is sent byte for byte. Each request gets the ids of a new delivery, so that it is no duplicate of the
-last; an id in the payload stays as it is. A --header replaces what would be sent by that name.
+Path, signing scheme and secret come from the rules file; set the same secrets in this shell as for the daemon. The body
+is sent unchanged. Each request gets a new id in the provider's id header, so the daemon takes it for a new event, not a
+duplicate; an id inside the payload stays the same. A --header replaces the header of that name.
 
-Exit codes: 0 the event was accepted, 1 it was not (or can't be signed, or nothing answered), 2 usage.
+Exit codes: 0 the event was accepted, 1 it was refused, can't be signed, or nothing answered, 2 wrong usage.
 """
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_SHOWN = 1000  #: characters of an answer that is not the daemon's usual one
 
 
 @click.command(help=_HELP, short_help="Post a payload, signed as its provider would.")
 @click.argument("payload", metavar="FILE")
-@click.option("--source", metavar="SOURCE", help="Whose sender to be; may be left out while there is one.")
+@click.option("--source", metavar="SOURCE", help="The source to send to. Needed if the rules file has several.")
 @click.option(
     "--rules",
     type=click.Path(path_type=Path),
     default="rules.yaml",
     show_default=True,
-    help="The rules file, which says where and how.",
+    help="The rules file that defines the source.",
 )
 @click.option(
     "--to",
@@ -55,18 +51,18 @@ _SHOWN = 1000  #: characters of an answer that is not the daemon's usual one
     show_envvar=True,
     envvar="WEBHOOK_ROUTER_LISTEN",
     metavar="URL|HOST:PORT",
-    help="Where the daemon listens; a path in it comes before the source's.",
+    help="Address of the daemon. A path in the URL is put before the source's path.",
 )
-@click.option("--event", metavar="KIND", help="What the provider's event header says, such as push (X-GitHub-Event).")
+@click.option("--event", metavar="KIND", help="Value of the provider's event header, such as push for X-GitHub-Event.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option(
     "--content-type",
     metavar="TYPE",
-    help="Of the body. Default: application/json; for slack and twilio a form, unless the file looks like JSON.",
+    help="Content type of the body. Default: application/json; for slack and twilio a form, unless FILE has JSON.",
 )
-@click.option("--method", metavar="METHOD", help="Default: the first of the source's methods.")
-@click.option("--dry-run", is_flag=True, help="Show the request and send nothing; a password or token is not shown.")
+@click.option("--method", metavar="METHOD", help="HTTP method. Default: the first of the source's methods.")
+@click.option("--dry-run", is_flag=True, help="Print the request, with passwords and tokens masked, and send nothing.")
 @json_option
 def send(
     payload: str,
@@ -83,13 +79,16 @@ def send(
     as_json: bool,
 ) -> None:
     """Post a payload."""
-    from router.cli.sending import Unanswered, destination, outgoing  # noqa: PLC0415
-    from router.cli.sending import send as post  # noqa: PLC0415
+    from router.cli.sender.client import NoResponse  # noqa: PLC0415
+    from router.cli.sender.client import send as post  # noqa: PLC0415
+    from router.cli.sender.destination import destination  # noqa: PLC0415
+    from router.cli.sender.printing import event_id_of, print_request, print_response  # noqa: PLC0415
+    from router.cli.sender.request import signed_request  # noqa: PLC0415
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
     from router.plugins.scheme import Unsignable  # noqa: PLC0415
 
     try:
-        place = destination(to)
+        daemon = destination(to)
     except StartError as error:
         raise click.UsageError(str(error)) from None
     loaded = loader(require_secrets=False).load_file(rules)
@@ -98,11 +97,11 @@ def send(
             click.echo(str(problem), err=True)
         sys.exit(1)
     chosen = chosen_source(loaded.ruleset.sources, source)
-    habit = REGISTRIES.schemes[chosen.scheme].PROFILE
-    _check(event, content_type, method, habit, chosen)
-    request = outgoing(
+    profile = REGISTRIES.schemes[chosen.scheme].PROFILE
+    _check_flags(event, content_type, method, profile, chosen)
+    request = signed_request(
         chosen,
-        habit,
+        profile,
         body_of(payload),
         _sendable(header_of(header) for header in headers),
         urlencode([parameter_of(pair) for pair in queries]),
@@ -114,44 +113,38 @@ def send(
     if isinstance(request, Unsignable):
         _unsignable(request.reason, chosen, loaded.problems, rules)
     if dry_run:
-        _show(request, place, as_json=as_json)
+        print_request(request, daemon, as_json=as_json)
         return
-    answer = post(request, place)
-    if isinstance(answer, Unanswered):
-        _fail(answer.reason + ("; start the daemon with webhook-router serve, or say --to" if answer.refused else ""))
-    own_words = chosen.respond or chosen.handshake or any(rule.respond for rule in loaded.ruleset.rules)
-    if 200 <= answer.status < 300 and not (own_words or _event_of(answer)):
-        where = f"{request.inbound.method} {place}{request.inbound.path}"
-        _fail(
-            f"{where} answers {answer.status}, but with no event's id; is that the daemon? webhook-router status tells"
-        )
-    _tell(answer, request, place, chosen, rules, as_json=as_json)
+    response = post(request, daemon)
+    if isinstance(response, NoResponse):
+        cure = "; start the daemon with webhook-router serve, or say --to" if response.refused else ""
+        _fail(response.reason + cure)
+    custom_response = chosen.respond or chosen.handshake or any(rule.respond for rule in loaded.ruleset.rules)
+    if 200 <= response.status < 300 and not (custom_response or event_id_of(response)):
+        where = f"{request.inbound.method} {daemon}{request.inbound.path} answers {response.status}"
+        _fail(f"{where}, but with no event's id; is that the daemon? webhook-router status tells")
+    print_response(response, request, daemon, chosen, rules, as_json=as_json)
 
 
-def _event_of(answer: "SentResponse") -> str | None:
-    """The event's id that an answer gives; none: another server may have sent it, or a rule has words of its own."""
-    event = answer.content.get("id")
-    return event if isinstance(event, str) and _ID.fullmatch(event) else None
+def _sendable(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers of the flags. Raises UsageError for one that can't be sent."""
+    from router.cli.sender.request import header_fault  # noqa: PLC0415 - `--help` need not wait
 
-
-def _sendable(headers: Any) -> list[tuple[str, str]]:
-    from router.cli.sending import header_fault  # noqa: PLC0415 - `--help` need not wait
-
-    found: list[tuple[str, str]] = []
+    checked: list[tuple[str, str]] = []
     for name, value in headers:
         fault = header_fault(name, value)
         if fault is not None:
             raise click.UsageError(f"--header: {fault}")
-        found.append((name, value))
-    return found
+        checked.append((name, value))
+    return checked
 
 
-def _check(
-    event: str | None, content_type: str | None, method: str | None, habit: "SenderProfile", source: "Source"
+def _check_flags(
+    event: str | None, content_type: str | None, method: str | None, profile: "SenderProfile", source: "Source"
 ) -> None:
-    from router.cli.sending import header_fault  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.sender.request import header_fault  # noqa: PLC0415 - `--help` need not wait
 
-    if event is not None and habit.event is None:
+    if event is not None and profile.event is None:
         raise click.UsageError(
             f"--event: scheme {source.scheme} of source {source.name} has no header for it; "
             "say it as your rules read it, such as --header 'X-GitHub-Event: push'"
@@ -165,7 +158,7 @@ def _check(
 
 
 def _unsignable(reason: str, source: "Source", problems: Sequence[Problem], rules: Path) -> NoReturn:
-    """Why, what is unset and where, and what to do instead."""
+    """Say why, which secrets are unset, and what to do instead."""
     below = f"sources.{source.name}.verify"
     unset = [p for p in problems if p.level is Level.NOTE and (p.path == below or p.path.startswith(f"{below}."))]
     if unset:
@@ -179,111 +172,8 @@ def _unsignable(reason: str, source: "Source", problems: Sequence[Problem], rule
     )
 
 
-def _show(request: "Outgoing", to: "Destination", *, as_json: bool) -> None:
-    from router.cli.tables import print_json, safe, size  # noqa: PLC0415 - `--help` need not wait
-
-    if as_json:
-        print_json({"request": _request_json(request, to)})
-        return
-    click.echo(f"{request.inbound.method} {safe(str(to) + request.shown_path)}")
-    for name, value in request.shown_headers:
-        click.echo(f"{safe(name)}: {safe(value)}")
-    click.echo(f"\n{size(len(request.inbound.body))} of body; nothing was sent")
-
-
-def _request_json(request: "Outgoing", to: "Destination") -> dict[str, Any]:
-    return {
-        "method": request.inbound.method,
-        "url": str(to) + request.shown_path,
-        "headers": [list(pair) for pair in request.shown_headers],
-        "size": len(request.inbound.body),
-    }
-
-
-def _tell(
-    answer: "SentResponse", request: "Outgoing", to: "Destination", source: "Source", rules: Path, *, as_json: bool
-) -> None:
-    from router.cli.tables import print_json  # noqa: PLC0415 - `--help` need not wait
-
-    accepted = 200 <= answer.status < 300
-    if as_json:
-        shown = answer.content or answer.body.decode(errors="replace")
-        print_json({"request": _request_json(request, to), "status": answer.status, "answer": shown})
-    elif accepted:
-        _print_accepted(answer, request, to, source, rules)
-    else:
-        _print_refused(answer, request, to)
-    if not accepted:
-        sys.exit(1)
-
-
-def _print_accepted(
-    answer: "SentResponse", request: "Outgoing", to: "Destination", source: "Source", rules: Path
-) -> None:
-    from router.cli.tables import print_fields, safe, size  # noqa: PLC0415 - `--help` need not wait
-
-    content = answer.content
-    event = _event_of(answer)
-    fields = [
-        ("sent", f"{size(len(request.inbound.body))} to {to}{request.inbound.path}, {_signing(source)}"),
-        ("answer", f"{answer.status} {'a duplicate: nothing runs again' if content.get('duplicate') else 'accepted'}"),
-    ]
-    if event:
-        fields.append(("event", event))
-    if isinstance(content.get("matched"), list):
-        fields.append(("matched", ", ".join(safe(str(rule)) for rule in content["matched"]) or "no rule"))
-        fields.append(("deliveries", safe(str(content.get("deliveries", "")))))
-    print_fields(fields)
-    if not event:
-        _print_body(answer)
-        click.echo(f"\nwhat became of it:  webhook-router events list --source {source.name} --limit 1")
-    elif content.get("duplicate"):
-        key = source.dedupe.field.text if source.dedupe else "its dedupe key"
-        click.echo(f"\nthe event above had the same {key} already; change that to send it as a new one")
-    elif content.get("matched") == []:
-        click.echo(f"\nwhy no rule matched:  webhook-router test {rules} --event {event} --explain")
-    else:
-        click.echo(f"\nwhat became of it:  webhook-router deliveries list --event {event}")
-
-
-def _signing(source: "Source") -> str:
-    return f"as scheme {source.scheme} asks" if source.verifier.verifies else "unsigned, as the source takes it"
-
-
-_CURES = {
-    401: "has the daemon the same secret as this shell, and do both clocks agree?",
-    404: "does the daemon run these rules? webhook-router status tells",
-    405: "--method says another one",
-}
-
-
-def _print_refused(answer: "SentResponse", request: "Outgoing", to: "Destination") -> None:
-    from router.cli.tables import safe  # noqa: PLC0415 - `--help` need not wait
-
-    detail = answer.content.get("detail")
-    where = f"{request.inbound.method} {to}{request.inbound.path}"
-    if isinstance(detail, str):
-        cure = f" ({_CURES[answer.status]})" if answer.status in _CURES else ""
-        click.echo(f"webhook-router: not accepted: {answer.status}: {safe(detail)}{cure}", err=True)
-    elif 300 <= answer.status < 400:
-        click.echo(
-            f"webhook-router: not accepted: {where} answers {answer.status}; redirects aren't followed", err=True
-        )
-    else:
-        click.echo(f"webhook-router: not accepted: {where} answers {answer.status}; is that the daemon?", err=True)
-        _print_body(answer, err=True)
-
-
-def _print_body(answer: "SentResponse", *, err: bool = False) -> None:
-    from router.cli.tables import safe_lines  # noqa: PLC0415 - `--help` need not wait
-
-    text = answer.body.decode(errors="replace")[:_SHOWN].strip()
-    for line in safe_lines(text) if text else ():
-        click.echo(f"  | {line}", err=err)
-
-
 def _fail(message: str) -> NoReturn:
-    from router.cli.tables import safe  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
 
     click.echo(f"webhook-router: {safe(message)}", err=True)
     sys.exit(1)

@@ -1,4 +1,4 @@
-"""`webhook-router status`: what the daemon does, what waits, what is wrong. Answers with the daemon stopped as well."""
+"""`webhook-router status`: the daemon, its rules, what waits at each target, and the store's size."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -20,21 +20,21 @@ Examples:
   webhook-router status
   webhook-router status --json | jq '.targets[] | select(.dead > 0)'
 
-It reads the store, so it works with the daemon stopped as well; it then shows what the last one said of itself.
-Exit codes: 0 done, 1 the store can't be read, 2 usage.
+It reads the store, so it works without a daemon too: it then shows the rules and breakers of the last daemon.
+Exit codes: 0 done, 1 the store can't be read, 2 wrong usage.
 """
 
 
-@click.command(help=_HELP, short_help="Show how things stand: daemon, rules, targets, store.")
+@click.command(help=_HELP, short_help="Show the daemon, its rules, what waits at each target, and the store.")
 @store_option
 @json_option
 def status(store: str, *, as_json: bool) -> None:
-    """Show how things stand."""
-    from router.cli.tables import print_json  # noqa: PLC0415 - `--help` need not wait
-    from router.operate.status import look  # noqa: PLC0415
+    """Show the status."""
+    from router.cli.printing.table import print_json  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.status import read_status  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
-        found = look(opened, opened.owner())
+        found = read_status(opened, opened.owner())
     now = now_ms()
     if as_json:
         print_json(found.as_json(now))
@@ -43,7 +43,8 @@ def status(store: str, *, as_json: bool) -> None:
 
 
 def _print(found: "Status", now: int) -> None:
-    from router.cli.tables import print_fields, safe, size, span  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.table import print_fields  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.text import safe, size, span  # noqa: PLC0415
 
     notes, depths, oldest = found.notes, found.depths, found.oldest_at
     pending = sum(d.due + d.blocked for d in depths)
@@ -67,12 +68,12 @@ def _print(found: "Status", now: int) -> None:
 
 
 def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
-    from router.cli.tables import safe, span  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
 
     if pid is None:
         return "none runs on this store; what follows of rules and breakers is the last one's word"
     words = [f"runs, process {pid}" if pid else "runs"]
-    if process.get("pid") in (None, pid):  # else the note is an earlier one's
+    if process.get("pid") in (None, pid):  # otherwise the note is from an earlier daemon
         if "version" in process:
             words.append(f"version {process['version']}")
         if isinstance(process.get("started_at"), int):
@@ -82,7 +83,7 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
 
 
 def _rules(rules: dict[str, Any], now: int) -> str:
-    from router.cli.tables import counted, safe, span  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.text import counted, safe, span  # noqa: PLC0415 - `--help` need not wait
 
     if not rules:
         return "no word of a daemon yet"
@@ -97,19 +98,19 @@ def _rules(rules: dict[str, Any], now: int) -> str:
 
 
 def _drift(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
-    """Why the rules file is not what runs; nothing when it is."""
-    from router.cli.tables import safe, span  # noqa: PLC0415 - `--help` need not wait
+    """A field that says why the rules file differs from the running rules; none if it does not."""
+    from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
 
     drift = rules.get("drift")
     if not isinstance(drift, dict):
         return []
     since = drift.get("since")
-    shown = f" for {span(now - since)}" if isinstance(since, int) else ""
+    duration = f" for {span(now - since)}" if isinstance(since, int) else ""
     problems = [safe(str(problem)) for problem in drift.get("problems") or ()]
     why = f": {problems[0]}" if problems else ""
     if len(problems) > 1:
         why += " (and more; see `webhook-router check`)"
-    return [("file", f"not what runs{shown}{why}")]
+    return [("file", f"not what runs{duration}{why}")]
 
 
 def _dead(count: int) -> str:
@@ -119,7 +120,9 @@ def _dead(count: int) -> str:
 def _print_targets(
     depths: Mapping[str, Depth], breakers: dict[str, Any], waits: "Waits", names: Sequence[str], now: int
 ) -> None:
-    from router.cli.tables import print_table, safe, span, wait_words  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.deliveries import wait_words  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.table import print_table  # noqa: PLC0415
+    from router.cli.printing.text import safe, span  # noqa: PLC0415
 
     rows = []
     for name in names:
@@ -134,7 +137,7 @@ def _print_targets(
 
 
 def _breaker(breaker: Any, now: int) -> str:
-    from router.cli.tables import safe, span  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
 
     if not isinstance(breaker, dict):
         return "-"

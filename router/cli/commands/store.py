@@ -1,4 +1,4 @@
-"""`webhook-router store`: whether the store is sound, and a copy of it."""
+"""`webhook-router store`: checks the store, and backs it up."""
 
 import sys
 from collections.abc import Callable
@@ -16,19 +16,19 @@ Examples:
   webhook-router store check
   webhook-router store check --store sqlite:copy.db --json
 
-It may be run beside the daemon. It reads the whole store: at some millions of events that takes minutes.
-Exit codes: 0 sound, 1 something is wrong (or no store), 2 usage.
+You can run it beside the daemon. It reads the whole store: with some millions of events that takes minutes.
+Exit codes: 0 sound, 1 a check failed or there is no store, 2 wrong usage.
 """
 
-_BACKUP_HELP = """Copy the store as it stands in one moment to FILE, beside a running daemon or without one.
+_BACKUP_HELP = """Copy the store, as of one moment, to FILE. The daemon may run meanwhile.
 
 \b
 Examples:
   webhook-router store backup /backups/webhook-router-$(date +%F).db
   webhook-router serve --store sqlite:restored.db           (after copying a backup there)
 
-FILE must not exist yet. It holds every event, so it is readable by its owner only.
-Exit codes: 0 done, 1 it could not be made, 2 usage.
+FILE must not exist yet. It holds every event, so only its owner can read it.
+Exit codes: 0 done, 1 the copy could not be made, 2 wrong usage.
 """
 
 
@@ -37,8 +37,8 @@ def store() -> None:
     """Check the store, and back it up.
 
     \b
-    webhook-router store check                        is it sound?
-    webhook-router store backup copy.db               a copy, while the daemon runs
+    webhook-router store check                        look for damage
+    webhook-router store backup copy.db               copy it, while the daemon runs
     """
 
 
@@ -47,8 +47,9 @@ def store() -> None:
 @json_option
 def check(store: str, *, as_json: bool) -> None:
     """Check the store."""
+    from router.cli.printing.table import print_json  # noqa: PLC0415
+    from router.cli.printing.text import safe  # noqa: PLC0415
     from router.cli.progress import progress  # noqa: PLC0415 - `--help` need not wait
-    from router.cli.tables import print_json, safe  # noqa: PLC0415
 
     with closing(open_store(store)) as opened, progress("checking, in percent", 100) as advance:
         findings = list(opened.check(_percent(advance)))
@@ -86,8 +87,8 @@ def check(store: str, *, as_json: bool) -> None:
 @store_option
 def backup(file: Path, store: str) -> None:
     """Copy the store."""
-    from router.cli.progress import progress  # noqa: PLC0415 - `--help` need not wait
-    from router.cli.tables import safe, size  # noqa: PLC0415
+    from router.cli.printing.text import safe, size  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.progress import progress  # noqa: PLC0415
 
     with closing(open_store(store)) as opened, progress("copying, in percent", 100) as advance:
         written = opened.backup(file, _percent(advance))

@@ -1,4 +1,4 @@
-"""`webhook-router tail`: events and attempts as they come."""
+"""`webhook-router tail`: prints events and attempts as they are committed."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.named import tell_of_unknown
-from router.cli.options import json_option, moment, open_store, store_option
+from router.cli.options import json_option, open_store, store_option, time_value
+from router.cli.resolve import print_unknown_names
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.outcomes import OutcomeKind
 from router.domain.stream import Arrival
 
 if TYPE_CHECKING:
-    from router.operate.follow import News, Which
+    from router.operate.follow import StreamFilter, StreamItem
     from router.store.contract import OperatorStore
 
 _HELP = """Follow events and attempts live, one line each, until Ctrl-C.
@@ -32,27 +32,29 @@ Examples:
   webhook-router tail --failed --since 1h
   webhook-router tail --json | jq 'select(.kind == "attempt" and .duration_ms > 1000)'
 
-It reads the store beside the daemon, and goes on while that is stopped or started anew. An attempt is shown once it has
-ended. A filter shows the events that have a delivery it fits, and those deliveries' attempts.
-Exit codes: 0 ended by Ctrl-C, 1 the store can't be read or was replaced, 2 usage.
+It reads the daemon's store, and keeps following while the daemon is stopped or restarted. An attempt is printed when it
+has ended. --rule and --target print the matching deliveries' attempts, and the events that have such a delivery.
+Exit codes: 0 ended by Ctrl-C, 1 the store can't be read or was replaced, 2 wrong usage.
 """
-_POLL_SECONDS = 0.1  #: people call that at once; a look that finds nothing new costs some 10 microseconds
-_LINES = 10  #: as tail shows, which people know
-_LONGEST_ERROR = 300  #: characters; `deliveries show` has all
+_POLL_SECONDS = 0.1  #: feels immediate; a poll that finds nothing new takes some 10 microseconds
+_LINES = 10  #: as tail(1) prints by default
+_ERROR_CHARS = 300  #: of an error on a line; `deliveries show` prints all
 
 
 @click.command(help=_HELP, short_help="Follow events and attempts live.")
-@click.option("--source", metavar="SOURCE", help="Only what came in by this source.")
+@click.option("--source", metavar="SOURCE", help="Only events from this source.")
 @click.option("--rule", metavar="RULE", help="Only deliveries of this rule, and their events.")
 @click.option("--target", metavar="TARGET", help="Only deliveries to this target, and their events.")
 @click.option("--failed", is_flag=True, help="Only attempts that did not succeed.")
-@click.option("--since", callback=moment, metavar="TIME", help="Begin there: 10m (ago), or an ISO 8601 time.")
+@click.option(
+    "--since", callback=time_value, metavar="TIME", help="Begin at this time: 10m (ago), or an ISO 8601 time."
+)
 @click.option(
     "--lines",
     type=click.IntRange(0, 10_000),
     default=_LINES,
     show_default=True,
-    help="Begin with as many of what came last; not with --since.",
+    help="Begin with the last so many lines. Ignored with --since.",
 )
 @store_option
 @json_option
@@ -68,43 +70,43 @@ def tail(
     as_json: bool,
 ) -> None:
     """Follow events and attempts."""
-    from router.operate.follow import Follower, Which, latest  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.follow import Follower, StreamFilter, latest  # noqa: PLC0415 - `--help` need not wait
 
-    which = Which(source, rule, target, failed)
-    show = _show_json if as_json else _show
+    which = StreamFilter(source, rule, target, failed)
+    line_of = _json_line if as_json else _text_line
     with closing(open_store(store)) as opened:
-        tell_of_unknown(opened, which)
+        print_unknown_names(opened, which)
         try:
             if since is None:
-                follower, shown = latest(opened, lines, which)
-                _show_all(shown, which, show)
+                follower, last = latest(opened, lines, which)
+                _print_lines(last, which, line_of)
             else:
                 follower = Follower(opened, opened.position_at(since))
-            _follow(opened, lambda: _show_all(follower.news(), which, show))
+            _follow(opened, lambda: _print_lines(follower.new_items(), which, line_of))
         except KeyboardInterrupt:
             pass
 
 
-def _follow(store: "OperatorStore", look: Callable[[], None]) -> None:
-    """Look after each commit, for ever. Raises StoreError once the store is replaced."""
+def _follow(store: "OperatorStore", print_new: Callable[[], None]) -> None:
+    """Print after each commit, for ever. Raises StoreError once the store is replaced."""
     pause, seen = _pause(), None
     while True:
-        # Before the look, so that what is committed during it leads to another one.
+        # Read before printing: a commit during it then shows as another change.
         changes = store.changes()
         if changes != seen:
             seen = changes
-            look()
+            print_new()
         elif store.is_replaced():
             raise StoreError(f"the store {store.location} was replaced or removed; start tail again")
         pause()
 
 
 def _pause() -> Callable[[], None]:
-    """Waits a little; raises BrokenPipeError once nobody reads what is written, which else only the next line shows."""
+    """A function that waits for one poll interval. It raises BrokenPipeError once the reader of our output is gone."""
     reader = select.poll()
     try:
         reader.register(sys.stdout.fileno(), 0)
-    except (OSError, ValueError):  # no file at all
+    except (OSError, ValueError):  # standard output is not a file
         return lambda: time.sleep(_POLL_SECONDS)
 
     def pause() -> None:
@@ -114,12 +116,12 @@ def _pause() -> Callable[[], None]:
     return pause
 
 
-def _show_all(news: "Iterable[News]", which: "Which", show: "Callable[[News], str]") -> None:
-    """A line for each, in pieces: a write for each line would keep up with few."""
+def _print_lines(items: "Iterable[StreamItem]", which: "StreamFilter", line_of: "Callable[[StreamItem], str]") -> None:
+    """Print a line for each item, 500 with one write: single writes would be too slow for a busy daemon."""
     lines: list[str] = []
-    for one in news:
-        if which.wants(one):
-            lines.append(show(one))
+    for item in items:
+        if which.matches(item):
+            lines.append(line_of(item))
         if len(lines) == 500:
             click.echo("\n".join(lines), color=_color())
             lines.clear()
@@ -128,46 +130,46 @@ def _show_all(news: "Iterable[News]", which: "Which", show: "Callable[[News], st
 
 
 def _color() -> bool | None:
-    """None: on a terminal (no-color.org)."""
+    """False if NO_COLOR is set (no-color.org); None: click colors on a terminal only."""
     return False if os.environ.get("NO_COLOR") else None
 
 
-def _show_json(news: "News") -> str:
-    from router.operate.serialize import times, took  # noqa: PLC0415 - `--help` need not wait
+def _json_line(item: "StreamItem") -> str:
+    from router.operate.serialize import attempt_duration_ms, times  # noqa: PLC0415 - `--help` need not wait
 
-    if isinstance(news, Arrival):
-        shown: dict[str, Any] = {
+    if isinstance(item, Arrival):
+        content: dict[str, Any] = {
             "kind": "event",
-            "event": news.id,
-            "source": news.source,
-            "method": news.method,
-            "path": news.path,
-            **times(received_at=news.received_at),
-            "size": news.size,
-            "matched": _rules(news),
-            "deliveries": len(news.plan),
+            "event": item.id,
+            "source": item.source,
+            "method": item.method,
+            "path": item.path,
+            **times(received_at=item.received_at),
+            "size": item.size,
+            "matched": _rules(item),
+            "deliveries": len(item.plan),
         }
     else:
-        a = news.attempt
-        shown = {
+        a = item.attempt
+        content = {
             "kind": "attempt",
-            "event": news.event_id,
-            "source": news.source,
-            "delivery": news.delivery_id,
-            "rule": news.rule,
-            "action": news.action,
-            "type": news.type,
-            "target": news.target,
-            "state": news.state.value,
-            "last": news.is_last,
+            "event": item.event_id,
+            "source": item.source,
+            "delivery": item.delivery_id,
+            "rule": item.rule,
+            "action": item.action,
+            "type": item.type,
+            "target": item.target,
+            "state": item.state.value,
+            "last": item.is_last,
             "number": a.number,
             **times(started_at=a.started_at, finished_at=a.finished_at),
-            "duration_ms": took(a),
+            "duration_ms": attempt_duration_ms(a),
             "outcome": a.outcome.value if a.outcome else None,
             "status": a.status,
             "error": a.error,
         }
-    return json.dumps(shown, ensure_ascii=False)
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _rules(event: Arrival) -> list[str]:
@@ -182,28 +184,28 @@ _COLORS = {
 }
 
 
-def _show(news: "News") -> str:
+def _text_line(item: "StreamItem") -> str:
     from router.actions.registry import status_prefix  # noqa: PLC0415 - `--help` need not wait
-    from router.cli.tables import safe, size, span  # noqa: PLC0415
-    from router.operate.serialize import took  # noqa: PLC0415
+    from router.cli.printing.text import safe, size, span  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.serialize import attempt_duration_ms  # noqa: PLC0415
 
-    if isinstance(news, Arrival):
-        rules = ", ".join(safe(rule) for rule in _rules(news))
+    if isinstance(item, Arrival):
+        rules = ", ".join(safe(rule) for rule in _rules(item))
         matched = click.style(rules, bold=True) if rules else click.style("no rule matched", dim=True)
-        what = f"{safe(news.source)} {safe(news.method)} {safe(news.path)} {size(news.size)} -> {matched}"
-        return f"{_clock(news.received_at)} {news.id} {what}"
-    a = news.attempt
+        what = f"{safe(item.source)} {safe(item.method)} {safe(item.path)} {size(item.size)} -> {matched}"
+        return f"{_clock(item.received_at)} {item.id} {what}"
+    a = item.attempt
     outcome = a.outcome or OutcomeKind.INTERRUPTED
-    word = "dead" if news.state is State.DEAD and news.is_last else outcome.value
+    word = "dead" if item.state is State.DEAD and item.is_last else outcome.value
     result = click.style(word, fg="red" if word == "dead" else _COLORS[outcome])
-    number = "" if a.status is None else f" {status_prefix(news.type)}{a.status}"
-    place = f"{safe(news.source)} {safe(news.rule)}/{safe(news.action)} #{a.number}"
-    error = f": {safe(a.error[:_LONGEST_ERROR])}" if a.error else ""
-    lasted = took(a)
-    shown = "-" if lasted is None else span(lasted)
-    return f"{_clock(a.finished_at or a.started_at)} {news.event_id} {place} {result}{number} {shown}{error}"
+    number = "" if a.status is None else f" {status_prefix(item.type)}{a.status}"
+    route = f"{safe(item.source)} {safe(item.rule)}/{safe(item.action)} #{a.number}"
+    error = f": {safe(a.error[:_ERROR_CHARS])}" if a.error else ""
+    ms = attempt_duration_ms(a)
+    duration = "-" if ms is None else span(ms)
+    return f"{_clock(a.finished_at or a.started_at)} {item.event_id} {route} {result}{number} {duration}{error}"
 
 
 def _clock(at: int) -> str:
-    """The time of the day here, with milliseconds."""
+    """The local time of day, with milliseconds."""
     return datetime.fromtimestamp(at / 1000, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]

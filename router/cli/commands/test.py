@@ -1,4 +1,4 @@
-"""`webhook-router test`: what would the rules do with this request? And rule tests, by which a CI holds them."""
+"""`webhook-router test`: shows what the rules would do with a payload, and runs rule tests."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from urllib.parse import urlencode
 
 import click
 
-from router.cli.named import the_one
 from router.cli.options import loader, now_ms, open_store, store_option_for
 from router.cli.request_flags import body_of, chosen_source, header_of, parameter_of
+from router.cli.resolve import resolve_id
 from router.domain.errors import PayloadError, Problem
 
 if TYPE_CHECKING:
     from router.domain.events import Event
 
-_HELP = """Show which rules of RULES match a payload, and what each action would do; execute and verify nothing.
+_HELP = """Show which rules match a payload, and what each action would do. Runs no action, checks no signature.
 
 \b
 Examples:
@@ -30,32 +30,39 @@ Examples:
   webhook-router test rules.yaml --cases rules.cases.yaml --junit report.xml
   webhook-router test rules.yaml --event last --store sqlite:webhook-router.db
 
---expect names the exact set of rules that must match. Exit codes: 0 done, 1 not as expected (or a bad file), 2 usage.
+RULES is the rules file (default: rules.yaml). With --expect, exactly the named rules must match. Exit codes: 0 done,
+1 not as expected, or a file is invalid, 2 wrong usage.
 """
 
 
 @click.command(help=_HELP, short_help="Show what the rules would do with a payload.")
 @click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
-@click.option("--source", metavar="SOURCE", help="Where the event comes in; may be left out while there is one.")
-@click.option("--payload", type=click.Path(), help="A file with the request's body; -: standard input.")
+@click.option("--source", metavar="SOURCE", help="The source that receives it. Needed if the rules file has several.")
+@click.option("--payload", type=click.Path(), help="A file with the request's body. -: standard input.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
-@click.option("--content-type", metavar="TYPE", help="Of the body; application/json unless a header says otherwise.")
+@click.option(
+    "--content-type", metavar="TYPE", help="Content type of the body. Default: application/json, or that of --header."
+)
 @click.option(
     "--event",
     "event_id",
     metavar="ID",
-    help="Take an event from the store instead of a payload: an id, its beginning, or last.",
+    help="Test a stored event instead of a payload: an id, the beginning of one, or last.",
 )
-@store_option_for("For --event.")
+@store_option_for("The store that has the --event.")
 @click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
-@click.option("--expect-none", is_flag=True, help="No rule must match.")
+@click.option("--expect-none", is_flag=True, help="No rule may match.")
 @click.option(
-    "--cases", "cases", multiple=True, type=click.Path(path_type=Path), help="A file of rule tests; repeatable."
+    "--cases",
+    "cases",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Run the rule tests in this file; repeatable.",
 )
-@click.option("--junit", type=click.Path(path_type=Path), help="With --cases: write a JUnit report there.")
-@click.option("--explain", "explained", is_flag=True, help="Why each rule matched or did not.")
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@click.option("--junit", type=click.Path(path_type=Path), help="With --cases: write a JUnit report to this file.")
+@click.option("--explain", "explained", is_flag=True, help="Print why each rule matches or does not.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def test(
     rules: Path,
     source: str | None,
@@ -74,7 +81,7 @@ def test(
     as_json: bool,
 ) -> None:
     """Show what the rules would do."""
-    from router.cli.output import print_explained, print_preview  # noqa: PLC0415
+    from router.cli.printing.preview import print_explained, print_preview  # noqa: PLC0415
     from router.rules.dry_run.preview import made_event, preview  # noqa: PLC0415 - `--help` need not wait
 
     if cases:
@@ -94,13 +101,13 @@ def test(
     if event_id is not None:
         event = _stored_event(store, event_id)
     else:
-        assert payload is not None  # as was asked for above
+        assert payload is not None  # checked above
         chosen = chosen_source(loaded.ruleset.sources, source)
-        given = [header_of(header) for header in headers]
-        if content_type is None and "content-type" not in {name.lower() for name, _ in given}:
+        request_headers = [header_of(header) for header in headers]
+        if content_type is None and "content-type" not in {name.lower() for name, _ in request_headers}:
             content_type = "application/json"
         query = urlencode([parameter_of(pair) for pair in queries])
-        event = made_event(chosen, body_of(payload), given, query, content_type, now_ms())
+        event = made_event(chosen, body_of(payload), request_headers, query, content_type, now_ms())
     try:
         result = preview(loaded.ruleset, event, arriving=event_id is None, explained=explained)
     except PayloadError as error:
@@ -120,10 +127,10 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _stored_event(store: str, event_id: str) -> "Event":
-    from router.operate.ids import named_event  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.ids import find_event  # noqa: PLC0415 - `--help` need not wait
 
     with closing(open_store(store)) as opened:
-        event_id = the_one(opened, event_id, named_event)
+        event_id = resolve_id(opened, event_id, find_event)
         event = opened.event(event_id)
     if event is None:
         _fail(f"the event {event_id} was pruned meanwhile")
@@ -131,7 +138,7 @@ def _stored_event(store: str, event_id: str) -> "Event":
 
 
 def _test_cases(rules: Path, files: Sequence[Path], report: Path | None, *, as_json: bool) -> None:
-    from router.cli.output import print_cases  # noqa: PLC0415
+    from router.cli.printing.cases import print_cases  # noqa: PLC0415
     from router.rules.dry_run.cases import junit, run_cases  # noqa: PLC0415 - `--help` need not wait
 
     loaded = loader(require_secrets=False).load_file(rules)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.admin.api import deliveries
-from router.admin.api.cursor import written
+from router.admin.api.cursor import encode
 from router.domain.deliveries import State
 from tests.admin.conftest import NOW, Admin
 
@@ -90,12 +90,12 @@ def test_the_api_filters_deliveries_like_the_command(admin: Admin, settle: Settl
         ("cursor=%00", "cursor"),
         ("cursor=AAAA", "cursor"),
         ("cursor=" + "A" * 5000, "cursor"),
-        ("cursor=" + written("events", 5), "cursor"),
-        ("cursor=" + written("deliveries", -1), "cursor"),
-        ("cursor=" + written("deliveries", 2**63), "cursor"),
-        ("cursor=" + written("deliveries", "5"), "cursor"),
-        ("cursor=" + written("deliveries", 5, 5), "cursor"),
-        ("cursor=" + written("deliveries", 5) + "%0A", "cursor"),
+        ("cursor=" + encode("events", 5), "cursor"),
+        ("cursor=" + encode("deliveries", -1), "cursor"),
+        ("cursor=" + encode("deliveries", 2**63), "cursor"),
+        ("cursor=" + encode("deliveries", "5"), "cursor"),
+        ("cursor=" + encode("deliveries", 5, 5), "cursor"),
+        ("cursor=" + encode("deliveries", 5) + "%0A", "cursor"),
     ],
 )
 def test_the_error_for_a_bad_parameter_names_it_the_cause_and_the_cure(
@@ -216,7 +216,7 @@ def test_a_cancel_by_filter_takes_pending_deliveries(admin: Admin) -> None:
         ({"filter": {"since": "never"}}, "filter.since"),
         ({"filter": {"rule": 5}}, "filter.rule"),
         ({"all": True, "cursor": "x"}, "cursor"),
-        ({"all": True, "cursor": written("events", 1, 2)}, "cursor"),
+        ({"all": True, "cursor": encode("events", 1, 2)}, "cursor"),
     ],
 )
 def test_the_error_for_a_bad_body_names_the_cause_and_the_cure(
@@ -264,7 +264,7 @@ def test_a_long_replay_can_be_continued_by_its_cursor(
         admin.receive({"ref": "main"})
     settle(State.SUCCEEDED)
     wanted = sorted(d.id for d in admin.store.deliveries(limit=10_000) if d.state is State.SUCCEEDED)
-    monkeypatch.setattr(deliveries, "MOST_CHANGED", 500)
+    monkeypatch.setattr(deliveries, "MAX_CHANGED", 500)
     body = {"filter": {"target": "ci"}, "states": ["succeeded", "pending"]}
 
     done, calls, cursor = [], 0, None

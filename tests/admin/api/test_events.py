@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from router.admin.api import events
-from router.admin.api.cursor import written
+from router.admin.api.cursor import encode
 from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import State
 from router.rules.compile.loader import Loader
@@ -33,7 +33,7 @@ def test_the_api_filters_events_like_the_command(admin: Admin) -> None:
 
     for query, count in (("", 2), ("source=forms", 1), ("since=2h", 1), ("until=2h", 1), ("source=x", 0)):
         assert len(admin.get("/api/events", query)["items"]) == count, query
-    for query in ("rule=x", "limit=0", "cursor=" + written("deliveries", 1), "since="):
+    for query in ("rule=x", "limit=0", "cursor=" + encode("deliveries", 1), "since="):
         assert admin.ask("GET", "/api/events", query=query).status == 400
 
 
@@ -125,7 +125,7 @@ def test_a_reroute_plans_by_the_current_rules(admin: Admin, tmp_path: Path) -> N
 
 def test_a_long_reroute_can_be_continued_by_its_cursor(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [admin.receive({"a": 1}, age=(5 - number) * 1000) for number in range(5)]
-    monkeypatch.setattr(events, "MOST_REROUTED", 2)
+    monkeypatch.setattr(events, "MAX_REROUTED", 2)
     body: dict[str, Any] = {"reroute": True, "again": True, "filter": {"since": "1h"}}
 
     done: list[list[str]] = []

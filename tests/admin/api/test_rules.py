@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from router.admin.api import rules
-from router.admin.api.cursor import written
+from router.admin.api.cursor import encode
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level, Problem
 from router.rules.compile.loader import Loader
@@ -38,7 +38,7 @@ def test_a_cursor_of_other_rules_is_refused(admin: Admin, tmp_path: Path) -> Non
 
     assert answer.status == 400
     assert "other rules run by now" in answer.json["detail"]
-    assert admin.ask("GET", "/api/rules", query="cursor=" + written("rules", 5, 5)).status == 400
+    assert admin.ask("GET", "/api/rules", query="cursor=" + encode("rules", 5, 5)).status == 400
 
 
 def test_a_rule_named_check_can_be_shown(admin: Admin) -> None:
@@ -236,7 +236,7 @@ def test_an_unparsable_payload_gets_a_422(admin: Admin) -> None:
 
 
 def test_only_the_first_of_many_rules_are_explained(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MOST_EXPLAINED", 1)
+    monkeypatch.setattr(rules, "MAX_EXPLAINED", 1)
 
     done = admin.post("/api/rules/test", {"source": "github", "payload": {"a": 1}})
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, State
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 
 Plan = Callable[..., PlannedDelivery]
 HOUR = 3_600_000

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, State
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 
 Plan = Callable[..., PlannedDelivery]
 HOUR = 3_600_000

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from router.cli.starters.compose import Starter, composed, starters
+from router.cli.starters.compose import composed
+from router.cli.starters.library import Starter, starters
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loaded, Loader
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 from tests.conftest import PROGRAM, Daemon, run_in_process
 from tests.intake.signed_requests import VALUES
 

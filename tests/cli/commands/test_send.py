@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from router.cli import sending
-from router.cli.sending import Destination, destination
+from router.cli.sender import client
+from router.cli.sender.destination import Destination, destination
 from router.intake.verify.registry import SCHEMES
 from tests.conftest import Daemon, Receiver, free_port, run_in_process
 from tests.intake.signed_requests import CASES, FORM, VALUES
@@ -225,7 +225,7 @@ def test_an_unexpected_response_is_shown_escaped(
 
 
 def test_https_to_a_plain_server_suggests_http(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(client, "CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         to = f"https://127.0.0.1:{silent.getsockname()[1]}"
         done = run_in_process("send", "payload.json", "--source", "open", "--to", to, folder=folder)
@@ -235,7 +235,7 @@ def test_https_to_a_plain_server_suggests_http(folder: Path, monkeypatch: pytest
 
 
 def test_a_slow_response_times_out(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(client, "RESPONSE_SECONDS", 0.3)
     ended = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
 

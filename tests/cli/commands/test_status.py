@@ -14,7 +14,7 @@ import pytest
 from router.domain.deliveries import PlannedDelivery, State
 from router.operate.drift import drift
 from router.operate.serialize import iso
-from tests.cli.commands.conftest import StoreCommands, now_ms
+from tests.cli.conftest import StoreCommands, now_ms
 
 Plan = Callable[..., PlannedDelivery]
 HOUR = 3_600_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, State
-from tests.cli.commands.conftest import StoreCommands
+from tests.cli.conftest import StoreCommands
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, until
 
 MakePlan = Callable[..., PlannedDelivery]
@@ -47,7 +47,7 @@ class Tail:
 
 @pytest.fixture
 def tail(store_commands: StoreCommands) -> Iterator[Tail]:
-    """Run tail on the shop's store."""
+    """Run tail on the store."""
     tail = Tail(store_commands)
     yield tail
     tail.end()

@@ -1,4 +1,4 @@
-"""Drops what was counted under names that the rules no longer know: a daemon may live for a year with edited rules."""
+"""Drops counts of names that the rules no longer have; otherwise they would pile up while a daemon runs for months."""
 
 import threading
 from collections.abc import Collection
@@ -13,13 +13,13 @@ from router.observe.metrics import Labels, MetricCounts, Metrics
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
 
-KEPT_SECONDS = 300.0  #: that a name is kept once it is gone: some scrapes, so that its last counts are seen
+KEPT_SECONDS = 300.0  #: that a name is kept after it left the rules, so that some scrapes see its last counts
 _WAITING = (State.PENDING, State.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What one ruleset names."""
+class RulesetNames:
+    """The names in one ruleset."""
 
     sources: Collection[str]
     verified: Collection[str]  #: sources that verify their senders
@@ -27,8 +27,8 @@ class Names:
     actions: Collection[Labels]  #: rule, action, target
     targets: frozenset[str]
 
-    def know(self, family: MetricFamily, labels: Labels) -> bool:
-        """Whether the names among these labels are all of these rules."""
+    def include(self, family: MetricFamily, labels: Labels) -> bool:
+        """Whether all names in these labels are in the ruleset."""
         match family.labels:
             case ("source", *_):
                 return labels[0] in self.sources
@@ -41,9 +41,9 @@ class Names:
         return True
 
 
-def names(ruleset: Ruleset) -> Names:
-    """What a ruleset names; no source, and the events that no rule matched, are always known."""
-    return Names(
+def names_of(ruleset: Ruleset) -> RulesetNames:
+    """The names in a ruleset, with those that are always known: no source, and unmatched events."""
+    return RulesetNames(
         sources=frozenset(["", *ruleset.sources]),
         verified=[source.name for source in ruleset.sources.values() if source.verifier.verifies],
         rules=frozenset([UNMATCHED, *(rule.name for rule in ruleset.rules)]),
@@ -53,36 +53,36 @@ def names(ruleset: Ruleset) -> Names:
 
 
 class MetricExpiry:
-    """Forgets names that are gone and have nothing waiting. Any thread may call it; it reads the store."""
+    """Drops names that left the rules and have no waiting deliveries. Any thread may call it; it reads the store."""
 
     def __init__(self, metrics: Metrics, current: CurrentRuleset, store: Store) -> None:
         self._metrics = metrics
         self._current = current
         self._store = store
         self._lock = threading.Lock()
-        self._gone: dict[tuple[MetricFamily, Labels], float] = {}  # since when, monotonic
-        self._names = "", Names((), (), (), (), frozenset())  # with the hash of their rules
+        self._gone: dict[tuple[MetricFamily, Labels], float] = {}  # since when it is missing, monotonic
+        self._names = "", RulesetNames((), (), (), (), frozenset())  # with the hash of the rules
 
-    def known(self) -> Names:
-        """What the current rules name."""
+    def known(self) -> RulesetNames:
+        """The names in the current rules."""
         ruleset = self._current.ruleset
         if self._names[0] != ruleset.hash:
-            self._names = ruleset.hash, names(ruleset)
+            self._names = ruleset.hash, names_of(ruleset)
         return self._names[1]
 
     def forget(self, counted: MetricCounts, now: float) -> None:
-        """Drop what has been gone for KEPT_SECONDS at `now` (monotonic)."""
+        """Drop names that have been missing for KEPT_SECONDS at `now` (monotonic)."""
         known = self.known()
         with self._lock:
-            found = {
+            missing = {
                 (family, labels)
                 for families in (counted.counts, counted.histograms)
                 for family, rows in families.items()
                 for labels in rows
-                if not known.know(family, labels)
+                if not known.include(family, labels)
             }
-            # Those that came back, or were dropped, begin anew.
-            self._gone = {one: self._gone.get(one, now) for one in found}
+            # A name that came back is removed here, so its time starts again.
+            self._gone = {one: self._gone.get(one, now) for one in missing}
             for one in [one for one, since in self._gone.items() if now - since >= KEPT_SECONDS]:
                 if self._has_nothing_waiting(*one):
                     self._metrics.forget(*one)
@@ -91,10 +91,10 @@ class MetricExpiry:
                     self._gone[one] = now
 
     def _has_nothing_waiting(self, family: MetricFamily, labels: Labels) -> bool:
-        given = dict(zip(family.labels, labels, strict=True))
-        if "target" not in given:  # requests and matches of a name that is gone come no more
+        names = dict(zip(family.labels, labels, strict=True))
+        if "target" not in names:  # counts of requests and matches, which do not wait
             return True
-        which = Filter(_WAITING, rule=given.get("rule"), action=given.get("action"), target=given["target"])
+        which = Filter(_WAITING, rule=names.get("rule"), action=names.get("action"), target=names["target"])
         try:
             return self._store.count(which) == 0
         except StoreError:

@@ -13,9 +13,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from router.admin import exposition as module
-from router.admin.exposition import Exposition, GaugeSources
-from router.admin.metric_expiry import MetricExpiry
+from router.admin.metrics import depth_cache
+from router.admin.metrics import exposition as module
+from router.admin.metrics.expiry import MetricExpiry
+from router.admin.metrics.exposition import Exposition, GaugeSources
+from router.admin.metrics.samples import label_value
 from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
@@ -32,7 +34,7 @@ from router.rules.ruleset import CurrentRuleset
 from router.store.contract import StoreSize
 from router.store.sqlite.store import SqliteStore
 
-METRICS_PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+METRICS_PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 NOW = 1_700_000_000_000
 RULES = """
 sources:
@@ -160,7 +162,7 @@ def test_counters_of_every_rule_and_target_start_at_zero(daemon: Daemon) -> None
 def test_a_large_ruleset_exposes_only_counters_that_have_counted(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ZEROS", 2)
+    monkeypatch.setattr(module, "MAX_ZEROS", 2)
     daemon.metrics.received("open", ["build"], 0.1)
 
     found = daemon.scrape()
@@ -200,7 +202,7 @@ def test_any_rule_name_gives_a_valid_exposition(daemon: Daemon, name: str) -> No
     assert len([one for one in found if one[0] == "webhook_router_events_total"]) == 3  # its own, and two at zero
     assert found[key("ready")] == 1
     assert found[
-        key("attempts_total", **dict.fromkeys(("rule", "action", "target"), module.shown(name)), outcome="succeeded")
+        key("attempts_total", **dict.fromkeys(("rule", "action", "target"), label_value(name)), outcome="succeeded")
     ]
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", body)
     assert max(map(len, body.splitlines())) < 2000
@@ -241,8 +243,8 @@ def test_a_hanging_disk_drops_only_the_metrics_read_from_it(daemon: Daemon, monk
         return count()
 
     monkeypatch.setattr(daemon.store, "depths", slow)  # a frozen file system takes root to make
-    monkeypatch.setattr(module, "DEPTHS_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(module, "DEPTHS_SECONDS", 0.0)
+    monkeypatch.setattr(depth_cache, "DEPTHS_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(depth_cache, "DEPTHS_SECONDS", 0.0)
     exposition = daemon.exposition()
 
     for _ in range(3):
@@ -253,7 +255,7 @@ def test_a_hanging_disk_drops_only_the_metrics_read_from_it(daemon: Daemon, monk
 
     answers.set()
     age = key("queue_depth", target="ci", state="pending")
-    monkeypatch.setattr(module, "DEPTHS_WAIT_SECONDS", 30.0)
+    monkeypatch.setattr(depth_cache, "DEPTHS_WAIT_SECONDS", 30.0)
     assert samples(exposition.reply().body.decode())[age] == 0
 
 
@@ -266,8 +268,8 @@ def test_queue_depths_are_read_at_most_once_a_second(daemon: Daemon, monkeypatch
 
     began = time.monotonic()
     seen = samples(exposition.reply().body.decode())[age]
-    assert seen == 0 or time.monotonic() - began > module.DEPTHS_SECONDS
-    monkeypatch.setattr(module, "DEPTHS_SECONDS", 0.0)
+    assert seen == 0 or time.monotonic() - began > depth_cache.DEPTHS_SECONDS
+    monkeypatch.setattr(depth_cache, "DEPTHS_SECONDS", 0.0)
     assert samples(exposition.reply().body.decode())[age] == 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from router.domain.deliveries import PlannedDelivery, RulesetText, State
-from tests.cli.commands.conftest import StoreCommands, now_ms
+from tests.cli.conftest import StoreCommands, now_ms
 
 Plan = Callable[..., PlannedDelivery]
 HOUR = 3_600_000

@@ -1,4 +1,4 @@
-"""The names of rules, actions, targets and sources that a store knows, for filters that find nothing."""
+"""The names of rules, actions, targets and sources that a store knows, to explain a filter that matches nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,46 +8,46 @@ from router.domain.errors import RouterError
 from router.domain.events import UNMATCHED
 from router.domain.filters import EventFilter, Filter
 from router.domain.nearest_word import did_you_mean, shortened
-from router.operate.follow import Which
+from router.operate.follow import StreamFilter
 from router.operate.status import note
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.store.contract import OperatorStore
 
-_ACTION_KEYS = ("name", "retry", "order_by")  #: all other keys of an action name its type
+_ACTION_KEYS = ("name", "retry", "order_by")  #: any other key of an action is its type
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What was seen in recent events and deliveries, or stands in the rules that run (or ran last)."""
+class KnownNames:
+    """Names in recent events and deliveries, and in the rules that run (or ran last)."""
 
     rule: frozenset[str]
     action: frozenset[str]
     target: frozenset[str]
     source: frozenset[str]
 
-    def complaints(self, which: Filter | EventFilter | Which) -> list[str]:
-        """What a filter asks for by a name that nothing has, each with the nearest one."""
-        found = []
+    def unknown(self, which: Filter | EventFilter | StreamFilter) -> list[str]:
+        """A message for each unknown name in a filter, with the nearest known name."""
+        messages = []
         for word in ("rule", "action", "target", "source"):
-            asked, known = getattr(which, word, None), getattr(self, word)
-            if asked is not None and asked not in known:
-                cure = did_you_mean(asked, known) or "; nothing was received yet"
-                found.append(f'no {word} "{shortened(asked)}" is known{cure}')
-        return found
+            wanted, known = getattr(which, word, None), getattr(self, word)
+            if wanted is not None and wanted not in known:
+                cure = did_you_mean(wanted, known) or "; nothing was received yet"
+                messages.append(f'no {word} "{shortened(wanted)}" is known{cure}')
+        return messages
 
 
-def names(store: OperatorStore) -> Names:
-    """Which there are. Raises StoreError."""
+def known_names(store: OperatorStore) -> KnownNames:
+    """Read the names. Raises StoreError."""
     rows = store.recent_names()
-    said = note(store, "rules").get("hash")
-    text = store.ruleset(said) if isinstance(said, str) else None
+    running = note(store, "rules").get("hash")
+    text = store.ruleset(running) if isinstance(running, str) else None
     rules = _rules_file(text.text) if text is not None else {}
-    written = _listed(rules.get("rules"))
+    written = _mappings(rules.get("rules"))
     if "unmatched" in rules:
         written.append({"name": UNMATCHED, "actions": rules["unmatched"]})
-    actions = [action for rule in written for action in _listed(rule.get("actions"))]
-    return Names(
+    actions = [action for rule in written for action in _mappings(rule.get("actions"))]
+    return KnownNames(
         rule=_texts([*(row[1] for row in rows), *(rule.get("name") for rule in written)]),
         action=_texts([*(row[2] for row in rows), *(_action_name(action) for action in actions)]),
         target=_texts([*(row[3] for row in rows), *_keys(rules.get("targets")), *(d.target for d in store.depths())]),
@@ -55,14 +55,14 @@ def names(store: OperatorStore) -> Names:
     )
 
 
-def in_words(which: Filter | EventFilter) -> str:
-    """What a filter asks for: `rule "deploy", state dead`."""
+def describe_filter(which: Filter | EventFilter) -> str:
+    """A filter in words: `rule "deploy", state dead`."""
     states = " or ".join(getattr(which, "states", ()))
     parts = [f"state {states}"] if states else []
     for word in ("rule", "action", "target", "source", "event_id"):
-        asked = getattr(which, word, None)
-        if asked is not None:
-            parts.append(f'{word.removesuffix("_id")} "{shortened(asked)}"')
+        wanted = getattr(which, word, None)
+        if wanted is not None:
+            parts.append(f'{word.removesuffix("_id")} "{shortened(wanted)}"')
     if which.since is not None or which.until is not None:
         parts.append("in that time")
     return ", ".join(parts)
@@ -71,12 +71,12 @@ def in_words(which: Filter | EventFilter) -> str:
 def _rules_file(text: str) -> dict[str, Any]:
     try:
         found = data(read(text)[0])
-    except RouterError:  # it loaded once; by a later version's reader perhaps no more
+    except RouterError:  # an earlier version loaded it; this one may not
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _listed(value: object) -> list[dict[str, Any]]:
+def _mappings(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 

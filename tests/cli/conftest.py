@@ -1,4 +1,4 @@
-"""A store to operate on, with no daemon, and the command line on it: into a pipe, or at a terminal."""
+"""A store without a daemon, and commands that run on it: with output into pipes, or at a terminal."""
 
 import json
 import os
@@ -31,21 +31,21 @@ def now_ms() -> int:
 
 @dataclass
 class StoreCommands:
-    """A store, closed between calls, and the command line on it."""
+    """A store that is closed between calls, and commands that run on it."""
 
     folder: Path
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The store's file."""
         return self.folder / "webhook-router.db"
 
     def opened(self, *, own: bool = True) -> Any:
-        """The store, to be used in a `with`."""
+        """The store, for a `with` statement."""
         return closing(SqliteStore(self.path) if own else SqliteOperatorStore(self.path))
 
     def put(self, *plans: PlannedDelivery, age: int = 0, **given: Any) -> str:
-        """Receive an event `age` ms ago that planned those; its id."""
+        """Store an event received `age` ms ago with these deliveries; returns its id."""
         return self.put_many([(plans, age, given)])[0]
 
     def put_many(self, events: list[tuple[tuple[PlannedDelivery, ...], int, dict[str, Any]]]) -> list[str]:
@@ -70,7 +70,7 @@ class StoreCommands:
             return [future.result(10).event_id for future in futures]
 
     def end(self, state: State, error: str = "gone", excerpt: str = "", target: str = "ci") -> None:
-        """Attempt whatever is due at a target, with that result."""
+        """Attempt all due deliveries of a target, with this result."""
         at = now_ms()
         with self.opened() as store:
             outcome = (
@@ -83,30 +83,30 @@ class StoreCommands:
                 assert store.settle(done).result(10)
 
     def state(self, delivery_id: str) -> State:
-        """How it stands."""
+        """The state of a delivery."""
         with self.opened(own=False) as store:
             return State(store.delivery(delivery_id).state)
 
     def states(self) -> dict[str, State]:
-        """How all stand."""
+        """The states of all deliveries."""
         with self.opened(own=False) as store:
             return {d.id: d.state for d in store.deliveries(limit=10_000)}
 
     def run(self, *arguments: str, code: int = 0) -> Done:
-        """A command, into pipes; in this process, which saves each a start. Others run it as its own, in acceptance."""
+        """Run a command in this process, which is faster than a process of its own; tests/acceptance has those."""
         done = run_in_process(*arguments, folder=self.folder)
         assert "Traceback" not in done.stderr
         assert done.returncode == code, (done.stdout, done.stderr)
         return done
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        """A command's JSON."""
+        """Run a command with --json; returns the value."""
         done = self.run(*arguments, "--json", code=code)
         assert not done.stderr
         return json.loads(done.stdout)
 
     def on_a_terminal(self, *arguments: str, answer: str = "", columns: int = 80) -> tuple[int, str]:
-        """A command at a terminal: its exit code, and all that it showed."""
+        """Run a command at a terminal; returns its exit code and all that it printed."""
         ours, theirs = pty.openpty()
         env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
         process = subprocess.Popen(
@@ -114,7 +114,7 @@ class StoreCommands:
         )
         os.close(theirs)
         os.write(ours, answer.encode())
-        shown = b""
+        printed = b""
         while True:
             try:
                 piece = os.read(ours, 65536)
@@ -122,9 +122,9 @@ class StoreCommands:
                 break
             if not piece:
                 break
-            shown += piece
+            printed += piece
         os.close(ours)
-        return process.wait(PATIENCE_SECONDS), shown.decode()
+        return process.wait(PATIENCE_SECONDS), printed.decode()
 
 
 @pytest.fixture

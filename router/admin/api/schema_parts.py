@@ -1,0 +1,47 @@
+"""Parts from which the API's JSON schemas are made. Objects are closed: no keys but those listed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+TEXT: Schema = {"type": "string"}
+NUMBER: Schema = {"type": "integer"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+FLAG: Schema = {"type": "boolean"}
+ANY: Schema = {}
+TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+NUMBER_OR_NULL: Schema = {"type": ["integer", "null"]}
+TIME: Schema = {"type": "string", "format": "date-time"}
+TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
+MAP: Schema = {"type": "object"}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a shared schema."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def array(items: Schema) -> Schema:
+    """A list of items."""
+    return {"type": "array", "items": items}
+
+
+def closed_object(properties: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
+    """An object with these keys and no others."""
+    return {
+        "type": "object",
+        "properties": {**properties, **(optional or {})},
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def page_of(items: Schema) -> Schema:
+    """One page of a list."""
+    return closed_object({"items": array(items), "next": TEXT_OR_NULL})
+
+
+def times(name: str, *, null: bool = False) -> dict[str, Schema]:
+    """A time under two keys: as ISO 8601, and in ms."""
+    return {name: TIME_OR_NULL if null else TIME, f"{name}_ms": NUMBER_OR_NULL if null else NUMBER}

@@ -1,0 +1,189 @@
+"""`webhook-router serve`: runs the daemon."""
+
+import os
+from pathlib import Path
+
+import click
+
+from router.cli.commands.init import offer_rules
+from router.cli.options import setting, store_option
+from router.domain.errors import StartError
+from router.observe.logging import libraries as log_libraries
+from router.observe.logging import setup as logs
+
+_HELP = """Run the daemon: receive webhooks and deliver them by the rules in RULES (default: rules.yaml).
+
+\b
+Examples:
+  webhook-router serve
+  webhook-router serve rules.yaml --listen 0.0.0.0:8080
+  webhook-router serve rules.yaml --store sqlite:/var/lib/webhook-router/events.db
+
+Each flag can be set by an environment variable, such as WEBHOOK_ROUTER_LISTEN. The rules are reloaded when the file
+changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, lets running attempts end within
+--grace, and closes the store. Exit codes: 0 stopped by a signal, 2 wrong usage, 3 could not start.
+"""
+
+
+@click.command(help=_HELP, short_help="Run the daemon.")
+@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
+@setting(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:8080",
+    help="Address that receives webhooks.",
+)
+@setting(
+    "--admin",
+    metavar="HOST:PORT|off",
+    default="127.0.0.1:8081",
+    help="Address of probes, metrics, reload and the API; off: none.",
+)
+@setting(
+    "--admin-token-file",
+    type=click.Path(path_type=Path),
+    help="File with the admin token. Without it: $WEBHOOK_ROUTER_ADMIN_TOKEN, or a token file made beside the store.",
+)
+@setting(
+    "--admin-hosts",
+    default="",
+    metavar="NAMES",
+    help="Further host names of the admin listener, separated by commas. Its address and localhost always work.",
+)
+@store_option
+@setting(
+    "--commands",
+    default="any",
+    metavar="any|off|DIR",
+    help="Commands that rules may run: any, off (none), or only programs in DIR.",
+)
+@setting(
+    "--grace",
+    type=click.FloatRange(0, 3600),
+    default=10.0,
+    help="Seconds that running attempts may take to end when the daemon stops.",
+)
+@setting(
+    "--trusted-proxies",
+    default="",
+    metavar="NETWORKS",
+    help="Proxies whose X-Forwarded-For is trusted, such as 127.0.0.1,10.0.0.0/8. Default: none.",
+)
+@setting(
+    "--max-connections",
+    type=click.IntRange(1, 100_000),
+    default=1024,
+    help="Open connections from senders. Above it, connections without an accepted request are closed first.",
+)
+@setting(
+    "--server",
+    type=click.Choice(["own", "waitress"]),
+    default="own",
+    help="HTTP server that receives webhooks: the built-in one, or waitress, which is simpler and slower.",
+)
+@setting(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    help="Receive webhooks over TLS: PEM file with the server's certificate and the chain to its authority.",
+)
+@setting(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    help="Private key of the certificate, PEM without a passphrase. By default it is in the certificate's file.",
+)
+@setting(
+    "--tls-client-ca",
+    type=click.Path(path_type=Path),
+    help="Require a client certificate that an authority in this PEM file has signed (mTLS).",
+)
+@setting("--admin-tls-cert", type=click.Path(path_type=Path), help="The same for the admin listener.")
+@setting("--admin-tls-key", type=click.Path(path_type=Path), help="The same for the admin listener.")
+@setting("--admin-tls-client-ca", type=click.Path(path_type=Path), help="The same for the admin listener.")
+@setting(
+    "--request-timeout",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    help="Seconds from a request's first byte to its last.",
+)
+@setting(
+    "--keep",
+    default="7d",
+    metavar="DURATION",
+    help="How long an event stays in the store after its last delivery ended; forever: no limit.",
+)
+@setting(
+    "--keep-dead",
+    default="30d",
+    metavar="DURATION",
+    help="The same for events with a dead delivery. The longer of both applies.",
+)
+@setting(
+    "--log-level",
+    type=click.Choice(logs.LEVELS),
+    default="info",
+    help="Lowest level that is logged.",
+)
+@setting(
+    "--log-format",
+    type=click.Choice(["auto", "json", "text"]),
+    default="auto",
+    help="auto: text on a terminal, JSON otherwise.",
+)
+def serve(
+    rules: Path,
+    listen: str,
+    admin: str,
+    admin_token_file: Path | None,
+    admin_hosts: str,
+    store: str,
+    commands: str,
+    grace: float,
+    trusted_proxies: str,
+    max_connections: int,
+    server: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    admin_tls_cert: Path | None,
+    admin_tls_key: Path | None,
+    admin_tls_client_ca: Path | None,
+    request_timeout: float,
+    keep: str,
+    keep_dead: str,
+    log_level: str,
+    log_format: str,
+) -> None:
+    """Serve webhooks."""
+    from router.daemon.app import App  # noqa: PLC0415 - `--help` need not wait
+    from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
+    from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
+    from router.store.location import store_path  # noqa: PLC0415
+
+    try:
+        settings = Settings(
+            rules=rules,
+            listen=parse_listen_address(listen),
+            admin=None if admin == "off" else parse_listen_address(admin),
+            store=store_path(store),
+            commands=commands if commands in ("any", "off") else os.path.realpath(commands),
+            grace=grace,
+            trusted_proxies=networks(trusted_proxies),
+            admin_token_file=admin_token_file,
+            admin_hosts=host_names(admin_hosts),
+            max_connections=max_connections,
+            server=server,
+            tls=tls_files("--tls", tls_cert, tls_key, tls_client_ca),
+            admin_tls=tls_files("--admin-tls", admin_tls_cert, admin_tls_key, admin_tls_client_ca),
+            request_timeout=request_timeout,
+            keep=retention(keep),
+            keep_dead=retention(keep_dead),
+        )
+    except StartError as error:
+        raise click.UsageError(str(error)) from None
+    if settings.tls is not None and server == "waitress":
+        raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")
+    if not os.path.lexists(rules):
+        offer_rules(rules)
+    lines = logs.configure(log_level, log_format)
+    log_libraries.listen()
+    App(settings, lines_lost=lambda: lines.lost).run()

@@ -1,0 +1,1 @@
+"""What the commands print for people: one module for each kind of thing."""

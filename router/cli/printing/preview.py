@@ -1,0 +1,41 @@
+"""Prints what the rules would do with an event, and why."""
+
+import json
+from typing import Any
+
+import click
+
+from router.rules.dry_run.explain import Explained, ExplainedRule
+
+
+def print_preview(result: dict[str, Any]) -> None:
+    """Print the rules that match, and what each action would do, from the preview's JSON."""
+    matched = result["matched"]
+    click.echo("matched: " + (", ".join(matched) if matched else "no rule"))
+    for error in result.get("errors", ()):
+        click.echo(f"rule {error['rule']} could not be judged, so it counts as unmatched: {error['error']}")
+    for delivery in result["deliveries"]:
+        ordered = f", in order of {delivery['order_key']}" if delivery["order_key"] is not None else ""
+        click.echo(f"\n{delivery['rule']} / {delivery['action']}: {delivery['type']} to {delivery['target']}{ordered}")
+        if delivery["error"] is not None:
+            click.echo(f"  would be dead at once: {delivery['error']}")
+            continue
+        for key, value in delivery[delivery["type"]].items():
+            click.echo(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+def print_explained(rule: ExplainedRule) -> None:
+    """Print a rule's verdict, and below it each condition's."""
+    marks = {"matched": "+", "unmatched": "-", "error": "!", "not tried": " "}
+    click.echo(
+        f"\n{marks[rule.verdict]} {rule.rule}: {rule.verdict}" + (f", since {rule.reason}" if rule.reason else "")
+    )
+    for condition in rule.conditions:
+        _print_condition(condition, "    ")
+
+
+def _print_condition(condition: Explained, indent: str) -> None:
+    mark = {True: "+", False: "-", None: "!"}[condition.holds]
+    click.echo(f"{indent}{mark} {condition.reason if condition.operator else condition.what}")
+    for part in condition.parts:
+        _print_condition(part, indent + "    ")

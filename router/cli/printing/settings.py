@@ -1,0 +1,29 @@
+"""Prints the settings of each source as they are in force."""
+
+from typing import Any
+
+import click
+import yaml
+
+from router.domain.units import as_duration, as_size
+from router.rules.ruleset import Ruleset
+
+
+def print_settings(ruleset: Ruleset) -> None:
+    """Print every source's settings, defaults included, as YAML that a rules file takes."""
+    sources = {source.name: _as_written(dict(sorted(source.settings.items()))) for source in ruleset.sources.values()}
+    click.echo(yaml.safe_dump({"sources": sources}, sort_keys=False, allow_unicode=True, width=100), nl=False)
+
+
+def _as_written(settings: Any) -> Any:
+    """Settings with their units, without empty lists and without `optional: false`."""
+    if isinstance(settings, (list, tuple)):
+        return [_as_written(item) for item in settings]
+    if not isinstance(settings, dict):
+        return settings
+    units = {"max_body": as_size, "tolerance": as_duration}
+    return {
+        key: units[key](value) if key in units else _as_written(value)
+        for key, value in settings.items()
+        if value != [] and not (key == "optional" and value is False)
+    }

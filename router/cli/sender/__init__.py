@@ -1,0 +1,1 @@
+"""Sends an event to a daemon as its provider would."""

@@ -1,0 +1,64 @@
+"""Replay and cancel: which deliveries each may change, and why it leaves one as it is."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from router.domain.deliveries import Delivery, State
+from router.store.contract import OperatorStore
+
+
+@dataclass(frozen=True)
+class DeliveryOperation:
+    """Replay or cancel."""
+
+    name: str
+    past: str  #: such as `replayed`, for messages and JSON
+    doing: str  #: such as `replaying`, for the progress bar
+    allowed: frozenset[State]  #: states in which a delivery can be changed
+    newest_first: bool
+    apply: Callable[
+        [OperatorStore, Sequence[str], int], "Future[list[str]]"
+    ]  #: store, ids, now (ms); gives the changed ids
+    states_by_id: tuple[State, ...]  #: changed by default when the request names ids
+    states_by_filter: tuple[State, ...]  #: changed by default when the request gives a filter
+
+    def reason_to_skip(self, d: Delivery, states: Sequence[State], state_syntax: str) -> str | None:
+        """Why this delivery stays as it is. None: it can be changed.
+
+        `state_syntax` is how a request names a state, such as `--state {}`.
+        """
+        if d.state not in self.allowed:
+            return _NOT_ALLOWED[self.name, d.state]
+        if self.name == "replay" and d.blocked:
+            return "it waits for an earlier one of its order, and goes in its turn"
+        if d.state not in states:
+            return f"it is {d.state}; {state_syntax.format(d.state)} would {self.name} it all the same"
+        return None
+
+
+REPLAY = DeliveryOperation(
+    "replay",
+    "replayed",
+    "replaying",
+    frozenset(State) - {State.RUNNING},
+    newest_first=False,
+    apply=lambda store, ids, now: store.replay(ids, now),
+    states_by_id=(State.PENDING, State.DEAD, State.CANCELLED),
+    states_by_filter=(State.DEAD,),
+)
+CANCEL = DeliveryOperation(
+    "cancel",
+    "cancelled",
+    "cancelling",
+    frozenset({State.PENDING, State.RUNNING, State.DEAD}),
+    newest_first=True,  # cancelling the first delivery of an order would let the daemon begin the next one
+    apply=lambda store, ids, now: store.cancel(ids, now),
+    states_by_id=(State.PENDING, State.RUNNING, State.DEAD),
+    states_by_filter=(State.PENDING,),
+)
+_NOT_ALLOWED = {
+    ("replay", State.RUNNING): "an attempt is under way, or was when the daemon ended: its next start goes on with it",
+    ("cancel", State.SUCCEEDED): "it has succeeded",
+    ("cancel", State.CANCELLED): "it is cancelled already",
+}
