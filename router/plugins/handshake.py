@@ -10,19 +10,19 @@ from router.plugins.scheme import Unverified
 
 
 class Handshake(Protocol):
-    """A compiled handshake of one source: answers the provider's questions, which are no events."""
+    """A compiled handshake of one source: answers requests by which the provider tests the address."""
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """HTTP methods that it takes beside the source's."""
+        """HTTP methods that it takes besides the source's."""
         ...
 
     def before(self, inbound: Inbound) -> Reply | Unverified | None:
-        """Answer or refuse a question that has a verification of its own; None: it is none."""
+        """Answer or refuse a test that has a verification of its own; None: the request is something else."""
         ...
 
     def after(self, payload: Any) -> Reply | None:
-        """Answer a question that was verified as events are; None: it is an event."""
+        """Answer a test that was verified like an event; None: the request is an event."""
         ...
 
 
@@ -30,7 +30,7 @@ class HandshakeKind(Protocol):
     """A kind of handshake: a module of router/intake/handshake with these names inside."""
 
     @property
-    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
+    def Options(self) -> type[Options]:  # noqa: N802 - a class
         """The model of the `handshake` mapping without its `scheme`."""
         ...
 
