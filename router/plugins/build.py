@@ -76,7 +76,7 @@ class Build:
         self.faults.append(Fault(place, message, is_guard=True))
 
     def fault_now(self, message: str, *place: str | int) -> None:
-        """Report an error that earlier versions did not see; only a warning in a recorded text, which must still load."""
+        """Report an error that earlier versions did not see; only a warning in a recorded text, which has to load."""
         self.faults.append(Fault(place, message, Level.WARNING if self.recorded else Level.ERROR))
 
     def warn(self, message: str, *place: str | int) -> None:
