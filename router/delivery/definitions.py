@@ -11,7 +11,7 @@ from router.rules.rule import RuleAction
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
 
-_KEPT = 16  #: recorded rulesets that stay compiled; deliveries rarely outlive more reloads than that
+_KEPT = 16  #: recorded rulesets that stay compiled; few deliveries wait through more reloads
 
 Compile = Callable[[RulesetText], Ruleset]
 """Compile a recorded ruleset; raises RulesError when it doesn't compile any more."""
@@ -19,10 +19,10 @@ Compile = Callable[[RulesetText], Ruleset]
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What an attempt follows."""
+    """The definition of an action, and its rules."""
 
     action: RuleAction
-    ruleset: Ruleset  #: that the action belongs to
+    ruleset: Ruleset  #: the rules that the action belongs to
 
 
 class Definitions:
@@ -35,9 +35,9 @@ class Definitions:
         self._recorded: OrderedDict[str, asyncio.Future[Ruleset]] = OrderedDict()
 
     async def of(self, delivery: Delivery) -> Definition | str:
-        """The definition, or why there is none.
+        """The definition, or the reason why none can be used.
 
-        The current ruleset's wins if name and type still agree, so that a corrected URL heals what is waiting.
+        The current rules win while name and type agree, so that a corrected URL helps deliveries that wait.
         """
         ruleset = self._current.ruleset
         action = ruleset.actions.get((delivery.rule, delivery.action))
@@ -63,7 +63,7 @@ class Definitions:
         except UncompilableError as error:
             return str(error)
         except Exception:
-            self._recorded.pop(ruleset_hash, None)  # the store may answer next time
+            self._recorded.pop(ruleset_hash, None)  # the store may be readable next time
             raise
 
     def _load(self, ruleset_hash: str) -> Ruleset:

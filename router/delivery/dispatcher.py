@@ -100,7 +100,7 @@ class Dispatcher:
 
     def ping(self, answer: Callable[[], None]) -> None:
         """Have the loop call a function when its turn comes, once the loop has been started."""
-        self._inbox.say(answer)
+        self._inbox.call(answer)
 
     def stop(self, grace: float) -> None:
         """Claim nothing more, let running attempts end within `grace` seconds, cut off the rest, end the thread.
@@ -110,7 +110,7 @@ class Dispatcher:
         if not self._started.is_set():
             return
         self._grace = grace
-        self._inbox.say(self._begin_stop)
+        self._inbox.call(self._begin_stop)
         self._thread.join(grace + 2 * _STOP_SECONDS)
 
     def _begin_stop(self) -> None:
@@ -185,7 +185,7 @@ class Dispatcher:
             self._clock.ask_again(time.monotonic())
 
     def _due_soon(self, due: Mapping[str, int]) -> None:
-        self._inbox.say(partial(self._note_due, due))
+        self._inbox.call(partial(self._note_due, due))
 
     def _note_due(self, due: Mapping[str, int]) -> None:
         for target, at in due.items():

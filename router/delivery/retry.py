@@ -1,4 +1,4 @@
-"""When an attempt is made again, and when a delivery gives up: pure functions of policy, outcome and time."""
+"""When to retry and when to give up: pure functions of policy, outcome and time."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ from router.domain.outcomes import Cause, Outcome, OutcomeKind
 from router.domain.retry_policy import RetryPolicy
 from router.store.contract import MAX_INTERRUPTIONS
 
-_GONE = 410  #: RFC 9110, section 15.5.11: gone, and likely for ever; so it is tried again only where retry.on names it
+_GONE = 410  #: RFC 9110, section 15.5.11: gone, likely for ever; retried only if retry.on lists it
 
 
 def wait(policy: RetryPolicy, attempts: int) -> float:
@@ -31,7 +31,7 @@ def retries(policy: RetryPolicy, outcome: Outcome) -> bool:
 def next_attempt_at(
     policy: RetryPolicy, *, attempts: int, first_attempt_at: int, now: int, retry_after: float | None, spread: float
 ) -> int | None:
-    """When (ms) to try again after counted attempt number `attempts` failed at `now`; none: give up.
+    """When (ms) to try again after counted attempt number `attempts` failed at `now`; None: give up.
 
     `spread` is a random number from -1 to 1, by which the wait varies within the policy's jitter.
     """
@@ -40,7 +40,7 @@ def next_attempt_at(
     seconds = wait(policy, attempts) * (1 + policy.jitter * spread)
     if retry_after is not None:
         seconds = max(seconds, min(retry_after, policy.retry_after_max))
-    # Rounded up, so that nobody is called too early; but not for a hair that is only the float's.
+    # Rounded up, so that no attempt comes early; rounding errors of the float don't count.
     at = now + max(1, math.ceil(round(seconds * 1000, 6)))
     return at if at <= first_attempt_at + policy.give_up_after * 1000 else None
 
@@ -48,7 +48,7 @@ def next_attempt_at(
 def settlement(
     claim: Claim, outcome: Outcome, policy: RetryPolicy, *, started_at: int, now: int, spread: float
 ) -> Settlement:
-    """What becomes of a delivery after this outcome; where there is no other try, the settlement's outcome says why."""
+    """The delivery's next state after this outcome. If a limit of the policy ended it, the error names the limit."""
     delivery = claim.delivery
     state, at = State.PENDING, now
     if outcome.kind is OutcomeKind.SUCCEEDED:
@@ -80,7 +80,7 @@ def settlement(
 
 def _gave_up(policy: RetryPolicy, attempts: int) -> str:
     if policy.attempts == 1:
-        return ""  # there was never to be another one
+        return ""  # the policy allows one attempt only
     if policy.attempts is not None and attempts >= policy.attempts:
         return f"; gave up after {attempts} attempts"
     return "; gave up: the next attempt would be later than give_up_after"

@@ -1,4 +1,4 @@
-"""The times at which a delivery that keeps failing is tried: what a retry policy comes to."""
+"""The times at which a retry policy tries a delivery that keeps failing."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -7,21 +7,21 @@ from typing import Literal
 from router.delivery.retry import next_attempt_at, wait
 from router.domain.retry_policy import RetryPolicy
 
-LONGEST = 100_000  #: tries that are looked at one by one; a factor just above 1 would have no end
+LONGEST = 100_000  #: tries that are computed one by one; a factor just above 1 would need millions
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When it is tried: without jitter, and as if an attempt took no time."""
+    """The times, without jitter, as if an attempt took no time."""
 
-    growing: tuple[int, ...]  #: ms after the first attempt, which is its 0; as long as the waits grow
-    every: int | None  #: ms from each further try to the next, once the waits have grown up; none: there are none
-    tries: int  #: all of them
-    ended_by: Literal["attempts", "give_up_after"] | None  #: none: there are more than these, too many to count
+    growing: tuple[int, ...]  #: ms after the first attempt, which is at 0, while the waits grow
+    every: int | None  #: ms between further tries, when the waits grow no more; None: no further tries
+    tries: int  #: number of all tries
+    ended_by: Literal["attempts", "give_up_after"] | None  #: None: too many tries to count
 
     @property
     def last(self) -> int:
-        """When the last one is, in ms after the first."""
+        """The time of the last try, in ms after the first."""
         return self.growing[-1] + (self.every or 0) * (self.tries - len(self.growing))
 
 

@@ -1,1 +1,1 @@
-"""What action types, verification schemes and handshakes offer to the rules, and what they are given."""
+"""The interfaces of action types, verification schemes and handshakes."""

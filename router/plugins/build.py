@@ -1,4 +1,4 @@
-"""What a plugin may use while it is compiled, and how it reports what is wrong."""
+"""What a plugin gets while its options are compiled, and how it reports problems."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,45 +17,49 @@ OptionPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong in a plugin's options that only the plugin could see."""
+    """One problem in a plugin's options that only the plugin can find."""
 
     place: OptionPath
     message: str  #: cause and cure
     level: Level = Level.ERROR
-    is_guard: bool = False  #: it forbids this one action: recorded rules keep their others
+    is_guard: bool = False  #: it forbids this action only: recorded rules keep their other actions
 
 
 @dataclass(frozen=True, slots=True)
 class RuleFacts:
-    """What an action's rule says beside the action."""
+    """What the rule of an action says."""
 
-    allow_code: bool | None = False  #: sender's text may reach any program; None: there is no rule that could say it
+    allow_code: bool | None = False  #: sender's text may reach any program; None: the action has no rule
     matched: frozenset[str] = frozenset()  #: headers that the rule matches on, in lower case
 
 
 @dataclass(frozen=True)
 class Build:
-    """What an action or a scheme may use while it is compiled.
+    """What an action or a scheme gets while it is compiled.
 
-    A plugin adds to `faults` and goes on, so that all faults are reported in one go; an error there makes the loader
-    throw the compiled result away.
+    A plugin adds to `faults` and goes on, so that all faults are reported at once. After an error the loader drops the
+    compiled result.
     """
 
     name: str  #: `rule/action` for an action, the source's name for a scheme
     base_dir: Path  #: relative paths start here
     targets: Mapping[str, TargetSpec] = attribute(default_factory=dict)
-    secrets: Mapping[str, Secret] = attribute(default_factory=dict)  #: the declared ones, by name; perhaps unset
+    secrets: Mapping[str, Secret] = attribute(default_factory=dict)  #: the declared secrets by name; some may be unset
     find_secret: Callable[[SecretRef, OptionPath], Secret] | None = None
-    """Resolve a secret; reports the unset one itself at that place, and gives an unset Secret then."""
-    require_secrets: bool = True  #: an unset secret is an error, not a note
+    """Resolves a secret. When it is unset, it reports that at the place and gives an unset Secret."""
+    require_secrets: bool = True  #: an unset secret is an error; else a note
     timeout: float | None = None  #: seconds, from `defaults`
-    commands: str = "any"  #: what commands may run: any, off, or the folder that they must be in
-    allow_code: bool | None = False  #: the rule says that sender's text may reach any program; None: no rule to say it
-    protected: ProtectedPaths = attribute(default_factory=ProtectedPaths)  #: of the whole file; actions add to it
-    found: dict[Any, Any] = attribute(default_factory=dict)  #: what the disk said, for the other actions of the file
-    at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: what can be judged once all is compiled
+    commands: str = "any"  #: any, off, or the folder that programs of commands must be in
+    allow_code: bool | None = False  #: sender's text may reach any program; None: the action has no rule
+    protected: ProtectedPaths = attribute(
+        default_factory=ProtectedPaths
+    )  #: files that no append may write; shared by the whole file, and actions add to it
+    found: dict[Any, Any] = attribute(
+        default_factory=dict
+    )  #: results of looks at the disk, shared by the actions of the file
+    at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: checks that need the whole file compiled
     matched: frozenset[str] = frozenset()  #: headers that the action's rule matches on, in lower case
-    recorded: bool = False  #: the text is one that the store kept, not the rules file as it is now
+    recorded: bool = False  #: the text comes from the store, and not from the rules file
     faults: list[Fault] = attribute(default_factory=list)
 
     @property
@@ -72,7 +76,7 @@ class Build:
         self.faults.append(Fault(place, message, is_guard=True))
 
     def fault_now(self, message: str, *place: str | int) -> None:
-        """Report an error that earlier versions did not see; in a recorded text, which still has to load, a warning."""
+        """Report an error that earlier versions did not see; only a warning in a recorded text, which has to load."""
         self.faults.append(Fault(place, message, Level.WARNING if self.recorded else Level.ERROR))
 
     def warn(self, message: str, *place: str | int) -> None:
@@ -80,7 +84,7 @@ class Build:
         self.faults.append(Fault(place, message, Level.WARNING))
 
     def secret(self, ref: SecretRef, *place: str | int) -> Secret:
-        """Resolve a secret that the plugin's options name."""
+        """Resolve a secret that the options name."""
         if self.find_secret is None:
             return Secret(ref.name, None)
         return self.find_secret(ref, place)

@@ -15,7 +15,7 @@ class Handshake(Protocol):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """HTTP methods that it takes beside the source's."""
+        """HTTP methods that it takes besides the source's."""
         ...
 
     def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
@@ -31,7 +31,7 @@ class HandshakeKind(Protocol):
     """A kind of handshake: a module of router/intake/handshake with these names inside."""
 
     @property
-    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
+    def Options(self) -> type[Options]:  # noqa: N802 - a class
         """The model of the `handshake` mapping without its `scheme`."""
         ...
 

@@ -1,9 +1,9 @@
-"""The model that a plugin reads its part of the rules file into."""
+"""The base of the models that the rules file is read into."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Options(BaseModel):
-    """Base of every model that a mapping of the rules file is read into."""
+    """A mapping of the rules file, with known keys only."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True)

@@ -12,27 +12,27 @@ from router.plugins.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The sender is who it has to be; the request without its plain credentials."""
+    """The sender is verified; the request has lost its plain credentials."""
 
     inbound: Inbound
 
 
 class VerifyFailure(StrEnum):
-    """What a verification failed by, in the few words that metrics count by."""
+    """Why a verification failed; a label of metrics."""
 
-    MISSING = "missing"  #: the header or parameter that it needs, or the value of it
-    MALFORMED = "malformed"  #: it is not in the form in which such senders write it
-    MISMATCH = "mismatch"  #: no secret fits: somebody else's, a wrong one, or the request was changed on its way
+    MISSING = "missing"  #: a header or parameter that it needs, or its value
+    MALFORMED = "malformed"  #: not in the form in which such senders write it
+    MISMATCH = "mismatch"  #: no secret fits: another sender, a wrong secret, or the request was changed on its way
     TIME = "time"  #: it was signed at a time too far from now
 
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """The sender is not; the reason is for the log, never for the sender."""
+    """The sender is not verified. The reason is for the log, never for the sender."""
 
     failure: VerifyFailure
     reason: str
-    challenge: str = ""  #: the answer's WWW-Authenticate (RFC 9110), where the scheme has one
+    challenge: str = ""  #: WWW-Authenticate of the answer (RFC 9110), if the scheme has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +40,31 @@ class Signed:
     """What a sender adds to a request so that the scheme lets it in."""
 
     headers: tuple[tuple[str, str], ...] = ()
-    query: str = ""  #: as it stands in a URL, to come after what the query has
-    is_credential: bool = False  #: the secret itself is in there: never to be shown
+    query: str = ""  #: percent-encoded, to be added to the query
+    is_credential: bool = False  #: it contains the secret itself, so it must not be shown
 
 
 @dataclass(frozen=True, slots=True)
 class Unsignable:
-    """Nobody who has but the rules file and its secrets could have sent the request; the reason ends with no stop."""
+    """The rules file and its secrets are not enough to sign such a request; the reason has no full stop."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SenderProfile:
-    """What a provider sends, by which `send` does as it does, and by which forwards know its headers."""
+    """What a provider sends: `send` imitates it, and forwards pass its headers."""
 
-    event: str | None = None  #: the header that says what kind of event it is
-    ids: tuple[str, ...] = ()  #: headers that hold an id of this one delivery
-    form: bool = False  #: it sends forms, at least at times
+    event: str | None = None  #: the header with the kind of the event
+    ids: tuple[str, ...] = ()  #: headers with an id of the delivery
+    form: bool = False  #: it sends forms, at least sometimes
     headers: tuple[str, ...] = ()
-    """Globs of what it sends, the signature included, which forwards pass on. `{key}` is an option's value."""
+    """Globs of its headers, the signature included, that forwards pass on. `{key}` is an option's value."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignedParts:
-    """What a scheme's signature covers beside the body's bytes; all else anybody who recorded a request can change."""
+    """What a signature covers besides the body. Somebody who recorded a request can change all the rest."""
 
     headers: frozenset[str] = frozenset()  #: in lower case
     query: bool = False
@@ -75,20 +75,20 @@ class Verifier(Protocol):
 
     @property
     def verifies(self) -> bool:
-        """False only for scheme none: anybody may send."""
+        """False only for the scheme none, where anybody may send."""
         ...
 
     @property
     def signed(self) -> SignedParts | None:
-        """None: there is no signature. A credential vouches for all of the request, or nobody is verified."""
+        """None without a signature: a credential vouches for the whole request, or the scheme is none."""
         ...
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
-        """Judge the raw request; now in ms. Compares bytes in constant time; never raises, whatever was sent."""
+        """Judge the raw request; `now` in ms. Compares in constant time, and never raises."""
         ...
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
-        """What its sender would add to the request, now in ms, by the first secret that is set; `verify` accepts it."""
+        """What the sender would add, by the first secret that is set; `now` in ms. `verify` accepts the result."""
         ...
 
 
@@ -96,7 +96,7 @@ class Scheme(Protocol):
     """A verification scheme: a module of router/intake/verify with these names inside."""
 
     @property
-    def Options(self) -> type[Options]:  # noqa: N802 - a class by any other name
+    def Options(self) -> type[Options]:  # noqa: N802 - a class
         """The model of the `verify` mapping without its `scheme`."""
         ...
 

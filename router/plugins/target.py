@@ -10,7 +10,7 @@ from router.plugins.options import Options
 
 
 class BreakerSpec(Options):
-    """When a target counts as down, and how it is tried then."""
+    """When a target counts as down, and how it is tested then."""
 
     failures: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=10, description="Failures in a row that open it; fewer would open it on the blip of one restart."
@@ -20,7 +20,7 @@ class BreakerSpec(Options):
 
 
 _NONE = "none"
-NO_BREAKER = BreakerSpec.model_construct(failures=2**62)  #: a target that is tried however often it fails
+NO_BREAKER = BreakerSpec.model_construct(failures=2**62)  #: the breaker never opens
 
 BreakerField = Annotated[
     BreakerSpec,
@@ -36,6 +36,6 @@ class TargetSpec:
 
     key: str  #: the target's name; else the origin of a literal url; else rule/action
     concurrency: int  #: attempts under way at once
-    rate: float | None = None  #: attempts started a second; none: no limit
+    rate: float | None = None  #: attempts started a second; None: no limit
     url: str | None = None  #: base URL of a named target (a template; its authority literal or one whole secret)
     breaker: BreakerSpec = NO_BREAKER

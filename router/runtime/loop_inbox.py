@@ -1,4 +1,4 @@
-"""What other threads tell the delivery loop: however much is said before it listens, it is woken once."""
+"""Calls from other threads to an event loop. However many gather, they wake the loop once."""
 
 import asyncio
 import contextlib
@@ -14,43 +14,43 @@ T = TypeVar("T")
 
 
 class Inbox:
-    """Made in the loop, which `result` belongs to; `say` may be called from any thread."""
+    """Made in the loop. `call` may be called from any thread, `result` only in the loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._said: deque[Callable[[], None]] = deque()
-        self._woken = False
+        self._calls: deque[Callable[[], None]] = deque()
+        self._is_woken = False
 
-    def say(self, function: Callable[[], None]) -> None:
-        """Have the loop call a function soon, after those that were said before."""
-        self._said.append(function)
-        if not self._woken:
-            self._woken = True
+    def call(self, function: Callable[[], None]) -> None:
+        """Have the loop call a function soon, after the functions of earlier calls."""
+        self._calls.append(function)
+        if not self._is_woken:
+            self._is_woken = True
             wake_up(self._wake)
 
     def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended already: there is nothing left to tell it
-            self._loop.call_soon_threadsafe(self._listen)
+        with contextlib.suppress(RuntimeError):  # the loop has ended already
+            self._loop.call_soon_threadsafe(self._run)
 
     def result(self, future: "Future[T]") -> "asyncio.Future[T]":
-        """What another thread's future becomes, for the loop to wait for.
+        """A future of the loop with the result of another thread's future.
 
-        Whoever waits may be cancelled: the other thread's work goes on, and what comes of it is dropped.
+        When it is cancelled, the other thread's work goes on, and its result is dropped.
         """
         waiting: asyncio.Future[T] = self._loop.create_future()
         future.add_done_callback(partial(self._done, waiting))
         return waiting
 
     def _done(self, waiting: "asyncio.Future[Any]", future: "Future[Any]") -> None:
-        self.say(partial(_hand_over, waiting, future))
+        self.call(partial(_copy_result, waiting, future))
 
-    def _listen(self) -> None:
-        self._woken = False  # before listening: what is said from now on may find the inbox empty already
-        while self._said:
-            self._said.popleft()()
+    def _run(self) -> None:
+        self._is_woken = False  # first: a call that comes from now on must wake the loop again
+        while self._calls:
+            self._calls.popleft()()
 
 
-def _hand_over(waiting: "asyncio.Future[Any]", future: "Future[Any]") -> None:
+def _copy_result(waiting: "asyncio.Future[Any]", future: "Future[Any]") -> None:
     if waiting.done():
         return
     error = future.exception()

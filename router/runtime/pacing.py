@@ -1,11 +1,11 @@
-"""Keeps a large load from being felt by the requests that are answered meanwhile.
+"""Keeps requests fast while a large rules file is loaded.
 
-A load makes millions of objects that stay. The garbage collector would walk all of them again and again meanwhile (two
-thirds of the time of loading 10,000 rules), and once more whenever it looks at its oldest generation later on, with
-every request waiting. So it pauses during a load, and what was loaded is set aside from its rounds.
+A load makes millions of objects that stay. The garbage collector would walk them again and again (two thirds of the
+time of loading 10,000 rules), and later in each full collection, while every request waits. So the collector pauses
+during a load, and the loaded objects are then frozen: it skips them.
 
-A reload also competes for the interpreter with every request, each of which asks for it some ten times. So it works in
-slices, and while requests are under way it rests between them for most of the time.
+A reload also competes with requests for the interpreter's lock, which each request takes some ten times. So a reload
+works in slices, and between them it sleeps for most of the time while requests are under way.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
-SLICE_SECONDS = 0.001  #: of work, before a look at whether somebody waits
+SLICE_SECONDS = 0.001  #: of work, before a look at whether requests wait
 RESTED = 4  #: times as long as its work a load may take with its rests, and on a machine that is busy otherwise
 REST_SECONDS = 0.003  #: after a slice while requests are under way: they keep three quarters of the interpreter
 
@@ -51,7 +51,7 @@ GC_PAUSED = _Uncollected()
 
 
 class TooLong(Exception):
-    """A load has worked for as long as it may."""
+    """A load has used up its time."""
 
 
 class _Pace:
@@ -68,7 +68,7 @@ class _Pace:
             return
         if time.thread_time() > self._until or time.monotonic() > self._until_at_last:
             raise TooLong
-        # Even a rest of no length hands the interpreter to whoever waits for it.
+        # Even a sleep of 0 s lets a waiting thread have the interpreter.
         time.sleep(REST_SECONDS if self._busy() else 0)
         self._slice_ends = time.perf_counter() + SLICE_SECONDS
 
@@ -78,8 +78,8 @@ _PACE: ContextVar[_Pace | None] = ContextVar("pace", default=None)
 
 @contextlib.contextmanager
 def resting_while_busy(busy: Callable[[], bool], *, seconds: float = math.inf) -> Iterator[None]:
-    """Within it, this thread's work rests at each `breathe` as long as the others are busy. Once it has worked for some
-    seconds, or `RESTED` times as long has passed, `breathe` raises TooLong."""
+    """Within the block, `yield_turn` sleeps while others are busy. It raises TooLong after so many seconds of work, or once
+    `RESTED` times as long has passed."""
     token = _PACE.set(_Pace(busy, seconds))
     try:
         yield
@@ -88,27 +88,27 @@ def resting_while_busy(busy: Callable[[], bool], *, seconds: float = math.inf) -
 
 
 def yield_turn() -> None:
-    """Called between small steps of a load: rests when it is time to."""
+    """Called between small steps of a load: sleeps when its slice is over."""
     pace = _PACE.get()
     if pace is not None:
         pace.step()
 
 
 def paced(items: Iterable[_T]) -> Iterator[_T]:
-    """The items, with a breath before each."""
+    """The items, with `yield_turn` before each."""
     for item in items:
         yield_turn()
         yield item
 
 
 def let_go(parts: list[Any]) -> None:
-    """Free what a list holds, piece by piece: the last reference to a large thing would free all of it in one go."""
+    """Free the items of a list one by one, since freeing a large object at once would stop all threads."""
     while parts:
         parts.pop()
         yield_turn()
 
 
 def freeze_garbage() -> None:
-    """Take everything that lives now out of the collector's rounds; a reload gives what has died back to it first."""
+    """Have the collector skip all objects that exist now."""
     gc.unfreeze()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Threads for calls that block: on a disk, on a mount that is gone, on a name server that does not answer."""
+"""Threads for calls that block: on a disk, a dead network mount, a name server that does not answer."""
 
 import asyncio
 import contextlib
@@ -13,36 +13,36 @@ _Work = tuple["asyncio.Future[Any]", str, Callable[..., Any], tuple[Any, ...]]
 
 
 class Threads:
-    """Runs calls beside the loop. Belongs to the loop; only `_work` runs in the threads.
+    """Runs calls outside the loop. Belongs to the loop; only `_work` runs in the threads.
 
-    They are daemon threads, other than those of concurrent.futures: a call that never returns holds its own thread, and
+    Unlike those of concurrent.futures, these are daemon threads: a call that never returns blocks its own thread, but
     neither the loop nor the end of the process.
     """
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, limit: int) -> None:
         self._name = name
-        self._most = most
+        self._limit = limit
         self._started = 0
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._under_way: Counter[str] = Counter()  #: calls by key, waiting ones included
 
     def under_way(self, key: str) -> int:
-        """How many calls of this key have not returned."""
+        """How many calls with this key have not returned."""
         return self._under_way[key]
 
     def call(self, key: str, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        """Start a call. One that is cancelled before its turn is not made; one under way goes on to its end."""
+        """Start a call. Cancelled before its turn, it is not made; later, it goes on to its end."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._under_way[key] += 1
         self._queue.put((future, key, function, arguments))
-        if self._started < min(self._under_way.total(), self._most):
+        if self._started < min(self._under_way.total(), self._limit):
             self._started += 1
             threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
         return future
 
     def close(self) -> None:
-        """End the threads that have nothing to do; wait for none."""
+        """End the idle threads, without waiting for any."""
         for _ in range(self._started):
             self._queue.put(None)
 
@@ -53,9 +53,9 @@ class Threads:
             if not future.cancelled():
                 try:
                     result = function(*arguments)
-                except Exception as raised:  # noqa: BLE001 - it is the caller's, who gets it from the future
+                except Exception as raised:  # noqa: BLE001 - the caller gets it from the future
                     error = raised
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits for it any more
+            with contextlib.suppress(RuntimeError):  # the loop has ended: the result is not needed
                 self._loop.call_soon_threadsafe(self._finish, future, key, result, error)
             del work, future, function, arguments, result, error  # an idle thread holds no body in memory
 
@@ -72,9 +72,9 @@ class Threads:
 
 
 @contextlib.asynccontextmanager
-async def open_threads(name: str, most: int) -> AsyncIterator[Threads]:
+async def open_threads(name: str, limit: int) -> AsyncIterator[Threads]:
     """Threads of the running loop, closed at the end of the block."""
-    threads = Threads(name, most)
+    threads = Threads(name, limit)
     try:
         yield threads
     finally:

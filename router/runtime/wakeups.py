@@ -1,7 +1,7 @@
-"""Wake-ups of other threads that a commit's results cause: each thread once, after all results are given out.
+"""Wakes other threads once for all results of a commit, after the last one.
 
-A wake-up is a system call that gives the interpreter away; the woken thread takes the one result that is there, sleeps,
-and is woken for the next. One wake-up for a whole commit saves both of them most of these turns.
+A wake-up is a system call that releases the interpreter's lock. The woken thread takes one result, sleeps, and is woken
+for the next. One wake-up for a whole commit saves both threads most of these turns.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ _mine = threading.local()
 
 @contextlib.contextmanager
 def gathered() -> Iterator[None]:
-    """Keep this thread's wake-ups back until the end of the block."""
+    """Delay this thread's wake-ups until the end of the block."""
     waiting: dict[Callable[[], None], None] = {}
     _mine.waiting = waiting
     try:

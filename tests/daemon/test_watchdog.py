@@ -43,7 +43,7 @@ def _a_delivery_loop() -> Iterator[Ping]:
     thread = threading.Thread(target=lambda: asyncio.run(live()))
     thread.start()
     try:
-        yield boxes.get(timeout=30).say
+        yield boxes.get(timeout=30).call
     finally:
         end.set()
         thread.join()

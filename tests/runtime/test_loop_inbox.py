@@ -27,8 +27,8 @@ def test_messages_before_the_loop_starts_need_one_wake_up() -> None:
 
         def speak() -> None:
             for number in range(100):
-                inbox.say(lambda number=number: heard.append(number))  # type: ignore[misc]
-            inbox.say(lambda: done.set_result(None))
+                inbox.call(lambda number=number: heard.append(number))  # type: ignore[misc]
+            inbox.call(lambda: done.set_result(None))
 
         thread = threading.Thread(target=speak)
         thread.start()
@@ -38,7 +38,7 @@ def test_messages_before_the_loop_starts_need_one_wake_up() -> None:
         assert heard == list(range(100))
         assert len(wake_ups) == 1
 
-        inbox.say(lambda: heard.append(100))
+        inbox.call(lambda: heard.append(100))
         await asyncio.sleep(0)
         assert heard[-1] == 100
 
@@ -86,4 +86,4 @@ def test_messages_after_the_end_are_dropped() -> None:
 
     inbox = asyncio.run(run())
 
-    inbox.say(lambda: pytest.fail("nobody is there to call it"))
+    inbox.call(lambda: pytest.fail("nobody is there to call it"))

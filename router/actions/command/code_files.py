@@ -17,7 +17,7 @@ _FILE_OPTION = re.compile(r"(?:-f|-C|--file|--directory|--makefile)(?:=(.+))?")
 
 
 def code_files(argv: Sequence[Template], folders: Folders) -> Iterator[Path]:
-    """The program, what a wrapper runs, the script of an interpreter, and files that options such as -f name."""
+    """The program, what a wrapper or an interpreter runs, and files that options such as -f name."""
     texts = [template.constant or "" for template in argv]
     at = 0
     while at < len(texts) and texts[at]:

@@ -508,8 +508,8 @@ def test_a_literal_metadata_address_is_allowed(act: Make, job: Make) -> None:
     listed = act("forward", {"url": "http://{{ payload.host }}/", "allow_hosts": ["169.254.169.254", "*"]})
 
     assert not listed.is_literal_address
-    assert listed._listed("http://169.254.169.254/")
-    assert not listed._listed("http://metadata.example/")
+    assert listed._is_listed_address("http://169.254.169.254/")
+    assert not listed._is_listed_address("http://metadata.example/")
 
 
 def test_a_metadata_address_is_refused_on_connection(act: Make, job: Make, attempt: Attempt, monkeypatch: Any) -> None:
