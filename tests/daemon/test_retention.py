@@ -25,14 +25,16 @@ def _settle(store: Store, claim: Claim, state: State) -> None:
     assert store.settle(done).result(10)
 
 
-def test_old_events_are_pruned_unless_deliveries_are_pending(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_old_events_are_pruned_unless_deliveries_are_pending(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     kept: dict[str, Event] = {}
     for age in (1, 8, 31):
         for name, plan, state in (
             ("unmatched", [], None),
-            ("done", [planned("t")], State.SUCCEEDED),
-            ("dead", [planned("t")], State.DEAD),
-            ("pending", [planned("other")], None),
+            ("done", [planned_delivery("t")], State.SUCCEEDED),
+            ("dead", [planned_delivery("t")], State.DEAD),
+            ("pending", [planned_delivery("other")], None),
         ):
             made = event(received_at=NOW - age * DAY)
             store.append(made, plan, "r1").result(10)
@@ -51,9 +53,11 @@ def test_old_events_are_pruned_unless_deliveries_are_pending(store: Store, event
     assert all(store.event(d.event_id) for d in store.deliveries())
 
 
-def test_old_events_behind_many_kept_ones_are_pruned(store: Store, event: MakeEvent, planned: MakePlan) -> None:
+def test_old_events_behind_many_kept_ones_are_pruned(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     old = NOW - 10 * DAY
-    futures = [store.append(event(received_at=old), [planned("wait")], "r1") for _ in range(1500)]
+    futures = [store.append(event(received_at=old), [planned_delivery("wait")], "r1") for _ in range(1500)]
     futures += [store.append(event(received_at=old), [], "r1") for _ in range(1500)]
     for future in futures:
         future.result(10)
