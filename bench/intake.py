@@ -54,7 +54,7 @@ OWN = """
 import sys, time
 sys.path.insert(0, %r)
 from router.http.server import Server
-from router.model import Reply
+from router.domain.reply import Reply
 Server(lambda _: Reply(202, b'{"id":"x"}'), "127.0.0.1", %d).start()
 time.sleep(3600)
 """

@@ -17,10 +17,10 @@ from router.observe.logging.text import TextLine
 
 BEGIN = """
 import structlog, sys
-from router import log_libraries
-from router.logs import configure
+from router.observe.logging import libraries
+from router.observe.logging.setup import configure
 configure(sys.argv[1], sys.argv[2])
-log_libraries.listen()
+libraries.listen()
 log = structlog.get_logger()
 """
 SAY = BEGIN + 'log.info("event received", event_id="e", matched=["a"], deliveries=1)\nlog.debug("not heard")'

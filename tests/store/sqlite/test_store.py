@@ -108,8 +108,9 @@ _CRASHING = """
 import sys
 from pathlib import Path
 import structlog
-from router.model import Event, PlannedDelivery, RulesetText
-from router.store.sqlite import SqliteStore
+from router.domain.deliveries import PlannedDelivery, RulesetText
+from router.domain.events import Event
+from router.store.sqlite.store import SqliteStore
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 store = SqliteStore(Path(sys.argv[1]))
@@ -137,6 +138,7 @@ def test_acknowledged_events_survive_sigkill_with_their_deliveries(path: Path) -
                 process.send_signal(signal.SIGKILL)
         process.wait(30)
         process.stdout.close()
+        assert process.returncode == -signal.SIGKILL
 
     store = SqliteStore(path)
     found = {event.id for event in store.events(limit=100_000)}
