@@ -9,7 +9,7 @@ from router.domain.errors import StartError
 from router.domain.networks import Network, network
 from router.domain.units import seconds
 from router.http.certificate import TlsFiles
-from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
+from router.http.limits import MAX_CONNECTIONS, REQUEST_SECONDS
 
 GRACE_SECONDS = 10.0  #: how long a stop lets attempts end by themselves; service managers kill after 90 s or so
 
