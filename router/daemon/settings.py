@@ -9,7 +9,7 @@ from router.domain.listen_address import ListenAddress
 from router.domain.networks import Network, network
 from router.domain.units import seconds
 from router.http.certificate import TlsFiles
-from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
+from router.http.limits import MAX_CONNECTIONS, REQUEST_SECONDS
 
 GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service managers kill after 90 s or so
 

@@ -18,7 +18,7 @@ class Body:
         self._file: IO[bytes] | None = None
 
     def add(self, data: bytes) -> None:
-        """Take some more. Raises OSError when the temporary file can't."""
+        """Append. Raises OSError when the temporary file has no room."""
         self.size += len(data)
         if self._file is not None:
             self._file.write(data)
@@ -34,7 +34,7 @@ class Body:
             self._parts = b""
 
     def take(self) -> bytes:
-        """All of it; nothing is left. Raises OSError."""
+        """The whole body, which is then empty. Raises OSError."""
         file = self._file
         if file is None:
             found, self._parts = self._parts, b""
@@ -45,7 +45,7 @@ class Body:
         return content
 
     def close(self) -> None:
-        """Let go of it."""
+        """Free memory and file."""
         self._parts = b""
         if self._file is not None:
             with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
 """One connection: bytes in, requests to the handler one after the other, replies out.
 
-All of it belongs to the loop's thread. Nothing more is read while a request is being answered, so what a connection
-holds in memory is bounded: one request under way, one read behind it, and the replies that its sender does not take.
+It belongs to the loop's thread. While a request is being answered nothing more is read. So its memory is bounded: one
+request under way, the bytes of one read after it, and the replies that its sender has not read yet.
 """
 
 import asyncio
@@ -27,47 +27,49 @@ log = structlog.get_logger()
 
 
 class Owner(Protocol):
-    """What a connection needs of its server."""
+    """What a connection uses of its server."""
 
-    buffer: memoryview  #: for every connection's reads: what was read is parsed or copied before the next
+    buffer: memoryview  #: shared by all connections: what is read is parsed or copied before the next read
     body_limit: BodyLimit
     dispatch: "Dispatch"
-    stopping: bool  #: replies say that the connection ends with them
+    stopping: bool  #: each reply is then the last of its connection
     request_seconds: float
 
     def closed(self, connection: "Connection") -> None:
         """A connection is gone."""
 
     def free(self, connection: "Connection") -> None:
-        """A connection has nothing under way."""
+        """A connection has no request under way any more."""
 
 
 def read_buffer() -> memoryview:
-    """For `Owner.buffer`."""
+    """A buffer for `Owner.buffer`."""
     return memoryview(bytearray(READ_BYTES))
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One sender's."""
+    """One sender's connection."""
 
     def __init__(self, owner: Owner, ip: str, loop: asyncio.AbstractEventLoop) -> None:
         self.ip = ip
-        self.opened_at = self.active_at = time.monotonic()  #: the latter: of the last byte or reply
-        self.accepted_at = 0.0  #: monotonic, of the last 2xx reply; 0: there was none
+        self.opened_at = self.active_at = (
+            time.monotonic()
+        )  #: monotonic; `active_at` is the time of the last byte or reply
+        self.accepted_at = 0.0  #: monotonic, of the last 2xx reply; 0 before the first
         self.opening: asyncio.Task[None] | None = None  #: while there is no transport yet
         self._owner = owner
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._reader = Reader(owner.body_limit)
-        self._current: Message | None = None  # that is being answered
-        self._kept = b""  # what came meanwhile, unread
-        self._began_at = 0.0  # of the message that is arriving; 0: none is
-        self._blocked_at = 0.0  # since when the sender takes no replies; 0: it does
-        self._lingers_at = 0.0  # since when what still comes is thrown away; 0: it is read
+        self._current: Message | None = None  # the request that is being answered
+        self._kept = b""  # bytes that came meanwhile, not parsed yet
+        self._began_at = 0.0  # monotonic, of the request that is arriving; 0: none is
+        self._blocked_at = 0.0  # monotonic, since when the sender reads no replies; 0: it does
+        self._lingers_at = 0.0  # monotonic, since when incoming bytes are discarded; 0: they are read
         self._closing_at = 0.0
-        self._ended = False  # the sender says nothing more
+        self._ended = False  # the sender has closed its direction
 
-    # What others ask.
+    # For the listener and the dispatch.
 
     @property
     def under_way(self) -> bool:
@@ -76,16 +78,16 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_gone(self) -> bool:
-        """Whether there is nobody to reply to; any thread may ask."""
+        """Whether the connection has ended; any thread may ask."""
         return self._transport is None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way, not even in part."""
+        """Whether no request is under way or has begun to arrive, and all replies are out."""
         return not (self._current or self._kept or self._reader.begun or self._reader.ready or self._blocked_at)
 
     def cut(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, even with a request under way."""
         if self._transport is not None:
             self._transport.abort()
         elif self.opening is not None:
@@ -98,7 +100,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def check(self, now: float) -> None:
-        """Cut off or refuse who takes too long; now is monotonic."""
+        """Close or refuse when a deadline has passed; now is monotonic."""
         if self._lingers_at:
             if now > self._lingers_at + LINGER_SECONDS:
                 self.cut()
@@ -177,7 +179,7 @@ class Connection(asyncio.BufferedProtocol):
         self.cut()
 
     def _keep(self, data: bytes) -> None:
-        # Said only now that it happens: most senders wait for their reply before they say more.
+        # Reading stops only now: most senders wait for their reply before they send more, and pausing costs time.
         if self._transport is not None:
             self._transport.pause_reading()
         self._kept += data
@@ -202,15 +204,15 @@ class Connection(asyncio.BufferedProtocol):
             self._write(_CONTINUE)
 
     def _serve(self) -> None:
-        """Have the next request answered."""
+        """Hand the next request to the handler."""
         self._began_at = 0.0
         self._current = message = self._reader.ready.popleft()
-        self._owner.dispatch.judge(self, message)
+        self._owner.dispatch.handle(self, message)
         if self._owner.dispatch.has_ready():
-            self._owner.dispatch.answer_ready()  # the others need not wait until this turn's requests are judged
+            self._owner.dispatch.answer_ready()  # the others need not wait until all requests of this turn are handled
 
     def _advance(self) -> None:
-        """Go on with what was kept: one request, before the other connections get their turn."""
+        """Go on with the next request; one only, then the other connections get their turn."""
         if self._transport is None or self._current or self._blocked_at or self._lingers_at or self._closing_at:
             return
         try:
@@ -241,7 +243,7 @@ class Connection(asyncio.BufferedProtocol):
     # Replies out.
 
     def answer(self, reply: Reply) -> None:
-        """Reply to the request that is being answered; its sender may be gone."""
+        """Send the reply to the request under way; the sender may have left."""
         message, self._current = self._current, None
         if message is None or self._transport is None:
             return
@@ -271,11 +273,11 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(data)
 
     def _finish(self, *, lingers: bool) -> None:
-        """That was the last reply."""
+        """Close after the last reply."""
         transport = self._transport
         if transport is None:
             return
-        # Closing while the sender still sends makes its kernel throw away the reply that it has not read yet.
+        # If the connection closed while the sender still sends, the sender's kernel would discard the unread reply.
         if lingers and not self._ended and transport.can_write_eof():
             self._lingers_at = time.monotonic()
             transport.write_eof()

@@ -1,4 +1,4 @@
-"""What every server asks of a handler: from a request to a reply, or to one that comes later."""
+"""The contract between servers and a handler: a request in, a reply out, at once or later."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,17 +25,17 @@ class Pending:
     """A reply to come, usually after a commit. It holds no thread while it waits."""
 
     future: "Future[Any]"  #: what it waits for
-    reply: Callable[[float], Reply]  #: the reply; waits at most that many seconds, and says so when it was too short
+    reply: Callable[[float], Reply]  #: the reply, after at most that many seconds; 503 when they were too few
 
 
 Handler = Callable[[Request], Reply | Pending]
-"""Never blocks for a small body: servers may call it in their loop's thread. Any thread may call it."""
+"""Any thread may call it. It never blocks on a small body, because servers call it in their loop's thread."""
 
 BodyLimit = Callable[[str], int]
 """From a path to the largest body that it takes, in bytes."""
 
 Answered = Callable[[str, int], None]
-"""Told the path and status of each reply that no handler gave: refused requests, and faults."""
+"""Called with path and status of each reply that the server gave by itself: refusals and faults."""
 
 WakeUp = Callable[[Callable[[], None]], None]
 """Calls the function that wakes a loop: at once, or once for a batch of futures that end together."""

@@ -1,6 +1,6 @@
-"""Hands requests to the handler, and replies to their connections when they are ready.
+"""Hands requests to the handler, and its replies to their connections.
 
-All but what says otherwise belongs to the loop's thread.
+Methods belong to the loop's thread, unless they say otherwise.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class Dispatch:
-    """One server's requests under way."""
+    """The requests under way of one server."""
 
     def __init__(
         self,
@@ -53,35 +53,35 @@ class Dispatch:
         self._inline_bytes = inline_bytes
         self._serials = itertools.count()
         self._waiting: dict[Connection, tuple[int, Pending]] = {}  # replies to come
-        self._since: deque[tuple[float, Connection, int]] = deque()  # the same by age; some are answered already
+        self._since: deque[tuple[float, Connection, int]] = deque()  # the same by age; some may be answered already
         self._done: deque[tuple[Connection, int]] = deque()  # any thread appends
         self._waking = threading.Lock()
-        self._woken = self._asleep = False
+        self._woken = self._stopped_waking = False
         self._last_request = 0.0
 
     def is_busy(self) -> bool:
         """Whether requests are being answered; any thread may ask."""
         return bool(self._waiting) or time.monotonic() - self._last_request < BUSY_SECONDS
 
-    def judge(self, connection: "Connection", message: Message) -> None:
-        """Have a whole request answered: right here when it is small, by a worker when it is not."""
+    def handle(self, connection: "Connection", message: Message) -> None:
+        """Answer a whole request: in this thread when it is small, in a worker when it is large."""
         self._last_request = time.monotonic()
         if message.refused:
             connection.answer(self._refused(message, connection.ip))
         elif message.body.size <= self._inline_bytes:
-            self._given(connection, self._asked(message, connection.ip))
+            self._take_answer(connection, self._call_handler(message, connection.ip))
         else:
             self._workers.submit(partial(self._work, connection, message))
 
     def _work(self, connection: "Connection", message: Message) -> None:
-        if connection.is_gone:  # whoever heard nothing sends again, and others wait for this worker
+        if connection.is_gone:  # its sender will repeat the request, and others wait for this worker
             message.body.close()
             return
-        given = self._asked(message, connection.ip)
-        self.call(partial(self._given, connection, given))
+        given = self._call_handler(message, connection.ip)
+        self.call(partial(self._take_answer, connection, given))
 
-    def _asked(self, message: Message, ip: str) -> Reply | Pending:
-        """What the handler says; any thread."""
+    def _call_handler(self, message: Message, ip: str) -> Reply | Pending:
+        """The handler's answer; any thread."""
         try:
             body = message.body.take()
         except OSError:
@@ -90,7 +90,7 @@ class Dispatch:
         request = Request(message.method, message.path, message.query, tuple(message.headers), body, ip)
         try:
             return self._handler(request)
-        except Exception as error:  # the sender has to hear something, and the others must not suffer
+        except Exception as error:  # this sender gets an answer, and the others go on
             log.error("request failed by a fault of ours", method=shown_method(message.method), exc_info=error)
             self.count(message.path, 500)
             return refusal(500)
@@ -101,7 +101,7 @@ class Dispatch:
         self.count(message.path, message.refused)
         return refusal(message.refused)
 
-    def _given(self, connection: "Connection", given: Reply | Pending) -> None:
+    def _take_answer(self, connection: "Connection", given: Reply | Pending) -> None:
         if isinstance(given, Pending):
             self._wait(connection, given)
         else:
@@ -111,7 +111,7 @@ class Dispatch:
         serial = next(self._serials)
         self._waiting[connection] = serial, pending
         self._since.append((time.monotonic(), connection, serial))
-        # The future must not know what knows it: the event would live on until the garbage collector comes round.
+        # The future must not refer to the pending reply: the cycle would keep the event until a garbage collection.
         pending.future.add_done_callback(partial(self._ready, connection, serial))
 
     def _ready(self, connection: "Connection", serial: int, _: Any) -> None:
@@ -121,23 +121,23 @@ class Dispatch:
 
     def _wake(self) -> None:
         """Any thread."""
-        if not self._woken:  # once is enough, and each costs a system call
+        if not self._woken:  # each wake-up costs a system call
             self._woken = True
             self.call(self.answer_ready)
 
     def call(self, function: Callable[[], Any]) -> None:
-        """Have the loop call a function soon; not any more once it sleeps for ever. Any thread."""
+        """Have the loop call a function soon; does nothing after `stop_waking`. Any thread."""
         with self._waking:
-            if not self._asleep:
+            if not self._stopped_waking:
                 self._loop.call_soon_threadsafe(function)
 
-    def fall_asleep(self) -> None:
-        """Nobody wakes the loop from here on; before it is closed."""
+    def stop_waking(self) -> None:
+        """Drop wake-ups from here on, because the loop is about to be closed."""
         with self._waking:
-            self._asleep = True
+            self._stopped_waking = True
 
     def answer_ready(self) -> None:
-        """Answer those whose futures are done."""
+        """Answer the requests whose futures are done."""
         self._woken = False
         while self._done:
             connection, serial = self._done.popleft()
@@ -145,7 +145,7 @@ class Dispatch:
                 self._answer(connection)
 
     def answer_old(self, now: float) -> None:
-        """Answer those that have waited too long; their commit may still come, and dedupe tells a repeat apart."""
+        """Answer requests that have waited too long; if their commit still comes, dedupe recognizes the repeat."""
         while self._since:
             since, connection, serial = self._since[0]
             waits = self._waits(connection, serial)
@@ -156,12 +156,12 @@ class Dispatch:
                 self._answer(connection)
 
     def answer_all(self) -> None:
-        """Answer whoever still waits, at the end of a stop's patience."""
+        """Answer all waiting requests, at the end of a stop's time."""
         for connection in list(self._waiting):
             self._answer(connection)
 
     def has_ready(self) -> bool:
-        """Whether replies wait to be given."""
+        """Whether replies are ready to be sent."""
         return bool(self._done)
 
     def _waits(self, connection: "Connection", serial: int) -> bool:
@@ -171,7 +171,7 @@ class Dispatch:
     def _answer(self, connection: "Connection") -> None:
         _, pending = self._waiting.pop(connection)
         try:
-            reply = pending.reply(0)  # whoever may hear it: it is what logs and counts the event
+            reply = pending.reply(0)  # also when the sender has left: this logs and counts the event
         except Exception as error:  # the boundary between one sender and all the others
             log.error("request failed by a fault of ours", exc_info=error)
             reply = refusal(500)

@@ -1,4 +1,4 @@
-"""The loop's side of a server: accepts connections, makes room for them, and looks after their deadlines.
+"""The event loop's side of a server: accepts connections, evicts others for them, and enforces deadlines.
 
 All of it belongs to the loop's thread.
 """
@@ -14,13 +14,13 @@ import structlog
 from router.http.certificate import Certificate
 from router.http.connection import Connection, read_buffer
 from router.http.contract import BodyLimit
-from router.http.crowd import to_cut
 from router.http.dispatch import Dispatch
+from router.http.eviction import to_evict
 from router.http.limits import ACCEPTED_AT_ONCE, BACKLOG, GRACE_SECONDS, REST_SECONDS, STILL_SECONDS, SWEEP_SECONDS
 from router.http.refusals import Refusals
 from router.http.tls_transport import TlsTransport
 
-_BEHIND_SECONDS = 0.05  #: between two looks at who is left, during a stop
+_BEHIND_SECONDS = 0.05  #: between two checks of the open connections, during a stop
 
 log = structlog.get_logger()
 
@@ -46,13 +46,13 @@ class Listener:
         self.request_seconds = request_seconds
         self.limit = limit
         self.connections: set[Connection] = set()
-        self._share = max(1, limit // 32)  # that are cut at once: each look at all of them costs a millisecond
+        self._share = max(1, limit // 32)  # evicted at once: choosing among all of them costs a millisecond
         self._sock = sock
         self._loop = loop
         self._refusals = refusals
         self._tls = tls
         self._accepting = False
-        self._crowded = False  # said so already
+        self._is_full = False  # and the log says so
 
     def start(self) -> None:
         """Serve."""
@@ -65,8 +65,8 @@ class Listener:
         self.free(connection)
 
     def free(self, _: Connection) -> None:
-        """A connection has nothing under way, so it may be cut for another."""
-        if not self._accepting and not self.stopping and self._crowded:
+        """A connection has no request under way any more, so it may be evicted."""
+        if not self._accepting and not self.stopping and self._is_full:
             self._loop.call_soon(self._accept_again)
 
     # Accepting.
@@ -82,28 +82,28 @@ class Listener:
             self._loop.remove_reader(self._sock)
 
     def _accept(self) -> None:
-        # When it is crowded a few at once, so that what the last ones sent is read before they are cut for others.
+        # When all are taken only a few at once, so that their first bytes are read before they may be evicted.
         for _ in range(ACCEPTED_AT_ONCE if len(self.connections) < self.limit else self._share):
-            victims = self._to_cut()
+            victims = self._victims()
             if victims is None:
-                self._tell_of_crowd()
-                self._pause()  # until one has its reply, or is no longer new
+                self._log_full()
+                self._pause()  # until one has its reply, or its grace ends
                 self._loop.call_later(GRACE_SECONDS, self._accept_again)
                 return
             if not self._accept_one():
                 return
             for connection in victims:
-                self.connections.discard(connection)  # it counts no more, though its transport tells of its end later
+                self.connections.discard(connection)  # its transport reports its end only later
                 connection.cut()
 
-    def _to_cut(self) -> list[Connection] | None:
-        """Who makes room for one that waits, if it is needed; none when nobody can."""
+    def _victims(self) -> list[Connection] | None:
+        """The connections to close for one that waits; empty when there is room, None when none can be closed."""
         if len(self.connections) < self.limit:
             return []
-        return to_cut(self.connections, self._share, time.monotonic()) or None
+        return to_evict(self.connections, self._share, time.monotonic()) or None
 
     def _accept_one(self) -> bool:
-        """Whether there may be more."""
+        """Accept one connection; whether more may be waiting."""
         try:
             sock, address = self._sock.accept()
         except (BlockingIOError, InterruptedError):
@@ -111,7 +111,7 @@ class Listener:
         except ConnectionAbortedError:
             return True
         except OSError as error:
-            # Whoever can't be accepted goes on waiting, and the loop would go on saying so.
+            # The waiting connection would wake the loop again and again.
             reason = errno.errorcode.get(error.errno or 0, "")
             log.error("connection can't be accepted; further senders wait", error=reason)
             self._pause()
@@ -119,7 +119,7 @@ class Listener:
             return False
         sock.settimeout(0)
         if len(self.connections) >= self.limit:
-            self._tell_of_crowd()
+            self._log_full()
         connection = Connection(self, str(address[0]), self._loop)
         self.connections.add(connection)
         opening = self._loop.create_task(self._open(connection, sock))
@@ -147,18 +147,18 @@ class Listener:
             sock.close()
             self.closed(connection)
 
-    def _tell_of_crowd(self) -> None:
-        if not self._crowded:
-            self._crowded = True
+    def _log_full(self) -> None:
+        if not self._is_full:
+            self._is_full = True
             text = "all connections are taken; those without an accepted request are cut for others"
             log.warning(text, connections=self.limit)
 
     # Deadlines.
 
     def _sweep(self) -> None:
-        self._loop.call_later(SWEEP_SECONDS, self._sweep)  # first: whatever goes wrong below, there is a next time
+        self._loop.call_later(SWEEP_SECONDS, self._sweep)  # first, so that a fault below does not end the sweeps
         now = time.monotonic()
-        self._crowded = self._crowded and len(self.connections) >= self.limit // 2
+        self._is_full = self._is_full and len(self.connections) >= self.limit // 2
         for connection in list(self.connections):
             connection.check(now)
         self.dispatch.answer_old(now)
@@ -169,8 +169,8 @@ class Listener:
     async def drain(self, seconds: float) -> None:
         """Accept nothing new, let what has begun be answered, then close.
 
-        In that order, since whoever is not accepted can be sent elsewhere, while a request that is cut off in the
-        middle leaves its sender in doubt.
+        In that order: a load balancer sends new connections elsewhere, but a request that is cut off leaves its
+        sender in doubt.
         """
         deadline = time.monotonic() + seconds
         self._stop_accepting()
@@ -188,7 +188,7 @@ class Listener:
         await asyncio.sleep(0)  # transports tell of their end in the next turn
 
     def _stop_accepting(self) -> None:
-        # Whoever connected before the stop has perhaps sent a request already: closing now would reset it unread.
+        # Connections in the kernel's queue may hold a request already; closing the socket would reset them unread.
         for _ in range(BACKLOG):
             if len(self.connections) >= self.limit or not self._accept_one():
                 break

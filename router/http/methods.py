@@ -1,4 +1,4 @@
-"""A request's method in a log line: a sender may write there whatever it likes."""
+"""The method that a log line shows: a sender may write any text there."""
 
 from http import HTTPMethod
 

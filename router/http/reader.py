@@ -1,7 +1,7 @@
-"""Requests as their bytes arrive: httptools splits them, and what it lets pass though it is doubtful is refused here.
+"""Parses requests as their bytes arrive. httptools splits them; doubtful requests that it lets pass are refused here.
 
-Strict, because two readers of one connection that disagree about where a request ends let a sender hide one request in
-another (RFC 9112, section 11.2): what could be read in two ways is refused rather than guessed.
+It is strict: if a proxy and this server disagreed about where a request ends, a sender could hide one request in
+another (RFC 9112, section 11.2). A request that can be read in two ways is refused.
 """
 
 from collections import deque
@@ -33,25 +33,25 @@ class Message:
 
 
 class _Refused(Exception):
-    """Ends httptools' reading."""
+    """Raised in a callback to end httptools' parsing."""
 
 
 class Reader:
-    """Splits one connection's bytes. After a refusal, or a request that ends its connection, nothing more is read."""
+    """Parses one connection's bytes. After a refusal, or the last request of the connection, it parses nothing more."""
 
     def __init__(self, body_limit: BodyLimit) -> None:
-        self.ready: deque[Message] = deque()  #: whole ones, and at last perhaps a refused one
+        self.ready: deque[Message] = deque()  #: complete messages; the last one may be a refused one
         self.over = False  #: the last message of this connection is ready
         self.begun = False  #: a message has begun, and is not ready
         self.awaits_continue = False  #: its sender waits for "100 Continue" before it sends the body
         self._body_limit = body_limit
-        self._resuming = False  # our own words are being parsed
+        self._resuming = False  # the framing that `_resume` writes is being parsed
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._start()
 
     @property
     def in_headers(self) -> bool:
-        """Whether a message's headers are not whole yet."""
+        """Whether headers are still arriving."""
         return not self._in_body
 
     def _start(self) -> None:
@@ -68,24 +68,24 @@ class Reader:
         self._bytes = 0  # of the message
 
     def feed(self, data: memoryview | bytes) -> None:
-        """Take at most SLICE_BYTES in."""
+        """Parse at most SLICE_BYTES."""
         rest: memoryview | bytes | None = data
         while rest is not None and not self.over and self._parser is not None:
             rest = self._feed(self._parser, rest)
 
     def _feed(self, parser: httptools.HttpRequestParser, data: memoryview | bytes) -> memoryview | bytes | None:
-        """What is left to feed."""
+        """Parse; the rest that has to be fed again, or None."""
         self._unread += len(data)
         self._bytes += len(data)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            # A server may ignore that a client wants another protocol (RFC 9110, section 7.8), and this one does.
+            # A server may ignore the header Upgrade (RFC 9110, section 7.8), and this one does.
             if self._is_cut:
                 self._resume()
             return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            # After the last request of a connection whatever follows is nobody's.
+            # Bytes after the last request of a connection are ignored.
             if not self.over:
                 self._refuse(400, str(error))  # one of llhttp's own texts: nothing of the sender's is in it
             return None
@@ -93,9 +93,9 @@ class Reader:
         return None
 
     def _resume(self) -> None:
-        """Go on with the body of a request that wishes an upgrade: httptools lets it begin after the body instead.
+        """Go on with the body of a request with an Upgrade header: httptools ends the message before the body.
 
-        Java's HttpClient wishes for HTTP/2 with every request. A new parser is told of the same framing.
+        Java's HttpClient asks for HTTP/2 with every request. A new parser gets a head with the same framing.
         """
         self._is_cut, self._resuming = False, True
         framing = "Transfer-Encoding: chunked" if self._chunked else f"Content-Length: {self._length}"
@@ -111,13 +111,13 @@ class Reader:
         self._in_body, self._resuming = True, False
 
     def refuse(self, status: int, reason: str) -> None:
-        """Answer the message that is arriving with this status, whatever still comes."""
+        """Refuse the message that is arriving, and ignore the bytes that still come."""
         if not self.over:
             self._refuse(status, reason)
 
     def close(self) -> None:
-        """Let go of everything."""
-        self._parser = None  # which knows this object, too
+        """Free all messages."""
+        self._parser = None  # it refers to this object, too
         self.over = True
         self._message.body.close()
         while self.ready:

@@ -1,6 +1,6 @@
-"""The log of refused requests, bounded: whoever sends nonsense as fast as it can must not fill the disk.
+"""The log of refused requests, at a bounded rate, so that a flood of bad requests does not fill the disk.
 
-Metrics count every refusal; the log tells the first ones of a kind, then one each second, and how many it left out.
+Metrics count every refusal. The log has the first ones of a kind, then one each second, and the number left out.
 """
 
 import threading
@@ -12,12 +12,12 @@ from typing import Any
 
 import structlog
 
-KIND_LINES = 20  #: of one source, status and reason at once: enough to see who sends it
+KIND_LINES = 20  #: of one source, status and reason at once: enough to see the sender
 KIND_SECONDS = 1.0  #: after which one more of that kind is logged
 ALL_LINES = 200  #: of all kinds at once
 ALL_SECONDS = 0.1  #: after which one more of any kind is logged: 2 kB/s, 170 MB a day at the most
 KINDS = 1024  #: that are remembered; reasons may hold parts of what was sent
-TOLD_SECONDS = 10.0  #: between two times that those left out are told of
+TOLD_SECONDS = 10.0  #: between two lines about refusals that were left out
 
 _Kind = tuple[str | None, int | None, str]
 """Source, status and reason."""
@@ -49,7 +49,7 @@ class Refusals:
         self._lock = threading.Lock()
         self._all = _Bucket()
         self._told_at = clock()
-        self._forgotten = 0  # left out, of kinds that are remembered no more
+        self._forgotten = 0  # left out, of kinds that were dropped from memory
         self._kinds: OrderedDict[_Kind, _Bucket] = OrderedDict()
 
     def tell(self, source: str | None, status: int | None, reason: str, ip: str, method: str | None) -> None:
@@ -72,7 +72,7 @@ class Refusals:
             log.warning("request refused", source=source, status=status, reason=reason, ip=ip, method=method, **more)
 
     def tell_rest(self) -> None:
-        """Tell of those left out for a while; called now and then."""
+        """Log how many were left out, at most every TOLD_SECONDS; called now and then."""
         now = self._clock()
         rest: list[tuple[_Kind, int]] = []
         with self._lock:

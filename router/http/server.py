@@ -10,22 +10,21 @@ import structlog
 from router.http.binding import listen
 from router.http.certificate import Certificate
 from router.http.contract import Answered, BodyLimit, Handler, WakeUp, at_once
-from router.http.defaults import MAX_CONNECTIONS, REQUEST_SECONDS
 from router.http.dispatch import Dispatch
-from router.http.limits import ANSWER_SECONDS, INLINE_BYTES, THREADS
+from router.http.limits import ANSWER_SECONDS, INLINE_BYTES, MAX_CONNECTIONS, REQUEST_SECONDS, THREADS
 from router.http.listener import Listener
 from router.http.loops import new_event_loop
 from router.http.refusals import Refusals
 from router.http.workers import Workers
 
-_MORE_SECONDS = 10.0  #: beyond a stop's patience, for a loop that is late
+_MORE_SECONDS = 10.0  #: on top of a stop's timeout, for a slow loop
 
 
 log = structlog.get_logger()
 
 
-def _tell_fault(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-    """Senders that come later must be served, whatever it was."""
+def _log_fault(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Log a fault and go on: later senders must be served."""
     log.error("the loop of a listener failed; it goes on", exc_info=context.get("exception"))
 
 
@@ -59,7 +58,7 @@ class Server:
         self._sock = listen(host, port)
         self.port = int(self._sock.getsockname()[1])
         self._loop = new_loop()
-        self._loop.set_exception_handler(_tell_fault)
+        self._loop.set_exception_handler(_log_fault)
         self._workers = Workers(threads, f"http-{self.port}-worker")
         refusals = refusals or Refusals()
         self._dispatch = Dispatch(
@@ -104,7 +103,7 @@ class Server:
                 future.result(timeout + _MORE_SECONDS)
             except TimeoutError:
                 future.cancel()
-        self._dispatch.fall_asleep()  # commits and workers may still come
+        self._dispatch.stop_waking()  # commits and workers may still end later
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_MORE_SECONDS)

@@ -1,8 +1,8 @@
 """A request's target: its path and query (RFC 9112, section 3.2), the path in one form only.
 
-A proxy that lets some paths through compares what it sees, often byte by byte. So only one spelling of a path reaches a
-handler: no empty or dot segments, and percent-encoding just where it must be, as RFC 3986, section 6.2.2 normalizes it.
-Another spelling is 404, and not the path that it looks like.
+A proxy that lets only some paths through often compares them byte by byte. So only one spelling of a path reaches the
+handler: no empty or dot segments, and percent-encoding only where it is needed (RFC 3986, section 6.2.2). Any other
+spelling is answered 404.
 """
 
 import re
@@ -22,14 +22,14 @@ class Target:
 
     path: str  #: decoded
     query: str  #: raw
-    problem: int = 0  #: the status to refuse it with: 400 is no target, 404 is a path in another form
+    problem: int = 0  #: the status to refuse it with: 400 for an invalid target, 404 for a path in another spelling
 
 
 _MALFORMED = Target("", "", 400)
 
 
 def is_authority(host: str) -> bool:
-    """Whether a Host header may be one: no blanks, slashes or user information."""
+    """Whether a Host header is valid: no blanks, slashes or user information."""
     return _AUTHORITY.fullmatch(host) is not None
 
 
@@ -54,7 +54,7 @@ def read_target(method: str, raw: str) -> Target:
 
 
 def _without_authority(raw: str) -> str:
-    """Path and query of an absolute-form, which a server must accept; empty when it is none."""
+    """Path and query of a target in absolute form, which a server must accept; empty for any other text."""
     scheme, separator, rest = raw.partition("://")
     authority, slash, rest = rest.partition("/")
     known = separator and slash and scheme.lower() in ("http", "https") and authority and is_authority(authority)

@@ -19,8 +19,7 @@ import waitress
 import waitress.channel
 
 from router.http.binding import listen
-from router.http.defaults import REQUEST_SECONDS
-from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, SWEEP_SECONDS
+from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, REQUEST_SECONDS, SWEEP_SECONDS
 from router.http.wsgi import Application, Environ, StartResponse
 
 _TURN_SECONDS = 0.25  #: the longest that waitress's loop sleeps
@@ -150,7 +149,7 @@ class WaitressServer:
             shutdown(timeout=1)
 
     def _serve(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """The application, and who is under way in it."""
+        """Call the application, and note which peer has a request under way."""
         peer = str(environ.get("REMOTE_ADDR", "")), int(environ.get("REMOTE_PORT") or 0)
         self._last_request = time.monotonic()
         with self._lock:
@@ -174,7 +173,7 @@ class WaitressServer:
             self._sweep(now, crowded=crowded)
 
     def _sweep(self, now: float, *, crowded: bool) -> None:
-        """Cut off who takes too long to ask, and when it is crowded those who came first and ask nothing."""
+        """Close connections that are quiet for too long, and the quietest ones when all are taken."""
         self._seen = {
             number: self._seen[number] if self._seen.get(number, (None,))[0] is one else (one, one.addr, now)
             for number, one in dict.items(self._sockets)
@@ -191,14 +190,14 @@ class WaitressServer:
         quiet.sort(key=lambda found: found[0])
         cut = [one for at, one in quiet if now > at + max(self._request_seconds, _IDLE_SECONDS)]
         if crowded:
-            self._tell_of_crowd()
+            self._log_full()
             cut = [one for _, one in itertools.islice(quiet, max(1, self._limit // 4))]
         else:
             self._crowded = False
         for one in cut:
             one.handle_close()
 
-    def _tell_of_crowd(self) -> None:
+    def _log_full(self) -> None:
         if not self._crowded:
             self._crowded = True
             where = {"listener": self._name} if self._name else {}

@@ -10,22 +10,22 @@ class Workers:
 
     def __init__(self, count: int, name: str) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # Daemons: a stop has a deadline, and what still works then is cut off.
+        # Daemon threads: a stop has a deadline, after which unfinished work is abandoned.
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(count)
         ]
 
     def start(self) -> None:
-        """Take work."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have a worker do it."""
+        """Queue work for a worker."""
         self._queue.put(work)
 
     def stop(self, timeout: float) -> None:
-        """End each worker after what it does; wait that many seconds for them together."""
+        """End each worker after its current work; wait at most `timeout` seconds for all of them."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:

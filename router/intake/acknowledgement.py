@@ -11,13 +11,12 @@ from router.domain.errors import RenderError, StoreError, StoreUnavailable
 from router.domain.events import Appended, Event
 from router.domain.reply import Reply
 from router.http.json_reply import json_reply
+from router.http.limits import RETRY_AFTER_SECONDS
 from router.http.problem import problem
 from router.observe.metrics import Metrics
 from router.observe.trace_context import trace_id_of
 from router.rules.ruleset import Plan
 from router.rules.source import Source
-
-RETRY_AFTER_SECONDS = 5  #: what a 503 asks for: a full disk or a long queue rarely heals sooner
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
-"""Whose address a request comes from.
+"""The sender's address of a request that may come through proxies.
 
-A proxy that is trusted says in X-Forwarded-For who asked it, after what it was told itself; so the list is read from
-the right, past the trusted ones, and what stands left of the first untrusted address could be anybody's invention.
+Each proxy appends the address of its client to X-Forwarded-For. So the list is read from the right, past trusted
+proxies, to the first address that is not trusted. Everything left of that address could be forged.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from router.domain.headers import Headers
 from router.domain.networks import Network, is_within, parse_address
 
-MAX_FORWARDED = 32  #: addresses that are looked at; real chains have two or three
+MAX_FORWARDED = 32  #: addresses of the header that are read; real chains have two or three
 
 
 def client_address(peer: str, headers: tuple[tuple[str, str], ...], trusted: Sequence[Network]) -> str:
-    """The sender's address: the peer's, or what trusted proxies say of it; empty when they say what is no address."""
+    """The peer's address, or the one that trusted proxies report; empty when they report something else."""
     if not trusted and ":" not in peer:
         return peer
     address = parse_address(peer)

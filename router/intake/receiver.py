@@ -17,6 +17,7 @@ from router.domain.networks import Network
 from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.http.contract import Pending, Request
+from router.http.limits import INLINE_BYTES
 from router.http.methods import shown_method
 from router.http.refusals import Refusals
 from router.intake.acknowledgement import Acknowledgement
@@ -45,7 +46,7 @@ from router.store.contract import Store
 UNKNOWN_BODY = 64 * 1024  #: bytes of a body that are read on a path that no source has
 # Servers call the handler in their loop's thread for bodies up to this size, and in other threads for larger ones.
 # Large bodies are parsed and matched one at a time: a payload takes many times the memory of its body.
-SMALL_BODY = 64 * 1024  #: bytes
+SMALL_BODY = INLINE_BYTES
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""Which rule came closest to an event that none matched: looked for seldom, so that a busy sender costs nothing."""
+"""Log fields that say which rule came closest to an event without a match. Searched for rarely, since it costs time."""
 
 from collections import Counter
 
@@ -6,11 +6,11 @@ from router.domain.events import Event, ParsedEvent
 from router.rules.dry_run.nearest import nearest_rule
 from router.rules.ruleset import Ruleset
 
-EVERY_MS = 10_000  #: between two such answers on one source; the events between are counted
+EVERY_MS = 10_000  #: between two searches for one source; the events between are counted
 
 
 class UnmatchedLog:
-    """What was said, by source. Any thread may call it; two that come at once may both be heard."""
+    """Remembers by source when it last logged. Any thread may call it; two at the same moment may both log."""
 
     __slots__ = ("_next", "_unsaid")
 
@@ -19,11 +19,11 @@ class UnmatchedLog:
         self._unsaid: Counter[str] = Counter()
 
     def is_due(self, event: Event) -> bool:
-        """Whether more than a count would be made of an event: only then `note` needs its payload."""
+        """Whether `note` will search for the closest rule, and so needs the payload."""
         return event.received_at >= self._next.get(event.source, 0)
 
     def note(self, ruleset: Ruleset, event: Event, parsed: ParsedEvent | None) -> dict[str, object]:
-        """What the line of an event that matched no rule says of it; without its payload it is only counted."""
+        """Fields for the log line of an event that no rule matched; without its payload the event is only counted."""
         if parsed is None or not self.is_due(event):
             self._unsaid[event.source] += 1
             return {}

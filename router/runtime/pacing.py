@@ -78,8 +78,10 @@ _PACE: ContextVar[_Pace | None] = ContextVar("pace", default=None)
 
 @contextlib.contextmanager
 def resting_while_busy(busy: Callable[[], bool], *, seconds: float = math.inf) -> Iterator[None]:
-    """Within the block, `yield_turn` sleeps while others are busy. It raises TooLong after so many seconds of work, or once
-    `RESTED` times as long has passed."""
+    """Within the block, `yield_turn` sleeps while others are busy.
+
+    It raises TooLong after so many seconds of work, or once `RESTED` times as long has passed.
+    """
     token = _PACE.set(_Pace(busy, seconds))
     try:
         yield

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from router.domain.reply import Reply
 from router.http.contract import Pending, Request
-from router.http.crowd import network
+from router.http.eviction import network
 from router.http.limits import GRACE_SECONDS
 from tests.conftest import until
 from tests.http.talking import connect, get, rest, status, talk

@@ -1,4 +1,4 @@
-"""Plain credentials: compared as they are, and removed. They are not stored, matched, forwarded or shown."""
+"""Plain credentials: compared as they are, then removed, so that they are never stored, matched, forwarded or shown."""
 
 import hmac
 import re
@@ -11,7 +11,7 @@ from router.intake.verify.headers import one_header
 from router.plugins.scheme import Signed, Unsignable, Unverified, Verified, VerifyFailure
 
 NO_SECRET = Unsignable("its secret is not set")
-_IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: what arrives in a header as it was sent
+_IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: values that a header carries unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Credential:
 
 
 def credential_header(name: str, value: bytes) -> Signed | Unsignable:
-    """A header with a secret in it as it is, if that can arrive."""
+    """A header that holds the secret itself, if a header can carry it."""
     text = value.decode("latin-1")
     if not _IN_A_HEADER.fullmatch(text):
         return Unsignable("its secret is not plain ASCII without blanks around it, so that no header can carry it")

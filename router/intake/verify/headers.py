@@ -7,7 +7,7 @@ from router.plugins.scheme import Unverified, VerifyFailure
 
 
 def check_header(name: str, build: Build, option: str) -> None:
-    """Report a name that no header of a request has."""
+    """Report a name that no header can have."""
     if not HEADER_NAME.fullmatch(name):
         build.fault("a header's name is letters, digits and -", option)
     elif "_" in name:

@@ -1,4 +1,4 @@
-"""Scheme none: anybody who reaches the port may send. It has to be said."""
+"""Scheme none: anybody who reaches the port may send. A source has to name it; it is never a default."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ class Options(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Nobody:
+class Unchecked:
     """Verifies nothing."""
 
     verifies: bool = False
     signed: None = None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
-        """Let it in."""
+        """Accept every request."""
         return Verified(without_credentials(inbound))
 
     def sign(self, inbound: Inbound, now: int) -> Signed:  # noqa: ARG002 - the common signature
@@ -36,4 +36,4 @@ class Nobody:
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001, ARG001 - the name every scheme module has
     """Options in, Verifier out."""
-    return Nobody()
+    return Unchecked()

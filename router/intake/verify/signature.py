@@ -1,6 +1,6 @@
-"""What the schemes that compare a signature share. Signatures are compared as text, in the one form that is right.
+"""What signature schemes share. Signatures are compared as text, in their one canonical form.
 
-Decoding first would let many texts through for one signature: capital hex digits, blanks, the unused bits of base64.
+Decoding them first would accept many texts for one signature: capital hex digits, blanks, unused bits of base64.
 """
 
 import base64
@@ -29,7 +29,7 @@ _MILLISECONDS_FROM = 10**11  #: a timestamp this large counts milliseconds: in s
 
 
 def key_bytes(secrets: Sequence[Secret]) -> tuple[bytes, ...]:
-    """The keys that are set."""
+    """The bytes of the secrets that are set."""
     return tuple(secret.reveal_bytes() for secret in secrets if secret.is_set)
 
 
@@ -49,7 +49,7 @@ def signed_by_any(
 
 
 def resolve(refs: Sequence[SecretRef], build: Build) -> tuple[Secret, ...]:
-    """Resolve a rotation list; it needs one that is present, since optional ones may be missing."""
+    """Resolve a rotation list. Optional secrets may be missing, but at least one has to be set."""
     found = tuple(build.secret(ref, "secret", i) for i, ref in enumerate(refs))
     if not any(secret.is_set for secret in found) and all(ref.optional for ref in refs):
         level = Level.ERROR if build.require_secrets else Level.NOTE
@@ -58,7 +58,7 @@ def resolve(refs: Sequence[SecretRef], build: Build) -> tuple[Secret, ...]:
 
 
 def check_time(text: str, name: str, tolerance: float, now: int) -> Unverified | None:
-    """Refuse a signed Unix time (s or ms) that is none, or is further from now (ms) than the tolerance (s)."""
+    """Refuse a signed time that is not a Unix time (s or ms), or is further from now (ms) than the tolerance (s)."""
     if not _TIMESTAMP.fullmatch(text):
         return Unverified(VerifyFailure.MALFORMED, f"{name} is no Unix time")
     sent = int(text) if int(text) >= _MILLISECONDS_FROM else int(text) * 1000
@@ -70,7 +70,7 @@ def check_time(text: str, name: str, tolerance: float, now: int) -> Unverified |
 
 
 def strict_base64(text: str) -> bytes | None:
-    """Decode base64 that is written in the one right way; None for everything else."""
+    """Decode canonical base64; None for any other text."""
     try:
         decoded = base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error):

@@ -1,4 +1,4 @@
-"""Scheme token: a shared secret sent as it is, in a header or a query parameter. It goes no further than here."""
+"""Scheme token: a shared secret sent as it is, in a header or a query parameter, and removed after verification."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ PROFILE = SenderProfile()
 
 
 class Options(Base):
-    """Where the token is."""
+    """The token, and where it is sent."""
 
     secret: Secrets = Field(description="The token, or a list of them for rotation.")
     header: str | None = Field(default=None, description="The header that carries it. Either header or query.")

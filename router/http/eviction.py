@@ -1,9 +1,9 @@
-"""Which connections are cut when all are taken.
+"""Which connections are closed for new ones when all are taken.
 
-First those without a request that was accepted lately, so that who floods a server keeps nobody out: by idling, by
-dripping, or by asking for what is refused. Among those the address that holds most loses first, its oldest connections
-before its newer ones. That bounds what one address may hold without a number that would hurt a reverse proxy, whose
-address is everybody's: where nobody else wants in, one address may hold all. A request under way is never cut.
+First those whose last accepted request is long ago, or that never had one. So a flood of idle, dripping or refused
+connections keeps no real sender out. Among these the address with the most connections loses first, its oldest
+connections before its newer ones. One address may still hold all connections while no other wants in: behind a reverse
+proxy all senders share one. A connection with a request under way is never closed.
 """
 
 import ipaddress
@@ -14,8 +14,8 @@ from router.http.connection import Connection
 from router.http.limits import ACCEPTED_SECONDS, GRACE_SECONDS
 
 
-def to_cut(connections: Iterable[Connection], most: int, now: float) -> list[Connection]:
-    """At most so many of them, in the order in which they are to be cut; now is monotonic."""
+def to_evict(connections: Iterable[Connection], most: int, now: float) -> list[Connection]:
+    """At most `most` of them, first the one to close first; now is monotonic."""
     useless: list[Connection] = []
     useful: list[Connection] = []
     since, before = now - ACCEPTED_SECONDS, now - GRACE_SECONDS
@@ -24,14 +24,14 @@ def to_cut(connections: Iterable[Connection], most: int, now: float) -> list[Con
             (useful if one.accepted_at > since else useless).append(one)
     useless.sort(key=lambda one: one.opened_at)
     found = _by_share(useless, most)
-    if not found:  # only then those that are merely idle
+    if not found:  # then the one that has been idle the longest
         useful.sort(key=lambda one: one.active_at)
         found = _by_share(useful, 1)
     return found
 
 
 def _by_share(oldest_first: list[Connection], most: int) -> list[Connection]:
-    """Those of the addresses that hold most."""
+    """At most `most` connections, taken from the addresses with the most connections."""
     held: dict[str, int] = {}
     ranked: list[tuple[int, int, Connection]] = []
     for place, one in enumerate(reversed(oldest_first)):
@@ -44,7 +44,7 @@ def _by_share(oldest_first: list[Connection], most: int) -> list[Connection]:
 
 @lru_cache(maxsize=4096)
 def network(ip: str) -> str:
-    """Whose an address is: an IPv6 customer has a network of 2^64 addresses, so that counts as one."""
+    """The key by which addresses are counted: an IPv6 customer has 2^64 addresses, so a /64 network counts as one."""
     try:
         found = ipaddress.ip_address(ip.partition("%")[0])
     except ValueError:
