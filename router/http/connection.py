@@ -52,9 +52,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, owner: Owner, ip: str, loop: asyncio.AbstractEventLoop) -> None:
         self.ip = ip
-        self.opened_at = self.active_at = (
-            time.monotonic()
-        )  #: monotonic; `active_at` is the time of the last byte or reply
+        self.opened_at = self.active_at = time.monotonic()  #: `active_at`: the time of the last byte or reply
         self.accepted_at = 0.0  #: monotonic, of the last 2xx reply; 0 before the first
         self.opening: asyncio.Task[None] | None = None  #: while there is no transport yet
         self._owner = owner

@@ -411,9 +411,14 @@ def _ours(data: bytes, step: int) -> list[tuple[str, str, list[tuple[str, str]],
     found: list[Message] = list(reader.ready)
     if any(message.refused for message in found):
         return None
-    taken = [(one.method, one.version, one.headers, one.body.take()) for one in found]
+    taken = [(one.method, one.version, [_as_h11(*header) for header in one.headers], one.body.take()) for one in found]
     reader.close()
     return taken
+
+
+def _as_h11(name: str, value: str) -> tuple[str, str]:
+    """h11 writes the names of transfer codings in lower case."""
+    return (name, value.lower()) if name.lower() == "transfer-encoding" else (name, value)
 
 
 def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, str]], bytes]]:

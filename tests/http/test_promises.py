@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
@@ -232,16 +233,20 @@ def test_small_requests_pass_large_ones_that_take_long(own: Serve) -> None:
         assert b'"length": %d' % (INLINE_BYTES + 1) in rest(large)
 
 
+def _holds(queue: Any, count: int) -> bool:
+    return bool(queue.qsize() == count)
+
+
 def test_a_large_request_whose_sender_left_before_its_turn_costs_no_worker(own: Serve) -> None:
     gate = Gate()
     server = own(gate, threads=1)
     with connect(server) as first:
         first.sendall(LARGE)
         assert gate.entered.acquire(timeout=10)
-        for _ in range(3):
+        for number in range(3):
             with connect(server) as one:
                 one.sendall(LARGE)
-                until(server._workers._queue.qsize)
+                until(partial(_holds, server._workers._queue, number + 1))
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             until(lambda: server.connections()[0] == 1)
         gate.open.set()
