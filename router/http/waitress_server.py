@@ -22,7 +22,7 @@ from router.http.binding import listen
 from router.http.limits import BACKLOG, BODY_MEMORY, BUSY_SECONDS, HEADER_BYTES, REQUEST_SECONDS, SWEEP_SECONDS
 from router.http.wsgi import Application, Environ, StartResponse
 
-_TURN_SECONDS = 0.25  #: the longest that waitress's loop sleeps
+_TURN_SECONDS = 1  #: the longest that waitress's loop sleeps; it takes whole seconds, and 0 would be a busy loop
 _BEHIND_SECONDS = 0.02  #: between two looks at what is under way, during a stop
 _IDLE_SECONDS = 120  #: that a connection may say nothing
 _OUTPUT_BYTES = 1024 * 1024  #: that a sender may leave untaken before its next reply waits
@@ -115,7 +115,7 @@ class WaitressServer:
         return self._thread.is_alive() and not self._stopped
 
     def ping(self, answer: Callable[[], None]) -> None:
-        """Have the loop call a function in its next turn, a quarter of a second later at the most; any thread."""
+        """Have the loop call a function in its next turn, a second later at the most; any thread."""
         self._pings.append(answer)
 
     def start(self) -> None:

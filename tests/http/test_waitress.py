@@ -1,6 +1,9 @@
 """waitress, corrected where it needs it, and the handler as an application of any WSGI server."""
 
 import io
+import itertools
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -9,7 +12,7 @@ from wsgiref.validate import validator
 import pytest
 from waitress.channel import HTTPChannel
 
-from router.http.waitress_server import correct_writable
+from router.http.waitress_server import WaitressServer, correct_writable
 from router.http.wsgi import wsgi_app
 from tests.http.talking import echo, get, status, talk
 
@@ -112,3 +115,20 @@ def test_a_path_is_decoded_as_utf_8_on_every_server(serve: Serve) -> None:
 
     assert status(answer) == 200
     assert b'"path": "/caf\\u00e9", "query": "%C3%A9"' in answer
+
+
+def test_the_loop_sleeps_while_nothing_happens() -> None:
+    server = WaitressServer(lambda _, __: [], "127.0.0.1", 0, threads=1, connections=10, largest_body=1)
+    turns = itertools.count()
+    server._sockets._each_turn = lambda: next(turns)  # type: ignore[assignment, return-value]
+    server.start()
+    try:
+        answered = threading.Event()
+        while next(turns) == 0:  # the loop runs
+            time.sleep(0.01)
+        before = next(turns)
+        answered.wait(0.3)  # nothing sets it: the time in which a busy loop would turn thousands of times
+
+        assert next(turns) - before < 10
+    finally:
+        server.stop(1)
