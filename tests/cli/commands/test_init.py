@@ -230,5 +230,5 @@ def test_the_package_includes_every_data_file() -> None:
     files = [path.relative_to(ROOT / "router") for path in (ROOT / "router").rglob("*") if path.is_file()]
     data = [str(path) for path in files if path.suffix not in {".py", ".pyc"}]
 
-    assert "starters/github.yaml" in data
+    assert "cli/starters/github.yaml" in data
     assert [path for path in data if not any(fnmatch.fnmatch(path, pattern) for pattern in patterns)] == []
