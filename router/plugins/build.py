@@ -75,7 +75,7 @@ class Build:
         """Report that a guard forbids this action, at a place below the plugin's own node."""
         self.faults.append(Fault(place, message, is_guard=True))
 
-    def fault_now(self, message: str, *place: str | int) -> None:
+    def fault_unless_recorded(self, message: str, *place: str | int) -> None:
         """Report an error that earlier versions did not see; only a warning in a recorded text, which has to load."""
         self.faults.append(Fault(place, message, Level.WARNING if self.recorded else Level.ERROR))
 

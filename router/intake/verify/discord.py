@@ -17,7 +17,7 @@ from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import TOLERANCE_SECONDS, UNSIGNED, check_time, resolve
+from router.intake.verify.signature import TOLERANCE_SECONDS, WRONG_SIGNATURE, check_time, resolve
 from router.intake.verify.standard_webhooks import is_signed
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
@@ -63,7 +63,7 @@ class Discord:
             return refused
         signature, message = bytes.fromhex(given), timestamp.encode() + inbound.body
         good = any(is_signed(key, signature, message) for key in self.keys)
-        return Verified(without_credentials(inbound)) if good else UNSIGNED
+        return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""

@@ -11,7 +11,7 @@ def check_header(name: str, build: Build, option: str) -> None:
     if not HEADER_NAME.fullmatch(name):
         build.fault("a header's name is letters, digits and -", option)
     elif "_" in name:
-        build.fault_now(dropped_header(name), option)
+        build.fault_unless_recorded(dropped_header(name), option)
 
 
 def one_header(inbound: Inbound, name: str) -> str | Unverified:

@@ -53,7 +53,7 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
         if word not in _WORDS:
             near = difflib.get_close_matches(word.strip().lower()[:20], _WORDS, 1)
             cure = f"did you mean {{{near[0]}}}?" if near else "there are {timestamp} and {body}"
-            build.fault_now(f"{{{word[:40]}}} is no word of signed; {cure}", "signed")
+            build.fault_unless_recorded(f"{{{word[:40]}}} is no word of signed; {cure}", "signed")
     if "{body}" not in signed:
         build.fault("{body} has to be signed, or anybody could change it", "signed")
     if ("{timestamp}" in signed) != timed:

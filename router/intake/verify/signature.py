@@ -22,7 +22,7 @@ from router.plugins.scheme import Signed, SignedParts, Unsignable, Unverified, V
 
 Encoding = Literal["hex", "base64"]
 TOLERANCE_SECONDS = 300.0  #: how far a signed time may be off, both ways: what Stripe, Slack and Svix recommend
-UNSIGNED = Unverified(VerifyFailure.MISMATCH, "the signature does not fit the request and any secret")
+WRONG_SIGNATURE = Unverified(VerifyFailure.MISMATCH, "the signature does not fit the request and any secret")
 
 _TIMESTAMP = re.compile(r"[0-9]{1,15}")
 _MILLISECONDS_FROM = 10**11  #: a timestamp this large counts milliseconds: in seconds it would be the year 5138
@@ -115,7 +115,7 @@ class SignedHeader:
             timestamp = found
         message = self._filled(inbound, timestamp)
         if not signed_by_any(self.keys, self.algorithm, message, given.removeprefix(self.prefix), self.encoding):
-            return UNSIGNED
+            return WRONG_SIGNATURE
         return Verified(without_credentials(inbound))
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:

@@ -24,7 +24,7 @@ from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
 from router.intake.verify.signature import (
     TOLERANCE_SECONDS,
-    UNSIGNED,
+    WRONG_SIGNATURE,
     check_time,
     encoded,
     resolve,
@@ -117,7 +117,7 @@ class StandardWebhooks:
                     VerifyFailure.MALFORMED, f"header {self.headers}-signature is not a list of version,base64"
                 )
             good |= self._signed(version, text, message)
-        return Verified(without_credentials(inbound)) if good else UNSIGNED
+        return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
         """See Verifier.sign. The id is a fresh one, so that no message is a copy of another."""

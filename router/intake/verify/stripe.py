@@ -18,7 +18,14 @@ from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import TOLERANCE_SECONDS, UNSIGNED, check_time, key_bytes, resolve, signed_by_any
+from router.intake.verify.signature import (
+    TOLERANCE_SECONDS,
+    WRONG_SIGNATURE,
+    check_time,
+    key_bytes,
+    resolve,
+    signed_by_any,
+)
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
@@ -77,7 +84,7 @@ class Stripe:
         message, good = times[0].encode() + b"." + inbound.body, False
         for signature in signatures:
             good |= signed_by_any(self.keys, "sha256", message, signature)
-        return Verified(without_credentials(inbound)) if good else UNSIGNED
+        return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
         """See Verifier.sign."""

@@ -20,7 +20,7 @@ from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import UNSIGNED, encoded, key_bytes, resolve, signed_by_any
+from router.intake.verify.signature import WRONG_SIGNATURE, encoded, key_bytes, resolve, signed_by_any
 from router.payload.form import MEDIA_TYPE, is_form
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
@@ -81,7 +81,7 @@ class Twilio:
         query, good = f"?{inbound.query}" if inbound.query else "", False
         for url in self.urls:
             good |= signed_by_any(self.keys, "sha1", (url + query + fields).encode(), given, "base64")
-        return Verified(without_credentials(inbound)) if good else UNSIGNED
+        return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign. A body that is no form has its hash in the query, as Twilio puts it there."""
