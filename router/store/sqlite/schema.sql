@@ -1,4 +1,5 @@
--- Version 1. Times are Unix times in milliseconds. A change gets a new version and a step in sqlite_file.py.
+-- Version 1. Times are Unix times in milliseconds. A change gets a new version: a script beside this one,
+-- and its line in schema.py. schema_2.sql replaces some of the indexes, and the trigger.
 
 CREATE TABLE ruleset (
     id INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
--- Version 3: places that whoever follows the store can go on from.
+-- Version 3: positions from which a reader that follows the store, such as `tail`, can go on.
 
 -- Attempts in the order in which their ends were committed, which is neither that of their times nor of their deliveries.
 CREATE TABLE settled (
@@ -21,5 +21,5 @@ BEGIN
     DELETE FROM settled WHERE seq <= NEW.seq - 100000;
 END;
 
--- The highest seq of an event that was pruned: appends go on above it, so that no place is used twice.
+-- The highest seq of an event that was pruned: appends go on above it, so that no position is used twice.
 INSERT INTO sqlite_sequence (name, seq) VALUES ('event', 0);

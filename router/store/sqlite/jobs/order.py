@@ -17,7 +17,8 @@ ORDER BY coalesce(place, seq) LIMIT 1
 def report_first(connection: apsw.Connection, order: tuple[Any, Any, Any], due: DueNote) -> None:
     """Report the first delivery of an order (rule, action, order key) as due, when it is pending.
 
-    The schema's triggers unblock it in the transaction that settles or cancels the delivery before it.
+    The trigger delivery_unblocks_the_next (schema_2.sql) unblocks it, in the transaction that settles or cancels the
+    delivery before it.
     """
     for target, at in connection.execute(_FIRST, order):
         due(str(target), int(str(at)))
