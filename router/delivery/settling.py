@@ -80,9 +80,10 @@ class Settling:
 
     def _count(self, finished: FinishedAttempt, owned: bool) -> None:
         delivery, done = finished.claim.delivery, finished.done
-        stands = (done.state, max(0, done.finished_at - delivery.created_at) / 1000) if owned else ()
+        # A delivery that someone else owns is not settled by this: only the attempt counts.
+        settled = (done.state, max(0, done.finished_at - delivery.created_at) / 1000) if owned else ()
         self._metrics.attempted(
-            delivery.rule, delivery.action, delivery.target, done.outcome.kind, finished.took, *stands
+            delivery.rule, delivery.action, delivery.target, done.outcome.kind, finished.took, *settled
         )
 
     def _log_line(self, finished: FinishedAttempt, owned: bool) -> None:

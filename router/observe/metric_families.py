@@ -24,7 +24,7 @@ class MetricFamily:
     type: Type
     name: str  #: as it is scraped, with `_total` or `_info`, without the suffixes of a histogram
     meaning: str
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  #: names of the rules file first: RulesetNames.include reads them by position
     bounds: tuple[float, ...] = ()  #: upper bounds of a histogram's buckets, without the infinite one
 
 
