@@ -33,7 +33,7 @@ log = structlog.get_logger()
 class AttemptResult:
     """What an attempt came to."""
 
-    outcome: Outcome | None  #: none: no attempt was made, since the delivery moved to another target
+    outcome: Outcome | None  #: None: no attempt was made; the delivery now waits at another target
     policy: RetryPolicy = _DEFAULT_POLICY
     ruleset: str | None = None  #: hash of the rules that the attempt went by
 

@@ -30,8 +30,8 @@ class Breaker:
         self.since = 0.0  #: while not closed: when it opened
         self._pause = 0.0
 
-    def lets(self, now: float) -> int | None:
-        """How many attempts the breaker lets start; None: any number."""
+    def allowed(self, now: float) -> int | None:
+        """How many attempts may start at `now` by the breaker; None: any number."""
         if self.state is BreakerState.CLOSED:
             return None
         return int(self.state is BreakerState.OPEN and now >= self.until)

@@ -50,7 +50,7 @@ class _Look:
 class Dispatcher:
     """Owns the delivery loop.
 
-    `start`, `stop`, `ping`, `alive` and `loads` may be called from any thread. `_due_soon` is called by the store's
+    `start`, `stop`, `ping`, `alive` and `loads` may be called from any thread. `_on_due` is called by the store's
     thread. All else belongs to the loop.
     """
 
@@ -125,7 +125,7 @@ class Dispatcher:
         writes = CommittedWrites(self._inbox)
         self._settling = Settling(self._store, writes.write, self._metrics)
         self._wake = asyncio.Event()
-        self._store.on_due(self._due_soon)
+        self._store.on_due(self._on_due)
         with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
             await self._recall()
         self._started.set()
@@ -151,7 +151,7 @@ class Dispatcher:
                 if not self._recalled:
                     await self._recall()
                 if time.monotonic() >= rescan_at:
-                    self._note_due(await asyncio.to_thread(self._store.due))
+                    self._remember_due(await asyncio.to_thread(self._store.due))
                     rescan_at = time.monotonic() + RESCAN_SECONDS
                 self._wake.clear()
                 pause = await self._claim_due()
@@ -184,10 +184,10 @@ class Dispatcher:
         except RouterError:
             self._clock.ask_again(time.monotonic())
 
-    def _due_soon(self, due: Mapping[str, int]) -> None:
-        self._inbox.call(partial(self._note_due, due))
+    def _on_due(self, due: Mapping[str, int]) -> None:
+        self._inbox.call(partial(self._remember_due, due))
 
-    def _note_due(self, due: Mapping[str, int]) -> None:
+    def _remember_due(self, due: Mapping[str, int]) -> None:
         for target, at in due.items():
             self._due[target] = min(at, self._due.get(target, at))
         self._wake.set()
@@ -197,7 +197,7 @@ class Dispatcher:
         now, clock = self._now_ms(), time.monotonic()
         look = self._look(now, clock)
         wanted = look.free_slots
-        if not wanted:
+        if not wanted:  # only then are waits noted: after a claim the next look follows at once
             return min(look.pause, self._wait_notes.note(look.waits, now, clock))
         # Forget before claiming: what a commit announces while the claim is under way must not be forgotten after it.
         for key in wanted:
@@ -206,14 +206,14 @@ class Dispatcher:
             paced = [key for key in wanted if self._targets.get(key, clock).paced]
             claims = await self._inbox.result(self._store.claim(wanted, now, paced))
         except RouterError:
-            self._note_due(dict.fromkeys(wanted, now))
+            self._remember_due(dict.fromkeys(wanted, now))
             raise
         counts = dict.fromkeys(wanted, 0)
         for claim in claims:
             counts[claim.delivery.target] += 1
             self._begin(claim, clock)
         # A target that gave as many as it had room for may have more.
-        self._note_due({key: now for key, count in counts.items() if count == wanted[key]})
+        self._remember_due({key: now for key, count in counts.items() if count == wanted[key]})
         return 0.0
 
     def _look(self, now: int, clock: float) -> _Look:

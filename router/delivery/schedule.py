@@ -1,4 +1,7 @@
-"""The times at which a retry policy tries a delivery that keeps failing."""
+"""The times at which a retry policy tries a delivery that keeps failing, for `check --explain-retry`.
+
+The dispatcher does not use it: retry.py computes one time after each attempt.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -6,7 +6,7 @@ from router.delivery.breaker import Breaker
 from router.domain.target_state import BreakerState, TargetLoad, Wait
 from router.plugins.target import NO_BREAKER, TargetSpec
 
-RESTART_SECONDS = 0.2  #: no restart is faster; a rate whose next attempt comes sooner has nothing to remember
+RESTART_SECONDS = 0.2  #: every restart takes longer; a rate with shorter waits needs no record of its last attempt
 _BURST_SECONDS = 0.1  #: share of a rate that may start at once; larger bursts would defeat a receiver's own limit
 
 
@@ -30,17 +30,20 @@ class Target:
 
     @property
     def paced(self) -> bool:
-        """Whether its rate is so low that a restart must not begin it anew."""
+        """Whether its rate is so low that the time of its last attempt must outlive a restart."""
         return self.spec.rate is not None and self.spec.rate * RESTART_SECONDS < 1
 
     def resume(self, seconds_ago: float) -> None:
-        """An attempt started so many seconds ago, in an earlier process. Negative after a clock was set back: now."""
+        """Count the last attempt of an earlier process against the rate.
+
+        `seconds_ago` is when it started: negative after the clock was set back, which counts as 0.
+        """
         if self.spec.rate is not None:
             self._tokens = min(self._burst, max(0.0, seconds_ago) * self.spec.rate)
 
     def waits(self, now: float) -> tuple[Wait, float | None] | None:
         """What keeps an attempt from starting at `now`, and for how many seconds where that is known."""
-        if self.breaker.state is not BreakerState.CLOSED and not self.breaker.lets(now):
+        if self.breaker.state is not BreakerState.CLOSED and not self.breaker.allowed(now):
             return Wait.BREAKER, max(0.0, self.breaker.until - now) if self.breaker.state is BreakerState.OPEN else None
         if self.running >= self.spec.concurrency:
             return Wait.CONCURRENCY, None
@@ -51,16 +54,16 @@ class Target:
         return max(1.0, (self.spec.rate or 0) * _BURST_SECONDS)
 
     def free(self, now: float) -> int:
-        """How many attempts may start at `now` (monotonic seconds)."""
+        """How many attempts may start at `now` (monotonic seconds), by concurrency, breaker and rate together."""
         slots = self.spec.concurrency - self.running
-        lets = self.breaker.lets(now)
-        if lets is not None:
-            slots = min(slots, lets)
+        allowed = self.breaker.allowed(now)
+        if allowed is not None:
+            slots = min(slots, allowed)
         if self.spec.rate is None:
             return max(0, slots)
         self._tokens = self._tokens_at(now)
         self._filled_at = now
-        # A hair of rounding must not cost a whole wait.
+        # A rounding error must not delay an attempt whose turn it is.
         return max(0, min(slots, math.floor(self._tokens + 1e-6)))
 
     def _tokens_at(self, now: float) -> float:
@@ -85,7 +88,7 @@ class Target:
     def start(self) -> bool:
         """An attempt starts. True: this attempt decides whether the breaker closes."""
         self.running += 1
-        if self.spec.rate is not None:  # without one, nothing is owed when a reload brings one
+        if self.spec.rate is not None:  # attempts made without a rate do not count when a reload adds one
             self._tokens -= 1
         return self.breaker.start()
 

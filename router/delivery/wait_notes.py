@@ -12,7 +12,7 @@ from router.store.contract import Store
 WAITS_NOTE = "waits"
 EVERY_SECONDS = 1.0  #: between two notes at least: a busy target's waits change many times a second
 _SAME_MS = 250  #: times that differ by less count as equal: each look computes them anew from two clocks
-_LOOK_SECONDS = 60.0  #: while nothing changes
+_LOOK_SECONDS = 60.0  #: until the next call is needed, when the note is up to date
 
 
 class WaitNotes:
@@ -24,7 +24,7 @@ class WaitNotes:
         self._noted_at = float("-inf")
 
     def begin(self, noted: str | None) -> None:
-        """Take back the note of the process before this one."""
+        """Clear the note of the process before this one."""
         if noted is not None and parsed_note(noted):
             self._put({})
 

@@ -10,7 +10,7 @@ from router.domain.summaries import Depth
 from router.operate.drift import drift
 from router.operate.parse_time import LAST_MS
 from router.operate.serialize import times
-from router.operate.waits import Waits, waits
+from router.operate.waits import Waits, waits_from
 from router.store.contract import OperatorStore
 
 NOTES = ("process", "rules", "breakers", "waits")
@@ -35,7 +35,7 @@ class Status:
     @property
     def waits(self) -> Waits:
         """What targets make their deliveries wait for."""
-        return waits(self.notes, running=self.pid is not None)
+        return waits_from(self.notes, running=self.pid is not None)
 
     def as_json(self, now: int) -> dict[str, Any]:
         """As `status --json` prints it."""
@@ -92,7 +92,7 @@ def read_status(store: OperatorStore, pid: int | None) -> Status:
 
 def waits_of(store: OperatorStore, pid: int | None) -> Waits:
     """What targets make their deliveries wait for; `pid` as in Status. Raises StoreError."""
-    return waits({"waits": note(store, "waits")} if pid is not None else {}, running=pid is not None)
+    return waits_from({"waits": note(store, "waits")} if pid is not None else {}, running=pid is not None)
 
 
 def note(store: OperatorStore, name: str) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""What a pending delivery waits for, and until when if that is known."""
+"""What a pending delivery waits for, and until when if that is known.
+
+Order and retry time are read from the delivery; rate, breaker and concurrency from what the daemon noted
+(router/delivery/wait_notes.py).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +28,10 @@ class Waits:
     noted: Mapping[str, Any]  #: by target, {for, until}
 
     def of(self, delivery: Delivery, now: int) -> Waiting | None:
-        """What a delivery waits for. None when it is not pending, or is attempted at once."""
+        """What a delivery waits for; None when it is not pending, or when no reason is known.
+
+        Then the daemon claims it at its next look, or no daemon runs.
+        """
         if delivery.state is not State.PENDING:
             return None
         if delivery.blocked:
@@ -45,6 +52,6 @@ class Waits:
         return Waiting(Wait(noted["for"]), until if known else None)
 
 
-def waits(notes: Mapping[str, Mapping[str, Any]], *, running: bool) -> Waits:
-    """Read from the daemon's notes. The notes of a daemon that has ended are ignored."""
+def waits_from(notes: Mapping[str, Mapping[str, Any]], *, running: bool) -> Waits:
+    """The waits in the daemon's notes. The notes of a daemon that has ended are ignored."""
     return Waits(notes.get("waits", {}) if running else {})

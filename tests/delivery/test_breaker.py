@@ -42,12 +42,12 @@ def test_the_breaker_opens_only_after_consecutive_failures() -> None:
 
     for said in (False, False, True, False, False):
         breaker.finish(said, 0)
-    assert breaker.lets(0) is None
+    assert breaker.allowed(0) is None
 
     breaker.finish(False, 0)
     assert breaker.state is BreakerState.OPEN
-    assert breaker.lets(4.9) == 0
-    assert breaker.lets(5) == 1
+    assert breaker.allowed(4.9) == 0
+    assert breaker.allowed(5) == 1
 
 
 def test_the_pause_doubles_up_to_its_maximum_while_attempts_fail() -> None:
@@ -59,7 +59,7 @@ def test_the_pause_doubles_up_to_its_maximum_while_attempts_fail() -> None:
         pauses.append(breaker.until - now)
         now = breaker.until
         assert breaker.start()
-        assert breaker.lets(now) == 0
+        assert breaker.allowed(now) == 0
         breaker.finish(False, now, decides=True)
     assert pauses == [5, 10, 12, 12]
 
@@ -69,7 +69,7 @@ def test_one_answer_closes_the_breaker_and_resets_its_count() -> None:
     breaker.start()
     breaker.finish(True, 5)
 
-    assert breaker.lets(5) is None
+    assert breaker.allowed(5) is None
     for _ in range(SPEC.failures):
         breaker.finish(False, 10)
     assert breaker.until == 15
@@ -81,7 +81,7 @@ def test_late_failures_do_not_lengthen_the_pause_and_a_late_answer_ends_it() -> 
     assert breaker.until == 5
 
     breaker.finish(True, 4.5)
-    assert breaker.lets(4.5) is None
+    assert breaker.allowed(4.5) is None
 
 
 def test_a_neutral_attempt_leaves_the_next_one_to_decide() -> None:
@@ -89,7 +89,7 @@ def test_a_neutral_attempt_leaves_the_next_one_to_decide() -> None:
     decides = breaker.start()
     breaker.finish(None, 6, decides=decides)
 
-    assert breaker.lets(6) == 1
+    assert breaker.allowed(6) == 1
 
 
 def test_only_the_probe_decides_while_half_open() -> None:
@@ -97,9 +97,9 @@ def test_only_the_probe_decides_while_half_open() -> None:
     assert breaker.start()
 
     breaker.finish(None, 6)
-    assert breaker.lets(6) == 0
+    assert breaker.allowed(6) == 0
     breaker.finish(False, 6)
-    assert (breaker.state, breaker.until, breaker.lets(100)) == (BreakerState.HALF_OPEN, 5, 0)
+    assert (breaker.state, breaker.until, breaker.allowed(100)) == (BreakerState.HALF_OPEN, 5, 0)
 
     breaker.finish(False, 7, decides=True)
     assert (breaker.state, breaker.until) == (BreakerState.OPEN, 17)
@@ -120,8 +120,8 @@ def test_an_open_breaker_goes_on_in_another_process() -> None:
 
     assert (again.state, again.failures) == (BreakerState.OPEN, 3)
     assert again.until == pytest.approx(3)
-    assert again.lets(2.9) == 0
-    assert again.lets(3.1) == 1
+    assert again.allowed(2.9) == 0
+    assert again.allowed(3.1) == 1
     decides = again.start()
     again.finish(False, 3.1, decides=decides)
     assert again.until == pytest.approx(3.1 + 10)  # the pause doubles as it would have
