@@ -37,7 +37,7 @@ def test_a_signal_that_the_tests_ignore_reaches_their_children(ignored: signal.S
 
 def test_a_test_of_tail_passes_where_every_signal_is_ignored(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    test = "tests/cli/commands/test_tail.py::test_a_time_is_where_it_begins"
+    test = "tests/cli/commands/test_tail.py::test_tail_can_begin_at_a_time"
     options = (
         "-q",
         "-p",

@@ -21,7 +21,7 @@ def ahead():
         return int(file.read())
 time.time = lambda: real() + ahead()
 time.time_ns = lambda: real_ns() + ahead() * 10**9
-from router.cli import main
+from router.cli.main import main
 sys.exit(main())
 """
 RULES = """

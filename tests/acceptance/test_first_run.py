@@ -74,7 +74,7 @@ def test_a_missing_folder_is_reported_before_any_question(store_commands: StoreC
 
 
 def test_the_start_lists_addresses_and_unverified_sources(start: Callable[..., Daemon]) -> None:
-    daemon = start(RULES, env={"FIRST_RUN_KEY": "k"})
+    daemon = start(RULES, env={"FIRST_RUN_KEY": "first-run-key"})
     here = f"http://127.0.0.1:{daemon.port}"
 
     told = {line["source"]: line for line in daemon.lines if line["message"] == "source"}
@@ -90,7 +90,7 @@ def test_the_start_lists_addresses_and_unverified_sources(start: Callable[..., D
 
 
 def test_a_reload_lists_only_new_changed_and_removed_sources(start: Callable[..., Daemon]) -> None:
-    daemon = start(RULES, env={"FIRST_RUN_KEY": "k"})
+    daemon = start(RULES, env={"FIRST_RUN_KEY": "first-run-key"})
     before = len(daemon.lines)
 
     daemon.rules.write_text(
@@ -112,7 +112,7 @@ def test_a_reload_lists_only_new_changed_and_removed_sources(start: Callable[...
 
 
 def _ruleset(folder: Path) -> Ruleset:
-    return Loader(REGISTRIES, {"FIRST_RUN_KEY": "k"}).load(RULES, "rules.yaml", folder).require()
+    return Loader(REGISTRIES, {"FIRST_RUN_KEY": "first-run-key"}).load(RULES, "rules.yaml", folder).require()
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ def test_a_stop_drains_and_exits_0(start: Callable[..., Daemon], eventually: Wai
 
     assert daemon.lines[-1]["message"] == "stopped"
     again = start(RULES)
-    eventually(lambda: all(id_ in (tmp_path / "all.jsonl").read_text() for id_ in ids))
+    lines = tmp_path / "all.jsonl"
+    eventually(lambda: lines.exists() and all(id_ in lines.read_text() for id_ in ids))
     assert again.stop() == 0
 
 

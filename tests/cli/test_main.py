@@ -282,6 +282,9 @@ def test_version_prints_the_version(run: Run, tmp_path: Path) -> None:
     assert run("--version").stdout.strip() == f"webhook-router, version {__version__}"
 
 
+EVENT_ID = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
+
+
 def test_test_reads_an_event_from_the_store(run: Run, rules: Path, tmp_path: Path) -> None:
     from router.domain.deliveries import RulesetText
     from router.domain.events import Event
@@ -289,11 +292,11 @@ def test_test_reads_an_event_from_the_store(run: Run, rules: Path, tmp_path: Pat
 
     store = SqliteStore(tmp_path / "s.db")
     store.put_ruleset(RulesetText("h", "", ""), 0).result(10)
-    event: Any = Event("e1", "a", "POST", "/hooks/a", "", (), b'{"x":1,"y":2}', "", 1_700_000_000_000)
+    event: Any = Event(EVENT_ID, "a", "POST", "/hooks/a", "", (), b'{"x":1,"y":2}', "", 1_700_000_000_000)
     store.append(event, [], "h").result(10)
     store.close()
 
-    done = run("test", rules, "--event", "e1", "--store", f"sqlite:{tmp_path / 's.db'}", "--expect", "one")
+    done = run("test", rules, "--event", EVENT_ID, "--store", f"sqlite:{tmp_path / 's.db'}", "--expect", "one")
 
     assert done.returncode == 0, done.stderr
 

@@ -19,7 +19,7 @@ from tests.docs.page_runner import ROOT, PageRunner
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCKS = {path.name: blocks(path) for path in PAGES}
 #: Languages whose blocks are shown only: configuration of other programs, answers, and patterns of input.
-SHOWN = ("", "nginx", "ini", "text", "diff")
+SHOWN = ("", "nginx", "ini", "text", "diff", "mermaid")
 _OWN_MARKS = (
     "run-command",
     "curl-command",

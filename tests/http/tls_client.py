@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import ssl
+import threading
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +18,7 @@ class TlsClient:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._in, self._out, server_hostname="localhost")
         self._is_open = False
+        self._lock = threading.RLock()  # one thread may send while another reads; OpenSSL takes one call at a time
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.plain, name)
@@ -31,27 +33,31 @@ class TlsClient:
 
     def shake_hands(self) -> None:
         """Complete the handshake."""
-        while not self._is_open:
-            try:
-                self.tls.do_handshake()
-                self._is_open = True
-            except ssl.SSLWantReadError:
-                self._flush()
-                self._fill()
-        self._flush()
+        with self._lock:
+            while not self._is_open:
+                try:
+                    self.tls.do_handshake()
+                    self._is_open = True
+                except ssl.SSLWantReadError:
+                    self._flush()
+                    self._fill()
+            self._flush()
 
     def sendall(self, data: bytes) -> None:
         self.shake_hands()
         view = memoryview(data)
         while view:
-            view = view[self.tls.write(view) :]
-            self._flush()
+            with self._lock:
+                view = view[self.tls.write(view[:READ_BYTES]) :]
+                encrypted = self._out.read()
+            self.plain.sendall(encrypted)
 
     def recv(self, count: int) -> bytes:
         while True:
             try:
                 self.shake_hands()
-                return self.tls.read(count)
+                with self._lock:
+                    return self.tls.read(count)
             except ssl.SSLWantReadError:
                 self._fill()
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -72,7 +78,8 @@ class TlsClient:
 
     def _fill(self) -> None:
         data = self.plain.recv(READ_BYTES)
-        if data:
-            self._in.write(data)
-        else:
-            self._in.write_eof()
+        with self._lock:
+            if data:
+                self._in.write(data)
+            else:
+                self._in.write_eof()

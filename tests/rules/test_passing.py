@@ -35,7 +35,7 @@ NOTHING = "  - {name: r, source: '*', actions: [append: a.txt]}"
         ("open", {"x-copy"}),
         ("github", {"x-github-*", "x-hub-signature", "x-hub-signature-256", "x-github-delivery"}),
         ("signed", {"x-mine", "x-time"}),
-        ("svix", {"svix-id", "svix-timestamp", "svix-signature", "webhook-id"}),
+        ("svix", {"svix-id", "svix-timestamp", "svix-signature"}),
     ],
 )
 def test_verify_and_dedupe_name_headers(source: str, names: set[str], tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def test_tail_ends_when_its_store_is_replaced(store_commands: StoreCommands) -> 
     _, err = process.communicate(timeout=PATIENCE_SECONDS)
 
     assert process.returncode == 1
-    assert err.decode() == "webhook-router: the store webhook-router.db was replaced or removed; start tail again\n"
+    replaced = f"the store {store_commands.folder / 'webhook-router.db'} was replaced or removed; start tail again"
+    assert err.decode() == f"webhook-router: {replaced}\n"
 
 
 def test_tail_does_not_create_a_missing_store(store_commands: StoreCommands, tmp_path: Path) -> None:
