@@ -108,7 +108,9 @@ def test_what_comes_after_the_last_request_is_nobodys(serve: Serve) -> None:
     seen = Recorder()
     server = serve(seen)
 
-    talk(server, get("/first"), get("/second"), close=False)
+    # The second request may reach a connection that is closed already: its sender then hears a reset.
+    with contextlib.suppress(ConnectionResetError):
+        talk(server, get("/first"), get("/second"), close=False)
 
     assert seen.paths == ["/first"]
 
