@@ -50,7 +50,7 @@ rules:
   - name: main
     source: github
     match: {headers.X-GitHub-Event: push, $.ref: refs/heads/main, $.repository.full_name: acme/api}
-    actions: [forward: {target: service, path: /}]
+    actions: [forward: {target: service, path: /, pass_headers: [X-Sent]}]
 """
 RULE = """
   - name: rule-%d

@@ -28,7 +28,7 @@ GOOD = """
 BAD = """
   %s: {url: "http://127.0.0.1:%d", concurrency: 16%s}"""
 RULE = """
-  - {name: %s, match: {$.to: %s}, actions: [forward: {target: %s, path: /, timeout: %gs}]}"""
+  - {name: %s, match: {$.to: %s}, actions: [forward: {target: %s, path: /, pass_headers: [X-Sent], timeout: %gs}]}"""
 
 
 def rules(ports: dict[str, int], *, ill: bool, timeout: float, breaker: bool) -> str:
