@@ -166,7 +166,7 @@ def _check_constant(expression: nodes.Expr) -> None:
 
 
 def read_headers(text: str) -> set[str]:
-    """The names of the request's headers that a template reads as constants; none of what is no template."""
+    """The request's headers that a template reads by a constant name. Empty if the text is not a valid template."""
     try:
         paths = [path_of(node) for node in reads(_TEXT.parse(text))]
     except jinja2.TemplateError:
