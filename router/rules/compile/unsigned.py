@@ -1,7 +1,8 @@
 """Warns of a rule with a dangerous action whose condition rests on nothing that its sender signed.
 
 A signature covers the body and little else. An attacker who recorded one request can send it again with other headers,
-another query or another method. A condition on those alone lets that person choose which signed request makes the action run.
+another query or another method. A condition on those alone lets the attacker choose which signed request makes the
+action run.
 """
 
 from collections.abc import Mapping, Sequence

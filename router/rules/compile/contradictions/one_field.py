@@ -133,10 +133,6 @@ def _allows(clause: Clause, value: Any) -> bool:
     return number is not None and clause.test(number)
 
 
-def _excluded(group: Group, nots: Iterable[Test]) -> OperatorReason | None:
-    return next((found for test in nots if (found := _excluded_by_not(group, test)) is not None), None)
-
-
 def _excluded_by_not(group: Group, test: Test) -> OperatorReason | None:
     """`not` must not exclude what the other operators demand."""
     if isinstance(test, OneValue) and {_key(clause) for clause in test.clauses} <= {_key(clause) for clause in group}:
