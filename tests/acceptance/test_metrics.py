@@ -2,13 +2,13 @@
 
 import hmac
 import json
-import socket
 from collections.abc import Callable
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from tests.conftest import Daemon, Receiver
+from tests.http.talking import talk
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -72,14 +72,6 @@ class Scrape:
     def one(self, name: str, **labels: str) -> float:
         """The only value with these labels; zero when there is none."""
         return sum(self.series(name, **labels).values())
-
-
-def talk(daemon: Daemon, request: bytes) -> bytes:
-    """Send bytes that no HTTP library would."""
-    with socket.create_connection(("127.0.0.1", daemon.port), 10) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def signed(body: bytes, key: str = KEY) -> dict[str, str]:

@@ -2,7 +2,6 @@
 not be: log, standard error, answers to senders, metrics, the admin listener, `status`, and, of secrets, the store."""
 
 import base64
-import contextlib
 import json
 import re
 import socket
@@ -18,6 +17,7 @@ import pytest
 
 from router.admin.api.routes import ENDPOINTS
 from tests.conftest import PATIENCE_SECONDS, Daemon, free_port, request, run_in_process
+from tests.http.talking import talk
 from tests.intake.signed_requests import sign, whsec
 
 Start = Callable[..., Daemon]
@@ -273,15 +273,6 @@ SENT = {"X-Planted": f"{MARK}-header", "User-Agent": f"{MARK}-agent", "X-Forward
 TEXT = f"{MARK}-payload"
 
 
-def _raw(port: int, data: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as connection:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionResetError):
-            return connection.makefile("rb").read()
-    return b""
-
-
 def _wrong_requests(daemon: Daemon) -> list[bytes]:
     """Everything that a sender can do wrong, with markers; what was answered."""
     said: list[bytes] = []
@@ -328,7 +319,7 @@ def _wrong_requests(daemon: Daemon) -> list[bytes]:
         b'POST /hooks/open HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"' + marked,
         b"\x16\x03\x01\x02\x00\x01" + marked,
     )
-    return said + [_raw(daemon.port, line) for line in wrong]
+    return said + [talk(daemon, line) for line in wrong]
 
 
 def _right_requests(daemon: Daemon) -> list[bytes]:

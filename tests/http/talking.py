@@ -1,5 +1,6 @@
 """Raw bytes to and from a listener, for tests of what no HTTP library would send."""
 
+import contextlib
 import json
 import socket
 import ssl
@@ -54,20 +55,28 @@ def connect(server: Listening, host: str = "127.0.0.1") -> Any:
 
 
 def talk(server: Listening, *parts: bytes, close: bool = True, host: str = "127.0.0.1") -> bytes:
-    """Send raw bytes and read until the server closes."""
+    """Send raw bytes and read until the server closes.
+
+    The server may close after any part: the replies that arrived before are returned.
+    """
     with connect(server, host) as connection:
-        for part in parts:
-            connection.sendall(part)
-        if close:
-            connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the server has closed: what it said can still be read
+            for part in parts:
+                connection.sendall(part)
+            if close:
+                connection.shutdown(socket.SHUT_WR)
         return rest(connection)
 
 
 def rest(connection: socket.socket | TlsClient) -> bytes:
-    """Read until the server closes."""
+    """Read until the server closes. A reset after a reply is a close; a reset instead of a reply is an error."""
     received = bytearray()
-    while part := connection.recv(65536):
-        received += part
+    try:
+        while part := connection.recv(65536):
+            received += part
+    except (ConnectionResetError, BrokenPipeError):
+        if not received:
+            raise
     return bytes(received)
 
 
