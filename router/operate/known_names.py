@@ -10,11 +10,10 @@ from router.domain.filters import EventFilter, Filter
 from router.domain.nearest_word import did_you_mean, shortened
 from router.operate.follow import StreamFilter
 from router.operate.status import note
+from router.rules.compile.rules import ACTION_KEYS
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.store.contract import OperatorStore
-
-_ACTION_KEYS = ("name", "retry", "order_by")  #: any other key of an action is its type
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _keys(value: object) -> list[Any]:
 
 
 def _action_name(action: dict[str, Any]) -> Any:
-    return action.get("name") or next((key for key in action if key not in _ACTION_KEYS), None)
+    return action.get("name") or next((key for key in action if key not in ACTION_KEYS), None)
 
 
 def _texts(values: Iterable[Any]) -> frozenset[str]:

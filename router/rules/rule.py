@@ -27,6 +27,7 @@ class RuleAction:
     action: Action
     retry: RetryPolicy
     order_by: Field | None = None
+    enabled: bool = True
 
     def plan(self, parsed: ParsedEvent) -> PlannedDelivery:
         """The delivery of this event to this action."""
@@ -60,7 +61,9 @@ class Rule:
     name: str
     sources: frozenset[str]  #: the names of the sources that it listens to
     condition: Condition
-    actions: tuple[RuleAction, ...]
+    actions: tuple[RuleAction, ...]  #: those that are enabled
     stop: bool = False  #: if it matches, the rules below are not tried
     respond: RuleRespond | None = None  #: the reply to the sender, if no rule above has matched with one
     digest: str = ""  #: of its part of the file, to tell after a reload whether it changed
+    enabled: bool = True  #: False: it never matches, and deliveries that wait for it are held
+    disabled_actions: tuple[RuleAction, ...] = ()  #: deliveries that wait for them are held

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.files.protected import ProtectedPaths
+from router.domain.holds import HoldKind, HoldName
 from router.domain.identity_headers import tells_who_calls
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
@@ -44,11 +46,12 @@ class Ruleset:
     """The content of one rules file."""
 
     text: RulesetText
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...]  #: in file order, with those that are disabled
     sources: Mapping[str, Source]
     targets: Mapping[str, TargetSpec]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    unmatched: tuple[RuleAction, ...] = ()
+    unmatched: tuple[RuleAction, ...] = ()  #: those that are enabled
+    disabled_unmatched: tuple[RuleAction, ...] = field(default=(), kw_only=True)
     sections: Mapping[str, str] = field(default_factory=dict, repr=False)  #: digests of the other parts, by name
     used_secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)  #: by where they come from
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
@@ -63,7 +66,7 @@ class Ruleset:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_path", {source.path: source for source in self.sources.values()})
-        every = [*self.unmatched, *(action for rule in self.rules for action in rule.actions)]
+        every = [*self.unmatched, *(action for rule in self.rules if rule.enabled for action in rule.actions)]
         object.__setattr__(self, "actions", {(action.rule, action.name): action for action in every})
         object.__setattr__(self, "predicates", tuple(rule.condition.holds for rule in self.rules))
         object.__setattr__(self, "indexes", _indexes(self.rules))
@@ -123,6 +126,18 @@ class Ruleset:
             respond=next((rule.respond for rule in match.rules if rule.respond is not None), None),
         )
 
+    @cached_property
+    def holds(self) -> frozenset[HoldName]:
+        """What the file holds: targets that are paused, rules and actions that are disabled."""
+        off = [action for rule in self.rules for action in rule.disabled_actions]
+        return frozenset(
+            [
+                *((HoldKind.TARGET, name) for name, target in self.targets.items() if target.paused),
+                *((HoldKind.RULE, rule.name) for rule in self.rules if not rule.enabled),
+                *((HoldKind.ACTION, f"{action.rule}/{action.name}") for action in [*off, *self.disabled_unmatched]),
+            ]
+        )
+
     def actions_of(self, match: "Match") -> Sequence[RuleAction]:
         """The actions of the matched rules, or of `unmatched`."""
         return [action for rule in match.rules for action in rule.actions] if match.rules else self.unmatched
@@ -134,6 +149,8 @@ def _passed_headers(sources: Mapping[str, Source], rules: Sequence[Rule]) -> dic
         if source.dedupe is not None and isinstance(source.dedupe.field, HeaderField):
             found[name].add(source.dedupe.field.name)
     for rule in rules:
+        if not rule.enabled:
+            continue
         matched = {name for name in headers_of(rule.condition) if not tells_who_calls(name)}
         for name in rule.sources & found.keys() if matched else ():
             found[name] |= matched
@@ -144,6 +161,8 @@ def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:
     """The indexes of each source: rules with the same set of sources share one."""
     groups: dict[frozenset[str], list[tuple[int, Condition]]] = {}
     for number, rule in enumerate(paced(rules)):
+        if not rule.enabled:
+            continue
         groups.setdefault(rule.sources, []).append((number, rule.condition))
     by_source: dict[str, list[Index]] = {}
     for sources, group in groups.items():

@@ -39,6 +39,7 @@ class Source:
     name: str
     path: str  #: absolute, for example /hooks/github
     verifier: Verifier
+    enabled: bool = True  #: False: requests to its path are answered 404
     scheme: str = "none"  #: the name of the verification scheme
     headers: frozenset[str] = frozenset()  #: globs of the headers that the scheme's provider sends, in lower case
     methods: tuple[str, ...] = ("POST",)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from router.daemon.registries import REGISTRIES
 from router.domain.events import Event, ParsedEvent
 from router.rules.compile.match import COMBINATORS, parse_match
+from router.rules.compile.loader import Loader
 from router.rules.match.fields import FieldValues
 from router.rules.match.operators import OPERATORS
 from router.rules.yaml.document import read
@@ -35,6 +37,9 @@ def _event(given: dict[str, Any]) -> ParsedEvent:
 def test_every_documented_example_matches_as_shown(rules: str, events: str) -> None:
     root = read(rules)[0]
     assert isinstance(root, MappingNode)
+    if root.get("rules") is not None:
+        _check_plans(rules, events)
+        return
     report = ProblemReport("rules.md")
     condition = parse_match(NodePath(report, root, "").at("match"))
     assert report.problems == []
@@ -44,6 +49,17 @@ def test_every_documented_example_matches_as_shown(rules: str, events: str) -> N
     for line in lines:
         assert line[0] in "+-"
         assert condition.holds(FieldValues(_event(json.loads(line[2:])))) is (line[0] == "+"), line
+
+
+def _check_plans(rules: str, events: str) -> None:
+    """Of whole rules: each event plans the actions that its `plans` name."""
+    text = f"sources: {{s: {{verify: none}}}}\n{rules}"
+    ruleset = Loader(REGISTRIES, {}).load(text, "rules.md", Path("/etc/rules")).require()
+    for line in events.strip().splitlines():
+        given = json.loads(line[2:])
+        planned = [f"{d.rule}/{d.action}" for d in ruleset.plan(_event(given)).deliveries]
+        assert planned == given.get("plans", []), line
+        assert bool(planned) is (line[0] == "+"), line
 
 
 def test_no_documented_example_is_missed() -> None:

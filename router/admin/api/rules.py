@@ -62,15 +62,17 @@ def _show(daemon: DaemonHandle, call: Call) -> Reply:
 def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
     return {
         "name": rule.name,
+        "enabled": rule.enabled,
         "sources": sorted(rule.sources),
         "actions": [
             {
                 "name": action.name,
                 "type": action.action.type,
                 "target": action.action.target.key,
+                "enabled": action.enabled,
                 "order_by": action.order_by.text if action.order_by is not None else None,
             }
-            for action in rule.actions
+            for action in (*rule.actions, *rule.disabled_actions)
         ],
         "stop": rule.stop,
         "responds": rule.respond is not None,

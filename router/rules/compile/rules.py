@@ -28,7 +28,7 @@ from router.rules.yaml.nodes import MappingNode, ScalarNode
 from router.rules.yaml.schema import RuleOptions
 from router.runtime.pacing import yield_turn
 
-_ACTION_KEYS = ("name", "retry", "order_by")
+ACTION_KEYS = ("name", "enabled", "retry", "order_by")  #: of an action, beside its type
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
@@ -85,7 +85,19 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     if options is None:
         return None
     respond = load_rule_respond(node_path.at("respond"), options.respond, context.secrets)
-    return Rule(name, sources, condition, tuple(actions), options.stop, respond, node_path.digest)
+    if not options.enabled:
+        node_path.at("enabled").note("the rule is disabled; deliveries that wait for it are held")
+    return Rule(
+        name,
+        sources,
+        condition,
+        tuple(action for action in actions if action.enabled),
+        options.stop,
+        respond,
+        node_path.digest,
+        options.enabled,
+        tuple(action for action in actions if not action.enabled),
+    )
 
 
 def _check_name(node_path: NodePath, name: str, names: dict[str, int]) -> None:
@@ -138,7 +150,7 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     if not node_path.expect_mapping("one action: " + ", ".join(context.registries.actions)):
         return None
     types = [key for key, _ in node_path.entries() if key in context.registries.actions]
-    unknown = [key for key, _ in node_path.entries() if key not in types and key not in _ACTION_KEYS]
+    unknown = [key for key, _ in node_path.entries() if key not in types and key not in ACTION_KEYS]
     for key in unknown:
         node_path.key_error(key, _unknown_key(context, key, types))
     if unknown and not types:
@@ -149,10 +161,24 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
         node_path.error(f"expected exactly one of {wanted}; {found}")
         return None
     name = _action_name(node_path, types[0])
+    enabled = _is_enabled(node_path)
     order_by = _order_by(node_path)
     action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
     retry = _retry(context, node_path, types[0], action)
-    return RuleAction(rule, name, action, retry, order_by) if action else None
+    return RuleAction(rule, name, action, retry, order_by, enabled) if action else None
+
+
+def _is_enabled(node_path: NodePath) -> bool:
+    if not node_path.has("enabled"):
+        return True
+    at = node_path.at("enabled")
+    if not isinstance(at.data, bool):
+        cure = "; remove the quotes" if at.data in ("true", "false") else ""
+        at.error(f"expected true or false, found {at.found()}{cure}")
+        return True
+    if at.data is False:
+        at.note("the action is disabled; deliveries that wait for it are held")
+    return bool(at.data)
 
 
 def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
@@ -160,7 +186,7 @@ def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
         if key in context.registries.actions[type_].options.model_fields:
             return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
     of_others = None if types else unknown_action(key, [one.hints for one in context.registries.actions.values()])
-    return of_others or unknown_key(key, (*context.registries.actions, *_ACTION_KEYS))
+    return of_others or unknown_key(key, (*context.registries.actions, *ACTION_KEYS))
 
 
 def _action_name(node_path: NodePath, type_: str) -> str:

@@ -43,11 +43,12 @@ def compile_ruleset(context: LoadContext, root: NodePath, text: RulesetText) -> 
         context.sources,
         context.targets,
         context.secrets,
-        tuple(unmatched),
+        tuple(action for action in unmatched if action.enabled),
         _sections(root),
         context.used_secrets,
         context.secret_files,
         context.protected,
+        disabled_unmatched=tuple(action for action in unmatched if not action.enabled),
     )
 
 
@@ -101,7 +102,11 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
         check_read_headers(below.at("url"))
         for message in context.registries.target_url_faults(options.url, context.secrets):
             below.at("url").error(message)
-        context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url, options.breaker)
+        if options.paused:
+            below.at("paused").note("the target is paused; its deliveries are held")
+        context.targets[name] = TargetSpec(
+            name, options.concurrency, options.rate, options.url, options.breaker, options.paused
+        )
 
 
 def _defaults(context: LoadContext, node_path: NodePath) -> None:

@@ -62,10 +62,13 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
     if options is None or verifier is None:
         return None
     path = _path(node_path, options.path or f"/hooks/{name}")
+    if not options.enabled:
+        node_path.at("enabled").note(f"the source is disabled; requests to {path} are answered 404")
     return Source(
         name=name,
         path=path,
         verifier=verifier,
+        enabled=options.enabled,
         scheme=verify["scheme"],
         headers=_headers(context, verify),
         methods=_methods(node_path, options.methods),

@@ -51,7 +51,7 @@ class ExplainedRule:
     """The verdict on one rule."""
 
     rule: str
-    verdict: str  #: matched, unmatched, error, or not tried (another source, or a rule above stops)
+    verdict: str  #: matched, unmatched, error, or not tried (disabled, another source, or a rule above stops)
     reason: str  #: for an unmatched rule: the first condition that fails, in file order
     conditions: tuple[Explained, ...]
 
@@ -83,6 +83,8 @@ def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> l
 
 def explain_rule(rule: Rule, reads: FieldValues) -> ExplainedRule:
     """The verdict on one rule."""
+    if not rule.enabled:
+        return ExplainedRule(rule.name, NOT_TRIED, "it is disabled (enabled: false)", ())
     source = reads.parsed.event.source
     if source not in rule.sources:
         listens = ", ".join(sorted(rule.sources))

@@ -9,12 +9,15 @@ from router.domain.deliveries import Attempt, Delivery, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
+from router.domain.holds import Holds
 from router.domain.stream import Arrival, EndedPage, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
 from router.store.sqlite import following
 from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
+from router.store.sqlite.jobs.holds import READ as READ_HOLDS
+from router.store.sqlite.jobs.holds import hold_row
 from router.store.sqlite.owner_lock import owner_of
 from router.store.sqlite.read_connections import ReadConnections
 from router.store.sqlite.rows import (
@@ -141,6 +144,10 @@ class SqliteReader:
     def depths(self) -> list[Depth]:
         """See StoreReader.depths."""
         return depths_of(self._read(DEPTHS))
+
+    def holds(self) -> Holds:
+        """See StoreReader.holds."""
+        return Holds(hold_row(row) for row in self._read(READ_HOLDS))
 
     def notes(self) -> dict[str, str]:
         """See StoreReader.notes."""

@@ -119,6 +119,10 @@ def _actions(registries: Registries) -> list[Schema]:
                     "pattern": whole(ACTION_NAME),
                     "description": "The action's name in its rule; its type by default.",
                 },
+                "enabled": {
+                    "type": "boolean",
+                    "description": "False: as if it were absent; deliveries that wait for it are held.",
+                },
                 "retry": ref(f"retry_{name}"),
                 "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
             },
