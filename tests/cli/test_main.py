@@ -271,7 +271,13 @@ def test_help_has_examples(command: tuple[str, ...]) -> None:
     text = " ".join(done.stdout.split())
     assert done.exit_code == 0
     assert "webhook-router " in text
-    leads_on = command in ((), ("events",), ("deliveries",), ("store",))  # to commands, which have their own
+    leads_on = command in (
+        (),
+        ("events",),
+        ("deliveries",),
+        ("targets",),
+        ("store",),
+    )  # to commands, which have their own
     assert ("Examples:" in text) != leads_on
     assert ("Exit codes: 0" in text) != (leads_on or command in (("schema",), ("openapi",)))
 

@@ -201,9 +201,7 @@ def _failed(held_ms: int) -> State:
     )
     claim = Claim("token", delivery, Event("e", "s", "POST", "/", "", (), b"", "192.0.2.1", 0), 2)
     policy = RetryPolicy(initial=1, give_up_after=60)
-    done = settlement(
-        claim, Outcome.retry("no"), policy, started_at=90_000, now=90_000, spread=0, held_ms=held_ms
-    )
+    done = settlement(claim, Outcome.retry("no"), policy, started_at=90_000, now=90_000, spread=0, held_ms=held_ms)
     return done.state
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from router.daemon.registries import REGISTRIES
 from router.domain.events import Event, ParsedEvent
-from router.rules.compile.match import COMBINATORS, parse_match
 from router.rules.compile.loader import Loader
+from router.rules.compile.match import COMBINATORS, parse_match
 from router.rules.match.fields import FieldValues
 from router.rules.match.operators import OPERATORS
 from router.rules.yaml.document import read

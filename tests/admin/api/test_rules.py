@@ -26,7 +26,13 @@ def test_rules_are_listed_in_file_order_in_pages(admin: Admin) -> None:
     assert [rule["name"] for rule in first["items"] + second["items"]] == ["deploy main", "check"]
     assert second["next"] is None
     [rule] = first["items"]
-    assert rule["actions"][0] == {"name": "build", "type": "forward", "target": "ci", "order_by": "$.repo"}
+    assert rule["actions"][0] == {
+        "name": "build",
+        "type": "forward",
+        "target": "ci",
+        "enabled": True,
+        "order_by": "$.repo",
+    }
     assert (rule["waiting"], rule["stop"], rule["sources"]) == (2, False, ["github"])
     assert "planted" not in str(first)
 

@@ -59,6 +59,7 @@ def test_status_works_without_a_daemon(busy: StoreCommands) -> None:
         "target": "ci",
         "due": 1,
         "blocked": 1,
+        "held": 0,
         "running": 0,
         "dead": 1,
         "oldest_at": "",
@@ -67,6 +68,7 @@ def test_status_works_without_a_daemon(busy: StoreCommands) -> None:
         "waits_for": None,
         "waits_until": None,
         "waits_until_ms": None,
+        "paused": [],
         "breaker": {"state": "closed"},
     }
     assert 2 * HOUR <= found["oldest_age_ms"] < 3 * HOUR

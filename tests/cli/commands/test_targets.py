@@ -120,9 +120,7 @@ def test_a_command_does_not_undo_the_rules_file(ran: StoreCommands) -> None:
         store.put_file_holds([(HoldKind.TARGET, "ci")], now_ms()).result(10)
 
     done = ran.run("targets", "resume", "ci", code=1)
-    assert done.stderr == (
-        "webhook-router: target ci is paused by the rules file; remove its `paused: true` there\n"
-    )
+    assert done.stderr == ("webhook-router: target ci is paused by the rules file; remove its `paused: true` there\n")
     ran.run("targets", "pause", "ci", "--for", "1h")
     assert ran.run("targets", "resume", "ci").stdout == "ci: paused by the rules file; holds 2 deliveries\n"
 

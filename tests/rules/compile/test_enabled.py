@@ -36,10 +36,12 @@ rules:
 
 
 def test_unmatched_runs_when_only_a_disabled_rule_would_match() -> None:
-    ruleset = loaded("""
+    ruleset = loaded(
+        """
 rules: [{name: off, enabled: false, actions: [append: a.jsonl]}]
 unmatched: [append: u.jsonl, {name: no, append: v.jsonl, enabled: false}]
-""".replace("[append: u.jsonl,", "[{append: u.jsonl},")).require()
+""".replace("[append: u.jsonl,", "[{append: u.jsonl},")
+    ).require()
 
     assert [(d.rule, d.action) for d in planned(ruleset).deliveries] == [("unmatched", "append")]
     assert ruleset.holds == {(HoldKind.RULE, "off"), (HoldKind.ACTION, "unmatched/no")}
@@ -116,17 +118,21 @@ rules:
 
 @pytest.mark.parametrize("explained", [True, False])
 def test_the_preview_says_what_is_disabled_or_held(explained: bool) -> None:
-    ruleset = Loader(REGISTRIES, {}).load(
-        """
+    ruleset = (
+        Loader(REGISTRIES, {})
+        .load(
+            """
 sources: {s: {verify: none, enabled: false}}
 targets: {ci: {url: "http://127.0.0.1:9", paused: true}}
 rules:
   - {name: off, enabled: false, actions: [append: a.jsonl]}
   - {name: on, actions: [forward: {target: ci}]}
 """,
-        "rules.yaml",
-        Path("/etc/rules"),
-    ).require()
+            "rules.yaml",
+            Path("/etc/rules"),
+        )
+        .require()
+    )
     event = made_event(ruleset.sources["s"], b"{}", [], "", "application/json", 0)
 
     shown = preview(ruleset, event, arriving=True, explained=explained).as_json()
