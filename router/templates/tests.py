@@ -8,8 +8,9 @@ from jinja2 import tests as jinja
 
 from router.domain.errors import RenderError
 from router.templates.environment import RenderContext
-from router.templates.filters import FILTERS, text_of
+from router.templates.filters import FILTERS
 from router.templates.operators import compared, contains
+from router.templates.text import text_of
 
 Test = Callable[..., bool]
 _COMPARED = {

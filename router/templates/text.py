@@ -8,6 +8,7 @@ import jinja2
 import orjson
 
 from router.domain.errors import RenderError
+from router.templates.work import DEAR, Work
 
 
 class Mask(str):
@@ -25,6 +26,12 @@ def as_text(value: Any) -> str:
     if type(value) is int:
         return str(value)  # of any size
     return as_json(value).decode()
+
+
+def text_of(work: Work, value: Any, what: str, per_step: int = DEAR) -> str:
+    """A value as Python writes it, once its length is charged."""
+    value = work.value(value, what, per_step)
+    return value if isinstance(value, str) else str(value)
 
 
 def as_json(value: Any) -> bytes:

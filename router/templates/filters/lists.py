@@ -1,0 +1,131 @@
+"""Filters that take lists and mappings apart and put them together."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jinja2
+from jinja2 import filters as jinja
+
+from router.domain.errors import RenderError
+from router.templates.environment import RenderContext
+from router.templates.filters.attributes import attribute_getter, attribute_steps
+from router.templates.filters.registry import template_filter
+from router.templates.operators import each
+from router.templates.text import as_text
+
+
+@template_filter("map")
+def _map(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
+    attribute = kwargs.get("attribute") if not args else None
+    return jinja.sync_do_map(c, _each(c, value, attribute), *args, **kwargs)
+
+
+@template_filter("select")
+def _select(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    return jinja.sync_do_select(c, _each(c, value), *args, **kwargs)
+
+
+@template_filter("reject")
+def _reject(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    return jinja.sync_do_reject(c, _each(c, value), *args, **kwargs)
+
+
+@template_filter("selectattr")
+def _selectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    return jinja.sync_do_selectattr(c, _each(c, value, *args[:1]), *args, **kwargs)
+
+
+@template_filter("rejectattr")
+def _rejectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    return jinja.sync_do_rejectattr(c, _each(c, value, *args[:1]), *args, **kwargs)
+
+
+def _each(c: RenderContext, value: Any, attribute: Any = None) -> Any:
+    """What a filter goes through item by item; nothing for what is empty or missing, as Jinja has it."""
+    if isinstance(value, jinja2.Undefined) or not value:
+        return value
+    steps = 10 + attribute_steps(c, attribute)
+    return (c.work.charge(steps) or item for item in value)  # type: ignore[func-returns-value]
+
+
+@template_filter("list")
+def _list(c: RenderContext, value: Any) -> list[Any]:
+    return list(each(c.work, value, 1))
+
+
+@template_filter("items")
+def _items(c: RenderContext, value: Any) -> Any:
+    if isinstance(value, jinja2.Undefined):
+        return iter(())
+    if not isinstance(value, dict):
+        raise RenderError("items takes a mapping")
+    return list(each(c.work, value.items(), 2))
+
+
+@template_filter("join")
+def _join(c: RenderContext, value: Any, separator: Any = "", attribute: Any = None) -> str:
+    get = attribute_getter(c, attribute) if attribute is not None else None
+    texts, length, work = [], 0, c.work
+    separator = as_text(work.value(separator, "join"))
+    for item in each(work, value, 3):
+        found = get(item) if get else item
+        if not isinstance(found, str):
+            found = as_text(work.value(found, "join"))
+        length += len(found) + len(separator)
+        if length > work.longest:
+            break
+        texts.append(found)
+    work.text(length, "the result of join")
+    return str(separator.join(texts))
+
+
+@template_filter("first")
+def _first(c: RenderContext, value: Any) -> Any:
+    return jinja.sync_do_first(c.environment, value)
+
+
+@template_filter("last")
+def _last(c: RenderContext, value: Any) -> Any:
+    return jinja.do_last(c.environment, value)
+
+
+@template_filter("length", "count")
+def _length(c: RenderContext, value: Any) -> int:
+    c.work.charge(1)
+    return len(value)
+
+
+@template_filter("reverse")
+def _reverse(c: RenderContext, value: Any) -> Any:
+    if isinstance(value, str):
+        c.work.text(len(value), "reverse")
+        return value[::-1]
+    if hasattr(value, "__reversed__") or isinstance(value, list | tuple):
+        return reversed(value)
+    return list(each(c.work, value, 2))[::-1]
+
+
+@template_filter("default", "d")
+def _default(c: RenderContext, value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+    c.work.charge(1)
+    return default_value if isinstance(value, jinja2.Undefined) or (boolean and not value) else value
+
+
+@template_filter("batch")
+def _batch(c: RenderContext, value: Any, linecount: int, fill_with: Any = None) -> Iterator[list[Any]]:
+    if not (isinstance(linecount, int) and linecount > 0):
+        raise RenderError("batch takes a number of items above 0")
+    items = list(each(c.work, value, 10))
+    if fill_with is not None:
+        c.work.text(linecount, "batch", 2)
+    return jinja.do_batch(items, linecount, fill_with)
+
+
+@template_filter("slice")
+def _slice(c: RenderContext, value: Any, slices: int, fill_with: Any = None) -> Iterator[list[Any]]:
+    if not (isinstance(slices, int) and slices > 0):
+        raise RenderError("slice takes a number of columns above 0")
+    items = list(each(c.work, value, 4))
+    c.work.text(slices, "slice", 1)
+    c.work.charge(slices * 3)
+    return jinja.sync_do_slice(items, slices, fill_with)
