@@ -1,4 +1,4 @@
-"""The tests of templates (`is defined`, `is in`): Jinja's, each bounded before it does anything."""
+"""The tests of templates (`is defined`, `is in`): Jinja's. Each charges its work before it begins."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,49 +26,49 @@ _COMPARED = {
 def _by(operator: str) -> Test:
     @jinja2.pass_context
     def compares(c: RenderContext, value: Any, other: Any) -> bool:
-        return bool(compared(c.work, operator, value, other))
+        return bool(compared(c.budget, operator, value, other))
 
     return compares
 
 
 @jinja2.pass_context
 def _in(c: RenderContext, value: Any, seq: Any) -> bool:
-    return contains(c.work, value, seq)
+    return contains(c.budget, value, seq)
 
 
 @jinja2.pass_context
 def _lower(c: RenderContext, value: Any) -> bool:
-    return text_of(c.work, value, "is lower").islower()
+    return text_of(c.budget, value, "is lower").islower()
 
 
 @jinja2.pass_context
 def _upper(c: RenderContext, value: Any) -> bool:
-    return text_of(c.work, value, "is upper").isupper()
+    return text_of(c.budget, value, "is upper").isupper()
 
 
-def _remainder(name: str, value: Any, number: Any, work: Any) -> Any:
-    # A text before % would be a format.
+def _remainder(name: str, value: Any, number: Any, budget: Any) -> Any:
+    # With a text on its left, % would format it.
     if isinstance(value, jinja2.Undefined):
         return value % number
     if not isinstance(value, int | float) or not isinstance(number, int | float):
         raise RenderError(f"is {name} takes numbers; | int makes a number of a text")
-    work.number(number, name)
-    return work.number(value, name) % number
+    budget.check_number(number, name)
+    return budget.check_number(value, name) % number
 
 
 @jinja2.pass_context
 def _odd(c: RenderContext, value: Any) -> bool:
-    return bool(_remainder("odd", value, 2, c.work) == 1)
+    return bool(_remainder("odd", value, 2, c.budget) == 1)
 
 
 @jinja2.pass_context
 def _even(c: RenderContext, value: Any) -> bool:
-    return bool(_remainder("even", value, 2, c.work) == 0)
+    return bool(_remainder("even", value, 2, c.budget) == 0)
 
 
 @jinja2.pass_context
 def _divisibleby(c: RenderContext, value: Any, num: Any) -> bool:
-    return bool(_remainder("divisibleby", value, num, c.work) == 0)
+    return bool(_remainder("divisibleby", value, num, c.budget) == 0)
 
 
 def _is_filter(value: Any) -> bool:
@@ -89,7 +89,7 @@ TESTS: dict[str, Test] = {
     "filter": _is_filter,
     "test": _is_test,
     **{name: _by(operator) for operator, names in _COMPARED.items() for name in names},
-    # These look at a value's kind alone.
+    # These look at a value's type only.
     "defined": jinja.test_defined,
     "undefined": jinja.test_undefined,
     "none": jinja.test_none,

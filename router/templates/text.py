@@ -1,4 +1,4 @@
-"""How a template's values are written: as text, as JSON, into a URL."""
+"""Writes the values of templates: as text, as JSON, and into URLs."""
 
 from collections.abc import Iterator, Set
 from typing import Any
@@ -8,17 +8,17 @@ import jinja2
 import orjson
 
 from router.domain.errors import RenderError
-from router.templates.work import DEAR, Work
+from router.templates.budget import CHANGED_PER_STEP, RenderBudget
 
 
 class Mask(str):
-    """What stands for a secret where it must not be shown."""
+    """The placeholder of a secret in previews, such as `<secret:token>`."""
 
     __slots__ = ()
 
 
 def as_text(value: Any) -> str:
-    """How a value is written into text: true, false and containers as JSON. Null counts as missing."""
+    """The text of a value; booleans, lists and mappings are written as JSON. Raises RenderError for null."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -28,24 +28,24 @@ def as_text(value: Any) -> str:
     return as_json(value).decode()
 
 
-def text_of(work: Work, value: Any, what: str, per_step: int = DEAR) -> str:
-    """A value as Python writes it, once its length is charged."""
-    value = work.value(value, what, per_step)
+def text_of(budget: RenderBudget, value: Any, what: str, per_step: int = CHANGED_PER_STEP) -> str:
+    """Charge the value, then give its text as Python writes it."""
+    value = budget.charge_value(value, what, per_step)
     return value if isinstance(value, str) else str(value)
 
 
 def as_json(value: Any) -> bytes:
-    """A rendered value as JSON. Raises RenderError for what a template can make but JSON can't hold."""
+    """A rendered value as JSON. Raises RenderError for values that JSON can't hold."""
     try:
-        return orjson.dumps(value, default=plain)
+        return orjson.dumps(value, default=materialized)
     except TypeError as error:
         if isinstance(error.__cause__, RenderError):
             raise error.__cause__ from None
         raise RenderError("a rendered value can't be written as JSON; is a number beyond 64 bits?") from None
 
 
-def plain(value: Any) -> Any:
-    """What filters and `range` make, as the list that it stands for."""
+def materialized(value: Any) -> Any:
+    """An iterator of a filter, or a `range`, as a list. Raises RenderError for an undefined value and other types."""
     if isinstance(value, jinja2.Undefined):
         raise RenderError(value._undefined_message)  # noqa: SLF001 - the text that its own error has
     if isinstance(value, Iterator | range | tuple | Set):
@@ -54,6 +54,6 @@ def plain(value: Any) -> Any:
 
 
 def in_url(value: Any) -> str:
-    """How a value is written into a URL: percent-encoded, slashes too."""
+    """The value percent-encoded for a URL, slashes included."""
     text = as_text(value)
     return text if isinstance(value, Mask) else quote(text, safe="")

@@ -17,40 +17,40 @@ from router.templates.text import as_text
 @template_filter("map")
 def _map(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
     attribute = kwargs.get("attribute") if not args else None
-    return jinja.sync_do_map(c, _each(c, value, attribute), *args, **kwargs)
+    return jinja.sync_do_map(c, _charged_items(c, value, attribute), *args, **kwargs)
 
 
 @template_filter("select")
 def _select(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_select(c, _each(c, value), *args, **kwargs)
+    return jinja.sync_do_select(c, _charged_items(c, value), *args, **kwargs)
 
 
 @template_filter("reject")
 def _reject(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_reject(c, _each(c, value), *args, **kwargs)
+    return jinja.sync_do_reject(c, _charged_items(c, value), *args, **kwargs)
 
 
 @template_filter("selectattr")
 def _selectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_selectattr(c, _each(c, value, *args[:1]), *args, **kwargs)
+    return jinja.sync_do_selectattr(c, _charged_items(c, value, *args[:1]), *args, **kwargs)
 
 
 @template_filter("rejectattr")
 def _rejectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_rejectattr(c, _each(c, value, *args[:1]), *args, **kwargs)
+    return jinja.sync_do_rejectattr(c, _charged_items(c, value, *args[:1]), *args, **kwargs)
 
 
-def _each(c: RenderContext, value: Any, attribute: Any = None) -> Any:
-    """What a filter goes through item by item; nothing for what is empty or missing, as Jinja has it."""
+def _charged_items(c: RenderContext, value: Any, attribute: Any = None) -> Any:
+    """The items, each charged. An empty or missing value stays as it is, as in Jinja."""
     if isinstance(value, jinja2.Undefined) or not value:
         return value
     steps = 10 + attribute_steps(c, attribute)
-    return (c.work.charge(steps) or item for item in value)  # type: ignore[func-returns-value]
+    return (c.budget.charge(steps) or item for item in value)  # type: ignore[func-returns-value]
 
 
 @template_filter("list")
 def _list(c: RenderContext, value: Any) -> list[Any]:
-    return list(each(c.work, value, 1))
+    return list(each(c.budget, value, 1))
 
 
 @template_filter("items")
@@ -59,23 +59,23 @@ def _items(c: RenderContext, value: Any) -> Any:
         return iter(())
     if not isinstance(value, dict):
         raise RenderError("items takes a mapping")
-    return list(each(c.work, value.items(), 2))
+    return list(each(c.budget, value.items(), 2))
 
 
 @template_filter("join")
 def _join(c: RenderContext, value: Any, separator: Any = "", attribute: Any = None) -> str:
     get = attribute_getter(c, attribute) if attribute is not None else None
-    texts, length, work = [], 0, c.work
-    separator = as_text(work.value(separator, "join"))
-    for item in each(work, value, 3):
+    texts, length, budget = [], 0, c.budget
+    separator = as_text(budget.charge_value(separator, "join"))
+    for item in each(budget, value, 3):
         found = get(item) if get else item
         if not isinstance(found, str):
-            found = as_text(work.value(found, "join"))
+            found = as_text(budget.charge_value(found, "join"))
         length += len(found) + len(separator)
-        if length > work.longest:
+        if length > budget.longest_text:
             break
         texts.append(found)
-    work.text(length, "the result of join")
+    budget.charge_text(length, "the result of join")
     return str(separator.join(texts))
 
 
@@ -91,23 +91,23 @@ def _last(c: RenderContext, value: Any) -> Any:
 
 @template_filter("length", "count")
 def _length(c: RenderContext, value: Any) -> int:
-    c.work.charge(1)
+    c.budget.charge(1)
     return len(value)
 
 
 @template_filter("reverse")
 def _reverse(c: RenderContext, value: Any) -> Any:
     if isinstance(value, str):
-        c.work.text(len(value), "reverse")
+        c.budget.charge_text(len(value), "reverse")
         return value[::-1]
     if hasattr(value, "__reversed__") or isinstance(value, list | tuple):
         return reversed(value)
-    return list(each(c.work, value, 2))[::-1]
+    return list(each(c.budget, value, 2))[::-1]
 
 
 @template_filter("default", "d")
 def _default(c: RenderContext, value: Any, default_value: Any = "", boolean: bool = False) -> Any:
-    c.work.charge(1)
+    c.budget.charge(1)
     return default_value if isinstance(value, jinja2.Undefined) or (boolean and not value) else value
 
 
@@ -115,9 +115,9 @@ def _default(c: RenderContext, value: Any, default_value: Any = "", boolean: boo
 def _batch(c: RenderContext, value: Any, linecount: int, fill_with: Any = None) -> Iterator[list[Any]]:
     if not (isinstance(linecount, int) and linecount > 0):
         raise RenderError("batch takes a number of items above 0")
-    items = list(each(c.work, value, 10))
+    items = list(each(c.budget, value, 10))
     if fill_with is not None:
-        c.work.text(linecount, "batch", 2)
+        c.budget.charge_text(linecount, "batch", 2)
     return jinja.do_batch(items, linecount, fill_with)
 
 
@@ -125,7 +125,7 @@ def _batch(c: RenderContext, value: Any, linecount: int, fill_with: Any = None) 
 def _slice(c: RenderContext, value: Any, slices: int, fill_with: Any = None) -> Iterator[list[Any]]:
     if not (isinstance(slices, int) and slices > 0):
         raise RenderError("slice takes a number of columns above 0")
-    items = list(each(c.work, value, 4))
-    c.work.text(slices, "slice", 1)
-    c.work.charge(slices * 3)
+    items = list(each(c.budget, value, 4))
+    c.budget.charge_text(slices, "slice", 1)
+    c.budget.charge(slices * 3)
     return jinja.sync_do_slice(items, slices, fill_with)

@@ -6,12 +6,12 @@ import jinja2
 from jinja2 import filters as jinja
 
 from router.domain.errors import RenderError
-from router.templates import printf
+from router.templates.budget import MAX_DIGITS, RenderBudget, TooMuchWork
+from router.templates.decimal_text import decimal_text
 from router.templates.environment import RenderContext
 from router.templates.filters.attributes import attribute_getter
 from router.templates.filters.registry import template_filter
 from router.templates.operators import binary, each
-from router.templates.work import MAX_DIGITS, TooMuchWork, Work
 
 MAX_PLACES = 400  #: of `round`, on both sides of the point; a float reaches from 10^-324 to 10^308
 
@@ -20,17 +20,17 @@ MAX_PLACES = 400  #: of `round`, on both sides of the point; a float reaches fro
 def _number(c: RenderContext, value: Any, places: int | None = None, thousands: str = "", point: str = ".") -> str:
     if isinstance(value, jinja2.Undefined):
         return str(value)  # raises its own error
-    return printf.number(c.work, value, places, thousands, point)
+    return decimal_text(c.budget, value, places, thousands, point)
 
 
 @template_filter("abs")
 def _abs(c: RenderContext, value: Any) -> Any:
-    return abs(c.work.number(value, "abs"))
+    return abs(c.budget.check_number(value, "abs"))
 
 
 @template_filter("round")
 def _round(c: RenderContext, value: Any, precision: int = 0, method: Any = "common") -> float:
-    c.work.number(value, "round")
+    c.budget.check_number(value, "round")
     if not (isinstance(precision, int) and -MAX_PLACES <= precision <= MAX_PLACES):
         raise RenderError(f"round takes places from -{MAX_PLACES} to {MAX_PLACES}")
     if isinstance(value, jinja2.Undefined):
@@ -44,40 +44,40 @@ def _round(c: RenderContext, value: Any, precision: int = 0, method: Any = "comm
 
 @template_filter("int")
 def _int(c: RenderContext, value: Any, default: Any = 0, base: int = 10) -> int:
-    _check_digits(c.work, value, "int")
+    _check_digits(c.budget, value, "int")
     return jinja.do_int(value, default, base)
 
 
 @template_filter("float")
 def _float(c: RenderContext, value: Any, default: Any = 0.0) -> float:
-    _check_digits(c.work, value, "float")
+    _check_digits(c.budget, value, "float")
     return jinja.do_float(value, default)
 
 
 @template_filter("filesizeformat")
 def _filesizeformat(c: RenderContext, value: Any, binary: bool = False) -> str:
-    _check_digits(c.work, value, "filesizeformat")
+    _check_digits(c.budget, value, "filesizeformat")
     return jinja.do_filesizeformat(value, binary)
 
 
-def _check_digits(work: Work, value: Any, what: str) -> None:
-    work.charge(10)
-    work.number(value, what)
+def _check_digits(budget: RenderBudget, value: Any, what: str) -> None:
+    budget.charge(10)
+    budget.check_number(value, what)
     if isinstance(value, str) and len(value) > MAX_DIGITS:
         raise TooMuchWork(f"{what}: a number of more than {MAX_DIGITS} digits is too large")
 
 
 @template_filter("sum")
 def _sum(c: RenderContext, value: Any, attribute: str | int | None = None, start: Any = 0) -> Any:
-    total, work = start, c.work
+    total, budget = start, c.budget
     get = attribute_getter(c, attribute) if attribute is not None else None
     if isinstance(total, str):
         raise RenderError("sum takes numbers or lists; join makes one text of several")
-    for item in each(work, value, 2):
+    for item in each(budget, value, 2):
         found = get(item) if get else item
         if type(total) is type(found) is int or type(found) is float:
             total += found
-            work.number(total, "sum")
+            budget.check_number(total, "sum")
         else:
-            total = binary(work, "+", total, found)
+            total = binary(budget, "+", total, found)
     return total
