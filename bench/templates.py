@@ -148,17 +148,17 @@ def worst(every: int) -> dict[str, Cost]:
     """Of each filter, test and operator the template that takes longest."""
     payload = orjson.loads(BODY)
     found: dict[str, Cost] = {}
-    longest_text = 0.0, ""
+    longest = 0.0, ""
     for number, case in enumerate(hostile()):
         if case.about in found and number % every:
             continue
         cost = render_without_blocking(case, payload)
         if cost is None:
             continue
-        longest_text = max(longest_text, (cost.longest_step, case.text))
+        longest = max(longest, (cost.longest_step, case.text))
         if case.about not in found or cost.whole > found[case.about].whole:
             found[case.about] = cost
-    print(f"the longest single step takes {1000 * longest_text[0]:.1f} ms of the processor: {longest_text[1][:80]}")
+    print(f"the longest single step takes {1000 * longest[0]:.1f} ms of the processor: {longest[1][:80]}")
     return found
 
 

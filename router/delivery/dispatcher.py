@@ -203,8 +203,8 @@ class Dispatcher:
         for key in wanted:
             del self._due[key]
         try:
-            paced = [key for key in wanted if self._targets.get(key, clock).paced]
-            claims = await self._inbox.result(self._store.claim(wanted, now, paced))
+            recorded = [key for key in wanted if self._targets.get(key, clock).records_claims]
+            claims = await self._inbox.result(self._store.claim(wanted, now, recorded))
         except RouterError:
             self._remember_due(dict.fromkeys(wanted, now))
             raise

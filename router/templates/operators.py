@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jinja2
-from jinja2.runtime import markup_join, str_join
+from markupsafe import Markup
 
 from router.domain.errors import RenderError
 from router.templates.budget import COPIED_PER_STEP, MAX_BITS, RenderBudget, TooMuchWork
@@ -37,7 +37,7 @@ def concat(budget: RenderBudget, values: list[Any]) -> str:
         else:
             values[i] = budget.charge_value(value, "~")
     budget.charge_text(length, "~")
-    return str(markup_join(values) if marked else str_join(values))
+    return str(Markup("").join(values)) if marked else "".join(map(str, values))
 
 
 def compare(budget: RenderBudget, values: list[Any], operators: tuple[str, ...]) -> Any:

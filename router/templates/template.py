@@ -14,8 +14,9 @@ from jinja2.meta import find_undeclared_variables
 
 from router.domain.errors import RenderError, TemplateError
 from router.templates.budget import NeedsThread, RenderBudget, TooMuchWork
-from router.templates.environment import Environment, RenderContext, environment
+from router.templates.environment import Environment, environment
 from router.templates.filters import FILTERS
+from router.templates.new_context import NewContext, chosen, quick
 from router.templates.rewriting import charge_work, is_single, keep_value, path_of, reads
 from router.templates.tests import TESTS
 from router.templates.text import materialized
@@ -46,8 +47,8 @@ class Template:
         parts, size = [], 0
         budget = context.budget or RenderBudget()
         try:
-            environment = _URL if self.url else _TEXT
-            for part in self._code.root_render_func(_render_context(environment, context, budget)):
+            code = self._code
+            for part in code.root_render_func(_NEW_CONTEXT[self.url](code, context, budget)):
                 size += len(part)
                 if size > budget.longest_text:
                     raise TooMuchWork(f"the result is longer than {budget.longest_text} characters")
@@ -64,8 +65,9 @@ class Template:
         if not self.single:
             return self.render(context)
         try:
-            inner = _render_context(_TEXT, context, context.budget or RenderBudget())
-            for _ in self._native_code.root_render_func(inner):
+            code = self._native_code
+            inner = _NEW_CONTEXT[False](code, context, context.budget or RenderBudget())
+            for _ in code.root_render_func(inner):
                 pass
             value = inner.kept
             return value if value is None or isinstance(value, _JSON_TYPES) else materialized(value)
@@ -114,16 +116,17 @@ class Template:
         return f" in a template of {shown}" if shown else ""
 
 
-def _render_context(environment: Environment, context: Context, budget: RenderBudget) -> RenderContext:
-    made = RenderContext(environment, environment.globals, None, {}, environment.globals)
-    made.budget, made.reads = budget, context
-    return made
-
-
 def _compiled(environment: Environment, tree: nodes.Template) -> jinja2.Template:
     rewritten = charge_work(tree)
     rewritten.set_environment(environment)
     return environment.from_string(rewritten)
+
+
+def _new_context(environment: Environment) -> NewContext:
+    return chosen(lambda text: _compiled(environment, environment.parse(text)), quick(environment))
+
+
+_NEW_CONTEXT = {False: _new_context(_TEXT), True: _new_context(_URL)}
 
 
 def compile_template(text: str, *, secrets: Collection[str], url: bool = False) -> Template:
@@ -154,9 +157,9 @@ def _check_constant(expression: nodes.Expr) -> None:
     """Evaluate an expression that is the same for every event. Raises TemplateError when that fails."""
     single = nodes.Template([nodes.Output([expression], lineno=1)], lineno=1)
     single.set_lineno(1)
-    inner = _render_context(_TEXT, Context({}), RenderBudget())
     try:
-        for _ in _compiled(_TEXT, keep_value(single)).root_render_func(inner):
+        code = _compiled(_TEXT, keep_value(single))
+        for _ in code.root_render_func(_NEW_CONTEXT[False](code, Context({}), RenderBudget())):
             pass
     except RenderError as error:
         raise TemplateError(f"it would fail at every event: {error}") from None

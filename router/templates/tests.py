@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jinja2
-from jinja2 import tests as jinja
 
 from router.domain.errors import RenderError
 from router.templates.environment import RenderContext
@@ -21,6 +20,24 @@ _COMPARED = {
     "lt": ("lt", "<", "lessthan"),
     "lteq": ("le", "<="),
 }
+_BY_TYPE = (
+    "defined",
+    "undefined",
+    "none",
+    "boolean",
+    "false",
+    "true",
+    "integer",
+    "float",
+    "string",
+    "mapping",
+    "number",
+    "sequence",
+    "iterable",
+    "sameas",
+    "escaped",
+)  #: Jinja's, which look at a value's type only
+_JINJA: dict[str, Any] = jinja2.Environment(autoescape=False).tests  # noqa: S701 - its tests are called, and it renders nothing
 
 
 def _by(operator: str) -> Test:
@@ -89,21 +106,6 @@ TESTS: dict[str, Test] = {
     "filter": _is_filter,
     "test": _is_test,
     **{name: _by(operator) for operator, names in _COMPARED.items() for name in names},
-    # These look at a value's type only.
-    "defined": jinja.test_defined,
-    "undefined": jinja.test_undefined,
-    "none": jinja.test_none,
-    "boolean": jinja.test_boolean,
-    "false": jinja.test_false,
-    "true": jinja.test_true,
-    "integer": jinja.test_integer,
-    "float": jinja.test_float,
-    "string": jinja.test_string,
-    "mapping": jinja.test_mapping,
-    "number": jinja.test_number,
-    "sequence": jinja.test_sequence,
-    "iterable": jinja.test_iterable,
+    **{name: _JINJA[name] for name in _BY_TYPE},
     "callable": callable,
-    "sameas": jinja.test_sameas,
-    "escaped": jinja.test_escaped,
 }

@@ -46,11 +46,19 @@ def as_json(value: Any) -> bytes:
 
 def materialized(value: Any) -> Any:
     """An iterator of a filter, or a `range`, as a list. Raises RenderError for an undefined value and other types."""
-    if isinstance(value, jinja2.Undefined):
-        raise RenderError(value._undefined_message)  # noqa: SLF001 - the text that its own error has
+    check_defined(value)
     if isinstance(value, Iterator | range | tuple | Set):
         return list(value)
     raise RenderError(f"a rendered value is no JSON value ({type(value).__name__})")
+
+
+def check_defined(value: Any) -> None:
+    """Raise RenderError for an undefined value, with Jinja's own message."""
+    if isinstance(value, jinja2.Undefined):
+        try:
+            str(value)  # the sandbox's type of undefined values raises here
+        except jinja2.UndefinedError as error:
+            raise RenderError(str(error.message)) from None
 
 
 def in_url(value: Any) -> str:

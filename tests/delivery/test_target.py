@@ -150,10 +150,10 @@ def test_a_rate_that_was_changed_meanwhile_counts_from_the_last_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "paced"), [(None, False), (1 / 3600, True), (4.9, True), (5.0, False), (1000.0, False)]
+    ("rate", "recorded"), [(None, False), (1 / 3600, True), (4.9, True), (5.0, False), (1000.0, False)]
 )
-def test_only_a_low_rate_is_remembered(rate: float | None, paced: bool) -> None:
-    assert Target(TargetSpec("t", 5, rate), now=0).paced is paced
+def test_only_a_low_rate_is_remembered(rate: float | None, recorded: bool) -> None:
+    assert Target(TargetSpec("t", 5, rate), now=0).records_claims is recorded
 
 
 def test_it_says_what_is_waited_for() -> None:

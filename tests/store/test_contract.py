@@ -31,7 +31,7 @@ def take(store: Store, now: int = NOW, **wanted: int) -> list[Claim]:
 def settle(store: Store, claim: Claim, outcome: Outcome, state: State, at: int = NOW) -> bool:
     """Settle and wait."""
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=NOW + 5, next_attempt_at=at)
-    return store.settle(done).result(10)
+    return store.settle([done]).result(10)[0]
 
 
 def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
@@ -132,7 +132,7 @@ def test_an_interrupted_attempt_is_not_counted(store: Store, event: MakeEvent, p
 def test_only_the_owning_token_settles_a_delivery(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     put(store, event(), planned_delivery())
     [old] = take(store)
-    store.release(old).result(10)
+    store.refile(old, old.delivery.target).result(10)
     [new] = take(store)
 
     assert not settle(store, old, Outcome.failed("x"), State.DEAD)
@@ -146,7 +146,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
         put(store, event(), planned_delivery(target="ci", order_key=f'"{number // 2}"'))
     claims = take(store, ci=100)
     assert len(claims) == 50  # one of each order key
-    store.release(claims[0]).result(10)
+    store.refile(claims[0], claims[0].delivery.target).result(10)
     [again] = take(store, ci=1)
     kinds = {
         0: (Outcome.succeeded(200, "fine"), State.SUCCEEDED),
@@ -161,10 +161,10 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
 
     # The delivery's old token and its new one are settled in the same batch.
     done = [settlement(claim, number) for number, claim in enumerate([*claims, again])]
-    futures = [store.settle(one) for one in done[1:20]]
-    together = store.settle_all([done[0], *done[20:]])
+    futures = [store.settle([one]) for one in done[1:20]]
+    together = store.settle([done[0], *done[20:]])
 
-    assert [future.result(10) for future in futures] == [True] * 19
+    assert [future.result(10) for future in futures] == [[True]] * 19
     assert together.result(10) == [False, *[True] * 31]
     for number, claim in enumerate([*claims[1:], again], 1):
         outcome, state = kinds[number % 4]
@@ -191,11 +191,11 @@ def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, plan
     before = store.deliveries()
     [claim] = take(store)
 
-    assert store.release(claim).result(10)
+    assert store.refile(claim, claim.delivery.target).result(10)
 
     assert store.deliveries() == before
     assert store.attempts(claim.delivery.id) == []
-    assert not store.release(claim).result(10)
+    assert not store.refile(claim, claim.delivery.target).result(10)
 
 
 def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
@@ -394,7 +394,7 @@ def test_released_work_is_announced(store: Store, event: MakeEvent, planned_deli
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
 
-    store.release(one).result(10)
+    store.refile(one, one.delivery.target).result(10)
     store.refile(two, "new").result(10)
     put(store, event())
 
@@ -555,6 +555,6 @@ def test_one_transaction_settles_any_number_of_rows(
     ]
 
     assert len(claims) == count
-    assert store.settle_all(ends).result(10) == [True] * count
+    assert store.settle(ends).result(10) == [True] * count
     assert store.count(Filter()) == store.count(Filter(states=(State.SUCCEEDED,))) == count
     assert all(len(store.attempts(claim.delivery.id)) == 1 for claim in claims)

@@ -85,7 +85,7 @@ class History:
             ]
         )
         done = Settlement(one, claim.token, outcome, state, self.now, self.now)
-        assert self.store.settle(done).result(10) == (self.state[one] is State.RUNNING)
+        assert self.store.settle([done]).result(10)[0] == (self.state[one] is State.RUNNING)
         if self.state[one] is State.RUNNING:
             self.become(one, state)
 
@@ -93,7 +93,8 @@ class History:
         """A claim is given back."""
         if self.claims:
             one = self.random.choice(sorted(self.claims))
-            given = self.store.release(self.claims.pop(one)).result(10)
+            claim = self.claims.pop(one)
+            given = self.store.refile(claim, claim.delivery.target).result(10)
             assert given == (self.state[one] is State.RUNNING)
             if given:
                 self.state[one] = State.PENDING
@@ -170,9 +171,9 @@ def test_no_sequence_of_operations_changes_the_order(path: Path, event: MakeEven
                         went.append(claim.delivery.id)
                     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
                     if claim.delivery.order_key in (lane, None):
-                        assert history.store.settle(done).result(10)
+                        assert history.store.settle([done]).result(10)[0]
                     else:
-                        assert history.store.release(claim).result(10)
+                        assert history.store.refile(claim, claim.delivery.target).result(10)
             assert went == expected
     finally:
         history.store.close()

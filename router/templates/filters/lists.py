@@ -1,14 +1,13 @@
 """Filters that take lists and mappings apart and put them together."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jinja2
-from jinja2 import filters as jinja
 
 from router.domain.errors import RenderError
 from router.templates.environment import RenderContext
 from router.templates.filters.attributes import attribute_getter, attribute_steps
+from router.templates.filters.jinja_filters import jinja_filter
 from router.templates.filters.registry import template_filter
 from router.templates.operators import each
 from router.templates.text import as_text
@@ -17,27 +16,27 @@ from router.templates.text import as_text
 @template_filter("map")
 def _map(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
     attribute = kwargs.get("attribute") if not args else None
-    return jinja.sync_do_map(c, _charged_items(c, value, attribute), *args, **kwargs)
+    return jinja_filter(c, "map", _charged_items(c, value, attribute), *args, **kwargs)
 
 
 @template_filter("select")
-def _select(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_select(c, _charged_items(c, value), *args, **kwargs)
+def _select(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return jinja_filter(c, "select", _charged_items(c, value), *args, **kwargs)
 
 
 @template_filter("reject")
-def _reject(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_reject(c, _charged_items(c, value), *args, **kwargs)
+def _reject(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return jinja_filter(c, "reject", _charged_items(c, value), *args, **kwargs)
 
 
 @template_filter("selectattr")
-def _selectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_selectattr(c, _charged_items(c, value, *args[:1]), *args, **kwargs)
+def _selectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return jinja_filter(c, "selectattr", _charged_items(c, value, *args[:1]), *args, **kwargs)
 
 
 @template_filter("rejectattr")
-def _rejectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-    return jinja.sync_do_rejectattr(c, _charged_items(c, value, *args[:1]), *args, **kwargs)
+def _rejectattr(c: RenderContext, value: Any, *args: Any, **kwargs: Any) -> Any:
+    return jinja_filter(c, "rejectattr", _charged_items(c, value, *args[:1]), *args, **kwargs)
 
 
 def _charged_items(c: RenderContext, value: Any, attribute: Any = None) -> Any:
@@ -81,12 +80,12 @@ def _join(c: RenderContext, value: Any, separator: Any = "", attribute: Any = No
 
 @template_filter("first")
 def _first(c: RenderContext, value: Any) -> Any:
-    return jinja.sync_do_first(c.environment, value)
+    return next(iter(value), c.environment.undefined("No first item, sequence was empty."))
 
 
 @template_filter("last")
 def _last(c: RenderContext, value: Any) -> Any:
-    return jinja.do_last(c.environment, value)
+    return next(iter(reversed(value)), c.environment.undefined("No last item, sequence was empty."))
 
 
 @template_filter("length", "count")
@@ -112,20 +111,20 @@ def _default(c: RenderContext, value: Any, default_value: Any = "", boolean: boo
 
 
 @template_filter("batch")
-def _batch(c: RenderContext, value: Any, linecount: int, fill_with: Any = None) -> Iterator[list[Any]]:
+def _batch(c: RenderContext, value: Any, linecount: int, fill_with: Any = None) -> Any:
     if not (isinstance(linecount, int) and linecount > 0):
         raise RenderError("batch takes a number of items above 0")
     items = list(each(c.budget, value, 10))
     if fill_with is not None:
         c.budget.charge_text(linecount, "batch", 2)
-    return jinja.do_batch(items, linecount, fill_with)
+    return jinja_filter(c, "batch", items, linecount, fill_with)
 
 
 @template_filter("slice")
-def _slice(c: RenderContext, value: Any, slices: int, fill_with: Any = None) -> Iterator[list[Any]]:
+def _slice(c: RenderContext, value: Any, slices: int, fill_with: Any = None) -> Any:
     if not (isinstance(slices, int) and slices > 0):
         raise RenderError("slice takes a number of columns above 0")
     items = list(each(c.budget, value, 4))
     c.budget.charge_text(slices, "slice", 1)
     c.budget.charge(slices * 3)
-    return jinja.sync_do_slice(items, slices, fill_with)
+    return jinja_filter(c, "slice", items, slices, fill_with)

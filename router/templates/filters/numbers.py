@@ -3,15 +3,16 @@
 from typing import Any
 
 import jinja2
-from jinja2 import filters as jinja
 
 from router.domain.errors import RenderError
 from router.templates.budget import MAX_DIGITS, RenderBudget, TooMuchWork
 from router.templates.decimal_text import decimal_text
 from router.templates.environment import RenderContext
 from router.templates.filters.attributes import attribute_getter
+from router.templates.filters.jinja_filters import jinja_filter
 from router.templates.filters.registry import template_filter
 from router.templates.operators import binary, each
+from router.templates.text import check_defined
 
 MAX_PLACES = 400  #: of `round`, on both sides of the point; a float reaches from 10^-324 to 10^308
 
@@ -29,35 +30,34 @@ def _abs(c: RenderContext, value: Any) -> Any:
 
 
 @template_filter("round")
-def _round(c: RenderContext, value: Any, precision: int = 0, method: Any = "common") -> float:
+def _round(c: RenderContext, value: Any, precision: int = 0, method: Any = "common") -> Any:
     c.budget.check_number(value, "round")
     if not (isinstance(precision, int) and -MAX_PLACES <= precision <= MAX_PLACES):
         raise RenderError(f"round takes places from -{MAX_PLACES} to {MAX_PLACES}")
-    if isinstance(value, jinja2.Undefined):
-        raise RenderError(value._undefined_message)  # noqa: SLF001 - the text that its own error has
+    check_defined(value)
     if not isinstance(value, int | float):
         raise RenderError("round takes a number; | float makes one of a text")
     if method not in ("common", "ceil", "floor"):
         raise RenderError("round takes the method common, ceil or floor")
-    return jinja.do_round(value, precision, method)
+    return jinja_filter(c, "round", value, precision, method)
 
 
 @template_filter("int")
-def _int(c: RenderContext, value: Any, default: Any = 0, base: int = 10) -> int:
+def _int(c: RenderContext, value: Any, default: Any = 0, base: int = 10) -> Any:
     _check_digits(c.budget, value, "int")
-    return jinja.do_int(value, default, base)
+    return jinja_filter(c, "int", value, default, base)
 
 
 @template_filter("float")
-def _float(c: RenderContext, value: Any, default: Any = 0.0) -> float:
+def _float(c: RenderContext, value: Any, default: Any = 0.0) -> Any:
     _check_digits(c.budget, value, "float")
-    return jinja.do_float(value, default)
+    return jinja_filter(c, "float", value, default)
 
 
 @template_filter("filesizeformat")
-def _filesizeformat(c: RenderContext, value: Any, binary: bool = False) -> str:
+def _filesizeformat(c: RenderContext, value: Any, binary: bool = False) -> Any:
     _check_digits(c.budget, value, "filesizeformat")
-    return jinja.do_filesizeformat(value, binary)
+    return jinja_filter(c, "filesizeformat", value, binary)
 
 
 def _check_digits(budget: RenderBudget, value: Any, what: str) -> None:

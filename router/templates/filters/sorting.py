@@ -7,12 +7,11 @@ from operator import itemgetter
 from typing import Any
 
 import jinja2
-from jinja2 import filters as jinja
 
 from router.domain.errors import RenderError
 from router.templates.budget import RenderBudget
 from router.templates.environment import RenderContext
-from router.templates.filters.attributes import attribute_getter, attribute_steps, charging, ignoring_case
+from router.templates.filters.attributes import attribute_getter, attributes_getter, ignoring_case
 from router.templates.filters.registry import template_filter
 from router.templates.operators import compared, each
 
@@ -47,9 +46,8 @@ def _sort(
     case_sensitive: bool = False,
     attribute: str | int | None = None,
 ) -> list[Any]:
-    steps = attribute_steps(c, attribute)
-    key = jinja.make_multi_attrgetter(c.environment, attribute, ignoring_case(c, case_sensitive))
-    return _sorted(c.budget, value, charging(c.budget, steps, key), reverse=reverse)
+    key = attributes_getter(c, attribute, ignoring_case(c, case_sensitive))
+    return _sorted(c.budget, value, key, reverse=reverse)
 
 
 @template_filter("dictsort")

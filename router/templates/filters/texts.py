@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jinja2 import filters as jinja
 from markupsafe import escape
 
 from router.domain.errors import RenderError
 from router.templates import printf
 from router.templates.budget import COPIED_PER_STEP, RenderBudget
 from router.templates.environment import RenderContext
+from router.templates.filters.jinja_filters import jinja_filter
 from router.templates.filters.registry import template_filter
 from router.templates.operators import each
 from router.templates.text import as_json, as_text, text_of
@@ -31,8 +31,8 @@ def _capitalize(c: RenderContext, value: Any) -> str:
 
 
 @template_filter("title")
-def _title(c: RenderContext, value: Any) -> str:
-    return str(jinja.do_title(text_of(c.budget, value, "title", 1)))
+def _title(c: RenderContext, value: Any) -> Any:
+    return str(jinja_filter(c, "title", text_of(c.budget, value, "title", 1)))
 
 
 @template_filter("trim")
@@ -72,9 +72,9 @@ def _truncate(
     killwords: bool = False,
     end: str = "...",
     leeway: int | None = None,
-) -> str:
+) -> Any:
     c.budget.charge_text(len(value) + len(end), "truncate")
-    return jinja.do_truncate(c.environment, value, length, killwords, end, leeway)
+    return jinja_filter(c, "truncate", value, length, killwords, end, leeway)
 
 
 @template_filter("center")
@@ -85,12 +85,12 @@ def _center(c: RenderContext, value: Any, width: int = 80) -> str:
 
 
 @template_filter("indent")
-def _indent(c: RenderContext, value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+def _indent(c: RenderContext, value: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> Any:
     text = text_of(c.budget, value, "indent", 4)
     wide = len(width) if isinstance(width, str) else width
     lines = len(text.splitlines()) + 1  # as Jinja does it: a line ends at \r, U+2028 and others too
     c.budget.charge_text(len(text) + lines * max(0, wide), "indent")
-    return jinja.do_indent(text, width, first, blank)
+    return jinja_filter(c, "indent", text, width, first, blank)
 
 
 @template_filter("wordwrap")
@@ -101,7 +101,7 @@ def _wordwrap(
     break_long_words: bool = True,
     wrapstring: str | None = None,
     break_on_hyphens: bool = True,
-) -> str:
+) -> Any:
     text = text_of(c.budget, value, "wordwrap", 1)
     if width < 1:
         raise RenderError("wordwrap takes a width of 1 or more")
@@ -114,13 +114,13 @@ def _wordwrap(
         # A long word is cut many times, and each time the rest is copied.
         cuts = sum(len(word) // width * (10 + len(word) // COPIED_PER_STEP) for word in words)
         c.budget.charge(80 + 20 * len(words) + cuts)
-        lines.append(jinja.do_wordwrap(c.environment, line, width, break_long_words, end, break_on_hyphens))
+        lines.append(jinja_filter(c, "wordwrap", line, width, break_long_words, end, break_on_hyphens))
     return end.join(lines)
 
 
 @template_filter("wordcount")
-def _wordcount(c: RenderContext, value: Any) -> int:
-    return jinja.do_wordcount(text_of(c.budget, value, "wordcount"))
+def _wordcount(c: RenderContext, value: Any) -> Any:
+    return jinja_filter(c, "wordcount", text_of(c.budget, value, "wordcount"))
 
 
 @template_filter("escape", "e")
@@ -131,15 +131,15 @@ def _escape(c: RenderContext, value: Any) -> str:
 
 
 @template_filter("urlencode")
-def _urlencode(c: RenderContext, value: Any) -> str:
+def _urlencode(c: RenderContext, value: Any) -> Any:
     if isinstance(value, str):
         c.budget.charge_text(3 * len(value), "urlencode", 1)
-        return jinja.do_urlencode(value)
+        return jinja_filter(c, "urlencode", value)
     if not hasattr(value, "__iter__"):
         c.budget.charge_value(value, "urlencode")
-        return jinja.do_urlencode(value)
+        return jinja_filter(c, "urlencode", value)
     pairs = value.items() if isinstance(value, dict) else value
-    return jinja.do_urlencode(list(_paid_pairs(c.budget, pairs)))
+    return jinja_filter(c, "urlencode", list(_paid_pairs(c.budget, pairs)))
 
 
 def _paid_pairs(budget: RenderBudget, pairs: Any) -> Iterator[tuple[str, str]]:

@@ -47,7 +47,7 @@ def test_writes_fail_while_the_disk_is_full_and_recover_without_a_restart(
 
     connection.pragma("max_page_count", 1_000_000_000)
     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
-    assert store.settle(done).result(10)
+    assert store.settle([done]).result(10)[0]
     store.append(event(), [planned_delivery()], "r1").result(10)
     assert store.writable()
     assert len(store.events(limit=10_000)) == stored + 1
@@ -155,7 +155,7 @@ def test_a_full_queue_refuses_only_appends(
     with _locked(path):
         appends = [store.append(event(), [planned_delivery()], "r1") for _ in range(600)]
         refused = [future for future in appends if future.done()]
-        release = store.release(claim)
+        release = store.refile(claim, claim.delivery.target)
 
     assert len(refused) >= 600 - 512 - 5
     assert {str(future.exception(0)) for future in refused} == {"the store is too far behind to take more"}

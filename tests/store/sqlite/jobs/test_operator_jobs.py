@@ -36,7 +36,7 @@ def settle(store: Store, claim: Claim, state: State, at: int = NOW) -> bool:
     outcomes = {State.SUCCEEDED: Outcome.succeeded(200), State.DEAD: Outcome.failed("gone", 410)}
     outcome = outcomes.get(state, Outcome.retry("HTTP 500", 500))
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=LATER + 5, next_attempt_at=at)
-    return store.settle(done).result(10)
+    return store.settle([done]).result(10)[0]
 
 
 def end(store: Store, *states: State) -> list[str]:
@@ -251,7 +251,7 @@ def test_a_running_delivery_can_be_cancelled_and_no_longer_settled(
     assert cancel(store, claim.delivery.id, now=LATER + 3) == [claim.delivery.id]
 
     assert not settle(store, claim, State.SUCCEEDED)
-    assert not store.release(claim).result(10)
+    assert not store.refile(claim, claim.delivery.target).result(10)
     assert found(store, claim.delivery.id).state is State.CANCELLED
     [attempt] = store.attempts(claim.delivery.id)
     assert (attempt.outcome, attempt.finished_at) == (OutcomeKind.INTERRUPTED, LATER + 3)
