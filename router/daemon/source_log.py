@@ -41,11 +41,11 @@ class SourceLog:
             return
         if source.allow_ips:
             allowed = [str(network) for network in source.allow_ips]
-            log.warning("source is not verified: whoever has an allowed address may send", source=source.name,
+            log.warning("source is not verified: anyone at an allowed address may send", source=source.name,
                         path=source.path, allow_ips=allowed)  # fmt: skip
         elif self.listen.is_loopback:
             log.warning("source is not verified: every program on this machine may send", source=source.name,
                         path=source.path)  # fmt: skip
         else:
-            log.error("source is not verified: whoever reaches the listen address may send; set verify or allow_ips",
+            log.error("source is not verified: anyone who reaches the listen address may send; set verify or allow_ips",
                       source=source.name, path=source.path, listen=str(self.listen))  # fmt: skip

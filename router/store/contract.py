@@ -259,11 +259,12 @@ class Store(OperatorStore, Protocol):
         """
         ...
 
-    def refile(self, claim: Claim, target: str) -> "Future[bool]":
-        """Give a claim back without an attempt: pending as before, under this target. Its started attempt is removed.
+    def release(self, claim: Claim) -> "Future[bool]":
+        """Give a claim back without an attempt: pending as before, and its started attempt removed."""
+        ...
 
-        False when the claim's token no longer owns the delivery.
-        """
+    def refile(self, claim: Claim, target: str) -> "Future[bool]":
+        """Give a claim back without an attempt, under another target."""
         ...
 
     def due(self) -> Due:

@@ -93,7 +93,7 @@ def test_a_refused_certificate_is_told_of_once_and_tried_again(
     until(lambda: len(tries) > 3)
     assert _count(lines, REFUSED) == 1
 
-    watch.reload_soon()  # whoever asks is told again
+    watch.reload_soon()  # a request is answered by a warning each time
     until(lambda: _count(lines, REFUSED) == 2)
     authority.issue(ends=timedelta(days=30))
     until(lambda: _count(lines, LOADED) == 1)

@@ -113,7 +113,7 @@ def test_waiting_settlements_are_stored_at_shutdown(store: SqliteStore) -> None:
 
 def test_a_delivery_is_counted_only_when_its_lease_still_holds(store: SqliteStore) -> None:
     ours, lost = claimed(store, 2)
-    assert store.refile(lost, lost.delivery.target).result(10)  # as an operator's cancel does, it takes the claim away
+    assert store.release(lost).result(10)  # as an operator's cancel does, it takes the claim away
     metrics = Metrics()
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""Whoever follows a store hears of each event and each ended attempt once, in order, whatever goes on there."""
+"""A follower of a store gets each event and each ended attempt once, in order, beside all other writes."""
 
 import random
 import threading
@@ -184,7 +184,7 @@ class Turmoil:
     def _attempt(self, claim: Claim, at: int, chance: float) -> None:
         delivery = claim.delivery.id
         if chance < 0.1:
-            assert self.store.refile(claim, claim.delivery.target).result(10)
+            assert self.store.release(claim).result(10)
             return
         self.attempts.add((delivery, claim.attempt))
         if chance < 0.15:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import PayloadError
-from router.payload.body import parse_payload
 from router.payload.charset import charset_of, decoded, says_utf_8
 from router.payload.form import MAX_FIELDS, MEDIA_TYPE, as_mapping, is_form, read_fields
+from tests.payload.declared import parse_payload
 
 
 @pytest.mark.parametrize(

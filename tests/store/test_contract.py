@@ -132,7 +132,7 @@ def test_an_interrupted_attempt_is_not_counted(store: Store, event: MakeEvent, p
 def test_only_the_owning_token_settles_a_delivery(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     put(store, event(), planned_delivery())
     [old] = take(store)
-    store.refile(old, old.delivery.target).result(10)
+    store.release(old).result(10)
     [new] = take(store)
 
     assert not settle(store, old, Outcome.failed("x"), State.DEAD)
@@ -146,7 +146,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
         put(store, event(), planned_delivery(target="ci", order_key=f'"{number // 2}"'))
     claims = take(store, ci=100)
     assert len(claims) == 50  # one of each order key
-    store.refile(claims[0], claims[0].delivery.target).result(10)
+    store.release(claims[0]).result(10)
     [again] = take(store, ci=1)
     kinds = {
         0: (Outcome.succeeded(200, "fine"), State.SUCCEEDED),
@@ -191,11 +191,11 @@ def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, plan
     before = store.deliveries()
     [claim] = take(store)
 
-    assert store.refile(claim, claim.delivery.target).result(10)
+    assert store.release(claim).result(10)
 
     assert store.deliveries() == before
     assert store.attempts(claim.delivery.id) == []
-    assert not store.refile(claim, claim.delivery.target).result(10)
+    assert not store.release(claim).result(10)
 
 
 def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
@@ -394,7 +394,7 @@ def test_released_work_is_announced(store: Store, event: MakeEvent, planned_deli
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
 
-    store.refile(one, one.delivery.target).result(10)
+    store.release(one).result(10)
     store.refile(two, "new").result(10)
     put(store, event())
 

@@ -93,8 +93,7 @@ class History:
         """A claim is given back."""
         if self.claims:
             one = self.random.choice(sorted(self.claims))
-            claim = self.claims.pop(one)
-            given = self.store.refile(claim, claim.delivery.target).result(10)
+            given = self.store.release(self.claims.pop(one)).result(10)
             assert given == (self.state[one] is State.RUNNING)
             if given:
                 self.state[one] = State.PENDING
@@ -173,7 +172,7 @@ def test_no_sequence_of_operations_changes_the_order(path: Path, event: MakeEven
                     if claim.delivery.order_key in (lane, None):
                         assert history.store.settle([done]).result(10)[0]
                     else:
-                        assert history.store.refile(claim, claim.delivery.target).result(10)
+                        assert history.store.release(claim).result(10)
             assert went == expected
     finally:
         history.store.close()

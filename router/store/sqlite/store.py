@@ -19,10 +19,10 @@ from router.store.sqlite.file_trust import check_link
 from router.store.sqlite.jobs import last_claims
 from router.store.sqlite.jobs.append import AppendEvent
 from router.store.sqlite.jobs.claim import ClaimDue
+from router.store.sqlite.jobs.give_back import GiveBack
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.jobs.notes import PutNote
 from router.store.sqlite.jobs.prune import Prune
-from router.store.sqlite.jobs.refile import Refile
 from router.store.sqlite.jobs.rulesets import PutRuleset
 from router.store.sqlite.jobs.settle import Settle
 from router.store.sqlite.jobs.shorten_waits import ShortenWaits
@@ -88,9 +88,13 @@ class SqliteStore(OperatorMethods):
         """See Store.settle."""
         return self._submit(Settle(settlements))
 
+    def release(self, claim: Claim) -> "Future[bool]":
+        """See Store.release."""
+        return self._submit(GiveBack(claim))
+
     def refile(self, claim: Claim, target: str) -> "Future[bool]":
         """See Store.refile."""
-        return self._submit(Refile(claim, target))
+        return self._submit(GiveBack(claim, target))
 
     def due(self) -> Due:
         """See Store.due."""

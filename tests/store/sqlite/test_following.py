@@ -100,7 +100,7 @@ def test_a_cancelled_attempt_ends_once_and_a_released_one_never(
     claims = {claim.delivery.id: claim for claim in take(store)}
 
     store.cancel(["cancelled"], NOW).result(10)
-    store.refile(claims["released"], claims["released"].delivery.target).result(10)
+    store.release(claims["released"]).result(10)
     settled = Settlement("cancelled", claims["cancelled"].token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
     assert not store.settle([settled]).result(10)[0]
 

@@ -251,7 +251,7 @@ def test_a_running_delivery_can_be_cancelled_and_no_longer_settled(
     assert cancel(store, claim.delivery.id, now=LATER + 3) == [claim.delivery.id]
 
     assert not settle(store, claim, State.SUCCEEDED)
-    assert not store.refile(claim, claim.delivery.target).result(10)
+    assert not store.release(claim).result(10)
     assert found(store, claim.delivery.id).state is State.CANCELLED
     [attempt] = store.attempts(claim.delivery.id)
     assert (attempt.outcome, attempt.finished_at) == (OutcomeKind.INTERRUPTED, LATER + 3)
