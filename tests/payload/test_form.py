@@ -1,6 +1,7 @@
 """Forms, in any charset."""
 
 import codecs
+from collections.abc import Callable
 from encodings import aliases
 from urllib.parse import quote_plus, unquote_to_bytes
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import PayloadError
+from router.payload import form
 from router.payload.charset import charset_of, decoded, says_utf_8
 from router.payload.form import MAX_FIELDS, MEDIA_TYPE, as_mapping, is_form, read_fields
 from tests.payload.declared import parse_payload
@@ -110,3 +112,17 @@ def test_every_charset_that_is_known_can_be_decoded() -> None:
 )
 def test_a_type_says_whether_it_is_read_as_utf_8(content_type: str, truth: bool) -> None:
     assert says_utf_8(content_type) is truth
+
+
+@pytest.mark.parametrize("decode", [form.by_pieces, form.by_quoted_printable])
+def test_both_decoders_give_the_same_bytes(decode: Callable[[bytes], bytes]) -> None:
+    assert decode(b"a=%3d%C3%a4 \n%20=\n\x00") == b"a==\xc3\xa4 \n =\n\x00"
+
+
+def test_the_quick_decoder_is_used_only_while_it_is_right() -> None:
+    def raises(_: bytes) -> bytes:
+        raise ValueError
+
+    assert form.chosen(form.by_quoted_printable) is form.by_quoted_printable
+    assert form.chosen(bytes.lower) is form.by_pieces
+    assert form.chosen(raises) is form.by_pieces

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse
 
 from router.domain.errors import EvaluationError
@@ -445,3 +446,16 @@ def test_every_path_of_real_payloads_agrees_with_the_library() -> None:
         ours, theirs = compile_path(path), parse(path)
         for payload in payloads:
             assert ours.read(payload) == [match.value for match in theirs.find(payload)], path
+
+
+@pytest.mark.parametrize("name", ["a", "parent", "len", "keys", "sorted", "where_", "wherenot1", "and", "or", "true"])
+def test_a_path_of_names_is_read_as_the_library_reads_it(name: str) -> None:
+    assert parse_path(f"$.{name}.b") == parse(f"$.{name}.b")
+
+
+@pytest.mark.parametrize("name", ["where", "wherenot"])
+def test_the_names_that_the_library_reserves_are_no_plain_names(name: str) -> None:
+    with pytest.raises(PathError, match="reserved word"):
+        parse_path(f"$.{name}")
+    with pytest.raises(JSONPathError):
+        parse(f"$.{name}")
