@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Look:
-    """What one look at the due targets found."""
+    """The result of one look at the due targets."""
 
     pause: float = RESCAN_SECONDS  #: seconds until there may be more to do
     free_slots: dict[str, int] = field(default_factory=dict)  #: of targets that something is due for now

@@ -27,7 +27,7 @@ class FinishedAttempt:
     """An attempt that finished."""
 
     claim: Claim
-    outcome: Outcome  #: as it was, before the retry policy
+    outcome: Outcome  #: of the attempt itself, before the retry policy
     done: Settlement
     took: float  #: seconds
 

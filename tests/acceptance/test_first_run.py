@@ -133,7 +133,7 @@ def test_an_unverified_source_on_a_network_gets_a_warning(
     import structlog
 
     with structlog.testing.capture_logs() as lines:
-        SourceLog(ListenAddress(host, 80)).tell(_ruleset(tmp_path))
+        SourceLog(ListenAddress(host, 80)).log_changes(_ruleset(tmp_path))
 
     assert url in [line.get("url") for line in lines]
     found: list[tuple[Any, ...]] = [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "info"]

@@ -60,7 +60,7 @@ def test_values_are_decoded_as_the_standard_library_does(data: bytes, dense: int
     assert fields == [("x", unquote_to_bytes(data.replace(b"+", b" ")))]
 
 
-def test_a_form_has_no_more_fields_than_that() -> None:
+def test_a_form_with_too_many_fields_is_refused() -> None:
     read_fields(b"&".join([b"a=1"] * MAX_FIELDS))
     with pytest.raises(PayloadError, match="more than 10000 fields"):
         read_fields(b"&" * MAX_FIELDS)
@@ -69,7 +69,7 @@ def test_a_form_has_no_more_fields_than_that() -> None:
 @pytest.mark.parametrize(
     "body", [b"a=1", b"token=x&text=two+words%21", b"a[b]=c", b"a&b=1", b"=", b"a=\xc3\xb6", b"a=1\r\n"]
 )
-def test_what_is_a_form_by_itself(body: bytes) -> None:
+def test_bytes_that_look_like_a_form(body: bytes) -> None:
     assert is_form(body) == (body != b"=")
 
 
@@ -77,11 +77,11 @@ def test_what_is_a_form_by_itself(body: bytes) -> None:
     "body",
     [b"", b"hello", b"two words=1", b"a=two words", b"<a>&payload=1</a>", b'{"a": "=', b"a=1\n&b=2", b"--x\r\na=1"],
 )
-def test_what_is_none(body: bytes) -> None:
+def test_bytes_that_do_not_look_like_a_form(body: bytes) -> None:
     assert not is_form(body)
 
 
-def test_asking_for_unknown_charsets_leaves_nothing_behind() -> None:
+def test_unknown_charsets_leave_nothing_in_memory() -> None:
     import encodings
 
     before = len(encodings._cache)
@@ -91,7 +91,7 @@ def test_asking_for_unknown_charsets_leaves_nothing_behind() -> None:
     assert len(encodings._cache) == before
 
 
-def test_every_charset_that_is_known_can_be_decoded() -> None:
+def test_every_known_charset_can_be_decoded() -> None:
     for name in {*aliases.aliases, "latin-1", "ISO-8859-15", "KOI8-R", "big5"}:
         charset = charset_of(f"text/plain; charset={name}")
         decoded(b"a\xff%", charset)

@@ -318,7 +318,7 @@ for _case in hostile():
 
 
 @pytest.mark.parametrize("about", sorted(BY_SUBJECT))
-def test_no_filter_test_or_operator_is_without_a_bound(about: str) -> None:
+def test_every_filter_test_and_operator_has_a_bound(about: str) -> None:
     """At most so many steps, characters and bytes; without bounds one of these takes minutes, or gigabytes."""
     cases = BY_SUBJECT[about]
     for case in cases[:: max(1, len(cases) // 30)]:
@@ -329,7 +329,7 @@ def test_no_filter_test_or_operator_is_without_a_bound(about: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_no_shape_of_template_is_without_a_bound(shape: str) -> None:
+def test_every_shape_of_template_has_a_bound(shape: str) -> None:
     budget = RenderBudget(len(BODY))
     tracemalloc.start()
     try:
@@ -342,7 +342,7 @@ def test_no_shape_of_template_is_without_a_bound(shape: str) -> None:
     assert most < 60_000_000
 
 
-def test_what_is_too_much_work_names_the_fields_and_the_bound_and_no_value() -> None:
+def test_the_error_for_too_much_work_names_fields_and_bound_and_no_value() -> None:
     with pytest.raises(TooMuchWork) as caught:
         _render("{{ payload.ref | center(payload.number * 9000000) }}")
 
@@ -399,7 +399,7 @@ def test_a_long_rendering_goes_to_a_thread_and_a_short_one_does_not() -> None:
     assert where("{% for a in payload.many %}{% for b in payload.many %}{{ a }}{% endfor %}{% endfor %}") == "render"
 
 
-def test_renderings_that_queue_are_bounded() -> None:
+def test_the_number_of_queued_renderings_is_bounded() -> None:
     begun, go_on = threading.Event(), threading.Event()
     thread = RenderThread("one", 1)
 
@@ -428,7 +428,7 @@ def test_a_filter_that_a_later_jinja_has_is_refused_until_it_is_listed() -> None
             compile_template(f"{{{{ payload.x | {name} }}}}", secrets=[])
 
 
-def test_the_documented_recipes_give_what_they_say() -> None:
+def test_the_documented_recipes_give_the_documented_result() -> None:
     page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text()
     section = page.split("## Recipes\n")[1].split("\n## ")[0]
     payload = json.loads(section.split("`")[1].replace("\n", " "))
@@ -441,7 +441,7 @@ def test_the_documented_recipes_give_what_they_say() -> None:
 
 
 @pytest.mark.parametrize(("heading", "listed"), [("Filters", FILTERS), ("Tests", TESTS)])
-def test_the_documented_lists_are_what_there_is(heading: str, listed: dict[str, object]) -> None:
+def test_the_documented_lists_are_complete(heading: str, listed: dict[str, object]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text()
     section = page.split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in section.replace("\\|", "/").splitlines() if line.startswith("| `")]

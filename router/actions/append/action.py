@@ -76,7 +76,7 @@ class AppendAction:
 
     @property
     def _follow_symlinks(self) -> bool:
-        """Only in a constant path, which the operator has written."""
+        """Symlinks are followed only in a constant path, which the operator has written."""
         return self.path.constant is not None
 
     def _rendered(self, job: AttemptInput) -> tuple[list[str], bytes]:
