@@ -103,6 +103,9 @@ READY = _gauge("ready", "1 while /-/ready answers 200.")
 CONNECTIONS = _gauge("intake_connections", "Connections open to the intake.")
 CONNECTION_LIMIT = _gauge("intake_connections_limit", "Connections to the intake that may be open at once.")
 LINES_LOST = _counter("log_lines_lost", "Log lines that could not be written.")
+CERTIFICATE_ENDS = _gauge(
+    "certificate_expiration_timestamp_seconds", "When the listener's TLS certificate expires, Unix time.", "listener"
+)
 
 QUEUE_DEPTH = _gauge("queue_depth", "Deliveries that wait or run: pending, blocked or running.", "target", "state")
 QUEUE_AGE = _gauge("queue_oldest_age_seconds", "Age of the oldest delivery that waits.", "target")

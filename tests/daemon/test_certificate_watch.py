@@ -49,13 +49,14 @@ def _count(lines: Lines, event: str) -> int:
 def test_a_changed_certificate_is_loaded(
     watched: tuple[Certificate, CertificateWatch, Lines], authority: Authority
 ) -> None:
-    certificate, _, lines = watched
-    before = certificate.context
+    certificate, watch, lines = watched
+    before, ended = certificate.context, watch.expirations()
 
     authority.issue(ends=timedelta(days=30))
     until(lambda: _count(lines, LOADED))
 
     assert certificate.context is not before
+    assert watch.expirations()["intake"] > ended["intake"]
     assert [line["log_level"] for line in lines] == ["info"]
 
 

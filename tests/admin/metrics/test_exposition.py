@@ -72,6 +72,7 @@ class Daemon:
             lines_lost=lambda: 5,
             busy=self.is_busy,
             disk=self.disk,
+            certificates=lambda: {"intake": 1_800_000_000.0},
             differs=lambda: True,
         )
         forgetting = MetricExpiry(self.metrics, self.current, self.store)
@@ -141,6 +142,7 @@ def test_every_target_has_its_gauges(daemon: Daemon) -> None:
     assert found[key("rate_limit_tokens", target="ci")] == 1.5
     assert found[key("intake_connections")] == 7
     assert found[key("log_lines_lost_total")] == 5
+    assert found[key("certificate_expiration_timestamp_seconds", listener="intake")] == 1_800_000_000
     assert (found[key("store_size_bytes")], found[key("store_free_bytes")]) == (10, 20)
     assert found[key("rules_file_differs")] == 1
     assert found[key("rules_info", hash=daemon.current.ruleset.hash)] == 1
