@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import parse
@@ -16,6 +16,7 @@ from router.rules.match.jsonpath.limits import Work
 from router.rules.match.jsonpath.parse import parse as parse_path
 from router.rules.match.jsonpath.tree import nodes
 from tests.acceptance.github_payloads import bodies
+from tests.conftest import examples
 from tests.rules.match import reference_matcher as specification
 
 PAYLOAD: dict[str, Any] = {
@@ -142,7 +143,7 @@ _segments = st.one_of(
 )
 
 
-@settings(max_examples=600)
+@examples(200)
 @given(payload=_json, segments=st.lists(_segments, max_size=5))
 def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str]) -> None:
     path = "$" + "".join(segments)
@@ -295,7 +296,7 @@ _plain_segments = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(payload=_json, segments=st.lists(_plain_segments, max_size=6))
 def test_steps_grow_linearly_with_the_payload(payload: Any, segments: list[str]) -> None:
     path = "$" + "".join(segments)
@@ -412,7 +413,7 @@ _expressions = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150)
 @given(payload=_json, expression=_expressions)
 def test_a_negated_expression_agrees_with_the_specification(payload: Any, expression: str) -> None:
     items = payload if isinstance(payload, list) else list(payload.values()) if isinstance(payload, dict) else []
