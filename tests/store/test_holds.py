@@ -177,7 +177,7 @@ def test_a_delivery_that_waits_again_is_marked_by_its_id(
     for claim in claims:
         state = State.PENDING if claim.delivery.id == plan.id else State.SUCCEEDED
         outcome = Outcome.retry("no") if state is State.PENDING else Outcome.succeeded()
-        store.settle(Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW + 5)).result(10)
+        store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW + 5)]).result(10)
 
     store.mark_ids([plan.id, done.id]).result(10)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import apsw
 
 from router.domain.holds import Hold, HoldCause, HoldKind, HoldName
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 MARKED = 1000  #: deliveries that one step marks or lets go, which takes some milliseconds
 KEPT = 10_000  #: ended holds; a pause each hour fills it in a year
@@ -33,7 +33,7 @@ class PauseTarget:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["PauseTarget"], due: DueNote) -> list[None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PauseTarget"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Pause each."""
         for job in jobs:
             # A pause whose time is over ended then: its time must not count as held.
@@ -52,7 +52,7 @@ class ResumeTarget:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["ResumeTarget"], due: DueNote) -> list[bool]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ResumeTarget"], due: DueListener) -> list[bool]:  # noqa: ARG003
         """Resume each; False where no command paused it."""
         results = []
         for job in jobs:
@@ -70,7 +70,7 @@ class PutFileHolds:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["PutFileHolds"], due: DueNote) -> list[None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PutFileHolds"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Begin those that are new, end those that are gone."""
         for job in jobs:
             found = connection.execute(_OPEN_OF_FILE).fetchall()
@@ -92,7 +92,7 @@ class MarkHeld:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["MarkHeld"], due: DueNote) -> list[int | None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["MarkHeld"], due: DueListener) -> list[int | None]:  # noqa: ARG003
         """Mark for each job; gives the `after` of the next step, None at the end."""
         results: list[int | None] = []
         for job in jobs:
@@ -113,7 +113,7 @@ class MarkIds:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["MarkIds"], due: DueNote) -> list[None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["MarkIds"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Mark each."""
         ids: Iterable[tuple[str]] = [(id_,) for job in jobs for id_ in job.delivery_ids]
         connection.executemany("UPDATE delivery SET blocked = blocked | 2 WHERE id = ? AND state = 'pending'", ids)
@@ -129,7 +129,7 @@ class LetGo:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["LetGo"], due: DueNote) -> list[bool]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["LetGo"], due: DueListener) -> list[bool]:
         """Let go for each job; gives whether there may be more."""
         results = []
         for job in jobs:
