@@ -1,7 +1,7 @@
 """Compiles the `rules` and the `unmatched` of a rules file."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from router.domain.events import UNMATCHED
 from router.domain.nearest_word import shortened
@@ -9,6 +9,7 @@ from router.domain.retry_policy import RetryPolicy
 from router.plugins.action import Action
 from router.plugins.build import RuleFacts
 from router.rules.compile.context import LoadContext
+from router.rules.compile.documents import Document, Place
 from router.rules.compile.field_key import load_field
 from router.rules.compile.forbidden import ForbiddenAction
 from router.rules.compile.match import parse_match
@@ -32,19 +33,21 @@ ACTION_KEYS = ("name", "enabled", "retry", "order_by")  #: of an action, beside 
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
-def load_rules(context: LoadContext, node_path: NodePath) -> list[Rule]:
-    """Compile all rules, without those that have errors."""
-    if not node_path.expect_list("rules"):
-        return []
-    names: dict[str, int] = {}
+def load_rules(context: LoadContext, documents: Sequence[Document]) -> list[Rule]:
+    """Compile the rules of all documents, without those that have errors."""
     rules: list[Rule] = []
     compiled: list[NodePath] = []
-    for item in node_path.items():
-        yield_turn()
-        rule = _rule(context, item, names)
-        if rule is not None:
-            rules.append(rule)
-            compiled.append(item)
+    for document in documents:
+        node_path = document.root.at("rules")
+        if not document.root.has("rules") or not node_path.expect_list("rules"):
+            continue
+        context.document = document
+        for item in node_path.items():
+            yield_turn()
+            rule = _rule(context, item)
+            if rule is not None:
+                rules.append(rule)
+                compiled.append(item)
     warn_of_unreachable(compiled, rules)
     return rules
 
@@ -56,7 +59,7 @@ def load_unmatched(context: LoadContext, node_path: NodePath) -> list[RuleAction
     return _actions(context, UNMATCHED, node_path, open_sources, "verify its senders", RuleFacts(allow_code=None))
 
 
-def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> Rule | None:
+def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     if isinstance(node_path.node, MappingNode) and isinstance(node_path.at("name").data, str):
         node_path = node_path.named(node_path.at("name").data)
     options = read(node_path, RuleOptions)
@@ -66,7 +69,7 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     name = options.name if options else node_path.path
     written = node_path.at("name").data if node_path.has("name") else None
     if isinstance(written, str) and written:
-        _check_name(node_path, written, names)
+        _check_name(context, node_path, written)
     sources = load_rule_sources(context, node_path)
     condition = _condition(context, node_path, sources)
     open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
@@ -84,7 +87,12 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     warn_of_unsigned(node_path, {s: context.sources[s] for s in sources}, condition, dangers)
     if options is None:
         return None
-    respond = load_rule_respond(node_path.at("respond"), options.respond, context.secrets)
+    if options.stop and context.bounds is not None:
+        node_path.at("stop").error(
+            f"a rule of a file that {context.bounds.path} bounds by only: can't stop, since that would hide events from "
+            "rules of other files"
+        )
+    respond = load_rule_respond(node_path.at("respond"), options.respond, context.allowed_secrets())
     if not options.enabled:
         node_path.at("enabled").note("the rule is disabled; deliveries that wait for it are held")
     return Rule(
@@ -100,15 +108,15 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     )
 
 
-def _check_name(node_path: NodePath, name: str, names: dict[str, int]) -> None:
+def _check_name(context: LoadContext, node_path: NodePath, name: str) -> None:
     at = node_path.at("name")
     if name == UNMATCHED:
         at.error(f'"{UNMATCHED}" is reserved for the events that no rule matched; choose another name')
     elif not name.isprintable() or "/" in name or name != name.strip() or len(name) > 128:
         at.error("a rule's name is printable text up to 128 characters, without / and outer spaces")
-    elif name in names:
-        at.error(f'duplicate rule name "{shortened(name)}"; it is on line {names[name]} already')
-    names.setdefault(name, at.node.line)
+    elif (first := context.places.get(("rules", name))) is not None:
+        at.error(f'duplicate rule name "{shortened(name)}"; it is {first.seen_from(at)} already')
+    context.places.setdefault(("rules", name), Place(at.report.file, at.node.line))
 
 
 def _condition(context: LoadContext, node_path: NodePath, sources: frozenset[str]) -> Condition:
@@ -160,6 +168,8 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
         found = f"found {' and '.join(types)}; write them as separate actions" if types else "found none of them"
         node_path.error(f"expected exactly one of {wanted}; {found}")
         return None
+    if context.bounds is not None and not context.bounds.allows("actions", types[0]):
+        node_path.key_error(types[0], context.bounds.refusal("actions", types[0]))
     name = _action_name(node_path, types[0])
     enabled = _is_enabled(node_path)
     order_by = _order_by(node_path)
@@ -219,8 +229,19 @@ def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, f
         action = ForbiddenAction(type_, action.target, reason)
     elif context.report_faults(build, node_path):
         return None
+    _check_target(context, node_path, action)
     _share_target(context, node_path, action)
     return action
+
+
+def _check_target(context: LoadContext, node_path: NodePath, action: Action) -> None:
+    """Of the types whose actions go to targets by name or url, the file may use those that `only.targets` allows."""
+    bounds = context.bounds
+    if bounds is None or context.registries.actions[action.type].check_target_url is None:
+        return
+    if not bounds.allows("targets", action.target.key):
+        at = node_path.at("target" if node_path.has("target") else "url")
+        at.error(bounds.refusal("targets", shortened(action.target.key)))
 
 
 def _share_target(context: LoadContext, node_path: NodePath, action: Action) -> None:

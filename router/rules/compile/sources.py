@@ -33,8 +33,10 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
     """Compile all sources into the context."""
     if not node_path.expect_mapping("source names to their settings"):
         return
-    paths: dict[str, str] = {}
+    paths = context.source_paths
     for name, below in node_path.entries():
+        if not context.define("sources", node_path, name):
+            continue
         source = _source(context, node_path, name, below)
         if source is None:
             context.broken_sources.add(name)

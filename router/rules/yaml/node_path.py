@@ -60,6 +60,10 @@ class NodePath:
         """Warn that a key of this mapping probably means something else than intended."""
         self.report.add(self._key_node(key), self.path, message, Level.WARNING)
 
+    def key_line(self, key: str) -> int:
+        """The line of a key of this mapping."""
+        return self._key_node(key).line
+
     def _key_node(self, key: str) -> Node:
         entry = self.node.entries.get(key) if isinstance(self.node, MappingNode) else None
         return entry[0] if entry else self.node

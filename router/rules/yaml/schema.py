@@ -10,7 +10,8 @@ from router.plugins.target import BreakerField, BreakerSpec
 
 Text = Annotated[str, Field(min_length=1)]
 
-TOP_KEYS = ("version", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
+TOP_KEYS = ("version", "include", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
+INCLUDED_KEYS = ("version", "secrets", "sources", "targets", "rules")
 
 
 class DedupeOptions(Options):

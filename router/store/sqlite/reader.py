@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from router.domain.deliveries import Attempt, Delivery, RulesetText
+from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
@@ -164,7 +164,11 @@ class SqliteReader:
     def ruleset(self, ruleset_hash: str) -> RulesetText | None:
         """See StoreReader.ruleset."""
         rows = self._read("SELECT hash, text, base_dir FROM ruleset WHERE hash = ?", (ruleset_hash,))
-        return RulesetText(*rows[0]) if rows else None
+        if not rows:
+            return None
+        included = self._read(_INCLUDED, (ruleset_hash,))
+        [(found, text, base_dir)] = rows
+        return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included))
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
@@ -198,6 +202,7 @@ SELECT DISTINCT e.source, d.rule, d.action, d.target
 UNION
 SELECT DISTINCT source, '', '', '' FROM (SELECT source FROM event ORDER BY seq DESC LIMIT 5000)
 """
+_INCLUDED = "SELECT pattern, name, text, base_dir FROM included WHERE ruleset = ? ORDER BY number"
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
 _DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
