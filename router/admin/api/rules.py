@@ -86,7 +86,8 @@ def _check(daemon: DaemonHandle, call: Call) -> Reply:
         return problem_reply(503, "another check is under way; ask again when it has ended", ("Retry-After", "5"))
     try:
         loader = replace(daemon.loader, require_secrets=call.query["require_secrets"])
-        folder = Path(os.path.realpath(daemon.rules)).parent
+        folder = Path(os.path.realpath(daemon.rules))
+        folder = folder if folder.is_dir() else folder.parent
         # As in a reload: arriving events keep most of the interpreter's time, and the garbage collector is paused until
         # the loaded rules are freed, since a collection would traverse them all.
         with GC_PAUSED, resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):

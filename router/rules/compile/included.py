@@ -107,7 +107,7 @@ def _report_empty(main: NodePath, pattern: IncludePattern, base_dir: str, *, of_
             "this folder has no rules: no *.yaml but dotfiles and *.cases.yaml; `webhook-router init` writes one"
         )
     elif not pattern.is_glob:
-        if not main.report.recorded and not os.path.lexists(os.path.join(base_dir, pattern.text)):  # noqa: PTH110, PTH118 - texts
+        if not main.report.recorded and not os.path.lexists(os.path.join(base_dir, pattern.text)):  # noqa: PTH118 - texts
             pattern.node_path.error(f"{pattern.text} can't be included: No such file or directory")
     else:
         pattern.node_path.warn("no file matches this; files that come later are noticed")

@@ -89,7 +89,7 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
         return None
     if options.stop and context.bounds is not None:
         node_path.at("stop").error(
-            f"a rule of a file that {context.bounds.path} bounds by only: can't stop, since that would hide events from "
+            f"a rule of a file that {context.bounds.path} bounds by only: can't stop: that would hide events from "
             "rules of other files"
         )
     respond = load_rule_respond(node_path.at("respond"), options.respond, context.allowed_secrets())

@@ -32,7 +32,7 @@ def compile_ruleset(context: LoadContext, documents: Sequence[Document], text: R
     for document in good:
         _top_keys(document)
         _version(document.root)
-    _missing(documents[0].root, good)
+    _missing(context, good)
     loads = (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources))
     for key, load in loads:
         for document in good:
@@ -92,7 +92,10 @@ def _top_keys(document: Document) -> None:
             root.key_error(key, unknown_key(key, document.keys))
 
 
-def _missing(main: NodePath, documents: Sequence[Document]) -> None:
+def _missing(context: LoadContext, documents: Sequence[Document]) -> None:
+    main = documents[0].root
+    if main.has("include") and context.report.failed:
+        return  # they may stand in a file that could not be read
     if not any(document.root.has("sources") for document in documents):
         main.error("missing sources: where events come from, and how their senders are verified")
     if not any(document.root.has(key) for document in documents for key in ("rules", "unmatched")):
