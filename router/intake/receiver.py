@@ -70,12 +70,12 @@ class Receiver:
 
     def body_limit(self, path: str) -> int:
         """The largest body that is read on a path, in bytes."""
-        source = self.current.ruleset.by_path.get(path)
+        source = self.current.ruleset.source_at(path)
         return UNKNOWN_BODY if source is None else source.max_body
 
     def answered(self, path: str, status: int) -> None:
         """Count an answer that a server gave without calling `handle`."""
-        source = self.current.ruleset.by_path.get(path)
+        source = self.current.ruleset.source_at(path)
         self.metrics.answered(source.name if source else "", status)
 
     def handle(self, request: Request) -> Reply | Pending:
@@ -89,7 +89,7 @@ class Receiver:
         if len(inbound.query) > MAX_QUERY:
             return self._reject(inbound, None, LONG_QUERY)
         ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
-        source = ruleset.by_path.get(inbound.path)
+        source = ruleset.source_at(inbound.path)
         if source is None:
             return self._reject(inbound, None, UNKNOWN_PATH)
         verified = self._verify(inbound, source)

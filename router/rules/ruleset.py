@@ -16,6 +16,7 @@ from router.rules.compile.respond import RuleRespond
 from router.rules.match.conditions import Condition, EventPredicate, headers_of
 from router.rules.match.fields import FieldValues, HeaderField
 from router.rules.match.index import Index
+from router.rules.path_pattern import PathPatterns
 from router.rules.reload.file_stat import FileStat
 from router.rules.rule import Rule, RuleAction
 from router.rules.source import Source
@@ -54,7 +55,8 @@ class Ruleset:
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
     protected: ProtectedPaths = field(default_factory=ProtectedPaths, repr=False, compare=False)
     """What no append may write."""
-    by_path: Mapping[str, Source] = field(init=False, repr=False)
+    by_path: Mapping[str, Source] = field(init=False, repr=False)  #: those with constant paths; see `source_at`
+    patterns: PathPatterns = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     predicates: Sequence[EventPredicate] = field(init=False, repr=False)  #: of the rules, close together in memory
     indexes: Mapping[str, Sequence[Index]] = field(init=False, repr=False)  #: by source
@@ -62,7 +64,9 @@ class Ruleset:
     """By source, globs of the headers that forwards pass on, beside those that are always passed on."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_path", {source.path: source for source in self.sources.values()})
+        constant = {source.path: source for source in self.sources.values() if source.pattern is None}
+        object.__setattr__(self, "by_path", constant)
+        object.__setattr__(self, "patterns", PathPatterns(self.sources.values()))
         every = [*self.unmatched, *(action for rule in self.rules for action in rule.actions)]
         object.__setattr__(self, "actions", {(action.rule, action.name): action for action in every})
         object.__setattr__(self, "predicates", tuple(rule.condition.holds for rule in self.rules))
@@ -77,6 +81,10 @@ class Ruleset:
     def hash(self) -> str:
         """The hash of the rules file's text."""
         return self.text.hash
+
+    def source_at(self, path: str) -> Source | None:
+        """The source that receives at a decoded path."""
+        return self.by_path.get(path) or self.patterns.find(path)
 
     def match(self, parsed: ParsedEvent) -> "Match":
         """The rules that match, in file order, and those whose evaluation failed."""

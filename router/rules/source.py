@@ -9,6 +9,7 @@ from router.domain.networks import Network
 from router.domain.reply import Reply
 from router.plugins.handshake import Handshake
 from router.plugins.scheme import Verifier
+from router.rules.path_pattern import PathPattern
 
 
 class Field(Protocol):
@@ -37,7 +38,7 @@ class Source:
     """A source of the rules file."""
 
     name: str
-    path: str  #: absolute, for example /hooks/github
+    path: str  #: absolute, for example /hooks/github, or with named parts, /hooks/{team}/deploy
     verifier: Verifier
     scheme: str = "none"  #: the name of the verification scheme
     headers: frozenset[str] = frozenset()  #: globs of the headers that the scheme's provider sends, in lower case
@@ -49,6 +50,7 @@ class Source:
     parse: Literal["json", "form", "text"] | None = None  #: the format of every body, whatever its content type
     respond: Reply | None = None
     handshake: Handshake | None = None
+    pattern: PathPattern | None = None  #: of a path with named parts
     settings: Mapping[str, Any] = field(
         default_factory=dict, repr=False
     )  #: settings in force, for display; secrets by name

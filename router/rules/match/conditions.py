@@ -11,7 +11,7 @@ from dataclasses import field as made
 from functools import lru_cache
 from typing import Protocol
 
-from router.rules.match.field_tests import OneValue, Test
+from router.rules.match.field_tests import OneValue, Test, bound, reads_event
 from router.rules.match.fields import AnyField, FieldValues, HeaderField
 from router.rules.match.jsonpath import sharing_work
 from router.rules.match.predicates import all_of, any_of, safe_first
@@ -56,6 +56,8 @@ class FieldCondition:
         return lambda reads: sharing_work(reads.parsed.payload, lambda: judge(reads))
 
     def _judge_alone(self) -> EventPredicate:
+        if reads_event(self.test):
+            return self._judge_by_event
         selector, strict, form = self.field, self.test.holds, self.form_test.holds
         if self.form_test is not self.test:
             return lambda reads: (form if reads.parsed.form else strict)(reads[selector])
@@ -63,6 +65,10 @@ class FieldCondition:
         if wanted is not None:
             return lambda reads: wanted in reads[selector]
         return lambda reads: strict(reads[selector])
+
+    def _judge_by_event(self, reads: FieldValues) -> bool:
+        test = self.form_test if reads.parsed.form else self.test
+        return bound(test, reads).holds(reads[self.field])
 
     @property
     def text(self) -> str | None:

@@ -1,6 +1,7 @@
 """The fields of an event that conditions, `dedupe` and `order_by` read."""
 
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -10,9 +11,11 @@ from router.domain.events import ParsedEvent
 from router.domain.headers import HEADER_NAME
 from router.rules.match import hints
 from router.rules.match.jsonpath import Path, PathError, compile_path
+from router.rules.match.time_fields import TimeField
 
 PLAIN = ("source", "method", "path", "ip")
-_NAMED = ("headers", "query")
+TIMES = ("time", "weekday")
+_NAMED = ("headers", "query", "params")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,23 @@ class QueryField:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ParamField:
+    """`params.<name>`: what stands in the request's path for `{name}` in the source's path."""
+
+    text: str
+    name: str
+    text_only: bool = True
+    decimals: bool = True
+    single: bool = True
+    may_raise: bool = False
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """The one value; empty if the source's path has no such part."""
+        params = parsed.params
+        return [params[self.name]] if params is not None and self.name in params else []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PayloadField:
     """`$…`: a JSONPath on the payload."""
 
@@ -86,7 +106,7 @@ class PayloadField:
         return self.compiled.read(parsed.payload)
 
 
-AnyField = EventField | HeaderField | QueryField | PayloadField
+AnyField = EventField | TimeField | HeaderField | QueryField | ParamField | PayloadField
 
 
 class FieldValues(dict[AnyField, list[Any]]):
@@ -113,15 +133,22 @@ class FieldValues(dict[AnyField, list[Any]]):
 
 
 @lru_cache(maxsize=100_000)
-def field(text: str) -> AnyField:
-    """Compile a field; the same text gives the same object. Raises PathError, whose text holds the cure."""
+def field(text: str, zone: tzinfo = UTC) -> AnyField:
+    """Compile a field; the same text gives the same object. Raises PathError, whose text holds the cure.
+
+    `zone` is the time zone of `time` and `weekday`.
+    """
     if text.startswith("$"):
         return PayloadField(text, compile_path(text))
     if text in PLAIN:
         return EventField(text)
+    if text in TIMES:
+        return TimeField(text, zone)
     area, dot, name = text.partition(".")
     if area in _NAMED and dot and name:
-        return _header(text, name) if area == "headers" else QueryField(text, name)
+        if area == "headers":
+            return _header(text, name)
+        return QueryField(text, name) if area == "query" else ParamField(text, name)
     raise PathError(unknown_field(text))
 
 
@@ -135,4 +162,4 @@ def _header(text: str, name: str) -> HeaderField:
 
 def unknown_field(text: str) -> str:
     """The message for an unknown field, with the nearest known one or the probable JSONPath."""
-    return hints.unknown_field(text, (*PLAIN, *_NAMED, "all", "any", "none", "not"))
+    return hints.unknown_field(text, (*PLAIN, *TIMES, *_NAMED, "all", "any", "none", "not"))

@@ -39,6 +39,7 @@ class Values:
         "_scalars",
         "_suffixes",
         "_text_kinds",
+        "_text_ranges",
         "_texts",
         "numbers",
         "present",
@@ -77,9 +78,12 @@ class Values:
         self._patterns = Patterns(listed["pattern"]) if listed["pattern"] else None
         self._folded_patterns = Patterns(listed["folded_pattern"]) if listed["folded_pattern"] else None
         self._ranges = Ranges(listed["range"]) if listed["range"] else None
+        self._text_ranges = Ranges(listed["text_range"], "", _AFTER_ALL) if listed["text_range"] else None
         self._cidr = Networks(listed["cidr"]) if listed["cidr"] else None
         self._fold = any(listed[kind] for kind in ("folded_text", "folded_prefix", "folded_suffix", "folded_pattern"))
-        self._text_kinds = self._fold or any(listed[k] for k in ("prefix", "suffix", "pattern", "cidr", "range"))
+        self._text_kinds = self._fold or any(
+            listed[k] for k in ("prefix", "suffix", "pattern", "cidr", "range", "text_range")
+        )
 
     def look_up(self, value: Any, *, form: bool, found: RuleNumbers) -> None:
         """Add the numbers of the rules that this value may satisfy to `found`."""
@@ -113,6 +117,8 @@ class Values:
             number = decimal(text)
             if number is not None:
                 self._ranges.look_up(number, found)
+        if self._text_ranges is not None:
+            self._text_ranges.look_up(text, found)
         if self._fold:
             text = text.casefold()
             found += self._folded.get(text, ())
@@ -226,20 +232,57 @@ class Networks:
                 found += networks.get(value & mask, ())
 
 
+class _AfterAll(str):
+    """Stands for a text that comes after every other."""
+
+    __slots__ = ()
+
+    def __lt__(self, _: str) -> bool:
+        return False
+
+    def __le__(self, other: str) -> bool:
+        return other is self
+
+    def __gt__(self, other: str) -> bool:
+        return other is not self
+
+    def __ge__(self, _: str) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return other is self
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+_AFTER_ALL = _AfterAll()
+_INFINITY = float("inf")
+_OPEN_ENDS = (-_INFINITY, _INFINITY, "", _AFTER_ALL)
+
+
 class Ranges:
-    """Closed intervals as a tree: each node has the intervals that contain its centre, sorted by both ends."""
+    """Closed intervals of numbers, or of texts, as a tree.
+
+    Each node has the intervals that contain its centre, sorted by both ends.
+    """
 
     __slots__ = ("by_high", "by_low", "centre", "highs", "left", "lows", "right")
 
-    def __init__(self, entries: Sequence[tuple[tuple[Any, Any], int]]) -> None:
-        infinity = float("inf")
-        ends = [(-infinity if a is None else a, infinity if b is None else b, n) for (a, b), n in entries]
-        self.build([(low, high, number) for low, high, number in ends if low <= high])  # the others contain no number
+    def __init__(
+        self,
+        entries: Sequence[tuple[tuple[Any, Any], int]],
+        least: Any = -_INFINITY,
+        most: Any = _INFINITY,
+    ) -> None:
+        """Intervals by number of their rule; `least` and `most` stand for an end that is left out."""
+        ends = [(least if a is None else a, most if b is None else b, n) for (a, b), n in entries]
+        self.build([(low, high, number) for low, high, number in ends if low <= high])  # the others contain no value
 
     def build(self, intervals: list[tuple[Any, Any, int]]) -> None:
         yield_turn()
-        ends = sorted(end for low, high, _ in intervals for end in (low, high) if abs(end) != float("inf"))
-        self.centre: Any = ends[len(ends) // 2] if ends else 0
+        ends = sorted(end for low, high, _ in intervals for end in (low, high) if end not in _OPEN_ENDS)
+        self.centre: Any = ends[len(ends) // 2] if ends else intervals[0][0] if intervals else 0
         around = [entry for entry in intervals if entry[0] <= self.centre <= entry[1]]
         by_low, by_high = sorted(around, key=lambda e: e[0]), sorted(around, key=lambda e: e[1])
         self.lows, self.by_low = [e[0] for e in by_low], [e[2] for e in by_low]

@@ -10,7 +10,7 @@ from router.plugins.target import BreakerField, BreakerSpec
 
 Text = Annotated[str, Field(min_length=1)]
 
-TOP_KEYS = ("version", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
+TOP_KEYS = ("version", "timezone", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
 
 
 class DedupeOptions(Options):

@@ -177,7 +177,7 @@ def test_a_failing_path_is_an_error_even_below_not(
         ("headers: x", "expected a mapping of names"),
         ("$.a: {equal: x}", '1:7: match[$.a]: unknown operator "equal"; did you mean "equals"?'),
         ("$.a: {startswith: x}", 'did you mean "prefix"?'),
-        ("$.a: {zzz: x}", "known: cidr"),
+        ("$.a: {zzz: x}", "known: age, cidr"),
         ("$.a:", "expected a value, found nothing"),
         ("$.a: []", "a list with nothing in it"),
         ("$.a: {}", "a mapping with nothing in it"),

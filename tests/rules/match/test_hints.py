@@ -9,7 +9,7 @@ import pytest
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loader
-from router.rules.compile.match import _WORDS
+from router.rules.compile.operators import WORDS
 from router.rules.match import hints
 
 
@@ -27,7 +27,7 @@ def rules_problems(tmp_path: Path) -> Callable[[str], list[str]]:
 
 def hint(name: str) -> str:
     """What is said of an operator."""
-    return hints.unknown_operator(name, _WORDS).partition(";")[2].strip()
+    return hints.unknown_operator(name, WORDS).partition(";")[2].strip()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_operator_of_other_tools_gets_its_cure(name: str, cure: str) -> None:
 
 @pytest.mark.parametrize("negation", ["not_", "not", "is_not_", "doesNot", "non_", "!", "no_", "isn't_", "never_"])
 @pytest.mark.parametrize(
-    "word", sorted({*_WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"})
+    "word", sorted({*WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"})
 )
 def test_a_negated_word_gets_a_negated_suggestion(negation: str, word: str) -> None:
     said = hint(negation + word)

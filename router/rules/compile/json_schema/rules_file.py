@@ -24,7 +24,7 @@ from router.rules.yaml.schema import (
     TargetOptions,
 )
 
-_FIELD: Schema = {"type": "string", "pattern": r"^(\$|(source|method|path|ip)$|(headers|query)\..)"}
+_FIELD: Schema = {"type": "string", "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\..)"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
 
@@ -61,6 +61,7 @@ def json_schema(registries: Registries) -> Schema:
         "type": "object",
         "properties": {
             "version": {"const": 1},
+            "timezone": {**TEXT, "description": "The time zone of time and weekday, such as Europe/Berlin; UTC."},
             "secrets": named(model_schema(SecretRef), SECRET_NAME),
             "sources": named(source, SOURCE_NAME),
             "targets": named(target, TARGET_NAME),
