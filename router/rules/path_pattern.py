@@ -5,7 +5,7 @@ segment wins over a name, compared from the left.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -43,7 +43,7 @@ class PathPattern:
                 return {}
         return found if all(found.values()) else {}
 
-    def fill(self, params: dict[str, str]) -> str:
+    def fill(self, params: Mapping[str, str]) -> str:
         """The decoded path with these parts. Raises KeyError."""
         return "/" + "/".join(params[s[1:-1]] if s[:1] == "{" else s for s in self.segments)
 

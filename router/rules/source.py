@@ -1,7 +1,7 @@
 """A source: the path that senders post to, and how they are verified."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from router.domain.events import ParsedEvent
@@ -54,3 +54,18 @@ class Source:
     settings: Mapping[str, Any] = field(
         default_factory=dict, repr=False
     )  #: settings in force, for display; secrets by name
+
+
+def placed(source: Source, params: Mapping[str, str]) -> Source:
+    """The source with the constant path that has these named parts. Raises ValueError, whose text holds the cure."""
+    names = source.pattern.names if source.pattern is not None else ()
+    for name, value in params.items():
+        if name not in names:
+            known = f"; it has {', '.join(names)}" if names else "; its path is constant"
+            raise ValueError(f'the path of source "{source.name}" has no part "{name}"{known}')
+        if not value or "/" in value or value in (".", ".."):
+            raise ValueError(f'"{value}" can\'t stand for {{{name}}}, which is one segment of the path, not empty')
+    missing = [name for name in names if name not in params]
+    if missing:
+        raise ValueError(f'the path of source "{source.name}" is {source.path}, so say what {missing[0]} is')
+    return source if source.pattern is None else replace(source, path=source.pattern.fill(params))

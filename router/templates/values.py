@@ -15,7 +15,8 @@ from router.templates.running import new_work
 from router.templates.text import Mask
 from router.templates.work import Work
 
-NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
+NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets", "params")
+SHADOWED = ("params",)  #: names that a template may give to a variable of its own
 
 
 class Missing(jinja2.StrictUndefined):
@@ -112,6 +113,7 @@ def _makers(event: Event, parsed: Callable[[], ParsedEvent]) -> dict[str, Callab
 
     return {
         "payload": lambda: parsed().payload,
+        "params": lambda: parsed().params or {},
         "headers": lambda: FirstValues(Headers(event.headers)),
         "query": lambda: {name: values[0] for name, values in query_values(event.query).items()},
         "source": lambda: event.source,

@@ -9,6 +9,7 @@ from router import __version__
 from router.domain.headers import HEADER_NAME
 from router.domain.request import Inbound
 from router.plugins.scheme import SenderProfile, Signed, Unsignable
+from router.rules.path_pattern import encoded
 from router.rules.source import Source
 
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -48,7 +49,8 @@ class SignedRequest:
 
     def _path(self, added: str) -> str:
         query = "&".join(part for part in (self.inbound.query, added) if part)
-        return f"{self.inbound.path}?{query}" if query else self.inbound.path
+        path = encoded(self.inbound.path)
+        return f"{path}?{query}" if query else path
 
 
 def signed_request(

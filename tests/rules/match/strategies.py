@@ -76,7 +76,7 @@ _TEXT_FIELDS = st.sampled_from(
 )
 _NEEDLES = st.sampled_from(["a", "A", "ab", "b", "ss", "10", "SS", "b\n", "s", "/p", "POST"])
 _BOUNDS = st.sampled_from([-1, 0, 1, 1.5, 10, 10.5, 2**53, 2**64])
-_TEXT_BOUNDS = st.sampled_from(["a", "ab", "b", "A", "ß", "2024-05-01T10", "\U0001f600"])
+_TEXT_BOUNDS = st.sampled_from(["a", "ab", "b", "A", "ß", "2024-05-01T10", "é"])
 _ORDER = st.sampled_from(["gt", "gte", "lt", "lte"])
 _COMPARISONS = st.dictionaries(_ORDER, _BOUNDS, min_size=1, max_size=3) | st.dictionaries(
     _ORDER, _TEXT_BOUNDS, min_size=1, max_size=3

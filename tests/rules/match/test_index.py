@@ -24,7 +24,6 @@ from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
 from tests.rules.match.strategies import EVENTS, JSON, RULES, GeneratedRule, Match, event
 
-
 SCOPE = Scope(params=frozenset({"team"}))
 
 
