@@ -34,7 +34,7 @@ def warn_of_unsigned(
     if not dangers:
         return
     for name, source in sorted(sources.items()):
-        signed, constant = source.verifier.signed, source.pattern is None
+        signed, constant = source.verifier.signed_parts, source.pattern is None
         if signed is None or _basis(condition, signed, constant=constant) is not _Basis.UNSIGNED:
             continue
         fields = ", ".join(dict.fromkeys(_unsigned(condition, signed, constant=constant)))
