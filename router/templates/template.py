@@ -177,6 +177,14 @@ def read_headers(text: str) -> set[str]:
     return {str(path[1]) for path in paths if path[0] == "headers"}
 
 
+def read_names(text: str) -> frozenset[str]:
+    """The names that a template reads, such as `payload`. Empty if the text is not a valid template."""
+    try:
+        return frozenset(find_undeclared_variables(parsed(_TEXT, text)))
+    except jinja2.TemplateError:
+        return frozenset()
+
+
 Tree = Any
 """JSON data in which every string is a Template."""
 

@@ -83,6 +83,7 @@ def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int, waits: Wa
             ("state", d.state.value + next_try_text),
             ("rule/action", safe(f"{d.rule}/{d.action} ({d.type})")),
             ("target", safe(d.target)),
+            *([("item", safe(d.item))] if d.item is not None else []),
             *([("order key", safe(d.order_key))] if d.order_key is not None else []),
             ("planned", f"{local_time(d.created_at)} ({span(now - d.created_at)} ago)"),
             ("attempts", f"{d.attempts} counted since the first one or the last replay"),

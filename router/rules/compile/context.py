@@ -120,6 +120,7 @@ class LoadContext:
             protected=self.protected,
             matched=facts.matched,
             open_path=facts.open_path,
+            has_item=facts.has_item,
             recorded=self.report.recorded,
             found=self.found,
         )

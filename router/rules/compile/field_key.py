@@ -3,7 +3,7 @@
 from router.domain.headers import dropped_header
 from router.domain.nearest_word import did_you_mean
 from router.rules.compile.scope import Scope
-from router.rules.match.fields import AnyField, HeaderField, ParamField, field
+from router.rules.match.fields import AnyField, HeaderField, ItemField, ParamField, field
 from router.rules.match.jsonpath import PathError
 from router.rules.yaml.node_path import NodePath
 
@@ -20,6 +20,11 @@ def load_field(node_path: NodePath, text: str, scope: Scope, *, key: str | None 
             fault = f'"{text}" is no part of an element; inside elem, $ is the element: "$.{text}"'
         elif isinstance(found, HeaderField) and "_" in found.name:
             fault, is_new = dropped_header(text.partition(".")[2]), True
+        elif isinstance(found, ItemField) and not scope.has_item:
+            fault = (
+                f'"{text}" is a field of a rule with for_each: for_each: "$.list[*]"; below elem, $ is the item: '
+                f'"${found.below}"'
+            )
         elif isinstance(found, ParamField) and found.name not in scope.params:
             fault = _unknown_param(found.name, scope)
     if fault:

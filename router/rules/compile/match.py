@@ -10,7 +10,7 @@ from router.rules.compile.scope import EVERY_EVENT, Scope
 from router.rules.compile.time_tests import check_time_test
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import Clause, OneValue
-from router.rules.match.fields import TIMES, field, unknown_field
+from router.rules.match.fields import ITEM, TIMES, field, unknown_field
 from router.rules.match.operators.networks import address_in
 from router.rules.match.operators.operand import Flags
 from router.rules.yaml.node_path import NodePath
@@ -60,7 +60,7 @@ def _field(node_path: NodePath, key: str, text: str, below: NodePath, scope: Sco
         check_time_test(below, text)
     if text == "ip" and isinstance(strict, OneValue):
         _check_addresses(node_path, key, strict)
-    if compiled.text.startswith("$") and strict is not None and reads_decimals(below.node):
+    if compiled.text.startswith(("$", ITEM)) and strict is not None and reads_decimals(below.node):
         form = parse_test(NodePath(ProblemReport(""), below.node, ""), Flags(decimals=True, elements=elements), scope)
         return [FieldCondition(compiled, strict, form or strict)]
     return [FieldCondition(compiled, strict, strict)] if strict else []

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from router.domain.events import UNMATCHED
 from router.domain.nearest_word import shortened
@@ -10,6 +11,7 @@ from router.plugins.action import Action
 from router.plugins.build import RuleFacts
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
+from router.rules.compile.for_each import check_item_names, load_for_each
 from router.rules.compile.forbidden import ForbiddenAction
 from router.rules.compile.match import parse_match
 from router.rules.compile.request_headers import check_read_headers
@@ -54,6 +56,7 @@ def load_unmatched(context: LoadContext, node_path: NodePath) -> list[RuleAction
     """Compile the actions for events that no rule matched."""
     open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
     check_read_headers(node_path)
+    check_item_names(node_path, "an event that no rule matched has no item")
     sources = frozenset(context.sources)
     facts = RuleFacts(allow_code=None, open_path=_has_patterns(context, sources))
     scope = _scope(context, sources)
@@ -72,7 +75,7 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     if isinstance(written, str) and written:
         _check_name(node_path, written, names)
     sources = load_rule_sources(context, node_path)
-    scope = _scope(context, sources)
+    scope = replace(_scope(context, sources), has_item=node_path.has("for_each"))
     condition = _condition(context, node_path, sources, scope)
     open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
     if node_path.at("allow_unverified").data is True:
@@ -81,7 +84,10 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     if node_path.has("actions"):
         cure = "verify its senders, or say allow_unverified: true"
         facts = RuleFacts(
-            node_path.at("allow_code").data is True, headers_of(condition), _has_patterns(context, sources)
+            node_path.at("allow_code").data is True,
+            headers_of(condition),
+            _has_patterns(context, sources),
+            scope.has_item,
         )
         actions = _actions(context, name, node_path.at("actions"), open_sources, cure, facts, scope)
     for key in ("actions", "respond"):
@@ -89,10 +95,19 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
             check_read_headers(node_path.at(key))
     dangers = [danger for action in actions if (danger := context.registries.actions[action.action.type].danger)]
     warn_of_unsigned(node_path, {s: context.sources[s] for s in sources}, condition, dangers)
+    _check_item(node_path, has_item=scope.has_item)
+    found = load_for_each(node_path, condition)
     if options is None:
         return None
     respond = load_rule_respond(node_path.at("respond"), options.respond, context.secrets)
-    return Rule(name, sources, condition, tuple(actions), options.stop, respond, node_path.digest)
+    return Rule(name, sources, condition, tuple(actions), options.stop, respond, node_path.digest, found)
+
+
+def _check_item(node_path: NodePath, *, has_item: bool) -> None:
+    if node_path.has("actions") and not has_item:
+        check_item_names(node_path.at("actions"), 'only a rule with for_each has an item: for_each: "$.list[*]"')
+    if node_path.has("respond"):
+        check_item_names(node_path.at("respond"), "one answer stands for all items; name payload")
 
 
 def _check_name(node_path: NodePath, name: str, names: dict[str, int]) -> None:
@@ -175,7 +190,7 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     order_by = _order_by(node_path, scope)
     action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
     retry = _retry(context, node_path, types[0], action)
-    return RuleAction(rule, name, action, retry, order_by) if action else None
+    return RuleAction(rule, name, action, retry, order_by, facts.has_item) if action else None
 
 
 def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:

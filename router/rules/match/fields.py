@@ -10,11 +10,12 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.headers import HEADER_NAME
 from router.rules.match import hints
-from router.rules.match.jsonpath import Path, PathError, compile_path
+from router.rules.match.jsonpath import Path, PathError, compile_item_path, compile_path
 from router.rules.match.time_fields import TimeField
 
 PLAIN = ("source", "method", "path", "ip")
 TIMES = ("time", "weekday")
+ITEM = "item"
 _NAMED = ("headers", "query", "params")
 
 
@@ -106,7 +107,36 @@ class PayloadField:
         return self.compiled.read(parsed.payload)
 
 
-AnyField = EventField | TimeField | HeaderField | QueryField | ParamField | PayloadField
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemField:
+    """`item…`: the item of a rule with `for_each`, or what lies below it."""
+
+    text: str
+    compiled: Path
+    text_only: bool = False
+    decimals: bool = False
+    may_raise: bool = False
+
+    @property
+    def single(self) -> bool:
+        """The field has at most one value."""
+        return self.compiled.single
+
+    @property
+    def below(self) -> str:
+        """The path from the item on, such as `.labels.severity`."""
+        return self.text.removeprefix("item")
+
+    def of(self, value: Any) -> list[Any]:
+        """The values in an item, in document order."""
+        return self.compiled.read(value)
+
+    def values(self, _: ParsedEvent) -> list[Any]:
+        """An event alone has no item."""
+        return []
+
+
+AnyField = EventField | TimeField | HeaderField | QueryField | ParamField | PayloadField | ItemField
 
 
 class FieldValues(dict[AnyField, list[Any]]):
@@ -144,6 +174,8 @@ def field(text: str, zone: tzinfo = UTC) -> AnyField:
         return EventField(text)
     if text in TIMES:
         return TimeField(text, zone)
+    if text == ITEM or text.startswith((ITEM + ".", ITEM + "[")):
+        return ItemField(text, compile_path(compile_item_path("$" + text.removeprefix(ITEM))))
     area, dot, name = text.partition(".")
     if area in _NAMED and dot and name:
         if area == "headers":

@@ -157,8 +157,6 @@ def unknown_field(text: str, fields: Collection[str]) -> str:
         return f'{shown}; a field of the payload is a JSONPath: "$.{name}"'
     if text in ("payload", "body", "json"):
         return f'{shown}; the whole payload is "$", and a field of it "$.name"'
-    if area == "item":
-        return f'{shown}; items of a list are "$.list[*]{dot}{name}"; below elem, $ is the item: "$.{name or "name"}"'
     if text in ("headers", "query", "params"):
         return f'"{text}" names no {text.rstrip("s")}; write {text}.<name>'
     if area in ("headers", "query", "params"):

@@ -62,6 +62,7 @@ def match_definitions() -> dict[str, Schema]:
                 r"^\$": ref("test"),
                 rf"^headers\.{REQUEST_HEADER.pattern}$": ref("text-test"),
                 r"^query\..": ref("text-test"),
+                r"^item($|[.\[])": ref("test"),
                 rf"^params\.{PART_NAME.pattern}$": ref("text-test"),
             },
             "additionalProperties": False,

@@ -17,6 +17,7 @@ from router.rules.compile.sources import METHOD, SOURCE_NAME
 from router.rules.yaml.schema import (
     DedupeOptions,
     DefaultsOptions,
+    ForEachOptions,
     RespondOptions,
     RetryOptions,
     RuleOptions,
@@ -24,7 +25,11 @@ from router.rules.yaml.schema import (
     TargetOptions,
 )
 
-_FIELD: Schema = {"type": "string", "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\..)"}
+_FIELD: Schema = {
+    "type": "string",
+    "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\.|item($|\.|\[))",
+}
+_ITEMS: Schema = {"type": "string", "pattern": r"^\$.*[\]*]$"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
 
@@ -47,10 +52,13 @@ def json_schema(registries: Registries) -> Schema:
     target = model_schema(TargetOptions)
     target["properties"]["retry"] = ref("retry_target")
     rule = model_schema(RuleOptions)
+    for_each = model_schema(ForEachOptions)
+    for_each["properties"]["path"] |= _ITEMS
     rule["properties"] |= {
         "name": {**rule["properties"]["name"], **_RULE_NAME},
         "source": {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]},
         "match": ref("match"),
+        "for_each": {"anyOf": [_ITEMS, for_each]},
         "respond": _respond(),
         "actions": ref("actions"),
     }
