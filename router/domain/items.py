@@ -43,8 +43,8 @@ def value_at(payload: Any, place: str) -> Any:
         if found is None:
             raise LookupError(place)
         name, index, quoted = found.groups()
-        key: PlaceKey = int(index) if index is not None else name if name is not None else _unescaped(quoted)
-        if not isinstance(value, list if isinstance(key, int) else dict):
+        key: Any = int(index) if index is not None else name if name is not None else _unescaped(quoted)
+        if not isinstance(value, list if index is not None else dict):
             raise LookupError(place)
         value = value[key]
         at = found.end()

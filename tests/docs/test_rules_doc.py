@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 from router.domain.events import Event, ParsedEvent
 from router.rules.compile.match import COMBINATORS, parse_match
 from router.rules.compile.scope import Scope
+from router.rules.match.conditions import Condition
 from router.rules.match.fields import FieldValues
+from router.rules.match.for_each import for_each as for_each_item
+from router.rules.match.for_each import item_list
 from router.rules.match.operators import OPERATORS
 from router.rules.match.operators.age import unix_ms
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
-from router.rules.yaml.nodes import MappingNode
+from router.rules.yaml.nodes import MappingNode, data
 from router.rules.yaml.problems import ProblemReport
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
@@ -39,14 +43,27 @@ def test_every_documented_example_matches_as_shown(rules: str, events: str) -> N
     root = read(rules)[0]
     assert isinstance(root, MappingNode)
     report = ProblemReport("rules.md")
-    condition = parse_match(NodePath(report, root, "").at("match"), SCOPE)
+    for_each = root.get("for_each")
+    scope = replace(SCOPE, has_item=for_each is not None)
+    condition = parse_match(NodePath(report, root, "").at("match"), scope)
     assert report.problems == []
 
     lines = events.strip().splitlines()
     assert lines
     for line in lines:
         assert line[0] in "+-"
-        assert condition.holds(FieldValues(_event(json.loads(line[2:])))) is (line[0] == "+"), line
+        given = json.loads(line[2:])
+        reads = FieldValues(_event(given))
+        if for_each is None:
+            assert condition.holds(reads) is (line[0] == "+"), line
+        else:
+            assert _selected(data(for_each), condition, reads) == given.get("items", []), line
+            assert bool(given.get("items")) is (line[0] == "+"), line
+
+
+def _selected(path: str, condition: Condition, reads: FieldValues) -> list[str]:
+    compiled = for_each_item(item_list(path), 1_000, condition)
+    return [item.place for item in compiled.select(reads, set())] if compiled.event.holds(reads) else []
 
 
 def test_no_documented_example_is_missed() -> None:

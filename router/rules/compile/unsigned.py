@@ -11,7 +11,8 @@ from enum import IntEnum
 from router.plugins.scheme import SignedParts
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, OneValue, Test
-from router.rules.match.fields import AnyField, EventField, HeaderField, ParamField, QueryField, TimeField
+from router.rules.match.fields import AnyField, EventField, HeaderField, ParamField, QueryField
+from router.rules.match.time_fields import TimeField
 from router.rules.source import Source
 from router.rules.yaml.node_path import NodePath
 

@@ -131,10 +131,12 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
     body = _body(node_path, case.payload, file.parent, content_type or typed or "")
     if body is None:
         return None
-    source, now = _placed(node_path, source, case), _received_at(node_path, case, now)
-    if source is None or now is None:
+    source, received_at = _placed(node_path, source, case), _received_at(node_path, case, now)
+    if source is None or received_at is None:
         return None
-    event = made_event(source, body, headers, urlencode(query), content_type, now, method=case.method, ip=case.ip)
+    event = made_event(
+        source, body, headers, urlencode(query), content_type, received_at, method=case.method, ip=case.ip
+    )
     try:
         shown = preview(ruleset, event, arriving=True, explained=True)
     except PayloadError as error:

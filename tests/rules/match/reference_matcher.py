@@ -4,8 +4,10 @@ It shares nothing with the router but the shape of events: paths are followed by
 expressions by Python's `re`, and nothing is prepared. A verdict is true, false, or none: it could not be judged.
 """
 
+import copy
 import datetime
 import ipaddress
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -49,11 +51,31 @@ def _entry(key: str, asked: Any, parsed: ParsedEvent) -> Result:
         values = _values(key, parsed)
     except Exception:  # noqa: BLE001 - whatever the library raises
         return None
-    decimals = parsed.form if key.startswith("$") else key.startswith(("headers.", "query.", "params."))
+    decimals = parsed.form if key.startswith(("$", "item")) else key.startswith(("headers.", "query.", "params."))
     return _field(values, asked, parsed, fold=False, decimals=decimals)
 
 
+def places(for_each: str, match: Any, parsed: ParsedEvent) -> list[str] | None:
+    """The places of the items for which a `match` mapping holds; None if it could not be judged."""
+    of_event = {key: asked for key, asked in match.items() if "item" not in json.dumps([key, asked])}
+    of_item = {key: asked for key, asked in match.items() if key not in of_event}
+    verdict = holds(of_event, parsed)
+    if verdict is not True:
+        return None if verdict is None else []
+    verdicts: dict[str, Result] = {}
+    for found in parse(for_each).find(parsed.payload):
+        with_item = copy.copy(parsed)
+        with_item.__dict__["item"] = found.value
+        place = re.sub(r"\.('[^']*')", r"[\1]", f"$.{found.full_path}").replace(".[", "[")
+        verdicts[place] = holds(of_item, with_item)
+    if None in verdicts.values():
+        return None
+    return [place for place, holds_there in verdicts.items() if holds_there]
+
+
 def _values(key: str, parsed: ParsedEvent) -> list[Any]:
+    if key.startswith("item"):
+        return select("$" + key.removeprefix("item"), parsed.__dict__["item"])
     if key.startswith("$"):
         return select(key, parsed.payload)
     area, _, name = key.partition(".")

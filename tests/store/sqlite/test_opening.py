@@ -219,17 +219,31 @@ def test_an_older_store_is_migrated_by_its_owner_only(
         assert connection.execute("SELECT two FROM event JOIN (SELECT count(*) FROM three)").get is None
 
 
+def _copy_rows(newest: Path, earlier: Path) -> None:
+    """Copy what an earlier version can hold."""
+    with closing(apsw.Connection(str(earlier))) as connection:
+        connection.execute("ATTACH ? AS newest", (str(newest),))
+        tables = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        for (table,) in connection.execute(tables).fetchall():
+            columns = ", ".join(f'"{column[1]}"' for column in connection.execute(f"PRAGMA main.table_info({table})"))
+            connection.execute(f"DELETE FROM main.{table}")
+            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newest.{table}")
+
+
 @pytest.mark.parametrize("version", range(1, schema.newest_version()))
 def test_a_store_of_every_earlier_version_is_migrated(
     path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
+    newest = path.with_name("newest.db")
+    with closing(SqliteStore(newest)) as store:
+        made = [event(), event()]
+        for one in made:
+            store.append(one, [planned_delivery(order_key="k"), planned_delivery(action="b")], "r1").result(10)
+        [claim] = store.claim({"ci": 1}, NOW).result(10)
     with monkeypatch.context() as earlier:
         earlier.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[: version - 1])
-        with closing(SqliteStore(path)) as store:
-            made = [event(), event()]
-            for one in made:
-                store.append(one, [planned_delivery(order_key="k"), planned_delivery(action="b")], "r1").result(10)
-            [claim] = store.claim({"ci": 1}, NOW).result(10)
+        SqliteStore(path).close()
+    _copy_rows(newest, path)
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("user_version") == version
 
