@@ -59,7 +59,7 @@ class WaitressServer:
         request_seconds: float = REQUEST_SECONDS,
         name: str = "",
     ) -> None:
-        """Listen, though not answer yet. Raises StartError when the address can't be had."""
+        """Bind and listen, without answering yet. Raises StartError when the address is not available."""
         # A warning for each request that waits for a worker is noise: the replies' latency says it.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._app = app

@@ -98,7 +98,7 @@ def test_every_kind_of_file_loads_quickly(kind: str) -> None:
     assert all(len(str(problem)) < 3_000 for problem in loaded.problems)
 
 
-def test_aliases_of_aliases_nest_no_deeper_than_what_is_written() -> None:
+def test_nested_aliases_count_against_the_depth_limit() -> None:
     """10 kB of them overflowed Python's stack."""
     text = HEAD + "x-0: &a0 1\n" + _lines(lambda i: f"x-{i + 1}: &a{i + 1} [*a{i}]\n", 400)
 
