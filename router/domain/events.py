@@ -28,6 +28,10 @@ class Event:
     ip: str
     received_at: int  #: ms
     dedupe_key: str | None = None  #: equal for copies of the same event
+    named: Headers = field(init=False, repr=False, compare=False)  #: the headers by name, made once for all who look
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named", Headers(self.headers))
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,10 @@ class ParsedEvent:
     payload: Any = field(repr=False)  #: the JSON value, the form as a mapping, or the text
     form: bool = False  #: the payload is a form: its values are text, numbers included
 
-    @cached_property
+    @property
     def headers(self) -> Headers:
         """The event's headers."""
-        return Headers(self.event.headers)
+        return self.event.named
 
     @cached_property
     def query(self) -> dict[str, list[str]]:

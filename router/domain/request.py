@@ -1,7 +1,9 @@
 """A request that the intake received."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
+
+from router.domain.headers import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,10 @@ class Inbound:
     body: bytes
     ip: str  #: the sender's address
     received_at: int  #: ms
+    named: Headers = field(init=False, repr=False, compare=False)  #: the headers by name, made once for all who look
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named", Headers(self.headers))
 
 
 def query_values(query: str) -> dict[str, list[str]]:
