@@ -42,6 +42,14 @@ class Headers(Mapping[str, str]):
         return list(self.by_name.get(name.lower(), ()))
 
 
+_NONE = Headers(())
+
+
+def no_headers() -> Headers:
+    """Of a request whose headers were not looked at yet."""
+    return _NONE
+
+
 def dropped_header(name: str) -> str:
     """Why no received request has a header of this name, with a _ in it, and the cure."""
     dashed = name.replace("_", "-")

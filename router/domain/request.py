@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
-from router.domain.headers import Headers
+from router.domain.headers import Headers, no_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,12 @@ class Inbound:
     body: bytes
     ip: str  #: the sender's address
     received_at: int  #: ms
-    named: Headers = field(init=False, repr=False, compare=False)  #: the headers by name, made once for all who look
+    named: Headers = field(default_factory=no_headers, repr=False, compare=False)  #: the headers by name
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "named", Headers(self.headers))
+        # Made once for all who look; a copy of the object with the same headers keeps it.
+        if self.named.items_as_received is not self.headers:
+            object.__setattr__(self, "named", Headers(self.headers))
 
 
 def query_values(query: str) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ def parse_arriving(event: Event, source: Source) -> ParsedEvent:
     such as a target, is misled.
     """
     body = read_event(event, source, bounded=True)
-    if source.verifier.signed is not None:
+    if source.is_signed:
         declared = event.named.by_name.get("content-type", ())
         headers = honest_headers(event.headers, declared, body.format, event.body)
         event = event if headers is event.headers else replace(event, headers=headers)
@@ -37,5 +37,5 @@ def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:
     declared = event.named.by_name.get("content-type", _UNDECLARED)[0]
     if source is None:
         return read_declared(event.body, declared, bounded=bounded)
-    read = read_declared if source.verifier.signed is None else read_signed
+    read = read_signed if source.is_signed else read_declared
     return read(event.body, declared, json_field=source.json_field, parse=source.parse, bounded=bounded)
