@@ -35,14 +35,6 @@ class Body:
     texts: bool = False  #: all values of the payload are text, as in a form
 
 
-def parse_payload(
-    body: bytes, content_type: str | None, *, json_field: str | None = None, parse: Parse | None = None
-) -> tuple[Any, bool]:
-    """The payload of a body in its declared type, and whether all its values are text. Raises PayloadError."""
-    read = read_declared(body, content_type, json_field=json_field, parse=parse)
-    return read.payload, read.texts
-
-
 def read_declared(
     body: bytes,
     content_type: str | None,

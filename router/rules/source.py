@@ -55,4 +55,4 @@ class Source:
     is_signed: bool = field(init=False)  #: a signature covers the body
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "is_signed", self.verifier.signed is not None)
+        object.__setattr__(self, "is_signed", self.verifier.signed_parts is not None)

@@ -10,11 +10,12 @@ from typing import Any
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.http.limits import CHUNK_LINE_BYTES, HEADER_COUNT, SLICE_BYTES, TRAILER_BYTES
 from router.http.reader import Message, Reader
+from tests.conftest import examples
 from tests.http.talking import Recorder, connect, echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
@@ -446,7 +447,7 @@ def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, st
     return found
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(500)
 @given(_HEADS, _BODIES, st.sampled_from((1, 7, 100_000)))
 def test_what_is_taken_means_what_it_means_to_h11(head: str, body: bytes, step: int) -> None:
     data = head.encode("latin-1", "replace") + body

@@ -236,7 +236,7 @@ def test_a_failing_respond_template_still_gives_202(
     assert len(store.deliveries()) == 3
 
 
-def test_while_an_answer_waits_no_payload_is_kept(receiver: Make, make_request: MakeRequest) -> None:
+def test_no_payload_is_kept_while_an_answer_waits(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(
         RESPONDING.replace("{$.kind: {exists: true}}\n    respond: {body: 'seen {{ payload.kind }}'}", "{}")
     )
@@ -332,7 +332,7 @@ def test_unsigned_handshakes_are_logged_at_a_limited_rate_with_a_count(
         ("PUT", "", b"ssl_check=1", 405),
     ],
 )
-def test_slacks_test_of_the_certificate_is_answered_and_is_no_event(
+def test_slacks_certificate_test_is_answered_and_not_stored(
     receiver: Make, make_request: MakeRequest, store: SqliteStore, method: str, query: str, body: bytes, status: int
 ) -> None:
     made = receiver(SHAKEN, S="s", T="t")
@@ -508,7 +508,7 @@ HEAVY = (
 )
 
 
-def test_a_respond_that_takes_long_is_rendered_beside_the_loop(receiver: Make, make_request: MakeRequest) -> None:
+def test_a_long_respond_is_rendered_in_a_thread(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(HEAVY + "    allow_unverified: true\n    actions: [append: a.txt]\n")
 
     pending = made.handle(make_request(json.dumps({"n": ["x"] * 100}).encode(), path="/hooks/s"))
@@ -518,7 +518,7 @@ def test_a_respond_that_takes_long_is_rendered_beside_the_loop(receiver: Make, m
     assert pending.reply(0).body == b"x" * 10_000
 
 
-def test_a_respond_that_is_too_much_work_is_the_usual_answer(receiver: Make, make_request: MakeRequest) -> None:
+def test_a_respond_with_too_much_work_gets_the_usual_answer(receiver: Make, make_request: MakeRequest) -> None:
     made = receiver(HEAVY + "    allow_unverified: true\n    actions: [append: a.txt]\n")
 
     reply = made.receive(make_request(json.dumps({"n": ["x"] * 5_000}).encode(), path="/hooks/s"))

@@ -19,7 +19,7 @@ from router.domain.outcomes import Outcome
 from router.domain.secrets import Secret
 from router.plugins.action import AttemptInput, Tools
 from router.plugins.target import TargetSpec
-from router.templates import Context, Template, context, rendered
+from router.templates import Context, Template, context, render_without_blocking
 
 _WITHOUT_BODY = ("GET", "HEAD")
 
@@ -53,7 +53,7 @@ class ForwardAction:
     async def attempt(self, job: AttemptInput, tools: Tools[Client]) -> Outcome:
         """See Action.attempt."""
         try:
-            request = await rendered(self._request, job, int(time.time()))
+            request = await render_without_blocking(self._request, job, int(time.time()))
         except RenderError as error:
             return Outcome.failed(str(error))
         client = tools.resources

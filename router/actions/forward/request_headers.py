@@ -55,7 +55,7 @@ def own_headers(
 def _without(own: Headers, written: Sequence[tuple[str, Template]]) -> Headers:
     names = {name.lower() for name, _ in written}
     if "traceparent" in names:
-        names.add("tracestate")  # it belongs to the trace that the action has left
+        names.add("tracestate")  # it belongs to the event's trace, which the action replaces
     return [header for header in own if header[0].lower() not in names]
 
 

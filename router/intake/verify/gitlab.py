@@ -55,9 +55,9 @@ class GitLab:
     verifies: bool = True
 
     @property
-    def signed(self) -> SignedParts | None:
-        """See Verifier.signed. With both kinds of token every request counts as signed: events don't tell which."""
-        return self.signing.signed if self.signing.keys else None
+    def signed_parts(self) -> SignedParts | None:
+        """See Verifier.signed_parts. With both kinds of token every request counts as signed."""
+        return self.signing.signed_parts if self.signing.keys else None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""

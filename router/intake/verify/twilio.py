@@ -67,7 +67,7 @@ class Twilio:
     keys: tuple[bytes, ...]
     urls: tuple[str, ...]  #: all that it may have signed: its own products differ
     verifies: bool = True
-    signed: SignedParts = _SIGNED
+    signed_parts: SignedParts = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
