@@ -155,7 +155,7 @@ def store_parts(ruleset: Ruleset, body: bytes, rounds: int, folder: Path) -> tup
             [claims] = timed("claim", lambda: [store.claim({"service": BATCH}, now_ms() + 1000)])
             assert len(claims) == BATCH
             ends = [_succeeded(claim) for claim in claims]
-            timed("settle", lambda ends=ends: [store.settle_all(ends)])
+            timed("settle", lambda ends=ends: [store.settle(ends)])
     return least, claims
 
 
