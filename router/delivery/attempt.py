@@ -131,5 +131,5 @@ def ids(claim: Claim) -> dict[str, str]:
         "rule": delivery.rule,
         "action": delivery.action,
         "target": delivery.target,
-        **trace_id_of(claim.event.headers),
+        **trace_id_of(claim.event.named),
     }

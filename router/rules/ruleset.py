@@ -142,17 +142,26 @@ class Ruleset:
     def plan(self, parsed: ParsedEvent) -> Plan:
         """Match the event, and plan the deliveries of the matched rules, or of `unmatched`."""
         match = self.match(parsed)
+        responds = [rule.respond for rule in match.rules if rule.respond is not None]
         return Plan(
-            matched=tuple(rule.name for rule in match.rules),
-            deliveries=tuple(action.plan(parsed, item) for action, item in self.planned(match)),
+            matched=tuple([rule.name for rule in match.rules]),
+            deliveries=tuple(
+                [action.plan(parsed, item) for action, item in self.planned(match)]
+                if match.items
+                else [action.plan(parsed) for action in self.actions_of(match)]
+            ),
             errors=match.errors,
-            respond=next((rule.respond for rule in match.rules if rule.respond is not None), None),
+            respond=responds[0] if responds else None,
         )
+
+    def actions_of(self, match: "Match") -> Sequence[RuleAction]:
+        """The actions of the matched rules, none of which has `for_each`, or of `unmatched`."""
+        return [action for rule in match.rules for action in rule.actions] if match.rules else self.unmatched
 
     def planned(self, match: "Match") -> Sequence[tuple[RuleAction, Item | None]]:
         """The actions of the matched rules, each with its item if the rule has `for_each`; or those of `unmatched`."""
-        if not match.rules:
-            return [(action, None) for action in self.unmatched]
+        if not match.items:
+            return [(action, None) for action in self.actions_of(match)]
         found: list[tuple[RuleAction, Item | None]] = []
         for rule in match.rules:
             items = (None,) if rule.for_each is None else match.items[rule.name]

@@ -115,7 +115,7 @@ def _makers(event: Event, parsed: Callable[[], ParsedEvent]) -> dict[str, Callab
     return {
         "payload": lambda: parsed().payload,
         "params": lambda: parsed().params or {},
-        "headers": lambda: FirstValues(Headers(event.headers)),
+        "headers": lambda: FirstValues(event.named),
         "query": lambda: {name: values[0] for name, values in query_values(event.query).items()},
         "source": lambda: event.source,
         "event": facts,

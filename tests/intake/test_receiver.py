@@ -3,10 +3,13 @@
 import gc
 import hmac
 import json
+import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import apsw
@@ -522,3 +525,46 @@ def test_a_respond_with_too_much_work_gets_the_usual_answer(receiver: Make, make
 
     assert reply.status == 202
     assert b"id" in reply.body
+
+
+SIGNED = """
+sources: {github: {verify: {scheme: github, secret: {env: S}}, dedupe: none}}
+rules:
+"""
+ONE_OF_TEN = """
+  - name: rule-%d
+    match: {headers.X-GitHub-Event: push, $.ref: refs/heads/release-%d}
+    actions: [append: a.jsonl]
+"""
+
+
+def test_a_signed_push_takes_few_function_calls(receiver: Make, make_request: MakeRequest) -> None:
+    body = b'{"ref": "refs/heads/main"}'
+    headers = (
+        *(("Host", "x"), ("Content-Type", "application/json"), ("X-GitHub-Event", "push")),
+        *((f"X-{number}", "1") for number in range(20)),
+        ("X-Hub-Signature-256", f"sha256={hmac.digest(b's', body, 'sha256').hex()}"),
+    )
+    judging = receiver(SIGNED + "".join(ONE_OF_TEN % (i, i) for i in range(10)), S="s")
+    request = make_request(body, path="/hooks/github", headers=headers)
+    assert judging.receive(request).status == 202
+
+    called = _called(lambda: judging.handle(request))
+
+    assert len(called) < 240, Counter(called).most_common(20)  # each look through all headers adds 24 and more
+
+
+def _called(work: Callable[[], object]) -> list[str]:
+    """The functions that it calls in this thread, those written in C included."""
+    called: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event in ("call", "c_call"):
+            called.append(frame.f_code.co_name if event == "call" else argument.__name__)
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return called

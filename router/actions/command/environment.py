@@ -56,7 +56,7 @@ def _facts(job: AttemptInput) -> dict[bytes, bytes]:
 
 
 def _trace(job: AttemptInput) -> dict[bytes, bytes]:
-    trace = trace_of(job.event.headers)
+    trace = trace_of(job.event.named)
     if trace is None:
         return {}
     parent = {b"TRACEPARENT": trace.parent().encode()}

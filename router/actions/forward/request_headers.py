@@ -47,7 +47,7 @@ def own_headers(
     ]
     if secret is not None:
         own.append(("webhook-signature", signature(secret, event_id, now, body)))
-    if (trace := trace_of(job.event.headers)) is not None:
+    if (trace := trace_of(job.event.named)) is not None:
         own += _trace_headers(trace)
     return _without(own, written) if written else own
 

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import Field
 
 from router.domain.credentials import without_credentials
-from router.domain.headers import Headers
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
@@ -62,7 +61,7 @@ class GitLab:
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
-        if self.signing.keys and (not self.tokens or "webhook-signature" in Headers(inbound.headers)):
+        if self.signing.keys and (not self.tokens or "webhook-signature" in inbound.named):
             result = self.signing.verify(inbound, now)
             if isinstance(result, Unverified):
                 return result
