@@ -119,19 +119,15 @@ class Ruleset:
             try:
                 if not predicates[number](reads):
                     continue
+                rule = rules[number]
+                if rule.for_each is not None:
+                    selection = selection or Selection(reads)
+                    if not selection.select(rule, rule.for_each, matched):
+                        continue
             except EvaluationError as error:
                 # The rule counts as unmatched, and its stop is ignored: a failed evaluation must not hide later rules.
                 errors.append((rules[number].name, str(error)))
                 continue
-            rule = rules[number]
-            if rule.for_each is not None:
-                selection = selection or Selection(reads)
-                try:
-                    if not selection.select(rule, rule.for_each, matched):
-                        continue
-                except EvaluationError as error:
-                    errors.append((rule.name, str(error)))
-                    continue
             matched.append(rule)
             if rule.stop and rule.for_each is None:
                 break

@@ -69,7 +69,7 @@ def _build(name: str, node_path: NodePath, flags: Flags) -> Clause | None:
         _report(node_path, error)
         # Recorded rules only make deliveries that they have planned: no event is judged by them.
         is_kept = error.is_new and node_path.report.recorded
-        return Clause("exists", True, lambda _: False) if is_kept else None
+        return Clause("exists", operand=True, test=lambda _: False) if is_kept else None
 
 
 def _report(node_path: NodePath, error: OperandError) -> None:
