@@ -106,7 +106,7 @@ class PathPatterns:
         if self.empty:
             return None
         segments = path.split("/")[1:]
-        if "" in segments or segments[0] == _OURS:
+        if not segments or "" in segments or segments[0] == _OURS:
             return None
         stack = [(self._root, 0)]
         while stack:

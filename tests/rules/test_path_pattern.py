@@ -47,6 +47,8 @@ def _sources(load: Load, *paths: str) -> Callable[[str], str | None]:
         ("/hooks/pay", None),
         ("/hooks/a/b/c", None),
         ("/", None),
+        ("", None),
+        ("*", None),
         ("/-/healthy", None),
         ("/x/y", "/{any}/y"),
     ],
