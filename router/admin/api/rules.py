@@ -74,6 +74,7 @@ def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
             }
             for action in rule.actions
         ],
+        "for_each": rule.for_each.items.text if rule.for_each is not None else None,
         "stop": rule.stop,
         "responds": rule.respond is not None,
         "digest": rule.digest,

@@ -33,7 +33,7 @@ def print_deliveries(deliveries: Sequence[Delivery], now: int, waits: Waits) -> 
 
 
 def _delivery_cells(d: Delivery, now: int, waits: Waits) -> tuple[str, ...]:
-    action = safe(f"{d.rule}/{d.action}")
+    action = safe(f"{d.rule}/{d.action}" if d.item is None else f"{d.rule}/{d.action} {d.item}")
     age = span(now - d.created_at)
     return d.id, d.state.value, action, safe(d.target), str(d.attempts), next_try(d, now, waits), age, safe(d.error)
 

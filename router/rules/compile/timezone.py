@@ -15,7 +15,11 @@ def load_timezone(node_path: NodePath) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = nearest(name, sorted(available_timezones()), 0.6)
+        known = sorted(available_timezones())
+        if not known:
+            node_path.error_unless_recorded("this machine has no time zone database; install the package tzdata")
+            return UTC
+        near = nearest(name, known, 0.6)
         cure = f'; did you mean "{near}"?' if near else "; it is a name of the IANA database, such as Europe/Berlin"
         node_path.error_unless_recorded(f'unknown time zone "{shortened(name)}"{cure}')
         return UTC

@@ -162,18 +162,25 @@ class FieldValues(dict[AnyField, list[Any]]):
         return values
 
 
-@lru_cache(maxsize=100_000)
 def field(text: str, zone: tzinfo = UTC) -> AnyField:
     """Compile a field; the same text gives the same object. Raises PathError, whose text holds the cure.
 
     `zone` is the time zone of `time` and `weekday`.
     """
+    return _time_field(text, zone) if text in TIMES else _field(text)
+
+
+@lru_cache(maxsize=1_000)
+def _time_field(text: str, zone: tzinfo) -> TimeField:
+    return TimeField(text, zone)
+
+
+@lru_cache(maxsize=100_000)
+def _field(text: str) -> AnyField:
     if text.startswith("$"):
         return PayloadField(text, compile_path(text))
     if text in PLAIN:
         return EventField(text)
-    if text in TIMES:
-        return TimeField(text, zone)
     if text == ITEM or text.startswith((ITEM + ".", ITEM + "[")):
         return ItemField(text, compile_path(compile_item_path("$" + text.removeprefix(ITEM))))
     area, dot, name = text.partition(".")

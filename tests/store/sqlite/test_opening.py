@@ -21,6 +21,7 @@ from router.domain.summaries import Depth
 from router.store.sqlite import schema
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
+from tests.store.sqlite.earlier_store import copy_rows
 
 NOW = 1_700_000_000_000
 MakeEvent = Callable[..., Event]
@@ -219,17 +220,6 @@ def test_an_older_store_is_migrated_by_its_owner_only(
         assert connection.execute("SELECT two FROM event JOIN (SELECT count(*) FROM three)").get is None
 
 
-def _copy_rows(newest: Path, earlier: Path) -> None:
-    """Copy what an earlier version can hold."""
-    with closing(apsw.Connection(str(earlier))) as connection:
-        connection.execute("ATTACH ? AS newest", (str(newest),))
-        tables = "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-        for (table,) in connection.execute(tables).fetchall():
-            columns = ", ".join(f'"{column[1]}"' for column in connection.execute(f"PRAGMA main.table_info({table})"))
-            connection.execute(f"DELETE FROM main.{table}")
-            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newest.{table}")
-
-
 @pytest.mark.parametrize("version", range(1, schema.newest_version()))
 def test_a_store_of_every_earlier_version_is_migrated(
     path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
@@ -243,7 +233,7 @@ def test_a_store_of_every_earlier_version_is_migrated(
     with monkeypatch.context() as earlier:
         earlier.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[: version - 1])
         SqliteStore(path).close()
-    _copy_rows(newest, path)
+    copy_rows(newest, path)
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("user_version") == version
 
