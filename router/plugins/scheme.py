@@ -36,7 +36,7 @@ class Unverified:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SenderProof:
     """What a sender adds to a request so that the scheme lets it in."""
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -63,11 +63,12 @@ class SenderProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedParts:
+class Coverage:
     """What a signature covers besides the body. Somebody who recorded a request can change all the rest."""
 
     headers: frozenset[str] = frozenset()  #: in lower case
     query: bool = False
+    method: bool = False
 
 
 class Verifier(Protocol):
@@ -79,7 +80,7 @@ class Verifier(Protocol):
         ...
 
     @property
-    def signed(self) -> SignedParts | None:
+    def covers(self) -> Coverage | None:
         """None without a signature: a credential vouches for the whole request, or the scheme is none."""
         ...
 
@@ -87,7 +88,7 @@ class Verifier(Protocol):
         """Judge the raw request; `now` in ms. Compares in constant time, and never raises."""
         ...
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """What the sender would add, by the first secret that is set; `now` in ms. `verify` accepts the result."""
         ...
 

@@ -19,7 +19,7 @@ def parse_arriving(event: Event, source: Source) -> ParsedEvent:
     such as a target, is misled.
     """
     body = read_event(event, source, bounded=True)
-    if source.verifier.signed is not None:
+    if source.verifier.covers is not None:
         headers = honest_headers(event.headers, body.format, event.body)
         event = event if headers is event.headers else replace(event, headers=headers)
     return _parsed(event, body)
@@ -34,5 +34,5 @@ def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:
     declared = next((value for name, value in event.headers if name.lower() == "content-type"), None)
     if source is None:
         return read_declared(event.body, declared, bounded=bounded)
-    read = read_declared if source.verifier.signed is None else read_signed
+    read = read_declared if source.verifier.covers is None else read_signed
     return read(event.body, declared, json_field=source.json_field, parse=source.parse, bounded=bounded)

@@ -32,6 +32,8 @@ VALUES = {
     "OLD": "old key",
     "NEW_WHSEC": whsec("new key"),
     "OLD_WHSEC": whsec("old key"),
+    **{f"{key[:3].upper()}_B64": base64.b64encode(key.encode()).decode() for key in KEYS},
+    **{f"{key[:3].upper()}_KEYHEX": key.encode().hex() for key in KEYS},
     **{f"{key[:3].upper()}_WHPK": "whpk_" + base64.b64encode(public_key(key)).decode() for key in KEYS},
     **{f"{key[:3].upper()}_HEX": public_key(key).hex() for key in KEYS},
 }
@@ -160,6 +162,47 @@ CASES: dict[str, Case] = {
             ("X-Sig", sign(key, b"1700000000." + BODY, hashlib.sha512).hex()),
         ),
     ),
+    "hmac with parts": Case(
+        "hmac",
+        {
+            "secret": secrets("_B64"),
+            "key": "base64",
+            "header": "X-Sig",
+            "parts": {"separator": "; ", "time": "ts", "signature": "h1"},
+            "signed": "{method}|{url}|{timestamp}:{body}",
+            "url": URL,
+            "encoding": "base64",
+        },
+        lambda key: (
+            (
+                "X-Sig",
+                "ts=1700000000; h0=YQ==; h1=AAAA; h1="
+                + b64(sign(key, b"POST|" + URL.encode() + b"?a=1|1700000000:" + BODY)),
+            ),
+        ),
+        query="a=1",
+    ),
+    "hmac with an ISO 8601 time and a signed header": Case(
+        "hmac",
+        {
+            "secret": secrets("_KEYHEX"),
+            "key": "hex",
+            "header": "X-Sig",
+            "timestamp_header": "X-Time",
+            "timestamp_format": "iso8601",
+            "signed": "{header:X-Id}{timestamp}{body}",
+        },
+        lambda key: (
+            ("X-Id", "7f1"),
+            ("X-Time", "2023-11-14T22:13:20.123456789Z"),
+            ("X-Sig", sign(key, b"7f12023-11-14T22:13:20.123456789Z" + BODY).hex()),
+        ),
+    ),
+    "hmac with a time in ms": Case(
+        "hmac",
+        {"secret": SECRET, "header": "X-Sig", "timestamp_header": "X-Time", "timestamp_format": "unix_ms"},
+        lambda key: (("X-Time", "1700000000000"), ("X-Sig", sign(key, b"1700000000000." + BODY).hex())),
+    ),
     "basic": Case(
         "basic",
         {"secret": SECRET, "username": "ann"},
@@ -177,7 +220,9 @@ WITHOUT_SIGNATURE = {name for name, case in CASES.items() if case.scheme in ("ba
     "gitlab, secret token"
 }
 WITH_TIMESTAMP = [
-    name for name, case in CASES.items() if any("1700000000" in value for _, value in case.headers("new key"))
+    name
+    for name, case in CASES.items()
+    if any("1700000000" in value or "2023-11-14T22:13:20" in value for _, value in case.headers("new key"))
 ]
 
 

@@ -161,7 +161,7 @@ sources: {{s: {{verify: {verify}, json_field: payload, dedupe: none, respond: no
 rules: [{{name: json, match: {{$.hello: wörld}}, actions: [append: a]}}]
 """
     made = receiver(rules, **VALUES)
-    plain = made.current.ruleset.sources["s"].verifier.signed is None
+    plain = made.current.ruleset.sources["s"].verifier.covers is None
 
     for content_type in (FORM_TYPE, "text/plain", "application/json"):
         headers = (("Content-Type", content_type), *case.headers(KEYS[0]))

@@ -12,7 +12,7 @@ from router.domain.request import Inbound
 from router.domain.secrets import Secret, SecretRef
 from router.intake.verify.registry import SCHEMES
 from router.plugins.build import Build
-from router.plugins.scheme import Signed, Unsignable, Unverified, Verified, Verifier, VerifyFailure
+from router.plugins.scheme import SenderProof, Unsignable, Unverified, Verified, Verifier, VerifyFailure
 from tests.intake.signed_requests import (
     BODY,
     CASES,
@@ -248,7 +248,7 @@ def test_twilio_signs_without_user_and_with_or_without_port(told: str) -> None:
     ):
         assert isinstance(verifier.verify(_request(twilio("new key", other), b""), NOW), Unverified), other
     signed_by_us = verifier.sign(_request((), b""), NOW)
-    assert signed_by_us == Signed(twilio("new key", bare))
+    assert signed_by_us == SenderProof(twilio("new key", bare))
 
 
 def test_a_password_in_twilios_url_is_not_shown() -> None:
@@ -320,8 +320,12 @@ def test_a_public_key_may_have_its_version_before_it(monkeypatch: pytest.MonkeyP
         ("{timestmp}.{body}", "{timestmp} is no word of signed; did you mean {timestamp}?"),
         ("{body}{Body}", "{Body} is no word of signed; did you mean {body}?"),
         ("{ body }{body}", "{ body } is no word of signed; did you mean {body}?"),
-        ("{url}{body}", "{url} is no word of signed; there are {timestamp} and {body}"),
-        ("{header:X-Id}.{body}", "{header:X-Id} is no word of signed"),
+        (
+            "{nonce}{body}",
+            "{nonce} is no word of signed; there are {timestamp}, {body}, {url}, {method} and {header:NAME}",
+        ),
+        ("{url}{body}", "{url} in signed needs url: the webhook's public URL"),
+        ("{headers.X-Id}.{body}", "{headers.X-Id} is no word of signed"),
     ],
 )
 def test_an_unknown_word_in_signed_is_a_fault_but_not_in_a_recorded_text(signed: str, message: str) -> None:
@@ -342,7 +346,7 @@ def test_json_around_the_words_of_signed_stays_as_it_is() -> None:
 def test_what_each_signature_covers() -> None:
     covered = {}
     for name, case in CASES.items():
-        signed = _verifier(case.scheme, case.options).signed
+        signed = _verifier(case.scheme, case.options).covers
         covered[name] = None if signed is None else (sorted(signed.headers), signed.query)
 
     assert {name for name, parts in covered.items() if parts is None} == WITHOUT_SIGNATURE | {"token with a prefix"}
@@ -486,7 +490,7 @@ def _signed(name: str, verifier: Verifier) -> Inbound:
     case = CASES[name]
     request = _request((), case.body, "" if "bodySHA256" in case.query else case.query, case.content_type)
     signed = verifier.sign(request, NOW)
-    assert isinstance(signed, Signed)
+    assert isinstance(signed, SenderProof)
     query = "&".join(part for part in (request.query, signed.query) if part)
     return replace(request, headers=request.headers + signed.headers, query=query)
 
@@ -510,7 +514,7 @@ def test_a_scheme_accepts_its_own_signatures_and_refuses_changes(name: str) -> N
 def test_a_scheme_that_sends_the_secret_itself_says_so(name: str) -> None:
     signed = _verifier(CASES[name].scheme, CASES[name].options).sign(_request(()), NOW)
 
-    assert isinstance(signed, Signed)
+    assert isinstance(signed, SenderProof)
     assert signed.is_credential
 
 
@@ -518,7 +522,7 @@ def test_signing_puts_a_query_token_into_the_query() -> None:
     verifier = _verifier("token", {"secret": SECRET, "query": "the key"})
     signed = verifier.sign(_request(()), NOW)
 
-    assert signed == Signed(query="the%20key=new%20key", is_credential=True)
+    assert signed == SenderProof(query="the%20key=new%20key", is_credential=True)
     assert isinstance(verifier.verify(_request((), query="a=1&" + signed.query), NOW), Verified)
 
 

@@ -17,17 +17,18 @@ from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import TOLERANCE_SECONDS, WRONG_SIGNATURE, check_time, resolve
+from router.intake.verify.signature import WRONG_SIGNATURE, resolve
 from router.intake.verify.standard_webhooks import is_signed
+from router.intake.verify.times import TOLERANCE_SECONDS, check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
-from router.plugins.scheme import SenderProfile, SignedParts, Unsignable, Unverified, Verified, Verifier, VerifyFailure
+from router.plugins.scheme import Coverage, SenderProfile, Unsignable, Unverified, Verified, Verifier, VerifyFailure
 
 DEFAULTS: Mapping[str, Any] = {"handshake": "discord"}
 PROFILE = SenderProfile(headers=("X-Signature-Ed25519", "X-Signature-Timestamp"))
 _SIGNATURE = "X-Signature-Ed25519"
 _TIMESTAMP = "X-Signature-Timestamp"
-_PARTS = SignedParts(frozenset({_TIMESTAMP.lower()}))
+_PARTS = Coverage(frozenset({_TIMESTAMP.lower()}))
 _KEY = re.compile(r"[0-9a-f]{64}")
 _SIGNED = re.compile(r"[0-9a-f]{128}")
 
@@ -47,7 +48,7 @@ class Discord:
     keys: tuple[Ed25519PublicKey, ...]
     tolerance: float
     verifies: bool = True
-    signed: SignedParts = _PARTS
+    covers: Coverage = _PARTS
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""

@@ -18,14 +18,15 @@ from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.credentials import credential_header
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
+from router.intake.verify.signature import resolve
 from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
+from router.intake.verify.times import TOLERANCE_SECONDS
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
+    Coverage,
     SenderProfile,
-    Signed,
-    SignedParts,
+    SenderProof,
     Unsignable,
     Unverified,
     Verified,
@@ -56,9 +57,9 @@ class GitLab:
     verifies: bool = True
 
     @property
-    def signed(self) -> SignedParts | None:
-        """See Verifier.signed. With both kinds of token every request counts as signed: events don't tell which."""
-        return self.signing.signed if self.signing.keys else None
+    def covers(self) -> Coverage | None:
+        """See Verifier.covers. With both kinds of token every request counts as signed: events don't tell which."""
+        return self.signing.covers if self.signing.keys else None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
@@ -77,7 +78,7 @@ class GitLab:
                 return Unverified(VerifyFailure.MISMATCH, "the token is not one of the secrets")
         return Verified(without_credentials(inbound, header=HEADER))
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """See Verifier.sign."""
         return credential_header(HEADER, self.tokens[0]) if self.tokens else self.signing.sign(inbound, now)
 

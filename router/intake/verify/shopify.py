@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from router.domain.secrets import Secrets
-from router.intake.verify.signature import SignedHeader, key_bytes, resolve
+from router.intake.verify.signature import key_bytes, resolve
+from router.intake.verify.signed_header import HmacHeader, SignedHeader
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import SenderProfile, Verifier
@@ -29,4 +30,6 @@ class Options(Base):
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
     """Options in, Verifier out; faults go to the build."""
-    return SignedHeader(key_bytes(resolve(options.secret, build)), "X-Shopify-Hmac-SHA256", encoding="base64")
+    return HmacHeader(
+        key_bytes(resolve(options.secret, build)), SignedHeader("X-Shopify-Hmac-SHA256"), encoding="base64"
+    )

@@ -11,7 +11,10 @@ from pydantic import Field
 
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
-from router.intake.verify.signature import TOLERANCE_SECONDS, SignedHeader, key_bytes, resolve
+from router.intake.verify.message import Message
+from router.intake.verify.signature import key_bytes, resolve
+from router.intake.verify.signed_header import HmacHeader, SignedHeader
+from router.intake.verify.times import TOLERANCE_SECONDS
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import SenderProfile, Verifier
@@ -34,11 +37,13 @@ class Options(Base):
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
     """Options in, Verifier out; faults go to the build."""
-    return SignedHeader(
+    return HmacHeader(
         key_bytes(resolve(options.secret, build)),
-        "X-Slack-Signature",
-        prefix="v0=",
-        timestamp_header="X-Slack-Request-Timestamp",
-        tolerance=options.tolerance,
-        message=(b"v0:", b"{timestamp}", b":", b"{body}"),
+        SignedHeader(
+            "X-Slack-Signature",
+            Message.of("v0:{timestamp}:{body}"),
+            prefix="v0=",
+            timestamp_header="X-Slack-Request-Timestamp",
+            tolerance=options.tolerance,
+        ),
     )

@@ -18,20 +18,14 @@ from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import (
-    TOLERANCE_SECONDS,
-    WRONG_SIGNATURE,
-    check_time,
-    key_bytes,
-    resolve,
-    signed_by_any,
-)
+from router.intake.verify.signature import WRONG_SIGNATURE, key_bytes, resolve, signed_by_any
+from router.intake.verify.times import TOLERANCE_SECONDS, check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
+    Coverage,
     SenderProfile,
-    Signed,
-    SignedParts,
+    SenderProof,
     Unsignable,
     Unverified,
     Verified,
@@ -44,7 +38,7 @@ DEFAULTS: Mapping[str, Any] = {
     "dedupe": {"key": "$.id", "window": "72h"},  # Stripe repeats a live event for three days
 }
 PROFILE = SenderProfile(headers=("Stripe-*",))
-_SIGNED = SignedParts()  # the time stands in the signature's own header
+_SIGNED = Coverage()  # the time stands in the signature's own header
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 _VALUE = re.compile(r"[A-Za-z0-9]+")
 _MOST_SIGNATURES = 20  #: in one header; a rotation needs two
@@ -64,7 +58,7 @@ class Stripe:
     keys: tuple[bytes, ...]
     tolerance: float
     verifies: bool = True
-    signed: SignedParts = _SIGNED
+    covers: Coverage = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
@@ -86,13 +80,13 @@ class Stripe:
             good |= signed_by_any(self.keys, "sha256", message, signature)
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """See Verifier.sign."""
         if not self.keys:
             return NO_SECRET
         timestamp = str(now // 1000)
         digest = hmac.digest(self.keys[0], timestamp.encode() + b"." + inbound.body, "sha256")
-        return Signed(((HEADER, f"t={timestamp},v1={digest.hex()}"),))
+        return SenderProof(((HEADER, f"t={timestamp},v1={digest.hex()}"),))
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
-from router.intake.verify.signature import TOLERANCE_SECONDS
 from router.intake.verify.standard_webhooks import verifier
+from router.intake.verify.times import TOLERANCE_SECONDS
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import SenderProfile, Verifier

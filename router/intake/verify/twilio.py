@@ -25,9 +25,9 @@ from router.payload.form import MEDIA_TYPE, is_form
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
+    Coverage,
     SenderProfile,
-    Signed,
-    SignedParts,
+    SenderProof,
     Unsignable,
     Unverified,
     Verified,
@@ -41,7 +41,7 @@ DEFAULTS: Mapping[str, Any] = {
     "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
 }
 PROFILE = SenderProfile(form=True, headers=("X-Twilio-*", "I-Twilio-*"))
-_SIGNED = SignedParts(query=True)
+_SIGNED = Coverage(query=True)
 _BODY_HASH = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}
 _MOST_FIELDS = 1000  #: of a signed form; a message with media has some 60
@@ -68,7 +68,7 @@ class Twilio:
     keys: tuple[bytes, ...]
     urls: tuple[str, ...]  #: all that it may have signed: its own products differ
     verifies: bool = True
-    signed: SignedParts = _SIGNED
+    covers: Coverage = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
@@ -83,7 +83,7 @@ class Twilio:
             good |= signed_by_any(self.keys, "sha1", (url + query + fields).encode(), given, "base64")
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign. A body that is no form has its hash in the query, as Twilio puts it there."""
         if not self.keys:
             return NO_SECRET
@@ -93,7 +93,7 @@ class Twilio:
         if isinstance(fields, Unverified):
             return Unsignable(fields.reason)
         message = f"{self.urls[0]}{'?' if query else ''}{query}{fields}".encode()
-        return Signed(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
+        return SenderProof(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
 
     @staticmethod
     def _signed_fields(inbound: Inbound) -> str | Unverified:
