@@ -26,6 +26,7 @@ class Message:
     query: str = ""
     version: str = "1.1"
     headers: list[tuple[str, str]] = field(default_factory=list)
+    is_encoded: bool = False  #: it names a Content-Encoding: its body may be much larger once it is decoded
     keep_alive: bool = False
     body: Body = field(default_factory=Body)
     refused: int = 0  #: the status to answer it with, when it is refused
@@ -194,6 +195,8 @@ class Reader:
                 self._chunked = True
             case b"expect":
                 self._expects = text.lower() == "100-continue"
+            case b"content-encoding":
+                self._message.is_encoded = True
         if b"_" not in name:  # proxies and applications confuse underscores with dashes
             self._message.headers.append((name.decode("ascii"), text))
 

@@ -40,6 +40,8 @@ class Source:
     path: str  #: absolute, for example /hooks/github
     verifier: Verifier
     scheme: str = "none"  #: the name of the verification scheme
+    preset: str | None = None  #: of a provider that can't be verified
+    signs_decoded: bool = False  #: of a compressed body the decoded bytes are signed
     headers: frozenset[str] = frozenset()  #: globs of the headers that the scheme's provider sends, in lower case
     methods: tuple[str, ...] = ("POST",)
     max_body: int = 25 * 1024 * 1024  #: bytes

@@ -19,7 +19,9 @@ from tests.intake.signed_requests import (
     FORM,
     KEYS,
     NOW,
+    ONLY_THE_PROVIDER_SIGNS,
     SECRET,
+    TOLERANCE_SECONDS,
     URL,
     VALUES,
     WITH_TIMESTAMP,
@@ -95,13 +97,18 @@ def test_a_too_old_or_too_new_timestamp_is_refused(name: str, seconds: int) -> N
     verifier = _verifier(case.scheme, case.options)
     request = _sent(case, case.headers("new key"))
 
+    seconds += (TOLERANCE_SECONDS[name] - 300) * (1 if seconds > 0 else -1)
     assert isinstance(verifier.verify(request, NOW + seconds * 1000), Unverified)
     assert isinstance(verifier.verify(request, NOW + 299_000), Verified)
     assert isinstance(verifier.verify(request, NOW - 299_000), Verified)
 
 
 def test_every_scheme_has_a_test_case() -> None:
-    assert {case.scheme for case in CASES.values()} == set(SCHEMES) - {"none"}
+    assert {case.scheme for case in CASES.values()} == set(SCHEMES) - {
+        "none",
+        "sns",
+        "aws-sns",
+    }  # test_sns.py has these
 
 
 @pytest.mark.parametrize(
@@ -482,7 +489,7 @@ def test_the_error_for_a_malformed_secret_hides_it(scheme: str, value: str, mess
     assert value.removeprefix("whsec_").removeprefix("whpk_") in ("", *"?") or value not in build.faults[0].message
 
 
-ONLY_THE_PROVIDER_SIGNS = {name for name in CASES if "v1a" in name or name == "discord"}
+UNSIGNABLE = {name for name, case in CASES.items() if "v1a" in name or case.scheme in ONLY_THE_PROVIDER_SIGNS}
 
 
 def _signed(name: str, verifier: Verifier) -> Inbound:
@@ -495,7 +502,7 @@ def _signed(name: str, verifier: Verifier) -> Inbound:
     return replace(request, headers=request.headers + signed.headers, query=query)
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - ONLY_THE_PROVIDER_SIGNS))
+@pytest.mark.parametrize("name", sorted(set(CASES) - UNSIGNABLE))
 def test_a_scheme_accepts_its_own_signatures_and_refuses_changes(name: str) -> None:
     verifier = _verifier(CASES[name].scheme, CASES[name].options)
     request = _signed(name, verifier)
@@ -510,7 +517,7 @@ def test_a_scheme_accepts_its_own_signatures_and_refuses_changes(name: str) -> N
         assert isinstance(verifier.verify(request, NOW + 301_000), Unverified)
 
 
-@pytest.mark.parametrize("name", sorted(WITHOUT_SIGNATURE))
+@pytest.mark.parametrize("name", sorted(WITHOUT_SIGNATURE - UNSIGNABLE))
 def test_a_scheme_that_sends_the_secret_itself_says_so(name: str) -> None:
     signed = _verifier(CASES[name].scheme, CASES[name].options).sign(_request(()), NOW)
 
@@ -526,7 +533,7 @@ def test_signing_puts_a_query_token_into_the_query() -> None:
     assert isinstance(verifier.verify(_request((), query="a=1&" + signed.query), NOW), Verified)
 
 
-@pytest.mark.parametrize("name", sorted(ONLY_THE_PROVIDER_SIGNS))
+@pytest.mark.parametrize("name", sorted(UNSIGNABLE))
 def test_a_public_key_cannot_sign(name: str) -> None:
     refused = _verifier(CASES[name].scheme, CASES[name].options).sign(_request(()), NOW)
 

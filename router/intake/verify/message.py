@@ -108,3 +108,8 @@ def _cure(word: str) -> str:
     if near:
         return f"did you mean {{{near[0]}}}?"
     return f"there are {', '.join(f'{{{name}}}' for name in WORDS)} and {{header:NAME}}"
+
+
+def signed_words(text: str) -> frozenset[str]:
+    """The words of a `signed`, as they stand there."""
+    return frozenset(f"{{{word}}}" for word in _KNOWN.findall(text))

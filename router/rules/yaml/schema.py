@@ -46,6 +46,12 @@ class SourceOptions(Options):
     )
     respond: Any = Field(default=None, description="What is answered instead of 202 and the event's id.")
     handshake: Any = Field(default=None, description="How the provider's test of the address is answered; none: not.")
+    probes: Any = Field(
+        default=None, description="A list of further tests of the address, and their answers; none: no preset's either."
+    )
+    preset: Text | None = Field(
+        default=None, description="A provider that can't be verified: its habits, beside a verify of your choice."
+    )
 
 
 class TargetOptions(Options):
