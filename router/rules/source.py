@@ -48,7 +48,7 @@ class Source:
     allow_ips: tuple[Network, ...] = ()  #: empty: all addresses
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
-    parse: Literal["json", "form", "text"] | None = None  #: the format of every body, whatever its content type
+    parse: Literal["json", "form", "multipart", "xml", "text"] | None = None  #: the format of every body
     respond: Reply | None = None
     handshake: Handshake | None = None
     settings: Mapping[str, Any] = field(

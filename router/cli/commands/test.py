@@ -104,10 +104,11 @@ def test(
         assert payload is not None  # checked above
         chosen = chosen_source(loaded.ruleset.sources, source)
         request_headers = [header_of(header) for header in headers]
+        body = body_of(payload)
         if content_type is None and "content-type" not in {name.lower() for name, _ in request_headers}:
-            content_type = "application/json"
+            content_type = usual_type(body)
         query = urlencode([parameter_of(pair) for pair in queries])
-        event = made_event(chosen, body_of(payload), request_headers, query, content_type, now_ms())
+        event = made_event(chosen, body, request_headers, query, content_type, now_ms())
     try:
         result = preview(loaded.ruleset, event, arriving=event_id is None, explained=explained)
     except PayloadError as error:

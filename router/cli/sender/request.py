@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from router import __version__
 from router.domain.headers import HEADER_NAME
 from router.domain.request import Inbound
+from router.payload.body import usual_type
 from router.plugins.scheme import SenderProfile, SenderProof, Unsignable
 from router.rules.source import Source
 
@@ -97,4 +98,5 @@ def header_fault(name: str, value: str) -> str | None:
 
 def _usual_type(profile: SenderProfile, body: bytes) -> str:
     looks_like_json = body.lstrip().startswith((b"{", b"[", b'"'))
-    return FORM_TYPE if profile.form and body and not looks_like_json else "application/json"
+    found = usual_type(body)
+    return FORM_TYPE if profile.form and body and not looks_like_json and found == "application/json" else found

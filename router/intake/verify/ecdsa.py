@@ -67,7 +67,9 @@ class EcdsaHeader:
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Unsignable("the sender signs with a key that it alone has; here is the public half, which can only verify")
+        return Unsignable(
+            "the sender signs with a key that it alone has; here is the public half, which can only verify"
+        )
 
     def _der(self, signature: bytes | None) -> bytes | None:
         if not signature or self.form == "der":

@@ -144,7 +144,9 @@ class Jwt:
     def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """See Verifier.sign. Only a shared secret can sign."""
         if self.options.secret is None:
-            return Unsignable("the sender signs with a key that it alone has; here is the public half, which can only verify")
+            return Unsignable(
+                "the sender signs with a key that it alone has; here is the public half, which can only verify"
+            )
         if not self.secrets:
             return NO_SECRET
         options, seconds = self.options, now // 1000

@@ -93,21 +93,22 @@ class PresetScheme:
         return self.base.compile(options, build)
 
     def _weakened(self, options: Any) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-        for key, known in self.preset.options.items():
-            own = getattr(options, key)
-            name = self.preset.name
-            if key == "signed" and not signed_words(known) <= signed_words(own or ""):
-                left_out = ", ".join(sorted(signed_words(known) - signed_words(own or "")))
-                found.append((key, f"{name} signs {left_out} too; a preset's signed can't be weakened"))
-            elif key == "algorithm" and known in _STRENGTH and _STRENGTH.index(own) < _STRENGTH.index(known):
-                found.append((key, f"{name} signs by {known}; a weaker hash can't be chosen"))
-            elif key in _NEEDED and own is None:
+        """Keys by which the file would make the signature cover less, or be easier to forge, and the messages."""
+        name, found = self.preset.name, list[tuple[str, str]]()
+        known = {key: field.default for key, field in self.Options.model_fields.items()}
+        if "signed" in known:
+            own = options.signed if options.signed is not None else "{body}"
+            left_out = signed_words(known["signed"] or "{body}") - signed_words(own)
+            if left_out:
+                words = ", ".join(sorted(left_out))
+                found.append(("signed", f"{name} signs {words} too; a preset's signed can't be weakened"))
+        if known.get("algorithm") in _STRENGTH:
+            usual = known["algorithm"]
+            if _STRENGTH.index(options.algorithm) < _STRENGTH.index(usual):
+                found.append(("algorithm", f"{name} signs by {usual}; a weaker hash can't be chosen"))
+        for key in _NEEDED:
+            if self.preset.options.get(key) is not None and getattr(options, key) is None:
                 found.append((key, f"{name} needs {key}"))
-        if "signed" not in self.preset.options and getattr(options, "signed", None) is not None:
-            wanted = {"{body}"}
-            if not wanted <= signed_words(options.signed):
-                found.append(("signed", "a preset's signed can't be weakened"))
         return found
 
 

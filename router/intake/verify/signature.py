@@ -17,6 +17,7 @@ from router.plugins.scheme import Unverified, VerifyFailure
 
 Encoding = Literal["hex", "base64"]
 KeyFormat = Literal["text", "hex", "base64"]
+ONLY_PUBLIC = "the sender signs with a key that it alone has; here is the public half, which can only verify"
 WRONG_SIGNATURE = Unverified(VerifyFailure.MISMATCH, "the signature does not fit the request and any secret")
 
 

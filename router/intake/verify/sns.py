@@ -5,6 +5,7 @@ Anybody with an AWS account can have SNS sign a message, so `topics` says whose 
 comes only from hosts of SNS. A SubscriptionConfirmation becomes no event; it is confirmed only with `confirm: true`.
 """
 
+import json
 import re
 import threading
 from collections import OrderedDict
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 import structlog
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -179,20 +179,33 @@ def _message(body: bytes) -> Mapping[str, Any] | Unverified:
     if len(body) > _MAX_BODY:
         return wrong
     try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        message = json.loads(body, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
         return wrong
-    keys = _SIGNED_KEYS.get(message.get("Type")) if isinstance(message, dict) else None  # type: ignore[arg-type]
+    kind = message.get("Type") if isinstance(message, dict) else None
+    keys = _SIGNED_KEYS.get(kind) if isinstance(kind, str) else None
     if keys is None:
         return wrong
     for key in keys:
         value = message.get(key)
         if not isinstance(value, str) and not (key in _OPTIONAL and key not in message):
             return wrong
+    try:
+        "".join(message[key] for key in keys if key in message).encode()
+    except UnicodeEncodeError:
+        return wrong
     # Each line ends a value: one with a line in it could pass for two.
     if any("\n" in message[key] for key in keys if key not in ("Message", "Subject") and key in message):
         return wrong
     return message  # type: ignore[no-any-return]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Of a repeated key another reader could take another value than the signed one."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key is repeated")
+    return made
 
 
 def _read_certificate(text: bytes) -> RSAPublicKey:

@@ -40,7 +40,7 @@ class SourceOptions(Options):
     allow_ips: list[Text] = Field(default=[], description="Addresses and networks that may send; all by default.")
     dedupe: Any = Field(default=None, description="The field that copies share, or {key, window}; none: off.")
     json_field: Text | None = Field(default=None, description="The form field that holds JSON.")
-    parse: Literal["json", "form", "text"] | None = Field(
+    parse: Literal["json", "form", "multipart", "xml", "text"] | None = Field(
         default=None,
         description="What every body is; by default the bytes tell, or without a signature the content type.",
     )
