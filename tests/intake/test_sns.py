@@ -199,5 +199,6 @@ def test_only_confirmations_are_answered() -> None:
     inbound = _inbound(b"")
 
     assert handshake.after_verification(inbound, {"Type": "UnsubscribeConfirmation"}) is not None
-    for payload in (None, [], {"Type": "Notification"}, {"type": "SubscriptionConfirmation"}):
+    others: list[Any] = [None, [], {"Type": "Notification"}, {"type": "SubscriptionConfirmation"}]
+    for payload in others:
         assert handshake.after_verification(inbound, payload) is None

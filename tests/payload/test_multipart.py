@@ -122,6 +122,4 @@ def test_a_bomb_of_any_kind_is_refused_in_bounded_time(bomb: bytes) -> None:
 def test_a_large_file_is_described_and_not_kept() -> None:
     body = part("x" * 20_000_000, 'Content-Disposition: form-data; name="f"; filename="f"') + b"--xyz--"
 
-    assert read_declared(body, TYPE).payload == {
-        "f": {"filename": "f", "content_type": "", "size": 20_000_000}
-    }
+    assert read_declared(body, TYPE).payload == {"f": {"filename": "f", "content_type": "", "size": 20_000_000}}

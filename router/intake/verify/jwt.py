@@ -18,6 +18,7 @@ from jwt.algorithms import HMACAlgorithm
 from pydantic import Field
 
 from router.domain.credentials import without_credentials
+from router.domain.errors import Level
 from router.domain.files.bounded import Unreadable, read_file
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
@@ -26,7 +27,7 @@ from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.fetched import Fetched, fetched
 from router.intake.verify.headers import check_header, one_header
 from router.intake.verify.signature import Encoding, encoded, key_bytes, resolve
-from router.plugins.build import Build
+from router.plugins.build import Build, Fault
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
     Coverage,
@@ -276,7 +277,8 @@ def _jwks(options: JwksOptions, build: Build) -> Keys | Fetched[Keys]:
     try:
         return read_jwks(read_file(build.base_dir / str(options.file), MAX_JWKS_BYTES))
     except Unreadable as error:
-        build.fault(f"{options.file} can't be read: {error}", "jwks", "file")
+        level = Level.ERROR if build.require_secrets else Level.NOTE  # as a secret that is not set on this machine
+        build.faults.append(Fault(("jwks", "file"), f"{options.file} can't be read: {error}", level))
     except ValueError as error:
         build.fault(f"{options.file} is no JWKS: {error}", "jwks", "file")
     return {}
