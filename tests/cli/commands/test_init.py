@@ -164,7 +164,7 @@ def test_serve_accepts_the_file_under_any_umask(init: Init, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("word", "cure"),
-    [("githup", "did you mean github?"), ("OpenAI", "did you mean standard-webhooks?"), ("Prometheus", "alertmanager"),
+    [("githup", "did you mean github?"), ("OpenAI", "did you mean openai?"), ("Prometheus", "alertmanager"),
      ("zzz", "there are github, gitlab"), ("", "there are github"), ("a\x1b[2J", "there are github")],
 )  # fmt: skip
 def test_the_error_for_an_unknown_source_suggests_the_nearest(init: Init, word: str, cure: str) -> None:
