@@ -179,6 +179,7 @@ class App:
             lines_lost=self._lines_lost,
             busy=parts.intake.is_busy,
             disk=parts.store.size,
+            certificates=parts.certificates.expirations,
             differs=lambda: parts.reloader.drift() is not None,
         )
         return Exposition(self._metrics, parts.reports.expiry, parts.current, parts.store, gauges, now_ms)

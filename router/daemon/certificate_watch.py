@@ -50,6 +50,10 @@ class CertificateWatch:
         """The names of the listeners that have a certificate."""
         return sorted(one.listener for one in self._watched)
 
+    def expirations(self) -> dict[str, float]:
+        """When each listener's certificate expires, in Unix time. Any thread may ask."""
+        return {one.listener: one.certificate.expires.timestamp() for one in self._watched}
+
     def start(self) -> None:
         """Start watching."""
         for one in self._watched:

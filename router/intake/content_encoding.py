@@ -14,9 +14,9 @@ _GZIP_WINDOW = 31  #: zlib's word for a gzip header and any window
 
 def codings(inbound: Inbound) -> list[str]:
     """The codings that Content-Encoding names, in lower case, without `identity`."""
-    values = [value for name, value in inbound.headers if name.lower() == "content-encoding"]
-    if not values:
-        return values
+    values = inbound.named.by_name.get("content-encoding")
+    if values is None:
+        return []
     names = (coding.strip().lower() for value in values for coding in value.split(","))
     return [name for name in names if name not in ("", "identity")]
 

@@ -82,7 +82,7 @@ class SenderProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
+class SignedParts:
     """What a signature covers besides the body. Somebody who recorded a request can change all the rest."""
 
     headers: frozenset[str] = frozenset()  #: in lower case
@@ -99,7 +99,7 @@ class Verifier(Protocol):
         ...
 
     @property
-    def covers(self) -> Coverage | None:
+    def signed_parts(self) -> SignedParts | None:
         """None without a signature: a credential vouches for the whole request, or the scheme is none."""
         ...
 

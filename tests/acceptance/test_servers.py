@@ -15,7 +15,9 @@ rules: [{name: all, actions: [append: all.jsonl]}]
 
 
 @pytest.mark.parametrize("server", ["own", "waitress"])
-def test_what_is_answered_202_is_stored_and_the_rest_is_refused(start: Callable[..., Daemon], server: str) -> None:
+def test_every_event_answered_202_is_stored_and_all_others_are_refused(
+    start: Callable[..., Daemon], server: str
+) -> None:
     daemon = start(RULES, flags=("--server", server))
 
     with ThreadPoolExecutor(16) as pool:

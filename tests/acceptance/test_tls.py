@@ -114,7 +114,10 @@ def test_both_listeners_speak_tls_and_ask_for_clients_certificates(start: Start,
     ready, _ = _ask(daemon.admin_port, known, "GET", "/-/ready")
     assert (head.status, head.body, ready.status) == (200, b"", 200)
     assert head.headers["Content-Length"] == str(len(ready.body))
-    assert b"webhook_router_events_total" in _ask(daemon.admin_port, known, "GET", "/metrics")[0].body
+    metrics = _ask(daemon.admin_port, known, "GET", "/metrics")[0].body.decode()
+    assert "webhook_router_events_total" in metrics
+    for listener in ("admin", "intake"):
+        assert f'webhook_router_certificate_expiration_timestamp_seconds{{listener="{listener}"}}' in metrics
     too_large = b"x" * (1024**2 + 1)
     assert _ask(daemon.admin_port, known, "POST", "/api/events/replay", too_large, token)[0].status == 413
     check, _ = _ask(

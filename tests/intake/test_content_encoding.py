@@ -14,6 +14,7 @@ from router.http.contract import Request
 from router.http.server import Server
 from router.intake.content_encoding import decoded
 from router.intake.receiver import Receiver
+from router.intake.verify.none import Unchecked
 from router.rules.source import Source
 from router.store.sqlite.store import SqliteStore
 from tests.http.talking import talk
@@ -87,7 +88,7 @@ def test_broken_and_large_ones_are_refused(receiver: Make, make_request: MakeReq
 
 
 def test_a_bomb_is_cut_at_the_limit() -> None:
-    source = Source("s", "/", None, max_body=1024 * 1024)  # type: ignore[arg-type]
+    source = Source("s", "/", Unchecked(), max_body=1024 * 1024)
     bombs = [
         gzip.compress(b"\0" * 100_000_000, 1),
         gzip.compress(b"") * 200_000,

@@ -46,7 +46,7 @@ def test_a_signed_url_and_method_are_covered(change: dict[str, str]) -> None:
     assert not faults
     assert isinstance(verifier.verify(_inbound(header, query="a=1"), NOW), Verified)
     assert isinstance(verifier.verify(_inbound(header, **{"query": "a=1", **change}), NOW), Unverified)
-    covers = verifier.covers
+    covers = verifier.signed_parts
     assert covers is not None
     assert (covers.query, covers.method) == (True, True)
 
@@ -58,8 +58,8 @@ def test_a_signed_header_is_covered_and_has_to_be_there_once() -> None:
     assert isinstance(verifier.verify(_inbound(header, ("x-id", "7")), NOW), Verified)
     for others in ((), (("X-Id", "8"),), (("X-Id", "7"), ("X-Id", "7"))):
         assert isinstance(verifier.verify(_inbound(header, *others), NOW), Unverified)
-    assert verifier.covers is not None
-    assert verifier.covers.headers == {"x-id"}
+    assert verifier.signed_parts is not None
+    assert verifier.signed_parts.headers == {"x-id"}
     assert verifier.sign(_inbound(("X-Id", "7")), NOW) == SenderProof((header,))
     proof = verifier.sign(_inbound(), NOW)
     assert isinstance(proof, SenderProof)

@@ -128,7 +128,7 @@ def test_a_token_is_a_credential_that_goes_no_further() -> None:
 
     assert isinstance(found, Verified)
     assert not found.inbound.headers
-    assert verifier.covers is None
+    assert verifier.signed_parts is None
 
 
 def test_claims_are_compared_with_their_types() -> None:
@@ -156,7 +156,7 @@ def test_a_hash_of_the_body_makes_a_token_a_signature() -> None:
 
     good = hashlib.sha256(BODY).hexdigest()
     assert not faults
-    assert verifier.covers is not None
+    assert verifier.signed_parts is not None
     assert isinstance(verifier.verify(_inbound(token(good)), NOW), Verified)
     assert isinstance(verifier.verify(_inbound(token(good), BODY + b" "), NOW), Unverified)
     for wrong in (good.upper(), "", None, 7, [good], "\ud83d"):
@@ -266,7 +266,7 @@ def test_a_key_set_is_fetched_once_and_again_after_an_hour() -> None:
     assert provider.asked == 1
     provider.answers.append(jwks(b"old key").encode())
     provider.now = FRESH_SECONDS + 1
-    assert "new key" in document.get()  # type: ignore[operator] - the old one, while a newer one is fetched
+    assert "new key" in document.get()  # type: ignore[operator]  # the old one meanwhile
     _settled(document)
     assert list(document.get()) == ["old key"]  # type: ignore[arg-type]
 

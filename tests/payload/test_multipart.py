@@ -45,7 +45,8 @@ def test_signed_bytes_decide_by_themselves(content_type: str | None) -> None:
 
 def test_a_type_with_another_boundary_goes_no_further() -> None:
     def honest(declared: str) -> str:
-        return dict(honest_headers((("Content-Type", declared),), Format.MULTIPART, BODY))["Content-Type"]
+        given = (("Content-Type", declared),)
+        return dict(honest_headers(given, [declared], Format.MULTIPART, BODY))["Content-Type"]
 
     assert honest(TYPE) == TYPE
     assert honest("multipart/form-data; boundary=to") == 'multipart/form-data; boundary="xyz"'

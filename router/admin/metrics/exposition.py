@@ -5,7 +5,7 @@ All of it is made in the admin listener's threads; the other threads only count.
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -44,6 +44,9 @@ class GaugeSources:
     lines_lost: Callable[[], int]  #: log lines lost since the start
     busy: Callable[[], bool]  #: whether requests are being answered
     disk: Callable[[], StoreSize]  #: the room that the store takes, and has left; raises StoreError
+    certificates: Callable[[], Mapping[str, float]] = field(
+        default=dict
+    )  #: ends in Unix time, by listener; only with TLS
     differs: Callable[[], bool] = field(default=lambda: False)  #: whether the rules file differs from the running rules
 
 
@@ -106,6 +109,7 @@ class Exposition(Collector):
         yield metric(f.CONNECTIONS, {(): connections})
         yield metric(f.CONNECTION_LIMIT, {(): limit})
         yield metric(f.LINES_LOST, {(): self._gauges.lines_lost()})
+        yield metric(f.CERTIFICATE_ENDS, {(name,): ends for name, ends in self._gauges.certificates().items()})
 
     def _targets(self, known: RulesetNames) -> Iterator[Metric]:
         counted = self._depths.read()

@@ -8,8 +8,6 @@ import click
 from router.cli.commands.init import offer_rules
 from router.cli.options import setting, store_option
 from router.domain.errors import StartError
-from router.observe.logging import libraries as log_libraries
-from router.observe.logging import setup as logs
 
 _HELP = """Run the daemon: receive webhooks and deliver them by the rules in RULES (default: rules.yaml).
 
@@ -119,7 +117,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 )
 @setting(
     "--log-level",
-    type=click.Choice(logs.LEVELS),
+    type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     help="Lowest level that is logged.",
 )
@@ -157,6 +155,8 @@ def serve(
     from router.daemon.app import App  # noqa: PLC0415 - `--help` need not wait
     from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
+    from router.observe.logging import libraries as log_libraries  # noqa: PLC0415
+    from router.observe.logging import setup as logs  # noqa: PLC0415
     from router.store.location import store_path  # noqa: PLC0415
 
     try:

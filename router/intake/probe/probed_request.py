@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from router.domain.headers import Headers
 from router.domain.request import Inbound
 from router.payload.form import is_form
 
@@ -26,11 +25,6 @@ class ProbedRequest:
 
     inbound: Inbound
     payload: Any = MISSING
-
-    @cached_property
-    def headers(self) -> Headers:
-        """The headers."""
-        return Headers(self.inbound.headers)
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
@@ -64,7 +58,7 @@ def field_of(text: str) -> Read | None:
     """What `headers.NAME`, `query.NAME`, `form.NAME` or `$.a.b[0]` reads; None for another text."""
     kind, _, name = text.partition(".")
     if kind == "headers" and name:
-        return lambda request: _single(request.headers.all(name))
+        return lambda request: _single(request.inbound.named.all(name))
     if kind == "query" and name:
         return lambda request: _single([value for given, value in request.query if given == name])
     if kind == "form" and name:

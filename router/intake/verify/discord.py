@@ -22,13 +22,13 @@ from router.intake.verify.standard_webhooks import is_signed
 from router.intake.verify.times import TOLERANCE_SECONDS, check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
-from router.plugins.scheme import Coverage, SenderProfile, Unsignable, Unverified, Verified, Verifier, VerifyFailure
+from router.plugins.scheme import SenderProfile, SignedParts, Unsignable, Unverified, Verified, Verifier, VerifyFailure
 
 DEFAULTS: Mapping[str, Any] = {"handshake": "discord"}
 PROFILE = SenderProfile(headers=("X-Signature-Ed25519", "X-Signature-Timestamp"))
 _SIGNATURE = "X-Signature-Ed25519"
 _TIMESTAMP = "X-Signature-Timestamp"
-_PARTS = Coverage(frozenset({_TIMESTAMP.lower()}))
+_PARTS = SignedParts(frozenset({_TIMESTAMP.lower()}))
 _KEY = re.compile(r"[0-9a-f]{64}")
 _SIGNED = re.compile(r"[0-9a-f]{128}")
 
@@ -48,7 +48,7 @@ class Discord:
     keys: tuple[Ed25519PublicKey, ...]
     tolerance: float
     verifies: bool = True
-    covers: Coverage = _PARTS
+    signed_parts: SignedParts = _PARTS
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""

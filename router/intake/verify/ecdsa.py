@@ -22,7 +22,7 @@ from router.intake.verify.signature import WRONG_SIGNATURE, resolve, strict_base
 from router.intake.verify.signed_header import SignedHeader
 from router.intake.verify.signed_options import SignedHeaderOptions, signed_header
 from router.plugins.build import Build
-from router.plugins.scheme import Coverage, SenderProfile, Unsignable, Unverified, Verified, Verifier, VerifyFailure
+from router.plugins.scheme import SenderProfile, SignedParts, Unsignable, Unverified, Verified, Verifier, VerifyFailure
 
 DEFAULTS: Mapping[str, Any] = {}
 PROFILE = SenderProfile(headers=("{header}", "{timestamp_header}"))
@@ -47,8 +47,8 @@ class EcdsaHeader:
     verifies: bool = True
 
     @property
-    def covers(self) -> Coverage:
-        """See Verifier.covers."""
+    def signed_parts(self) -> SignedParts:
+        """See Verifier.signed_parts."""
         return self.signed.message.coverage(self.signed.timestamp_header)
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:

@@ -30,11 +30,11 @@ from router.intake.verify.signature import Encoding, encoded, key_bytes, resolve
 from router.plugins.build import Build, Fault
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
-    Coverage,
     KeysAwaited,
     KeysUnavailable,
     SenderProfile,
     SenderProof,
+    SignedParts,
     Unsignable,
     Unverified,
     Verdict,
@@ -121,9 +121,9 @@ class Jwt:
     verifies: bool = True
 
     @property
-    def covers(self) -> Coverage | None:
-        """See Verifier.covers. Without a hash of the body the token is a credential."""
-        return Coverage() if self.options.body_hash is not None else None
+    def signed_parts(self) -> SignedParts | None:
+        """See Verifier.signed_parts. Without a hash of the body the token is a credential."""
+        return SignedParts() if self.options.body_hash is not None else None
 
     def verify(self, inbound: Inbound, now: int) -> Verdict:
         """See Verifier.verify."""

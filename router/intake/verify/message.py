@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from router.domain.request import Inbound
 from router.intake.verify.headers import check_header, one_header
 from router.plugins.build import Build
-from router.plugins.scheme import Coverage, Unverified
+from router.plugins.scheme import SignedParts, Unverified
 
 WORDS = ("timestamp", "body", "url", "method")
 _HEADER = "header:"
@@ -39,12 +39,12 @@ class Message:
         """The constant text that every message holds."""
         return b"".join(text for _, text in self.parts)
 
-    def coverage(self, timestamp_header: str | None) -> Coverage:
+    def coverage(self, timestamp_header: str | None) -> SignedParts:
         """What a signature of this message covers besides the body."""
         words = {word for word, _ in self.parts}
         timed = {timestamp_header} if timestamp_header and "timestamp" in words else set()
         headers = frozenset(name.lower() for name in {*self.headers, *timed})
-        return Coverage(headers, query="url" in words, method="method" in words)
+        return SignedParts(headers, query="url" in words, method="method" in words)
 
     def filled(self, inbound: Inbound, timestamp: str) -> bytes | Unverified:
         """The bytes that the sender signed; a signed header that is missing or repeated is a refusal."""

@@ -13,7 +13,7 @@ from router.intake.verify.headers import one_header
 from router.intake.verify.message import Message
 from router.intake.verify.signature import WRONG_SIGNATURE, Encoding, encoded, signed_by_any
 from router.intake.verify.times import TOLERANCE_SECONDS, TimestampFormat, check_time, written_time
-from router.plugins.scheme import Coverage, SenderProof, Unsignable, Unverified, Verified, VerifyFailure
+from router.plugins.scheme import SenderProof, SignedParts, Unsignable, Unverified, Verified, VerifyFailure
 
 MOST_SIGNATURES = 20  #: in one header; a rotation needs two
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -113,8 +113,8 @@ class HmacHeader:
     verifies: bool = True
 
     @property
-    def covers(self) -> Coverage:
-        """See Verifier.covers."""
+    def signed_parts(self) -> SignedParts:
+        """See Verifier.signed_parts."""
         return self.signed.message.coverage(self.signed.timestamp_header)
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:

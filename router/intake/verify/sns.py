@@ -31,10 +31,10 @@ from router.intake.verify.times import check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
-    Coverage,
     KeysAwaited,
     KeysUnavailable,
     SenderProfile,
+    SignedParts,
     Unsignable,
     Unverified,
     Verdict,
@@ -62,7 +62,7 @@ _OPTIONAL = frozenset({"Subject"})
 _MAX_BODY = 1024 * 1024  #: SNS sends at most 256 KiB, in which JSON may double quotes
 _MOST_CERTIFICATES = 16  #: that are kept; a region has one or two
 
-_COVERS = Coverage()
+_COVERS = SignedParts()
 
 log = structlog.get_logger()
 
@@ -105,7 +105,7 @@ class Sns:
     certificates: Certificates = field(default_factory=Certificates)
     fetch: Fetch = fetch_url
     verifies: bool = True
-    covers: Coverage = _COVERS
+    signed_parts: SignedParts = _COVERS
 
     def verify(self, inbound: Inbound, now: int) -> Verdict:
         """See Verifier.verify."""

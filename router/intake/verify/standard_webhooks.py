@@ -27,9 +27,9 @@ from router.intake.verify.times import TOLERANCE_SECONDS, check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
-    Coverage,
     SenderProfile,
     SenderProof,
+    SignedParts,
     Unsignable,
     Unverified,
     Verified,
@@ -82,9 +82,9 @@ class StandardWebhooks:
     verifies: bool = True
 
     @property
-    def covers(self) -> Coverage:
-        """See Verifier.covers."""
-        return Coverage(frozenset({f"{self.headers}-id", f"{self.headers}-timestamp"}))
+    def signed_parts(self) -> SignedParts:
+        """See Verifier.signed_parts."""
+        return SignedParts(frozenset({f"{self.headers}-id", f"{self.headers}-timestamp"}))
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""

@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, field_serializer
 
 from router.domain.credentials import without_credentials
-from router.domain.headers import Headers
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.intake.verify.credentials import NO_SECRET
@@ -25,9 +24,9 @@ from router.payload.form import MEDIA_TYPE, is_form
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
-    Coverage,
     SenderProfile,
     SenderProof,
+    SignedParts,
     Unsignable,
     Unverified,
     Verified,
@@ -41,7 +40,7 @@ DEFAULTS: Mapping[str, Any] = {
     "respond": {"status": 200, "body": "<Response/>", "content_type": "text/xml"},
 }
 PROFILE = SenderProfile(form=True, headers=("X-Twilio-*", "I-Twilio-*"))
-_SIGNED = Coverage(query=True)
+_SIGNED = SignedParts(query=True)
 _BODY_HASH = "bodySHA256"
 _PORTS = {"https": 443, "http": 80}
 _MOST_FIELDS = 1000  #: of a signed form; a message with media has some 60
@@ -68,7 +67,7 @@ class Twilio:
     keys: tuple[bytes, ...]
     urls: tuple[str, ...]  #: all that it may have signed: its own products differ
     verifies: bool = True
-    covers: Coverage = _SIGNED
+    signed_parts: SignedParts = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
@@ -129,7 +128,7 @@ def _needs_hash(inbound: Inbound) -> bool:
 
 
 def _says_form(inbound: Inbound) -> bool:
-    types = Headers(inbound.headers).all("content-type")
+    types = inbound.named.all("content-type")
     return len(types) == 1 and types[0].partition(";")[0].strip().lower() == MEDIA_TYPE
 
 

@@ -18,8 +18,6 @@ from router.observe.logging.exceptions import describe_exception
 from router.observe.logging.line_writer import Lines
 from router.observe.logging.text import TextLine
 
-LEVELS = ("debug", "info", "warning", "error")
-
 
 def configure(level: str, style: str) -> Lines:
     """Log to standard error; style is auto (JSON unless it is a terminal), json or text."""

@@ -8,7 +8,7 @@ action run.
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
-from router.plugins.scheme import Coverage
+from router.plugins.scheme import SignedParts
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField, EventField, HeaderField, QueryField
@@ -34,7 +34,7 @@ def warn_of_unsigned(
     if not dangers:
         return
     for name, source in sorted(sources.items()):
-        signed = source.verifier.covers
+        signed = source.verifier.signed_parts
         if signed is None or _basis(condition, signed) is not _Basis.UNSIGNED:
             continue
         fields = ", ".join(dict.fromkeys(_unsigned(condition, signed)))
@@ -46,7 +46,7 @@ def warn_of_unsigned(
         return
 
 
-def _basis(condition: Condition, signed: Coverage) -> _Basis:
+def _basis(condition: Condition, signed: SignedParts) -> _Basis:
     if isinstance(condition, FieldCondition):
         if _is_fixed(condition.field):
             return _Basis.NOTHING
@@ -67,7 +67,7 @@ def _is_fixed(field: AnyField) -> bool:
     return isinstance(field, EventField) and field.text in ("source", "path")
 
 
-def _is_signed(field: AnyField, signed: Coverage) -> bool:
+def _is_signed(field: AnyField, signed: SignedParts) -> bool:
     if isinstance(field, HeaderField):
         return field.name in signed.headers
     if isinstance(field, QueryField):
@@ -86,7 +86,7 @@ def _needs_value(test: Test) -> bool:
     return isinstance(test, OneValue | Every)
 
 
-def _unsigned(condition: Condition, signed: Coverage) -> list[str]:
+def _unsigned(condition: Condition, signed: SignedParts) -> list[str]:
     """The unsigned fields that a condition reads."""
     if isinstance(condition, FieldCondition):
         found = not _is_fixed(condition.field) and not _is_signed(condition.field, signed)
