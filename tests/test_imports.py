@@ -49,7 +49,7 @@ LIBRARIES = {
     "jinja2": ("templates",),
     "jsonpath_ng": ("rules",),
     "prometheus_client": ("admin",),
-    "yaml": ("rules", "cli"),
+    "yaml": ("rules", "cli", "intake"),
 }
 """Where a library is imported, and nowhere else."""
 
