@@ -44,7 +44,9 @@ RULES is the rules file (default: rules.yaml). With --expect, exactly the named 
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A named part of the path; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option(
-    "--content-type", metavar="TYPE", help="Content type of the body. Default: application/json, or that of --header."
+    "--content-type",
+    metavar="TYPE",
+    help="Content type of the body. Default: that of --header; else by its bytes JSON, XML or multipart.",
 )
 @click.option("--received-at", metavar="TIME", help="When it was received: 2024-05-01T09:30:00+02:00. Default: now.")
 @click.option(
@@ -111,10 +113,13 @@ def test(
         assert payload is not None  # checked above
         chosen = at_path(chosen_source(loaded.ruleset.sources, source), params)
         request_headers = [header_of(header) for header in headers]
+        from router.payload.body import usual_type  # noqa: PLC0415 - `--help` need not wait
+
+        body = body_of(payload)
         if content_type is None and "content-type" not in {name.lower() for name, _ in request_headers}:
-            content_type = "application/json"
+            content_type = usual_type(body)
         query = urlencode([parameter_of(pair) for pair in queries])
-        event = made_event(chosen, body_of(payload), request_headers, query, content_type, now)
+        event = made_event(chosen, body, request_headers, query, content_type, now)
     try:
         result = preview(loaded.ruleset, event, arriving=event_id is None, explained=explained)
     except PayloadError as error:

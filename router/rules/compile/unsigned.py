@@ -75,10 +75,10 @@ def _is_signed(field: AnyField, signed: SignedParts) -> bool:
         return field.name in signed.headers
     if isinstance(field, QueryField):
         return signed.query
-    # Of the path, a scheme such as twilio signs the constant `url` of its settings.
-    return not isinstance(field, ParamField) and not (
-        isinstance(field, EventField) and field.text in ("method", "path")
-    )
+    if isinstance(field, EventField) and field.text == "method":
+        return signed.method
+    # Of the path, a scheme such as twilio signs the constant `url` of its settings, not its named parts.
+    return not isinstance(field, ParamField) and not (isinstance(field, EventField) and field.text == "path")
 
 
 def _needs_value(test: Test) -> bool:
