@@ -35,6 +35,7 @@ def changed_meanings(text: str, file: str) -> list[Problem]:
     for rule in root.at("rules").items() if root.has("rules") else ():
         if rule.has("match"):
             _check_contains(rule.at("match"))
+            _check_text(rule.at("match"))
         for action in rule.at("actions").items() if rule.has("actions") else ():
             _check_action(action)
     for action in root.at("unmatched").items() if root.has("unmatched") else ():
@@ -64,6 +65,13 @@ def _check_contains(node_path: NodePath) -> None:
             _check_contains(below)
     for item in node_path.items():
         _check_contains(item)
+
+
+def _check_text(match: NodePath) -> None:
+    """Conditions on a body that was text."""
+    if match.has("$"):
+        cure = "parse: text in the source"
+        _note(match.at("$"), "a body of XML or multipart/form-data was text", "it is a mapping", cure)
 
 
 def _check_action(action: NodePath) -> None:

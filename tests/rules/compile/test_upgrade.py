@@ -13,6 +13,7 @@ rules:
     source: a
     match:
       $.labels: {contains: [a, b]}
+      $: {prefix: x}
       any: [{$.b: {not: {contains: [1]}}}]
       $.c: {equals: {contains: [1]}}
     actions:
@@ -34,9 +35,10 @@ def test_each_change_has_its_place_and_its_cure() -> None:
         (2, "sources.a.path"),
         (2, "sources.a.dedupe"),
         (7, "rules[0].match[$.labels].contains"),
-        (8, "rules[0].match.any[0][$.b].not.contains"),
-        (11, "rules[0].actions[0].forward"),
-        (14, "rules[0].actions[1].order_by"),
+        (8, "rules[0].match[$]"),
+        (9, "rules[0].match.any[0][$.b].not.contains"),
+        (12, "rules[0].actions[0].forward"),
+        (15, "rules[0].actions[1].order_by"),
     ]
     assert all("To keep the earlier meaning: " in problem.message for problem in found)
 
@@ -53,4 +55,4 @@ def test_check_lists_changes_only_when_asked(tmp_path: Path) -> None:
 
     assert (plain.returncode, asked.returncode) == (0, 0)
     assert "changed since 0.1.0" not in plain.stderr
-    assert asked.stderr.count("changed since 0.1.0") == 5
+    assert asked.stderr.count("changed since 0.1.0") == 6
