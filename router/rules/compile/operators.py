@@ -200,7 +200,7 @@ def _age(node_path: NodePath, flags: Flags, scope: Scope) -> list[Clause]:  # no
         received_at = reads.parsed.event.received_at
         return lambda value: judge(value, received_at)
 
-    return [Clause("age", data(node_path.node), _UNBOUND, bind=bind)]
+    return [Clause("age", data(node_path.node), _unbound, bind=bind)]
 
 
 def _equals_field(node_path: NodePath, flags: Flags, scope: Scope) -> list[Clause]:  # noqa: ARG001
@@ -209,13 +209,13 @@ def _equals_field(node_path: NodePath, flags: Flags, scope: Scope) -> list[Claus
     if other is None:
         return []
     bind: Binding = lambda reads: same_as(other, reads)  # noqa: E731
-    return [Clause("equals_field", text, _UNBOUND, may_raise=other.may_raise, bind=bind, other=other)]
+    return [Clause("equals_field", text, _unbound, may_raise=other.may_raise, bind=bind, other=other)]
 
 
 Binding = Callable[[FieldValues], Predicate]
 
 
-def _UNBOUND(_: Any) -> bool:  # noqa: N802 - stands for a test that only an event gives
+def _unbound(_: Any) -> bool:
     raise AssertionError("this operator is judged for an event")
 
 

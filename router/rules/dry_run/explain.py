@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from router.domain import units
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, NotTest, OneValue, Test
 from router.rules.match.fields import FieldValues
 from router.rules.match.for_each import ForEach, ItemValues
+from router.rules.match.operators.age import unix_ms
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset, Selection
 
@@ -195,8 +197,18 @@ def _field(condition: FieldCondition, reads: FieldValues) -> Explained:
     except EvaluationError:
         values = []
     shown = tuple(_shortened(value) for value in values[:SHOWN_VALUES])
-    reason = error or f"{text} {_found(shown, len(values))}; asked: {_in_words(operator, operand)}"
+    aged = _age_in_words(values, reads) if "age" in operator.split(", ") else ""
+    reason = error or f"{text} {_found(shown, len(values))}{aged}; asked: {_in_words(operator, operand)}"
     return Explained(text, holds, reason, operator, operand, shown, len(values))
+
+
+def _age_in_words(values: Sequence[Any], reads: FieldValues) -> str:
+    """How old the first value is, if it is a time."""
+    then = unix_ms(values[0], decimals=True) if values else None
+    if then is None:
+        return ", which is no time with its zone" if values else ""
+    seconds = (reads.parsed.event.received_at - then) / 1000
+    return f", {units.shown(abs(seconds))} {'before' if seconds >= 0 else 'after'} the event"
 
 
 def _in_words(operator: str, operand: Any) -> str:
