@@ -12,6 +12,7 @@ from router.domain.errors import EvaluationError
 from router.domain.items import place_of, value_at
 from router.rules.compile.match import parse_match
 from router.rules.compile.scope import Scope
+from router.rules.dry_run.explain import explain
 from router.rules.match.for_each import ForEach, for_each, item_list
 from router.rules.match.jsonpath import PathError, compile_items
 from router.rules.rule import Rule
@@ -100,9 +101,14 @@ def test_items_are_selected_as_the_specification_says(
             hidden |= set(found) if stop else set()
 
     answer = _match(payload, *compiled)
+    explained = explain(Ruleset(RulesetText("", "", ""), tuple(compiled), {}, {}), event(payload))
 
     assert answer.errors == ()
     assert {rule.name: _places(answer).get(rule.name) for rule in answer.rules} == expected
+    assert [one.rule for one in explained if one.verdict == "matched"] == [*expected]
+    assert {one.rule: [*one.items] for one in explained if one.items} == {
+        n: found for n, found in expected.items() if found
+    }
 
 
 def test_each_fitting_item_is_selected_by_its_place() -> None:
