@@ -8,7 +8,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from contrib.sources_page import PAGE, with_presets
+from router.cli.printing.settings import print_settings
+from router.cli.starters.preset_starters import all_starters
+from router.daemon.registries import REGISTRIES
 from router.intake.verify.preset import presets
+from router.rules.compile.loader import Loader
 from tests.conftest import run_in_process
 
 Run = Callable[..., CompletedProcess[str]]
@@ -63,3 +67,19 @@ def test_the_page_of_sources_is_up_to_date() -> None:
     for preset in presets().values():
         assert f"\n### {preset.name}\n" in page
         assert f"From the documentation of {preset.date}: <{preset.page}>." in " ".join(page.split())
+
+
+def test_the_settings_of_every_preset_can_be_printed_and_read_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = 'rules: [{name: all, source: "*", actions: [append: out/all.jsonl]}]\n'
+    made = [starter for name, starter in all_starters().items() if name in presets()]
+    text = "sources:\n" + "".join(starter.sources for starter in made)
+    loader = Loader(REGISTRIES, {}, require_secrets=False)
+    first = loader.load(text + rules, "rules.yaml", tmp_path).require()
+    print_settings(first)
+    second = loader.load(capsys.readouterr().out + rules, "rules.yaml", tmp_path).require()
+
+    assert {name: source.settings for name, source in second.sources.items()} == {
+        name: source.settings for name, source in first.sources.items()
+    }
