@@ -129,7 +129,8 @@ class Receiver:
     @staticmethod
     def _verify(inbound: Inbound, source: Source) -> Verified | Reply | Rejection | KeysAwaited:
         """The verified request with its body decoded, or the answer to a probe that comes before verification."""
-        rejection = check_admission(inbound, source)
+        encodings = codings(inbound)
+        rejection = check_admission(inbound, source, encodings)
         if rejection is not None:
             return rejection
         if source.handshake is not None:
@@ -138,12 +139,11 @@ class Receiver:
                 return unverified(answer) if isinstance(answer, Unverified) else answer
         if inbound.method not in source.methods:  # only the handshake takes it
             return wrong_method(source)
-        is_encoded = bool(codings(inbound))
-        if is_encoded and source.signs_decoded:
+        if encodings and source.signs_decoded:
             found = decoded(inbound, source)
             return found if isinstance(found, Rejection) else _verdict(found, source)
         verdict = _verdict(inbound, source)
-        if is_encoded and isinstance(verdict, Verified):
+        if encodings and isinstance(verdict, Verified):
             found = decoded(verdict.inbound, source)
             return found if isinstance(found, Rejection) else Verified(found)
         return verdict

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from router.domain.request import Inbound
 from router.http.contract import Request
 from router.intake.handshake.sns import Sns as SnsHandshake
-from router.intake.verify.sns import Certificates, Sns, is_certificate_address
+from router.intake.verify.sns import MOST_CERTIFICATES, NEW_IN_A_MINUTE, Certificates, Sns, is_certificate_address
 from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verdict, Verified
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
@@ -202,3 +202,22 @@ def test_only_confirmations_are_answered() -> None:
     others: list[Any] = [None, [], {"Type": "Notification"}, {"type": "SubscriptionConfirmation"}]
     for payload in others:
         assert handshake.after_verification(inbound, payload) is None
+
+
+def test_addresses_without_end_are_not_fetched_and_push_out_no_good_certificate() -> None:
+    amazon, now = Amazon(), [0.0]
+    certificates = Certificates(amazon.fetch, lambda: now[0])
+    verifier = Sns(frozenset({TOPIC}), confirm=False, certificates=certificates)
+    good = json.loads(sns(KEY))
+    assert isinstance(_verify(verifier, json.dumps(good).encode()), Verified)
+    amazon.is_down = True
+
+    for minute in range(3):
+        for number in range(100):
+            name = f"SimpleNotificationService-{minute}x{number}"
+            changed = {**good, "SigningCertURL": CERTIFICATE.replace("SimpleNotificationService-0123abcd", name)}
+            assert isinstance(_verify(verifier, json.dumps(changed).encode()), KeysUnavailable)
+        now[0] += 61
+    assert len(amazon.asked) <= 1 + 3 * NEW_IN_A_MINUTE
+    assert len(certificates._by_url) <= MOST_CERTIFICATES
+    assert isinstance(_verify(verifier, json.dumps(good).encode()), Verified)

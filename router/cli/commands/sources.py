@@ -11,21 +11,41 @@ from router.domain.errors import RouterError
 if TYPE_CHECKING:
     from router.intake.verify.preset import Preset
 
+_HELP = """The providers that are known, and their settings.
+
+\b
+webhook-router sources list            name them
+webhook-router sources show NAME       print what is known of one
+webhook-router init --source NAME      write a rules file for one
+"""
+
+_LIST_HELP = """List the providers that are known, and how their requests are verified.
+
+\b
+Examples:
+  webhook-router sources list
+  webhook-router sources list --json
+
+Exit codes: 0 done, 2 wrong usage.
+"""
+
 _SHOW_HELP = """Print what is known of a provider: documentation, what to enter there, settings.
 
 \b
 Examples:
   webhook-router sources show linear
   webhook-router sources show zoom --json
+
+Exit codes: 0 done, 1 no such provider, 2 wrong usage.
 """
 
 
-@click.group(short_help="The providers that are known, and their settings.")
+@click.group(help=_HELP, short_help="The providers that are known, and their settings.")
 def sources() -> None:
-    """The providers that are known, and their settings. `init --source NAME` writes a rules file for one."""
+    """The providers that are known."""
 
 
-@sources.command("list", short_help="List the providers that are known.")
+@sources.command("list", help=_LIST_HELP, short_help="List the providers that are known.")
 @json_option
 def list_sources(*, as_json: bool) -> None:
     """List the providers that are known, and how their requests are verified."""

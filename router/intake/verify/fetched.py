@@ -57,6 +57,13 @@ class Fetched(Generic[T]):
                 return KeysAwaited(fetching)
             return KeysUnavailable("the provider's public keys could not be fetched")
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is a document, or one is on its way."""
+        with self._lock:
+            has_one = self._document is not None and self._clock() - self._came < USABLE_SECONDS
+            return has_one or self._fetching is not None
+
     def newer(self) -> KeysAwaited | None:
         """Something to wait for, if a newer document may be asked for now; None soon after the last time."""
         with self._lock:

@@ -8,8 +8,9 @@ comes only from hosts of SNS. A SubscriptionConfirmation becomes no event; it is
 import json
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,7 +61,8 @@ _SIGNED_KEYS = {
 }
 _OPTIONAL = frozenset({"Subject"})
 _MAX_BODY = 1024 * 1024  #: SNS sends at most 256 KiB, in which JSON may double quotes
-_MOST_CERTIFICATES = 16  #: that are kept; a region has one or two
+MOST_CERTIFICATES = 16  #: that are kept; a region has one or two
+NEW_IN_A_MINUTE = 8  #: addresses that are fetched for the first time
 
 _COVERS = SignedParts()
 
@@ -76,23 +78,35 @@ class Options(Base):
 
 
 class Certificates:
-    """Keys by the address of their certificate, the latest ones kept. Any thread may ask."""
+    """Keys by the address of their certificate. Any thread may ask.
 
-    def __init__(self, fetch: Fetch = fetch_url) -> None:
-        self._fetch = fetch
+    Senders choose the address, within SNS's hosts. So new addresses are few in a minute, and push out no good key.
+    """
+
+    def __init__(self, fetch: Fetch = fetch_url, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch, self._clock = fetch, clock
         self._lock = threading.Lock()
-        self._by_url: OrderedDict[str, Fetched[RSAPublicKey]] = OrderedDict()
+        self._by_url: dict[str, Fetched[RSAPublicKey]] = {}
+        self._new: deque[float] = deque(maxlen=NEW_IN_A_MINUTE)  #: when addresses were asked for first
 
     def get(self, url: str) -> RSAPublicKey | KeysAwaited | KeysUnavailable:
         """The key; the address has been checked."""
         with self._lock:
-            found = self._by_url.get(url)
-            if found is None:
-                found = self._by_url[url] = fetched(url, _read_certificate, self._fetch)
-            self._by_url.move_to_end(url)
-            while len(self._by_url) > _MOST_CERTIFICATES:
-                self._by_url.popitem(last=False)
-        return found.get()
+            found = self._by_url.get(url) or self._add(url)
+        return KeysUnavailable("too many certificates were named") if found is None else found.get()
+
+    def _add(self, url: str) -> Fetched[RSAPublicKey] | None:
+        now = self._clock()
+        if len(self._new) == NEW_IN_A_MINUTE and now - self._new[0] < 60:
+            return None
+        if len(self._by_url) >= MOST_CERTIFICATES:
+            useless = next((known for known, one in self._by_url.items() if not one.is_usable), None)
+            if useless is None:
+                return None
+            del self._by_url[useless]
+        self._new.append(now)
+        self._by_url[url] = fetched(url, _read_certificate, self._fetch)
+        return self._by_url[url]
 
 
 @dataclass(frozen=True, slots=True)
