@@ -337,9 +337,15 @@ def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> sub
 
 @pytest.fixture
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line to its end."""
+    """Run the command line to its end.
+
+    The daemon, `--version`, and what is given an environment get a process of their own. Other commands run in this
+    process: each start of a process takes a second of a processor.
+    """
 
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        if arguments[0] not in ("serve", "--version") and set(more) <= {"cwd"}:
+            return run_in_process(*arguments, folder=more.get("cwd", Path.cwd()))
         return subprocess.run(
             [PROGRAM, *map(str, arguments)],
             capture_output=True,

@@ -6,10 +6,12 @@ from router.domain.events import Event, ParsedEvent
 from router.payload.body import Body, honest_headers, read_declared, read_signed
 from router.rules.source import Source
 
+_UNDECLARED = (None,)
+
 
 def parse_event(event: Event, source: Source | None) -> ParsedEvent:
     """Parse a stored event, with any number of JSON values. Raises PayloadError."""
-    return _parsed(event, read_event(event, source, bounded=False))
+    return _parsed(event, read_event(event, source, bounded=False), source)
 
 
 def parse_arriving(event: Event, source: Source) -> ParsedEvent:
@@ -19,20 +21,23 @@ def parse_arriving(event: Event, source: Source) -> ParsedEvent:
     such as a target, is misled.
     """
     body = read_event(event, source, bounded=True)
-    if source.verifier.signed_parts is not None:
-        headers = honest_headers(event.headers, body.format, event.body)
+    if source.is_signed:
+        declared = event.named.by_name.get("content-type", ())
+        headers = honest_headers(event.headers, declared, body.format, event.body)
         event = event if headers is event.headers else replace(event, headers=headers)
-    return _parsed(event, body)
+    return _parsed(event, body, source)
 
 
-def _parsed(event: Event, body: Body) -> ParsedEvent:
-    return ParsedEvent(event, body.payload, body.texts)
+def _parsed(event: Event, body: Body, source: Source | None) -> ParsedEvent:
+    if source is None or source.pattern is None:
+        return ParsedEvent(event, body.payload, body.texts)
+    return ParsedEvent(event, body.payload, body.texts, source.pattern.params(event.path))
 
 
 def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:
     """Read the body of an event, with the settings of its source. Raises PayloadError."""
-    declared = next((value for name, value in event.headers if name.lower() == "content-type"), None)
+    declared = event.named.by_name.get("content-type", _UNDECLARED)[0]
     if source is None:
         return read_declared(event.body, declared, bounded=bounded)
-    read = read_declared if source.verifier.signed_parts is None else read_signed
+    read = read_signed if source.is_signed else read_declared
     return read(event.body, declared, json_field=source.json_field, parse=source.parse, bounded=bounded)

@@ -38,7 +38,7 @@ def own_headers(
     job: AttemptInput, body: bytes, now: int, secret: Secret | None, written: Sequence[tuple[str, Template]]
 ) -> Headers:
     """The forward's own headers: ids, signature, trace; without those that the action sets. `now` in seconds."""
-    event_id = job.claim.event.id
+    event_id = job.public_id
     own = [
         ("webhook-id", event_id),
         ("webhook-timestamp", str(now)),
@@ -47,7 +47,7 @@ def own_headers(
     ]
     if secret is not None:
         own.append(("webhook-signature", signature(secret, event_id, now, body)))
-    if (trace := trace_of(job.event.headers)) is not None:
+    if (trace := trace_of(job.event.named)) is not None:
         own += _trace_headers(trace)
     return _without(own, written) if written else own
 

@@ -25,6 +25,7 @@ Examples:
   webhook-router check /etc/webhook-router             (a folder of rules)
   webhook-router check --defaults rules.yaml           (each source's settings, defaults included)
   webhook-router check --explain-retry rules.yaml      (when each action is tried again)
+  webhook-router check --upgrade rules.yaml            (what changed its meaning since earlier versions)
   webhook-router check --format github rules.yaml      (annotations in a GitHub workflow)
 
 A secret that is unset on this machine is just a note, so that CI can check a file without secrets; --require-secrets
@@ -44,6 +45,7 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
 @click.option("--require-secrets", is_flag=True, help="Treat unset secrets as errors.")
 @click.option("--defaults", is_flag=True, help="Print each source's settings, including the defaults of its scheme.")
 @click.option("--explain-retry", is_flag=True, help="Print when each action is tried again, and after which failures.")
+@click.option("--upgrade", is_flag=True, help="Also list what means something else than under earlier versions.")
 @click.option(
     "--json",
     "as_json",
@@ -66,6 +68,7 @@ def check(
     require_secrets: bool,
     defaults: bool,
     explain_retry: bool,
+    upgrade: bool,
     as_json: bool,
     style: str,
 ) -> None:
@@ -77,6 +80,7 @@ def check(
     from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
     from router.cli.retry_times import schedule_json, schedule_line  # noqa: PLC0415
     from router.operate.serialize import problem_json  # noqa: PLC0415
+    from router.rules.compile.upgrade import changes_of  # noqa: PLC0415
 
     if defaults and as_json:
         raise click.UsageError("--defaults prints YAML; leave out --json")
@@ -88,6 +92,8 @@ def check(
         found = loader(require_secrets=require_secrets)
         loaded = found.load_file(file) if main is None else check_included(found, file, main)
         problems += loaded.problems
+        if upgrade:
+            problems += changes_of(file)
         if main is not None and not as_json:
             errors = sum(problem.level is Level.ERROR for problem in loaded.problems)
             if not errors:

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from router.domain.headers import Headers
 from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.payload.body import media_type_of
@@ -38,7 +37,7 @@ class Slack:
 
     def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
         """See Handshake.before_verification. What has a signature is verified, whatever it holds."""
-        headers = Headers(inbound.headers)
+        headers = inbound.named
         if _SIGNATURE in headers:
             return None
         if inbound.method == "GET":
@@ -48,7 +47,7 @@ class Slack:
             asked = inbound.body.decode("latin-1") if is_form and len(inbound.body) <= _LONGEST else ""
         return _certified() if _SSL_CHECK.fullmatch(asked) else None
 
-    def after_verification(self, payload: Any) -> Reply | None:
+    def after_verification(self, inbound: Inbound, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
         """See Handshake.after_verification."""
         if not isinstance(payload, dict):
             return None

@@ -12,19 +12,19 @@ from typing import Any
 from pydantic import Field
 
 from router.domain.credentials import without_credentials
-from router.domain.headers import Headers
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.credentials import credential_header
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
+from router.intake.verify.signature import resolve
 from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
+from router.intake.verify.times import TOLERANCE_SECONDS
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
     SenderProfile,
-    Signed,
+    SenderProof,
     SignedParts,
     Unsignable,
     Unverified,
@@ -62,7 +62,7 @@ class GitLab:
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
-        if self.signing.keys and (not self.tokens or "webhook-signature" in Headers(inbound.headers)):
+        if self.signing.keys and (not self.tokens or "webhook-signature" in inbound.named):
             result = self.signing.verify(inbound, now)
             if isinstance(result, Unverified):
                 return result
@@ -77,7 +77,7 @@ class GitLab:
                 return Unverified(VerifyFailure.MISMATCH, "the token is not one of the secrets")
         return Verified(without_credentials(inbound, header=HEADER))
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """See Verifier.sign."""
         return credential_header(HEADER, self.tokens[0]) if self.tokens else self.signing.sign(inbound, now)
 

@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, field_serializer
 
 from router.domain.credentials import without_credentials
-from router.domain.headers import Headers
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.intake.verify.credentials import NO_SECRET
@@ -26,7 +25,7 @@ from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
     SenderProfile,
-    Signed,
+    SenderProof,
     SignedParts,
     Unsignable,
     Unverified,
@@ -83,7 +82,7 @@ class Twilio:
             good |= signed_by_any(self.keys, "sha1", (url + query + fields).encode(), given, "base64")
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign. A body that is no form has its hash in the query, as Twilio puts it there."""
         if not self.keys:
             return NO_SECRET
@@ -93,7 +92,7 @@ class Twilio:
         if isinstance(fields, Unverified):
             return Unsignable(fields.reason)
         message = f"{self.urls[0]}{'?' if query else ''}{query}{fields}".encode()
-        return Signed(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
+        return SenderProof(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
 
     @staticmethod
     def _signed_fields(inbound: Inbound) -> str | Unverified:
@@ -129,7 +128,7 @@ def _needs_hash(inbound: Inbound) -> bool:
 
 
 def _says_form(inbound: Inbound) -> bool:
-    types = Headers(inbound.headers).all("content-type")
+    types = inbound.named.all("content-type")
     return len(types) == 1 and types[0].partition(";")[0].strip().lower() == MEDIA_TYPE
 
 

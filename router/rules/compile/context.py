@@ -1,8 +1,9 @@
 """The state that the parts of the loader share while they compile one file."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class LoadContext:
     require_secrets: bool  #: an unset secret is an error (serve, reload) or a note (check, test)
     commands: str  #: any, off, or the folder of the allowed programs
     trusting: bool = False  #: secret files that other users can write are used, with a note
+    zone: tzinfo = UTC  #: of the conditions on `time` and `weekday`
     defaults: DefaultsOptions = field(default_factory=DefaultsOptions)
     secrets: dict[str, Secret] = field(default_factory=dict)
     targets: dict[str, TargetSpec] = field(default_factory=dict)
@@ -57,7 +59,7 @@ class LoadContext:
     found: dict[Any, Any] = field(default_factory=dict)  #: what plugins found on disk, so that they look once
     document: Document | None = None  #: that is compiled now
     places: dict[tuple[str, str], Place] = field(default_factory=dict)  #: where each name of each section is defined
-    source_paths: dict[str, str] = field(default_factory=dict)  #: by path, the source that has it
+    source_paths: dict[Hashable, str] = field(default_factory=dict)  #: by path, the source that has it
     recorded: bool = False  #: the text is from the store: only the actions that a guard forbids fail
     _at_end: list[tuple[Build, NodePath]] = field(default_factory=list)
 
@@ -170,6 +172,8 @@ class LoadContext:
             allow_code=facts.allow_code,
             protected=self.protected,
             matched=facts.matched,
+            open_path=facts.open_path,
+            has_item=facts.has_item,
             recorded=self.report.recorded,
             found=self.found,
         )

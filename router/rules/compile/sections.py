@@ -12,6 +12,7 @@ from router.rules.compile.request_headers import check_read_headers
 from router.rules.compile.retry import load_retry
 from router.rules.compile.rules import load_rules, load_unmatched
 from router.rules.compile.sources import load_sources
+from router.rules.compile.timezone import load_timezone
 from router.rules.rule import RuleAction
 from router.rules.ruleset import Ruleset
 from router.rules.yaml.models import read
@@ -33,6 +34,8 @@ def compile_ruleset(context: LoadContext, documents: Sequence[Document], text: R
         _top_keys(document)
         _version(document.root)
     _missing(context, good)
+    if documents[0].root.has("timezone"):
+        context.zone = load_timezone(documents[0].root.at("timezone"))
     loads = (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources))
     for key, load in loads:
         for document in good:
@@ -178,7 +181,7 @@ def _sections(root: NodePath) -> dict[str, str]:
     for key, below in root.entries():
         if key in ("secrets", "targets", "sources"):
             found |= {f"{key}.{name}": entry.digest for name, entry in below.entries()}
-        elif key in ("defaults", "unmatched"):
+        elif key in ("defaults", "unmatched", "timezone"):
             found[key] = below.digest
     return found
 

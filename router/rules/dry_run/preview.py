@@ -12,6 +12,7 @@ from router.domain.deliveries import Claim, Delivery, State
 from router.domain.errors import RenderError
 from router.domain.events import Event, ParsedEvent
 from router.domain.ids import uuid7
+from router.domain.items import Item
 from router.domain.request import Inbound
 from router.plugins.action import AttemptInput
 from router.rules.dry_run.explain import ExplainedRule, explain
@@ -33,6 +34,7 @@ class PreviewedDelivery:
     error: str | None  #: why it would be dead at once; None if it would be attempted
     does: dict[str, Any] | None  #: what the attempt would do; None with an error
     held: str | None = None  #: why it would be held; None if it would be attempted at once
+    item: str | None = None  #: the place of its item; None: it is of the whole event
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -46,6 +48,8 @@ class PreviewedDelivery:
         }
         if self.held is not None:
             shown["held"] = self.held
+        if self.item is not None:
+            shown["item"] = self.item
         if self.does is not None:
             shown[self.type] = self.does
         return shown
@@ -114,14 +118,14 @@ def preview(
     source = ruleset.sources.get(event.source)
     parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)
     match = ruleset.match(parsed)
-    deliveries = tuple(_previewed(ruleset, action, parsed) for action in ruleset.actions_of(match))
+    deliveries = tuple(_previewed(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     disabled = arriving and source is not None and not source.enabled
     return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons, disabled)
 
 
-def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> PreviewedDelivery:
-    planned = action.plan(parsed)
+def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent, item: Item | None) -> PreviewedDelivery:
+    planned = action.plan(parsed, item)
     event = parsed.event
     delivery = Delivery(
         id=planned.id,
@@ -139,6 +143,8 @@ def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> Pre
         interruptions=0,
         first_attempt_at=None,
         created_at=event.received_at,
+        item=planned.item,
+        item_index=planned.item_index,
     )
     passing = ruleset.passing.get(event.source, frozenset())
     job = AttemptInput(Claim("", delivery, event, 1), lambda: parsed, ruleset.secrets, passing)
@@ -149,5 +155,13 @@ def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> Pre
         error = str(reason)
     held = f"target {planned.target} is paused" if action.action.target.paused else None
     return PreviewedDelivery(
-        planned.rule, planned.action, planned.type, planned.target, planned.order_key, error, does, held
+        planned.rule,
+        planned.action,
+        planned.type,
+        planned.target,
+        planned.order_key,
+        error,
+        does,
+        held,
+        planned.item,
     )

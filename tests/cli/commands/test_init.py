@@ -3,6 +3,7 @@
 import fnmatch
 import os
 import re
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Callable, Sequence
@@ -15,11 +16,13 @@ import pytest
 
 from router.cli.starters.compose import composed
 from router.cli.starters.library import Starter, starters
+from router.cli.starters.preset_starters import all_starters
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
+from router.intake.verify.preset import presets
 from router.rules.compile.loader import Loaded, Loader
 from tests.cli.conftest import StoreCommands
-from tests.conftest import PROGRAM, Daemon, run_in_process
+from tests.conftest import Daemon, run_in_process
 from tests.intake.signed_requests import VALUES
 
 ROOT = Path(__file__).parents[3]
@@ -74,14 +77,18 @@ def test_every_starter_says_how_to_set_each_secret_that_it_names() -> None:
 
 
 def test_the_suggested_command_of_each_starter_runs_its_rule(
-    start: Callable[..., Daemon], eventually: Callable[[Callable[[], Any]], Any], tmp_path: Path, init: Init
+    start: Callable[..., Daemon],
+    eventually: Callable[[Callable[[], Any]], Any],
+    tmp_path: Path,
+    init: Init,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert init(*(f"--source={name}" for name in KNOWN)).returncode == 0
     secrets = {name: "a secret" for starter in KNOWN.values() for name in re.findall(r"export (\w+)=", starter.secret)}
     secrets |= {f"{name}_SECRET": VALUES["NEW_WHSEC"] for name in WHSEC} | {"DISCORD_PUBLIC_KEY": VALUES["NEW_HEX"]}
     daemon = start(tmp_path / "rules.yaml", env=secrets)
-    path = f"{Path(PROGRAM).parent}{os.pathsep}{os.environ['PATH']}"
-    environ = {**os.environ, **secrets, "PATH": path, "WEBHOOK_ROUTER_LISTEN": f"127.0.0.1:{daemon.port}"}
+    for name, value in {**secrets, "WEBHOOK_ROUTER_LISTEN": f"127.0.0.1:{daemon.port}"}.items():
+        monkeypatch.setenv(name, value)
     for starter in KNOWN.values():
         # The comment in the file is the very command.
         [written] = re.findall(
@@ -90,15 +97,13 @@ def test_the_suggested_command_of_each_starter_runs_its_rule(
         )
         assert written.replace("\n  #    ", "") == starter.trial
 
-        done = subprocess.run(
-            ["sh", "-c", starter.trial],
-            cwd=tmp_path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        # The shell runs what stands before the pipe; our program runs in this process. The docs run whole pipes.
+        echo, _, command = starter.trial.partition(" | ")
+        payload = subprocess.run(["sh", "-c", echo], capture_output=True, text=True, timeout=60, check=True).stdout
+        program, *arguments = shlex.split(command)
+        done = run_in_process(*arguments, folder=tmp_path, input=payload)
+
+        assert program == "webhook-router"
 
         assert (done.returncode, done.stderr) == (0, ""), starter.name
         [out] = re.findall(r"(?:append|path): (out/\S+)", starter.rules)
@@ -162,7 +167,7 @@ def test_serve_accepts_the_file_under_any_umask(init: Init, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("word", "cure"),
-    [("githup", "did you mean github?"), ("OpenAI", "did you mean standard-webhooks?"), ("Prometheus", "alertmanager"),
+    [("githup", "did you mean github?"), ("OpenAI", "did you mean openai?"), ("Prometheus", "alertmanager"),
      ("zzz", "there are github, gitlab"), ("", "there are github"), ("a\x1b[2J", "there are github")],
 )  # fmt: skip
 def test_the_error_for_an_unknown_source_suggests_the_nearest(init: Init, word: str, cure: str) -> None:
@@ -214,7 +219,7 @@ def test_init_gives_up_after_several_invalid_answers(store_commands: StoreComman
 def test_list_shows_every_starter_and_writes_nothing(init: Init, tmp_path: Path) -> None:
     done = init("--list")
 
-    assert [line.split()[1] for line in done.stdout.splitlines()] == list(KNOWN)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == list(all_starters())
     assert not list(tmp_path.iterdir())
 
 
@@ -223,6 +228,29 @@ def test_an_unwritable_path_gets_a_clear_error(init: Init) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "webhook-router: missing/rules.yaml can't be written: No such file or directory\n"
+
+
+def test_every_preset_has_a_starter_that_loads_without_problems(tmp_path: Path) -> None:
+    made = [starter for name, starter in all_starters().items() if name in presets()]
+
+    loaded = _loaded(composed(made, "rules.yaml"), tmp_path)
+
+    assert [str(problem) for problem in loaded.problems if problem.level is not Level.NOTE] == []
+    assert set(loaded.require().sources) == set(presets())
+    for starter in made:
+        assert re.findall(r"env: (\w+)", starter.sources) == re.findall(r"export (\w+)=", starter.secret), starter.name
+        assert len(starter.title) < 100
+
+
+def test_a_preset_is_a_source_to_start_with(init: Init, tmp_path: Path) -> None:
+    done = init("--source", "linear,docker-hub")
+
+    assert done.returncode == 0, done.stderr
+    assert "export LINEAR_SECRET=" in done.stdout
+    text = (tmp_path / "rules.yaml").read_text()
+    assert "verify: {scheme: linear, secret: {env: LINEAR_SECRET}}" in text
+    assert "preset: docker-hub" in text
+    assert "did you mean linear?" in init("--source", "liner", "--force").stderr
 
 
 def test_the_package_includes_every_data_file() -> None:
