@@ -67,6 +67,7 @@ class RulesFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._absolute = path.absolute()  # realpath fails if the working directory was removed
+        self._is_folder = os.path.isdir(path)  # once and for all: a file that turns into a folder is a mistake
         self._patterns: tuple[str, ...] = ()  #: of the text that was read last
 
     def snapshot(self, secrets: Sequence[Path]) -> Snapshot:
@@ -75,7 +76,7 @@ class RulesFile:
         found = self._included()
         folders = {folder: _exposed_folder(folder) for folder in {one.folder for one in found}}
         stat = file_stat(self.path)
-        if os.path.isdir(self.path):
+        if self._is_folder:
             stat = stat[-2:]  # which folder it is; the rest changes with files that are no rules
         included = {one.path: file_stat(one.path) for one in found}
         return Snapshot(stat, self.folder(), seen, exposed_rules(self.path), included, folders)
@@ -83,16 +84,12 @@ class RulesFile:
     def folder(self) -> str:
         """The folder of the file, symlinks followed."""
         real = os.path.realpath(self._absolute)
-        return real if os.path.isdir(real) else os.path.dirname(real)  # noqa: PTH120 - Path.resolve raises on symlinks in circles
+        return real if self._is_folder else os.path.dirname(real)  # noqa: PTH120 - Path.resolve raises on symlinks in circles
 
     def read(self, *, guarded: bool = True) -> RulesText | Unusable:
         """The texts, or why one can't be read. When `guarded`, a file that other users can change counts as
         unusable."""
-        if os.path.isdir(self.path):
-            exposed = exposed_rules(self.path) if guarded else None
-            main = DIRECTORY_TEXT.encode() if exposed is None else self._unusable(DriftReason.WRITABLE, exposed)
-        else:
-            main = self._read(self.path, guarded=guarded)
+        main = self._read_folder(guarded=guarded) if self._is_folder else self._read(self.path, guarded=guarded)
         if isinstance(main, Unusable):
             return main
         self._patterns = patterns_in(main)
@@ -107,6 +104,17 @@ class RulesFile:
         if sum(len(one.data) for one in read) > MAX_BYTES:
             return self._unusable(DriftReason.PROBLEMS, f"all included files together: {TOO_LARGE}")
         return RulesText(main, tuple(read))
+
+    def _read_folder(self, *, guarded: bool) -> bytes | Unusable:
+        """What stands for the main file of a folder."""
+        exposed = exposed_rules(self.path) if guarded else None
+        if exposed is not None:
+            return self._unusable(DriftReason.WRITABLE, exposed)
+        main = DIRECTORY_TEXT.encode()
+        self._patterns = patterns_in(main)
+        if not self._included():
+            return self._unusable(DriftReason.GONE, "this folder has no rules any more; put a *.yaml back")
+        return main
 
     def problem(self, message: str) -> Problem:
         """A problem of the file as a whole."""
@@ -147,7 +155,7 @@ class RulesFile:
         """The path as the operator wrote that of the main file."""
         if path == self.path:
             return str(path)
-        above = self.path if os.path.isdir(self.path) else self.path.parent
+        above = self.path if self._is_folder else self.path.parent
         return str(above / os.path.relpath(path, self.folder()))
 
 
