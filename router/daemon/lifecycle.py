@@ -14,11 +14,10 @@ from router.daemon.status_notes import note_process
 from router.daemon.systemd import Systemd
 from router.daemon.watchdog import Watchdog
 from router.domain.listen_address import ListenAddress
-from router.runtime.pacing import freeze_garbage
+from router.runtime.pacing import GC_THRESHOLD, freeze_garbage
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 LAST_SECONDS = 30.0  #: what a stop may take beside answers and --grace: joining threads, the last settles, closing
-_GC_THRESHOLD = (20_000, 50, 100)  #: objects and rounds; Python's 700 objects are a tenth of one large payload
 
 log = structlog.get_logger()
 
@@ -52,7 +51,7 @@ class Lifecycle:
         parts.certificates.start()
         freeze_garbage()
         # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
-        gc.set_threshold(*_GC_THRESHOLD)
+        gc.set_threshold(*GC_THRESHOLD)
         self._log_serving()
         self.systemd.ready(parts.reports.status())
         self._start_watchdog()

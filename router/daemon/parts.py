@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
+from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.retention import Retention
 from router.daemon.rules_reports import RulesReports
 from router.delivery.dispatcher import Dispatcher
@@ -22,7 +23,7 @@ class Parts:
     store: Store
     current: CurrentRuleset
     dispatcher: Dispatcher
-    intake: IntakeServer
+    intake: IntakeServer | IntakeProcesses
     reloader: Reloader
     reports: RulesReports
     retention: Retention

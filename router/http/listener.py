@@ -38,6 +38,7 @@ class Listener:
         request_seconds: float,
         refusals: Refusals,
         tls: Certificate | None = None,
+        at_once: int = ACCEPTED_AT_ONCE,
     ) -> None:
         self.buffer = read_buffer()
         self.body_limit = body_limit
@@ -51,6 +52,7 @@ class Listener:
         self._loop = loop
         self._refusals = refusals
         self._tls = tls
+        self._at_once = at_once
         self._accepting = False
         self._is_full = False  # and the log says so
 
@@ -83,7 +85,7 @@ class Listener:
 
     def _accept(self) -> None:
         # When all are taken only a few at once, so that their first bytes are read before they may be evicted.
-        for _ in range(ACCEPTED_AT_ONCE if len(self.connections) < self.limit else self._share):
+        for _ in range(self._at_once if len(self.connections) < self.limit else self._share):
             victims = self._victims()
             if victims is None:
                 self._log_full()

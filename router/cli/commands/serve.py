@@ -82,6 +82,12 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     help="HTTP server that receives webhooks: the built-in one, or waitress, which is simpler and slower.",
 )
 @setting(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Processes that receive webhooks. One is enough up to some 1,000 events a second.",
+)
+@setting(
     "--tls-cert",
     type=click.Path(path_type=Path),
     help="Receive webhooks over TLS: PEM file with the server's certificate and the chain to its authority.",
@@ -141,6 +147,7 @@ def serve(
     trusted_proxies: str,
     max_connections: int,
     server: str,
+    processes: int,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
@@ -155,6 +162,7 @@ def serve(
 ) -> None:
     """Serve webhooks."""
     from router.daemon.app import App  # noqa: PLC0415 - `--help` need not wait
+    from router.daemon.processes.start import Logging  # noqa: PLC0415
     from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
     from router.store.location import store_path  # noqa: PLC0415
@@ -172,6 +180,7 @@ def serve(
             admin_hosts=host_names(admin_hosts),
             max_connections=max_connections,
             server=server,
+            processes=processes,
             tls=tls_files("--tls", tls_cert, tls_key, tls_client_ca),
             admin_tls=tls_files("--admin-tls", admin_tls_cert, admin_tls_key, admin_tls_client_ca),
             request_timeout=request_timeout,
@@ -182,8 +191,10 @@ def serve(
         raise click.UsageError(str(error)) from None
     if settings.tls is not None and server == "waitress":
         raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")
+    if processes > 1 and server == "waitress":
+        raise click.UsageError("--processes needs --server own: waitress runs in one process")
     if not os.path.lexists(rules):
         offer_rules(rules)
     lines = logs.configure(log_level, log_format)
     log_libraries.listen()
-    App(settings, lines_lost=lambda: lines.lost).run()
+    App(settings, lines=lines, logging=Logging(log_level, log_format)).run()
