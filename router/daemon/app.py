@@ -24,8 +24,8 @@ from router.daemon.parts import Parts
 from router.daemon.processes.pool import IntakeProcesses, warm_up
 from router.daemon.processes.start import Logging
 from router.daemon.recorded_rules import RecordedRules
-from router.daemon.rules_loader import rules_loader
 from router.daemon.retention import Retention
+from router.daemon.rules_loader import rules_loader
 from router.daemon.rules_reports import RulesReports
 from router.daemon.settings import Settings
 from router.daemon.source_log import SourceLog
