@@ -21,7 +21,7 @@ from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
 from router.daemon.lifecycle import Lifecycle
 from router.daemon.parts import Parts
-from router.daemon.processes.pool import IntakeProcesses, warm_up
+from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.processes.start import Logging
 from router.daemon.recorded_rules import RecordedRules
 from router.daemon.retention import Retention
@@ -73,8 +73,6 @@ class App:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; reload on SIGHUP. Raises StartError or RulesError when it can't start."""
-        if self._settings.processes > 1:
-            warm_up()
         ruleset = load_rules(self._loader, self._settings.rules)
         parts = self._build(ruleset)
         lifecycle = Lifecycle(self._settings, parts, self._systemd)

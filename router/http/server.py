@@ -55,8 +55,8 @@ class Server:
 
         `body_limit` says the largest body of a path, in bytes. `request_seconds` is the time from a request's first
         byte to its last, `answer_seconds` how long a pending reply may take. Requests with a body of up to
-        `inline_bytes` are handled in the loop's thread, larger ones by workers; -1: all by workers. `shared` is a socket
-        that listens already, from which other processes accept too.
+        `inline_bytes` are handled in the loop's thread, larger ones by workers; -1: all by workers. `shared` is a
+        socket that listens already, from which other processes accept too.
         """
         self._sock = listen(host, port) if shared is None else shared
         self.port = int(self._sock.getsockname()[1])

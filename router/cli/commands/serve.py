@@ -161,6 +161,10 @@ def serve(
     log_format: str,
 ) -> None:
     """Serve webhooks."""
+    if processes > 1:
+        from router.daemon.processes.forkserver import warm_up  # noqa: PLC0415
+
+        warm_up()
     from router.daemon.app import App  # noqa: PLC0415 - `--help` need not wait
     from router.daemon.processes.start import Logging  # noqa: PLC0415
     from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415

@@ -135,7 +135,7 @@ class IntakeProcess:
     def _attach(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._link.send(pack(Kind.SERVING))
-        self._sock.setblocking(False)
+        self._sock.settimeout(0)
         self._attaching = self._loop.create_task(self._link.attach(self._sock))
         self._count_quiet()
 

@@ -2,10 +2,6 @@
 
 import asyncio
 import atexit
-import contextlib
-import multiprocessing
-import multiprocessing.context
-import multiprocessing.forkserver
 import socket
 import threading
 import time
@@ -16,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from router.daemon.processes.child import serve
+from router.daemon.processes.forkserver import forkserver
 from router.daemon.processes.frames import Kind, pack
 from router.daemon.processes.member import Answer, Member
 from router.daemon.processes.start import Logging, ProcessStart, RulesToLoad
@@ -269,7 +266,7 @@ class IntakeProcesses:
         member.process = process
         place.member = member
         place.missing_since = place.missing_since or time.monotonic()
-        ours.setblocking(False)
+        ours.settimeout(0)
         asyncio.run_coroutine_threadsafe(member.attach(ours), self._loop).result(_KILLED_SECONDS)
 
     def _member_changed(self, member: Member) -> None:
@@ -324,20 +321,6 @@ class IntakeProcesses:
         self._stopping = True
         for member in self._members():
             member.kill()
-
-
-def forkserver() -> multiprocessing.context.ForkServerContext:
-    """The context whose processes are forked from one that has loaded all modules, and has no threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "router.daemon.processes.preload"])
-    return context
-
-
-def warm_up() -> None:
-    """Have the modules loaded in the background, in the process that others are forked from."""
-    forkserver()
-    with contextlib.suppress(OSError):
-        multiprocessing.forkserver.ensure_running()
 
 
 def _serves(place: _Place) -> bool:

@@ -36,7 +36,8 @@ class Reloader:
     Any thread may call `reload_now`, `reload_soon`, `drift` and `alive`, a signal handler `reload_soon`. The reloader's
     thread calls the callbacks: `begun` before each load; `prepare` with the new ruleset, which runs only if that
     succeeds (it stores the text, and other processes load it); then `swapped`, by which other processes have to judge
-    by the new rules too, and `applied`; or `refused` if the running rules stay; `drifted` whenever `drift` changes. While `busy` is true, a reload pauses often, so that requests go first.
+    by the new rules too, and `applied`; or `refused` if the running rules stay; `drifted` whenever `drift` changes.
+    While `busy` is true, a reload pauses often, so that requests go first.
     """
 
     def __init__(
