@@ -9,6 +9,8 @@ from typing import cast
 
 from router.daemon.processes.frames import Frame, FrameReader
 
+GATHERED_SECONDS = 0.01  #: how long log lines wait for others; a kill -9 loses them
+
 Receive = Callable[[list[Frame]], None]
 
 
@@ -26,7 +28,7 @@ class Link(asyncio.Protocol):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._transport: asyncio.Transport | None = None
-        self._flushing = self._ended = False
+        self._flushing = self._gathering = self._ended = False
 
     async def attach(self, sock: socket.socket) -> None:
         """Serve the socket in the running loop."""
@@ -37,6 +39,20 @@ class Link(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Send a frame soon; does nothing when the other process is gone."""
         self.send_all((data,))
+
+    def send_later(self, data: bytes) -> None:
+        """Send a frame with the next ones, within GATHERED_SECONDS: each write costs both processes a system call."""
+        if self._ended:
+            return
+        self._waiting.append(data)
+        loop = self._loop
+        if loop is None or self._flushing or self._gathering:
+            return
+        self._gathering = True
+        if threading.get_ident() == self._thread:
+            self._gather()
+        else:
+            self._call(self._gather)
 
     def send_all(self, frames: Iterable[bytes]) -> None:
         """Send frames soon, one after the other."""
@@ -49,11 +65,23 @@ class Link(asyncio.Protocol):
         self._flushing = True
         if threading.get_ident() == self._thread:
             loop.call_soon(self._flush)
-            return
+        else:
+            self._call(self._flush)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Have the loop call a function; any thread."""
         try:
-            loop.call_soon_threadsafe(self._flush)
+            cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(function)
         except RuntimeError:  # the loop has ended, and the process is about to
             self._ended = True
+
+    def _gather(self) -> None:
+        if self._loop is not None:
+            self._loop.call_later(GATHERED_SECONDS, self._end_gathering)
+
+    def _end_gathering(self) -> None:
+        self._gathering = False
+        self._flush()
 
     @property
     def waiting(self) -> int:

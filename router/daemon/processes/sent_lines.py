@@ -33,4 +33,4 @@ class SentLines:
         elif self._link.waiting >= MAX_WAITING:
             self.lost += 1
         else:
-            self._link.send(pack(Kind.LINE, urgent, line))
+            (self._link.send if urgent else self._link.send_later)(pack(Kind.LINE, urgent, line))
