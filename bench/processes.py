@@ -136,7 +136,9 @@ def compare(
         rate, p50, p99 = (statistics.median(getattr(one, key) for one in found) for key in ("rate", "p50", "p99"))
         used = f"{statistics.median(cpu[number]):>5.0f} µs an event" if number else ""
         errors = "; ".join(one.errors for one in found if one.errors)
-        print(f"{connections:>5} {name:>15} {rate:>7,.0f}/s x{ratio:.2f} p50 {p50:>6.1f} p99 {p99:>6.1f} {used} {errors}")
+        print(
+            f"{connections:>5} {name:>15} {rate:>7,.0f}/s x{ratio:.2f} p50 {p50:>6.1f} p99 {p99:>6.1f} {used} {errors}"
+        )
     sys.stdout.flush()
 
 

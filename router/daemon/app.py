@@ -120,6 +120,8 @@ class App:
         expiry = MetricExpiry(metrics, current, store)
         sources = SourceLog(ListenAddress(settings.listen.host, intake.port), settings.tls is not None)
         reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources)
+        if processes is not None:
+            reports.processes = processes.serving
         reloader = Reloader(
             settings.rules,
             self._loader,
@@ -173,20 +175,28 @@ class App:
 
     def _exposition(self, parts: Parts) -> "Exposition":
         # `check` and the like need not wait for it.
-        from router.admin.metrics.exposition import Exposition, GaugeSources  # noqa: PLC0415
+        from router.admin.metrics.exposition import Exposition, GaugeSources, ProcessCounts  # noqa: PLC0415
+
+        processes = parts.processes
 
         gauges = GaugeSources(
             loads=parts.dispatcher.loads,
             ready=parts.is_ready,
             store_healthy=parts.store.writable,
             connections=parts.intake.connections,
-            lines_lost=lambda: self._lines.lost if self._lines is not None else 0,
+            lines_lost=lambda: self._lines_lost(processes),
             busy=parts.intake.is_busy,
             disk=parts.store.size,
             certificates=parts.certificates.expirations,
+            processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
+            collect=(lambda: None) if processes is None else processes.collect,
             differs=lambda: parts.reloader.drift() is not None,
         )
         return Exposition(self._metrics, parts.reports.expiry, parts.current, parts.store, gauges, now_ms)
+
+    def _lines_lost(self, processes: IntakeProcesses | None) -> int:
+        ours = self._lines.lost if self._lines is not None else 0
+        return ours + (processes.lines_lost() if processes is not None else 0)
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:

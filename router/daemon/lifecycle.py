@@ -30,6 +30,7 @@ class Lifecycle:
     parts: Parts
     systemd: Systemd
     watchdog: Watchdog | None = field(default=None)
+    _started_at: int = field(default=0)  #: ms
 
     def start(self) -> Signals:
         """Start against the order of the data: a part starts after the parts that it feeds. Gives the signals that
@@ -40,9 +41,12 @@ class Lifecycle:
         parts = self.parts
         ruleset = parts.current.ruleset
         parts.reports.started()
-        note_process(parts.store, parts.reports.loaded_at, *self._addresses())
+        self._started_at = parts.reports.loaded_at
         parts.dispatcher.start()
         parts.intake.start()
+        self._note_process()
+        if parts.processes is not None:
+            parts.processes.changed = self._processes_changed
         if parts.admin is not None:
             parts.admin.start()
         parts.reports.sources.tell(ruleset)
@@ -79,6 +83,17 @@ class Lifecycle:
         parts.store.close()
         log.info("stopped")
 
+    def _note_process(self) -> None:
+        processes = self.parts.processes
+        told = processes.processes() if processes is not None else ()
+        note_process(self.parts.store, self._started_at, *self._addresses(), told)
+
+    def _processes_changed(self) -> None:
+        """An intake process ended, or another one serves in its place."""
+        if not self.parts.stopping.is_set():
+            self._note_process()
+            self.systemd.status(self.parts.reports.status())
+
     def _start_watchdog(self) -> None:
         seconds = self.systemd.watchdog_seconds
         if seconds is None:
@@ -102,6 +117,7 @@ class Lifecycle:
             rules=len(ruleset.rules),
             hash=ruleset.hash[:12],
             store=str(self.settings.store),
+            **({"processes": self.settings.processes} if self.settings.processes > 1 else {}),
             **({"tls": parts.certificates.listeners} if parts.certificates.listeners else {}),
         )
 

@@ -31,6 +31,11 @@ class Parts:
     certificates: CertificateWatch
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
 
+    @property
+    def processes(self) -> IntakeProcesses | None:
+        """The intake processes; None: the daemon's own process takes requests."""
+        return self.intake if isinstance(self.intake, IntakeProcesses) else None
+
     def checks(self) -> dict[str, bool]:
         """What must be true of a daemon that is ready, by name."""
         return {

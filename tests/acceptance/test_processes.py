@@ -58,7 +58,9 @@ class Load:
         while not self.over.is_set():
             key = f"{number}/{place}"
             try:
-                connection.request("POST", "/hooks/open", b'{"a": 1}', {"X-Key": key, "Content-Type": "application/json"})
+                connection.request(
+                    "POST", "/hooks/open", b'{"a": 1}', {"X-Key": key, "Content-Type": "application/json"}
+                )
                 answer = connection.getresponse()
                 content = json.loads(answer.read())
             except (OSError, http.client.HTTPException, ValueError):
@@ -198,7 +200,11 @@ def test_a_signal_to_all_of_its_processes_stops_the_daemon_cleanly(
 
 def test_after_a_reload_is_answered_every_process_judges_by_the_new_rules(daemon: Daemon) -> None:
     for version in range(3):
-        daemon.rules.write_text(RULES.replace("name: all", f"name: v{version}").replace("verify: none", "verify: none, respond: {status: 201, body: v%d}" % version))
+        daemon.rules.write_text(
+            RULES.replace("name: all", f"name: v{version}").replace(
+                "verify: none", "verify: none, respond: {status: 201, body: v%d}" % version
+            )
+        )
         assert request(daemon.admin_port, "POST", "/-/reload", headers=token(daemon)).status == 200
 
         answers = {daemon.post("/hooks/open", b"{}").body for _ in range(30)}
@@ -226,7 +232,9 @@ def test_counts_are_those_of_all_processes_and_survive_one(daemon: Daemon) -> No
         os.kill(pids(daemon)[1], signal.SIGKILL)
         found.more(100)
     text = daemon.admin("/metrics").body.decode()
-    counted = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")}
+    counted = {
+        name: float(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    }
 
     kept = stored(daemon.store)
 

@@ -60,16 +60,15 @@ class IntakeProcesses:
         store: EventSink,
         metrics: Metrics,
         ruleset: Ruleset,
-        changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Bind the listen address. `changed` is called when a process began to serve, or ended. Raises StartError."""
+        """Bind the listen address. Raises StartError."""
         self._settings = settings
         self._environ = dict(environ)
         self._logging = logging
         self._lines = lines
         self._store = store
         self._metrics = metrics
-        self.changed = changed
+        self.changed: Callable[[], None] = lambda: None  #: called when a process began to serve, or ended
         self._listening = listen(settings.listen.host, settings.listen.port)
         self.port = int(self._listening.getsockname()[1])
         self._share = -(-settings.max_connections // settings.processes)
@@ -140,6 +139,10 @@ class IntakeProcesses:
     def serving(self) -> tuple[int, int]:
         """How many processes serve, and how many should."""
         return self._serving(), len(self._places)
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many processes serve, how many should, and how many were replaced."""
+        return *self.serving(), self.replaced
 
     def processes(self) -> list[dict[str, int | bool]]:
         """Each process by number, for `status`."""
