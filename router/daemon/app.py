@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
 from router.daemon.lifecycle import Lifecycle
-from router.daemon.parts import Parts
+from router.daemon.parts import Intake, Parts
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.processes.start import Logging
 from router.daemon.recorded_rules import RecordedRules
@@ -48,6 +48,8 @@ from router.store.open import open_store
 if TYPE_CHECKING:
     from router.admin.metrics.exposition import Exposition
 
+MakeIntake = Callable[[Receiver], Intake]
+
 log = structlog.get_logger()
 
 
@@ -65,6 +67,7 @@ class App:
         self._settings = settings
         self._lines = lines
         self._logging = logging
+        self._make_intake: MakeIntake | None = None
         self._metrics = Metrics()
         self._environ = os.environ if environ is None else environ
         self._systemd = Systemd(self._environ)
@@ -84,6 +87,17 @@ class App:
                 parts.certificates.reload_soon()
         finally:
             lifecycle.stop(number)
+
+    def start(self, make_intake: MakeIntake) -> Lifecycle:
+        """Start the daemon below another server, which calls the intake that is made. Raises StartError or RulesError.
+
+        The signals stay that server's. `stop` of what is given back stops the daemon.
+        """
+        self._make_intake = make_intake
+        parts = self._build(load_rules(self._loader, self._settings.rules))
+        lifecycle = Lifecycle(self._settings, parts, self._systemd)
+        lifecycle.start_parts()
+        return lifecycle
 
     def _build(self, ruleset: Ruleset) -> Parts:
         try:
@@ -116,7 +130,10 @@ class App:
         )
         certificates = self._load_certificates()
         processes = self._intake_processes(store, ruleset) if settings.processes > 1 else None
-        intake = processes or intake_server(settings, receiver, ruleset, certificates.get("intake"))
+        if self._make_intake is not None:
+            intake: Intake = self._make_intake(receiver)
+        else:
+            intake = processes or intake_server(settings, receiver, ruleset, certificates.get("intake"))
         expiry = MetricExpiry(metrics, current, store)
         sources = SourceLog(ListenAddress(settings.listen.host, intake.port), settings.tls is not None)
         reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources)

@@ -38,6 +38,11 @@ class Lifecycle:
         # If the parent process ignores SIGCHLD, the kernel would throw the exit codes of commands away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        self.start_parts()
+        return signals
+
+    def start_parts(self) -> None:
+        """`start` without the signals, which belong to another program."""
         parts = self.parts
         ruleset = parts.current.ruleset
         parts.reports.started()
@@ -59,7 +64,6 @@ class Lifecycle:
         self._log_serving()
         self.systemd.ready(parts.reports.status())
         self._start_watchdog()
-        return signals
 
     def stop(self, number: signal.Signals | None) -> None:
         """Stop in the order of the data: a part stops before the parts that it feeds.

@@ -8,12 +8,15 @@ from router.daemon.intake_server import IntakeServer
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.retention import Retention
 from router.daemon.rules_reports import RulesReports
+from router.daemon.wsgi_intake import WsgiIntake
 from router.delivery.dispatcher import Dispatcher
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset
 from router.store.contract import Store
+
+Intake = IntakeServer | IntakeProcesses | WsgiIntake
 
 
 @dataclass(slots=True)
@@ -23,7 +26,7 @@ class Parts:
     store: Store
     current: CurrentRuleset
     dispatcher: Dispatcher
-    intake: IntakeServer | IntakeProcesses
+    intake: Intake
     reloader: Reloader
     reports: RulesReports
     retention: Retention

@@ -83,6 +83,7 @@ class IntakeProcesses:
         self._rules = self._to_load(ruleset, 1)
         self._prepared: set[Member] = set()  #: processes that have loaded the rules of the last generation
         self._collecting = 0
+        self._untold = False  #: `changed` has to be called
         self._stopping = False
         self.replaced = 0  #: processes that ended without being told to
 
@@ -218,6 +219,9 @@ class IntakeProcesses:
                 except Exception:  # the boundary of a thread that has to live on
                     log.exception("an intake process can't be started; trying again", process=place.number)
                     place.start_at = time.monotonic() + AGAIN_SECONDS
+            if self._untold:
+                self._untold = False
+                self.changed()
             if time.monotonic() >= next_check:
                 next_check = time.monotonic() + CHECK_SECONDS
                 self._check()
@@ -288,8 +292,8 @@ class IntakeProcesses:
             self._state.notify_all()
         if member.serves:
             log.info("intake process serves", process=member.number, pid=member.pid)
+        self._untold = True
         self._wake.set()
-        self.changed()
 
     # Stopping.
 
