@@ -66,6 +66,7 @@ class HostedDaemon:
             self._again_at = time.monotonic() + AGAIN_SECONDS
             try:
                 if self._pid:
+                    self._lines = None  # the thread that writes them is not in this process
                     raise StartError(f"this process was forked from one in which it runs already; {_ONE_PROCESS}")
                 self._begin()
             except RouterError as error:
