@@ -1,4 +1,4 @@
-"""Durable answers a second with 1, 2 and 4 intake processes, beside adnanh/webhook; memory and replacement of a process.
+"""Durable answers a second with 1, 2 and 4 intake processes, beside adnanh/webhook; a process's memory and replacement.
 
 The requests are those of bench/intake.py. Each daemon is measured in turn, round by round, so that a slow minute of the
 machine is everybody's; ratios are of one round's rates, and the median of the rounds is shown.

@@ -142,14 +142,14 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 )
 def serve(**given: Any) -> None:
     """Serve webhooks."""
-    if given["processes"] > 1:
+    settings = settings_from(given)
+    if settings.processes > 1:
         from router.daemon.processes.forkserver import warm_up  # noqa: PLC0415
 
         warm_up()  # it loads its modules while this process loads the same
     from router.daemon.app import App  # noqa: PLC0415 - `--help` need not wait
     from router.daemon.processes.start import Logging  # noqa: PLC0415
 
-    settings = settings_from(given)
     if not os.path.lexists(settings.rules):
         offer_rules(settings.rules)
     level, style = given["log_level"], given["log_format"]

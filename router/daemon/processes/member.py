@@ -169,15 +169,21 @@ class Member:
         else:
             stored = future.result()
             body = encode_result(stored)
-            with self._lock:
-                if stored.duplicate:
-                    self._uncounted[DUPLICATES, (source,)] += 1
-                else:
-                    self._uncounted[EVENTS, (source,)] += 1
-                    for rule in rules:
-                        self._uncounted[MATCHES, (rule,)] += 1
+            self._expect_counts(source, rules, stored)
         self._results.append(pack(Kind.RESULT, number, body))
         wake_up(self._send_results)
+
+    def _expect_counts(self, source: str, rules: set[str], stored: Appended) -> None:
+        """The process will count the event when it answers; unless it is gone."""
+        expected = [(DUPLICATES, (source,))] if stored.duplicate else [(EVENTS, (source,))]
+        if not stored.duplicate:
+            expected += [(MATCHES, (rule,)) for rule in rules]
+        with self._lock:
+            for one in expected:
+                self._uncounted[one] += 1
+            is_gone = self.is_gone
+        if is_gone:
+            self._count_the_rest()
 
     def _send_results(self) -> None:
         results, self._results = self._results, []
