@@ -3,16 +3,22 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.crash_checks import CrashChecks
 from tests.acceptance.crash_run import CrashRun
 
 KILLS = 5
 
 
-def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path) -> None:
-    run = CrashRun(tmp_path, seed=1)
+@pytest.mark.parametrize(("processes", "kills"), [(1, KILLS), (2, 2)])
+def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path, processes: int, kills: int) -> None:
+    run = CrashRun(tmp_path, 1, processes)
     try:
-        for number in range(KILLS):
+        if processes > 1:
+            answered = partial(run.wait_for_answers, 30)
+            run.run_daemon(partial(run.kill_processes, 4, answered), kill=True)
+        for number in range(kills):
             run.run_daemon(partial(run.wait_for_answers, run.random.randrange(20, 120)), kill=number != 2)
         run.kill_during_start(0.4)
         run.run_daemon(run.start_second_owner, kill=True)
@@ -23,6 +29,7 @@ def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path) -> No
     checks = CrashChecks(run)
 
     assert not checks.problems, "\n".join(checks.problems[:20])
+    assert (run.killed_processes > 0) == (processes > 1)
     assert (
         checks.counts["loose: interrupted"] + checks.counts["ordered: interrupted"] > 0
     )  # the kills interrupted attempts

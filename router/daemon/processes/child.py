@@ -1,6 +1,7 @@
 """An intake process: takes requests by the shared socket, and hands their events to the main process."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -49,8 +50,14 @@ def serve(sock: socket.socket, listening: socket.socket, start: ProcessStart) ->
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the main process says when to stop
         signal.signal(number, signal.SIG_IGN)
     remove_variables(os.environ)
-    IntakeProcess(sock, listening, start).run()
-    os._exit(0)  # daemon threads may be anywhere
+    process, code = IntakeProcess(sock, listening, start), 0
+    try:
+        process.run()
+    except Exception:
+        log.exception("intake process failed by a fault of ours")
+        code = 1
+    process.send_rest()
+    os._exit(code)  # daemon threads may be anywhere
 
 
 class IntakeProcess:
@@ -70,11 +77,16 @@ class IntakeProcess:
         self._prepared: tuple[int, Ruleset] | None = None
         self._work: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()  # for the main thread; None: alone
         self._shipping = False
+        self._told: dict[str, int] = {}  #: the numbers that were sent last
+        self._attaching: asyncio.Task[None] | None = None
+        self._certificate: Certificate | None = None
 
     def run(self) -> None:
         """Load the rules, serve, stop."""
         logs.log_to(self._lines, self._start.logging.level, self._start.logging.style, {"process": self._start.number})
         log_libraries.listen()
+        if not self._load_certificate():
+            return
         early = self._wait_for_serve()
         if early is None:
             return
@@ -86,7 +98,23 @@ class IntakeProcess:
         self._received(early)
         self._stop(self._obey())
 
+    def send_rest(self) -> None:
+        """Send the frames that wait, when the process ends before it served."""
+        with contextlib.suppress(OSError):
+            if self._attaching is None:
+                self._sock.sendall(self._link.take_waiting())
+
     # Before it serves: nothing else runs yet, so it may block.
+
+    def _load_certificate(self) -> bool:
+        files = self._settings.tls
+        try:
+            self._certificate = None if files is None else Certificate(files)
+        except CertificateError as error:
+            problem = Problem(str(files.cert) if files is not None else "", 1, 1, "", str(error))
+            self._sock.sendall(pack(Kind.REFUSED, 0, encode_problems((problem,))))
+            return False
+        return True
 
     def _wait_for_serve(self) -> list[Frame] | None:
         """Load rules until the main process says that they are the current ones; gives the frames that came after."""
@@ -118,7 +146,6 @@ class IntakeProcess:
 
     def _make_server(self) -> Server:
         settings = self._settings
-        self._certificate = None if settings.tls is None else Certificate(settings.tls)
         receiver = Receiver(
             self._current,
             self._events,
@@ -184,7 +211,7 @@ class IntakeProcess:
         counted = self._metrics.take()
         open_, _ = self._server.connections()
         state = {"connections": open_, "lines_lost": self._lines.lost}
-        if number or counted.counts or counted.histograms or state != getattr(self, "_told", None):
+        if number or counted.counts or counted.histograms or state != self._told:
             self._told = state
             self._link.send(pack(Kind.COUNTS, number, encode_counts(counted, state)))
 
@@ -214,17 +241,17 @@ class IntakeProcess:
         while (frame := self._work.get()) is not None:
             if frame.kind == Kind.STOP:
                 return frame.number / 1000
-            self._renew()
+            self._renew(frame.number)
         log.warning("the main process is gone; its senders are answered 503, and this process ends")
         return LAST_SECONDS
 
-    def _renew(self) -> None:
-        if self._certificate is None:
-            return
+    def _renew(self, number: int) -> None:
         try:
-            self._certificate.reload()
+            if self._certificate is not None:
+                self._certificate.reload()
         except CertificateError as error:
             log.error("renewed certificate refused; the old one stays", listener="intake", error=str(error))
+        self._link.send(pack(Kind.RENEWED, number))
 
     def _stop(self, seconds: float) -> None:
         self._server.drain(seconds)

@@ -21,7 +21,8 @@ class Kind(IntEnum):
     PREPARED = 8  #: rules of this generation can be taken
     REFUSED = 9  #: they can't; the body lists the problems
     SWAPPED = 10  #: requests are judged by rules of this generation from now on
-    BYE = 11  #: all requests are answered, and the process ends
+    RENEWED = 11  #: the TLS certificate was read again, or the old one stays
+    BYE = 12  #: all requests are answered, and the process ends
 
     # From the main process.
     SERVE = 20  #: take requests

@@ -83,6 +83,10 @@ class Link(asyncio.Protocol):
         self._gathering = False
         self._flush()
 
+    def take_waiting(self) -> bytes:
+        """The frames that wait, for a process that ends before its loop begins."""
+        return b"".join([self._waiting.popleft() for _ in range(len(self._waiting))])
+
     @property
     def waiting(self) -> int:
         """How many frames wait to be sent; any thread may ask."""

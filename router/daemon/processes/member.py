@@ -135,7 +135,7 @@ class Member:
                     append = self._appends.get(frame.number)
                     if append is not None:
                         append.cancel()
-                case Kind.PREPARED | Kind.SWAPPED:
+                case Kind.PREPARED | Kind.SWAPPED | Kind.RENEWED:
                     if frame.kind == Kind.SWAPPED:
                         self.generation = frame.number
                     self._answer(Kind(frame.kind), frame.number, ())

@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import itertools
 import socket
 import threading
 import time
@@ -82,7 +83,7 @@ class IntakeProcesses:
         self._generation = 1
         self._rules = self._to_load(ruleset, 1)
         self._prepared: set[Member] = set()  #: processes that have loaded the rules of the last generation
-        self._collecting = 0
+        self._numbers = itertools.count(1)  #: of questions
         self._untold = False  #: `changed` has to be called
         self._stopping = False
         self.replaced = 0  #: processes that ended without being told to
@@ -193,20 +194,16 @@ class IntakeProcesses:
 
     def renew(self) -> None:
         """Have all processes read the TLS certificate again."""
-        self._tell_all(pack(Kind.RENEW))
+        self._ask_all(Kind.RENEW, Kind.RENEWED, SWAP_SECONDS)
 
     def collect(self) -> None:
         """Have all processes hand over what they counted."""
-        self._collecting += 1
-        number = self._collecting
-        until = time.monotonic() + COLLECT_SECONDS
-        for future in [m.ask(Kind.COLLECT, number, b"", Kind.COUNTS) for m in self._members() if m.serves]:
-            _within(future, until)
+        self._ask_all(Kind.COLLECT, Kind.COUNTS, COLLECT_SECONDS)
 
-    def _tell_all(self, frame: bytes) -> None:
-        for member in self._members():
-            if member.told_to_serve:
-                member.link.send(frame)
+    def _ask_all(self, question: Kind, answer: Kind, seconds: float) -> None:
+        number, until = next(self._numbers), time.monotonic() + seconds
+        for future in [member.ask(question, number, b"", answer) for member in self._members() if member.serves]:
+            _within(future, until)
 
     # The processes' lives.
 
