@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from intake import free_port, reached
+from daemons import free_port, reached
 from machine import describe
 
 PATIENCE_SECONDS = 120.0

@@ -9,15 +9,16 @@ CLOCK_MONOTONIC. In one run:
     match no rule; before and after the next, whose ratio is to the mean of both;
   - end to end: wrk posts as fast as it is answered, and then at a rate that is lowered until it is sustained: each
     answer a 202, every event received by the target and settled as succeeded in the store within a second of the last
-    answer, and no more than a quarter of a second's events waiting at the end of the load.
+    answer, and no more than a quarter of a second's events waiting at the end of the load;
+  - CPU µs for each delivered event, with each number of processes, and with `--beside TREE` the daemon of another
+    clone: short loads in turn, whose medians say more on a busy machine than rates do.
 """
 
 import argparse
-import hmac
 import json
 import math
 import os
-import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,16 +27,18 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
-from intake import SECRET, push, script
+from daemons import Form, Running, counts, with_processes
+from daemons import daemon as running_daemon
 from machine import describe
 from open_loop import send, share
-from wrk import Log, measure, serving
+from push import push, script, signature
+from wrk import Log, measure
 
 SETTLED_SECONDS = 1.0
 WAITING_SECONDS = 0.25
@@ -103,24 +106,10 @@ def receiver(*bad: str, seconds: float = 30.0) -> Iterator[Receiver]:
 
 
 @contextmanager
-def daemon(folder: Path, rules: str) -> Iterator[tuple[int, Log]]:
+def daemon(folder: Path, rules: str, flags: tuple[str, ...] = ()) -> Iterator[tuple[int, Log]]:
     """Our daemon; its port and what it logs."""
-    (folder / "rules.yaml").write_text(rules)
-    command = [
-        *(str(Path(sys.executable).with_name("webhook-router")), "serve", str(folder / "rules.yaml")),
-        *("--listen", "127.0.0.1:0", "--admin", "off", "--log-format", "json"),
-        *("--store", f"sqlite:{folder / 'store.db'}"),
-    ]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=folder, env={**os.environ, "BENCH_SECRET": SECRET}
-    )
-    log = Log()
-    try:
-        port = int(serving(process, log).rpartition(":")[2])
-        yield port, log
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+    with running_daemon(folder, rules, Form("", flags)) as running:
+        yield running.port, running.log
 
 
 class Rows:
@@ -155,10 +144,9 @@ class Rows:
 
 def request(path: str, body: bytes, port: int) -> tuple[bytes, bytes]:
     """The parts of a request before and after the value of its X-Sent."""
-    signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\n"
-        f"X-Hub-Signature-256: sha256={signature}\r\nContent-Length: {len(body)}\r\nX-Sent: "
+        f"X-Hub-Signature-256: {signature(body)}\r\nContent-Length: {len(body)}\r\nX-Sent: "
     )
     return head.encode(), b"\r\n\r\n" + body
 
@@ -227,6 +215,46 @@ def load(url: str, post: Path, target: Receiver, rows: Rows, seconds: int, conne
     return Run(measured.rate, waiting, max(most), drained, found["events"], rows.succeeded() - before, measured.errors)
 
 
+def in_turn(target: Receiver, body: bytes, given: argparse.Namespace) -> None:
+    """Load the daemons in turn: CPU of each delivered event, and how many a second from the first POST to the last."""
+    forms = [Form(f"{number} process{'es' if number > 1 else ''}", flags)
+             for number, flags in with_processes(given.processes)]  # fmt: skip
+    forms += [Form("beside", tree=given.beside)] if given.beside else []
+    found: dict[str, list[tuple[float, float]]] = {form.name: [] for form in forms}
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name, ExitStack() as stack:
+        folder = Path(name)
+        post = script(folder, body)
+        daemons: dict[str, tuple[Running, Rows]] = {}
+        for number, form in enumerate(forms):
+            running = stack.enter_context(running_daemon(folder / str(number), rules_for(target, given), form))
+            daemons[form.name] = running, Rows(folder / str(number) / "store.db")
+        for turn in range(given.rounds + 1):
+            for form in forms[:: -1 if turn % 2 else 1]:
+                measured = one_load(*daemons[form.name], post, given)
+                if turn:  # the first is for warming up
+                    found[form.name].append(measured)
+    medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in found.items()}
+    print(f"in turn, {given.rounds} loads of {given.turn_seconds} s each, medians")
+    for name, (cpu, rate) in medians.items():
+        old = medians.get("beside")
+        ratio = f"  {cpu / old[0]:.2f} x its CPU, {rate / old[1]:.2f} x its rate" if old and name != "beside" else ""
+        print(f"{name:<12} {cpu:>6.0f} µs CPU a delivered event, {rate:>6,.0f}/s delivered{ratio}", flush=True)
+
+
+def one_load(running: Running, rows: Rows, post: Path, given: argparse.Namespace) -> tuple[float, float]:
+    """CPU µs of a delivered event, and delivered events a second."""
+    before, cpu, began = rows.succeeded(), running.cpu_seconds(), time.monotonic()
+    measure(running.url, post, given.turn_seconds, given.connections)
+    if rows.settled_within(PATIENCE_SECONDS) is None:
+        raise SystemExit(f"deliveries still wait after {PATIENCE_SECONDS:g} s")
+    took, delivered = time.monotonic() - began, rows.succeeded() - before
+    return (running.cpu_seconds() - cpu) / delivered * 1e6, delivered / took
+
+
+def rules_for(target: Receiver, given: argparse.Namespace) -> str:
+    return RULES % (target.port, given.concurrency) + "".join(RULE % (i, i, i) for i in range(9))
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rates", type=float, nargs="*", default=[10, 100, 500])
@@ -234,13 +262,25 @@ def main() -> None:
     arguments.add_argument("--connections", type=int, default=64, help="of wrk")
     arguments.add_argument("--concurrency", type=int, default=64, help="of the target")
     arguments.add_argument("--no-throughput", action="store_true")
+    arguments.add_argument("--processes", type=counts, default=[1, 2], help="of the loads in turn, such as 1,2,4")
+    arguments.add_argument("--beside", type=Path, help="another clone, for the loads in turn")
+    arguments.add_argument("--rounds", type=int, default=4, help="of the loads in turn")
+    arguments.add_argument("--turn-seconds", type=int, default=3, help="of each load in turn")
+    arguments.add_argument("--only-in-turn", action="store_true")
     given = arguments.parse_args()
     body = push()
-    print(describe("aiohttp", "waitress", "apsw", "orjson"))
+    print(describe("aiohttp", "waitress", "apsw", "orjson"), flush=True)
+    if not given.only_in_turn:
+        alone(body, given)
+    with receiver() as target:
+        in_turn(target, body, given)
+
+
+def alone(body: bytes, given: argparse.Namespace) -> None:
+    """Latency and the highest sustained rate, of one process."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name, receiver() as target:
         folder = Path(name)
-        rules = RULES % (target.port, given.concurrency) + "".join(RULE % (i, i, i) for i in range(9))
-        with daemon(folder, rules) as (port, log):
+        with daemon(folder, rules_for(target, given)) as (port, log):
             rows = Rows(folder / "store.db")
             measure(f"http://127.0.0.1:{port}/hooks/github", script(folder, body), 1, 8)
             rows.settled_within(60)

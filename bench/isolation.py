@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from daemons import with_processes
 from deliver import Receiver, Rows, daemon, receiver
 from machine import describe
 from open_loop import Sent, send, share
@@ -100,6 +101,7 @@ def main() -> None:
     arguments.add_argument("--timeout", type=float, default=10, help="seconds for an attempt; `hang` takes them all")
     arguments.add_argument("--size", type=int, default=1000, help="bytes of an event")
     arguments.add_argument("--breaker", action="store_true")
+    arguments.add_argument("--processes", type=int, default=1)
     given = arguments.parse_args()
     print(describe("aiohttp", "waitress", "apsw"))
     print(
@@ -108,13 +110,14 @@ def main() -> None:
     )
     print(f"{'':<22} {'received':>8} {'p50':>8} {'p99':>8} {'max':>8} {'202 p99':>9}")
     pooled: dict[bool, list[float]] = {False: [], True: []}
+    [(_, flags)] = with_processes([given.processes])
     held, refuses = refusing_port()
     with held, receiver(*ILL[:3], seconds=given.late) as target:
         ports = {"good": target.port, "refuse": refuses, **dict(zip(ILL[:3], target.others, strict=True))}
         for number, ill in itertools.product(range(given.rounds), (False, True)):
             text = rules(ports, ill=ill, timeout=given.timeout, breaker=given.breaker)
             with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
-                with daemon(Path(name), text) as (port, log):
+                with daemon(Path(name), text, flags) as (port, log):
                     rows = Rows(Path(name) / "store.db")
                     phase(port, target, rows, given.rate, 1.0, given.size)
                     sent, found = phase(port, target, rows, given.rate, given.seconds, given.size)

@@ -14,7 +14,8 @@ from machine import describe
 
 from router.admin.metrics.expiry import MetricExpiry
 from router.admin.metrics.exposition import Exposition, GaugeSources
-from router.daemon.registries import REGISTRIES, now_ms
+from router.daemon.registries import REGISTRIES
+from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.deliveries import State
 from router.domain.outcomes import OutcomeKind

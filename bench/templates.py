@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from router import templates
 from router.domain.errors import RenderError, TemplateError
-from router.templates.work import CHEAP, Work
+from router.templates.budget import COPIED_PER_STEP, RenderBudget
 from tests.templates.hostile_templates import BODY, Hostile, hostile
 
 ORDINARY = (
@@ -96,7 +96,7 @@ def ordinary(old: ModuleType) -> None:
             return str(was.render(old.Context(values)))
 
         def render_now(now: Any = now, values: dict[str, Any] = values) -> str:
-            return str(now.render(templates.Context(values, Work(size))))
+            return str(now.render(templates.Context(values, RenderBudget(size))))
 
         assert render_was() == render_now(), text
         before, after = least(render_was, render_now)
@@ -113,7 +113,7 @@ def least(*renders: Callable[[], str]) -> list[float]:
     return [min(times) for times in zip(*found, strict=True)]
 
 
-class Timed(Work):
+class Timed(RenderBudget):
     """Notes the longest time of the processor between two steps: nothing else runs while one call holds it."""
 
     __slots__ = ("at", "longest_step")
@@ -126,7 +126,7 @@ class Timed(Work):
         self.note()
         super().charge(steps)
 
-    def text(self, length: int, what: str, per_step: int = CHEAP) -> None:
+    def text(self, length: int, what: str, per_step: int = COPIED_PER_STEP) -> None:
         self.note()
         super().text(length, what, per_step)
 
@@ -152,7 +152,7 @@ def worst(every: int) -> dict[str, Cost]:
     for number, case in enumerate(hostile()):
         if case.about in found and number % every:
             continue
-        cost = rendered(case, payload)
+        cost = render_without_blocking(case, payload)
         if cost is None:
             continue
         longest = max(longest, (cost.longest_step, case.text))
@@ -162,18 +162,18 @@ def worst(every: int) -> dict[str, Cost]:
     return found
 
 
-def rendered(case: Hostile, payload: Any) -> Cost | None:
+def render_without_blocking(case: Hostile, payload: Any) -> Cost | None:
     try:
         template = templates.compile_template(case.text, secrets=[])
     except TemplateError:
         return None
     with contextlib.suppress(RenderError):
         template.render(templates.Context({}))  # makes its code
-    begun, work = time.thread_time(), Timed(len(BODY))
+    begun, budget = time.thread_time(), Timed(len(BODY))
     with contextlib.suppress(RenderError):
-        template.render(templates.Context({"payload": payload}, work))
-    work.note()
-    return Cost(time.thread_time() - begun, work.longest_step, case)
+        template.render(templates.Context({"payload": payload}, budget))
+    budget.note()
+    return Cost(time.thread_time() - begun, budget.longest_step, case)
 
 
 def rules(cases: list[Hostile]) -> str:

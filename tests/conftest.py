@@ -27,9 +27,21 @@ from router.cli.main import main
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; a slow machine only makes the test slow
 
-# The time that an example takes depends on the load of the machine.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Without compiled files each of the hundreds of processes that the tests start would compile the program again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# The time that an example takes depends on the load of the machine. The same examples in each run: a failure repeats.
+settings.register_profile("any machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+THOROUGH = int(os.environ.get("WEBHOOK_ROUTER_TEST_EXAMPLES", "1"))  #: times as many generated examples, for a long run
+
+
+def examples(count: int) -> settings:
+    """Settings for so many generated examples; for a multiple of them, and new ones in each run, in a long run."""
+    return settings(max_examples=count * THOROUGH, derandomize=THOROUGH == 1)
+
 
 Line = dict[str, Any]
 
@@ -325,9 +337,15 @@ def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> sub
 
 @pytest.fixture
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line to its end."""
+    """Run the command line to its end.
+
+    The daemon, `--version`, and what is given an environment get a process of their own. Other commands run in this
+    process: each start of a process takes a second of a processor.
+    """
 
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        if arguments[0] not in ("serve", "--version") and set(more) <= {"cwd"}:
+            return run_in_process(*arguments, folder=more.get("cwd", Path.cwd()))
         return subprocess.run(
             [PROGRAM, *map(str, arguments)],
             capture_output=True,

@@ -7,4 +7,6 @@ def excerpt(data: bytes, length: int = LENGTH, *, end: bool = False) -> str:
     """The beginning (or the end) as text. Control characters are replaced, since a terminal would obey them."""
     part = data[-length:] if end else data[:length]
     text = part.decode(errors="replace")
+    if text.replace("\n", "").replace("\t", "").isprintable():  # most are; looking at each character takes far longer
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

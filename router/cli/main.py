@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import click
-import structlog
 
 from router import __version__
 from router.cli.commands.check import check
@@ -95,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _print_unexpected(error: Exception) -> None:
+    import structlog  # noqa: PLC0415 - a command that succeeds need not wait
+
     if isinstance(error, OSError) and is_output_error(error):
         drop_output()
         click.echo(f"webhook-router: the output can't be written: {error.strerror}", err=True)

@@ -10,7 +10,7 @@ log = structlog.get_logger()
 
 
 def grant(wanted: int) -> int:
-    """How many of the wanted connections the intake may hold open, the rest of the daemon needs files too."""
+    """The number of connections that the intake may hold open, with files left for the rest of the daemon."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHERS
     if soft < needed:

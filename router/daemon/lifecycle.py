@@ -54,7 +54,7 @@ class Lifecycle:
             parts.processes.changed = self._processes_changed
         if parts.admin is not None:
             parts.admin.start()
-        parts.reports.sources.tell(ruleset)
+        parts.reports.sources.log_changes(ruleset)
         parts.reloader.start()
         parts.retention.start()
         parts.certificates.start()

@@ -51,7 +51,7 @@ class RulesReports:
         self.metrics.reloaded(self.loaded_at)
         self.expiry.forget(self.metrics.counted(), time.monotonic())
         self._note(None)
-        self.sources.tell(ruleset)
+        self.sources.log_changes(ruleset)
         self._warn_of_removed(change)
 
     def refused(self, _: ReloadRefused) -> None:

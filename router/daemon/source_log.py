@@ -20,17 +20,17 @@ class SourceLog:
 
     listen: ListenAddress  #: with the port that was bound
     tls: bool = False  #: whether senders need https
-    told: dict[str, tuple[object, ...]] = field(default_factory=dict)  #: by source: the facts that were logged
+    logged: dict[str, tuple[object, ...]] = field(default_factory=dict)  #: by source: the facts that were logged
 
-    def tell(self, ruleset: Ruleset) -> None:
-        """Log what is new since the last call."""
+    def log_changes(self, ruleset: Ruleset) -> None:
+        """Log the sources that are new, changed or gone since the last call."""
         for source in ruleset.sources.values():
             facts = (source.path, source.scheme, source.methods, source.allow_ips)
-            if self.told.get(source.name) != facts:
-                self.told[source.name] = facts
+            if self.logged.get(source.name) != facts:
+                self.logged[source.name] = facts
                 self._log_source(source)
-        for name in [name for name in self.told if name not in ruleset.sources]:
-            path, *_ = self.told.pop(name)
+        for name in [name for name in self.logged if name not in ruleset.sources]:
+            path, *_ = self.logged.pop(name)
             log.info("source is gone; its path is answered 404", source=name, path=path)
 
     def _log_source(self, source: Source) -> None:
@@ -41,11 +41,11 @@ class SourceLog:
             return
         if source.allow_ips:
             allowed = [str(network) for network in source.allow_ips]
-            log.warning("source is not verified: whoever has an allowed address may send", source=source.name,
+            log.warning("source is not verified: anyone at an allowed address may send", source=source.name,
                         path=source.path, allow_ips=allowed)  # fmt: skip
         elif self.listen.is_loopback:
             log.warning("source is not verified: every program on this machine may send", source=source.name,
                         path=source.path)  # fmt: skip
         else:
-            log.error("source is not verified: whoever reaches the listen address may send; set verify or allow_ips",
+            log.error("source is not verified: anyone who reaches the listen address may send; set verify or allow_ips",
                       source=source.name, path=source.path, listen=str(self.listen))  # fmt: skip

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """What an attempt came to."""
+    """The result of an attempt."""
 
     outcome: Outcome | None  #: None: no attempt was made; the delivery now waits at another target
     policy: RetryPolicy = _DEFAULT_POLICY
@@ -131,5 +131,5 @@ def ids(claim: Claim) -> dict[str, str]:
         "rule": delivery.rule,
         "action": delivery.action,
         "target": delivery.target,
-        **trace_id_of(claim.event.headers),
+        **trace_id_of(claim.event.named),
     }

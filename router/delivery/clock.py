@@ -29,5 +29,5 @@ class ClockWatch:
         return False
 
     def ask_again(self, clock: float) -> None:
-        """Say so again soon: this time they could not be shortened."""
+        """Report it again soon, since the waits could not be shortened this time."""
         self._look_at = clock + STEP_SECONDS

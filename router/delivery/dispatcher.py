@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Look:
-    """What one look at the due targets found."""
+    """The result of one look at the due targets."""
 
     pause: float = RESCAN_SECONDS  #: seconds until there may be more to do
     free_slots: dict[str, int] = field(default_factory=dict)  #: of targets that something is due for now
@@ -203,8 +203,8 @@ class Dispatcher:
         for key in wanted:
             del self._due[key]
         try:
-            paced = [key for key in wanted if self._targets.get(key, clock).paced]
-            claims = await self._inbox.result(self._store.claim(wanted, now, paced))
+            recorded = [key for key in wanted if self._targets.get(key, clock).records_claims]
+            claims = await self._inbox.result(self._store.claim(wanted, now, recorded))
         except RouterError:
             self._remember_due(dict.fromkeys(wanted, now))
             raise

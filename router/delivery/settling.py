@@ -27,7 +27,7 @@ class FinishedAttempt:
     """An attempt that finished."""
 
     claim: Claim
-    outcome: Outcome  #: as it was, before the retry policy
+    outcome: Outcome  #: of the attempt itself, before the retry policy
     done: Settlement
     took: float  #: seconds
 
@@ -54,7 +54,7 @@ class Settling:
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=seconds)
         if self._waiting:
-            self._store.settle_all([finished.done for finished in self._waiting])
+            self._store.settle([finished.done for finished in self._waiting])
 
     async def _settle(self) -> None:
         try:
@@ -66,7 +66,7 @@ class Settling:
 
     async def _record(self, batch: Sequence[FinishedAttempt]) -> None:
         try:
-            settled = await self._commit(lambda: self._store.settle_all([finished.done for finished in batch]))
+            settled = await self._commit(lambda: self._store.settle([finished.done for finished in batch]))
         except StoreError as error:
             if len(batch) > 1:  # one of them can't be stored: try each alone
                 for finished in batch:

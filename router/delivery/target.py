@@ -29,7 +29,7 @@ class Target:
                 self.breaker.state = BreakerState.CLOSED
 
     @property
-    def paced(self) -> bool:
+    def records_claims(self) -> bool:
         """Whether its rate is so low that the time of its last attempt must outlive a restart."""
         return self.spec.rate is not None and self.spec.rate * RESTART_SECONDS < 1
 

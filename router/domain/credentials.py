@@ -14,9 +14,9 @@ def without_credentials(inbound: Inbound, *, header: str | None = None, query: s
     the scheme checked. The rest of the query stays byte for byte the same.
     """
     dropped = CREDENTIALS | {header.lower()} if header else CREDENTIALS
-    headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)
-    if query is None and len(headers) == len(inbound.headers):
+    if query is None and dropped.isdisjoint(inbound.named.by_name):
         return inbound
+    headers = tuple(item for item in inbound.headers if item[0].lower() not in dropped)
     kept = inbound.query
     if query is not None:
         kept = "&".join(part for part in kept.split("&") if parameter_name(part) != query)

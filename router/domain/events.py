@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from router.domain.headers import Headers
+from router.domain.headers import Headers, no_headers
 from router.domain.request import query_values
 
 UNMATCHED = "unmatched"  #: the reserved rule name for the actions of events that matched no rule
@@ -28,6 +28,12 @@ class Event:
     ip: str
     received_at: int  #: ms
     dedupe_key: str | None = None  #: equal for copies of the same event
+    named: Headers = field(default_factory=no_headers, repr=False, compare=False)  #: the headers by name
+
+    def __post_init__(self) -> None:
+        # Made once for all who look; a copy of the object with the same headers keeps it.
+        if self.named.items_as_received is not self.headers:
+            object.__setattr__(self, "named", Headers(self.headers))
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,10 @@ class ParsedEvent:
     payload: Any = field(repr=False)  #: the JSON value, the form as a mapping, or the text
     form: bool = False  #: the payload is a form: its values are text, numbers included
 
-    @cached_property
+    @property
     def headers(self) -> Headers:
         """The event's headers."""
-        return Headers(self.event.headers)
+        return self.event.named
 
     @cached_property
     def query(self) -> dict[str, list[str]]:

@@ -19,11 +19,7 @@ class Headers(Mapping[str, str]):
         self.items_as_received = items
         self.by_name: dict[str, list[str]] = {}  #: lower-case names, with all values
         for name, value in items:
-            lower = name.lower()
-            if lower in self.by_name:
-                self.by_name[lower].append(value)
-            else:
-                self.by_name[lower] = [value]
+            self.by_name.setdefault(name.lower(), []).append(value)
 
     def __getitem__(self, name: str) -> str:
         return self.by_name[name.lower()][0]
@@ -44,6 +40,14 @@ class Headers(Mapping[str, str]):
     def all(self, name: str) -> list[str]:
         """Every value of the header, in the order received."""
         return list(self.by_name.get(name.lower(), ()))
+
+
+_NONE = Headers(())
+
+
+def no_headers() -> Headers:
+    """Of a request whose headers were not looked at yet."""
+    return _NONE
 
 
 def dropped_header(name: str) -> str:

@@ -1,7 +1,9 @@
 """A request that the intake received."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
+
+from router.domain.headers import Headers, no_headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,12 @@ class Inbound:
     body: bytes
     ip: str  #: the sender's address
     received_at: int  #: ms
+    named: Headers = field(default_factory=no_headers, repr=False, compare=False)  #: the headers by name
+
+    def __post_init__(self) -> None:
+        # Made once for all who look; a copy of the object with the same headers keeps it.
+        if self.named.items_as_received is not self.headers:
+            object.__setattr__(self, "named", Headers(self.headers))
 
 
 def query_values(query: str) -> dict[str, list[str]]:

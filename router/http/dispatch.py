@@ -4,11 +4,12 @@ Methods belong to the loop's thread, unless they say otherwise.
 """
 
 import asyncio
-import itertools
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from router.http.connection import Connection
 
 log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A request whose reply is to come."""
+
+    connection: "Connection"
+    pending: Pending | None  #: None: it is answered
+    since: float  #: monotonic
 
 
 class Dispatch:
@@ -51,17 +61,16 @@ class Dispatch:
         self._loop = loop
         self._workers = workers
         self._inline_bytes = inline_bytes
-        self._serials = itertools.count()
-        self._waiting: dict[Connection, tuple[int, Pending]] = {}  # replies to come
-        self._since: deque[tuple[float, Connection, int]] = deque()  # the same by age; some may be answered already
-        self._done: deque[tuple[Connection, int]] = deque()  # any thread appends
+        self._waiting: deque[_Waiting] = deque()  # by age; some may be answered already
+        self._unanswered = 0  # of them
+        self._done: deque[_Waiting] = deque()  # any thread appends
         self._waking = threading.Lock()
         self._woken = self._stopped_waking = False
         self._last_request = 0.0
 
     def is_busy(self) -> bool:
         """Whether requests are being answered; any thread may ask."""
-        return bool(self._waiting) or time.monotonic() - self._last_request < BUSY_SECONDS
+        return self._unanswered > 0 or time.monotonic() - self._last_request < BUSY_SECONDS
 
     def handle(self, connection: "Connection", message: Message) -> None:
         """Answer a whole request: in this thread when it is small, in a worker when it is large."""
@@ -103,20 +112,19 @@ class Dispatch:
 
     def _take_answer(self, connection: "Connection", given: Reply | Pending) -> None:
         if isinstance(given, Pending):
-            self._wait(connection, given)
+            self._wait(_Waiting(connection, given, time.monotonic()), given.future)
         else:
             connection.answer(given)
 
-    def _wait(self, connection: "Connection", pending: Pending) -> None:
-        serial = next(self._serials)
-        self._waiting[connection] = serial, pending
-        self._since.append((time.monotonic(), connection, serial))
-        # The future must not refer to the pending reply: the cycle would keep the event until a garbage collection.
-        pending.future.add_done_callback(partial(self._ready, connection, serial))
+    def _wait(self, waiting: _Waiting, future: "Future[Any]") -> None:
+        self._waiting.append(waiting)
+        self._unanswered += 1
+        # The future refers to the pending reply only until `_answer`: a cycle would keep the event until a collection.
+        future.add_done_callback(partial(self._ready, waiting))
 
-    def _ready(self, connection: "Connection", serial: int, _: Any) -> None:
+    def _ready(self, waiting: _Waiting, _: Any) -> None:
         """A future is done; any thread."""
-        self._done.append((connection, serial))
+        self._done.append(waiting)
         self._wake_up(self._wake)
 
     def _wake(self) -> None:
@@ -140,39 +148,31 @@ class Dispatch:
         """Answer the requests whose futures are done."""
         self._woken = False
         while self._done:
-            connection, serial = self._done.popleft()
-            if self._waits(connection, serial):
-                self._answer(connection)
+            self._answer(self._done.popleft())
 
     def answer_old(self, now: float) -> None:
         """Answer requests that have waited too long; if their commit still comes, dedupe recognizes the repeat."""
-        while self._since:
-            since, connection, serial = self._since[0]
-            waits = self._waits(connection, serial)
-            if waits and since > now - self._answer_seconds:
-                return
-            self._since.popleft()
-            if waits:
-                self._answer(connection)
+        waiting = self._waiting
+        while waiting and (waiting[0].pending is None or waiting[0].since <= now - self._answer_seconds):
+            self._answer(waiting.popleft())
 
     def answer_all(self) -> None:
         """Answer all waiting requests, at the end of a stop's time."""
-        for connection in list(self._waiting):
-            self._answer(connection)
+        while self._waiting:
+            self._answer(self._waiting.popleft())
 
     def has_ready(self) -> bool:
         """Whether replies are ready to be sent."""
         return bool(self._done)
 
-    def _waits(self, connection: "Connection", serial: int) -> bool:
-        waiting = self._waiting.get(connection)
-        return waiting is not None and waiting[0] == serial
-
-    def _answer(self, connection: "Connection") -> None:
-        _, pending = self._waiting.pop(connection)
+    def _answer(self, waiting: _Waiting) -> None:
+        pending, waiting.pending = waiting.pending, None
+        if pending is None:
+            return
+        self._unanswered -= 1
         try:
             reply = pending.reply(0)  # also when the sender has left: this logs and counts the event
         except Exception as error:  # the boundary between one sender and all the others
             log.error("request failed by a fault of ours", exc_info=error)
             reply = refusal(500)
-        connection.answer(reply)
+        waiting.connection.answer(reply)

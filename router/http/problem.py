@@ -27,6 +27,6 @@ def problem(status: int, detail: str, *headers: tuple[str, str], **members: Any)
 
 
 def refusal(status: int) -> Reply:
-    """What a server answers by itself."""
+    """A server's own reply to a request that it refuses."""
     waits = (("Retry-After", str(RETRY_AFTER_SECONDS)),) if status == HTTPStatus.SERVICE_UNAVAILABLE else ()
     return problem(status, _DETAILS[status], *waits)

@@ -14,6 +14,7 @@ from router.http.contract import BodyLimit
 from router.http.limits import CHUNK_LINE_BYTES, FRAMING_BYTES, HEADER_BYTES, HEADER_COUNT, SLICE_BYTES, TRAILER_BYTES
 from router.http.target import is_authority, read_target
 
+_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 _LONGEST_LENGTH = 20  #: digits of a Content-Length; 2^63 has 19
 
 
@@ -62,7 +63,8 @@ class Reader:
         self._is_cut = False  # httptools ends it before its body
         self._length = 0  # of the body, as announced
         self._largest = 0  # body that the path takes
-        self._fields = self._field_bytes = 0  # of the headers so far
+        self._fields = 0  # headers so far
+        self._head_bytes = 0  # of the target and the headers so far
         self._trailer_bytes = 0
         self._unread = 0  # bytes since something was last made of them
         self._bytes = 0  # of the message
@@ -105,6 +107,7 @@ class Reader:
         target, self._target = self._target, b""
         chunked, self._chunked = self._chunked, False
         self._in_body = False
+        self._fields = self._head_bytes = 0  # the limits of the real head have been checked
         self._parser = httptools.HttpRequestParser(self)
         self._parser.feed_data(f"POST / HTTP/1.1\r\nHost: x\r\n{framing}{last}\r\n\r\n".encode())
         self._message, self._host, self._target, self._chunked = message, host, target, chunked
@@ -162,40 +165,47 @@ class Reader:
 
     def on_url(self, part: bytes) -> None:
         self._target += part
-        if len(self._target) > HEADER_BYTES:
+        self._head_bytes += len(part)
+        if self._head_bytes > HEADER_BYTES:
             self._stop(431, "size of headers")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._unread = 0
+        size = len(name) + len(value) + 4
         if self._in_body:
-            self._trailer_bytes += len(name) + len(value) + 4
+            self._trailer_bytes += size
             if self._trailer_bytes > TRAILER_BYTES:
                 self._stop(400, "trailer")
             return
         self._fields += 1
-        self._field_bytes += len(name) + len(value) + 4
+        self._head_bytes += size
         if self._fields > HEADER_COUNT:
             self._stop(431, "number of headers")
-        if self._field_bytes + len(self._target) > HEADER_BYTES:
+        if self._head_bytes > HEADER_BYTES:
             self._stop(431, "size of headers")
         text = value.decode("latin-1").strip(" \t")
-        match name.lower():
-            case b"host":
-                if self._host is not None or not is_authority(text):
-                    self._stop(400, "Host")
-                self._host = text
-            case b"content-length":
-                if len(text) > _LONGEST_LENGTH:
-                    self._stop(400, "length")
-                self._length = int(text)  # httptools has seen that it is one
-            case b"transfer-encoding":
-                if text.lower() != "chunked":
-                    self._stop(400, "transfer encoding")
-                self._chunked = True
-            case b"expect":
-                self._expects = text.lower() == "100-continue"
+        lower = name.lower()
+        if lower in _FRAMING:
+            self._frame(lower, text)
         if b"_" not in name:  # proxies and applications confuse underscores with dashes
             self._message.headers.append((name.decode("ascii"), text))
+
+    def _frame(self, name: bytes, text: str) -> None:
+        """Take what a header says about where the request ends, or how it is read."""
+        if name == b"host":
+            if self._host is not None or not is_authority(text):
+                self._stop(400, "Host")
+            self._host = text
+        elif name == b"content-length":
+            if len(text) > _LONGEST_LENGTH:
+                self._stop(400, "length")
+            self._length = int(text)  # httptools has seen that it is one
+        elif name == b"transfer-encoding":
+            if text.lower() != "chunked":
+                self._stop(400, "transfer encoding")
+            self._chunked = True
+        else:
+            self._expects = text.lower() == "100-continue"
 
     def on_headers_complete(self) -> None:
         parser, message = self._parser, self._message

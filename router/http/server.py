@@ -51,7 +51,7 @@ class Server:
         new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
         shared: socket.socket | None = None,
     ) -> None:
-        """Listen, though not answer yet. Raises StartError when the address can't be had.
+        """Bind and listen, without answering yet. Raises StartError when the address is not available.
 
         `body_limit` says the largest body of a path, in bytes. `request_seconds` is the time from a request's first
         byte to its last, `answer_seconds` how long a pending reply may take. Requests with a body of up to

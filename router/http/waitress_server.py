@@ -59,7 +59,7 @@ class WaitressServer:
         request_seconds: float = REQUEST_SECONDS,
         name: str = "",
     ) -> None:
-        """Listen, though not answer yet. Raises StartError when the address can't be had."""
+        """Bind and listen, without answering yet. Raises StartError when the address is not available."""
         # A warning for each request that waits for a worker is noise: the replies' latency says it.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._app = app
@@ -136,11 +136,18 @@ class WaitressServer:
         watched = list(self._sockets.values())
         self._sockets.clear()  # which ends the loop
         if self._thread.is_alive():
+            self._wake_loop()
             self._thread.join(1 + _TURN_SECONDS)
         if not self._under_way:  # else a worker may yet write to what wakes the loop, and must not hit another file
             self._end_workers()
             for one in watched:
                 one.close()
+
+    def _wake_loop(self) -> None:
+        """Save the rest of its turn. Where waitress has no such method, the loop wakes by itself."""
+        wake = getattr(self._server, "pull_trigger", None)
+        if wake is not None:
+            wake()
 
     def _end_workers(self) -> None:
         """Its threads are daemons, so that they may be left where it has no such method."""

@@ -57,7 +57,7 @@ class Acknowledgement:
         matched, deliveries = list(self.plan.matched), len(self.plan.deliveries)
         # One line for each event, so that lines can be counted; it also says why no rule matched.
         why = self.why_unmatched() if self.why_unmatched is not None else {}
-        trace = trace_id_of(event.headers)
+        trace = trace_id_of(event.named)
         log.info(
             "event received",
             event_id=event.id,
@@ -73,7 +73,7 @@ class Acknowledgement:
         return json_reply(202, {"id": event.id})
 
     def _duplicate(self, stored: Appended, waited: float) -> Reply:
-        trace = trace_id_of(self.event.headers)
+        trace = trace_id_of(self.event.named)
         log.info("duplicate received", event_id=stored.event_id, source=self.source.name, **trace)
         self.metrics.repeated(self.source.name, waited)
         return json_reply(200, {"id": stored.event_id, "duplicate": True})

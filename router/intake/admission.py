@@ -14,7 +14,8 @@ def check_admission(inbound: Inbound, source: Source) -> Rejection | None:
         return FOREIGN_ADDRESS
     if len(inbound.body) > source.max_body:
         return large_body(source)
-    if any(name.lower() == "content-encoding" and _is_encoded(value) for name, value in inbound.headers):
+    codings = inbound.named.by_name.get("content-encoding")
+    if codings is not None and any(map(_is_encoded, codings)):
         return ENCODED_BODY
     return None
 

@@ -207,4 +207,5 @@ def _event(inbound: Inbound, source: Source) -> Event:
         body=inbound.body,
         ip=inbound.ip,
         received_at=inbound.received_at,
+        named=inbound.named,
     )

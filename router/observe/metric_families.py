@@ -39,9 +39,9 @@ def _gauge(name: str, meaning: str, *labels: str) -> MetricFamily:
 REQUESTS = _counter("requests", "Requests answered, by source and HTTP status.", "source", "status")
 EVENTS = _counter("events", "Events stored, duplicates not counted.", "source")
 DUPLICATES = _counter("duplicates", "Requests that were copies of an event, and not stored again.", "source")
-UNVERIFIED = _counter("verification_failures", "Requests that failed verification.", "source", "reason")
+VERIFICATION_FAILURES = _counter("verification_failures", "Requests that failed verification.", "source", "reason")
 MATCHES = _counter("matches", "Stored events that a rule matched.", "rule")
-NOT_JUDGED = _counter("evaluation_errors", "Events that a rule could not be judged for.", "rule")
+EVALUATION_ERRORS = _counter("evaluation_errors", "Events that a rule could not be judged for.", "rule")
 ANSWER_SECONDS = MetricFamily(
     "histogram",
     "webhook_router_answer_duration_seconds",
@@ -81,7 +81,7 @@ COMMIT_JOBS = MetricFamily(
     (),
     _JOBS,
 )
-REMOVED = _counter("events_removed", "Events removed by retention.")
+EVENTS_REMOVED = _counter("events_removed", "Events removed by retention.")
 
 RELOADS = _counter("reloads", "Reloads of the rules file: succeeded or failed.", "outcome")
 
@@ -89,12 +89,12 @@ COUNTERS = (
     REQUESTS,
     EVENTS,
     DUPLICATES,
-    UNVERIFIED,
+    VERIFICATION_FAILURES,
     MATCHES,
-    NOT_JUDGED,
+    EVALUATION_ERRORS,
     DELIVERIES,
     ATTEMPTS,
-    REMOVED,
+    EVENTS_REMOVED,
     RELOADS,
 )
 HISTOGRAMS = (ANSWER_SECONDS, ATTEMPT_SECONDS, DELIVERY_SECONDS, COMMIT_SECONDS, COMMIT_JOBS)
@@ -133,34 +133,3 @@ LOADED_AT = _gauge("last_reload_success_timestamp_seconds", "When the rules that
 DIFFERS = _gauge("rules_file_differs", "1 while the rules file is not what runs.")
 
 BUILD_INFO = MetricFamily("info", "webhook_router_build_info", "The program, and what runs it.", ("version", "python"))
-
-FAMILIES = (
-    *COUNTERS,
-    *HISTOGRAMS,
-    READY,
-    CONNECTIONS,
-    CONNECTION_LIMIT,
-    PROCESSES,
-    PROCESSES_WANTED,
-    PROCESSES_REPLACED,
-    LINES_LOST,
-    CERTIFICATE_ENDS,
-    QUEUE_DEPTH,
-    QUEUE_AGE,
-    DEAD,
-    RUNNING,
-    CONCURRENCY,
-    RATE,
-    TOKENS,
-    BREAKER,
-    FAILURES,
-    STORE_HEALTHY,
-    STORE_BYTES,
-    FREE_BYTES,
-    RULES_INFO,
-    RULES,
-    RELOADED,
-    LOADED_AT,
-    DIFFERS,
-    BUILD_INFO,
-)

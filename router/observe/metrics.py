@@ -23,14 +23,14 @@ from router.observe.metric_families import (
     DELIVERIES,
     DELIVERY_SECONDS,
     DUPLICATES,
+    EVALUATION_ERRORS,
     EVENTS,
+    EVENTS_REMOVED,
     HISTOGRAMS,
     MATCHES,
-    NOT_JUDGED,
     RELOADS,
-    REMOVED,
     REQUESTS,
-    UNVERIFIED,
+    VERIFICATION_FAILURES,
     MetricFamily,
 )
 
@@ -93,11 +93,11 @@ class Metrics:
 
     def unverified(self, source: str, reason: str) -> None:
         """A request failed verification, for one of the reasons that the schemes have."""
-        self._add(UNVERIFIED, source, reason)
+        self._add(VERIFICATION_FAILURES, source, reason)
 
     def not_judged(self, rule: str) -> None:
         """A rule could not be evaluated for an event."""
-        self._add(NOT_JUDGED, rule)
+        self._add(EVALUATION_ERRORS, rule)
 
     def attempted(
         self,
@@ -129,7 +129,7 @@ class Metrics:
     def removed(self, events: int) -> None:
         """Retention removed so many events."""
         with self._lock:
-            self._counts[REMOVED][()] += events
+            self._counts[EVENTS_REMOVED][()] += events
 
     def loaded(self, at: int) -> None:
         """The rules were loaded at the start (ms)."""

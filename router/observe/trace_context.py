@@ -5,15 +5,15 @@ The sender's trace is passed on. A request without a trace starts none.
 
 import random
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+
+from router.domain.headers import Headers
 
 LONGEST_STATE = 4096  #: characters of a tracestate that is handed on; the specification asks for 512
 _MEMBERS = 32  #: most members of a valid tracestate
 _FLAGS = 0b11  #: sampled and random-trace-id; later versions may define others, which are not passed on
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9_\-*/@]{0,255}=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
-_NAME, _STATE_NAME = "traceparent", "tracestate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +30,19 @@ class TraceContext:
         return f"00-{self.trace_id}-{random.getrandbits(64) or 1:016x}-{self.flags:02x}"
 
 
-def trace_of(headers: Iterable[tuple[str, str]]) -> TraceContext | None:
+def trace_of(headers: Headers) -> TraceContext | None:
     """The trace of a request's headers; None when it is missing, repeated or invalid."""
-    found: str | None = None
-    for name, value in headers:
-        # Most requests have no trace, so the cheapest test comes first.
-        if len(name) == len(_NAME) and name.lower() == _NAME:
-            if found is not None:
-                return None
-            found = value
-    return None if found is None else _read(found, headers)
+    found = headers.by_name.get("traceparent")
+    return None if found is None or len(found) > 1 else _read(found[0], headers)
 
 
-def trace_id_of(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+def trace_id_of(headers: Headers) -> dict[str, str]:
     """`trace_id` as a field of a log line; empty without a trace."""
     trace = trace_of(headers)
     return {} if trace is None else {"trace_id": trace.trace_id}
 
 
-def _read(text: str, headers: Iterable[tuple[str, str]]) -> TraceContext | None:
+def _read(text: str, headers: Headers) -> TraceContext | None:
     parts = _PARENT.fullmatch(text)
     if parts is None:
         return None
@@ -59,9 +53,8 @@ def _read(text: str, headers: Iterable[tuple[str, str]]) -> TraceContext | None:
     return TraceContext(trace_id, int(flags, 16) & _FLAGS, _state(headers))
 
 
-def _state(headers: Iterable[tuple[str, str]]) -> str:
-    values = [value for name, value in headers if len(name) == len(_STATE_NAME) and name.lower() == _STATE_NAME]
-    text = ",".join(values)
+def _state(headers: Headers) -> str:
+    text = ",".join(headers.by_name.get("tracestate", ()))
     if len(text) > LONGEST_STATE:
         return ""
     members = [member for part in text.split(",") if (member := part.strip(" \t"))]

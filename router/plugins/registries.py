@@ -20,7 +20,7 @@ class Registries:
 
     @property
     def target_causes(self) -> tuple[Cause, ...]:
-        """What actions that go to named targets can fail by."""
+        """The causes by which actions that go to named targets can fail."""
         found = (cause for one in self._with_targets() for cause in one.causes)
         return tuple(dict.fromkeys(found))
 

@@ -79,7 +79,7 @@ class Verifier(Protocol):
         ...
 
     @property
-    def signed(self) -> SignedParts | None:
+    def signed_parts(self) -> SignedParts | None:
         """None without a signature: a credential vouches for the whole request, or the scheme is none."""
         ...
 

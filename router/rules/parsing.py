@@ -6,6 +6,8 @@ from router.domain.events import Event, ParsedEvent
 from router.payload.body import Body, honest_headers, read_declared, read_signed
 from router.rules.source import Source
 
+_UNDECLARED = (None,)
+
 
 def parse_event(event: Event, source: Source | None) -> ParsedEvent:
     """Parse a stored event, with any number of JSON values. Raises PayloadError."""
@@ -19,8 +21,9 @@ def parse_arriving(event: Event, source: Source) -> ParsedEvent:
     such as a target, is misled.
     """
     body = read_event(event, source, bounded=True)
-    if source.verifier.signed is not None:
-        headers = honest_headers(event.headers, body.format, event.body)
+    if source.is_signed:
+        declared = event.named.by_name.get("content-type", ())
+        headers = honest_headers(event.headers, declared, body.format, event.body)
         event = event if headers is event.headers else replace(event, headers=headers)
     return _parsed(event, body)
 
@@ -31,8 +34,8 @@ def _parsed(event: Event, body: Body) -> ParsedEvent:
 
 def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:
     """Read the body of an event, with the settings of its source. Raises PayloadError."""
-    declared = next((value for name, value in event.headers if name.lower() == "content-type"), None)
+    declared = event.named.by_name.get("content-type", _UNDECLARED)[0]
     if source is None:
         return read_declared(event.body, declared, bounded=bounded)
-    read = read_declared if source.verifier.signed is None else read_signed
+    read = read_signed if source.is_signed else read_declared
     return read(event.body, declared, json_field=source.json_field, parse=source.parse, bounded=bounded)

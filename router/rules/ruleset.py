@@ -116,11 +116,12 @@ class Ruleset:
     def plan(self, parsed: ParsedEvent) -> Plan:
         """Match the event, and plan the deliveries of the matched rules, or of `unmatched`."""
         match = self.match(parsed)
+        responds = [rule.respond for rule in match.rules if rule.respond is not None]
         return Plan(
-            matched=tuple(rule.name for rule in match.rules),
-            deliveries=tuple(action.plan(parsed) for action in self.actions_of(match)),
+            matched=tuple([rule.name for rule in match.rules]),
+            deliveries=tuple([action.plan(parsed) for action in self.actions_of(match)]),
             errors=match.errors,
-            respond=next((rule.respond for rule in match.rules if rule.respond is not None), None),
+            respond=responds[0] if responds else None,
         )
 
     def actions_of(self, match: "Match") -> Sequence[RuleAction]:

@@ -52,3 +52,7 @@ class Source:
     settings: Mapping[str, Any] = field(
         default_factory=dict, repr=False
     )  #: settings in force, for display; secrets by name
+    is_signed: bool = field(init=False)  #: a signature covers the body
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_signed", self.verifier.signed_parts is not None)

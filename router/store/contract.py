@@ -241,29 +241,26 @@ class Store(EventSink, OperatorStore, Protocol):
         """
         ...
 
-    def claim(self, wanted: Mapping[str, int], now: int, paced: Collection[str] = ()) -> "Future[list[Claim]]":
+    def claim(self, wanted: Mapping[str, int], now: int, recorded: Collection[str] = ()) -> "Future[list[Claim]]":
         """Claim up to wanted[target] due, unblocked deliveries of each target, the earliest due first, then by seq.
 
         Each claimed delivery becomes running with a fresh token, and a started attempt is written for it. For each
-        target in `paced` with a claimed delivery, `now` becomes its `last_claims` in the same transaction.
+        target in `recorded` with a claimed delivery, `now` becomes its `last_claims` in the same transaction.
         """
         ...
 
     def last_claims(self) -> dict[str, int]:
-        """By target: when (ms) a claim that named it in `paced` last gave a delivery; the newest 1,000 targets."""
+        """By target: when (ms) a claim that named it in `recorded` last gave a delivery; the newest 1,000 targets."""
         ...
 
-    def settle(self, settlement: Settlement) -> "Future[bool]":
-        """Finish the attempt. False when the token no longer owns the delivery: log the settlement and drop it.
+    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
+        """Finish attempts in one transaction. False for one whose token no longer owns the delivery: log and drop it.
 
         A counted outcome adds one to `attempts`, sets first_attempt_at if it was unset and clears `interruptions`;
         an interrupted one adds one to `interruptions` only. A delivery that becomes succeeded or dead unblocks the next
         of its order key. A ruleset that the settlement names becomes the delivery's; its text has to be there already.
+        One that can't be stored fails all of them.
         """
-        ...
-
-    def settle_all(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
-        """Settle many in one transaction, as `settle` does; one that can't be stored fails all of them."""
         ...
 
     def release(self, claim: Claim) -> "Future[bool]":

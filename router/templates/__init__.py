@@ -1,6 +1,7 @@
-"""Templates: texts of a rules file that are filled in from an event, within bounds."""
+"""Templates: texts of a rules file with values of an event, in a sandbox that limits their work."""
 
-from router.templates.running import ANSWERS, inline, rendered
+from router.templates.budget import NeedsThread, TooMuchWork
+from router.templates.running import ANSWER_THREAD, render_inline, render_without_blocking
 from router.templates.template import (
     Template,
     Tree,
@@ -12,10 +13,9 @@ from router.templates.template import (
 )
 from router.templates.text import Mask, as_json, as_text, in_url
 from router.templates.values import Context, context, event_context
-from router.templates.work import NeedsThread, TooMuchWork
 
 __all__ = [
-    "ANSWERS",
+    "ANSWER_THREAD",
     "Context",
     "Mask",
     "NeedsThread",
@@ -29,9 +29,9 @@ __all__ = [
     "context",
     "event_context",
     "in_url",
-    "inline",
     "names_of",
     "read_headers",
+    "render_inline",
     "render_tree",
-    "rendered",
+    "render_without_blocking",
 ]

@@ -1,7 +1,7 @@
-"""Jinja2 in an immutable sandbox, where a dot reads a key of a mapping and nothing else, and each step is paid for.
+"""Jinja2 in an immutable sandbox: a dot reads keys of mappings only, and every step is charged to a budget.
 
-Reads such as `payload.repository.id`, comparisons, `~`, slices and loops are filters of our own in the code that is
-made of a template (see rewriting); a template can't name them.
+The compiled code calls inner filters for reads such as `payload.repository.id`, comparisons, `~`, slices and loops
+(see rewriting.py). Templates can't call these filters by name.
 """
 
 from collections.abc import Callable
@@ -11,42 +11,42 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from router.templates import operators
+from router.templates.budget import SMALL_BODY, RenderBudget
 from router.templates.text import as_text, in_url
 from router.templates.values import Context, Missing, item_of
-from router.templates.work import SMALL_BODY, Work
 
 READ, KEEP, EACH, CUT, CONCAT, COMPARE = "_read", "_keep", "_each", "_cut", "_concat", "_compare"
 _LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
-_QUOTED = 1  #: characters that are percent-encoded in a step
+_QUOTED = 1  #: characters that are percent-encoded in one step
 
 
 class RenderContext(jinja2.runtime.Context):
-    """What the code of a template has at hand."""
+    """The state of one rendering, which Jinja hands to filters and operators."""
 
-    work: Work
+    budget: RenderBudget
     reads: Context
-    kept: Any = None  #: the value of a template that is a single {{ … }}
-    last: Any = None  #: what was read of the event last
+    kept: Any = None  #: the value, if the template is a single {{ … }}
+    last: Any = None  #: the value that was last read from the event
 
     def is_small(self, value: Any) -> bool:
-        """Whether a value is a part of a small event, and so no larger than its body is."""
-        return value is self.last and isinstance(value, dict | list) and 0 < self.work.body < SMALL_BODY
+        """Whether the value is a part of a small event: then it is no larger than the event's body."""
+        return value is self.last and isinstance(value, dict | list) and 0 < self.budget.body_size < SMALL_BODY
 
     def written(self, value: Any, what: str) -> str:
-        """A value as `{{ … }}` writes it, paid for."""
+        """Charge the value, then give its text as `{{ … }}` writes it."""
         if type(value) is str:
-            self.work.text(len(value), what)
+            self.budget.charge_text(len(value), what)
             return value
         if self.is_small(value):
-            # Written before it is paid for, which is faster than to look at all of it.
+            # Writing the value and then charging its length is faster than going through it twice.
             text = as_text(value)
-            self.work.text(len(text), what, 8)
+            self.budget.charge_text(len(text), what, 8)
             return text
-        return as_text(self.work.value(value, what))
+        return as_text(self.budget.charge_value(value, what))
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Reads keys of mappings and items of lists; calls what is listed, and nothing else."""
+    """Reads keys of mappings and items of lists; calls only the listed filters and tests."""
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
     context_class = RenderContext
@@ -65,7 +65,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return obj if isinstance(obj, jinja2.Undefined) else item_of(obj, argument, str, "what a computed key names")
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        return operators.binary(context.work, operator, left, right)
+        return operators.binary(context.budget, operator, left, right)
 
     def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
         if isinstance(name, str) and name.startswith("_"):
@@ -82,43 +82,43 @@ def _read(c: RenderContext, path: tuple[str | int, ...]) -> Any:
 @jinja2.pass_context
 def _keep(c: RenderContext, value: Any) -> None:
     if c.is_small(value):
-        c.work.charge(1 + c.work.body // 8)  # it may be written as JSON with what else is in the tree
+        c.budget.charge(1 + c.budget.body_size // 8)  # it may be written as JSON, with the rest of the tree
         c.kept = value
     else:
-        c.kept = c.work.value(value, "the value")
+        c.kept = c.budget.charge_value(value, "the value")
 
 
 @jinja2.pass_context
 def _each(c: RenderContext, values: Any, steps: int) -> Any:
-    return operators.each(c.work, values, steps)
+    return operators.each(c.budget, values, steps)
 
 
 @jinja2.pass_context
 def _cut(c: RenderContext, value: Any, start: Any, stop: Any, step: Any) -> Any:
-    return operators.cut(c.work, value, start, stop, step)
+    return operators.cut(c.budget, value, start, stop, step)
 
 
 @jinja2.pass_context
 def _concat(c: RenderContext, values: list[Any]) -> str:
-    return operators.concat(c.work, values)
+    return operators.concat(c.budget, values)
 
 
 @jinja2.pass_context
 def _compare(c: RenderContext, values: list[Any], names: tuple[str, ...]) -> Any:
-    return operators.compare(c.work, values, names)
+    return operators.compare(c.budget, values, names)
 
 
 @jinja2.pass_context
 def _written(c: RenderContext, value: Any) -> str:
     if type(value) is str:
-        c.work.text(len(value), "the output")
+        c.budget.charge_text(len(value), "the output")
         return value
     return c.written(value, "the output")
 
 
 @jinja2.pass_context
 def _written_in_url(c: RenderContext, value: Any) -> str:
-    return in_url(c.work.value(value, "the output", _QUOTED))
+    return in_url(c.budget.charge_value(value, "the output", _QUOTED))
 
 
 INNER: dict[str, Callable[..., Any]] = {
@@ -134,7 +134,7 @@ INNER: dict[str, Callable[..., Any]] = {
 def environment(
     *, url: bool, filters: dict[str, Callable[..., Any]], tests: dict[str, Callable[..., Any]]
 ) -> Environment:
-    """The sandbox, with what is listed; for a URL its values are percent-encoded."""
+    """The sandbox with these filters and tests; with `url` its values are percent-encoded."""
     made = Environment(
         undefined=Missing,
         finalize=_written_in_url if url else _written,

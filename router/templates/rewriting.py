@@ -1,17 +1,17 @@
-"""Rewrites a template's syntax tree, so that every step of it can be answered and paid for."""
+"""Rewrites a template's syntax tree, so that the sandbox charges every step."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from jinja2 import nodes
 
+from router.templates.budget import COPIED_PER_STEP
 from router.templates.environment import COMPARE, CONCAT, CUT, EACH, KEEP, READ
 from router.templates.values import NAMES
-from router.templates.work import CHEAP
 
 
 def path_of(node: nodes.Node) -> tuple[str | int, ...]:
-    """The whole name that a node reads, such as ("payload", "commits", 0, "id"); empty for anything else."""
+    """The path that a node reads, such as ("payload", "commits", 0, "id"); empty for other nodes."""
     parts: list[str | int] = []
     while True:
         if isinstance(node, nodes.Getattr):
@@ -27,7 +27,7 @@ def path_of(node: nodes.Node) -> tuple[str | int, ...]:
 
 
 def reads(tree: nodes.Node) -> Iterator[nodes.Node]:
-    """The outermost nodes below (and at) `tree` that read a whole name of at least two parts."""
+    """The outermost nodes of the tree that read a path of at least two parts."""
     stack = [tree]
     while stack:
         node = stack.pop()
@@ -38,22 +38,22 @@ def reads(tree: nodes.Node) -> Iterator[nodes.Node]:
 
 
 def is_single(tree: nodes.Template) -> bool:
-    """Whether the whole text is one {{ … }}."""
+    """Whether the whole template is one {{ … }}."""
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output) or len(tree.body[0].nodes) != 1:
         return False
     return not isinstance(tree.body[0].nodes[0], nodes.TemplateData)
 
 
-def keeping(tree: nodes.Template) -> nodes.Template:
-    """The tree of a single {{ … }}, whose value is kept rather than written."""
+def keep_value(tree: nodes.Template) -> nodes.Template:
+    """The tree of a single {{ … }}, changed to keep its value instead of writing it."""
     output = tree.body[0]
     assert isinstance(output, nodes.Output)
     tree.body = [nodes.ExprStmt(_call(output.nodes[0], KEEP))]
     return tree
 
 
-def paid(tree: nodes.Template) -> nodes.Template:
-    """The tree with its reads, comparisons, loops and what makes texts handed to functions that count their work."""
+def charge_work(tree: nodes.Template) -> nodes.Template:
+    """The tree, changed to call functions that charge reads, comparisons, loops, slices and `~`."""
     replaced = _replaced(tree)
     assert isinstance(replaced, nodes.Template)
     replaced.set_lineno(1)
@@ -98,13 +98,13 @@ def _replaced_item(item: nodes.Getitem) -> nodes.Expr:
 
 
 def _steps(loop: nodes.For) -> int:
-    """What an item of a loop costs: two steps for each node of its body, but for those of the loops in it."""
+    """The steps of one item of a loop: two for each node of its body, without the bodies of inner loops."""
     steps, stack = 5, [*loop.body, *([loop.test] if loop.test else [])]
     while stack:
         node = stack.pop()
         steps += 2
         if isinstance(node, nodes.TemplateData):
-            steps += len(node.data) // CHEAP
+            steps += len(node.data) // COPIED_PER_STEP
         if isinstance(node, nodes.For):
             stack += [node.iter, *node.else_]
         else:

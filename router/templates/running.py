@@ -1,4 +1,4 @@
-"""Where a rendering runs: beside other work when it is short, else in a thread of its own."""
+"""Where a rendering runs: in the event loop when it is short, otherwise in a separate thread."""
 
 import asyncio
 import queue
@@ -9,43 +9,41 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from router.domain.errors import RenderError
-from router.templates.work import NeedsThread, Work
+from router.templates.budget import NeedsThread, RenderBudget
 
-MOST_WAITING = (
-    3  #: answers that wait for the thread: each takes a second at most, rests included, a sender waits for 10
-)
+MOST_WAITING = 3  #: answers that wait for the thread; each takes a second at most, and senders wait for 10
 
 T = TypeVar("T")
-_PLAIN: dict[str, bool] = {}
-_INLINE = {"inline": True}
-_RESTS = {"rests": True}
-_manner: ContextVar[dict[str, bool]] = ContextVar("manner", default=_PLAIN)
+_DEFAULT_MODE: dict[str, bool] = {}
+_INLINE_MODE = {"inline": True}
+_THREAD_MODE = {"rests": True}
+_mode: ContextVar[dict[str, bool]] = ContextVar("mode", default=_DEFAULT_MODE)
 
 
-def new_work(body: int) -> Work:
-    """The bounds of a rendering that begins here; `body` is the size of the event's body in bytes."""
-    return Work(body, **_manner.get())
+def new_budget(body_size: int) -> RenderBudget:
+    """The budget of a rendering that begins here; `body_size` is that of the event's body, in bytes."""
+    return RenderBudget(body_size, **_mode.get())
 
 
-def inline(render: Callable[..., T], *arguments: Any) -> T:
-    """Render with no more work than a loop has time for. Raises NeedsThread when that isn't enough."""
-    token = _manner.set(_INLINE)
+def render_inline(render: Callable[..., T], *arguments: Any) -> T:
+    """Render within the budget for an event loop. Raises NeedsThread when that is too small."""
+    token = _mode.set(_INLINE_MODE)
     try:
         return render(*arguments)
     finally:
-        _manner.reset(token)
+        _mode.reset(token)
 
 
-async def rendered(render: Callable[..., T], *arguments: Any) -> T:
-    """Render at once what is short, and in a thread what is not; a rendering changes nothing, so it can be repeated."""
+async def render_without_blocking(render: Callable[..., T], *arguments: Any) -> T:
+    """Render in the event loop, or again in a thread if it takes too long. A rendering has no effects."""
     try:
-        return inline(render, *arguments)
+        return render_inline(render, *arguments)
     except NeedsThread:
-        return await asyncio.wrap_future(DELIVERIES.submit(render, *arguments))
+        return await asyncio.wrap_future(DELIVERY_THREAD.submit(render, *arguments))
 
 
 class RenderThread:
-    """One thread that renders in turn, and leaves most of the interpreter to others. Any thread may call it."""
+    """A thread that renders one template after the other, with rests for other threads. Any thread may call it."""
 
     def __init__(self, name: str, most_waiting: int | None = None) -> None:
         self._name = name
@@ -55,7 +53,7 @@ class RenderThread:
         self._lock = threading.Lock()
 
     def submit(self, render: Callable[..., T], *arguments: Any) -> "Future[T]":
-        """Render when its turn comes. The future has a RenderError when too many wait already."""
+        """Queue a rendering. The future fails with RenderError when too many wait already."""
         future: Future[T] = Future()
         if self._most_waiting is not None and self._queue.qsize() >= self._most_waiting:
             future.set_exception(RenderError("too many renderings wait already"))
@@ -68,16 +66,16 @@ class RenderThread:
         return future
 
     def _work(self) -> None:
-        _manner.set(_RESTS)
+        _mode.set(_THREAD_MODE)
         while True:
             future, render, arguments = self._queue.get()
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(render(*arguments))
-                except Exception as error:  # noqa: BLE001 - it is the caller's, who gets it from the future
+                except Exception as error:  # noqa: BLE001 - the caller gets it from the future
                     future.set_exception(error)
             del future, render, arguments  # an idle thread holds no body in memory
 
 
-DELIVERIES = RenderThread("render")
-ANSWERS = RenderThread("answer", MOST_WAITING)
+DELIVERY_THREAD = RenderThread("render")
+ANSWER_THREAD = RenderThread("answer", MOST_WAITING)

@@ -1,6 +1,6 @@
-"""A template: checked when the rules load, turned into code when it is first rendered, rendered within its bounds.
+"""A template: checked when the rules load, compiled to code when it is first rendered, rendered within its budget.
 
-Parsing costs some 30 µs, making code another 250 µs.
+Parsing takes some 30 µs, compiling another 250 µs.
 """
 
 from collections.abc import Collection, Iterator
@@ -13,19 +13,20 @@ from jinja2 import nodes
 from jinja2.meta import find_undeclared_variables
 
 from router.domain.errors import RenderError, TemplateError
-from router.templates.environment import Environment, RenderContext, environment
+from router.templates.budget import NeedsThread, RenderBudget, TooMuchWork
+from router.templates.environment import Environment, environment
 from router.templates.filters import FILTERS
-from router.templates.rewriting import is_single, keeping, paid, path_of, reads
+from router.templates.new_context import NewContext, chosen, quick
+from router.templates.rewriting import charge_work, is_single, keep_value, path_of, reads
 from router.templates.tests import TESTS
-from router.templates.text import plain
+from router.templates.text import materialized
 from router.templates.validate import check_depth, check_nodes, check_secrets, constants, syntax_error, unknown_name
 from router.templates.values import NAMES, Context, dotted
-from router.templates.work import NeedsThread, TooMuchWork, Work
 
 _JSON_TYPES = (str, int, float, list, dict)
 _TEXT = environment(url=False, filters=FILTERS, tests=TESTS)
 _URL = environment(url=True, filters=FILTERS, tests=TESTS)
-_SHOWN = 3  #: fields that an error names
+_SHOWN = 3  #: fields that an error names at most
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Template:
     text: str
     names: frozenset[str] = frozenset()  #: what it reads: `payload`, `secrets` …
     secrets: frozenset[str] = frozenset()  #: the secrets it reads
-    constant: str | None = None  #: the result, when it reads nothing at all
+    constant: str | None = None  #: the text of a template without any {{ }} or {% %}
     single: bool = False  #: the whole text is one {{ … }}
     url: bool = field(default=False, kw_only=True)  #: values are percent-encoded
 
@@ -44,17 +45,17 @@ class Template:
         if self.constant is not None:
             return self.constant
         parts, size = [], 0
-        work = context.work or Work()
+        budget = context.budget or RenderBudget()
         try:
-            environment = _URL if self.url else _TEXT
-            for part in self._code.root_render_func(_render_context(environment, context, work)):
+            code = self._code
+            for part in code.root_render_func(_NEW_CONTEXT[self.url](code, context, budget)):
                 size += len(part)
-                if size > work.longest:
-                    raise TooMuchWork(f"the result is longer than {work.longest} characters")
+                if size > budget.longest_text:
+                    raise TooMuchWork(f"the result is longer than {budget.longest_text} characters")
                 parts.append(part)
             text = "".join(parts)
             if not text.isascii():
-                text.encode()  # half a surrogate pair can be written in a template, and sent nowhere
+                text.encode()  # a template can hold half a surrogate pair, which has no encoding
             return text
         except Exception as error:  # noqa: BLE001 - the border of the sandbox: a payload may cause any error
             raise self._render_error(error) from None
@@ -64,11 +65,12 @@ class Template:
         if not self.single:
             return self.render(context)
         try:
-            inner = _render_context(_TEXT, context, context.work or Work())
-            for _ in self._native_code.root_render_func(inner):
+            code = self._native_code
+            inner = _NEW_CONTEXT[False](code, context, context.budget or RenderBudget())
+            for _ in code.root_render_func(inner):
                 pass
             value = inner.kept
-            return value if value is None or isinstance(value, _JSON_TYPES) else plain(value)
+            return value if value is None or isinstance(value, _JSON_TYPES) else materialized(value)
         except Exception as error:  # noqa: BLE001 - the border of the sandbox: a payload may cause any error
             raise self._render_error(error) from None
 
@@ -87,10 +89,10 @@ class Template:
 
     @cached_property
     def _native_code(self) -> jinja2.Template:
-        return _compiled(_TEXT, keeping(_TEXT.parse(self.text)))
+        return _compiled(_TEXT, keep_value(_TEXT.parse(self.text)))
 
     def _render_error(self, error: Exception) -> RenderError:
-        """Names only: other errors' texts may hold values of the payload."""
+        """The error for the log: other libraries' texts may hold values of the payload, so they are left out."""
         if isinstance(error, NeedsThread):
             return error
         if isinstance(error, TooMuchWork):
@@ -107,27 +109,28 @@ class Template:
         )
 
     def _reading(self) -> str:
-        """The fields that the template reads, as they are written in it."""
+        """The fields that the template reads, for an error."""
         tree = _TEXT.parse(self.text)
         fields = sorted({dotted(path_of(node)) for node in reads(tree)}) or sorted(self.names & set(NAMES))
         shown = ", ".join(fields[:_SHOWN]) + (" …" if len(fields) > _SHOWN else "")
         return f" in a template of {shown}" if shown else ""
 
 
-def _render_context(environment: Environment, context: Context, work: Work) -> RenderContext:
-    made = RenderContext(environment, environment.globals, None, {}, environment.globals)
-    made.work, made.reads = work, context
-    return made
-
-
 def _compiled(environment: Environment, tree: nodes.Template) -> jinja2.Template:
-    rewritten = paid(tree)
+    rewritten = charge_work(tree)
     rewritten.set_environment(environment)
     return environment.from_string(rewritten)
 
 
+def _new_context(environment: Environment) -> NewContext:
+    return chosen(lambda text: _compiled(environment, environment.parse(text)), quick(environment))
+
+
+_NEW_CONTEXT = {False: _new_context(_TEXT), True: _new_context(_URL)}
+
+
 def compile_template(text: str, *, secrets: Collection[str], url: bool = False) -> Template:
-    """Check a template. Raises TemplateError, whose text names cause and cure."""
+    """Check a template. Raises TemplateError with cause and cure."""
     if "{{" not in text and "{%" not in text and "{#" not in text:
         return Template(text, constant=text, url=url)
     try:
@@ -151,12 +154,12 @@ def compile_template(text: str, *, secrets: Collection[str], url: bool = False) 
 
 
 def _check_constant(expression: nodes.Expr) -> None:
-    """Work out what is the same for every event. Raises TemplateError when it fails."""
+    """Evaluate an expression that is the same for every event. Raises TemplateError when that fails."""
     single = nodes.Template([nodes.Output([expression], lineno=1)], lineno=1)
     single.set_lineno(1)
-    inner = _render_context(_TEXT, Context({}), Work())
     try:
-        for _ in _compiled(_TEXT, keeping(single)).root_render_func(inner):
+        code = _compiled(_TEXT, keep_value(single))
+        for _ in code.root_render_func(_NEW_CONTEXT[False](code, Context({}), RenderBudget())):
             pass
     except RenderError as error:
         raise TemplateError(f"it would fail at every event: {error}") from None

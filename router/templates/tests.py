@@ -1,15 +1,15 @@
-"""The tests of templates (`is defined`, `is in`): Jinja's, each bounded before it does anything."""
+"""The tests of templates (`is defined`, `is in`): Jinja's. Each charges its work before it begins."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jinja2
-from jinja2 import tests as jinja
 
 from router.domain.errors import RenderError
 from router.templates.environment import RenderContext
-from router.templates.filters import FILTERS, text_of
+from router.templates.filters import FILTERS
 from router.templates.operators import compared, contains
+from router.templates.text import text_of
 
 Test = Callable[..., bool]
 _COMPARED = {
@@ -20,54 +20,72 @@ _COMPARED = {
     "lt": ("lt", "<", "lessthan"),
     "lteq": ("le", "<="),
 }
+_BY_TYPE = (
+    "defined",
+    "undefined",
+    "none",
+    "boolean",
+    "false",
+    "true",
+    "integer",
+    "float",
+    "string",
+    "mapping",
+    "number",
+    "sequence",
+    "iterable",
+    "sameas",
+    "escaped",
+)  #: Jinja's, which look at a value's type only
+_JINJA: dict[str, Any] = jinja2.Environment(autoescape=False).tests  # noqa: S701 - its tests are called, and it renders nothing
 
 
 def _by(operator: str) -> Test:
     @jinja2.pass_context
     def compares(c: RenderContext, value: Any, other: Any) -> bool:
-        return bool(compared(c.work, operator, value, other))
+        return bool(compared(c.budget, operator, value, other))
 
     return compares
 
 
 @jinja2.pass_context
 def _in(c: RenderContext, value: Any, seq: Any) -> bool:
-    return contains(c.work, value, seq)
+    return contains(c.budget, value, seq)
 
 
 @jinja2.pass_context
 def _lower(c: RenderContext, value: Any) -> bool:
-    return text_of(c.work, value, "is lower").islower()
+    return text_of(c.budget, value, "is lower").islower()
 
 
 @jinja2.pass_context
 def _upper(c: RenderContext, value: Any) -> bool:
-    return text_of(c.work, value, "is upper").isupper()
+    return text_of(c.budget, value, "is upper").isupper()
 
 
-def _remainder(name: str, value: Any, number: Any, work: Any) -> Any:
-    # A text before % would be a format.
+def _remainder(name: str, value: Any, number: Any, budget: Any) -> Any:
+    # With a text on its left, % would format it.
     if isinstance(value, jinja2.Undefined):
         return value % number
     if not isinstance(value, int | float) or not isinstance(number, int | float):
         raise RenderError(f"is {name} takes numbers; | int makes a number of a text")
-    work.number(number, name)
-    return work.number(value, name) % number
+    budget.check_number(number, name)
+    return budget.check_number(value, name) % number
 
 
 @jinja2.pass_context
 def _odd(c: RenderContext, value: Any) -> bool:
-    return bool(_remainder("odd", value, 2, c.work) == 1)
+    return bool(_remainder("odd", value, 2, c.budget) == 1)
 
 
 @jinja2.pass_context
 def _even(c: RenderContext, value: Any) -> bool:
-    return bool(_remainder("even", value, 2, c.work) == 0)
+    return bool(_remainder("even", value, 2, c.budget) == 0)
 
 
 @jinja2.pass_context
 def _divisibleby(c: RenderContext, value: Any, num: Any) -> bool:
-    return bool(_remainder("divisibleby", value, num, c.work) == 0)
+    return bool(_remainder("divisibleby", value, num, c.budget) == 0)
 
 
 def _is_filter(value: Any) -> bool:
@@ -88,21 +106,6 @@ TESTS: dict[str, Test] = {
     "filter": _is_filter,
     "test": _is_test,
     **{name: _by(operator) for operator, names in _COMPARED.items() for name in names},
-    # These look at a value's kind alone.
-    "defined": jinja.test_defined,
-    "undefined": jinja.test_undefined,
-    "none": jinja.test_none,
-    "boolean": jinja.test_boolean,
-    "false": jinja.test_false,
-    "true": jinja.test_true,
-    "integer": jinja.test_integer,
-    "float": jinja.test_float,
-    "string": jinja.test_string,
-    "mapping": jinja.test_mapping,
-    "number": jinja.test_number,
-    "sequence": jinja.test_sequence,
-    "iterable": jinja.test_iterable,
+    **{name: _JINJA[name] for name in _BY_TYPE},
     "callable": callable,
-    "sameas": jinja.test_sameas,
-    "escaped": jinja.test_escaped,
 }

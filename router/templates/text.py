@@ -1,4 +1,4 @@
-"""How a template's values are written: as text, as JSON, into a URL."""
+"""Writes the values of templates: as text, as JSON, and into URLs."""
 
 from collections.abc import Iterator, Set
 from typing import Any
@@ -8,16 +8,17 @@ import jinja2
 import orjson
 
 from router.domain.errors import RenderError
+from router.templates.budget import CHANGED_PER_STEP, RenderBudget
 
 
 class Mask(str):
-    """What stands for a secret where it must not be shown."""
+    """The placeholder of a secret in previews, such as `<secret:token>`."""
 
     __slots__ = ()
 
 
 def as_text(value: Any) -> str:
-    """How a value is written into text: true, false and containers as JSON. Null counts as missing."""
+    """The text of a value; booleans, lists and mappings are written as JSON. Raises RenderError for null."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -27,26 +28,40 @@ def as_text(value: Any) -> str:
     return as_json(value).decode()
 
 
+def text_of(budget: RenderBudget, value: Any, what: str, per_step: int = CHANGED_PER_STEP) -> str:
+    """Charge the value, then give its text as Python writes it."""
+    value = budget.charge_value(value, what, per_step)
+    return value if isinstance(value, str) else str(value)
+
+
 def as_json(value: Any) -> bytes:
-    """A rendered value as JSON. Raises RenderError for what a template can make but JSON can't hold."""
+    """A rendered value as JSON. Raises RenderError for values that JSON can't hold."""
     try:
-        return orjson.dumps(value, default=plain)
+        return orjson.dumps(value, default=materialized)
     except TypeError as error:
         if isinstance(error.__cause__, RenderError):
             raise error.__cause__ from None
         raise RenderError("a rendered value can't be written as JSON; is a number beyond 64 bits?") from None
 
 
-def plain(value: Any) -> Any:
-    """What filters and `range` make, as the list that it stands for."""
-    if isinstance(value, jinja2.Undefined):
-        raise RenderError(value._undefined_message)  # noqa: SLF001 - the text that its own error has
+def materialized(value: Any) -> Any:
+    """An iterator of a filter, or a `range`, as a list. Raises RenderError for an undefined value and other types."""
+    check_defined(value)
     if isinstance(value, Iterator | range | tuple | Set):
         return list(value)
     raise RenderError(f"a rendered value is no JSON value ({type(value).__name__})")
 
 
+def check_defined(value: Any) -> None:
+    """Raise RenderError for an undefined value, with Jinja's own message."""
+    if isinstance(value, jinja2.Undefined):
+        try:
+            str(value)  # the sandbox's type of undefined values raises here
+        except jinja2.UndefinedError as error:
+            raise RenderError(str(error.message)) from None
+
+
 def in_url(value: Any) -> str:
-    """How a value is written into a URL: percent-encoded, slashes too."""
+    """The value percent-encoded for a URL, slashes included."""
     text = as_text(value)
     return text if isinstance(value, Mask) else quote(text, safe="")

@@ -1,4 +1,4 @@
-"""What is wrong with a template, told when the rules load."""
+"""Checks a template when the rules load: unknown names, wrong arguments, and expressions that always fail."""
 
 import functools
 import inspect
@@ -15,8 +15,8 @@ from router.templates.printf import check_format
 from router.templates.rewriting import path_of, reads
 from router.templates.values import NAMES
 
-MAX_DEPTH = 50  #: operators, filters and blocks in one another
-MAX_LOOPS = 10  #: loops in one another
+MAX_DEPTH = 50  #: nested operators, filters and blocks
+MAX_LOOPS = 10  #: nested loops
 _LEFT_OUT = {
     "attr": "write value.key or value['key']",
     "forceescape": "use escape",
@@ -41,7 +41,7 @@ _Functions = Mapping[str, Callable[..., Any]]
 
 
 def check_depth(tree: nodes.Template) -> None:
-    """What walks the tree, and the code made of it, recurse; Python itself takes 20 loops in one another."""
+    """Refuse deep nesting, since walking the tree and rendering recurse; Python allows 20 nested loops."""
     stack: list[tuple[nodes.Node, int, int]] = [(tree, 0, 0)]
     while stack:
         node, depth, loops = stack.pop()
@@ -52,7 +52,7 @@ def check_depth(tree: nodes.Template) -> None:
 
 
 def check_nodes(tree: nodes.Template, filters: _Functions, tests: _Functions) -> None:
-    """Refuse what is not available, and what would fail at every event. Raises TemplateError."""
+    """Refuse unavailable syntax, and operations that would fail for every event. Raises TemplateError."""
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _KNOWN):
             raise TemplateError(f"{{% {type(node).__name__.lower()} %}} is not available in rules")
@@ -98,7 +98,7 @@ def _check_filter(node: nodes.Filter, filters: _Functions, tests: _Functions) ->
 
 
 def _check_named(kind: str, known: _Functions, given: list[nodes.Expr]) -> None:
-    """A filter or test that is named in a text, with its arguments after it."""
+    """Check a filter or test that is passed by name, such as map("truncate", 20)."""
     name = given[0].value if isinstance(given[0], nodes.Const) else None
     if name is not None:
         _check_known(kind, str(name), known)
@@ -110,7 +110,7 @@ def _check_known(kind: str, name: str, known: _Functions) -> None:
         return
     if kind == "filter" and name in _LEFT_OUT:
         raise TemplateError(f'unknown filter "{name}": it is not available in rules; {_LEFT_OUT[name]}')
-    raise TemplateError(f'unknown {kind} "{name}"{near(name, known)}')
+    raise TemplateError(f'unknown {kind} "{name}"{suggestion(name, known)}')
 
 
 def _is_open(node: nodes.Filter | nodes.Test) -> bool:
@@ -132,7 +132,7 @@ def _bind(
     open_ended: bool,
     least: bool,
 ) -> None:
-    """Raises TemplateError when the arguments fit no call of the function."""
+    """Raise TemplateError when the function can't take these arguments."""
     if function is callable:
         return
     signature = _signature(function)
@@ -147,7 +147,7 @@ def _bind(
 
 @functools.cache
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    """How a template calls a function."""
+    """The parameters that a template gives to the function."""
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
     return signature.replace(parameters=parameters[1:] if hasattr(function, "jinja_pass_arg") else parameters)
@@ -172,14 +172,14 @@ def _check_operator(node: nodes.BinExpr) -> None:
     for side in (node.left, node.right):
         if isinstance(side, _NO_NUMBER) or _text(side) is not None:
             raise TemplateError(
-                f"{sign} takes numbers, and one side of it is none; | int or | float makes one of a text"
+                f"{sign} takes numbers, but one side is not a number; | int or | float makes one of a text"
             )
     if isinstance(node, nodes.Sub) and path_of(node.left)[:1] == ("headers",):
         raise TemplateError("headers.X-Name is a subtraction; write headers['X-Name']")
 
 
 def _may_be_many(node: nodes.Expr) -> bool:
-    """Whether an expression may give a tuple, whose items are the values of a format."""
+    """Whether the expression may give a tuple, whose items are the values of a format."""
     return isinstance(node, nodes.Filter) and node.name in ("first", "last", "min", "max", "default", "d")
 
 
@@ -204,7 +204,7 @@ def check_secrets(tree: nodes.Template, declared: Collection[str]) -> frozenset[
         if path[0] == "secrets":
             name = str(path[1])
             if name not in declared:
-                cure = near(name, declared) if declared else "; declare it under secrets:"
+                cure = suggestion(name, declared) if declared else "; declare it under secrets:"
                 raise TemplateError(f'undefined secret "{name}"{cure}')
             used.add(name)
     for name_node in tree.find_all(nodes.Name):
@@ -214,7 +214,7 @@ def check_secrets(tree: nodes.Template, declared: Collection[str]) -> frozenset[
 
 
 def constants(tree: nodes.Node) -> list[nodes.Expr]:
-    """The largest expressions in which something is worked out, and nothing is read: they are the same each time."""
+    """The largest expressions that compute something without reading the event: the same result each time."""
     found: list[nodes.Expr] = []
     stack: list[nodes.Node] = [tree]
     while stack:
@@ -241,18 +241,18 @@ def _reads_a_name(node: nodes.Node) -> bool:
     return any(_reads_a_name(inner) for inner in node.iter_child_nodes())
 
 
-def hyphen(text: str) -> str:
-    """The cure for a header's name that is no name."""
+def header_cure(text: str) -> str:
+    """The cure for `headers.X-Name`, which Jinja reads as a subtraction."""
     return "; write headers['X-Name']" if re.search(r"headers\.\w+-", text) else ""
 
 
-def near(word: str, known: Collection[str]) -> str:
-    """What a word is close to, or all that is known."""
+def suggestion(word: str, known: Collection[str]) -> str:
+    """The known word that is most like this one, or all known words."""
     return did_you_mean(word, known, most=100)
 
 
 def unknown_name(name: str, text: str) -> str:
-    """What to write instead of a name that means nothing."""
+    """The message for an unknown name, with the cure."""
     dashed = re.search(rf"\b([\w.]+)\.(\w+-{re.escape(name)})\b", text)
     if dashed:
         return f"{dashed.group()} is a subtraction; write {dashed[1]}['{dashed[2]}']"
@@ -260,9 +260,9 @@ def unknown_name(name: str, text: str) -> str:
         return "templates can't read the environment; declare it under secrets: and write secrets.name"
     found = nearest(name, NAMES)
     cure = f'did you mean "{found}"?' if found else f'a field of the payload is "payload.{name}"'
-    return f'unknown name "{name}"; {cure}{hyphen(text)}'
+    return f'unknown name "{name}"; {cure}{header_cure(text)}'
 
 
 def syntax_error(error: jinja2.TemplateError, text: str) -> TemplateError:
-    """A text that can't be read."""
-    return TemplateError(f"not a template: {error.message or 'it can not be read'}{hyphen(text)}")
+    """The error for a text that Jinja can't parse."""
+    return TemplateError(f"not a template: {error.message or 'it can not be read'}{header_cure(text)}")

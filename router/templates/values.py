@@ -1,4 +1,4 @@
-"""What a rendering reads: the values that each name of a template stands for."""
+"""The values that a template reads: `payload`, `headers`, `secrets` and the other names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from router.domain.events import Event, ParsedEvent
 from router.domain.headers import Headers
 from router.domain.request import query_values
 from router.plugins.action import AttemptInput
-from router.templates.running import new_work
+from router.templates.budget import RenderBudget
+from router.templates.running import new_budget
 from router.templates.text import Mask
-from router.templates.work import Work
 
 NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
 
 
 class Missing(jinja2.StrictUndefined):
-    """A read that found nothing; using it is an error unless `default()` takes care of it."""
+    """A value that is missing; using it is an error, except with `default()`."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What one rendering reads, and how much work it may be."""
+    """The values that one rendering reads, and its budget."""
 
     values: Mapping[str, Any]
-    work: Work | None = None  #: shared by all templates of an attempt; None: each rendering has its own
+    budget: RenderBudget | None = None  #: shared by all templates of one attempt; None: each rendering has its own
 
     def read(self, path: tuple[str | int, ...]) -> Any:
-        """The value of a whole name such as `payload.repository.id`; nothing below it is ever an attribute."""
+        """The value at a path such as `payload.repository.id`; only keys and items are read, no Python attributes."""
         value = self.values[str(path[0])]
         if len(path) == 1:
             return value
@@ -42,7 +42,7 @@ class Context:
 
 
 def item_of(value: Any, key: Any, name: Callable[[Any], str], named: Any) -> Any:
-    """One step of a read; null counts as missing. `name(named)` is how an error calls it."""
+    """The value of one key or index; null counts as missing. `name(named)` is its name in an error."""
     found = None
     if isinstance(value, Mapping):
         found = value.get(key) if isinstance(key, str) else None
@@ -52,7 +52,7 @@ def item_of(value: Any, key: Any, name: Callable[[Any], str], named: Any) -> Any
 
 
 def dotted(path: tuple[str | int, ...]) -> str:
-    """A whole name as it is written: `payload.commits[0]['a b']`."""
+    """A path as it is written: `payload.commits[0]['a b']`."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -65,7 +65,7 @@ def dotted(path: tuple[str | int, ...]) -> str:
 
 
 class _Values(dict[str, Any]):
-    """What each name stands for, made when a template first reads it: most read one name, many none."""
+    """The values by name, each made when a template first reads it."""
 
     def __init__(self, makers: Mapping[str, Callable[[], Any]]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class _Values(dict[str, Any]):
 
 
 def context(job: AttemptInput, *, mask_secrets: bool) -> Context:
-    """What a job's templates read; masked secrets show as `<secret:name>`."""
+    """The values for an attempt; masked secrets show as `<secret:name>`."""
 
     def secrets() -> dict[str, str]:
         if mask_secrets:
@@ -90,12 +90,12 @@ def context(job: AttemptInput, *, mask_secrets: bool) -> Context:
 
     makers = _makers(job.event, lambda: job.parsed)
     values = _Values({**makers, "delivery": delivery, "secrets": secrets})
-    return Context(values, new_work(len(job.event.body)))
+    return Context(values, new_budget(len(job.event.body)))
 
 
 def event_context(parsed: ParsedEvent) -> Context:
-    """What is known of an event before there is a delivery."""
-    return Context(_Values(_makers(parsed.event, lambda: parsed)), new_work(len(parsed.event.body)))
+    """The values for an event without a delivery."""
+    return Context(_Values(_makers(parsed.event, lambda: parsed)), new_budget(len(parsed.event.body)))
 
 
 def _makers(event: Event, parsed: Callable[[], ParsedEvent]) -> dict[str, Callable[[], Any]]:
@@ -112,7 +112,7 @@ def _makers(event: Event, parsed: Callable[[], ParsedEvent]) -> dict[str, Callab
 
     return {
         "payload": lambda: parsed().payload,
-        "headers": lambda: FirstValues(Headers(event.headers)),
+        "headers": lambda: FirstValues(event.named),
         "query": lambda: {name: values[0] for name, values in query_values(event.query).items()},
         "source": lambda: event.source,
         "event": facts,

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import stat
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.conftest import PATIENCE_SECONDS, Answer, Daemon, Receiver, request
+from tests.http.talking import talk
 
 Start = Callable[..., Daemon]
 
@@ -38,12 +38,7 @@ class Api:
 
     def raw(self, *lines: str, body: bytes = b"") -> bytes:
         """The whole answer to these header lines."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS) as connection:
-            connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-            answer = b""
-            while piece := connection.recv(65536):
-                answer += piece
-            return answer
+        return talk(self, "\r\n".join([*lines, "", ""]).encode("latin-1") + body, close=False)
 
 
 def test_the_token_is_made_once_and_never_shown(start: Start) -> None:

@@ -7,19 +7,20 @@ import pytest
 
 from tests.acceptance.crash_checks import CrashChecks
 from tests.acceptance.crash_run import CrashRun
+from tests.conftest import THOROUGH
 
-KILLS = 5
+ROUNDS = 3 * THOROUGH  #: of load that a kill ends; the last ends with a stop
 
 
-@pytest.mark.parametrize(("processes", "kills"), [(1, KILLS), (2, 2)])
-def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path, processes: int, kills: int) -> None:
+@pytest.mark.parametrize(("processes", "rounds"), [(1, ROUNDS), (2, 2)])
+def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path, processes: int, rounds: int) -> None:
     run = CrashRun(tmp_path, 1, processes)
     try:
         if processes > 1:
             answered = partial(run.wait_for_answers, 30)
             run.run_daemon(partial(run.kill_processes, 4, answered), kill=True)
-        for number in range(kills):
-            run.run_daemon(partial(run.wait_for_answers, run.random.randrange(20, 120)), kill=number != 2)
+        for number in range(rounds):
+            run.run_daemon(partial(run.wait_for_answers, run.random.randrange(20, 120)), kill=number != rounds - 1)
         run.kill_during_start(0.4)
         run.run_daemon(run.start_second_owner, kill=True)
         run.run_daemon(run.wait_until_settled, kill=False)

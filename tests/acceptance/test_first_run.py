@@ -25,8 +25,8 @@ sources:
 rules: [{name: all, source: "*", actions: [append: all.jsonl]}]
 """
 EVERY_PROGRAM = "source is not verified: every program on this machine may send"
-ALLOWED = "source is not verified: whoever has an allowed address may send"
-WHOEVER = "source is not verified: whoever reaches the listen address may send; set verify or allow_ips"
+ALLOWED = "source is not verified: anyone at an allowed address may send"
+ANYONE = "source is not verified: anyone who reaches the listen address may send; set verify or allow_ips"
 
 
 @pytest.fixture
@@ -133,9 +133,9 @@ def test_an_unverified_source_on_a_network_gets_a_warning(
     import structlog
 
     with structlog.testing.capture_logs() as lines:
-        SourceLog(ListenAddress(host, 80)).tell(_ruleset(tmp_path))
+        SourceLog(ListenAddress(host, 80)).log_changes(_ruleset(tmp_path))
 
     assert url in [line.get("url") for line in lines]
     found: list[tuple[Any, ...]] = [(line["event"], line["log_level"]) for line in lines if line["log_level"] != "info"]
-    assert found == [(WHOEVER, "error") if loud else (EVERY_PROGRAM, "warning"), (ALLOWED, "warning")]
+    assert found == [(ANYONE, "error") if loud else (EVERY_PROGRAM, "warning"), (ALLOWED, "warning")]
     assert json.dumps(lines, default=str).count("FIRST_RUN_KEY") == 0

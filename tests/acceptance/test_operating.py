@@ -27,7 +27,7 @@ rules:
         retry: {{initial: 1h, max: 1h, jitter: 0}}
         order_by: $.key
 """
-PROMPT_SECONDS = 5.0  #: a commit is noticed within 0.2 s; all else is a slow machine's
+PROMPT_SECONDS = 20.0  #: a commit is noticed within 0.2 s; the rest is for a slow and busy machine
 
 
 class Operator:

@@ -198,7 +198,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Whoever speaks TLS to it is no news."""
+        """Keep quiet: a client that speaks TLS is expected here."""
 
 
 @pytest.fixture

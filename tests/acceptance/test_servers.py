@@ -18,7 +18,9 @@ SERVERS = {"own": ("--server", "own"), "waitress": ("--server", "waitress"), "pr
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_is_answered_202_is_stored_and_the_rest_is_refused(start: Callable[..., Daemon], server: str) -> None:
+def test_every_event_answered_202_is_stored_and_all_others_are_refused(
+    start: Callable[..., Daemon], server: str
+) -> None:
     daemon = start(RULES, flags=SERVERS[server])
 
     with ThreadPoolExecutor(16) as pool:

@@ -167,7 +167,7 @@ def test_the_file_that_was_really_opened_is_judged(
 
 
 @pytest.mark.parametrize("target", ["rules.yaml", "keys/secret", "go.sh"])
-def test_a_constant_path_that_comes_to_lead_there_writes_nothing(
+def test_a_constant_path_that_is_linked_to_a_protected_file_writes_nothing(
     job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path, target: str
 ) -> None:
     (tmp_path / "go.sh").write_text("#!/bin/sh\n")
@@ -192,9 +192,7 @@ def test_a_file_replaced_by_an_editor_is_protected_at_once(tmp_path: Path) -> No
             paths.check_file(file.fileno())
 
 
-def test_what_belongs_to_the_store_is_not_even_made(
-    job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path
-) -> None:
+def test_no_file_of_the_store_is_created(job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path) -> None:
     protected = {tmp_path / "far" / "events.db-journal": "the store"}
     (tmp_path / "far").mkdir()
     action = _append(_load(tmp_path, "append: out/events.db-journal", protected=protected))
@@ -205,7 +203,7 @@ def test_what_belongs_to_the_store_is_not_even_made(
     assert list((tmp_path / "far").iterdir()) == []
 
 
-def test_a_guard_ends_its_own_action_of_recorded_rules_and_no_other(
+def test_a_guard_fails_only_its_own_action_of_recorded_rules(
     job: Callable[..., AttemptInput], attempt: Attempt, tmp_path: Path
 ) -> None:
     text = HEAD + (
@@ -245,7 +243,7 @@ def test_recorded_rules_write_nothing_that_the_running_ones_protect(
     assert (tmp_path / "out" / "go.sh").read_text() == "#!/bin/sh\n"
 
 
-def test_many_protected_paths_cost_a_write_little(tmp_path: Path) -> None:
+def test_many_protected_paths_hardly_slow_a_write(tmp_path: Path) -> None:
     import time
 
     paths = ProtectedPaths()

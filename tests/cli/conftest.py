@@ -80,7 +80,7 @@ class StoreCommands:
                 outcome = Outcome.retry(error, 500, excerpt)
             for claim in store.claim({target: 5000}, at).result(10):
                 done = Settlement(claim.delivery.id, claim.token, outcome, state, at + 12, at + 3_600_000)
-                assert store.settle(done).result(10)
+                assert store.settle([done]).result(10)[0]
 
     def state(self, delivery_id: str) -> State:
         """The state of a delivery."""

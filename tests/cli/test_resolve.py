@@ -46,7 +46,7 @@ def test_last_is_the_newest(store_commands: StoreCommands, two: list[tuple[str, 
     assert [d["id"] for d in store_commands.json("deliveries", "list", "--event", "last")] == [delivery]
 
 
-def test_last_of_an_empty_store_is_none(store_commands: StoreCommands) -> None:
+def test_last_finds_nothing_in_an_empty_store(store_commands: StoreCommands) -> None:
     assert "the store has no event yet" in store_commands.run("events", "show", "last", code=1).stderr
     assert "the store has no delivery yet" in store_commands.run("deliveries", "show", "last", code=1).stderr
 
@@ -63,7 +63,7 @@ def test_a_beginning_of_several_ids_lists_some(store_commands: StoreCommands, pl
 
 
 @pytest.mark.parametrize("text", ["0190", "019", ""])
-def test_a_beginning_that_is_too_short_says_how_long(
+def test_the_error_for_a_short_beginning_says_how_long_it_must_be(
     store_commands: StoreCommands, two: list[tuple[str, str]], text: str
 ) -> None:
     done = store_commands.run("events", "show", text, code=1)
@@ -74,7 +74,9 @@ def test_a_beginning_that_is_too_short_says_how_long(
 @pytest.mark.parametrize(
     "text", ["%", "0190%", "0190' OR 1", "x" * 500, "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b0", "\x1b[31m"]
 )
-def test_what_is_no_id_finds_nothing(store_commands: StoreCommands, two: list[tuple[str, str]], text: str) -> None:
+def test_a_text_that_is_not_an_id_finds_nothing(
+    store_commands: StoreCommands, two: list[tuple[str, str]], text: str
+) -> None:
     done = store_commands.run("deliveries", "show", text, code=1)
 
     assert "the store has no delivery" in done.stderr
@@ -109,7 +111,7 @@ def test_replay_and_cancel_take_beginnings(store_commands: StoreCommands, two: l
 
 
 @pytest.mark.parametrize("command", [("deliveries", "cancel"), ("deliveries", "replay")])
-def test_a_change_leaves_alone_what_is_not_plainly_named(
+def test_a_change_skips_ambiguous_ids_and_ids_of_the_other_kind(
     store_commands: StoreCommands, plan: Plan, command: tuple[str, str]
 ) -> None:
     deliveries = [plan(id=f"01900000-0000-7000-9000-{n:012x}") for n in range(2)]
@@ -170,7 +172,7 @@ COMMANDS = [
         ("--source", "gitbuh", 'did you mean "github"?'),
     ],
 )
-def test_a_name_that_nothing_has_is_said(
+def test_an_unknown_name_is_reported(
     known: StoreCommands, command: tuple[str, ...], flag: str, name: str, said: str
 ) -> None:
     done = known.run(*command, flag, name)
@@ -181,18 +183,18 @@ def test_a_name_that_nothing_has_is_said(
     assert "looked for" in done.stderr and f'{flag[2:]} "{name}"' in done.stderr
 
 
-def test_a_known_name_that_finds_nothing_is_no_mistake(known: StoreCommands) -> None:
+def test_a_known_name_without_matches_is_no_mistake(known: StoreCommands) -> None:
     done = known.run("deliveries", "replay", "--rule", "written-only")
 
     assert done.stderr == 'no such delivery: looked for state dead, rule "written-only"\n'
     assert done.stdout == "replayed 0 deliveries\n"
 
 
-def test_an_event_that_is_not_there_is_said(known: StoreCommands) -> None:
+def test_an_unknown_event_is_reported(known: StoreCommands) -> None:
     assert "the store has no event 01900000-0000" in known.run("deliveries", "list", "--event", "01900000-0000").stderr
 
 
-def test_events_by_an_unknown_source_say_so(known: StoreCommands, tmp_path: Path) -> None:
+def test_an_unknown_source_is_reported(known: StoreCommands, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES)
 
     assert 'did you mean "stripe"?' in known.run("events", "list", "--source", "strip").stderr

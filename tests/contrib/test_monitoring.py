@@ -17,6 +17,7 @@ from router.observe import metric_families as f
 from router.observe.metric_families import MetricFamily
 from router.plugins.scheme import VerifyFailure
 from tests.contrib.promql_names import parsed, problems, result_labels, sample_labels
+from tests.metric_families import FAMILIES
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 DASHBOARD = json.loads((CONTRIB / "grafana" / "webhook-router.json").read_text())
@@ -27,7 +28,7 @@ WORDS = {
     (f.DELIVERIES.name, "outcome"): {"succeeded", "dead"},
     (f.ATTEMPTS.name, "outcome"): {*OutcomeKind},
     (f.RELOADS.name, "outcome"): {"succeeded", "failed"},
-    (f.UNVERIFIED.name, "reason"): {*VerifyFailure},
+    (f.VERIFICATION_FAILURES.name, "reason"): {*VerifyFailure},
     (f.QUEUE_DEPTH.name, "state"): {"pending", "blocked", "running"},
     (f.BREAKER.name, "state"): {"closed", "open", "half-open"},
     (f.REQUESTS.name, "status"): {"200", "202", "400", "401", "403", "404", "405", "413", "503"},
@@ -68,16 +69,16 @@ def expressions() -> Iterator[Named]:
 
 @pytest.mark.parametrize(("place", "expression"), list(expressions()))
 def test_every_expression_names_existing_metrics_labels_and_values(place: str, expression: str) -> None:
-    assert problems(expression, sample_labels(f.FAMILIES), WORDS) == []
+    assert problems(expression, sample_labels(FAMILIES), WORDS) == []
 
 
 def _is_used(family: MetricFamily) -> bool:
     return any(re.search(rf"\b{family.name}(_bucket|_sum|_count)?\b", expression) for _, expression in expressions())
 
 
-@pytest.mark.parametrize("family", f.FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_every_metric_is_used_and_renaming_it_is_noticed(family: MetricFamily) -> None:
-    others = [one for one in f.FAMILIES if one is not family]
+    others = [one for one in FAMILIES if one is not family]
 
     assert _is_used(family)
     assert any(problems(expression, sample_labels(others), WORDS) for _, expression in expressions())
@@ -104,7 +105,7 @@ def test_every_metric_is_used_and_renaming_it_is_noticed(family: MetricFamily) -
     ],
 )
 def test_unknown_metrics_labels_and_values_are_found(expression: str, problem: str) -> None:
-    assert problem in " ".join(problems(expression, sample_labels(f.FAMILIES), WORDS))
+    assert problem in " ".join(problems(expression, sample_labels(FAMILIES), WORDS))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_unknown_metrics_labels_and_values_are_found(expression: str, problem: s
 )
 def test_an_expression_that_is_not_promql_is_refused(expression: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        problems(expression, sample_labels(f.FAMILIES), WORDS)
+        problems(expression, sample_labels(FAMILIES), WORDS)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_the_labels_of_a_result_are_known(expression: str, labels: set[str]) -> 
 
 def _labels_of(expression: str) -> set[str]:
     """The labels of an expression's result."""
-    return result_labels(parsed(expression), sample_labels(f.FAMILIES))
+    return result_labels(parsed(expression), sample_labels(FAMILIES))
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
@@ -181,9 +182,18 @@ def test_every_command_that_an_alert_names_exists(line: str) -> None:
 def test_every_critical_metric_has_an_alert() -> None:
     assert len({rule["alert"] for rule in rules()}) == len(rules())
     watched = " ".join(rule["expr"] for rule in rules())
-    for family in (f.READY, f.STORE_HEALTHY, f.DELIVERIES, f.QUEUE_AGE, f.BREAKER, f.RELOADED, f.DIFFERS, f.UNVERIFIED):
+    for family in (
+        f.READY,
+        f.STORE_HEALTHY,
+        f.DELIVERIES,
+        f.QUEUE_AGE,
+        f.BREAKER,
+        f.RELOADED,
+        f.DIFFERS,
+        f.VERIFICATION_FAILURES,
+    ):
         assert family.name in watched
-    for family in (f.NOT_JUDGED, f.LINES_LOST, f.FREE_BYTES, f.CONNECTIONS):
+    for family in (f.EVALUATION_ERRORS, f.LINES_LOST, f.FREE_BYTES, f.CONNECTIONS):
         assert family.name in watched
 
 

@@ -60,7 +60,7 @@ def test_a_changed_certificate_is_loaded(
     assert [line["log_level"] for line in lines] == ["info"]
 
 
-def test_a_certificate_without_its_key_waits_for_it(
+def test_a_certificate_waits_for_its_key(
     watched: tuple[Certificate, CertificateWatch, Lines], authority: Authority
 ) -> None:
     certificate, _, lines = watched
@@ -77,7 +77,7 @@ def test_a_certificate_without_its_key_waits_for_it(
     assert certificate.context is not before
 
 
-def test_a_refused_certificate_is_told_of_once_and_tried_again(
+def test_a_refused_certificate_is_reported_once_and_tried_again(
     watched: tuple[Certificate, CertificateWatch, Lines], authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(certificate_watch, "RETRY_SECONDS", 0.05)
@@ -94,13 +94,13 @@ def test_a_refused_certificate_is_told_of_once_and_tried_again(
     until(lambda: len(tries) > 3)
     assert _count(lines, REFUSED) == 1
 
-    watch.reload_soon()  # whoever asks is told again
+    watch.reload_soon()  # a request is answered by a warning each time
     until(lambda: _count(lines, REFUSED) == 2)
     authority.issue(ends=timedelta(days=30))
     until(lambda: _count(lines, LOADED) == 1)
 
 
-def test_a_certificate_that_expires_soon_is_told_of(authority: Authority) -> None:
+def test_a_certificate_that_expires_soon_gets_a_warning(authority: Authority) -> None:
     with capture_logs() as lines:
         watch = CertificateWatch({"admin": Certificate(authority.issue(ends=timedelta(days=3)))})
         watch.start()
@@ -110,7 +110,7 @@ def test_a_certificate_that_expires_soon_is_told_of(authority: Authority) -> Non
     assert _count(lines, "certificate expires soon; renew it") == 1
 
 
-def test_a_key_that_everybody_can_read_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_everybody_can_read_gets_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificate_watch, "readable_by_all", lambda path: path.suffix == ".key")
     files = Authority(tmp_path).issue(ends=timedelta(days=30))
     with capture_logs() as lines:

@@ -128,7 +128,7 @@ def test_an_open_breaker_goes_on_in_another_process() -> None:
 
 
 @pytest.mark.parametrize("moved_ms", [-(10**12), 10**12])
-def test_a_clock_that_was_set_meanwhile_holds_nothing_up(moved_ms: int) -> None:
+def test_a_clock_set_between_two_processes_delays_nothing(moved_ms: int) -> None:
     again = Breaker(SPEC)
 
     again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000 + moved_ms, now=0)
@@ -145,7 +145,7 @@ def test_a_note_that_can_not_be_read_is_a_closed_breaker(noted: dict[str, object
     assert again.state is BreakerState.CLOSED
 
 
-def test_a_breaker_that_the_rules_took_away_stays_closed() -> None:
+def test_a_breaker_that_the_rules_removed_stays_closed() -> None:
     again = Breaker(NO_BREAKER)
 
     again.resume(_opened(at=100).note(now_ms=1_000_000, now=101), now_ms=1_001_000, now=0)

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.delivery.retry import next_attempt_at
 from router.delivery.schedule import LONGEST, Schedule, schedule
 from router.domain.retry_policy import RetryPolicy
+from tests.conftest import examples
 
 DAY = 86_400_000
 
@@ -37,7 +38,7 @@ def test_the_default_schedule_grows_to_an_hour_and_ends_after_a_day() -> None:
     assert DAY - 3_600_000 < made.last <= DAY
 
 
-@settings(max_examples=200)
+@examples(100)
 @given(
     bounds=st.tuples(st.floats(0.05, 100), st.floats(0.05, 100)),
     factor=st.floats(1, 4) | st.just(1.0),

@@ -132,7 +132,7 @@ HOURLY = TargetSpec("t", concurrency=5, rate=1 / 3600)
         (-5000, 3600),  # a clock that was set back: one interval at the most
     ],
 )
-def test_a_low_rate_goes_on_from_the_last_start_of_an_earlier_process(ago: float, soon: float) -> None:
+def test_a_low_rate_counts_the_last_start_of_an_earlier_process(ago: float, soon: float) -> None:
     target = Target(HOURLY, now=0)
 
     target.resume(ago)
@@ -150,13 +150,13 @@ def test_a_rate_that_was_changed_meanwhile_counts_from_the_last_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "paced"), [(None, False), (1 / 3600, True), (4.9, True), (5.0, False), (1000.0, False)]
+    ("rate", "recorded"), [(None, False), (1 / 3600, True), (4.9, True), (5.0, False), (1000.0, False)]
 )
-def test_only_a_low_rate_is_remembered(rate: float | None, paced: bool) -> None:
-    assert Target(TargetSpec("t", 5, rate), now=0).paced is paced
+def test_only_a_low_rate_is_remembered(rate: float | None, recorded: bool) -> None:
+    assert Target(TargetSpec("t", 5, rate), now=0).records_claims is recorded
 
 
-def test_it_says_what_is_waited_for() -> None:
+def test_a_target_names_the_limit_that_deliveries_wait_for() -> None:
     spec = TargetSpec("t", concurrency=1, rate=0.1, breaker=BreakerSpec.model_validate({"failures": 1, "pause": "5s"}))
     target = Target(spec, now=0)
     assert target.waits(0) is None

@@ -22,7 +22,7 @@ def noted(store: SqliteStore) -> dict[str, object]:
     return parsed_note(store.notes().get(WAITS_NOTE))
 
 
-def test_a_change_is_written_and_nothing_else(store: SqliteStore) -> None:
+def test_only_a_change_is_written(store: SqliteStore) -> None:
     waits = WaitNotes(store)
 
     waits.note({"a": (Wait.RATE, 60.0)}, 1_000_000, 10.0)
@@ -43,7 +43,7 @@ def test_changes_that_follow_one_another_wait_for_a_second(store: SqliteStore) -
     assert noted(store) == {}
 
 
-def test_what_an_earlier_process_said_is_taken_back(store: SqliteStore) -> None:
+def test_the_note_of_an_earlier_process_is_cleared(store: SqliteStore) -> None:
     store.put_note(WAITS_NOTE, '{"a": {"for": "rate", "until": 5}}')
     waits = WaitNotes(store)
 

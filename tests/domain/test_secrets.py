@@ -27,7 +27,7 @@ def _told(loaded: Loaded, level: Level) -> list[str]:
 
 
 @pytest.mark.parametrize("value", ["", " ", "\t \n", "\r\n\r\n", "\u00a0\u2003", "\0", "\x7f"])
-def test_a_blank_secret_is_none(tmp_path: Path, value: str) -> None:
+def test_a_blank_secret_counts_as_unset(tmp_path: Path, value: str) -> None:
     (tmp_path / "key").write_text(value)
     for ref in ("{env: KEY}", "{file: key}"):
         served = _load(tmp_path, ref, value=value)
@@ -67,7 +67,7 @@ def test_a_short_declared_secret_is_a_warning_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("serve", [True, False])
-def test_what_is_no_regular_file_is_no_secret(tmp_path: Path, serve: bool) -> None:
+def test_a_secret_file_must_be_a_regular_file(tmp_path: Path, serve: bool) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, reason in (
         ("/dev/zero", "it is a device, and only a regular file is read; write its content into one"),
@@ -104,7 +104,7 @@ def test_a_secret_file_that_others_can_write_is_refused(tmp_path: Path, folder: 
     assert GOOD not in str(problem)
 
 
-def test_a_command_takes_it_and_says_that_serve_does_not(tmp_path: Path) -> None:
+def test_a_command_uses_a_writable_secret_file_and_notes_that_serve_refuses_it(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(GOOD)
     (tmp_path / "key").chmod(0o606)
 
@@ -115,7 +115,7 @@ def test_a_command_takes_it_and_says_that_serve_does_not(tmp_path: Path) -> None
     assert _told(loaded, Level.NOTE)[0].startswith("serve refuses this: secret file key: every user")
 
 
-def test_what_the_daemon_only_looks_at_is_not_read_either(tmp_path: Path) -> None:
+def test_a_writable_secret_file_is_refused_for_checked_and_recorded_rules_too(tmp_path: Path) -> None:
     """Recorded rules, and those that the API checks."""
     (tmp_path / "key").write_text(GOOD)
     (tmp_path / "key").chmod(0o606)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from router.domain.reply import Reply
 from router.http.contract import Request
+from tests.conftest import PATIENCE_SECONDS
 from tests.http.tls_client import TlsClient
 
 
@@ -50,7 +51,7 @@ TLS_PORTS: dict[int, ssl.SSLContext] = {}
 
 def connect(server: Listening, host: str = "127.0.0.1") -> Any:
     """A connection to the server from a loopback address, by TLS where the server speaks it."""
-    plain = socket.create_connection(("127.0.0.1", server.port), 10, (host, 0))
+    plain = socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS, (host, 0))
     return TlsClient(plain, TLS_PORTS[server.port]) if server.port in TLS_PORTS else plain
 
 

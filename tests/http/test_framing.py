@@ -10,11 +10,12 @@ from typing import Any
 
 import h11
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from router.http.limits import CHUNK_LINE_BYTES, SLICE_BYTES, TRAILER_BYTES
+from router.http.limits import CHUNK_LINE_BYTES, HEADER_COUNT, SLICE_BYTES, TRAILER_BYTES
 from router.http.reader import Message, Reader
+from tests.conftest import examples
 from tests.http.talking import Recorder, connect, echo, get, rest, status, talk
 
 Serve = Callable[..., Any]
@@ -252,6 +253,14 @@ def test_a_body_after_a_wish_for_another_protocol_is_held_to_its_bounds(own: Ser
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+def test_a_wish_for_another_protocol_among_as_many_headers_as_there_may_be(own: Serve) -> None:
+    wish = HEAD + b"Connection: upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"
+    most = wish + b"".join(b"X-%d: 1\r\n" % number for number in range(HEADER_COUNT - 4))
+
+    assert b'"length": 5' in talk(own(echo), most + b"\r\nhello")
+    assert status(talk(own(echo), most + b"X-More: 1\r\n\r\nhello", close=False)) == 431
+
+
 def test_a_body_up_to_its_paths_limit_is_taken_and_one_byte_more_is_not(serve: Serve) -> None:
     limits = {"/small": 1000, "/large": 2000}
     server = serve(echo, body_limit=lambda path: limits.get(path, 10))
@@ -438,7 +447,7 @@ def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, st
     return found
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(500)
 @given(_HEADS, _BODIES, st.sampled_from((1, 7, 100_000)))
 def test_what_is_taken_means_what_it_means_to_h11(head: str, body: bytes, step: int) -> None:
     data = head.encode("latin-1", "replace") + body

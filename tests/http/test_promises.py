@@ -47,7 +47,7 @@ class Gate:
 
     def __call__(self, request: Request) -> Reply:
         self.entered.release()
-        self.open.wait(10)
+        self.open.wait(60)
         return echo(request)
 
 
@@ -503,7 +503,7 @@ def test_a_stop_is_bounded(serve: Serve) -> None:
         assert gate.entered.acquire(timeout=10)
         began = time.monotonic()
         server.stop(0.1)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30  # the handler waits for a minute
         with contextlib.suppress(ConnectionResetError):
             one.settimeout(0.3)
             with contextlib.suppress(TimeoutError):

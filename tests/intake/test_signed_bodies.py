@@ -56,14 +56,14 @@ def _hub(body: bytes, *types: str) -> tuple[tuple[str, str], ...]:
 
 @pytest.mark.parametrize("body", [EVIL, b'"&payload=%7B%7D"', b"12", b"null", b'[{"a":"&payload=1"}]', b" \n{}"])
 @pytest.mark.parametrize("content_type", TYPES)
-def test_what_parses_as_json_is_json(body: bytes, content_type: str | None) -> None:
+def test_a_signed_body_that_parses_as_json_is_json(body: bytes, content_type: str | None) -> None:
     found = read_signed(body, content_type, json_field="payload")
 
     assert (found.payload, found.texts) == (json.loads(body), False)
 
 
 @pytest.mark.parametrize("content_type", TYPES)
-def test_what_can_only_be_a_form_is_one(content_type: str | None) -> None:
+def test_a_signed_body_that_looks_like_a_form_is_a_form(content_type: str | None) -> None:
     found = read_signed(b"payload=%7B%22a%22%3A%22%C3%B6%22%7D&x=1", content_type, json_field="payload")
     plain = read_signed(b"\xef\xbb\xbftoken=a&text=b%3Dc", content_type, json_field="payload")
 
@@ -72,7 +72,7 @@ def test_what_can_only_be_a_form_is_one(content_type: str | None) -> None:
 
 
 @pytest.mark.parametrize("body", [b"<a><![CDATA[&payload=%7B%7D&]]></a>", b"a line of text &payload=%7B%7D", b"plain"])
-def test_what_is_neither_is_text_and_never_a_form(body: bytes) -> None:
+def test_any_other_signed_body_is_text(body: bytes) -> None:
     for content_type in TYPES:
         if content_type is None or "json" not in content_type:
             assert read_signed(body, content_type, json_field="payload").payload == body.decode()
@@ -92,7 +92,7 @@ def test_an_empty_body_is_null_whatever_its_type() -> None:
     assert {read_signed(b"", content_type).payload for content_type in TYPES} == {None}
 
 
-def test_the_source_may_say_what_all_of_its_bodies_are() -> None:
+def test_a_source_can_set_the_format_of_its_bodies() -> None:
     assert read_signed(b"a=1", None, parse="text").payload == "a=1"
     assert read_signed(b'{"a": 1}', None, parse="text").payload == '{"a": 1}'
     assert read_signed(b"text=two words", "text/plain", parse="form").payload == {"text": "two words"}
@@ -134,7 +134,7 @@ def test_a_form_made_of_a_signed_title_starts_nothing(
         (["multipart/form-data; boundary=x"], b"a title of --x\r\n", ["text/plain; charset=utf-8"]),
     ],
 )
-def test_a_type_that_misleads_goes_no_further(
+def test_a_misleading_content_type_is_replaced(
     receiver: Make, make_request: MakeRequest, store: SqliteStore, sent: list[str], body: bytes, stored: list[str]
 ) -> None:
     reply = receiver(RULES, S="s").receive(make_request(body, path="/hooks/hub", headers=_hub(body, *sent)))
@@ -161,7 +161,7 @@ sources: {{s: {{verify: {verify}, json_field: payload, dedupe: none, respond: no
 rules: [{{name: json, match: {{$.hello: wörld}}, actions: [append: a]}}]
 """
     made = receiver(rules, **VALUES)
-    plain = made.current.ruleset.sources["s"].verifier.signed is None
+    plain = made.current.ruleset.sources["s"].verifier.signed_parts is None
 
     for content_type in (FORM_TYPE, "text/plain", "application/json"):
         headers = (("Content-Type", content_type), *case.headers(KEYS[0]))

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from router.domain.headers import Headers
 from router.observe.trace_context import trace_id_of, trace_of
 
 ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -12,7 +13,7 @@ State = tuple[tuple[str, str], ...]
 
 
 def test_a_valid_trace_is_continued_with_a_new_span() -> None:
-    trace = trace_of((("Host", "x"), ("TraceParent", GOOD)))
+    trace = trace_of(Headers((("Host", "x"), ("TraceParent", GOOD))))
 
     assert trace is not None
     parents = {trace.parent() for _ in range(100)}
@@ -20,8 +21,8 @@ def test_a_valid_trace_is_continued_with_a_new_span() -> None:
     for parent in parents:
         assert re.fullmatch(rf"00-{ID}-[0-9a-f]{{16}}-01", parent)
         assert SPAN not in parent
-    assert trace_id_of((("traceparent", GOOD),)) == {"trace_id": ID}
-    assert trace_id_of((("Host", "x"),)) == {}
+    assert trace_id_of(Headers((("traceparent", GOOD),))) == {"trace_id": ID}
+    assert trace_id_of(Headers((("Host", "x"),))) == {}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_a_valid_trace_is_continued_with_a_new_span() -> None:
     ],
 )
 def test_flags_and_later_versions_are_accepted(value: str, flags: str) -> None:
-    trace = trace_of((("traceparent", value),))
+    trace = trace_of(Headers((("traceparent", value),)))
 
     assert trace is not None
     assert trace.parent().startswith(f"00-{ID}-")
@@ -53,11 +54,11 @@ def test_flags_and_later_versions_are_accepted(value: str, flags: str) -> None:
     ],
 )  # fmt: skip
 def test_an_invalid_traceparent_is_ignored(value: str) -> None:
-    assert trace_of((("traceparent", value), ("tracestate", "a=1"))) is None
+    assert trace_of(Headers((("traceparent", value), ("tracestate", "a=1")))) is None
 
 
 def test_two_traceparent_headers_are_ignored() -> None:
-    assert trace_of((("traceparent", GOOD), ("Traceparent", GOOD))) is None
+    assert trace_of(Headers((("traceparent", GOOD), ("Traceparent", GOOD)))) is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_two_traceparent_headers_are_ignored() -> None:
     ],
 )
 def test_tracestate_is_passed_on_unchanged_or_dropped(states: tuple[str, ...], kept: str) -> None:
-    trace = trace_of((("traceparent", GOOD), *(("TraceState", state) for state in states)))
+    trace = trace_of(Headers((("traceparent", GOOD), *(("TraceState", state) for state in states))))
 
     assert trace is not None
     assert trace.state == kept

@@ -1,4 +1,4 @@
-"""Whoever follows a store hears of each event and each ended attempt once, in order, whatever goes on there."""
+"""A follower of a store gets each event and each ended attempt once, in order, beside all other writes."""
 
 import random
 import threading
@@ -46,8 +46,8 @@ def attempt(store: SqliteStore, at: int = NOW, outcome: Outcome | None = None, t
     for claim in store.claim({target: 5000}, at).result(10):
         result = outcome or Outcome.succeeded(200)
         state = State.DEAD if outcome else State.SUCCEEDED
-        done.append(store.settle(Settlement(claim.delivery.id, claim.token, result, state, at, at)))
-    return [str(future.result(10)) for future in done]
+        done.append(store.settle([Settlement(claim.delivery.id, claim.token, result, state, at, at)]))
+    return [str(future.result(10)[0]) for future in done]
 
 
 def put(store: SqliteStore, one: Event, *plan: PlannedDelivery) -> str:
@@ -82,7 +82,7 @@ def test_an_attempt_follows_its_event_even_when_the_clock_was_set_back(store: Sq
     one = put(store, event(NOW), plan)
     other = put(store, event(NOW - 5))
     [claim] = store.claim({"ci": 1}, NOW).result(10)
-    store.settle(Settlement(plan.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW - 9, NOW)).result(10)
+    store.settle([Settlement(plan.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW - 9, NOW)]).result(10)
 
     assert names(list(follower.new_items())) == [("event", one), ("attempt", plan.id), ("event", other)]
 
@@ -196,7 +196,7 @@ class Turmoil:
         done = Settlement(
             delivery, claim.token, outcome, State.PENDING if retry else State.SUCCEEDED, at - 5000, at + 1
         )
-        assert self.store.settle(done).result(10)
+        assert self.store.settle([done]).result(10)[0]
 
 
 def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteStore, tmp_path: Path) -> None:

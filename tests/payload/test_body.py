@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import PayloadError
-from router.payload.body import parse_payload
 from router.payload.form import MAX_FIELDS
 from router.payload.json_text import MAX_DEPTH
+from tests.payload.declared import parse_payload
 
 FORM = "application/x-www-form-urlencoded"
 

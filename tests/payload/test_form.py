@@ -1,6 +1,7 @@
 """Forms, in any charset."""
 
 import codecs
+from collections.abc import Callable
 from encodings import aliases
 from urllib.parse import quote_plus, unquote_to_bytes
 
@@ -9,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import PayloadError
-from router.payload.body import parse_payload
+from router.payload import form
 from router.payload.charset import charset_of, decoded, says_utf_8
 from router.payload.form import MAX_FIELDS, MEDIA_TYPE, as_mapping, is_form, read_fields
+from tests.payload.declared import parse_payload
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_values_are_decoded_as_the_standard_library_does(data: bytes, dense: int
     assert fields == [("x", unquote_to_bytes(data.replace(b"+", b" ")))]
 
 
-def test_a_form_has_no_more_fields_than_that() -> None:
+def test_a_form_with_too_many_fields_is_refused() -> None:
     read_fields(b"&".join([b"a=1"] * MAX_FIELDS))
     with pytest.raises(PayloadError, match="more than 10000 fields"):
         read_fields(b"&" * MAX_FIELDS)
@@ -67,7 +69,7 @@ def test_a_form_has_no_more_fields_than_that() -> None:
 @pytest.mark.parametrize(
     "body", [b"a=1", b"token=x&text=two+words%21", b"a[b]=c", b"a&b=1", b"=", b"a=\xc3\xb6", b"a=1\r\n"]
 )
-def test_what_is_a_form_by_itself(body: bytes) -> None:
+def test_bytes_that_look_like_a_form(body: bytes) -> None:
     assert is_form(body) == (body != b"=")
 
 
@@ -75,11 +77,11 @@ def test_what_is_a_form_by_itself(body: bytes) -> None:
     "body",
     [b"", b"hello", b"two words=1", b"a=two words", b"<a>&payload=1</a>", b'{"a": "=', b"a=1\n&b=2", b"--x\r\na=1"],
 )
-def test_what_is_none(body: bytes) -> None:
+def test_bytes_that_do_not_look_like_a_form(body: bytes) -> None:
     assert not is_form(body)
 
 
-def test_asking_for_unknown_charsets_leaves_nothing_behind() -> None:
+def test_unknown_charsets_leave_nothing_in_memory() -> None:
     import encodings
 
     before = len(encodings._cache)
@@ -89,7 +91,7 @@ def test_asking_for_unknown_charsets_leaves_nothing_behind() -> None:
     assert len(encodings._cache) == before
 
 
-def test_every_charset_that_is_known_can_be_decoded() -> None:
+def test_every_known_charset_can_be_decoded() -> None:
     for name in {*aliases.aliases, "latin-1", "ISO-8859-15", "KOI8-R", "big5"}:
         charset = charset_of(f"text/plain; charset={name}")
         decoded(b"a\xff%", charset)
@@ -110,3 +112,17 @@ def test_every_charset_that_is_known_can_be_decoded() -> None:
 )
 def test_a_type_says_whether_it_is_read_as_utf_8(content_type: str, truth: bool) -> None:
     assert says_utf_8(content_type) is truth
+
+
+@pytest.mark.parametrize("decode", [form.by_pieces, form.by_quoted_printable])
+def test_both_decoders_give_the_same_bytes(decode: Callable[[bytes], bytes]) -> None:
+    assert decode(b"a=%3d%C3%a4 \n%20=\n\x00") == b"a==\xc3\xa4 \n =\n\x00"
+
+
+def test_the_quick_decoder_is_used_only_while_it_is_right() -> None:
+    def raises(_: bytes) -> bytes:
+        raise ValueError
+
+    assert form.chosen(form.by_quoted_printable) is form.by_quoted_printable
+    assert form.chosen(bytes.lower) is form.by_pieces
+    assert form.chosen(raises) is form.by_pieces

@@ -208,7 +208,7 @@ def test_a_new_type_is_delivered_with_its_resources_and_shown_in_lists(tmp_path:
     assert [one["type"] for one in json.loads(listed.output)] == ["bell"]
 
 
-def test_a_status_has_the_words_of_its_type_even_when_that_is_gone() -> None:
+def test_a_status_keeps_its_word_when_its_action_type_is_gone() -> None:
     assert (status_word("bell"), status_prefix("bell")) == ("rings", "rung ")
     assert (status_word("command"), status_prefix("command")) == ("exit code", "exit ")
     assert (status_word("removed"), status_prefix("removed")) == ("status", "")

@@ -71,7 +71,7 @@ def test_a_header_that_tells_who_calls_does_not_pass_by_a_condition(tmp_path: Pa
     assert "pass_headers" in warning.message
 
 
-def test_no_word_of_it_where_pass_headers_says_what_passes(tmp_path: Path) -> None:
+def test_pass_headers_silences_the_warning_on_headers_that_tell_who_calls(tmp_path: Path) -> None:
     rules = """
   - name: r
     source: open

@@ -1,4 +1,4 @@
-"""What other threads say reaches the loop in order, by few wake-ups, and survives whoever stops waiting."""
+"""Calls from other threads reach the loop in order, with few wake-ups; a caller may stop waiting."""
 
 import asyncio
 import threading

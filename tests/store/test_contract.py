@@ -31,7 +31,7 @@ def take(store: Store, now: int = NOW, **wanted: int) -> list[Claim]:
 def settle(store: Store, claim: Claim, outcome: Outcome, state: State, at: int = NOW) -> bool:
     """Settle and wait."""
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=NOW + 5, next_attempt_at=at)
-    return store.settle(done).result(10)
+    return store.settle([done]).result(10)[0]
 
 
 def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
@@ -161,10 +161,10 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
 
     # The delivery's old token and its new one are settled in the same batch.
     done = [settlement(claim, number) for number, claim in enumerate([*claims, again])]
-    futures = [store.settle(one) for one in done[1:20]]
-    together = store.settle_all([done[0], *done[20:]])
+    futures = [store.settle([one]) for one in done[1:20]]
+    together = store.settle([done[0], *done[20:]])
 
-    assert [future.result(10) for future in futures] == [True] * 19
+    assert [future.result(10) for future in futures] == [[True]] * 19
     assert together.result(10) == [False, *[True] * 31]
     for number, claim in enumerate([*claims[1:], again], 1):
         outcome, state = kinds[number % 4]
@@ -555,6 +555,6 @@ def test_one_transaction_settles_any_number_of_rows(
     ]
 
     assert len(claims) == count
-    assert store.settle_all(ends).result(10) == [True] * count
+    assert store.settle(ends).result(10) == [True] * count
     assert store.count(Filter()) == store.count(Filter(states=(State.SUCCEEDED,))) == count
     assert all(len(store.attempts(claim.delivery.id)) == 1 for claim in claims)

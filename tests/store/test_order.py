@@ -85,7 +85,7 @@ class History:
             ]
         )
         done = Settlement(one, claim.token, outcome, state, self.now, self.now)
-        assert self.store.settle(done).result(10) == (self.state[one] is State.RUNNING)
+        assert self.store.settle([done]).result(10)[0] == (self.state[one] is State.RUNNING)
         if self.state[one] is State.RUNNING:
             self.become(one, state)
 
@@ -170,7 +170,7 @@ def test_no_sequence_of_operations_changes_the_order(path: Path, event: MakeEven
                         went.append(claim.delivery.id)
                     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
                     if claim.delivery.order_key in (lane, None):
-                        assert history.store.settle(done).result(10)
+                        assert history.store.settle([done]).result(10)[0]
                     else:
                         assert history.store.release(claim).result(10)
             assert went == expected

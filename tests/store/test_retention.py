@@ -22,7 +22,7 @@ MakePlan = Callable[..., PlannedDelivery]
 def _settle(store: Store, claim: Claim, state: State) -> None:
     outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("no")
     done = Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)
-    assert store.settle(done).result(10)
+    assert store.settle([done]).result(10)[0]
 
 
 def test_old_events_are_pruned_unless_deliveries_are_pending(

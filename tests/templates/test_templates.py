@@ -15,12 +15,20 @@ from hypothesis import strategies as st
 
 from router.domain.errors import RenderError, TemplateError
 from router.domain.headers import Headers
-from router.templates import Context, TooMuchWork, as_json, compile_template, compile_tree, render_tree, rendered
+from router.templates import (
+    Context,
+    TooMuchWork,
+    as_json,
+    compile_template,
+    compile_tree,
+    render_tree,
+    render_without_blocking,
+)
+from router.templates.budget import RenderBudget
 from router.templates.filters import FILTERS
-from router.templates.running import RenderThread, new_work
+from router.templates.running import RenderThread, new_budget
 from router.templates.tests import TESTS
 from router.templates.values import FirstValues
-from router.templates.work import Work
 from tests.templates.hostile_templates import BODY, SHAPES, Hostile, hostile
 
 VALUES = Context(
@@ -294,9 +302,9 @@ def test_a_template_is_compiled_once_on_first_use() -> None:
 PARSED = json.loads(BODY)
 
 
-def _bounded(case: Hostile, work: Work) -> int:
+def _bounded(case: Hostile, budget: RenderBudget) -> int:
     """The characters that a hostile template made; none when it was refused or given up."""
-    values = Context({**VALUES.values, "payload": PARSED}, work)
+    values = Context({**VALUES.values, "payload": PARSED}, budget)
     try:
         made = compile_template(case.text, secrets=[]).render(values)
     except (TemplateError, RenderError):
@@ -310,31 +318,31 @@ for _case in hostile():
 
 
 @pytest.mark.parametrize("about", sorted(BY_SUBJECT))
-def test_no_filter_test_or_operator_is_without_a_bound(about: str) -> None:
+def test_every_filter_test_and_operator_has_a_bound(about: str) -> None:
     """At most so many steps, characters and bytes; without bounds one of these takes minutes, or gigabytes."""
     cases = BY_SUBJECT[about]
     for case in cases[:: max(1, len(cases) // 30)]:
-        work = Work(inline=True)
-        work.longest = 100_000
+        budget = RenderBudget(inline=True)
+        budget.longest_text = 100_000
 
-        assert _bounded(case, work) <= 100_000, case.text
+        assert _bounded(case, budget) <= 100_000, case.text
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_no_shape_of_template_is_without_a_bound(shape: str) -> None:
-    work = Work(len(BODY))
+def test_every_shape_of_template_has_a_bound(shape: str) -> None:
+    budget = RenderBudget(len(BODY))
     tracemalloc.start()
     try:
-        made = _bounded(Hostile(shape, SHAPES[shape]), work)
+        made = _bounded(Hostile(shape, SHAPES[shape]), budget)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert made <= work.longest
+    assert made <= budget.longest_text
     assert most < 60_000_000
 
 
-def test_what_is_too_much_work_names_the_fields_and_the_bound_and_no_value() -> None:
+def test_the_error_for_too_much_work_names_fields_and_bound_and_no_value() -> None:
     with pytest.raises(TooMuchWork) as caught:
         _render("{{ payload.ref | center(payload.number * 9000000) }}")
 
@@ -345,21 +353,21 @@ def test_what_is_too_much_work_names_the_fields_and_the_bound_and_no_value() -> 
 
 
 def test_all_templates_of_an_attempt_share_their_bound() -> None:
-    work = Work()
+    budget = RenderBudget()
     tree = compile_tree(
         ["{% for a in payload.many %}{% for b in payload.many %}{{ a }}{% endfor %}{% endfor %}"] * 99, secrets=[]
     )
 
     with pytest.raises(TooMuchWork, match="more than 1000000 steps"):
-        render_tree(tree, Context(VALUES.values, work))
+        render_tree(tree, Context(VALUES.values, budget))
 
 
 def test_a_large_event_may_be_written_whole() -> None:
     payload = {"text": "x" * 9_000_000, "items": [{"a": i} for i in range(100_000)]}
-    work = Work(len(json.dumps(payload)))
+    budget = RenderBudget(len(json.dumps(payload)))
 
     made = compile_template("{{ payload.text }}{{ payload | tojson }}", secrets=[]).render(
-        Context({"payload": payload}, work)
+        Context({"payload": payload}, budget)
     )
 
     assert len(made) > 19_000_000
@@ -380,18 +388,18 @@ def test_a_long_rendering_goes_to_a_thread_and_a_short_one_does_not() -> None:
         threads: list[str] = []
 
         def render() -> None:
-            values = Context(VALUES.values, new_work(0))
+            values = Context(VALUES.values, new_budget(0))
             compile_template(text, secrets=[]).render(values)
             threads.append(threading.current_thread().name)
 
-        asyncio.run(rendered(render))
+        asyncio.run(render_without_blocking(render))
         return threads[0]
 
     assert where("{{ payload.ref | upper }}") == threading.main_thread().name
     assert where("{% for a in payload.many %}{% for b in payload.many %}{{ a }}{% endfor %}{% endfor %}") == "render"
 
 
-def test_renderings_that_queue_are_bounded() -> None:
+def test_the_number_of_queued_renderings_is_bounded() -> None:
     begun, go_on = threading.Event(), threading.Event()
     thread = RenderThread("one", 1)
 
@@ -420,7 +428,7 @@ def test_a_filter_that_a_later_jinja_has_is_refused_until_it_is_listed() -> None
             compile_template(f"{{{{ payload.x | {name} }}}}", secrets=[])
 
 
-def test_the_documented_recipes_give_what_they_say() -> None:
+def test_the_documented_recipes_give_the_documented_result() -> None:
     page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text()
     section = page.split("## Recipes\n")[1].split("\n## ")[0]
     payload = json.loads(section.split("`")[1].replace("\n", " "))
@@ -433,7 +441,7 @@ def test_the_documented_recipes_give_what_they_say() -> None:
 
 
 @pytest.mark.parametrize(("heading", "listed"), [("Filters", FILTERS), ("Tests", TESTS)])
-def test_the_documented_lists_are_what_there_is(heading: str, listed: dict[str, object]) -> None:
+def test_the_documented_lists_are_complete(heading: str, listed: dict[str, object]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text()
     section = page.split(f"## {heading}\n")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in section.replace("\\|", "/").splitlines() if line.startswith("| `")]

@@ -18,7 +18,7 @@ from router.domain.outcomes import Cause, Outcome
 from router.plugins.action import AttemptInput, Tools
 from router.plugins.target import TargetSpec
 from router.runtime.thread_pool import Threads
-from router.templates import Template, context, rendered
+from router.templates import Template, context, render_without_blocking
 
 _LATE_SECONDS = 0.2  #: for a thread to report that its time is over
 
@@ -43,7 +43,7 @@ class AppendAction:
     async def attempt(self, job: AttemptInput, tools: Tools[Threads]) -> Outcome:
         """See Action.attempt."""
         try:
-            parts, line = await rendered(self._rendered, job)
+            parts, line = await render_without_blocking(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
         threads = tools.resources
@@ -76,7 +76,7 @@ class AppendAction:
 
     @property
     def _follow_symlinks(self) -> bool:
-        """Only in a constant path, which the operator has written."""
+        """Symlinks are followed only in a constant path, which the operator has written."""
         return self.path.constant is not None
 
     def _rendered(self, job: AttemptInput) -> tuple[list[str], bytes]:

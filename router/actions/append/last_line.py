@@ -1,4 +1,4 @@
-"""A last line without its end: torn by a crash, or left so by another program."""
+"""Mends a last line without a line end: a crash tore it, or another program wrote it so."""
 
 import os
 

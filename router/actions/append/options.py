@@ -1,4 +1,4 @@
-"""What a rules file may say of an append."""
+"""The options of an append in the rules file."""
 
 from typing import Annotated
 

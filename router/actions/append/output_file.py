@@ -1,4 +1,4 @@
-"""The file that an append writes, and what it must not be."""
+"""The file that an append writes, and the guard that keeps it away from protected files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from router.domain.files.protected import ProtectedPaths
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What an append must not write."""
+    """The protected files, which an append must not write."""
 
     paths: ProtectedPaths
     templated: bool  #: the path has text of the sender in it

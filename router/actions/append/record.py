@@ -12,7 +12,7 @@ _BEGINNING = re.compile(rf'\{{"id":"{_ID}","delivery":"{_ID}","received_at":"'.e
 _SAMPLE = (
     b'{"id":"00000000-0000-0000-0000-000000000000","delivery":"00000000-0000-0000-0000-000000000000","received_at":"'
 )
-BEGINNING_BYTES = len(_SAMPLE)  #: by which a record can be told from other lines
+BEGINNING_BYTES = len(_SAMPLE)  #: the beginning of every record, and of no other usual line
 
 
 def record(job: AttemptInput) -> bytes:
@@ -32,13 +32,13 @@ def record(job: AttemptInput) -> bytes:
 
 
 def begins_like_a_record(beginning: bytes) -> bool:
-    """Whether a line, perhaps a torn one, begins as records do, as far as it goes."""
+    """Whether the line is a record, or the beginning of one."""
     filled = beginning + _SAMPLE[len(beginning) :]
     return bool(_BEGINNING.match(filled))
 
 
 def is_whole(line: bytes) -> bool:
-    """Whether a record has all of its JSON."""
+    """Whether the JSON of the record is complete."""
     try:
         orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -17,7 +17,7 @@ from router.domain.outcomes import Outcome
 from router.plugins.action import AttemptInput, Tools
 from router.plugins.target import TargetSpec
 from router.runtime.thread_pool import Threads
-from router.templates import Context, Template, context, rendered
+from router.templates import Context, Template, context, render_without_blocking
 
 _STOP_CODES = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 128 + signal.SIGTERM)
 _STOP_SECONDS = 0.2  #: by then the daemon's own signal has arrived too
@@ -49,7 +49,7 @@ class CommandAction:
     async def attempt(self, job: AttemptInput, tools: Tools[Threads]) -> Outcome:
         """See Action.attempt."""
         try:
-            argv, env = await rendered(self._rendered, job)
+            argv, env = await render_without_blocking(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
         try:

@@ -1,4 +1,4 @@
-"""The environment of a program: little of the daemon's, facts of the delivery, and what the action adds."""
+"""The environment of a program: a few of the daemon's variables, the delivery's, and the action's own."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Variables = Sequence[tuple[str, Template]]
 def environment(job: AttemptInput, variables: Variables, values: Context | None) -> dict[bytes, bytes]:
     """All variables of one run; `variables` are the action's own. Raises RenderError."""
     env = {**_inherited(), **_facts(job)}
-    # An action that sets a trace of its own has left the event's.
+    # An action that sets its own trace does not continue the event's trace.
     if "TRACEPARENT" not in {name for name, _ in variables}:
         env |= _trace(job)
     for name, template in variables:
@@ -38,7 +38,7 @@ def rendered_text(template: Template, values: Context | None) -> str:
 
 @cache
 def _inherited() -> dict[bytes, bytes]:
-    """What a program gets of the daemon's environment: nothing that could hold a secret."""
+    """The part of the daemon's environment that programs get: no variable that could hold a secret."""
     return {b"PATH": _PATH} | {name: os.environb[name] for name in _INHERITED if name in os.environb}
 
 
@@ -55,7 +55,7 @@ def _facts(job: AttemptInput) -> dict[bytes, bytes]:
 
 
 def _trace(job: AttemptInput) -> dict[bytes, bytes]:
-    trace = trace_of(job.event.headers)
+    trace = trace_of(job.event.named)
     if trace is None:
         return {}
     parent = {b"TRACEPARENT": trace.parent().encode()}

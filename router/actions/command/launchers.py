@@ -8,7 +8,7 @@ from router.actions.command.known_programs import MULTICALL
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """How an interpreter is told what to run. With any other option it is not a plain program."""
+    """The options by which an interpreter gets its code. With any other option it is not a plain program."""
 
     code: re.Pattern[str] | None  #: the option after which the code itself stands
     flags: re.Pattern[str]  #: options that don't change what is code
@@ -19,7 +19,7 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """How a program that runs another is told which. With any other option it is not a plain program."""
+    """The options of a program that runs another one. With any other option it is not a plain program."""
 
     flags: re.Pattern[str]
     valued: frozenset[str] = frozenset()
@@ -75,5 +75,5 @@ def is_wrapper(name: str) -> bool:
 
 
 def interpreter_of(name: str) -> Interpreter | None:
-    """How an interpreter of this name is told what to run; none when no interpreter has this name."""
+    """The interpreter of this name; None if there is no such interpreter."""
     return next((found for pattern, found in _INTERPRETERS if pattern.fullmatch(name)), None)

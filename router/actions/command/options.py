@@ -1,4 +1,4 @@
-"""What a rules file may say of a command."""
+"""The options of a command in the rules file."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What a run came to: by how the program ended, or by the error that kept it from starting."""
+"""The outcome of a run: from the program's exit, or from the error that kept it from starting."""
 
 import errno
 import os

@@ -22,7 +22,7 @@ _MOST_LINKS = 4  #: interpreters of interpreters, wrappers of wrappers
 
 
 def kind_of(argv: Sequence[Template], folders: Folders) -> ProgramKind:
-    """What the program may be given, seen through wrappers, interpreters, first lines and symlinks."""
+    """What the program may get of a sender's text. Looks through wrappers, interpreters, first lines and symlinks."""
     parts = tuple(map(_Part.of, argv))
     key = (parts, folders.base_dir, folders.cwd)
     if key not in folders.found:
@@ -91,7 +91,7 @@ def _applet(argv: Sequence[_Part], folders: Folders, links: int) -> ProgramKind:
 
 
 def _interpreted(how: Interpreter, argv: Sequence[_Part], folders: Folders) -> ProgramKind:
-    """Plain when the code stands in the rules file, or is a script of one's own: what follows is then data."""
+    """Plain when the code stands in the rules file, or is a script of one's own: the arguments after it are data."""
     i = 1
     while i < len(argv):
         text = argv[i].text

@@ -1,4 +1,4 @@
-"""What a program may be given of a sender's text."""
+"""How much of a sender's text a program may get."""
 
 import re
 from enum import Enum
@@ -7,7 +7,7 @@ STANDARD_INPUT = re.compile(r"/dev/stdin|/dev/fd/0+|/proc/(?:self|thread-self|\$
 
 
 class ProgramKind(Enum):
-    """What a program may be given of a sender's text."""
+    """How much of a sender's text a program may get."""
 
     PLAIN = "arguments and input"
     READER = "input"

@@ -1,4 +1,4 @@
-"""What the system takes as an argument or a variable of a program."""
+"""The system's limits for the arguments and variables of programs."""
 
 from router.domain.errors import RenderError
 
@@ -7,7 +7,7 @@ _CURE = "; pass long or binary data by stdin"
 
 
 def encodes(text: str) -> bool:
-    """Whether a text can be encoded: half a surrogate pair can't."""
+    """Whether the text can be encoded: half a surrogate pair can't."""
     try:
         text.encode()
     except UnicodeEncodeError:

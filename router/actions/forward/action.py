@@ -19,7 +19,7 @@ from router.domain.outcomes import Outcome
 from router.domain.secrets import Secret
 from router.plugins.action import AttemptInput, Tools
 from router.plugins.target import TargetSpec
-from router.templates import Context, Template, context, rendered
+from router.templates import Context, Template, context, render_without_blocking
 
 _WITHOUT_BODY = ("GET", "HEAD")
 
@@ -46,19 +46,20 @@ class ForwardAction:
         return {
             "method": self.method,
             "url": self.url.render(values),
-            "headers": dict(self._event_headers(job, values)),
+            "headers": dict(self._event_headers(self._passed(job), values)),
             "body": self._body(job, values).decode(errors="replace"),
         }
 
     async def attempt(self, job: AttemptInput, tools: Tools[Client]) -> Outcome:
         """See Action.attempt."""
+        passed_on = self._passed(job)
         try:
-            request = await rendered(self._request, job, int(time.time()))
+            request = await render_without_blocking(self._request, job, passed_on, int(time.time()))
         except RenderError as error:
             return Outcome.failed(str(error))
         client = tools.resources
-        if self.pass_headers is None and (stopped := self._passed(job).stopped):
-            client.stopped_headers.note(job.event.source, stopped)
+        if self.pass_headers is None and passed_on.stopped:
+            client.stopped_headers.note(job.event.source, passed_on.stopped)
         # A server may close an idle connection just as we take it: that is no answer, and costs no attempt.
         return (
             await self._send(request, client, fresh=False)
@@ -87,17 +88,19 @@ class ForwardAction:
 
     def _is_listed_address(self, url: str) -> bool:
         """Whether a templated host is an address that allow_hosts has written out; a glob names no address."""
-        host = (urlsplit(url).hostname or "").lower() if self.url.allow_hosts else ""
+        if not self.url.allow_hosts:
+            return False
+        host = (urlsplit(url).hostname or "").lower()
         return is_address(host) and host in self.url.allow_hosts
 
-    def _request(self, job: AttemptInput, now: int) -> Request:
+    def _request(self, job: AttemptInput, passed_on: Passed, now: int) -> Request:
         values = context(job, mask_secrets=False)
         url, body = self.url.render(values), self._body(job, values)
-        headers = self._event_headers(job, values) + own_headers(job, body, now, self.sign, self.headers)
+        headers = self._event_headers(passed_on, values) + own_headers(job, body, now, self.sign, self.headers)
         return Request(self.method, url, headers, body)
 
-    def _event_headers(self, job: AttemptInput, values: Context) -> Headers:
-        return event_headers(self._passed(job).items, self.body.content_type, self.headers, values)
+    def _event_headers(self, passed_on: Passed, values: Context) -> Headers:
+        return event_headers(passed_on.items, self.body.content_type, self.headers, values)
 
     def _passed(self, job: AttemptInput) -> Passed:
         original = self.body.is_original and self.method not in _WITHOUT_BODY

@@ -35,7 +35,7 @@ class Body:
 
     @property
     def content_type(self) -> str | None:
-        """The Content-Type of a body that is made; none of the original, which keeps its own."""
+        """The Content-Type of a body that is made; None for the original body, which keeps its own."""
         return _CONTENT_TYPES.get(self.kind)
 
     def render(self, job: AttemptInput, values: Context) -> bytes:

@@ -21,7 +21,7 @@ _IDLE_SECONDS = 15.0  #: how long an idle connection is kept; many servers close
 
 
 class RefusedAddressError(OSError):
-    """The address that a name led to is one that forwards don't go to."""
+    """A name resolved to an address that forwards refuse."""
 
 
 def _checked_socket(info: Any) -> socket.socket:

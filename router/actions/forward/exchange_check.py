@@ -1,6 +1,6 @@
 """Tries on a loopback connection whether aiohttp's inner parts do what `exchange` and `client` expect.
 
-It takes some 50 ms, once at the start. A version number would not tell of a patched or newer library.
+It takes some 50 ms, once at the start. The library's version number would not show a patch.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ async def checked(make: Callable[[], _Client]) -> Checked:
 
 
 class _Unexpected(Exception):
-    """The library works in another way."""
+    """The library does something else than expected."""
 
 
 def _expect(truth: object) -> None:

@@ -1,4 +1,4 @@
-"""What a rules file may say of a forward."""
+"""The options of a forward in the rules file."""
 
 from typing import Annotated, Any, Literal
 

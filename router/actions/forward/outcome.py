@@ -1,4 +1,4 @@
-"""What an exchange came to: by the target's answer, or by the error that left it without one."""
+"""The outcome of an exchange: from the target's answer, or from the error that came instead."""
 
 import errno
 import os

@@ -20,7 +20,7 @@ _REFUSED = tuple(
 
 
 def refused(address: str) -> bool:
-    """Whether it is such an address; a zone (`%eth0`) does not matter."""
+    """Whether forwards refuse this address; a zone (`%eth0`) does not matter."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     inner = embedded(ip) if isinstance(ip, ipaddress.IPv6Address) else ()
     return any(_listed(one) for one in (ip, *inner))

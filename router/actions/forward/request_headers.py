@@ -47,7 +47,7 @@ def own_headers(
     ]
     if secret is not None:
         own.append(("webhook-signature", signature(secret, event_id, now, body)))
-    if (trace := trace_of(job.event.headers)) is not None:
+    if (trace := trace_of(job.event.named)) is not None:
         own += _trace_headers(trace)
     return _without(own, written) if written else own
 
@@ -55,7 +55,7 @@ def own_headers(
 def _without(own: Headers, written: Sequence[tuple[str, Template]]) -> Headers:
     names = {name.lower() for name, _ in written}
     if "traceparent" in names:
-        names.add("tracestate")  # it belongs to the trace that the action has left
+        names.add("tracestate")  # it belongs to the event's trace, which the action replaces
     return [header for header in own if header[0].lower() not in names]
 
 

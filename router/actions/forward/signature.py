@@ -13,7 +13,7 @@ KEY_BYTES = 16  #: shorter keys can be guessed; the specification says 24
 
 
 def signing_key(secret: Secret) -> bytes | None:
-    """The key in a secret's text; none when the text is not base64 or the key is too short."""
+    """The key in a secret's text; None when the text is not base64 or the key is too short."""
     try:
         key = base64.b64decode(secret.reveal().removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

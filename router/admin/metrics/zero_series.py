@@ -18,14 +18,14 @@ def add_zeros(counted: MetricCounts, known: RulesetNames) -> None:
             counts[f.DUPLICATES].setdefault((source,), 0)
     for source in known.verified:
         for failure in VerifyFailure:
-            counts[f.UNVERIFIED].setdefault((source, failure.value), 0)
+            counts[f.VERIFICATION_FAILURES].setdefault((source, failure.value), 0)
     for rule in known.rules:
         counts[f.MATCHES].setdefault((rule,), 0)
         if rule != UNMATCHED:
-            counts[f.NOT_JUDGED].setdefault((rule,), 0)
+            counts[f.EVALUATION_ERRORS].setdefault((rule,), 0)
     for action in known.actions:
         for state in (State.SUCCEEDED, State.DEAD):
             counts[f.DELIVERIES].setdefault((*action, state.value), 0)
     for outcome in ("succeeded", "failed"):
         counts[f.RELOADS].setdefault((outcome,), 0)
-    counts[f.REMOVED].setdefault((), 0)
+    counts[f.EVENTS_REMOVED].setdefault((), 0)

@@ -10,8 +10,6 @@ import click
 from router.cli.commands.init import offer_rules
 from router.cli.options import setting, store_option
 from router.domain.errors import StartError
-from router.observe.logging import libraries as log_libraries
-from router.observe.logging import setup as logs
 
 if TYPE_CHECKING:
     from router.daemon.settings import Settings
@@ -130,7 +128,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 )
 @setting(
     "--log-level",
-    type=click.Choice(logs.LEVELS),
+    type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     help="Lowest level that is logged.",
 )
@@ -162,6 +160,8 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
     """The daemon's settings from the values of the flags, by their names. Raises UsageError."""
     from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
+    from router.observe.logging import libraries as log_libraries  # noqa: PLC0415
+    from router.observe.logging import setup as logs  # noqa: PLC0415
     from router.store.location import store_path  # noqa: PLC0415
 
     admin, commands = given["admin"], given["commands"]

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from router.domain.headers import Headers
 from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.payload.body import media_type_of
@@ -38,7 +37,7 @@ class Slack:
 
     def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
         """See Handshake.before_verification. What has a signature is verified, whatever it holds."""
-        headers = Headers(inbound.headers)
+        headers = inbound.named
         if _SIGNATURE in headers:
             return None
         if inbound.method == "GET":

@@ -24,7 +24,7 @@ class Credential:
     query: str | None = None
     challenge: str = ""  #: WWW-Authenticate of a refusal
     verifies: bool = True
-    signed: None = None
+    signed_parts: None = None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""

@@ -47,7 +47,7 @@ class Discord:
     keys: tuple[Ed25519PublicKey, ...]
     tolerance: float
     verifies: bool = True
-    signed: SignedParts = _PARTS
+    signed_parts: SignedParts = _PARTS
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import Field
 
 from router.domain.credentials import without_credentials
-from router.domain.headers import Headers
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
@@ -56,13 +55,13 @@ class GitLab:
     verifies: bool = True
 
     @property
-    def signed(self) -> SignedParts | None:
-        """See Verifier.signed. With both kinds of token every request counts as signed: events don't tell which."""
-        return self.signing.signed if self.signing.keys else None
+    def signed_parts(self) -> SignedParts | None:
+        """See Verifier.signed_parts. With both kinds of token every request counts as signed."""
+        return self.signing.signed_parts if self.signing.keys else None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""
-        if self.signing.keys and (not self.tokens or "webhook-signature" in Headers(inbound.headers)):
+        if self.signing.keys and (not self.tokens or "webhook-signature" in inbound.named):
             result = self.signing.verify(inbound, now)
             if isinstance(result, Unverified):
                 return result

@@ -16,8 +16,7 @@ def check_header(name: str, build: Build, option: str) -> None:
 
 def one_header(inbound: Inbound, name: str) -> str | Unverified:
     """The only value of a header; missing, empty, repeated or not ASCII is a refusal."""
-    wanted = name.lower()
-    values = [value for given, value in inbound.headers if given.lower() == wanted]
+    values = inbound.named.by_name.get(name.lower())
     if not values:
         return Unverified(VerifyFailure.MISSING, f"header {name} is missing")
     if len(values) > 1:

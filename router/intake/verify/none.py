@@ -23,7 +23,7 @@ class Unchecked:
     """Verifies nothing."""
 
     verifies: bool = False
-    signed: None = None
+    signed_parts: None = None
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """Accept every request."""

@@ -93,8 +93,8 @@ class SignedHeader:
     verifies: bool = True
 
     @property
-    def signed(self) -> SignedParts:
-        """See Verifier.signed."""
+    def signed_parts(self) -> SignedParts:
+        """See Verifier.signed_parts."""
         return SignedParts(frozenset({self.timestamp_header.lower()} if self.timestamp_header else ()))
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:

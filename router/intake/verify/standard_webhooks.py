@@ -89,8 +89,8 @@ class StandardWebhooks:
     verifies: bool = True
 
     @property
-    def signed(self) -> SignedParts:
-        """See Verifier.signed."""
+    def signed_parts(self) -> SignedParts:
+        """See Verifier.signed_parts."""
         return SignedParts(frozenset({f"{self.headers}-id", f"{self.headers}-timestamp"}))
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:

@@ -64,7 +64,7 @@ class Stripe:
     keys: tuple[bytes, ...]
     tolerance: float
     verifies: bool = True
-    signed: SignedParts = _SIGNED
+    signed_parts: SignedParts = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
         """See Verifier.verify."""

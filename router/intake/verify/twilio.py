@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, field_serializer
 
 from router.domain.credentials import without_credentials
-from router.domain.headers import Headers
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.intake.verify.credentials import NO_SECRET
@@ -68,7 +67,7 @@ class Twilio:
     keys: tuple[bytes, ...]
     urls: tuple[str, ...]  #: all that it may have signed: its own products differ
     verifies: bool = True
-    signed: SignedParts = _SIGNED
+    signed_parts: SignedParts = _SIGNED
 
     def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:  # noqa: ARG002 - the common signature
         """See Verifier.verify."""
@@ -129,7 +128,7 @@ def _needs_hash(inbound: Inbound) -> bool:
 
 
 def _says_form(inbound: Inbound) -> bool:
-    types = Headers(inbound.headers).all("content-type")
+    types = inbound.named.all("content-type")
     return len(types) == 1 and types[0].partition(";")[0].strip().lower() == MEDIA_TYPE
 
 

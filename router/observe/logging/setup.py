@@ -18,8 +18,6 @@ from router.observe.logging.exceptions import describe_exception
 from router.observe.logging.line_writer import Lines
 from router.observe.logging.text import TextLine
 
-LEVELS = ("debug", "info", "warning", "error")
-
 
 class LineLogger(Protocol):
     """Takes finished lines. Any thread may call it; it must not block."""

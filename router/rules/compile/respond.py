@@ -19,15 +19,15 @@ from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.schema import RespondOptions
 from router.templates import (
-    ANSWERS,
+    ANSWER_THREAD,
     NeedsThread,
     Tree,
     as_json,
     as_text,
     compile_tree,
     event_context,
-    inline,
     names_of,
+    render_inline,
     render_tree,
 )
 
@@ -55,9 +55,9 @@ class RuleRespond:
         """Render a short body now, a long one in a thread. Never blocks; the future may carry a RenderError."""
         done: Future[Reply] = Future()
         try:
-            done.set_result(inline(self.render, parsed))
+            done.set_result(render_inline(self.render, parsed))
         except NeedsThread:
-            return ANSWERS.submit(self.render, parsed)
+            return ANSWER_THREAD.submit(self.render, parsed)
         except RenderError as error:
             done.set_exception(error)
         return done

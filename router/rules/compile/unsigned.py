@@ -34,7 +34,7 @@ def warn_of_unsigned(
     if not dangers:
         return
     for name, source in sorted(sources.items()):
-        signed = source.verifier.signed
+        signed = source.verifier.signed_parts
         if signed is None or _basis(condition, signed) is not _Basis.UNSIGNED:
             continue
         fields = ", ".join(dict.fromkeys(_unsigned(condition, signed)))

@@ -75,24 +75,37 @@ class FieldCondition:
 
 
 @dataclass(frozen=True, slots=True)
-class All:
-    """Every condition holds. An empty one always holds."""
+class _Combinator:
+    """Several conditions, judged as one."""
 
     conditions: tuple[Condition, ...]
     holds: EventPredicate = made(init=False, compare=False, repr=False)
     may_raise: bool = made(init=False)
 
     def __post_init__(self) -> None:
+        parts = safe_first(self.conditions)
+        texts = _text_equalities(parts)
+        holds = self._of_predicates([part.holds for part in parts]) if texts is None else self._of_texts(*texts)
         object.__setattr__(self, "may_raise", any(condition.may_raise for condition in self.conditions))
-        object.__setattr__(self, "holds", self._judge(safe_first(self.conditions)))
+        object.__setattr__(self, "holds", holds)
 
     @staticmethod
-    def _judge(parts: Sequence[Condition]) -> EventPredicate:
-        texts = _text_equalities(parts)
-        if texts is None:
-            return all_of([part.holds for part in parts])
-        fields, wanted = texts
+    def _of_predicates(predicates: Sequence[EventPredicate]) -> EventPredicate:
+        raise NotImplementedError
 
+    @staticmethod
+    def _of_texts(fields: Sequence[AnyField], wanted: Sequence[str]) -> EventPredicate:
+        raise NotImplementedError
+
+
+class All(_Combinator):
+    """Every condition holds. An empty one always holds."""
+
+    __slots__ = ()
+    _of_predicates = staticmethod(all_of)
+
+    @staticmethod
+    def _of_texts(fields: Sequence[AnyField], wanted: Sequence[str]) -> EventPredicate:
         def every(reads: FieldValues) -> bool:
             for selector, text in zip(fields, wanted):  # noqa: B905, SIM110 - of one length, and this is the hot path
                 if text not in reads[selector]:
@@ -102,25 +115,14 @@ class All:
         return every
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(_Combinator):
     """At least one condition holds."""
 
-    conditions: tuple[Condition, ...]
-    holds: EventPredicate = made(init=False, compare=False, repr=False)
-    may_raise: bool = made(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "may_raise", any(condition.may_raise for condition in self.conditions))
-        object.__setattr__(self, "holds", self._judge(safe_first(self.conditions)))
+    __slots__ = ()
+    _of_predicates = staticmethod(any_of)
 
     @staticmethod
-    def _judge(parts: Sequence[Condition]) -> EventPredicate:
-        texts = _text_equalities(parts)
-        if texts is None:
-            return any_of([part.holds for part in parts])
-        fields, wanted = texts
-
+    def _of_texts(fields: Sequence[AnyField], wanted: Sequence[str]) -> EventPredicate:
         def some(reads: FieldValues) -> bool:
             for selector, text in zip(fields, wanted):  # noqa: B905, SIM110 - of one length, and this is the hot path
                 if text in reads[selector]:

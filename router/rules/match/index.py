@@ -16,7 +16,8 @@ from router.domain.errors import EvaluationError
 from router.rules.match.conditions import Condition
 from router.rules.match.fields import AnyField, FieldValues, HeaderField, PayloadField, QueryField
 from router.rules.match.index_keys import MAX_KEYS, AllOf, IndexKey, IndexNeed, index_need
-from router.rules.match.index_tables import RuleNumbers, Values
+from router.rules.match.index_tables import Values
+from router.rules.match.index_values import RuleNumbers
 from router.runtime.pacing import paced
 
 # Costs of looking up a key. The rarest key of a rule wins; among equally rare ones, the cheapest.

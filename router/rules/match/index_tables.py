@@ -1,22 +1,16 @@
-"""Tables from the values of one field to rule numbers, one table for each kind of key."""
+"""The index of one field: tables from its values to the rules that may match, one for each kind of key."""
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-import re2
-
 from router.rules.match.index_keys import IndexKey
-from router.rules.match.operators.networks import address_in
-from router.rules.match.operators.patterns import MAX_PATTERN_MEMORY
+from router.rules.match.index_networks import Networks
+from router.rules.match.index_patterns import Patterns
+from router.rules.match.index_ranges import Ranges
+from router.rules.match.index_values import RuleNumbers, by_value
 from router.rules.match.values import decimal, scalar_key
-from router.runtime.pacing import paced, yield_turn
-
-RuleNumbers = list[int]
-"""Numbers of rules."""
-
-_FILTERED = 5_000  #: patterns in one filter, whose automaton has a memory limit
+from router.runtime.pacing import paced
 
 
 class Values:
@@ -63,13 +57,13 @@ class Values:
     def _make(self) -> None:
         listed = self._listed
         self.present = [number for _, number in listed["present"]]
-        self._texts = _by_value(listed["text"])
-        self._scalars = _by_value(listed["scalar"])
-        self._items = {**_by_value((scalar_key(text), number) for text, number in listed["item"])}
-        for key, ids in _by_value(listed["scalar_item"]).items():
+        self._texts = by_value(listed["text"])
+        self._scalars = by_value(listed["scalar"])
+        self._items = {**by_value((scalar_key(text), number) for text, number in listed["item"])}
+        for key, ids in by_value(listed["scalar_item"]).items():
             self._items[key] = [*self._items.get(key, ()), *ids]
-        self._folded = _by_value(listed["folded_text"])
-        self._folded_items = _by_value(listed["folded_item"])
+        self._folded = by_value(listed["folded_text"])
+        self._folded_items = by_value(listed["folded_item"])
         self._prefixes = _by_length(listed["prefix"])
         self._suffixes = _by_length(listed["suffix"])
         self._folded_prefixes = _by_length(listed["folded_prefix"])
@@ -130,13 +124,6 @@ class Values:
                 found += self._folded_items.get(item.casefold(), ())
 
 
-def _by_value(entries: Iterable[tuple[Any, int]]) -> dict[Any, RuleNumbers]:
-    ids: defaultdict[Any, RuleNumbers] = defaultdict(list)
-    for value, number in paced(entries):
-        ids[value].append(number)
-    return dict(ids)
-
-
 _ByLength = list[tuple[int, dict[str, RuleNumbers]]]
 
 
@@ -145,7 +132,7 @@ def _by_length(entries: Iterable[tuple[str, int]]) -> _ByLength:
     lengths: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
     for text, number in paced(entries):
         lengths[len(text)].append((text, number))
-    return [(length, _by_value(lengths[length])) for length in sorted(lengths)]
+    return [(length, by_value(lengths[length])) for length in sorted(lengths)]
 
 
 def _look_up_prefixes(filed: _ByLength, text: str, found: RuleNumbers) -> None:
@@ -162,109 +149,3 @@ def _look_up_suffixes(filed: _ByLength, text: str, found: RuleNumbers) -> None:
         if length > size:
             return
         found += ids.get(text[size - length :], ())
-
-
-class Patterns:
-    """Regular expressions, found by the literal parts that a text needs to match them.
-
-    RE2's filter searches all those parts in one pass. A single automaton of all the expressions would exceed its memory
-    with some thousand counted repeats. The rules' conditions judge the expressions that pass.
-    """
-
-    def __init__(self, entries: Iterable[tuple[str, int]]) -> None:
-        self._filters: list[tuple[Any, list[RuleNumbers]]] = []
-        self._unfiltered: RuleNumbers = []
-        by_pattern = list(_by_value(entries).items())
-        for start in range(0, len(by_pattern), _FILTERED):
-            self._add(by_pattern[start : start + _FILTERED])
-
-    def _add(self, part: list[tuple[str, RuleNumbers]]) -> None:
-        options = re2.Options()
-        options.log_errors = False
-        options.max_mem = MAX_PATTERN_MEMORY
-        made = re2.Filter()
-        try:
-            for pattern, _ in paced(part):
-                made.Add(pattern, options)
-            made.Compile()
-        except re2.error:  # too large together
-            if len(part) == 1:
-                self._unfiltered += part[0][1]
-                return
-            self._add(part[: len(part) // 2])
-            self._add(part[len(part) // 2 :])
-            return
-        self._filters.append((made, [ids for _, ids in part]))
-
-    def look_up(self, text: str, found: RuleNumbers) -> None:
-        """Add the rules whose pattern may match the text."""
-        found += self._unfiltered
-        for made, ids in self._filters:
-            for place in made.Match(text, potential=True) or ():
-                found += ids[place]
-
-
-class Networks:
-    """Networks, by version and prefix length."""
-
-    def __init__(self, entries: Iterable[tuple[Any, int]]) -> None:
-        self._by_mask: defaultdict[tuple[int, int], defaultdict[int, RuleNumbers]] = defaultdict(
-            lambda: defaultdict(list)
-        )
-        for network, number in paced(entries):
-            mask = int(network.netmask)
-            self._by_mask[network.version, mask][int(network.network_address)].append(number)
-
-    def look_up(self, text: str, found: RuleNumbers) -> None:
-        """Add the rules whose network contains the address that the text is."""
-        address = address_in(text)
-        if address is None:
-            return
-        value = int(address)
-        for (version, mask), networks in self._by_mask.items():
-            if version == address.version:
-                found += networks.get(value & mask, ())
-
-
-class Ranges:
-    """Closed intervals as a tree: each node has the intervals that contain its centre, sorted by both ends."""
-
-    __slots__ = ("by_high", "by_low", "centre", "highs", "left", "lows", "right")
-
-    def __init__(self, entries: Sequence[tuple[tuple[Any, Any], int]]) -> None:
-        infinity = float("inf")
-        ends = [(-infinity if a is None else a, infinity if b is None else b, n) for (a, b), n in entries]
-        self.build([(low, high, number) for low, high, number in ends if low <= high])  # the others contain no number
-
-    def build(self, intervals: list[tuple[Any, Any, int]]) -> None:
-        yield_turn()
-        ends = sorted(end for low, high, _ in intervals for end in (low, high) if abs(end) != float("inf"))
-        self.centre: Any = ends[len(ends) // 2] if ends else 0
-        around = [entry for entry in intervals if entry[0] <= self.centre <= entry[1]]
-        by_low, by_high = sorted(around, key=lambda e: e[0]), sorted(around, key=lambda e: e[1])
-        self.lows, self.by_low = [e[0] for e in by_low], [e[2] for e in by_low]
-        self.highs, self.by_high = [e[1] for e in by_high], [e[2] for e in by_high]
-        self.left = self._side([entry for entry in intervals if entry[1] < self.centre])
-        self.right = self._side([entry for entry in intervals if entry[0] > self.centre])
-
-    @staticmethod
-    def _side(intervals: list[tuple[Any, Any, int]]) -> "Ranges | None":
-        if not intervals:
-            return None
-        side = Ranges.__new__(Ranges)
-        side.build(intervals)
-        return side
-
-    def look_up(self, value: Any, found: RuleNumbers) -> None:
-        """Add the rules whose interval contains the number."""
-        node: Ranges | None = self
-        while node is not None:
-            if value < node.centre:
-                found += node.by_low[: bisect_right(node.lows, value)]
-                node = node.left
-            elif value > node.centre:
-                found += node.by_high[bisect_left(node.highs, value) :]
-                node = node.right
-            else:
-                found += node.by_low
-                return

@@ -13,7 +13,7 @@ P = TypeVar("P", bound=_MayRaise)
 
 
 def safe_first(parts: Sequence[P]) -> tuple[P, ...]:
-    """The order in which parts are predicated: those that never raise come first."""
+    """The parts in the order of judging: those that never raise come first."""
     return tuple(sorted(parts, key=lambda part: part.may_raise))
 
 

@@ -24,7 +24,7 @@ from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.jobs.notes import PutNote
 from router.store.sqlite.jobs.prune import Prune
 from router.store.sqlite.jobs.rulesets import PutRuleset
-from router.store.sqlite.jobs.settle import Settle, SettleAll
+from router.store.sqlite.jobs.settle import Settle
 from router.store.sqlite.jobs.shorten_waits import ShortenWaits
 from router.store.sqlite.opening import lock_store, prepare_owned
 from router.store.sqlite.operator_store import OperatorMethods
@@ -76,21 +76,17 @@ class SqliteStore(OperatorMethods):
         """See Store.put_ruleset."""
         return self._submit(PutRuleset(ruleset, now))
 
-    def claim(self, wanted: Mapping[str, int], now: int, paced: Collection[str] = ()) -> "Future[list[Claim]]":
+    def claim(self, wanted: Mapping[str, int], now: int, recorded: Collection[str] = ()) -> "Future[list[Claim]]":
         """See Store.claim."""
-        return self._submit(ClaimDue(dict(wanted), now, frozenset(paced)))
+        return self._submit(ClaimDue(dict(wanted), now, frozenset(recorded)))
 
     def last_claims(self) -> dict[str, int]:
         """See Store.last_claims."""
         return last_claims.read(self._read(last_claims.FIND))
 
-    def settle(self, settlement: Settlement) -> "Future[bool]":
+    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
         """See Store.settle."""
-        return self._submit(Settle(settlement))
-
-    def settle_all(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
-        """See Store.settle_all."""
-        return self._submit(SettleAll(settlements))
+        return self._submit(Settle(settlements))
 
     def release(self, claim: Claim) -> "Future[bool]":
         """See Store.release."""

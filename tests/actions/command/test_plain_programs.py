@@ -80,7 +80,7 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("program", OTHERS)
-def test_a_program_that_may_take_text_for_code_gets_none(faults: Make, program: str) -> None:
+def test_a_program_that_may_run_text_as_code_gets_none(faults: Make, program: str) -> None:
     for spelling in SPELLINGS:
         argv = spelling.format(program).split()
         for more in (["{{ payload.x }}"], ["--", "{{ payload.x }}"], ["a={{ payload.x }}"], ["--x={{ payload.x }}"]):
@@ -93,7 +93,7 @@ def test_a_program_that_may_take_text_for_code_gets_none(faults: Make, program: 
             assert not [fault for fault in faults("command", given) if "plain" in fault], argv
 
 
-def test_the_fault_names_place_and_cure(faults: Make) -> None:
+def test_the_error_names_place_and_cure(faults: Make) -> None:
     [argument] = faults("command", {"argv": ["sed", "{{ payload.x }}"], "stdin": "none"})
     [body] = faults("command", {"argv": ["xargs", "rm"]})
     [without_rule] = faults("command", {"argv": ["xargs", "rm"]}, allow_code=None)
@@ -106,20 +106,20 @@ def test_the_fault_names_place_and_cure(faults: Make) -> None:
 
 
 @pytest.mark.parametrize("program", sorted(OTHERS))
-def test_a_rule_may_allow_it(faults: Make, program: str) -> None:
+def test_allow_code_lifts_the_restriction(faults: Make, program: str) -> None:
     found = faults("command", {"argv": [program, "x", "{{ payload.x }}"]}, allow_code=True)
 
     assert not [fault for fault in found if "plain" in fault]
 
 
 @pytest.mark.parametrize("program", sorted(PLAIN))
-def test_a_plain_program_takes_text(faults: Make, program: str) -> None:
+def test_a_plain_program_may_get_senders_text(faults: Make, program: str) -> None:
     assert faults("command", {"argv": [program, "{{ payload.x }}"]}) == []
     assert faults("command", {"argv": ["sudo", "-u", "deploy", "nice", program, "{{ payload.x }}"]}) == []
 
 
 @pytest.mark.parametrize("program", sorted(READERS))
-def test_a_reader_takes_the_body_and_no_argument(faults: Make, program: str) -> None:
+def test_a_reader_may_get_the_body_but_no_argument(faults: Make, program: str) -> None:
     assert faults("command", {"argv": [program, "x"]}) == []
     assert faults("command", {"argv": [program, "{{ payload.x }}"], "stdin": "none"})
 
@@ -167,7 +167,7 @@ def test_a_script_of_ones_own_is_plain(faults: Make, tmp_path: Path, line: str) 
         ),
     ],
 )
-def test_a_script_whose_first_line_takes_text_for_code_is_not(faults: Make, tmp_path: Path, line: str) -> None:
+def test_a_script_whose_first_line_runs_text_as_code_is_not_plain(faults: Make, tmp_path: Path, line: str) -> None:
     script = _own(tmp_path / "own", f"#!{line}\n")
 
     assert faults("command", {"argv": [script, "{{ payload.x }}"], "stdin": "none"})
@@ -175,7 +175,7 @@ def test_a_script_whose_first_line_takes_text_for_code_is_not(faults: Make, tmp_
 
 
 @pytest.mark.parametrize("name", ["sed", "xargs", "bash", "find", "env"])
-def test_a_link_or_copy_of_such_a_program_is_that_program(faults: Make, tmp_path: Path, name: str) -> None:
+def test_a_link_or_copy_of_a_program_is_judged_as_that_program(faults: Make, tmp_path: Path, name: str) -> None:
     original = shutil.which(name)
     assert original
     (tmp_path / "link").symlink_to(original)
@@ -195,7 +195,7 @@ def test_a_plain_name_that_links_to_another_program_is_not_plain(faults: Make, t
     assert faults("command", {"argv": ["./cat", "{{ payload.x }}"]})
 
 
-def test_a_script_elsewhere_is_not_ones_own(
+def test_a_script_outside_the_rules_folder_is_not_ones_own(
     faults: Make, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
@@ -220,11 +220,11 @@ def test_a_script_elsewhere_is_not_ones_own(
         *(["node", "-r", "/dev/stdin"], ["su"], ["busybox"], ["busybox", "sh"], ["sudo", "-s"], ["sudo", "-i"]),
     ],
 )
-def test_a_body_that_could_be_code_is_a_fault(faults: Make, argv: list[str]) -> None:
+def test_a_body_that_could_be_code_is_an_error(faults: Make, argv: list[str]) -> None:
     assert faults("command", {"argv": argv})
 
 
-def test_the_body_is_no_code_by_a_variable(faults: Make) -> None:
+def test_a_variable_that_runs_the_body_as_code_is_an_error(faults: Make) -> None:
     given = {"argv": ["bash", "own.sh"], "env": {"BASH_ENV": "/dev/stdin"}}
 
     assert any("write stdin: none" in fault for fault in faults("command", given))
@@ -294,7 +294,7 @@ READ_BY_PROGRAMS = (
 
 
 @pytest.mark.parametrize("name", READ_BY_PROGRAMS)
-def test_a_variable_that_programs_read_gets_no_text(faults: Make, name: str) -> None:
+def test_a_variable_that_programs_read_may_hold_no_senders_text(faults: Make, name: str) -> None:
     for given in ({"argv": ["./own.sh"]}, {"shell": "true"}):
         assert any(f"env.{name}" in fault for fault in faults("command", {**given, "env": {name: "{{ payload.x }}"}}))
         assert not any("env" in fault for fault in faults("command", {**given, "env": {name: "constant"}}))
@@ -316,14 +316,14 @@ def test_a_variable_that_programs_read_gets_no_text(faults: Make, name: str) -> 
         "OLD_REF2",
     ],
 )
-def test_a_variable_of_ones_own_takes_text(faults: Make, name: str) -> None:
+def test_a_variable_of_ones_own_may_hold_senders_text(faults: Make, name: str) -> None:
     assert faults("command", {"shell": "true", "env": {name: "{{ payload.x }}"}}) == []
 
 
 @pytest.mark.parametrize(
     "name", ["TAR_OPTIONS", "MAKEFLAGS", "HOME", "RSYNC_RSH", "LESSOPEN", "SSH_ASKPASS", "NODE_PATH"]
 )
-def test_below_commands_no_variable_loads_other_code(faults: Make, tmp_path: Path, name: str) -> None:
+def test_with_a_commands_folder_no_variable_loads_other_code(faults: Make, tmp_path: Path, name: str) -> None:
     script = _own(tmp_path / "own", "#!/bin/sh\n")
 
     [fault] = faults("command", {"argv": [script], "env": {name: "x", "MODE": "fast"}}, commands=str(tmp_path))

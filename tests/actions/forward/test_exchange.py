@@ -141,7 +141,7 @@ def test_forwards_go_the_public_way_when_inner_parts_changed(
     assert [(answer.status, reused) for answer, reused in found] == [(200, False), (200, True)]
 
 
-def test_connections_are_not_kept_when_nobody_looks_at_them_before_they_are_taken(
+def test_connections_are_not_kept_when_idle_ones_cannot_be_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As if a new version asked its pool by another method.
@@ -154,7 +154,7 @@ def test_connections_are_not_kept_when_nobody_looks_at_them_before_they_are_take
     assert not client.exchanges.direct
 
 
-def test_interim_answers_are_not_counted_when_that_would_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interim_answers_are_not_counted_when_the_check_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     async def another_way(self: aiohttp.ClientResponse, connection: Any) -> aiohttp.ClientResponse:
         read, connection.protocol.read = connection.protocol.read, None
         connection.protocol.read = type(connection.protocol).read.__get__(connection.protocol)
@@ -188,7 +188,7 @@ def test_endless_interim_answers_end_the_attempt(direct: bool, code: int) -> Non
 
 
 @pytest.mark.parametrize("direct", [True, False])
-def test_some_interim_answers_are_passed_over(direct: bool) -> None:
+def test_some_interim_answers_are_skipped(direct: bool) -> None:
     some = b"HTTP/1.1 102 Processing\r\n\r\n" * module.INTERIM + OK
 
     found = exchange(answering(some, some), post(), post(), direct=direct)

@@ -33,7 +33,7 @@ HARMLESS = [
 ]
 
 
-def test_what_is_known_to_be_harmless_passes() -> None:
+def test_known_harmless_headers_pass() -> None:
     assert names(*HARMLESS) == HARMLESS
 
 
@@ -48,12 +48,12 @@ def test_what_is_known_to_be_harmless_passes() -> None:
         "Origin",
     ],
 )
-def test_everything_else_stops(name: str) -> None:
+def test_all_other_headers_are_dropped(name: str) -> None:
     assert passed([(name, "root")], only=None, original=True).items == []
     assert passed([(name, "root")], only=None, original=True).stopped == [name]
 
 
-def test_what_the_source_names_passes_in_that_spelling() -> None:
+def test_a_header_that_the_source_names_passes_in_that_spelling() -> None:
     given = ("X-GitHub-Event", "x-hub-signature-256", "X_GitHub_Event", "X-Hub-Signature")
 
     assert names(*given, named=GITHUB) == ["X-GitHub-Event", "x-hub-signature-256"]
@@ -63,7 +63,7 @@ DANGEROUS = ["Authorization", "Cookie", "X-Forwarded-For", "X-Real-IP", "X-Auth-
 
 
 @pytest.mark.parametrize("name", [*DANGEROUS, "Content-Length", "X_Forwarded_For", "Connection", "traceparent"])
-def test_what_is_dropped_comes_back_by_no_name(name: str) -> None:
+def test_no_spelling_brings_back_a_dropped_header(name: str) -> None:
     assert names(name, named={"*", name.lower()}) == []
     assert names(name, only=("*",)) == []
     assert passed([(name, "v")], only=None, original=True).stopped == []  # it never passed, so nobody is told
@@ -77,7 +77,7 @@ def test_pass_headers_takes_the_place_of_the_list() -> None:
     assert names(*given, only=(), named=GITHUB) == ["Content-Type"]
 
 
-def test_what_the_connection_names_stays_with_it() -> None:
+def test_headers_named_by_connection_are_dropped() -> None:
     found = passed(
         [("Connection", "X-A"), ("X-A", "1"), ("Accept", "2")], only=None, original=True, named=frozenset({"x-a"})
     )
@@ -92,18 +92,18 @@ def test_signatures_of_the_original_go_with_the_original_only() -> None:
 
 
 @pytest.mark.parametrize("name", IDENTITY)
-def test_what_tells_who_calls_is_known(name: str) -> None:
+def test_headers_that_tell_who_calls_are_recognized(name: str) -> None:
     assert tells_who_calls(name)
 
 
 @pytest.mark.parametrize(
     "name", ["X-GitHub-Event", "X-Event-Key", "X-Hook-UUID", "Content-Type", "X-Tag", "X-Gitea-Event"]
 )
-def test_what_tells_of_the_event_does_not_tell_who_calls(name: str) -> None:
+def test_headers_of_the_event_do_not_count_as_telling_who_calls(name: str) -> None:
     assert not tells_who_calls(name)
 
 
-def test_each_name_is_told_once_for_each_source_and_not_without_end() -> None:
+def test_each_dropped_name_is_logged_once_a_source_up_to_a_limit() -> None:
     stopped = StoppedHeaders()
 
     with capture_logs() as logs:

@@ -77,7 +77,7 @@ def test_all_of_loopback_is_one_address() -> None:
         assert failures.wait(address, 0.0)
 
 
-def test_all_addresses_together_have_a_bound() -> None:
+def test_guesses_of_all_addresses_together_are_limited() -> None:
     failures = FailedLogins()
     failures.succeeded("192.0.2.1")
     for number in range(ALL_AT_ONCE):

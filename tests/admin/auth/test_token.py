@@ -124,7 +124,7 @@ def test_a_token_from_the_environment_is_validated_the_same_way() -> None:
         given_token("", "VARIABLE")
 
 
-def test_a_second_name_of_another_file_is_refused(tmp_path: Path) -> None:
+def test_a_hard_link_to_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").write_text(GOOD)
     (tmp_path / "other").chmod(0o600)
     (tmp_path / "store.db.token").hardlink_to(tmp_path / "other")
@@ -133,7 +133,7 @@ def test_a_second_name_of_another_file_is_refused(tmp_path: Path) -> None:
         kept_token(tmp_path / "store.db")
 
 
-def test_an_operators_file_is_a_regular_one(tmp_path: Path) -> None:
+def test_an_operators_token_file_must_be_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     with pytest.raises(StartError, match="can't be read: it is a named pipe"):

@@ -33,6 +33,7 @@ from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset
 from router.store.contract import StoreSize
 from router.store.sqlite.store import SqliteStore
+from tests.metric_families import FAMILIES
 
 METRICS_PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 NOW = 1_700_000_000_000
@@ -293,7 +294,7 @@ def test_dead_deliveries_of_a_removed_target_are_exposed(daemon: Daemon) -> None
     wait_for_deliveries(daemon, PlannedDelivery("d1", "old", "forward", "forward", "gone"))
     [claim] = daemon.store.claim({"gone": 1}, NOW).result(10)
     end = Settlement("d1", claim.token, Outcome.failed("no"), State.DEAD, NOW, 0)
-    assert daemon.store.settle(end).result(10)
+    assert daemon.store.settle([end]).result(10)[0]
 
     assert daemon.scrape()[key("dead_deliveries", target="gone")] == 1
 
@@ -365,7 +366,7 @@ def test_the_documented_metrics_are_exactly_the_exposed_ones(daemon: Daemon) -> 
     table = documented()
 
     assert {name: (kind, set(labels)) for name, (kind, labels) in table.items()} == scraped(daemon)
-    ours: list[MetricFamily] = list(f.FAMILIES)
+    ours: list[MetricFamily] = list(FAMILIES)
     assert {family.name: (family.type, list(family.labels)) for family in ours} == {
         name: row for name, row in table.items() if name.startswith("webhook_router_")
     }

@@ -179,7 +179,7 @@ def test_a_redirect_is_not_followed(send: Send, receiver: Receiver) -> None:
 
 @pytest.fixture
 def raw_server() -> Iterator[Callable[[bytes], int]]:
-    """A server that says those bytes to whoever comes, and hangs up."""
+    """A server that sends those bytes to each client, and hangs up."""
     servers: list[socket.socket] = []
 
     def start(words: bytes) -> int:

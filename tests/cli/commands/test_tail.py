@@ -155,7 +155,7 @@ def test_invalid_flags_are_usage_errors(store_commands: StoreCommands, flags: tu
     store_commands.run("tail", *flags, code=2)
 
 
-def test_a_name_that_nothing_has_is_said_at_once(store_commands: StoreCommands, plan: MakePlan) -> None:
+def test_an_unknown_name_is_reported_at_once(store_commands: StoreCommands, plan: MakePlan) -> None:
     store_commands.put(plan(rule="deploy"))
 
     process = subprocess.Popen(

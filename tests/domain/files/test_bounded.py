@@ -32,7 +32,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert read_file(tmp_path / "link", MOST) == b"text"
 
 
-def test_what_is_too_large_is_refused_whatever_size_it_tells(tmp_path: Path) -> None:
+def test_a_too_large_file_is_refused_whatever_size_it_reports(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(1 << 40)
 
@@ -40,7 +40,7 @@ def test_what_is_too_large_is_refused_whatever_size_it_tells(tmp_path: Path) -> 
     assert "larger than 0 KiB" in _reason(Path("/proc/self/smaps"))  # which says that it is empty
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_file_that_is_not_regular_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "socket"))
@@ -73,7 +73,7 @@ def test_a_pipes_writer_is_not_disturbed(tmp_path: Path) -> None:
     assert opened.is_set()
 
 
-def test_a_pipe_of_the_shell_is_read_where_that_is_meant() -> None:
+def test_a_pipe_of_the_shell_is_read_where_pipes_are_allowed() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"text")
     os.close(writing)
@@ -84,7 +84,7 @@ def test_a_pipe_of_the_shell_is_read_where_that_is_meant() -> None:
     os.close(reading)
 
 
-def test_a_pipe_of_the_shell_has_a_bound_too() -> None:
+def test_a_pipe_of_the_shell_has_a_size_limit_too() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"x" * (MOST + 1))
 
@@ -93,13 +93,13 @@ def test_a_pipe_of_the_shell_has_a_bound_too() -> None:
     os.close(writing)
 
 
-def test_a_named_pipe_is_no_pipe_of_the_shell(tmp_path: Path) -> None:
+def test_a_named_pipe_does_not_count_as_a_pipe_of_the_shell(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     assert "named pipe" in _reason(tmp_path / "pipe", pipes=True)
 
 
-def test_nothing_stays_open(tmp_path: Path) -> None:
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for path in (tmp_path, tmp_path / "none", Path("/dev/zero"), Path("/proc/self/mem")):
         _reason(path)

@@ -35,7 +35,7 @@ def _give_away(path: Path, uid: int = -1, gid: int = -1) -> None:
     os.chown(path, uid, gid, follow_symlinks=False)
 
 
-def test_what_only_its_user_and_root_can_write_is_fine(file: Path) -> None:
+def test_a_file_that_only_its_user_and_root_can_write_is_trusted(file: Path) -> None:
     assert exposure(file) is None
     file.chmod(0o400)
     assert exposure(file) is None
@@ -67,7 +67,7 @@ def test_a_sticky_folder_is_fine_as_a_parent(file: Path) -> None:
 
 if AS_ROOT:
 
-    def test_in_a_sticky_folder_the_file_is_its_owners(file: Path) -> None:
+    def test_in_a_sticky_folder_only_the_owner_can_replace_a_file(file: Path) -> None:
         file.parent.chmod(0o1777)
         _give_away(file, SOMEBODY)
 
@@ -90,13 +90,13 @@ if AS_ROOT:
         assert "the group 12345 can replace files" in _told(file)
 
     @pytest.mark.parametrize("depth", [-1, 0, 1])
-    def test_what_belongs_to_another_user(file: Path, depth: int) -> None:
+    def test_a_file_of_another_user_is_exposed(file: Path, depth: int) -> None:
         _give_away(file if depth < 0 else file.parents[depth], SOMEBODY)
 
         assert "its owner, the user 12345," in _told(file)
         assert "chown it to root, or run the daemon as that user (in a container: --user 12345)" in _told(file)
 
-    def test_what_is_roots_is_fine_for_every_daemon(file: Path) -> None:
+    def test_files_of_root_are_trusted_by_every_daemon(file: Path) -> None:
         for folder in file.parents[:2]:
             folder.chmod(0o755)
         os.seteuid(SOMEBODY)
@@ -152,7 +152,7 @@ def test_the_links_of_a_configmap_are_fine(tmp_path: Path) -> None:
     assert exposure(tmp_path / "rules.yaml") is not None
 
 
-def test_a_folder_on_the_way_of_dots_counts(file: Path, tmp_path: Path) -> None:
+def test_a_folder_that_a_path_leaves_by_dots_counts(file: Path, tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "open" / "inner").mkdir(mode=0o755)
@@ -160,7 +160,7 @@ def test_a_folder_on_the_way_of_dots_counts(file: Path, tmp_path: Path) -> None:
     assert f"the folder {tmp_path / 'open'}" in _told(tmp_path / "open" / "inner" / ".." / ".." / "a/b/rules.yaml")
 
 
-def test_what_is_not_there_is_for_the_reader_to_say(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_examined_has_no_exposure(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
 
     assert exposure(tmp_path / "none") is None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.daemon.registries import REGISTRIES
@@ -14,6 +14,7 @@ from router.rules.compile.contradictions import cannot_hold
 from router.rules.compile.loader import Loader
 from router.rules.match.fields import FieldValues
 from router.rules.yaml.problems import MAX_PROBLEMS
+from tests.conftest import examples
 from tests.rules.match.strategies import EVENTS, MATCHES, Match
 from tests.rules.match.test_index import compiled
 
@@ -105,7 +106,7 @@ def test_a_satisfiable_condition_gets_no_warning(problems: Problems, match: str)
     assert problems(match) == []
 
 
-@settings(max_examples=500)
+@examples(150)
 @given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=5))
 def test_a_generated_condition_that_holds_gets_no_warning(match: Match, events: list[ParsedEvent]) -> None:
     condition = compiled(match)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from jsonschema import Draft7Validator
 
 from router.daemon.registries import REGISTRIES
@@ -13,6 +13,7 @@ from router.rules.compile.json_schema import json_schema
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.rules.yaml.yaml_problem import DocumentError
+from tests.conftest import examples
 from tests.rules.match.strategies import MATCHES, Match
 
 ROOT = Path(__file__).parents[3]
@@ -68,7 +69,7 @@ def test_the_schema_rejects_mistakes(change: tuple[str, str]) -> None:
     assert _faults(text.replace(*change)) != []
 
 
-@settings(max_examples=100)
+@examples(50)
 @given(match=MATCHES)
 def test_the_schema_accepts_every_condition_that_loads(match: Match) -> None:
     schema = json_schema(REGISTRIES)

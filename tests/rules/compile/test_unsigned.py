@@ -52,7 +52,7 @@ def _warnings(source: str, match: str, action: str = "command: [/bin/echo]", mor
         ('["tok", "chat"]', "{headers.X-Kind: deploy}"),
     ],
 )
-def test_a_command_by_unsigned_fields_alone_is_warned_of(source: str, match: str) -> None:
+def test_a_command_by_unsigned_fields_alone_gets_a_warning(source: str, match: str) -> None:
     (warning,) = _warnings(source, match)
 
     assert "alone, which scheme" in warning
@@ -76,16 +76,16 @@ def test_a_command_by_unsigned_fields_alone_is_warned_of(source: str, match: str
         ("lab", "{headers.X-Gitlab-Event: Push Hook}"),
     ],
 )
-def test_what_is_signed_or_vouched_for_is_not(source: str, match: str) -> None:
+def test_a_command_by_signed_fields_or_a_credential_gets_no_warning(source: str, match: str) -> None:
     assert _warnings(source, match) == []
 
 
-def test_only_commands_are_warned_of_and_not_where_anybody_may_run_them() -> None:
+def test_only_commands_get_a_warning_and_none_without_verification() -> None:
     assert _warnings("hub", "{headers.X-GitHub-Event: push}", "append: a") == []
     assert _warnings("any", "{headers.X-GitHub-Event: push}", more=", allow_unverified: true") == []
 
 
-def test_a_rule_without_a_condition_takes_what_is_signed() -> None:
+def test_a_rule_without_a_condition_gets_no_warning() -> None:
     loaded = _load(f"{SOURCES}rules: [{{name: r, source: hub, actions: [command: [/bin/echo]]}}]")
 
     assert not [problem for problem in loaded.warnings if "does not sign" in problem.message]
@@ -103,7 +103,7 @@ rules:
 """
 
 
-def test_a_recorded_text_with_header_names_of_old_still_loads() -> None:
+def test_a_recorded_text_with_old_header_names_still_loads() -> None:
     loader = Loader(REGISTRIES, ENVIRON)
 
     now = loader.load(UNDERSCORE, "rules.yaml", Path("/srv"))
@@ -116,7 +116,7 @@ def test_a_recorded_text_with_header_names_of_old_still_loads() -> None:
     assert {problem.level for problem in then.problems} == {Level.WARNING}
 
 
-def test_the_headers_of_requests_that_templates_read_are_checked_wherever_they_stand() -> None:
+def test_headers_that_templates_read_are_checked_in_every_place() -> None:
     text = """
 secrets: {u: {env: S}}
 sources: {a: {verify: none}}

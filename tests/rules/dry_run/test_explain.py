@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.events import ParsedEvent
 from router.rules.dry_run.explain import SHOWN_CHARACTERS, SHOWN_VALUES, explain
+from tests.conftest import examples
 from tests.rules.match.strategies import EVENTS, RULES, event
 from tests.rules.match.test_index import only, ruleset_of
 
 Parsed = Callable[..., ParsedEvent]
 
 
-@settings(max_examples=300)
+@examples(100)
 @given(rules=st.lists(RULES, min_size=1, max_size=6), parsed=EVENTS)
 def test_an_explanation_always_agrees_with_matching(rules: Any, parsed: ParsedEvent) -> None:
     ruleset = ruleset_of(rules)

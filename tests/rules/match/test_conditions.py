@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import EvaluationError
@@ -16,6 +16,7 @@ from router.rules.match.fields import FieldValues
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
+from tests.conftest import examples
 
 Matches = Callable[..., bool]
 Problems = Callable[[str], list[str]]
@@ -264,7 +265,7 @@ def _compile(match: Any) -> Condition:
     return condition
 
 
-@settings(max_examples=300)
+@examples(150)
 @given(match=_conditions, payload=st.dictionaries(st.sampled_from("ab"), _values, max_size=2), form=st.booleans())
 def test_not_is_the_exact_complement(match: Any, payload: Any, form: bool) -> None:
     event = Event("e", "s", "POST", "/", "q=a&q=10", (("X", "ab"),), b"", "", 0)
@@ -273,7 +274,7 @@ def test_not_is_the_exact_complement(match: Any, payload: Any, form: bool) -> No
     assert _compile({"not": match}).holds(FieldValues(parsed)) is not _compile(match).holds(FieldValues(parsed))
 
 
-@settings(max_examples=300)
+@examples(150)
 @given(field=_fields, test=_text_tests, payload=st.dictionaries(st.sampled_from("ab"), _values, max_size=2))
 def test_not_below_a_field_is_the_complement_of_the_field(field: str, test: Any, payload: Any) -> None:
     parsed = ParsedEvent(Event("e", "s", "POST", "/", "q=a", (), b"", "", 0), payload)

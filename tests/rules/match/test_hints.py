@@ -153,7 +153,7 @@ def test_a_path_that_looks_like_a_pattern_gets_a_warning(rules_problems: Callabl
 
 
 @pytest.mark.parametrize("path", ["//hooks", "/hooks//a", "/hooks/./a", "/hooks/../a", "/hooks/.", "/a/.."])
-def test_a_path_that_no_request_can_have_is_warned_of(rules_problems: Callable[[str], list[str]], path: str) -> None:
+def test_a_path_that_no_request_can_have_gets_a_warning(rules_problems: Callable[[str], list[str]], path: str) -> None:
     [found] = rules_problems(
         f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"
     )

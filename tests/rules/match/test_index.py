@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.domain.deliveries import RulesetText
@@ -21,6 +21,7 @@ from router.rules.ruleset import Ruleset
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
+from tests.conftest import examples
 from tests.rules.match.strategies import EVENTS, JSON, RULES, GeneratedRule, Match, event
 
 
@@ -66,7 +67,7 @@ def _candidates(ruleset: Ruleset, parsed: ParsedEvent) -> list[int]:
     return list(ruleset.candidates(FieldValues(parsed)))
 
 
-@settings(max_examples=200)
+@examples(70)
 @given(rules=st.lists(RULES, min_size=1, max_size=12), events=st.lists(EVENTS, min_size=1, max_size=4))
 @example(rules=[({"$..a": 1, "$.a.`parent`.`parent`": 1}, frozenset({"s"}), False)], events=[event({"a": 1})])
 def test_the_index_matches_the_same_rules_as_a_loop(rules: list[GeneratedRule], events: list[ParsedEvent]) -> None:
@@ -138,7 +139,7 @@ def test_a_rule_with_too_many_alternatives_is_not_indexed() -> None:
     assert _candidates(ruleset, event({"a": "u"})) == [0]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(values=st.lists(JSON, min_size=1, max_size=6), rules=st.lists(RULES, max_size=5), form=st.booleans())
 def test_hundreds_of_values_cost_as_many_lookups_as_a_few(
     values: list[Any], rules: list[GeneratedRule], form: bool

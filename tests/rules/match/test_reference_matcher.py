@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import EvaluationError
@@ -10,6 +10,7 @@ from router.domain.events import ParsedEvent
 from router.rules.compile.match import COMBINATORS
 from router.rules.match.fields import FieldValues
 from router.rules.match.operators import OPERATORS
+from tests.conftest import examples
 from tests.rules.match.reference_matcher import holds
 from tests.rules.match.strategies import EVENTS, MATCHES, Match, words
 from tests.rules.match.test_index import compiled
@@ -22,7 +23,7 @@ def _verdict(match: Match, parsed: ParsedEvent) -> bool | None:
         return None
 
 
-@settings(max_examples=500)
+@examples(150)
 @given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=4))
 def test_conditions_match_the_reference_implementation(match: Match, events: list[ParsedEvent]) -> None:
     for parsed in events:
@@ -40,7 +41,7 @@ def _fails(match: Any, parsed: ParsedEvent) -> bool:
 def test_the_generator_uses_every_operator() -> None:
     seen: set[str] = set()
 
-    @settings(max_examples=1000, database=None, derandomize=True)
+    @examples(400)
     @given(match=MATCHES)
     def collect(match: Match) -> None:
         seen.update(words(match))

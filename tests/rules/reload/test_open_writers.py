@@ -114,7 +114,7 @@ def test_a_writer_is_found_through_a_symlink(writers: OpenWriters, path: Path, t
         assert (writers.writes(link), writers.writes(path)) == (True, True)
 
 
-def test_an_overflow_of_kernel_events_is_not_taken_for_silence(writers: OpenWriters, path: Path) -> None:
+def test_after_an_overflow_of_kernel_events_the_writers_are_unknown(writers: OpenWriters, path: Path) -> None:
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     other = path.with_name("other")
     other.write_text("")

@@ -344,7 +344,7 @@ def test_a_world_writable_file_is_refused_until_its_mode_is_fixed(watch: Callabl
     until(lambda: watched.names == ("foreign",))
 
 
-def test_a_folder_that_everybody_may_write_is_told_of_until_that_is_mended(watch: Callable[..., WatchedFile]) -> None:
+def test_a_folder_that_everybody_may_write_is_reported_until_it_is_fixed(watch: Callable[..., WatchedFile]) -> None:
     watched = watch(rules("good"))
     folder = watched.path.parent
     mode = folder.stat().st_mode & 0o7777

@@ -186,10 +186,10 @@ class _Workload:
             return None  # it stays claimed until the store closes
         outcome, state = self.chance.choices(_ENDS, _LIKELY)[0]
         fact = Settled(claim.delivery.id, claim.attempt, outcome, state)
-        future = self.store.settle(Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW))
+        future = self.store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)])
 
-        def done(fact: Settled, future: "Future[bool]") -> None:
-            if future.result():
+        def done(fact: Settled, future: "Future[list[bool]]") -> None:
+            if future.result()[0]:
                 self.disk.mark(fact)
 
         future.add_done_callback(partial(done, fact))

@@ -35,7 +35,7 @@ def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned_delive
     for claim in store.claim({"ci": 1, "files": 1, "else": 1}, NOW).result(10):
         state = states[claim.delivery.target]
         outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("x")
-        store.settle(Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)).result(10)
+        store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)]).result(10)
     store.claim({"files": 1}, NOW).result(10)
     store.cancel(["z1"], NOW).result(10)
     store.replay(["x0"], NOW).result(10)

@@ -34,7 +34,7 @@ def take(store: Store, now: int = NOW) -> list[Claim]:
 
 def end(store: Store, claim: Claim, outcome: Outcome, state: State, at: int) -> None:
     """Settle it."""
-    assert store.settle(Settlement(claim.delivery.id, claim.token, outcome, state, at, at)).result(10)
+    assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, at, at)]).result(10)[0]
 
 
 def ends(store: Store, after: int = 0) -> list[EndedAttempt]:
@@ -102,7 +102,7 @@ def test_a_cancelled_attempt_ends_once_and_a_released_one_never(
     store.cancel(["cancelled"], NOW).result(10)
     store.release(claims["released"]).result(10)
     settled = Settlement("cancelled", claims["cancelled"].token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
-    assert not store.settle(settled).result(10)
+    assert not store.settle([settled]).result(10)[0]
 
     [one] = ends(store)
     assert (one.delivery_id, one.attempt.outcome, one.state) == ("cancelled", OutcomeKind.INTERRUPTED, State.CANCELLED)

@@ -240,7 +240,7 @@ def test_a_store_of_every_earlier_version_is_migrated(
         assert len(claims) == 3
         [head] = [c for c in claims if c.delivery.id == claim.delivery.id]
         done = Settlement(head.delivery.id, head.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
-        assert store.settle(done).result(10)
+        assert store.settle([done]).result(10)[0]
         assert not any(d.blocked for d in store.deliveries())
         assert store.depths() == [Depth("ci", due=1, running=2, oldest_at=NOW)]
 

@@ -34,7 +34,7 @@ def die(store: SqliteStore, event: Event, plan: PlannedDelivery) -> None:
     store.append(event, [plan], "r1").result(10)
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     done = Settlement(claim.delivery.id, claim.token, Outcome.failed("x"), State.DEAD, NOW, NOW)
-    assert store.settle(done).result(10)
+    assert store.settle([done]).result(10)[0]
 
 
 def test_the_owner_is_notified_when_an_operator_makes_work_due(

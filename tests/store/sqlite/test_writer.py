@@ -47,7 +47,7 @@ def test_writes_fail_while_the_disk_is_full_and_recover_without_a_restart(
 
     connection.pragma("max_page_count", 1_000_000_000)
     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
-    assert store.settle(done).result(10)
+    assert store.settle([done]).result(10)[0]
     store.append(event(), [planned_delivery()], "r1").result(10)
     assert store.writable()
     assert len(store.events(limit=10_000)) == stored + 1

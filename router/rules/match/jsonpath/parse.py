@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonpath_ng import jsonpath
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext.parser import ExtendedJsonPathLexer, ExtendedJsonPathParser
+from jsonpath_ng.ext import parse as library_parse  # type: ignore[attr-defined]  # the documented import
 
 from router.domain.work_budget import PATHS, spend
 from router.rules.match.jsonpath.error import PathError
@@ -45,7 +45,7 @@ def _plain(text: str) -> Any:
 
 
 _PLAIN = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
-_RESERVED = frozenset(ExtendedJsonPathLexer.reserved_words)
+_RESERVED = frozenset({"where", "wherenot"})  #: names that the library reads as operators
 _REFUSED = (JSONPathError, RecursionError, ValueError, KeyError, IndexError, TypeError, AttributeError)
 """What the library raises for a text that is not a path."""
 
@@ -65,12 +65,11 @@ def _library_parse(text: str) -> Any:
     with warnings.catch_warnings():
         # Deprecated syntax (`|`, bare words in filters) may change its meaning one day, so it is refused now.
         warnings.simplefilter("error", DeprecationWarning)
-        return ExtendedJsonPathParser().parse(text)
+        return library_parse(text)
 
 
-_LIBRARY = re.compile(
-    r"Unexpected character: (.)|near token (\S+)"
-)  #: its messages count lines and columns of their own
+#: The part of the library's messages that says what is wrong. The rest counts lines and columns of its own.
+_LIBRARY = re.compile(r"Unexpected character: (.)|near token (\S+)")
 _NAMES = "a name with other characters than letters, digits, _ and - goes into ['…']"
 _HINTS = (
     (re.compile(r"\[\s*\("), "for the last item write [-1], for a filter [?(…)]"),

@@ -11,7 +11,7 @@ from router.domain.deliveries import PlannedDelivery
 from router.domain.events import Appended, Event
 from router.store.sqlite.following import NEWEST_EVENT
 from router.store.sqlite.jobs import dedupe
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.planned import OrderKey, insert_planned, planned_rows
 
@@ -31,7 +31,7 @@ class AppendEvent:
         return len(self.event.body) + 1024 + 512 * len(self.plan)
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["AppendEvent"], due: DueNote) -> list[Appended]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["AppendEvent"], due: DueListener) -> list[Appended]:
         """Append many with one statement for the events and one for the deliveries."""
         results = _find_duplicates(connection, jobs)
         [(seq, last)] = connection.execute(_NEWEST).fetchall()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import apsw
 
 from router.store.sqlite.jobs.delivery_page import DeliveryPage
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.order import report_first
 
 
@@ -15,12 +15,12 @@ class Cancel(DeliveryPage):
     """Deliveries that no attempt is to be made for."""
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["Cancel"], due: DueNote) -> list[list[str]]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Cancel"], due: DueListener) -> list[list[str]]:
         """Cancel each page."""
         return [cls._page(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _page(connection: apsw.Connection, job: "Cancel", due: DueNote) -> list[str]:
+    def _page(connection: apsw.Connection, job: "Cancel", due: DueListener) -> list[str]:
         done: list[str] = []
         for delivery_id in job.delivery_ids:
             rows = connection.execute(_CANCEL, (delivery_id,)).fetchall()

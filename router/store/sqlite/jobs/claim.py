@@ -9,7 +9,7 @@ import apsw
 
 from router.domain.deliveries import Claim
 from router.store.sqlite.jobs import last_claims
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.rows import DUE_NOW, claimed_row
 
@@ -20,11 +20,11 @@ class ClaimDue:
 
     wanted: Mapping[str, int]
     now: int
-    paced: frozenset[str] = frozenset()
+    recorded: frozenset[str] = frozenset()
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimDue"], due: DueNote) -> list[list[Claim]]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimDue"], due: DueListener) -> list[list[Claim]]:  # noqa: ARG003
         """Claim for each job."""
         return [cls._claim(connection, job) for job in jobs]
 
@@ -43,8 +43,8 @@ class ClaimDue:
         # By seq, since a subquery's temporary tables would cost more than the rest; and nothing is read back.
         write_rows(connection, _CLAIM, [(claim.delivery.seq, token) for claim in claims])
         write_rows(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, job.now) for claim in claims])
-        if job.paced:
-            last_claims.note(connection, {claim.delivery.target for claim in claims} & job.paced, job.now)
+        if job.recorded:
+            last_claims.note(connection, {claim.delivery.target for claim in claims} & job.recorded, job.now)
         return sorted(claims, key=lambda claim: (claim.delivery.next_attempt_at, claim.delivery.seq))
 
 

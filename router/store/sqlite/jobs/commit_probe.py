@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class CommitProbe:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["CommitProbe"], due: DueNote) -> list[None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["CommitProbe"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Write or remove the row. It is an expired dedupe key that no source can have."""
         for job in jobs:
             if job.room:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import Claim
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)
@@ -19,12 +19,12 @@ class GiveBack:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["GiveBack"], due: DueNote) -> list[bool]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["GiveBack"], due: DueListener) -> list[bool]:
         """Give each claim back; False when its token no longer owns the delivery."""
         return [cls._give_back(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _give_back(connection: apsw.Connection, job: "GiveBack", due: DueNote) -> bool:
+    def _give_back(connection: apsw.Connection, job: "GiveBack", due: DueListener) -> bool:
         rows = connection.execute(_RELEASE, (job.target, job.claim.delivery.id, job.claim.token)).fetchall()
         if not rows:
             return False

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import apsw
 
-DueNote = Callable[[str, int], None]
+DueListener = Callable[[str, int], None]
 """Called for each target that got pending, unblocked deliveries, with the time (ms) at which one is due."""
 
 
@@ -18,6 +18,6 @@ class WriteJob(Protocol):
         ...
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence[Any], due: DueNote) -> list[Any]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence[Any], due: DueListener) -> list[Any]:
         """Run jobs of this kind inside the open transaction; gives a result for each."""
         ...

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class PutNote:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["PutNote"], due: DueNote) -> list[None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PutNote"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Keep the last note of each name."""
         connection.executemany("INSERT OR REPLACE INTO note VALUES (?, ?)", [(job.name, job.value) for job in jobs])
         return [None] * len(jobs)

@@ -4,7 +4,7 @@ from typing import Any
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 _FIRST = """
 SELECT target, next_attempt_at FROM delivery
@@ -14,7 +14,7 @@ ORDER BY coalesce(place, seq) LIMIT 1
 """
 
 
-def report_first(connection: apsw.Connection, order: tuple[Any, Any, Any], due: DueNote) -> None:
+def report_first(connection: apsw.Connection, order: tuple[Any, Any, Any], due: DueListener) -> None:
     """Report the first delivery of an order (rule, action, order key) as due, when it is pending.
 
     The trigger delivery_unblocks_the_next (schema_2.sql) unblocks it, in the transaction that settles or cancels the

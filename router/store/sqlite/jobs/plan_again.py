@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import apsw
 
 from router.domain.deliveries import PlannedDelivery, RulesetText
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.planned import insert_planned, planned_rows
 
 
@@ -25,12 +25,12 @@ class PlanAgain:
         return 512 * len(self.plan) + len(self.ruleset.text)
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["PlanAgain"], due: DueNote) -> list[bool]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PlanAgain"], due: DueListener) -> list[bool]:
         """Plan each."""
         return [cls._plan(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _plan(connection: apsw.Connection, job: "PlanAgain", due: DueNote) -> bool:
+    def _plan(connection: apsw.Connection, job: "PlanAgain", due: DueListener) -> bool:
         found = connection.execute(_EVENT, (job.event_id,)).fetchall()
         if not found:
             return False

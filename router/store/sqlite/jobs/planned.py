@@ -6,7 +6,7 @@ from typing import Any
 import apsw
 
 from router.domain.deliveries import PlannedDelivery
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 
 OrderKey = tuple[str, str, str]
@@ -29,7 +29,9 @@ def planned_rows(
     return rows
 
 
-def insert_planned(connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], last: object, due: DueNote) -> None:
+def insert_planned(
+    connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], last: object, due: DueListener
+) -> None:
     """Insert rows of `planned_rows`, and report the targets with due ones. `last` is the newest delivery's seq before
     the insert."""
     if not rows:

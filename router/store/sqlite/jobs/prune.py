@@ -7,10 +7,10 @@ from typing import ClassVar
 import apsw
 
 from router.domain.summaries import Pruned
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 LOOKED_AT = 1000  #: events that one step looks at, which takes some milliseconds
-REMOVED = 100  #: events that one step removes at most, each with its deliveries, attempts and index rows
+REMOVED_AT_ONCE = 100  #: events that one step removes at most, each with its deliveries, attempts and index rows
 _TEXT_MARGIN_MS = 86_400_000  #: a retired ruleset's text must be this much older than every event, since clocks jump
 
 
@@ -24,7 +24,7 @@ class Prune:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["Prune"], due: DueNote) -> list[Pruned]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Prune"], due: DueListener) -> list[Pruned]:  # noqa: ARG003
         """Prune for each job."""
         return [cls._prune(connection, job) for job in jobs]
 
@@ -35,12 +35,12 @@ class Prune:
             connection.execute(_PRUNE_TEXTS, (_TEXT_MARGIN_MS, job.before))
             return Pruned(0, None)
         last = looked_at[-1][0]
-        gone = connection.execute(_GONE, (job.after, last, job.before, job.dead_before, REMOVED)).fetchall()
+        gone = connection.execute(_GONE, (job.after, last, job.before, job.dead_before, REMOVED_AT_ONCE)).fetchall()
         connection.executemany("DELETE FROM attempt WHERE delivery IN (SELECT seq FROM delivery WHERE event = ?)", gone)
         connection.executemany("DELETE FROM delivery WHERE event = ?", gone)
         connection.executemany("DELETE FROM event WHERE seq = ?", gone)
         connection.executemany("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'", gone[-1:])
-        after = gone[-1][0] if len(gone) == REMOVED else last
+        after = gone[-1][0] if len(gone) == REMOVED_AT_ONCE else last
         return Pruned(len(gone), int(str(after)))
 
 

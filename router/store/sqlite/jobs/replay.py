@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import apsw
 
 from router.store.sqlite.jobs.delivery_page import DeliveryPage
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)
@@ -14,12 +14,12 @@ class Replay(DeliveryPage):
     """Deliveries that start again, or stop waiting for their next try."""
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["Replay"], due: DueNote) -> list[list[str]]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Replay"], due: DueListener) -> list[list[str]]:
         """Replay each page."""
         return [cls._page(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _page(connection: apsw.Connection, job: "Replay", due: DueNote) -> list[str]:
+    def _page(connection: apsw.Connection, job: "Replay", due: DueListener) -> list[str]:
         done: list[str] = []
         for delivery_id in job.delivery_ids:  # one by one: each gets its own place, in the order given
             rows = connection.execute(_MAKE_DUE, (job.now, delivery_id)).fetchall()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import RulesetText
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)
@@ -19,7 +19,7 @@ class PutRuleset:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueNote) -> list[None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Keep the texts. The same text from another folder replaces the folder that its paths start from."""
         for job in jobs:
             connection.execute(_RETIRE_OTHERS, (job.now, job.ruleset.hash))

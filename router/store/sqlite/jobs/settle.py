@@ -8,46 +8,33 @@ import apsw
 
 from router.domain.deliveries import Settlement, State
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.order import report_first
 
 
 @dataclass(slots=True)
 class Settle:
-    """The end of an attempt."""
-
-    settlement: Settlement
-    weight: ClassVar[int] = 0
-
-    @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueNote) -> list[bool]:
-        """Settle many."""
-        return _settle_all(connection, [job.settlement for job in jobs], due)
-
-
-@dataclass(slots=True)
-class SettleAll:
     """The ends of several attempts."""
 
     settlements: Sequence[Settlement]
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["SettleAll"], due: DueNote) -> list[list[bool]]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueListener) -> list[list[bool]]:
         """Settle the attempts of all jobs together."""
         results = iter(_settle_all(connection, [done for job in jobs for done in job.settlements], due))
         return [[next(results) for _ in job.settlements] for job in jobs]
 
 
-def _settle_all(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueNote) -> list[bool]:
+def _settle_all(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueListener) -> list[bool]:
     """Settle many with two statements; one by one when two are of one delivery, since only one token can be valid."""
     if len({done.delivery_id for done in settlements}) == len(settlements):
         return _settle(connection, settlements, due)
     return [result for done in settlements for result in _settle(connection, [done], due)]
 
 
-def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueNote) -> list[bool]:
+def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueListener) -> list[bool]:
     rows = write_rows(connection, _SETTLE, [_settle_row(done) for done in settlements])
     owned = {str(id_): rest for id_, *rest in rows}
     settled = [done for done in settlements if done.delivery_id in owned]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueNote
+from router.store.sqlite.jobs.job import DueListener
 
 LOOKED_AT = 5000  #: seqs that one step looks at, which takes some milliseconds
 
@@ -20,12 +20,12 @@ class ShortenWaits:
     weight: ClassVar[int] = 0
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["ShortenWaits"], due: DueNote) -> list[int | None]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ShortenWaits"], due: DueListener) -> list[int | None]:
         """Shorten for each job; gives the `after` of the next step, None at the end."""
         return [cls._shorten(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _shorten(connection: apsw.Connection, job: "ShortenWaits", due: DueNote) -> int | None:
+    def _shorten(connection: apsw.Connection, job: "ShortenWaits", due: DueListener) -> int | None:
         after = job.after
         if after == 0:  # skip the settled ones before the first pending one: there may be millions
             [(first,)] = connection.execute(_FIRST).fetchall()

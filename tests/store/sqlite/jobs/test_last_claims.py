@@ -16,7 +16,7 @@ MakeEvent = Callable[..., Event]
 MakePlan = Callable[..., PlannedDelivery]
 
 
-def test_a_paced_claim_is_remembered_and_others_are_not(
+def test_only_a_claim_of_a_recorded_target_is_remembered(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     store.append(event(), [planned_delivery(target="slow"), planned_delivery(target="fast")], "r1").result(10)
@@ -41,7 +41,7 @@ def test_a_later_claim_takes_the_place_of_an_earlier_one(
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "[1]", '{"a": "x"}', "null"])
-def test_a_note_that_can_not_be_read_is_as_good_as_none(value: str, tmp_path: Path) -> None:
+def test_an_unreadable_note_counts_as_missing(value: str, tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "x.db"))
     connection.execute("CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT)")
     connection.execute("INSERT INTO note VALUES ('last_claims', ?)", (value,))
@@ -51,7 +51,7 @@ def test_a_note_that_can_not_be_read_is_as_good_as_none(value: str, tmp_path: Pa
     assert last_claims.read(connection.execute(last_claims.FIND).fetchall()) == {"b": 7}
 
 
-def test_targets_that_are_long_gone_make_room(tmp_path: Path) -> None:
+def test_the_oldest_targets_are_forgotten_first(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "x.db"))
     connection.execute("CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT)")
     for number in range(last_claims.KEPT + 5):

@@ -25,7 +25,7 @@ def end(store: Store, state: State) -> None:
     """Claim whatever is due, and let it end like that."""
     for claim in store.claim({"ci": 5000}, NOW + 1000 * DAY).result(10):
         outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("x")
-        assert store.settle(Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)).result(10)
+        assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)]).result(10)[0]
 
 
 def prune(store: Store, before: int, dead_before: int | None = None) -> int:
@@ -85,7 +85,7 @@ def test_blocked_deliveries_are_kept(store: Store, event: MakeEvent, planned_del
 
     assert prune(store, NOW + DAY) == 0
     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
-    store.settle(done).result(10)
+    store.settle([done]).result(10)
 
     assert prune(store, NOW + DAY) == 1
     assert len(store.claim({"ci": 5}, NOW).result(10)) == 1

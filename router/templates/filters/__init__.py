@@ -1,0 +1,10 @@
+"""The filters of templates: Jinja's, each with a limit on its work, and a few of our own.
+
+Templates can use only the filters of this package. Jinja has more, but a filter without a limit could stop the whole
+daemon.
+"""
+
+from router.templates.filters import lists, numbers, sorting, texts
+from router.templates.filters.registry import FILTERS
+
+__all__ = ["FILTERS", "lists", "numbers", "sorting", "texts"]

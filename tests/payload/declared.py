@@ -1,0 +1,13 @@
+"""Reads a body by its declared type, for tests of what comes out."""
+
+from typing import Any
+
+from router.payload.body import Parse, read_declared
+
+
+def parse_payload(
+    body: bytes, content_type: str | None, *, json_field: str | None = None, parse: Parse | None = None
+) -> tuple[Any, bool]:
+    """The payload, and whether all its values are text. Raises PayloadError."""
+    read = read_declared(body, content_type, json_field=json_field, parse=parse)
+    return read.payload, read.texts
