@@ -147,6 +147,8 @@ def serve(**given: Any) -> None:
         warm_up()  # it loads its modules while this process loads the same
     from router.daemon.app import App  # noqa: PLC0415 - `--help` need not wait
     from router.daemon.processes.start import Logging  # noqa: PLC0415
+    from router.observe.logging import libraries as log_libraries  # noqa: PLC0415
+    from router.observe.logging import setup as logs  # noqa: PLC0415
 
     if not os.path.lexists(settings.rules):
         offer_rules(settings.rules)
@@ -160,8 +162,6 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
     """The daemon's settings from the values of the flags, by their names. Raises UsageError."""
     from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
-    from router.observe.logging import libraries as log_libraries  # noqa: PLC0415
-    from router.observe.logging import setup as logs  # noqa: PLC0415
     from router.store.location import store_path  # noqa: PLC0415
 
     admin, commands = given["admin"], given["commands"]
