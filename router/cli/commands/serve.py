@@ -1,6 +1,7 @@
 """`webhook-router serve`: runs the daemon."""
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,6 +190,8 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
         )
     except StartError as error:
         raise click.UsageError(str(error)) from None
+    if settings.processes > 1 and sys.version_info < (3, 11, 1):
+        raise click.UsageError("--processes needs Python 3.11.1 or newer: 3.11.0 lets other users in (CVE-2022-42919)")
     if settings.server == "waitress":
         if settings.tls is not None:
             raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")

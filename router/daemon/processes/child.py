@@ -209,8 +209,8 @@ class IntakeProcess:
     def _send_counts(self, number: int = 0) -> None:
         self._shipping = False
         counted = self._metrics.take()
-        open_, _ = self._server.connections()
-        state = {"connections": open_, "lines_lost": self._lines.lost}
+        open_, limit = self._server.connections()
+        state = {"connections": open_, "limit": limit, "lines_lost": self._lines.lost}
         if number or counted.counts or counted.histograms or state != self._told:
             self._told = state
             self._link.send(pack(Kind.COUNTS, number, encode_counts(counted, state)))

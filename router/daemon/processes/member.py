@@ -52,7 +52,7 @@ class Member:
         self.told_to_serve = self.serves = self.is_gone = False
         self.ended_well = False  #: it said that it ends
         self.problems: tuple[Problem, ...] = ()  #: why it can't load the rules at its start
-        self.state: dict[str, int] = {}  #: what it told last: connections, lines_lost
+        self.state: dict[str, int] = {}  #: what it told last: connections and their limit, lines_lost
         self.since = time.monotonic()
         self.last_event = 0.0  #: monotonic
         self.process: multiprocessing.process.BaseProcess | None = None

@@ -118,8 +118,10 @@ class IntakeProcesses:
 
     def connections(self) -> tuple[int, int]:
         """How many are open in all processes, as they told last, and how many may be."""
-        open_ = sum(member.state.get("connections", 0) for member in self._members())
-        return open_, self._share * len(self._places)
+        states = [member.state for member in self._members()]
+        open_ = sum(state.get("connections", 0) for state in states)
+        limits = [state.get("limit", self._share) for state in states]
+        return open_, sum(limits) + self._share * (len(self._places) - len(limits))
 
     def lines_lost(self) -> int:
         """Log lines that could not be handed to the main process."""

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,26 @@ def test_rules_are_taken_by_all_processes_or_by_none(
     until(lambda: processes.serving() == (2, 2))
     assert processes.replaced == 1
     assert answers(processes) == {b"third"}
+
+
+def _was_replaced(processes: IntakeProcesses, before: int) -> bool:
+    return processes.replaced > before
+
+
+def test_a_process_that_starts_during_a_reload_serves_by_the_new_rules(
+    begin: Callable[[Ruleset], IntakeProcesses], compiled: Load
+) -> None:
+    processes = begin(compiled(RULES))
+    changed = compiled(RULES.replace("BODY", "second"))
+    for number, process in enumerate(processes.processes()):
+        os.kill(process["pid"], signal.SIGKILL)
+        until(partial(_was_replaced, processes, number))
+    processes.prepare(changed)
+    processes.swap(changed)
+
+    until(lambda: processes.serving() == (2, 2))
+
+    assert answers(processes) == {b"second"}
 
 
 def test_processes_that_can_t_load_the_rules_at_the_start_say_why(
