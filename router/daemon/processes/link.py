@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import cast
 
 from router.daemon.processes.frames import Frame, FrameReader
@@ -38,15 +38,13 @@ class Link(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Send a frame soon; does nothing when the other process is gone."""
-        self.send_all((data,))
+        self.put(data)
+        self.wake()
 
     def send_later(self, data: bytes) -> None:
         """Send a frame with the next ones, within GATHERED_SECONDS: each write costs both processes a system call."""
-        if self._ended:
-            return
-        self._waiting.append(data)
-        loop = self._loop
-        if loop is None or self._flushing or self._gathering:
+        self.put(data)
+        if self._loop is None or self._flushing or self._gathering or self._ended:
             return
         self._gathering = True
         if threading.get_ident() == self._thread:
@@ -54,13 +52,15 @@ class Link(asyncio.Protocol):
         else:
             self._call(self._gather)
 
-    def send_all(self, frames: Iterable[bytes]) -> None:
-        """Send frames soon, one after the other."""
-        if self._ended:
-            return
-        self._waiting.extend(frames)
+    def put(self, data: bytes) -> None:
+        """Have a frame sent after the next `wake`."""
+        if not self._ended:
+            self._waiting.append(data)
+
+    def wake(self) -> None:
+        """Send all frames soon."""
         loop = self._loop
-        if loop is None or self._flushing:
+        if loop is None or self._flushing or self._ended:
             return
         self._flushing = True
         if threading.get_ident() == self._thread:

@@ -62,7 +62,6 @@ class Member:
         self._lines = lines
         self._changed = changed
         self._appends: dict[int, Future[Appended]] = {}
-        self._results: list[bytes] = []
         self._uncounted: Counter[tuple[MetricFamily, Labels]] = Counter()
         self._questions: dict[tuple[Kind, int], Future[Answer]] = {}
         self._lock = threading.Lock()  # guards _questions and is_gone
@@ -170,8 +169,8 @@ class Member:
             stored = future.result()
             body = encode_result(stored)
             self._expect_counts(source, rules, stored)
-        self._results.append(pack(Kind.RESULT, number, body))
-        wake_up(self._send_results)
+        self.link.put(pack(Kind.RESULT, number, body))
+        wake_up(self.link.wake)  # once for all of a commit
 
     def _expect_counts(self, source: str, rules: set[str], stored: Appended) -> None:
         """The process will count the event when it answers; unless it is gone."""
@@ -184,10 +183,6 @@ class Member:
             is_gone = self.is_gone
         if is_gone:
             self._count_the_rest()
-
-    def _send_results(self) -> None:
-        results, self._results = self._results, []
-        self.link.send_all(results)
 
     def _count(self, frame: Frame) -> None:
         counted, self.state = decode_counts(frame.body)
