@@ -50,8 +50,6 @@ class Lifecycle:
         parts.dispatcher.start()
         parts.intake.start()
         self._note_process()
-        if parts.processes is not None:
-            parts.processes.changed = self._processes_changed
         if parts.admin is not None:
             parts.admin.start()
         parts.reports.sources.log_changes(ruleset)
@@ -63,6 +61,8 @@ class Lifecycle:
         gc.set_threshold(*GC_THRESHOLD)
         self._log_serving()
         self.systemd.ready(parts.reports.status())
+        if parts.processes is not None:
+            parts.processes.changed = self._processes_changed
         self._start_watchdog()
 
     def stop(self, number: signal.Signals | None) -> None:
