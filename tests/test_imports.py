@@ -23,7 +23,7 @@ ROOMS = {
     "actions": "what a delivery does: forward, command, append",
     "templates": "values that a payload fills in",
     "payload": "from the bytes of a body to a payload",
-    "plugins": "what action types, schemes and handshakes offer to the rules",
+    "plugins": "what action types, schemes, handshakes and presets offer to the rules",
     "store": "where events, deliveries and attempts live",
     "observe": "metrics, log lines, traces",
     "runtime": "threads, event loops, turns of the interpreter",
@@ -50,7 +50,7 @@ LIBRARIES = {
     "jinja2": ("templates",),
     "jsonpath_ng": ("rules",),
     "prometheus_client": ("admin",),
-    "yaml": ("rules", "cli"),
+    "yaml": ("rules", "cli", "intake"),
 }
 """Where a library is imported, and nowhere else."""
 

@@ -40,13 +40,15 @@ class Source:
     path: str  #: absolute, for example /hooks/github
     verifier: Verifier
     scheme: str = "none"  #: the name of the verification scheme
+    preset: str | None = None  #: of a provider that can't be verified
+    signs_decoded: bool = False  #: of a compressed body the decoded bytes are signed
     headers: frozenset[str] = frozenset()  #: globs of the headers that the scheme's provider sends, in lower case
     methods: tuple[str, ...] = ("POST",)
     max_body: int = 25 * 1024 * 1024  #: bytes
     allow_ips: tuple[Network, ...] = ()  #: empty: all addresses
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
-    parse: Literal["json", "form", "text"] | None = None  #: the format of every body, whatever its content type
+    parse: Literal["json", "form", "multipart", "xml", "text"] | None = None  #: the format of every body
     respond: Reply | None = None
     handshake: Handshake | None = None
     settings: Mapping[str, Any] = field(

@@ -103,7 +103,7 @@ def test_unmatched_actions_run_only_for_unmatched_events(
         ({"ip": "::ffff:10.0.0.9"}, 403),
         ({"ip": ""}, 403),
         ({"body": b"x" * 101}, 413),
-        ({"headers": (("Content-Encoding", "gzip"),)}, 415),
+        ({"headers": (("Content-Encoding", "br"),)}, 415),
         ({"headers": (("X-Token", "wrong"),)}, 401),
         ({"headers": (("X-Token", "t"), ("Content-Type", "application/json")), "body": b"{"}, 400),
     ],

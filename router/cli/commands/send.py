@@ -59,7 +59,7 @@ Exit codes: 0 the event was accepted, 1 it was refused, can't be signed, or noth
 @click.option(
     "--content-type",
     metavar="TYPE",
-    help="Content type of the body. Default: application/json; for slack and twilio a form, unless FILE has JSON.",
+    help="Content type of the body. Default: by its bytes JSON, XML or multipart; for slack and twilio a form.",
 )
 @click.option("--method", metavar="METHOD", help="HTTP method. Default: the first of the source's methods.")
 @click.option("--dry-run", is_flag=True, help="Print the request, with passwords and tokens masked, and send nothing.")
@@ -97,7 +97,8 @@ def send(
             click.echo(str(problem), err=True)
         sys.exit(1)
     chosen = chosen_source(loaded.ruleset.sources, source)
-    profile = REGISTRIES.schemes[chosen.scheme].PROFILE
+    habits = REGISTRIES.presets[chosen.preset] if chosen.preset else REGISTRIES.schemes[chosen.scheme]
+    profile = habits.PROFILE
     _check_flags(event, content_type, method, profile, chosen)
     request = signed_request(
         chosen,

@@ -42,7 +42,9 @@ RULES is the rules file (default: rules.yaml). With --expect, exactly the named 
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option(
-    "--content-type", metavar="TYPE", help="Content type of the body. Default: application/json, or that of --header."
+    "--content-type",
+    metavar="TYPE",
+    help="Content type of the body. Default: that of --header; else by its bytes JSON, XML or multipart.",
 )
 @click.option(
     "--event",
@@ -104,10 +106,13 @@ def test(
         assert payload is not None  # checked above
         chosen = chosen_source(loaded.ruleset.sources, source)
         request_headers = [header_of(header) for header in headers]
+        from router.payload.body import usual_type  # noqa: PLC0415 - `--help` need not wait
+
+        body = body_of(payload)
         if content_type is None and "content-type" not in {name.lower() for name, _ in request_headers}:
-            content_type = "application/json"
+            content_type = usual_type(body)
         query = urlencode([parameter_of(pair) for pair in queries])
-        event = made_event(chosen, body_of(payload), request_headers, query, content_type, now_ms())
+        event = made_event(chosen, body, request_headers, query, content_type, now_ms())
     try:
         result = preview(loaded.ruleset, event, arriving=event_id is None, explained=explained)
     except PayloadError as error:

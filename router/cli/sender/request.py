@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from router import __version__
 from router.domain.headers import HEADER_NAME
 from router.domain.request import Inbound
-from router.plugins.scheme import SenderProfile, Signed, Unsignable
+from router.payload.body import usual_type
+from router.plugins.scheme import SenderProfile, SenderProof, Unsignable
 from router.rules.source import Source
 
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -22,7 +23,7 @@ class SignedRequest:
     """A request, ready to be sent."""
 
     inbound: Inbound  #: as the daemon would receive it, without the signature
-    signed: Signed
+    signed: SenderProof
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -81,7 +82,7 @@ def signed_request(
     if isinstance(signed, Unsignable):
         return signed
     kept = tuple(item for item in signed.headers if item[0].lower() not in names)
-    return SignedRequest(inbound, Signed(kept, signed.query, signed.is_credential))
+    return SignedRequest(inbound, SenderProof(kept, signed.query, signed.is_credential))
 
 
 def header_fault(name: str, value: str) -> str | None:
@@ -97,4 +98,5 @@ def header_fault(name: str, value: str) -> str | None:
 
 def _usual_type(profile: SenderProfile, body: bytes) -> str:
     looks_like_json = body.lstrip().startswith((b"{", b"[", b'"'))
-    return FORM_TYPE if profile.form and body and not looks_like_json else "application/json"
+    found = usual_type(body)
+    return FORM_TYPE if profile.form and body and not looks_like_json and found == "application/json" else found

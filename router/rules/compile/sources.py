@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -10,7 +11,8 @@ from pydantic import BaseModel
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.networks import Network, network
 from router.domain.units import seconds
-from router.plugins.handshake import Handshake, HandshakeKind
+from router.plugins.handshake import Handshake, HandshakeKind, Handshakes
+from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
@@ -58,8 +60,13 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         verifier, defaults, verify = _verifier(context, name, node_path.at("verify"))
     else:
         node_path.error("missing verify; write how senders are verified, or verify: none if anybody may send")
+    preset = _preset(context, node_path)
+    defaults |= preset.DEFAULTS if preset is not None else {}
     options = read(node_path, SourceOptions, {**defaults, **node_path.data})
-    if options is None or verifier is None:
+    if options is None:
+        return None
+    probes = _probes(context, name, node_path, options, verifier)
+    if verifier is None:
         return None
     path = _path(node_path, options.path or f"/hooks/{name}")
     return Source(
@@ -67,7 +74,9 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         path=path,
         verifier=verifier,
         scheme=verify["scheme"],
-        headers=_headers(context, verify),
+        preset=options.preset,
+        signs_decoded=verify.get("over") == "decoded",
+        headers=_headers(context, verify) | _preset_headers(preset),
         methods=_methods(node_path, options.methods),
         max_body=options.max_body,
         allow_ips=_networks(node_path, options.allow_ips),
@@ -75,14 +84,14 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         json_field=options.json_field,
         parse=options.parse,
         respond=load_respond(node_path.at("respond"), options.respond if options.respond != _OFF else None),
-        handshake=_handshake(context, name, node_path.at("handshake"), options.handshake),
+        handshake=_all(_handshake(context, name, node_path.at("handshake"), options.handshake), probes),
         settings={**options.model_dump(exclude_none=True), "path": path, "verify": verify},
     )
 
 
 def _verifier(context: LoadContext, name: str, node_path: NodePath) -> tuple[Verifier | None, dict[str, Any], Any]:
     """The verifier, the source's defaults by its scheme, and the settings in force."""
-    found = _plugin(context.registries.schemes, node_path, node_path.data, "settings")
+    found = _plugin(context.registries.schemes, node_path, node_path.data, "settings", context.registries.presets)
     if found is None:
         return None, {}, _OFF
     scheme, settings = found
@@ -108,6 +117,60 @@ def _headers(context: LoadContext, verify: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found)
 
 
+def _preset(context: LoadContext, node_path: NodePath) -> SourcePreset | None:
+    """The preset that the source names beside its verify."""
+    name = node_path.data.get("preset")
+    if not isinstance(name, str) or not name:
+        return None
+    presets = context.registries.presets
+    if name in presets:
+        return presets[name]
+    if name in context.registries.schemes:
+        cure = f"write verify: {{scheme: {name}, …}}"
+        node_path.at("preset").error(f'"{name}" is a scheme, which verifies; {cure}, and no preset')
+    else:
+        node_path.at("preset").error(f'unknown preset "{shortened(name)}"{did_you_mean(name, presets)}')
+    return None
+
+
+def _preset_headers(preset: SourcePreset | None) -> frozenset[str]:
+    return frozenset(glob.lower() for glob in preset.PROFILE.headers) if preset is not None else frozenset()
+
+
+def _probes(
+    context: LoadContext, name: str, node_path: NodePath, options: SourceOptions, verifier: Verifier | None
+) -> Handshake | None:
+    explicit = node_path.has("probes")
+    at = node_path.at("probes")
+    if explicit and options.probes is None:
+        at.error(f"expected a list of probes, or none, found {at.found()}")
+    if options.probes is None or options.probes == _OFF:
+        return None
+    if not isinstance(options.probes, list):
+        at.error(f"expected a list of probes, or none, found {at.found()}")
+        return None
+    kind = context.registries.probes
+    if explicit:
+        found = [read(at.at(i), kind.Options) for i in range(len(options.probes))]
+    else:  # the preset's own; the tests of presets check them
+        found = [kind.Options.model_validate(one) for one in options.probes]
+    probes = [one for one in found if one is not None]
+    if len(probes) < len(found):
+        return None
+    place = at if explicit else node_path
+    build = context.build(name, place)
+    compiled = kind.compile(probes, options.methods, verifier, build)
+    if not explicit:
+        build.faults[:] = [replace(fault, place=()) for fault in build.faults]
+    context.report_faults(build, place)
+    return compiled
+
+
+def _all(*handshakes: Handshake | None) -> Handshake | None:
+    found = tuple(one for one in handshakes if one is not None)
+    return Handshakes(found) if len(found) > 1 else found[0] if found else None
+
+
 def _handshake(context: LoadContext, name: str, node_path: NodePath, written: Any) -> Handshake | None:
     if node_path.is_blank:
         node_path.error(f"expected a handshake or none, found {node_path.found()}")
@@ -129,7 +192,13 @@ def _handshake(context: LoadContext, name: str, node_path: NodePath, written: An
 P = TypeVar("P", bound="Scheme | HandshakeKind")
 
 
-def _plugin(plugins: Mapping[str, P], node_path: NodePath, written: Any, noun: str) -> tuple[P, dict[str, Any]] | None:
+def _plugin(
+    plugins: Mapping[str, P],
+    node_path: NodePath,
+    written: Any,
+    noun: str,
+    presets: Mapping[str, SourcePreset] | None = None,
+) -> tuple[P, dict[str, Any]] | None:
     """The plugin of `NAME` or `{scheme: NAME, …}`, with its options; None after an error."""
     if isinstance(written, str):
         fields = plugins[written].Options.model_fields if written in plugins else {}
@@ -151,7 +220,10 @@ def _plugin(plugins: Mapping[str, P], node_path: NodePath, written: Any, noun: s
         return None
     word = written["scheme"]
     if not isinstance(word, str) or word not in plugins:
-        node_path.at("scheme").error(f'unknown scheme "{shortened(str(word))}"{did_you_mean(str(word), plugins)}')
+        cure = did_you_mean(str(word), plugins)
+        if presets and isinstance(word, str) and word in presets:
+            cure = f"; {word} signs nothing: write preset: {word} beside a verify of your choice"
+        node_path.at("scheme").error(f'unknown scheme "{shortened(str(word))}"{cure}')
         return None
     return plugins[word], {key: value for key, value in written.items() if key != "scheme"}
 

@@ -72,7 +72,7 @@ def _is_signed(field: AnyField, signed: SignedParts) -> bool:
         return field.name in signed.headers
     if isinstance(field, QueryField):
         return signed.query
-    return not (isinstance(field, EventField) and field.text == "method")
+    return signed.method or not (isinstance(field, EventField) and field.text == "method")
 
 
 def _needs_value(test: Test) -> bool:

@@ -40,12 +40,18 @@ class SourceOptions(Options):
     allow_ips: list[Text] = Field(default=[], description="Addresses and networks that may send; all by default.")
     dedupe: Any = Field(default=None, description="The field that copies share, or {key, window}; none: off.")
     json_field: Text | None = Field(default=None, description="The form field that holds JSON.")
-    parse: Literal["json", "form", "text"] | None = Field(
+    parse: Literal["json", "form", "multipart", "xml", "text"] | None = Field(
         default=None,
         description="What every body is; by default the bytes tell, or without a signature the content type.",
     )
     respond: Any = Field(default=None, description="What is answered instead of 202 and the event's id.")
     handshake: Any = Field(default=None, description="How the provider's test of the address is answered; none: not.")
+    probes: Any = Field(
+        default=None, description="A list of further tests of the address, and their answers; none: no preset's either."
+    )
+    preset: Text | None = Field(
+        default=None, description="A provider that can't be verified: its habits, beside a verify of your choice."
+    )
 
 
 class TargetOptions(Options):
