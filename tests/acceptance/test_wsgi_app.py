@@ -1,5 +1,6 @@
 """`router.wsgi:app` below another WSGI server."""
 
+import contextlib
 import json
 import os
 import signal
@@ -35,7 +36,7 @@ class Hosted:
         self.log = folder / f"log-{port}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=folder, stderr=log, stdout=subprocess.DEVNULL,
+                command, cwd=folder, stderr=log, stdout=subprocess.DEVNULL, start_new_session=True,
                 env={**os.environ, "WEBHOOK_ROUTER_RULES": "rules.yaml", "WEBHOOK_ROUTER_STORE": "sqlite:events.db",
                      "WEBHOOK_ROUTER_ADMIN": "off", "WEBHOOK_ROUTER_LOG_FORMAT": "json"},
             )  # fmt: skip
@@ -70,7 +71,8 @@ def host(tmp_path: Path) -> Iterator[Start]:
 
     yield begin
     for one in hosted:
-        one.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(one.process.pid, signal.SIGKILL)  # also those that it has forked
         one.process.wait(PATIENCE_SECONDS)
 
 
