@@ -133,7 +133,7 @@ class Daemon:
         arguments = ["serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         arguments += ["--store", f"sqlite:{self.store}", "--log-format", "json", *flags]
         log, write = os.pipe()
-        self._log = open(log, "rb")
+        self._log = os.fdopen(log, "rb")
         try:
             self.process = self._start(arguments, folder, env or {}, program, write)
         finally:

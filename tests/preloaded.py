@@ -54,7 +54,7 @@ class Preloaded:
 
     def start(self, arguments: list[str], folder: Path, environment: Mapping[str, str], stderr: int) -> "Forked":
         """A process whose error stream is this descriptor."""
-        with open(os.devnull, "r+b") as null:
+        with Path(os.devnull).open("r+b") as null:
             streams = [null.fileno(), null.fileno(), stderr]
             return Forked(
                 *preloaded_server.start(

@@ -138,6 +138,7 @@ def main() -> None:
     """Serve the listening socket whose descriptor is the argument; in a started process, run the command line."""
     import gc
 
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit codes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the tests end, and with them our input
     _import_everything()
     gc.freeze()
