@@ -212,7 +212,7 @@ class CrashRun:
             except subprocess.TimeoutExpired:
                 self.answers.problems.append(f"run {len(self.runs) + 1} does not end by SIGTERM")
         daemon.kill()
-        code = daemon.process.returncode
+        code = daemon.process.wait(PATIENCE_SECONDS)
         self.runs.append(DaemonRun(len(self.runs) + 1, killed=kill, ended=time.monotonic(), code=code))
         with self._changed:
             self._port = None

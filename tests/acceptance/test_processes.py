@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROGRAM, Daemon, request, until
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, request, until
 
 SENDERS = 6
 RULES = """
@@ -167,7 +167,7 @@ def test_no_process_outlives_the_main_process(daemon: Daemon) -> None:
         os.kill(processes[1], signal.SIGSTOP)
         found.more()
         daemon.process.kill()
-        daemon.process.wait()
+        daemon.process.wait(PATIENCE_SECONDS)
         until(lambda: not lives(processes[2]))
     assert lives(processes[1])
 
