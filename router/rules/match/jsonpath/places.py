@@ -6,7 +6,7 @@ from typing import Any
 from jsonpath_ng import jsonpath as ng
 
 from router.domain.errors import EvaluationError
-from router.domain.items import Item, PlaceKey, place_of
+from router.domain.items import Item, PlaceKey, place_of, written
 from router.rules.match.jsonpath.error import PathError
 from router.rules.match.jsonpath.parse import parse
 from router.rules.match.jsonpath.tree import is_single, nodes, segments
@@ -39,10 +39,16 @@ def compile_items(text: str) -> FindItems:
         for step in chain:
             located = step(located)
         found: list[Item] = []
+        list_of: _Place | None = None  #: the place of the list whose items come
+        prefix = "$"
         for value, place in located:
             if len(found) >= most:
                 raise EvaluationError(f"the payload has more than {most:,} items at {text}")
-            found.append(Item(place_of(_keys(place)), len(found), value))
+            assert place is not None  # a path to one value is refused
+            above, key = place
+            if above is not list_of:
+                list_of, prefix = above, place_of(_keys(above))
+            found.append(Item(prefix + written(key), len(found), value))
         return found
 
     return find
