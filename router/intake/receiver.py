@@ -44,7 +44,7 @@ from router.rules.dry_run.nearest import tried
 from router.rules.parsing import parse_arriving
 from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
 from router.rules.source import Source
-from router.store.contract import Store
+from router.store.contract import EventSink
 
 UNKNOWN_BODY = 64 * 1024  #: bytes of a body that are read on a path that no source has
 # Servers call the handler in their loop's thread for bodies up to this size, and in other threads for larger ones.
@@ -59,7 +59,7 @@ class Receiver:
     """Receives events. Any thread may call it; one that must not block, only with a body of up to SMALL_BODY bytes."""
 
     current: CurrentRuleset
-    store: Store
+    store: EventSink
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
@@ -73,12 +73,12 @@ class Receiver:
 
     def body_limit(self, path: str) -> int:
         """The largest body that is read on a path, in bytes."""
-        source = self.current.ruleset.by_path.get(path)
+        source = self.current.ruleset.source_at(path)
         return UNKNOWN_BODY if source is None else source.max_body
 
     def answered(self, path: str, status: int) -> None:
         """Count an answer that a server gave without calling `handle`."""
-        source = self.current.ruleset.by_path.get(path)
+        source = self.current.ruleset.source_at(path)
         self.metrics.answered(source.name if source else "", status)
 
     def handle(self, request: Request) -> Reply | Pending:
@@ -92,7 +92,7 @@ class Receiver:
         if len(inbound.query) > MAX_QUERY:
             return self._reject(inbound, None, LONG_QUERY)
         ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
-        source = ruleset.by_path.get(inbound.path)
+        source = ruleset.source_at(inbound.path)
         if source is None:
             return self._reject(inbound, None, UNKNOWN_PATH)
         verified = self._verify(inbound, source)

@@ -10,6 +10,7 @@ from router.domain.headers import HEADER_NAME
 from router.domain.request import Inbound
 from router.payload.body import usual_type
 from router.plugins.scheme import SenderProfile, SenderProof, Unsignable
+from router.rules.path_pattern import encoded
 from router.rules.source import Source
 
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -49,7 +50,8 @@ class SignedRequest:
 
     def _path(self, added: str) -> str:
         query = "&".join(part for part in (self.inbound.query, added) if part)
-        return f"{self.inbound.path}?{query}" if query else self.inbound.path
+        path = encoded(self.inbound.path)
+        return f"{path}?{query}" if query else path
 
 
 def signed_request(

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,9 @@ from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
 from router.rules.compile.respond import load_respond
+from router.rules.compile.scope import Scope
 from router.rules.match.fields import field
+from router.rules.path_pattern import PathPattern, path_pattern
 from router.rules.source import Dedupe, Source
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
@@ -25,7 +27,7 @@ from router.rules.yaml.schema import DedupeOptions, SourceOptions
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(r"/[!-~]*")
-_PATTERN = re.compile(r"\{[^}]*\}|<[^>]+>|/:[A-Za-z_]|\*")  #: paths with variable parts, as other tools write them
+_PATTERN = re.compile(r"<[^>]+>|/:[A-Za-z_]|\*")  #: paths with variable parts, as other tools write them
 _UNREACHABLE = re.compile(r"//|/\.{1,2}(?:/|$)")  #: what the servers answer 404, whatever the sources
 METHOD = re.compile(r"[A-Z]{1,20}")
 _OFF = "none"
@@ -35,15 +37,17 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
     """Compile all sources into the context."""
     if not node_path.expect_mapping("source names to their settings"):
         return
-    paths: dict[str, str] = {}
+    paths: dict[Hashable, str] = {}
     for name, below in node_path.entries():
         source = _source(context, node_path, name, below)
         if source is None:
             context.broken_sources.add(name)
             continue
-        if source.path in paths:
-            below.error(f'the path {source.path} belongs to source "{paths[source.path]}" already')
-        paths.setdefault(source.path, name)
+        shape = source.path if source.pattern is None else source.pattern.shape
+        if shape in paths:
+            same = "" if source.pattern is None else " (names in braces don't tell paths apart)"
+            below.error(f'the path {source.path} belongs to source "{paths[shape]}" already{same}')
+        paths.setdefault(shape, name)
         context.sources[name] = source
 
 
@@ -69,6 +73,8 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
     if verifier is None:
         return None
     path = _path(node_path, options.path or f"/hooks/{name}")
+    pattern = _path_pattern(node_path, path)
+    scope = Scope(zone=context.zone, params=frozenset(pattern.names if pattern else ()))
     return Source(
         name=name,
         path=path,
@@ -80,11 +86,12 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         methods=_methods(node_path, options.methods),
         max_body=options.max_body,
         allow_ips=_networks(node_path, options.allow_ips),
-        dedupe=_dedupe(node_path, options.dedupe, explicit=node_path.has("dedupe")),
+        dedupe=_dedupe(node_path, options.dedupe, scope, explicit=node_path.has("dedupe")),
         json_field=options.json_field,
         parse=options.parse,
         respond=load_respond(node_path.at("respond"), options.respond if options.respond != _OFF else None),
         handshake=_all(_handshake(context, name, node_path.at("handshake"), options.handshake), probes),
+        pattern=pattern,
         settings={**options.model_dump(exclude_none=True), "path": path, "verify": verify},
     )
 
@@ -246,9 +253,17 @@ def _path(node_path: NodePath, path: str) -> str:
     elif _PATTERN.search(path):
         node_path.at("path").warn(
             f"this is no pattern: only a request to {path}, character by character, comes to this source; "
-            "give each path a source of its own, or let senders add a query parameter, which rules read as query.<name>"
+            "write a part that varies as {name}, which rules read as params.name"
         )
     return path
+
+
+def _path_pattern(node_path: NodePath, path: str) -> PathPattern | None:
+    try:
+        return path_pattern(path)
+    except ValueError as error:
+        node_path.at("path").error_unless_recorded(str(error))
+        return None
 
 
 def _methods(node_path: NodePath, methods: list[str]) -> tuple[str, ...]:
@@ -270,7 +285,7 @@ def _networks(node_path: NodePath, texts: list[str]) -> tuple[Network, ...]:
     return tuple(networks)
 
 
-def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | None:
+def _dedupe(node_path: NodePath, written: Any, scope: Scope, *, explicit: bool) -> Dedupe | None:
     if written is None and explicit:
         node_path.at("dedupe").error(
             f"expected a field, {{key, window}} or none, found {node_path.at('dedupe').found()}"
@@ -279,7 +294,7 @@ def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | No
         return None
     at = node_path.at("dedupe") if explicit else node_path
     if isinstance(written, str):
-        key = load_field(at, written)
+        key = load_field(at, written, scope)
         return Dedupe(key, DedupeOptions(key=written).window) if key else None
     if not isinstance(written, dict):
         at.error(f"expected a field, {{key, window}} or none, found {at.found()}")
@@ -287,5 +302,5 @@ def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | No
     if not explicit:  # the scheme's own default; the scheme's tests check it
         return Dedupe(field(written["key"]), seconds(written["window"]))
     options = read(at, DedupeOptions)
-    key = load_field(at.at("key"), options.key) if options else None
+    key = load_field(at.at("key"), options.key, scope) if options else None
     return Dedupe(key, options.window) if options and key else None

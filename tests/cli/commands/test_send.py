@@ -363,3 +363,14 @@ def test_the_default_destination_is_the_listen_address_of_the_environment(
     done: Any = run_in_process("send", "payload.json", "--source", "open", folder=folder)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_named_parts_complete_the_path_and_are_encoded(send: Send, folder: Path) -> None:
+    rules = 'sources: {s: {verify: none, path: "/hooks/{team}"}}\nrules: [{name: r, actions: [append: x]}]\n'
+    (folder / "rules.yaml").write_text(rules)
+
+    done = send("payload.json", "--param", "team=größe", "--dry-run", "--json")
+    missing = send("payload.json", "--dry-run")
+
+    assert json.loads(done.stdout)["request"]["url"].endswith("/hooks/gr%C3%B6%C3%9Fe")
+    assert (missing.returncode, "so say what team is" in missing.stderr) == (2, True)

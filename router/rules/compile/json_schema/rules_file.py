@@ -18,6 +18,7 @@ from router.rules.compile.sources import METHOD, SOURCE_NAME
 from router.rules.yaml.schema import (
     DedupeOptions,
     DefaultsOptions,
+    ForEachOptions,
     RespondOptions,
     RetryOptions,
     RuleOptions,
@@ -25,7 +26,11 @@ from router.rules.yaml.schema import (
     TargetOptions,
 )
 
-_FIELD: Schema = {"type": "string", "pattern": r"^(\$|(source|method|path|ip)$|(headers|query)\..)"}
+_FIELD: Schema = {
+    "type": "string",
+    "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\.|item($|\.|\[))",
+}
+_ITEMS: Schema = {"type": "string", "pattern": r"^\$.*[\]*]$"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
 
@@ -50,10 +55,13 @@ def json_schema(registries: Registries) -> Schema:
     target = model_schema(TargetOptions)
     target["properties"]["retry"] = ref("retry_target")
     rule = model_schema(RuleOptions)
+    for_each = model_schema(ForEachOptions)
+    for_each["properties"]["path"] |= _ITEMS
     rule["properties"] |= {
         "name": {**rule["properties"]["name"], **_RULE_NAME},
         "source": {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]},
         "match": ref("match"),
+        "for_each": {"anyOf": [_ITEMS, for_each]},
         "respond": _respond(),
         "actions": ref("actions"),
     }
@@ -64,6 +72,7 @@ def json_schema(registries: Registries) -> Schema:
         "type": "object",
         "properties": {
             "version": {"const": 1},
+            "timezone": {**TEXT, "description": "The time zone of time and weekday, such as Europe/Berlin; UTC."},
             "secrets": named(model_schema(SecretRef), SECRET_NAME),
             "sources": named(source, SOURCE_NAME),
             "targets": named(target, TARGET_NAME),
