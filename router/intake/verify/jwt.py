@@ -168,6 +168,8 @@ class Jwt:
             return Unverified(VerifyFailure.MALFORMED, "the token is no JWT")
         if not all(_is_canonical(part) for part in token.split(".")):
             return Unverified(VerifyFailure.MALFORMED, "the token is not base64url in its one form")
+        if "crit" in header:  # extensions that a reader must know (RFC 7515, section 4.1.11); older PyJWTs pass them
+            return Unverified(VerifyFailure.MALFORMED, "the token needs extensions that are not known here")
         if header.get("alg") not in self.algorithms:
             return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not taken")
         if self.keys is None:
