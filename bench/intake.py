@@ -149,7 +149,8 @@ def run(servers: dict[str, Running], post: Path, given: argparse.Namespace) -> N
     found = {name: {number: medians(all_) for number, all_ in rows.items()} for name, rows in samples.items()}
     for number in given.connections:
         if number in (64, max(given.connections)):
-            print(f"{number:,} connections, {given.seconds} s each, median of {len(samples[ADNANH][number]) or 1}")
+            loads = given.rounds if number == 64 else 1
+            print(f"{number:,} connections, {given.seconds} s each, median of {loads}")
             print(side_by_side({name: rows[number] for name, rows in found.items()}), flush=True)
     print(by_connections(given.connections, found))
 

@@ -11,6 +11,7 @@ import pytest
 ROUTER = Path(__file__).parents[1] / "router"
 
 ROOMS = {
+    "wsgi": "the daemon below another program's WSGI server",
     "cli": "what a person types",
     "daemon": "start, stop and reload of the running daemon, and the system around it",
     "admin": "what an operator asks of a running daemon over HTTP",
@@ -22,7 +23,7 @@ ROOMS = {
     "actions": "what a delivery does: forward, command, append",
     "templates": "values that a payload fills in",
     "payload": "from the bytes of a body to a payload",
-    "plugins": "what action types, schemes and handshakes offer to the rules",
+    "plugins": "what action types, schemes, handshakes and presets offer to the rules",
     "store": "where events, deliveries and attempts live",
     "observe": "metrics, log lines, traces",
     "runtime": "threads, event loops, turns of the interpreter",
@@ -49,7 +50,7 @@ LIBRARIES = {
     "jinja2": ("templates",),
     "jsonpath_ng": ("rules",),
     "prometheus_client": ("admin",),
-    "yaml": ("rules", "cli"),
+    "yaml": ("rules", "cli", "intake"),
 }
 """Where a library is imported, and nowhere else."""
 

@@ -15,6 +15,7 @@ from router.cli.commands.healthy import healthy
 from router.cli.commands.init import init
 from router.cli.commands.send import send
 from router.cli.commands.serve import serve
+from router.cli.commands.sources import sources
 from router.cli.commands.status import status
 from router.cli.commands.store import store as store_commands
 from router.cli.commands.tail import tail
@@ -54,6 +55,7 @@ for _command in (
     deliveries,
     store_commands,
     healthy,
+    sources,
     schema,
     openapi,
 ):

@@ -1,7 +1,7 @@
 """Parses the flags of `test` and `send` that make up a request."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,3 +53,29 @@ def body_of(payload: str) -> bytes:
         return read_file(Path(payload), MAX_PAYLOAD_BYTES, pipes=True)
     except Unreadable as error:
         raise RouterError(f"the payload {payload} can't be read: {error}") from None
+
+
+def at_path(source: "Source", params: Sequence[str]) -> "Source":
+    """The source at the path that the `--param` flags complete. Raises UsageError."""
+    from router.rules.source import placed  # noqa: PLC0415 - `--help` need not wait
+
+    given: dict[str, str] = {}
+    for pair in params:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--param {pair!r} is not NAME=VALUE")
+        given[name] = value
+    try:
+        return placed(source, given)
+    except ValueError as error:
+        raise click.UsageError(f"--param: {error}") from None
+
+
+def received_at_of(text: str) -> int:
+    """The time of `--received-at`, in ms. Raises UsageError."""
+    from router.rules.match.operators.age import unix_ms  # noqa: PLC0415 - `--help` need not wait
+
+    found = unix_ms(text)
+    if found is None:
+        raise click.UsageError(f"--received-at {text!r} is no time with its zone, such as 2024-05-01T09:30:00+02:00")
+    return round(found)

@@ -1,8 +1,9 @@
-"""The action types, schemes and handshakes that this program has."""
+"""The action types, schemes, handshakes, probes and presets that this program has."""
 
 from router.actions.registry import ACTIONS
 from router.intake.handshake.registry import HANDSHAKES
-from router.intake.verify.registry import SCHEMES
+from router.intake.probe import kind as probes
+from router.intake.verify.registry import PRESETS, SCHEMES
 from router.plugins.registries import Registries
 
-REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES)
+REGISTRIES = Registries(ACTIONS, SCHEMES, HANDSHAKES, probes, PRESETS)

@@ -11,17 +11,14 @@ import structlog
 
 from router.delivery.committed import CommittedWrites
 from router.delivery.definitions import Definition, Definitions
+from router.delivery.parsing import EventParser
 from router.domain.deliveries import Claim
-from router.domain.errors import PayloadError, RenderError
-from router.domain.events import Event, ParsedEvent
 from router.domain.outcomes import Outcome
 from router.domain.retry_policy import RetryPolicy
 from router.observe.redaction import Redactor
 from router.observe.trace_context import trace_id_of
 from router.plugins.action import AttemptInput, Tools
-from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset
-from router.rules.source import Source
 from router.store.contract import Store
 
 _DEFAULT_POLICY = RetryPolicy()
@@ -54,6 +51,7 @@ class Attempts:
         self._store = store
         self._writes = writes
         self._tools = tools
+        self._parser = EventParser()
         self._redactor: tuple[object, Redactor] = (None, Redactor({}))
         self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: it costs more than most lines
 
@@ -98,7 +96,10 @@ class Attempts:
         # The current secrets count: a recorded ruleset's may have been rotated since.
         secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
         passing = recorded.passing.get(name) or current.passing.get(name) or frozenset()
-        return AttemptInput(claim, partial(_parse, claim.event, source), secrets, passing)
+        has_item = claim.delivery.item is not None
+        planned = recorded.sources.get(name)
+        parse = partial(self._parser.parse, claim.event, source, planned, has_item=has_item)
+        return AttemptInput(claim, parse, secrets, passing)
 
     def _redactor_of(self, secrets: Mapping[str, Any]) -> Redactor:
         """What hides the secrets in an outcome; kept while they are the current rules'."""
@@ -107,14 +108,6 @@ class Attempts:
         if self._redactor[0] is not secrets:
             self._redactor = (secrets, Redactor(secrets))
         return self._redactor[1]
-
-
-def _parse(event: Event, source: Source | None) -> ParsedEvent:
-    """Parse an event for actions that read its payload. Raises RenderError."""
-    try:
-        return parse_event(event, source)
-    except PayloadError as error:
-        raise RenderError(f"the payload can't be parsed by the current settings of its source: {error}") from None
 
 
 def _internal_error(claim: Claim, error: Exception) -> Outcome:

@@ -37,17 +37,17 @@ class Definitions:
     async def of(self, delivery: Delivery) -> Definition | str:
         """The definition, or the reason why none can be used.
 
-        The current rules win while name and type agree, so that a corrected URL helps deliveries that wait.
+        The current rules win while name, type and `for_each` agree, so that a corrected URL helps deliveries that wait.
         """
         ruleset = self._current.ruleset
         action = ruleset.actions.get((delivery.rule, delivery.action))
-        if action is not None and action.action.type == delivery.type:
+        if action is not None and _defines(action, delivery):
             return Definition(action, ruleset)
         recorded = await self._ruleset(delivery.ruleset)
         if isinstance(recorded, str):
             return recorded
         action = recorded.actions.get((delivery.rule, delivery.action))
-        if action is None or action.action.type != delivery.type:
+        if action is None or not _defines(action, delivery):
             return f"neither the current rules nor those that planned it define {delivery.rule}/{delivery.action}"
         return Definition(action, recorded)
 
@@ -74,6 +74,11 @@ class Definitions:
             return self._compile(text)
         except RulesError as error:
             raise UncompilableError(f"the rules that planned it don't compile any more: {error.problems[0]}") from None
+
+
+def _defines(action: RuleAction, delivery: Delivery) -> bool:
+    """Whether the action is of the delivery's type, and, as the delivery is, of items or of whole events."""
+    return action.action.type == delivery.type and action.for_each is (delivery.item is not None)
 
 
 class UncompilableError(Exception):

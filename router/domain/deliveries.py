@@ -27,6 +27,8 @@ class PlannedDelivery:
     type: str  #: of action, such as forward
     target: str  #: the target whose limits it counts against
     order_key: str | None = None  #: canonical JSON of order_by's values; None: unordered
+    item: str | None = None  #: the place of its item, such as $.alerts[3]; None: it is of the whole event
+    item_index: int | None = None  #: the item's number among those of the rule, from 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Delivery:
     created_at: int  #: ms
     blocked: bool = False  #: an earlier delivery of the same order key is pending or running
     error: str = ""  #: the last attempt's error
+    item: str | None = None  #: see PlannedDelivery
+    item_index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

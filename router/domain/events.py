@@ -4,6 +4,7 @@ In all of router.domain, times are Unix times in whole milliseconds, passed as a
 their name says.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -43,6 +44,7 @@ class ParsedEvent:
     event: Event
     payload: Any = field(repr=False)  #: the JSON value, the form as a mapping, or the text
     form: bool = False  #: the payload is a form: its values are text, numbers included
+    params: Mapping[str, str] | None = None  #: the named parts of the path; None if the source's path has none
 
     @property
     def headers(self) -> Headers:

@@ -77,7 +77,7 @@ class Dispatch:
         self._last_request = time.monotonic()
         if message.refused:
             connection.answer(self._refused(message, connection.ip))
-        elif message.body.size <= self._inline_bytes:
+        elif message.body.size <= self._inline_bytes and not message.is_encoded:
             self._take_answer(connection, self._call_handler(message, connection.ip))
         else:
             self._workers.submit(partial(self._work, connection, message))

@@ -14,7 +14,7 @@ from router.http.contract import BodyLimit
 from router.http.limits import CHUNK_LINE_BYTES, FRAMING_BYTES, HEADER_BYTES, HEADER_COUNT, SLICE_BYTES, TRAILER_BYTES
 from router.http.target import is_authority, read_target
 
-_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"content-encoding"})
 _LONGEST_LENGTH = 20  #: digits of a Content-Length; 2^63 has 19
 
 
@@ -27,6 +27,7 @@ class Message:
     query: str = ""
     version: str = "1.1"
     headers: list[tuple[str, str]] = field(default_factory=list)
+    is_encoded: bool = False  #: it names a Content-Encoding: its body may be much larger once it is decoded
     keep_alive: bool = False
     body: Body = field(default_factory=Body)
     refused: int = 0  #: the status to answer it with, when it is refused
@@ -204,8 +205,10 @@ class Reader:
             if text.lower() != "chunked":
                 self._stop(400, "transfer encoding")
             self._chunked = True
-        else:
+        elif name == b"expect":
             self._expects = text.lower() == "100-continue"
+        else:
+            self._message.is_encoded = True
 
     def on_headers_complete(self) -> None:
         parser, message = self._parser, self._message

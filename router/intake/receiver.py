@@ -22,7 +22,9 @@ from router.http.methods import shown_method
 from router.http.refusals import Refusals
 from router.intake.acknowledgement import Acknowledgement
 from router.intake.admission import check_admission
+from router.intake.awaited_keys import after_keys
 from router.intake.client_ip import client_address
+from router.intake.content_encoding import codings, decoded
 from router.intake.dedupe_key import dedupe_key
 from router.intake.handshake_log import HandshakeLog
 from router.intake.rejection import (
@@ -30,18 +32,19 @@ from router.intake.rejection import (
     MAX_QUERY,
     UNKNOWN_PATH,
     Rejection,
+    keys_unavailable,
     unreadable_body,
     unverified,
     wrong_method,
 )
 from router.intake.unmatched_log import UnmatchedLog
 from router.observe.metrics import Metrics
-from router.plugins.scheme import Unverified, Verified
+from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verified
 from router.rules.dry_run.nearest import tried
 from router.rules.parsing import parse_arriving
 from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
 from router.rules.source import Source
-from router.store.contract import Store
+from router.store.contract import EventSink
 
 UNKNOWN_BODY = 64 * 1024  #: bytes of a body that are read on a path that no source has
 # Servers call the handler in their loop's thread for bodies up to this size, and in other threads for larger ones.
@@ -56,7 +59,7 @@ class Receiver:
     """Receives events. Any thread may call it; one that must not block, only with a body of up to SMALL_BODY bytes."""
 
     current: CurrentRuleset
-    store: Store
+    store: EventSink
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)
@@ -70,12 +73,12 @@ class Receiver:
 
     def body_limit(self, path: str) -> int:
         """The largest body that is read on a path, in bytes."""
-        source = self.current.ruleset.by_path.get(path)
+        source = self.current.ruleset.source_at(path)
         return UNKNOWN_BODY if source is None else source.max_body
 
     def answered(self, path: str, status: int) -> None:
         """Count an answer that a server gave without calling `handle`."""
-        source = self.current.ruleset.by_path.get(path)
+        source = self.current.ruleset.source_at(path)
         self.metrics.answered(source.name if source else "", status)
 
     def handle(self, request: Request) -> Reply | Pending:
@@ -89,26 +92,45 @@ class Receiver:
         if len(inbound.query) > MAX_QUERY:
             return self._reject(inbound, None, LONG_QUERY)
         ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
-        source = ruleset.by_path.get(inbound.path)
+        source = ruleset.source_at(inbound.path)
         if source is None:
             return self._reject(inbound, None, UNKNOWN_PATH)
         verified = self._verify(inbound, source)
-        if isinstance(verified, Rejection):
-            return self._reject(inbound, source, verified)
-        if isinstance(verified, Reply):
-            return self._answer_handshake(inbound, source, verified)
-        event = _event(verified.inbound, source)
-        if len(event.body) <= SMALL_BODY:
-            return self._accept(event, inbound, source, ruleset)
-        with self._large_body:
-            return self._accept(event, inbound, source, ruleset)
+        if isinstance(verified, KeysAwaited):
+            return after_keys(
+                verified,
+                partial(self._judge_again, inbound, source, ruleset),
+                partial(self._reject, inbound, source, keys_unavailable("the public keys did not come in time")),
+            )
+        return self._go_on(verified, inbound, source, ruleset)
 
     # The way of an event.
 
+    def _judge_again(self, inbound: Inbound, source: Source, ruleset: Ruleset) -> Reply | Pending:
+        """Judge a request whose keys were fetched, or could not be."""
+        verified = self._verify(inbound, source)
+        if isinstance(verified, KeysAwaited):
+            return self._reject(inbound, source, keys_unavailable("the public keys could not be fetched"))
+        return self._go_on(verified, inbound, source, ruleset)
+
+    def _go_on(
+        self, verified: Verified | Reply | Rejection, inbound: Inbound, source: Source, ruleset: Ruleset
+    ) -> Reply | Pending:
+        if isinstance(verified, Verified):
+            event = _event(verified.inbound, source)
+            if len(event.body) <= SMALL_BODY:
+                return self._accept(event, verified.inbound, source, ruleset)
+            with self._large_body:
+                return self._accept(event, verified.inbound, source, ruleset)
+        if isinstance(verified, Rejection):
+            return self._reject(inbound, source, verified)
+        return self._answer_handshake(inbound, source, verified)
+
     @staticmethod
-    def _verify(inbound: Inbound, source: Source) -> Verified | Reply | Rejection:
-        """The verified request, or the answer to a handshake that comes before verification."""
-        rejection = check_admission(inbound, source)
+    def _verify(inbound: Inbound, source: Source) -> Verified | Reply | Rejection | KeysAwaited:
+        """The verified request with its body decoded, or the answer to a probe that comes before verification."""
+        encodings = codings(inbound)
+        rejection = check_admission(inbound, source, encodings)
         if rejection is not None:
             return rejection
         if source.handshake is not None:
@@ -117,8 +139,14 @@ class Receiver:
                 return unverified(answer) if isinstance(answer, Unverified) else answer
         if inbound.method not in source.methods:  # only the handshake takes it
             return wrong_method(source)
-        found = source.verifier.verify(inbound, inbound.received_at)
-        return unverified(found) if isinstance(found, Unverified) else found
+        if encodings and source.signs_decoded:
+            found = decoded(inbound, source)
+            return found if isinstance(found, Rejection) else _verdict(found, source)
+        verdict = _verdict(inbound, source)
+        if encodings and isinstance(verdict, Verified):
+            found = decoded(verdict.inbound, source)
+            return found if isinstance(found, Rejection) else Verified(found)
+        return verdict
 
     def _accept(self, event: Event, inbound: Inbound, source: Source, ruleset: Ruleset) -> Reply | Pending:
         """Parse and match a verified event, and hand it to the store."""
@@ -127,7 +155,9 @@ class Receiver:
         except PayloadError as error:
             return self._reject(inbound, source, unreadable_body(str(error)))
         if source.handshake is not None:
-            answer = source.handshake.after_verification(parsed.payload)
+            answer = source.handshake.after_verification(inbound, parsed.payload)
+            if isinstance(answer, Unverified):
+                return self._reject(inbound, source, unverified(answer))
             if answer is not None:
                 return self._answer_handshake(inbound, source, answer)
         plan = self._plan(parsed, ruleset)
@@ -174,6 +204,13 @@ class Receiver:
         self.metrics.answered(source.name, reply.status)
         self.handshakes.tell(source.name, reply.status, inbound.received_at)
         return reply
+
+
+def _verdict(inbound: Inbound, source: Source) -> Verified | Rejection | KeysAwaited:
+    found = source.verifier.verify(inbound, inbound.received_at)
+    if isinstance(found, Unverified):
+        return unverified(found)
+    return keys_unavailable(found.reason) if isinstance(found, KeysUnavailable) else found
 
 
 def _log_tried(parsed: ParsedEvent, ruleset: Ruleset) -> None:

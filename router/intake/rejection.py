@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from router.domain.reply import Reply
+from router.http.limits import RETRY_AFTER_SECONDS
 from router.http.problem import problem
 from router.plugins.scheme import Unverified, VerifyFailure
 from router.rules.source import Source
@@ -28,7 +29,8 @@ FOREIGN_ADDRESS = Rejection(
     problem(403, "this address may not send here; allow_ips of the source lists those that may"), "address"
 )
 ENCODED_BODY = Rejection(
-    problem(415, "send the body without Content-Encoding", ("Accept-Encoding", "identity")), "content encoding"
+    problem(415, "send the body without Content-Encoding, or with gzip alone", ("Accept-Encoding", "gzip, identity")),
+    "content encoding",
 )
 
 
@@ -54,3 +56,9 @@ def unverified(found: Unverified) -> Rejection:
 def unreadable_body(reason: str) -> Rejection:
     """The body is not what its content type says."""
     return Rejection(problem(400, f"{reason}; nothing was stored"), reason)
+
+
+def keys_unavailable(reason: str) -> Rejection:
+    """The request can't be judged now. The sender should try again."""
+    detail = "the request could not be verified just now; send it again"
+    return Rejection(problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS))), reason)

@@ -11,9 +11,12 @@ from router.domain.filters import EventFilter, Filter
 from router.domain.ids import uuid7
 from router.operate.patient_write import write_patiently
 from router.operate.scan import NO_LIMIT, ScanPosition, WorkLimit
+from router.operate.serialize import item_json
 from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset
 from router.store.contract import PAGE, OperatorStore
+
+_MOST_LOOKED_AT = 100_000  #: deliveries of one event, which plans 10,000 at once
 
 
 @dataclass
@@ -40,6 +43,7 @@ class RerouteReport:
                     "type": p.type,
                     "target": p.target,
                     "order_key": p.order_key,
+                    **item_json(p.item, p.item_index),
                 }
                 for event_id, p in self.planned
             ],
@@ -106,8 +110,10 @@ class Reroute:
         planned = _plan(self.ruleset, event)
         if isinstance(planned, str) or self.again:
             return planned
-        had = {(d.rule, d.action) for d in self.store.deliveries(Filter(event_id=event.id), limit=10_000)}
-        planned = [p for p in planned if (p.rule, p.action) not in had]
+        had = {
+            (d.rule, d.action, d.item) for d in self.store.deliveries(Filter(event_id=event.id), limit=_MOST_LOOKED_AT)
+        }
+        planned = [p for p in planned if (p.rule, p.action, p.item) not in had]
         return planned or f"it has every delivery that these rules plan; {self.again_syntax} plans them once more"
 
 

@@ -52,7 +52,13 @@ def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:
         **times(waits_until=waiting.until if waiting else None),
         "error": d.error,
         "ruleset": d.ruleset,
+        **item_json(d.item, d.item_index),
     }
+
+
+def item_json(place: str | None, index: int | None) -> dict[str, Any]:
+    """The item of a delivery by `for_each`; both are null for others."""
+    return {"item": place, "item_index": index}
 
 
 def attempt_duration_ms(a: Attempt) -> int | None:

@@ -1,1 +1,1 @@
-"""From the bytes of a body to a payload: JSON, a form, or text."""
+"""From the bytes of a body to a payload: JSON, a form, multipart, XML, or text."""

@@ -1,4 +1,4 @@
-"""Reads the payload of a body: JSON, a form, JSON in a form field, or text.
+"""Reads the payload of a body: JSON, a form, multipart, JSON in a form field, XML, or text.
 
 A signature covers the bytes of the body, but not its Content-Type, which an attacker with a recorded request can
 change. So signed bytes alone decide their format. For unsigned bodies the Content-Type decides.
@@ -14,8 +14,12 @@ from router.payload.charset import UTF_8, charset_of, decoded, says_utf_8
 from router.payload.form import MEDIA_TYPE as FORM_TYPE
 from router.payload.form import as_mapping, is_form, read_fields
 from router.payload.json_text import NotJson, read_json
+from router.payload.multipart import MEDIA_TYPE as MULTIPART_TYPE
+from router.payload.multipart import as_mapping as parts_as_mapping
+from router.payload.multipart import boundary_in, boundary_of, read_parts
+from router.payload.xml_text import NotXml, is_like_xml, read_xml
 
-Parse = Literal["json", "form", "text"]
+Parse = Literal["json", "form", "multipart", "xml", "text"]
 
 
 class Format(StrEnum):
@@ -23,6 +27,8 @@ class Format(StrEnum):
 
     JSON = "json"
     FORM = "form"
+    MULTIPART = "multipart"
+    XML = "xml"
     TEXT = "text"
 
 
@@ -45,15 +51,17 @@ def read_declared(
 ) -> Body:
     """Read a body in its declared type. Raises PayloadError, whose message never contains the body.
 
-    JSON by content type (application/json or …+json), or if there is none and the body parses. A form becomes a
-    mapping, with a list for a repeated name. Everything else is text; bytes that are invalid in its charset are
-    replaced (the raw body stays unchanged).
+    JSON by content type (application/json or …+json), or if there is none and the body parses. Forms, multipart and XML
+    become a mapping, with a list for a repeated name. Everything else is text; bytes that are invalid in its charset
+    are replaced (the raw body stays unchanged).
     """
     media_type, charset = media_type_of(content_type), charset_of(content_type)
     if parse == "json" or (parse is None and _is_json_type(media_type)):
         return Body(Format.JSON, read_json(body, "the body", charset=charset, bounded=bounded))
     if parse == "form" or (parse is None and media_type == FORM_TYPE):
         return _form(body, charset, json_field, bounded=bounded)
+    if parse in ("xml", "multipart") or (parse is None and (_is_xml_type(media_type) or media_type == MULTIPART_TYPE)):
+        return _structured(body, content_type, charset, json_field, parse, bounded=bounded)
     if parse is None and not media_type and body:
         try:
             return Body(Format.JSON, read_json(body, "the body", bounded=bounded))
@@ -72,8 +80,8 @@ def read_signed(
 ) -> Body:
     """Read a body by its bytes, in UTF-8. Raises PayloadError, whose message never contains the body.
 
-    Valid JSON is JSON, an empty body is null, what looks like a form is a form, everything else is text. The declared
-    type matters in one case: invalid JSON that is declared as JSON is an error instead of text.
+    Valid JSON is JSON, an empty body is null; what looks like a form, multipart or XML is one; everything else is text.
+    The declared type matters in one case: invalid JSON or XML that is declared as such is an error instead of text.
     """
     if parse == "text":
         return Body(Format.TEXT, decoded(body, UTF_8))
@@ -82,14 +90,67 @@ def read_signed(
     except NotJson:
         if parse == "json":
             raise
-        if parse == "form" or is_form(body):
-            return _form(body, UTF_8, json_field, bounded=bounded)
+        found = _signed_structure(body, json_field, parse, media_type_of(content_type), bounded=bounded)
+        if found is not None:
+            return found
         if _is_json_type(media_type_of(content_type)):
             raise
         return Body(Format.TEXT, decoded(body, UTF_8))
-    if parse == "form" and body:
-        raise PayloadError("the body is JSON, and the source's parse: form says that it is none")
+    if parse in ("form", "multipart", "xml") and body:
+        raise PayloadError(f"the body is JSON, and the source's parse: {parse} says that it is none")
     return Body(Format.JSON, payload)
+
+
+def _signed_structure(
+    body: bytes, json_field: str | None, parse: Parse | None, media_type: str, *, bounded: bool
+) -> Body | None:
+    """A form, multipart or XML by the bytes alone, or as `parse` says; None for text."""
+    if parse == "form" or (parse is None and is_form(body)):
+        return _form(body, UTF_8, json_field, bounded=bounded)
+    boundary = boundary_of(body)
+    if parse == "multipart" or (parse is None and boundary is not None):
+        return _multipart(body, boundary, json_field, bounded=bounded)
+    if parse != "xml" and not is_like_xml(body) and not _is_xml_type(media_type):
+        return None
+    try:
+        return Body(Format.XML, read_xml(body), texts=True)
+    except NotXml:
+        if parse == "xml" or (_is_xml_type(media_type) and bounded):
+            raise
+    except PayloadError:  # one that was stored by an earlier version, which took it for text
+        if bounded:
+            raise
+    return None
+
+
+def _structured(
+    body: bytes,
+    content_type: str | None,
+    charset: str,
+    json_field: str | None,
+    parse: Parse | None,
+    *,
+    bounded: bool,
+) -> Body:
+    """XML or multipart, as the type or `parse` says."""
+    if not body or body.isspace():
+        return Body(Format.JSON, None)
+    try:
+        if parse == "xml" or (parse is None and _is_xml_type(media_type_of(content_type))):
+            return Body(Format.XML, read_xml(body, charset), texts=True)
+        return _multipart(body, boundary_in(content_type) or boundary_of(body), json_field, bounded=bounded)
+    except PayloadError:
+        if bounded or parse is not None:
+            raise
+        return Body(Format.TEXT, decoded(body, charset))  # stored by an earlier version, which took it for text
+
+
+def _multipart(body: bytes, boundary: str | None, json_field: str | None, *, bounded: bool) -> Body:
+    parts = read_parts(body, boundary)
+    found = [value for name, value in parts if name == json_field]
+    if len(found) == 1 and isinstance(found[0], bytes):
+        return Body(Format.MULTIPART, read_json(found[0], "the JSON in the form", bounded=bounded))
+    return Body(Format.MULTIPART, parts_as_mapping(parts), texts=True)
 
 
 def _form(body: bytes, charset: str, json_field: str | None, *, bounded: bool) -> Body:
@@ -109,8 +170,25 @@ def _is_json_type(media_type: str) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
+def _is_xml_type(media_type: str) -> bool:
+    return media_type in ("application/xml", "text/xml") or media_type.endswith("+xml")
+
+
+def usual_type(body: bytes) -> str:
+    """The Content-Type that a sender would write for these bytes."""
+    boundary = boundary_of(body)
+    if boundary is not None:
+        return f'{MULTIPART_TYPE}; boundary="{boundary}"'
+    return _CONTENT_TYPES[Format.XML if is_like_xml(body) else Format.JSON]
+
+
 Headers = tuple[tuple[str, str], ...]
-_CONTENT_TYPES = {Format.JSON: "application/json", Format.FORM: FORM_TYPE, Format.TEXT: "text/plain; charset=utf-8"}
+_CONTENT_TYPES = {
+    Format.JSON: "application/json",
+    Format.FORM: FORM_TYPE,
+    Format.XML: "application/xml",
+    Format.TEXT: "text/plain; charset=utf-8",
+}
 
 
 def honest_headers(headers: Headers, declared: Sequence[str], format: Format, body: bytes) -> Headers:  # noqa: A002
@@ -118,7 +196,7 @@ def honest_headers(headers: Headers, declared: Sequence[str], format: Format, bo
 
     `declared` has all values of Content-Type in the headers.
     """
-    honest = _CONTENT_TYPES[format]
+    honest = usual_type(body) if format is Format.MULTIPART else _CONTENT_TYPES[format]
     if not declared or (len(declared) == 1 and (declared[0] == honest or not _misleads(declared[0], format, body))):
         return headers
     kept = tuple(item for item in headers if item[0].lower() != "content-type")
@@ -130,6 +208,8 @@ def _misleads(declared: str, format: Format, body: bytes) -> bool:  # noqa: A002
     media_type = media_type_of(declared)
     if format is not Format.TEXT and not says_utf_8(declared):
         return True
+    if format is Format.MULTIPART and media_type.startswith("multipart/"):
+        return boundary_in(declared) != boundary_of(body)
     if media_type.startswith("multipart/"):
         return format is not Format.TEXT or not body.startswith(b"--")
     return media_type == FORM_TYPE and format is not Format.FORM

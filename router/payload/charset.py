@@ -28,7 +28,12 @@ def charset_of(content_type: str | None) -> str:
     found = _CHARSET.search(content_type or "")
     if found is None:
         return UTF_8
-    return _BY_NAME.get(re.sub(r"[^a-z0-9]+", "_", found[1].lower()), UTF_8)
+    return codec_of(found[1]) or UTF_8
+
+
+def codec_of(name: str) -> str | None:
+    """Python's name of a charset; None for one that is not known."""
+    return _BY_NAME.get(re.sub(r"[^a-z0-9]+", "_", name.lower()))
 
 
 def says_utf_8(content_type: str) -> bool:

@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 from router.domain.deliveries import Claim
+from router.domain.errors import RenderError
 from router.domain.events import Event, ParsedEvent
+from router.domain.items import value_at
 from router.domain.outcomes import Cause, Outcome
 from router.domain.secrets import Secret
 from router.plugins.build import Build
@@ -35,6 +37,23 @@ class AttemptInput:
     def parsed(self) -> ParsedEvent:
         """The event with its payload, parsed at the first use. Raises RenderError."""
         return self.parse()
+
+    @cached_property
+    def item(self) -> Any:
+        """The item of a delivery by `for_each`, which is known by its place. Raises RenderError."""
+        place = self.claim.delivery.item
+        try:
+            if place is not None:
+                return value_at(self.parsed.payload, place)
+        except LookupError:
+            pass
+        raise RenderError(f"the payload has no item at {place}" if place is not None else "the delivery has no item")
+
+    @property
+    def public_id(self) -> str:
+        """The id by which targets know what they get: the event's, or that of its item."""
+        index = self.claim.delivery.item_index
+        return self.event.id if index is None else f"{self.event.id}_{index}"
 
 
 @dataclass(frozen=True, slots=True)

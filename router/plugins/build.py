@@ -31,6 +31,8 @@ class RuleFacts:
 
     allow_code: bool | None = False  #: sender's text may reach any program; None: the action has no rule
     matched: frozenset[str] = frozenset()  #: headers that the rule matches on, in lower case
+    open_path: bool = False  #: a source's path has named parts, so that senders choose a part of event.path
+    has_item: bool = False  #: the rule has `for_each`
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Build:
     )  #: results of looks at the disk, shared by the actions of the file
     at_end: list[Callable[[], None]] = attribute(default_factory=list)  #: checks that need the whole file compiled
     matched: frozenset[str] = frozenset()  #: headers that the action's rule matches on, in lower case
+    open_path: bool = False  #: senders choose a part of event.path
+    has_item: bool = False  #: the action's rule has `for_each`
     recorded: bool = False  #: the text comes from the store, and not from the rules file
     faults: list[Fault] = attribute(default_factory=list)
 

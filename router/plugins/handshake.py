@@ -1,13 +1,14 @@
 """What a handshake offers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.options import Options
-from router.plugins.scheme import Unverified
+from router.plugins.scheme import Unverified, Verifier
 
 
 class Handshake(Protocol):
@@ -22,9 +23,31 @@ class Handshake(Protocol):
         """Answer or refuse a request that the provider does not sign as it signs events; None for any other request."""
         ...
 
-    def after_verification(self, payload: Any) -> Reply | None:
-        """Answer a verified request that only tests the address; None when it is an event."""
+    def after_verification(self, inbound: Inbound, payload: Any) -> Reply | Unverified | None:
+        """Answer or refuse a verified request that only tests the address; None when it is an event."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Handshakes:
+    """Several handshakes of one source; the first one that knows the request answers it."""
+
+    all: tuple[Handshake, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """See Handshake.methods."""
+        return tuple(method for one in self.all for method in one.methods)
+
+    def before_verification(self, inbound: Inbound) -> Reply | Unverified | None:
+        """See Handshake.before_verification."""
+        found = (one.before_verification(inbound) for one in self.all)
+        return next((answer for answer in found if answer is not None), None)
+
+    def after_verification(self, inbound: Inbound, payload: Any) -> Reply | Unverified | None:
+        """See Handshake.after_verification."""
+        found = (one.after_verification(inbound, payload) for one in self.all)
+        return next((answer for answer in found if answer is not None), None)
 
 
 class HandshakeKind(Protocol):
@@ -38,4 +61,18 @@ class HandshakeKind(Protocol):
     @property
     def compile(self) -> "Callable[[Any, Build], Handshake]":
         """Options in, Handshake out; faults go to the build."""
+        ...
+
+
+class ProbeKind(Protocol):
+    """Compiles the `probes` of a source."""
+
+    @property
+    def Options(self) -> type[Options]:  # noqa: N802 - a class
+        """The model of one probe."""
+        ...
+
+    @property
+    def compile(self) -> "Callable[[Sequence[Any], Sequence[str], Verifier | None, Build], Handshake]":
+        """Options of all probes, the source's methods and its verifier in, Handshake out; faults go to the build."""
         ...

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from router.domain.outcomes import Cause
 from router.domain.secrets import Secret
 from router.plugins.action import ActionType
-from router.plugins.handshake import HandshakeKind
+from router.plugins.handshake import HandshakeKind, ProbeKind
+from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme
 
 
@@ -17,6 +18,8 @@ class Registries:
     actions: Mapping[str, ActionType]
     schemes: Mapping[str, Scheme]
     handshakes: Mapping[str, HandshakeKind]
+    probes: ProbeKind
+    presets: Mapping[str, SourcePreset]  #: of providers that can't be verified
 
     @property
     def target_causes(self) -> tuple[Cause, ...]:

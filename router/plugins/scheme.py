@@ -1,6 +1,7 @@
 """What a verification scheme offers."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -35,8 +36,26 @@ class Unverified:
     challenge: str = ""  #: WWW-Authenticate of the answer (RFC 9110), if the scheme has one
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeysAwaited:
+    """The provider's public keys are being fetched; the request can be judged once that is done."""
+
+    fetched: "Future[None]"  #: done when `verify` should be called again, whether the keys came or not
+
+
 @dataclass(frozen=True, slots=True)
-class Signed:
+class KeysUnavailable:
+    """The provider's public keys can't be had just now. The sender did nothing wrong, and should try again."""
+
+    reason: str
+
+
+Verdict = Verified | Unverified | KeysAwaited | KeysUnavailable
+"""What a verifier says of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class SenderProof:
     """What a sender adds to a request so that the scheme lets it in."""
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -68,6 +87,7 @@ class SignedParts:
 
     headers: frozenset[str] = frozenset()  #: in lower case
     query: bool = False
+    method: bool = False
 
 
 class Verifier(Protocol):
@@ -83,11 +103,11 @@ class Verifier(Protocol):
         """None without a signature: a credential vouches for the whole request, or the scheme is none."""
         ...
 
-    def verify(self, inbound: Inbound, now: int) -> Verified | Unverified:
+    def verify(self, inbound: Inbound, now: int) -> Verdict:
         """Judge the raw request; `now` in ms. Compares in constant time, and never raises."""
         ...
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """What the sender would add, by the first secret that is set; `now` in ms. `verify` accepts the result."""
         ...
 

@@ -11,7 +11,7 @@ _UNDECLARED = (None,)
 
 def parse_event(event: Event, source: Source | None) -> ParsedEvent:
     """Parse a stored event, with any number of JSON values. Raises PayloadError."""
-    return _parsed(event, read_event(event, source, bounded=False))
+    return _parsed(event, read_event(event, source, bounded=False), source)
 
 
 def parse_arriving(event: Event, source: Source) -> ParsedEvent:
@@ -25,11 +25,13 @@ def parse_arriving(event: Event, source: Source) -> ParsedEvent:
         declared = event.named.by_name.get("content-type", ())
         headers = honest_headers(event.headers, declared, body.format, event.body)
         event = event if headers is event.headers else replace(event, headers=headers)
-    return _parsed(event, body)
+    return _parsed(event, body, source)
 
 
-def _parsed(event: Event, body: Body) -> ParsedEvent:
-    return ParsedEvent(event, body.payload, body.texts)
+def _parsed(event: Event, body: Body, source: Source | None) -> ParsedEvent:
+    if source is None or source.pattern is None:
+        return ParsedEvent(event, body.payload, body.texts)
+    return ParsedEvent(event, body.payload, body.texts, source.pattern.params(event.path))
 
 
 def read_event(event: Event, source: Source | None, *, bounded: bool) -> Body:

@@ -9,10 +9,13 @@ from router.domain.deliveries import PlannedDelivery
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.ids import uuid7
+from router.domain.items import Item
 from router.domain.retry_policy import RetryPolicy
 from router.plugins.action import Action
 from router.rules.compile.respond import RuleRespond
 from router.rules.match.conditions import Condition
+from router.rules.match.fields import ItemField
+from router.rules.match.for_each import ForEach
 from router.rules.source import Field
 
 LONGEST_KEY = 1024  #: bytes; longer order keys are stored as their hash, with every delivery
@@ -27,24 +30,30 @@ class RuleAction:
     action: Action
     retry: RetryPolicy
     order_by: Field | None = None
+    for_each: bool = False  #: its deliveries are of items
 
-    def plan(self, parsed: ParsedEvent) -> PlannedDelivery:
-        """The delivery of this event to this action."""
+    def plan(self, parsed: ParsedEvent, item: Item | None = None) -> PlannedDelivery:
+        """The delivery of this event, or of an item of it, to this action."""
         return PlannedDelivery(
             id=uuid7(parsed.event.received_at),
             rule=self.rule,
             action=self.name,
             type=self.action.type,
             target=self.action.target.key,
-            order_key=self.order_key(parsed),
+            order_key=None if self.order_by is None else self.order_key(parsed, item),
+            item=None if item is None else item.place,
+            item_index=None if item is None else item.index,
         )
 
-    def order_key(self, parsed: ParsedEvent) -> str | None:
+    def order_key(self, parsed: ParsedEvent, item: Item | None = None) -> str | None:
         """Canonical JSON of order_by's values, or its hash if long; None without order_by, and if it can't be read."""
         if self.order_by is None:
             return None
         try:
-            values = self.order_by.values(parsed)
+            if isinstance(self.order_by, ItemField):
+                values = [] if item is None else self.order_by.of(item.value)
+            else:
+                values = self.order_by.values(parsed)
         except EvaluationError:
             return None
         if not values:
@@ -64,3 +73,4 @@ class Rule:
     stop: bool = False  #: if it matches, the rules below are not tried
     respond: RuleRespond | None = None  #: the reply to the sender, if no rule above has matched with one
     digest: str = ""  #: of its part of the file, to tell after a reload whether it changed
+    for_each: ForEach | None = None  #: it is tried for each item, and this holds its condition, in parts

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from router.domain.deliveries import PlannedDelivery, RulesetText
@@ -10,16 +11,21 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.files.protected import ProtectedPaths
 from router.domain.identity_headers import tells_who_calls
+from router.domain.items import Item
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
 from router.rules.compile.respond import RuleRespond
 from router.rules.match.conditions import Condition, EventPredicate, headers_of
 from router.rules.match.fields import FieldValues, HeaderField
+from router.rules.match.for_each import MOST_DELIVERIES, ForEach
 from router.rules.match.index import Index
+from router.rules.path_pattern import PathPatterns
 from router.rules.reload.file_stat import FileStat
 from router.rules.rule import Rule, RuleAction
 from router.rules.source import Source
 from router.runtime.pacing import paced
+
+_NO_ITEMS: Mapping[str, Sequence[Item]] = MappingProxyType({})
 
 
 class Match(NamedTuple):
@@ -27,6 +33,7 @@ class Match(NamedTuple):
 
     rules: tuple[Rule, ...]  #: in file order
     errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of rules whose evaluation failed
+    items: Mapping[str, Sequence[Item]] = _NO_ITEMS  #: of matched rules with `for_each`, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,8 @@ class Ruleset:
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
     protected: ProtectedPaths = field(default_factory=ProtectedPaths, repr=False, compare=False)
     """What no append may write."""
-    by_path: Mapping[str, Source] = field(init=False, repr=False)
+    by_path: Mapping[str, Source] = field(init=False, repr=False)  #: those with constant paths; see `source_at`
+    patterns: PathPatterns = field(init=False, repr=False)
     actions: Mapping[tuple[str, str], RuleAction] = field(init=False, repr=False)
     predicates: Sequence[EventPredicate] = field(init=False, repr=False)  #: of the rules, close together in memory
     indexes: Mapping[str, Sequence[Index]] = field(init=False, repr=False)  #: by source
@@ -62,10 +70,12 @@ class Ruleset:
     """By source, globs of the headers that forwards pass on, beside those that are always passed on."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_path", {source.path: source for source in self.sources.values()})
+        constant = {source.path: source for source in self.sources.values() if source.pattern is None}
+        object.__setattr__(self, "by_path", constant)
+        object.__setattr__(self, "patterns", PathPatterns(self.sources.values()))
         every = [*self.unmatched, *(action for rule in self.rules for action in rule.actions)]
         object.__setattr__(self, "actions", {(action.rule, action.name): action for action in every})
-        object.__setattr__(self, "predicates", tuple(rule.condition.holds for rule in self.rules))
+        object.__setattr__(self, "predicates", tuple(map(_predicate, self.rules)))
         object.__setattr__(self, "indexes", _indexes(self.rules))
         object.__setattr__(self, "passing", _passed_headers(self.sources, self.rules))
 
@@ -77,6 +87,10 @@ class Ruleset:
     def hash(self) -> str:
         """The hash of the rules file's text."""
         return self.text.hash
+
+    def source_at(self, path: str) -> Source | None:
+        """The source that receives at a decoded path."""
+        return self.by_path.get(path) or self.patterns.find(path)
 
     def match(self, parsed: ParsedEvent) -> "Match":
         """The rules that match, in file order, and those whose evaluation failed."""
@@ -100,18 +114,26 @@ class Ruleset:
         matched: list[Rule] = []
         errors: list[tuple[str, str]] = []
         rules, predicates = self.rules, self.predicates
+        selection: Selection | None = None
         for number in numbers:
             try:
                 if not predicates[number](reads):
                     continue
+                rule = rules[number]
+                if rule.for_each is not None:
+                    selection = selection or Selection(reads)
+                    if not selection.select(rule, rule.for_each, matched):
+                        continue
             except EvaluationError as error:
                 # The rule counts as unmatched, and its stop is ignored: a failed evaluation must not hide later rules.
                 errors.append((rules[number].name, str(error)))
                 continue
-            matched.append(rules[number])
-            if rules[number].stop:
+            matched.append(rule)
+            if rule.stop and rule.for_each is None:
                 break
-        return Match(tuple(matched), tuple(errors))
+        if selection is None:
+            return Match(tuple(matched), tuple(errors))
+        return Match(tuple(matched), tuple(errors), selection.items)
 
     def plan(self, parsed: ParsedEvent) -> Plan:
         """Match the event, and plan the deliveries of the matched rules, or of `unmatched`."""
@@ -119,14 +141,60 @@ class Ruleset:
         responds = [rule.respond for rule in match.rules if rule.respond is not None]
         return Plan(
             matched=tuple([rule.name for rule in match.rules]),
-            deliveries=tuple([action.plan(parsed) for action in self.actions_of(match)]),
+            deliveries=tuple(
+                [action.plan(parsed, item) for action, item in self.planned(match)]
+                if match.items
+                else [action.plan(parsed) for action in self.actions_of(match)]
+            ),
             errors=match.errors,
             respond=responds[0] if responds else None,
         )
 
     def actions_of(self, match: "Match") -> Sequence[RuleAction]:
-        """The actions of the matched rules, or of `unmatched`."""
+        """The actions of the matched rules, none of which has `for_each`, or of `unmatched`."""
         return [action for rule in match.rules for action in rule.actions] if match.rules else self.unmatched
+
+    def planned(self, match: "Match") -> Sequence[tuple[RuleAction, Item | None]]:
+        """The actions of the matched rules, each with its item if the rule has `for_each`; or those of `unmatched`."""
+        if not match.items:
+            return [(action, None) for action in self.actions_of(match)]
+        found: list[tuple[RuleAction, Item | None]] = []
+        for rule in match.rules:
+            items = (None,) if rule.for_each is None else match.items[rule.name]
+            found += [(action, item) for item in items for action in rule.actions]
+        return found
+
+
+class Selection:
+    """The items that the rules with `for_each` select in one event, rule by rule in file order."""
+
+    def __init__(self, reads: FieldValues) -> None:
+        self.items: dict[str, Sequence[Item]] = {}  #: by rule
+        self._reads = reads
+        self._planned = 0  #: deliveries of the rules matched so far
+        self._counted = 0  #: of the matched rules, how many are in `_planned`
+        self._hidden: set[str] = set()  #: places of items that a rule with `stop` has taken
+
+    def select(self, rule: Rule, for_each: ForEach, matched: Sequence[Rule]) -> Sequence[Item]:
+        """The items of the next rule, whose condition on the event holds. Raises EvaluationError."""
+        found = for_each.select(self._reads, self._hidden)
+        if not found:
+            return found
+        self._planned += sum(len(one.actions) for one in matched[self._counted :] if one.for_each is None)
+        self._counted = len(matched)
+        more = len(found) * len(rule.actions)
+        if self._planned + more > MOST_DELIVERIES:
+            raise EvaluationError(f"the event would have more than {MOST_DELIVERIES:,} deliveries")
+        self._planned += more
+        self.items[rule.name] = found
+        if rule.stop:
+            self._hidden.update(item.place for item in found)
+        return found
+
+
+def _predicate(rule: Rule) -> EventPredicate:
+    """What decides about the rule, or, with `for_each`, what it asks of the event."""
+    return rule.condition.holds if rule.for_each is None else rule.for_each.event.holds
 
 
 def _passed_headers(sources: Mapping[str, Source], rules: Sequence[Rule]) -> dict[str, frozenset[str]]:
@@ -145,7 +213,9 @@ def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:
     """The indexes of each source: rules with the same set of sources share one."""
     groups: dict[frozenset[str], list[tuple[int, Condition]]] = {}
     for number, rule in enumerate(paced(rules)):
-        groups.setdefault(rule.sources, []).append((number, rule.condition))
+        groups.setdefault(rule.sources, []).append(
+            (number, rule.condition if rule.for_each is None else rule.for_each.indexed)
+        )
     by_source: dict[str, list[Index]] = {}
     for sources, group in groups.items():
         index = Index(group)

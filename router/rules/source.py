@@ -1,7 +1,7 @@
 """A source: the path that senders post to, and how they are verified."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from router.domain.events import ParsedEvent
@@ -9,6 +9,7 @@ from router.domain.networks import Network
 from router.domain.reply import Reply
 from router.plugins.handshake import Handshake
 from router.plugins.scheme import Verifier
+from router.rules.path_pattern import PathPattern
 
 
 class Field(Protocol):
@@ -37,18 +38,21 @@ class Source:
     """A source of the rules file."""
 
     name: str
-    path: str  #: absolute, for example /hooks/github
+    path: str  #: absolute, for example /hooks/github, or with named parts, /hooks/{team}/deploy
     verifier: Verifier
     scheme: str = "none"  #: the name of the verification scheme
+    preset: str | None = None  #: of a provider that can't be verified
+    signs_decoded: bool = False  #: of a compressed body the decoded bytes are signed
     headers: frozenset[str] = frozenset()  #: globs of the headers that the scheme's provider sends, in lower case
     methods: tuple[str, ...] = ("POST",)
     max_body: int = 25 * 1024 * 1024  #: bytes
     allow_ips: tuple[Network, ...] = ()  #: empty: all addresses
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
-    parse: Literal["json", "form", "text"] | None = None  #: the format of every body, whatever its content type
+    parse: Literal["json", "form", "multipart", "xml", "text"] | None = None  #: the format of every body
     respond: Reply | None = None
     handshake: Handshake | None = None
+    pattern: PathPattern | None = None  #: of a path with named parts
     settings: Mapping[str, Any] = field(
         default_factory=dict, repr=False
     )  #: settings in force, for display; secrets by name
@@ -56,3 +60,18 @@ class Source:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_signed", self.verifier.signed_parts is not None)
+
+
+def placed(source: Source, params: Mapping[str, str]) -> Source:
+    """The source with the constant path that has these named parts. Raises ValueError, whose text holds the cure."""
+    names = source.pattern.names if source.pattern is not None else ()
+    for name, value in params.items():
+        if name not in names:
+            known = f"; it has {', '.join(names)}" if names else "; its path is constant"
+            raise ValueError(f'the path of source "{source.name}" has no part "{name}"{known}')
+        if not value or "/" in value or value in (".", ".."):
+            raise ValueError(f'"{value}" can\'t stand for {{{name}}}, which is one segment of the path, not empty')
+    missing = [name for name in names if name not in params]
+    if missing:
+        raise ValueError(f'the path of source "{source.name}" is {source.path}, so say what {missing[0]} is')
+    return source if source.pattern is None else replace(source, path=source.pattern.fill(params))

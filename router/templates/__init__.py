@@ -9,6 +9,7 @@ from router.templates.template import (
     compile_tree,
     names_of,
     read_headers,
+    read_names,
     render_tree,
 )
 from router.templates.text import Mask, as_json, as_text, in_url
@@ -31,6 +32,7 @@ __all__ = [
     "in_url",
     "names_of",
     "read_headers",
+    "read_names",
     "render_inline",
     "render_tree",
     "render_without_blocking",

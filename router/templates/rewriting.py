@@ -6,8 +6,8 @@ from typing import Any
 from jinja2 import nodes
 
 from router.templates.budget import COPIED_PER_STEP
-from router.templates.environment import COMPARE, CONCAT, CUT, EACH, KEEP, READ
-from router.templates.values import NAMES
+from router.templates.environment import COMPARE, CONCAT, CUT, EACH, KEEP, READ, Environment
+from router.templates.values import NAMES, SHADOWED
 
 
 def path_of(node: nodes.Node) -> tuple[str | int, ...]:
@@ -35,6 +35,25 @@ def reads(tree: nodes.Node) -> Iterator[nodes.Node]:
             yield node
         else:
             stack += node.iter_child_nodes()
+
+
+_OWN = "__own"  #: added to the names of a template's own variables that are called as a later word of the language
+
+
+def parsed(environment: Environment, text: str) -> nodes.Template:
+    """The syntax tree of a template, in which a variable of its own hides a word of SHADOWED. Raises TemplateError."""
+    tree = environment.parse(text)
+    names = [node for node in tree.find_all(nodes.Name) if node.name in SHADOWED]
+    own = {node.name for node in names if node.ctx != "load"}
+    for node in names:
+        if node.name in own:
+            node.name += _OWN
+    return tree
+
+
+def as_written(name: str) -> str:
+    """The name of a variable as the template has it."""
+    return name.removesuffix(_OWN)
 
 
 def is_single(tree: nodes.Template) -> bool:

@@ -17,7 +17,7 @@ from router.templates.budget import NeedsThread, RenderBudget, TooMuchWork
 from router.templates.environment import Environment, environment
 from router.templates.filters import FILTERS
 from router.templates.new_context import NewContext, chosen, quick
-from router.templates.rewriting import charge_work, is_single, keep_value, path_of, reads
+from router.templates.rewriting import as_written, charge_work, is_single, keep_value, parsed, path_of, reads
 from router.templates.tests import TESTS
 from router.templates.text import materialized
 from router.templates.validate import check_depth, check_nodes, check_secrets, constants, syntax_error, unknown_name
@@ -77,7 +77,7 @@ class Template:
     @property
     def fields(self) -> list[str]:
         """The names that it reads, such as `payload.ref` or `headers['X-Id']`, in the order of the text."""
-        tree = _TEXT.parse(self.text)
+        tree = parsed(_TEXT, self.text)
         names = [node for node in tree.find_all(nodes.Name) if node.name in NAMES]
         read = {id(inner): node for node in reads(tree) for inner in node.find_all(nodes.Name)}
         return list(dict.fromkeys(dotted(path_of(read.get(id(name), name))) for name in names))
@@ -85,11 +85,11 @@ class Template:
     @cached_property
     def _code(self) -> jinja2.Template:
         environment = _URL if self.url else _TEXT
-        return _compiled(environment, environment.parse(self.text))
+        return _compiled(environment, parsed(environment, self.text))
 
     @cached_property
     def _native_code(self) -> jinja2.Template:
-        return _compiled(_TEXT, keep_value(_TEXT.parse(self.text)))
+        return _compiled(_TEXT, keep_value(parsed(_TEXT, self.text)))
 
     def _render_error(self, error: Exception) -> RenderError:
         """The error for the log: other libraries' texts may hold values of the payload, so they are left out."""
@@ -110,7 +110,7 @@ class Template:
 
     def _reading(self) -> str:
         """The fields that the template reads, for an error."""
-        tree = _TEXT.parse(self.text)
+        tree = parsed(_TEXT, self.text)
         fields = sorted({dotted(path_of(node)) for node in reads(tree)}) or sorted(self.names & set(NAMES))
         shown = ", ".join(fields[:_SHOWN]) + (" …" if len(fields) > _SHOWN else "")
         return f" in a template of {shown}" if shown else ""
@@ -134,7 +134,7 @@ def compile_template(text: str, *, secrets: Collection[str], url: bool = False) 
     if "{{" not in text and "{%" not in text and "{#" not in text:
         return Template(text, constant=text, url=url)
     try:
-        tree = _TEXT.parse(text)
+        tree = parsed(_TEXT, text)
     except jinja2.TemplateError as error:
         raise syntax_error(error, text) from None
     except RecursionError:
@@ -146,7 +146,7 @@ def compile_template(text: str, *, secrets: Collection[str], url: bool = False) 
     names = frozenset(find_undeclared_variables(tree))
     unknown = sorted(names - {*NAMES, "range"})
     if unknown:
-        raise TemplateError(unknown_name(unknown[0], text))
+        raise TemplateError(unknown_name(as_written(unknown[0]), text))
     used = check_secrets(tree, secrets)
     for expression in constants(tree):
         _check_constant(expression)
@@ -171,10 +171,18 @@ def _check_constant(expression: nodes.Expr) -> None:
 def read_headers(text: str) -> set[str]:
     """The request's headers that a template reads by a constant name. Empty if the text is not a valid template."""
     try:
-        paths = [path_of(node) for node in reads(_TEXT.parse(text))]
+        paths = [path_of(node) for node in reads(parsed(_TEXT, text))]
     except jinja2.TemplateError:
         return set()
     return {str(path[1]) for path in paths if path[0] == "headers"}
+
+
+def read_names(text: str) -> frozenset[str]:
+    """The names that a template reads, such as `payload`. Empty if the text is not a valid template."""
+    try:
+        return frozenset(find_undeclared_variables(parsed(_TEXT, text)))
+    except jinja2.TemplateError:
+        return frozenset()
 
 
 Tree = Any

@@ -15,7 +15,8 @@ from router.templates.budget import RenderBudget
 from router.templates.running import new_budget
 from router.templates.text import Mask
 
-NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets")
+NAMES = ("payload", "headers", "query", "event", "source", "delivery", "secrets", "params", "item", "item_index")
+SHADOWED = ("params", "item", "item_index")  #: names that a template may give to a variable of its own
 
 
 class Missing(jinja2.StrictUndefined):
@@ -89,7 +90,8 @@ def context(job: AttemptInput, *, mask_secrets: bool) -> Context:
         return {"id": planned.id, "rule": planned.rule, "action": planned.action, "attempt": job.claim.attempt}
 
     makers = _makers(job.event, lambda: job.parsed)
-    values = _Values({**makers, "delivery": delivery, "secrets": secrets})
+    of_item = {"item": lambda: job.item, "item_index": lambda: job.claim.delivery.item_index}
+    values = _Values({**makers, **of_item, "delivery": delivery, "secrets": secrets})
     return Context(values, new_budget(len(job.event.body)))
 
 
@@ -112,6 +114,7 @@ def _makers(event: Event, parsed: Callable[[], ParsedEvent]) -> dict[str, Callab
 
     return {
         "payload": lambda: parsed().payload,
+        "params": lambda: parsed().params or {},
         "headers": lambda: FirstValues(event.named),
         "query": lambda: {name: values[0] for name, values in query_values(event.query).items()},
         "source": lambda: event.source,

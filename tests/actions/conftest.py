@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,13 @@ DELIVERY_ID = "018bcfe5-6800-7000-8000-000000000002"
 def job() -> Callable[..., AttemptInput]:
     """Make a job."""
 
-    def make(payload: Any = None, *, secrets: Mapping[str, str] | None = None, **given: Any) -> AttemptInput:
+    def make(
+        payload: Any = None,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        item: tuple[str, int] | None = None,
+        **given: Any,
+    ) -> AttemptInput:
         defaults: dict[str, Any] = {
             "id": EVENT_ID,
             "source": "github",
@@ -43,6 +50,8 @@ def job() -> Callable[..., AttemptInput]:
         delivery = Delivery(
             DELIVERY_ID, 1, event.id, "deploy", "act", "forward", "t", None, "h", State.RUNNING, NOW, 0, 0, None, NOW
         )
+        if item is not None:
+            delivery = replace(delivery, item=item[0], item_index=item[1])
         held = {name: Secret(name, value) for name, value in (secrets or {}).items()}
         return AttemptInput(Claim("token", delivery, event, 1), lambda: ParsedEvent(event, payload), held)
 

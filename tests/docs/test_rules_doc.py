@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,20 @@ import pytest
 
 from router.domain.events import Event, ParsedEvent
 from router.rules.compile.match import COMBINATORS, parse_match
+from router.rules.compile.scope import Scope
+from router.rules.match.conditions import Condition
 from router.rules.match.fields import FieldValues
+from router.rules.match.for_each import for_each as for_each_item
+from router.rules.match.for_each import item_list
 from router.rules.match.operators import OPERATORS
+from router.rules.match.operators.age import unix_ms
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
-from router.rules.yaml.nodes import MappingNode
+from router.rules.yaml.nodes import MappingNode, data
 from router.rules.yaml.problems import ProblemReport
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+SCOPE = Scope(params=frozenset({"team"}))
 EXAMPLES = re.findall(r"```yaml\n(.*?)```\n```\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -25,10 +32,10 @@ def _event(given: dict[str, Any]) -> ParsedEvent:
     headers = tuple(map(tuple, headers if isinstance(headers, list) else headers.items()))
     event = Event(
         id="e", source="s", method="POST", path="/hooks/s", query=given.get("query", ""), headers=headers, body=b"",
-        ip=given.get("ip", "127.0.0.1"), received_at=0,
+        ip=given.get("ip", "127.0.0.1"), received_at=round(unix_ms(given.get("received_at", 0)) or 0),
     )  # fmt: skip
     payload = given.get("payload", given.get("form", given.get("text")))
-    return ParsedEvent(event, payload, form="form" in given)
+    return ParsedEvent(event, payload, "form" in given, given.get("params"))
 
 
 @pytest.mark.parametrize(("rules", "events"), EXAMPLES, ids=[rules.strip()[:60] for rules, _ in EXAMPLES])
@@ -36,25 +43,42 @@ def test_every_documented_example_matches_as_shown(rules: str, events: str) -> N
     root = read(rules)[0]
     assert isinstance(root, MappingNode)
     report = ProblemReport("rules.md")
-    condition = parse_match(NodePath(report, root, "").at("match"))
+    for_each = root.get("for_each")
+    scope = replace(SCOPE, has_item=for_each is not None)
+    condition = parse_match(NodePath(report, root, "").at("match"), scope)
     assert report.problems == []
 
     lines = events.strip().splitlines()
     assert lines
     for line in lines:
         assert line[0] in "+-"
-        assert condition.holds(FieldValues(_event(json.loads(line[2:])))) is (line[0] == "+"), line
+        given = json.loads(line[2:])
+        reads = FieldValues(_event(given))
+        if for_each is None:
+            assert condition.holds(reads) is (line[0] == "+"), line
+        else:
+            assert _selected(data(for_each), condition, reads) == given.get("items", []), line
+            assert bool(given.get("items")) is (line[0] == "+"), line
+
+
+def _selected(path: str, condition: Condition, reads: FieldValues) -> list[str]:
+    compiled = for_each_item(item_list(path), 1_000, condition)
+    return [item.place for item in compiled.select(reads, set())] if compiled.event.holds(reads) else []
 
 
 def test_no_documented_example_is_missed() -> None:
     assert len(EXAMPLES) == TEXT.count("```yaml") >= 20
 
 
-@pytest.mark.parametrize("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case"])
+@pytest.mark.parametrize(
+    "word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "age", "equals_field", "ignore_case"]
+)
 def test_every_operator_has_an_example(word: str) -> None:
     assert any(re.search(rf"(?<![\w.$-]){word}:", rules) for rules, _ in EXAMPLES)
 
 
-@pytest.mark.parametrize("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case"])
+@pytest.mark.parametrize(
+    "word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "age", "equals_field", "ignore_case"]
+)
 def test_every_operator_is_documented(word: str) -> None:
     assert re.search(rf"\*\*{word}\b|`{word}`", TEXT), word

@@ -70,6 +70,42 @@ def test_an_accepted_event_is_stored_with_its_plan(
     ]
 
 
+EACH = """
+sources: {open: {verify: {scheme: token, header: X-Token, secret: {env: T}}}}
+rules:
+  - name: alerts
+    for_each: {path: "$.alerts[*]", most: 3}
+    match: {item.severity: page}
+    actions: [append: a.jsonl]
+"""
+
+
+def test_each_item_of_an_event_is_planned_in_its_commit(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
+    body = b'{"alerts": [{"severity": "page"}, {"severity": "info"}, {"severity": "page"}]}'
+
+    answer = json.loads(receiver(EACH, T="t").receive(make_request(body, headers=(("X-Token", "t"),))).body)
+
+    assert (answer["matched"], answer["deliveries"]) == (["alerts"], 2)
+    assert {d.item for d in store.deliveries(Filter(event_id=answer["id"]))} == {"$.alerts[0]", "$.alerts[2]"}
+
+
+def test_an_event_with_too_many_items_is_stored_and_the_rule_is_logged_and_counted(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
+    made = receiver(EACH, T="t")
+    body = b'{"alerts": [{"severity": "page"}, {}, {}, {}]}'
+
+    with capture_logs() as logs:
+        answer = json.loads(made.receive(make_request(body, headers=(("X-Token", "t"),))).body)
+
+    assert (answer["matched"], answer["deliveries"]) == ([], 0)
+    assert store.event(answer["id"]) is not None
+    [line] = [one for one in logs if one["event"].startswith("rule could not be judged")]
+    assert (line["rule"], line["reason"]) == ("alerts", "the payload has more than 3 items at $.alerts[*]")
+
+
 def test_an_unverified_sender_gets_only_the_event_id(receiver: Make, make_request: MakeRequest) -> None:
     assert set(json.loads(receiver(OPEN).receive(make_request()).body)) == {"id"}
 
@@ -103,7 +139,7 @@ def test_unmatched_actions_run_only_for_unmatched_events(
         ({"ip": "::ffff:10.0.0.9"}, 403),
         ({"ip": ""}, 403),
         ({"body": b"x" * 101}, 413),
-        ({"headers": (("Content-Encoding", "gzip"),)}, 415),
+        ({"headers": (("Content-Encoding", "br"),)}, 415),
         ({"headers": (("X-Token", "wrong"),)}, 401),
         ({"headers": (("X-Token", "t"), ("Content-Type", "application/json")), "body": b"{"}, 400),
     ],

@@ -221,3 +221,38 @@ def test_a_commit_after_the_stop_writes_to_no_reused_descriptor(
     for file in files:
         file.close()
     assert not [path for path in tmp_path.glob("file-*") if path.stat().st_size]
+
+
+NAMED = """
+sources:
+  named: {verify: {scheme: bearer, secret: {env: KEY}}, path: "/hooks/{team}/deploy"}
+rules: [{name: pay, match: {params.team: [pay, größe, a b]}, actions: [append: never.jsonl]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "matched"),
+    [
+        (b"/hooks/pay/deploy", 202, ["pay"]),
+        (b"/hooks/gr%C3%B6%C3%9Fe/deploy", 202, ["pay"]),
+        (b"/hooks/a%20b/deploy", 202, ["pay"]),
+        (b"/hooks/web/deploy?team=pay", 202, []),
+        (b"/hooks/pay%2Fdeploy/deploy", 404, None),
+        (b"/hooks/pay/deploy/", 404, None),
+        (b"/hooks//deploy", 404, None),
+        (b"/hooks/./deploy", 404, None),
+        (b"/hooks/%2e%2e/deploy", 404, None),
+        (b"/hooks/%70ay/deploy", 404, None),
+        (b"/hooks/pay", 404, None),
+    ],
+)
+def test_a_named_part_is_one_decoded_segment(
+    receiver: Callable[..., Receiver], serve: Serve, path: bytes, status: int, matched: list[str] | None
+) -> None:
+    server = serve(receiver(NAMED, KEY="hush-hush-hush"))
+    head = [b"POST " + path + b" HTTP/1.1", b"Host: x", b"Authorization: Bearer hush-hush-hush"]
+
+    answer = talk(server, b"\r\n".join([*head, b"Content-Length: 2", b"Connection: close", b"", b"{}"]))
+
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]).get("matched") == matched

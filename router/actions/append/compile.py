@@ -48,7 +48,7 @@ def _guard(build: Build, path: Template) -> Guard:
     build.protected.add_folder(build.base_dir, "the rules file's folder")
     if build.commands not in ("any", "off"):
         build.protected.add_tree(Path(build.commands), "the --commands folder")
-    return Guard(build.protected, has_sender_text(path))
+    return Guard(build.protected, has_sender_text(path, open_path=build.open_path))
 
 
 def _judge_path(build: Build, guard: Guard, path: Template, base: Path) -> None:

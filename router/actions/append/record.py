@@ -19,6 +19,7 @@ def record(job: AttemptInput) -> bytes:
     """The record of an event, without the end of the line."""
     event = job.parsed.event
     received = datetime.fromtimestamp(event.received_at / 1000, UTC).isoformat(timespec="milliseconds")
+    item = {} if job.claim.delivery.item is None else {"item": job.item}
     return orjson.dumps(
         {
             "id": event.id,
@@ -26,6 +27,7 @@ def record(job: AttemptInput) -> bytes:
             "received_at": received.replace("+00:00", "Z"),
             "source": event.source,
             "headers": {name: ", ".join(job.parsed.headers.all(name)) for name in job.parsed.headers},
+            **item,
             "payload": job.parsed.payload,
         }
     )

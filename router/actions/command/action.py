@@ -5,7 +5,9 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import orjson
 
 from router.actions.command.environment import environment, rendered_text
 from router.actions.command.outcome import outcome_of_error, outcome_of_run
@@ -32,7 +34,7 @@ class CommandAction:
     shell: str | None
     env: tuple[tuple[str, Template], ...]
     cwd: Path
-    stdin: bool  #: whether the raw body comes by standard input
+    stdin: Literal["body", "item", "none"]  #: what comes by standard input
     timeout: float
     kill_after: float
     output_limit: int
@@ -49,7 +51,7 @@ class CommandAction:
     async def attempt(self, job: AttemptInput, tools: Tools[Threads]) -> Outcome:
         """See Action.attempt."""
         try:
-            argv, env = await render_without_blocking(self._rendered, job)
+            argv, env, stdin = await render_without_blocking(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
         try:
@@ -58,7 +60,7 @@ class CommandAction:
                 threads=tools.resources,
                 cwd=os.fsencode(self.cwd),
                 env=env,
-                stdin=job.event.body if self.stdin else b"",
+                stdin=stdin,
                 timeout=self.timeout,
                 kill_after=self.kill_after,
                 output_limit=self.output_limit,
@@ -72,10 +74,15 @@ class CommandAction:
                 return Outcome.interrupted("it was told to stop together with the daemon")
         return outcome_of_run(done, excerpt(done.output, self.output_limit, end=True), self.timeout)
 
-    def _rendered(self, job: AttemptInput) -> tuple[list[str], dict[bytes, bytes]]:
+    def _rendered(self, job: AttemptInput) -> tuple[list[str], dict[bytes, bytes], bytes]:
         values = None if self._is_constant else context(job, mask_secrets=False)
         argv = ["/bin/sh", "-c", self.shell] if self.shell is not None else self._arguments(values)
-        return argv, environment(job, self.env, values)
+        return argv, environment(job, self.env, values), self._input(job)
+
+    def _input(self, job: AttemptInput) -> bytes:
+        if self.stdin == "item":
+            return orjson.dumps(job.item)
+        return job.event.body if self.stdin == "body" else b""
 
     @property
     def _is_constant(self) -> bool:

@@ -36,7 +36,9 @@ def compile_command(options: CommandOptions, build: Build) -> CommandAction:
         build.fault("expected exactly one of argv and shell")
     if build.commands == "off":
         build.fault("commands are forbidden here: the daemon was started with --commands off")
-    body_on_stdin = options.stdin == "body"
+    if options.stdin == "item" and not build.has_item:
+        build.fault("only a rule with for_each has an item", "stdin")
+    body_on_stdin = options.stdin != "none"
     argv = tuple(compiled_template(text, build, "argv", i) for i, text in enumerate(options.argv or ()))
     cwd = build.base_dir / options.cwd if options.cwd is not None else build.base_dir
     folders = Folders(build.base_dir, cwd, Path(build.commands) if _is_bounded(build) else None, build.found)
@@ -57,7 +59,7 @@ def compile_command(options: CommandOptions, build: Build) -> CommandAction:
         shell=options.shell,
         env=env,
         cwd=cwd,
-        stdin=body_on_stdin,
+        stdin=options.stdin,
         timeout=options.timeout or build.timeout or _TIMEOUT_SECONDS,
         kill_after=options.kill_after,
         output_limit=options.output_limit,

@@ -44,7 +44,8 @@ def _inherited() -> dict[bytes, bytes]:
 
 def _facts(job: AttemptInput) -> dict[bytes, bytes]:
     delivery = job.claim.delivery
-    return {
+    item = {} if delivery.item_index is None else {b"WEBHOOK_ROUTER_ITEM_INDEX": str(delivery.item_index).encode()}
+    return item | {
         b"WEBHOOK_ROUTER_EVENT_ID": job.claim.event.id.encode(),
         b"WEBHOOK_ROUTER_SOURCE": job.claim.event.source.encode(),
         b"WEBHOOK_ROUTER_RULE": delivery.rule.encode(),

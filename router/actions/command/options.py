@@ -17,7 +17,9 @@ class CommandOptions(Options):
     )
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables to add; values are templates.")
     cwd: str | None = Field(default=None, description="Folder to run in; that of the rules file.")
-    stdin: Literal["body", "none"] = Field(default="body", description="What comes by standard input: the raw body.")
+    stdin: Literal["body", "item", "none"] = Field(
+        default="body", description="What comes by standard input: the raw body, or the item as JSON."
+    )
     timeout: Duration | None = Field(default=None, description="After it the process group is ended; 5m.")
     kill_after: Duration = Field(default=5.0, description="Time from TERM to KILL.")
     output_limit: Size = Field(

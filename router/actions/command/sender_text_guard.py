@@ -24,8 +24,8 @@ def forbid_sender_text(
     if build.allow_code is None:  # actions of `unmatched` have no rule to say it
         allow = ""
     cure = f"run a script of your own{allow}"
-    arguments = [i for i, template in enumerate(argv) if has_sender_text(template)]
-    variables = [name for name, template in env if has_sender_text(template)]
+    arguments = [i for i, template in enumerate(argv) if has_sender_text(template, open_path=build.open_path)]
+    variables = [name for name, template in env if has_sender_text(template, open_path=build.open_path)]
     for name in variables:
         if not is_plain(name):
             build.forbid(f"programs may take {name} for more than data; call it HOOK_{name}{allow}", "env", name)

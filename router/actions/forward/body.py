@@ -15,6 +15,7 @@ from router.templates import Context, Tree, as_json, as_text, compile_tree, rend
 _WRITTEN_KINDS = ("json", "form", "text")
 _CONTENT_TYPES = {
     "payload": "application/json",
+    "item": "application/json",
     "json": "application/json",
     "form": "application/x-www-form-urlencoded",
     "text": "text/plain; charset=utf-8",
@@ -25,7 +26,7 @@ _CONTENT_TYPES = {
 class Body:
     """A compiled `body`."""
 
-    kind: str = "original"  #: original, payload, json, form or text
+    kind: str = "original"  #: original, payload, item, json, form or text
     tree: Tree = None  #: what is written below json, form or text
 
     @property
@@ -44,6 +45,8 @@ class Body:
             return job.event.body
         if self.kind == "payload":
             return orjson.dumps(job.parsed.payload)
+        if self.kind == "item":
+            return orjson.dumps(job.item)
         rendered = render_tree(self.tree, values)
         if self.kind == "json":
             return as_json(rendered)
@@ -55,10 +58,13 @@ class Body:
 
 def compile_body(written: Any, build: Build) -> Body:
     """Compile what the file has below `body`; faults go to the build."""
-    if written in ("original", "payload"):
+    if written == "item" and not build.has_item:
+        build.fault("only a rule with for_each has an item", "body")
+        return Body()
+    if written in ("original", "payload", "item"):
         return Body(str(written))
     if not isinstance(written, dict) or len(written) != 1 or next(iter(written)) not in _WRITTEN_KINDS:
-        build.fault("expected original, payload, {json: …}, {form: …} or {text: …}", "body")
+        build.fault("expected original, payload, item, {json: …}, {form: …} or {text: …}", "body")
         return Body()
     kind, tree = next(iter(written.items()))
     checks: dict[str, tuple[Callable[[Any], bool], str]] = {

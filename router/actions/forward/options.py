@@ -27,7 +27,7 @@ class ForwardOptions(Options):
     pass_headers: list[str] | None = Field(
         default=None, description="Globs of the event's headers to pass, instead of the harmless ones."
     )
-    body: Any = Field(default="original", description="original, payload, {json: …}, {form: …} or {text: …}.")
+    body: Any = Field(default="original", description="original, payload, item, {json: …}, {form: …} or {text: …}.")
     timeout: Duration | None = Field(default=None, description="For the whole attempt; 30s.")
     connect_timeout: Duration = Field(default=10.0, description="For the connection alone.")
     read_timeout: Duration | None = Field(default=None, description="Between two reads of the response; timeout.")

@@ -38,7 +38,7 @@ def own_headers(
     job: AttemptInput, body: bytes, now: int, secret: Secret | None, written: Sequence[tuple[str, Template]]
 ) -> Headers:
     """The forward's own headers: ids, signature, trace; without those that the action sets. `now` in seconds."""
-    event_id = job.claim.event.id
+    event_id = job.public_id
     own = [
         ("webhook-id", event_id),
         ("webhook-timestamp", str(now)),

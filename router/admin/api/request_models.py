@@ -103,6 +103,8 @@ class TestRequest(RequestBody):
     )
     headers: Texts = Field(default_factory=dict, description="Request headers; a list for a repeated one.")
     query: Texts = Field(default_factory=dict, description="Query parameters; a list for a repeated one.")
+    params: dict[str, str] = Field(default_factory=dict, description="The named parts of the source's path.")
+    received_at: str | None = Field(default=None, description="When it was received, ISO 8601 with its zone; now.")
     method: str | None = Field(
         default=None, pattern="^[A-Z]{1,20}$", description="The request's method; the source's first by default."
     )

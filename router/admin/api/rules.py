@@ -23,8 +23,10 @@ from router.domain.nearest_word import did_you_mean
 from router.domain.reply import Reply
 from router.operate.serialize import problem_json
 from router.rules.dry_run.preview import body_of, made_event, preview
+from router.rules.match.operators.age import unix_ms
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset
+from router.rules.source import placed
 from router.runtime.pacing import GC_PAUSED, TooLong, let_go, resting_while_busy
 
 CHECK_WAIT_SECONDS = 5.0  #: to wait for another check; a file of 10,000 rules takes some 2 s
@@ -72,6 +74,7 @@ def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
             }
             for action in rule.actions
         ],
+        "for_each": rule.for_each.items.text if rule.for_each is not None else None,
         "stop": rule.stop,
         "responds": rule.respond is not None,
         "digest": rule.digest,
@@ -146,6 +149,13 @@ def _made(ruleset: Ruleset, request: TestRequest, now: int) -> Event | Reply:
         ipaddress.ip_address(request.ip)
     except ValueError:
         return body_problem("ip", "expected an address, such as 192.0.2.1")
+    try:
+        source = placed(source, request.params)
+    except ValueError as error:
+        return body_problem("params", str(error))
+    received_at = now if request.received_at is None else unix_ms(request.received_at)
+    if received_at is None:
+        return body_problem("received_at", "expected a time with its zone, such as 2024-05-01T09:30:00+02:00")
     headers = _pairs(request.headers)
     typed = next((value for name, value in headers if name.lower() == "content-type"), None)
     content_type = request.content_type or (None if typed is not None else "application/json")
@@ -153,7 +163,9 @@ def _made(ruleset: Ruleset, request: TestRequest, now: int) -> Event | Reply:
     if isinstance(body, Reply):
         return body
     query = urlencode(_pairs(request.query))
-    return made_event(source, body, headers, query, content_type, now, method=request.method, ip=request.ip)
+    return made_event(
+        source, body, headers, query, content_type, round(received_at), method=request.method, ip=request.ip
+    )
 
 
 def _pairs(given: Texts) -> list[tuple[str, str]]:

@@ -22,7 +22,12 @@ from router.domain.outcomes import OutcomeKind
 from router.domain.target_state import Wait
 from router.rules.reload.drift import DriftReason
 
+_ITEM: dict[str, Schema] = {
+    "item": {**TEXT_OR_NULL, "description": "The place of its item in the payload, for a rule with for_each."},
+    "item_index": {**NUMBER_OR_NULL, "description": "The item's number among those of the rule, from 0."},
+}
 _DELIVERY: dict[str, Schema] = {
+    **_ITEM,
     "id": TEXT,
     "event": TEXT,
     "rule": TEXT,
@@ -77,6 +82,7 @@ _RULE: dict[str, Schema] = {
     "name": TEXT,
     "sources": array(TEXT),
     "actions": array(closed_object({"name": TEXT, "type": TEXT, "target": TEXT, "order_by": TEXT_OR_NULL})),
+    "for_each": TEXT_OR_NULL,
     "stop": FLAG,
     "responds": FLAG,
     "digest": TEXT,
@@ -100,6 +106,7 @@ _PLANNED = closed_object(
         "type": TEXT,
         "target": TEXT,
         "order_key": TEXT_OR_NULL,
+        **_ITEM,
     }
 )
 
@@ -258,7 +265,7 @@ def _tested(action_types: Collection[str]) -> Schema:
                         "order_key": TEXT_OR_NULL,
                         "error": TEXT_OR_NULL,
                     },
-                    dict.fromkeys(action_types, MAP),
+                    {"item": TEXT, **dict.fromkeys(action_types, MAP)},
                 )
             ),
         },
@@ -271,7 +278,8 @@ def _tested(action_types: Collection[str]) -> Schema:
                         "verdict": {"enum": ["matched", "unmatched", "error", "not tried"]},
                         "reason": TEXT_OR_NULL,
                         "conditions": array(MAP),
-                    }
+                    },
+                    {"items": closed_object({"matched": array(TEXT), "unmatched": COUNT, "shown": TEXT_OR_NULL})},
                 )
             ),
             "unexplained": {"type": "integer", "minimum": 1, "description": "Rules that are not explained: too many."},

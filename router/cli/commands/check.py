@@ -22,6 +22,7 @@ Examples:
   webhook-router check --strict --json rules/*.yaml
   webhook-router check --defaults rules.yaml           (each source's settings, defaults included)
   webhook-router check --explain-retry rules.yaml      (when each action is tried again)
+  webhook-router check --upgrade rules.yaml            (what changed its meaning since earlier versions)
   webhook-router check --format github rules.yaml      (annotations in a GitHub workflow)
 
 A secret that is unset on this machine is just a note, so that CI can check a file without secrets; --require-secrets
@@ -35,6 +36,7 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
 @click.option("--require-secrets", is_flag=True, help="Treat unset secrets as errors.")
 @click.option("--defaults", is_flag=True, help="Print each source's settings, including the defaults of its scheme.")
 @click.option("--explain-retry", is_flag=True, help="Print when each action is tried again, and after which failures.")
+@click.option("--upgrade", is_flag=True, help="Also list what means something else than under earlier versions.")
 @click.option(
     "--json",
     "as_json",
@@ -56,6 +58,7 @@ def check(
     require_secrets: bool,
     defaults: bool,
     explain_retry: bool,
+    upgrade: bool,
     as_json: bool,
     style: str,
 ) -> None:
@@ -66,6 +69,7 @@ def check(
     from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
     from router.cli.retry_times import schedule_json, schedule_line  # noqa: PLC0415
     from router.operate.serialize import problem_json  # noqa: PLC0415
+    from router.rules.compile.upgrade import changes_of  # noqa: PLC0415
 
     if defaults and as_json:
         raise click.UsageError("--defaults prints YAML; leave out --json")
@@ -75,6 +79,8 @@ def check(
     for file in files:
         loaded = loader(require_secrets=require_secrets).load_file(file)
         problems += loaded.problems
+        if upgrade:
+            problems += changes_of(file)
         if loaded.ruleset is not None and not as_json:
             rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
             warnings = sum(problem.level is Level.WARNING for problem in loaded.problems)

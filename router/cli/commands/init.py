@@ -45,18 +45,18 @@ _MODE = 0o644  #: before the umask: serve refuses a file that others can write
 @click.option("--list", "listed", is_flag=True, help="List the sources to choose from, and write nothing.")
 def init(file: Path, sources: tuple[str, ...], *, force: bool, listed: bool) -> None:
     """Write a rules file."""
-    from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.preset_starters import all_starters  # noqa: PLC0415 - `--help` need not wait
 
     if listed:
         _list()
         return
-    if str(file) in starters():
+    if str(file) in all_starters():
         raise click.UsageError(f"{file} would be the file's name; to start with that source say --source {file}")
     if os.path.lexists(file) and not force:
         raise RouterError(f"{file} is there already; give another name, or --force to overwrite it")
     _check_path(file)
     if not sources and not _at_terminal():
-        raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(starters())}")
+        raise click.UsageError(f"say which sources, such as --source github; there are {', '.join(all_starters())}")
     _write_rules(file, _named(_words(sources)) if sources else _ask_sources())
 
 
@@ -105,9 +105,9 @@ def _write_rules(file: Path, chosen: "Sequence[Starter]") -> None:
 
 def _ask_sources() -> "Sequence[Starter]":
     """Ask at the terminal which sources to start with."""
-    from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.preset_starters import all_starters  # noqa: PLC0415 - `--help` need not wait
 
-    known = list(starters().values())
+    known = list(all_starters().values())
     _list()
     for _ in range(_QUESTIONS):
         answer = click.prompt("\nWhich? Numbers or names, with blanks between", default="1")
@@ -129,12 +129,13 @@ def _is_number(word: str, most: int) -> bool:
 
 def _named(words: Sequence[str]) -> "Sequence[Starter]":
     """The starters of these names, each once."""
-    from router.cli.starters.library import nearest, starters  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.library import nearest  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.preset_starters import all_starters  # noqa: PLC0415
 
-    known = starters()
+    known = all_starters()
     for word in words:
         if word not in known:
-            near = nearest(word)
+            near = nearest(word, known)
             cure = f"; did you mean {near}?" if near else f"; there are {', '.join(known)}"
             raise click.UsageError(f"no source to start with is called {word!r}{cure}")
     if not words:
@@ -143,9 +144,9 @@ def _named(words: Sequence[str]) -> "Sequence[Starter]":
 
 
 def _list() -> None:
-    from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.starters.preset_starters import all_starters  # noqa: PLC0415 - `--help` need not wait
 
-    for number, starter in enumerate(starters().values(), 1):
+    for number, starter in enumerate(all_starters().values(), 1):
         click.echo(f"{number:3}  {starter.name:18} {starter.title}")
 
 

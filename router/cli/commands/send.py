@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import click
 
 from router.cli.options import json_option, loader, now_ms
-from router.cli.request_flags import body_of, chosen_source, header_of, parameter_of
+from router.cli.request_flags import at_path, body_of, chosen_source, header_of, parameter_of
 from router.domain.errors import Level, Problem, StartError
 
 if TYPE_CHECKING:
@@ -55,11 +55,12 @@ Exit codes: 0 the event was accepted, 1 it was refused, can't be signed, or noth
 )
 @click.option("--event", metavar="KIND", help="Value of the provider's event header, such as push for X-GitHub-Event.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A named part of the path; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option(
     "--content-type",
     metavar="TYPE",
-    help="Content type of the body. Default: application/json; for slack and twilio a form, unless FILE has JSON.",
+    help="Content type of the body. Default: by its bytes JSON, XML or multipart; for slack and twilio a form.",
 )
 @click.option("--method", metavar="METHOD", help="HTTP method. Default: the first of the source's methods.")
 @click.option("--dry-run", is_flag=True, help="Print the request, with passwords and tokens masked, and send nothing.")
@@ -71,6 +72,7 @@ def send(
     to: str,
     event: str | None,
     headers: tuple[str, ...],
+    params: tuple[str, ...],
     queries: tuple[str, ...],
     content_type: str | None,
     method: str | None,
@@ -96,8 +98,9 @@ def send(
         for problem in loaded.problems:
             click.echo(str(problem), err=True)
         sys.exit(1)
-    chosen = chosen_source(loaded.ruleset.sources, source)
-    profile = REGISTRIES.schemes[chosen.scheme].PROFILE
+    chosen = at_path(chosen_source(loaded.ruleset.sources, source), params)
+    habits = REGISTRIES.presets[chosen.preset] if chosen.preset else REGISTRIES.schemes[chosen.scheme]
+    profile = habits.PROFILE
     _check_flags(event, content_type, method, profile, chosen)
     request = signed_request(
         chosen,

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlencode
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 import click
 
 from router.cli.options import loader, now_ms, open_store, store_option_for
-from router.cli.request_flags import body_of, chosen_source, header_of, parameter_of
+from router.cli.request_flags import at_path, body_of, chosen_source, header_of, parameter_of, received_at_of
 from router.cli.resolve import resolve_id
 from router.domain.errors import PayloadError, Problem
 
@@ -40,10 +41,14 @@ RULES is the rules file (default: rules.yaml). With --expect, exactly the named 
 @click.option("--source", metavar="SOURCE", help="The source that receives it. Needed if the rules file has several.")
 @click.option("--payload", type=click.Path(), help="A file with the request's body. -: standard input.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A named part of the path; repeatable.")
 @click.option("--query", "queries", multiple=True, metavar="NAME=VALUE", help="A query parameter; repeatable.")
 @click.option(
-    "--content-type", metavar="TYPE", help="Content type of the body. Default: application/json, or that of --header."
+    "--content-type",
+    metavar="TYPE",
+    help="Content type of the body. Default: that of --header; else by its bytes JSON, XML or multipart.",
 )
+@click.option("--received-at", metavar="TIME", help="When it was received: 2024-05-01T09:30:00+02:00. Default: now.")
 @click.option(
     "--event",
     "event_id",
@@ -68,8 +73,10 @@ def test(
     source: str | None,
     payload: str | None,
     headers: tuple[str, ...],
+    params: tuple[str, ...],
     queries: tuple[str, ...],
     content_type: str | None,
+    received_at: str | None,
     event_id: str | None,
     store: str,
     expected: tuple[str, ...],
@@ -85,7 +92,7 @@ def test(
     from router.rules.dry_run.preview import made_event, preview  # noqa: PLC0415 - `--help` need not wait
 
     if cases:
-        if payload or event_id or expected or expect_none:
+        if payload or event_id or expected or expect_none or received_at:
             raise click.UsageError("--cases brings its own payloads and expectations")
         _test_cases(rules, cases, junit, as_json=as_json)
         return
@@ -98,16 +105,21 @@ def test(
     loaded = loader(require_secrets=False).load_file(rules)
     if loaded.ruleset is None:
         _fail_with(loaded.problems)
+    now = now_ms() if received_at is None else received_at_of(received_at)
     if event_id is not None:
         event = _stored_event(store, event_id)
+        event = event if received_at is None else replace(event, received_at=now)
     else:
         assert payload is not None  # checked above
-        chosen = chosen_source(loaded.ruleset.sources, source)
+        chosen = at_path(chosen_source(loaded.ruleset.sources, source), params)
         request_headers = [header_of(header) for header in headers]
+        from router.payload.body import usual_type  # noqa: PLC0415 - `--help` need not wait
+
+        body = body_of(payload)
         if content_type is None and "content-type" not in {name.lower() for name, _ in request_headers}:
-            content_type = "application/json"
+            content_type = usual_type(body)
         query = urlencode([parameter_of(pair) for pair in queries])
-        event = made_event(chosen, body_of(payload), request_headers, query, content_type, now_ms())
+        event = made_event(chosen, body, request_headers, query, content_type, now)
     try:
         result = preview(loaded.ruleset, event, arriving=event_id is None, explained=explained)
     except PayloadError as error:

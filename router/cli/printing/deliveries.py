@@ -33,7 +33,7 @@ def print_deliveries(deliveries: Sequence[Delivery], now: int, waits: Waits) -> 
 
 
 def _delivery_cells(d: Delivery, now: int, waits: Waits) -> tuple[str, ...]:
-    action = safe(f"{d.rule}/{d.action}")
+    action = safe(f"{d.rule}/{d.action}" if d.item is None else f"{d.rule}/{d.action} {d.item}")
     age = span(now - d.created_at)
     return d.id, d.state.value, action, safe(d.target), str(d.attempts), next_try(d, now, waits), age, safe(d.error)
 
@@ -83,6 +83,7 @@ def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int, waits: Wa
             ("state", d.state.value + next_try_text),
             ("rule/action", safe(f"{d.rule}/{d.action} ({d.type})")),
             ("target", safe(d.target)),
+            *([("item", safe(d.item))] if d.item is not None else []),
             *([("order key", safe(d.order_key))] if d.order_key is not None else []),
             ("planned", f"{local_time(d.created_at)} ({span(now - d.created_at)} ago)"),
             ("attempts", f"{d.attempts} counted since the first one or the last replay"),

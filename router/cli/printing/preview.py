@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from router.cli.printing.text import safe
 from router.rules.dry_run.explain import Explained, ExplainedRule
 
 
@@ -16,7 +17,10 @@ def print_preview(result: dict[str, Any]) -> None:
         click.echo(f"rule {error['rule']} could not be judged, so it counts as unmatched: {error['error']}")
     for delivery in result["deliveries"]:
         ordered = f", in order of {delivery['order_key']}" if delivery["order_key"] is not None else ""
-        click.echo(f"\n{delivery['rule']} / {delivery['action']}: {delivery['type']} to {delivery['target']}{ordered}")
+        of_item = f" of {safe(delivery['item'])}" if "item" in delivery else ""
+        click.echo(
+            f"\n{delivery['rule']} / {delivery['action']}{of_item}: {delivery['type']} to {delivery['target']}{ordered}"
+        )
         if delivery["error"] is not None:
             click.echo(f"  would be dead at once: {delivery['error']}")
             continue
@@ -30,6 +34,9 @@ def print_explained(rule: ExplainedRule) -> None:
     click.echo(
         f"\n{marks[rule.verdict]} {rule.rule}: {rule.verdict}" + (f", since {rule.reason}" if rule.reason else "")
     )
+    if rule.items is not None:
+        of = f"; below, {safe(rule.item)}" if rule.item is not None else ""
+        click.echo(f"    {len(rule.items)} of {len(rule.items) + rule.unmatched_items} items match{of}")
     for condition in rule.conditions:
         _print_condition(condition, "    ")
 

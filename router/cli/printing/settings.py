@@ -21,9 +21,9 @@ def _as_written(settings: Any) -> Any:
         return [_as_written(item) for item in settings]
     if not isinstance(settings, dict):
         return settings
-    units = {"max_body": as_size, "tolerance": as_duration}
+    units = {"max_body": as_size, "tolerance": as_duration, "max_age": as_duration}
     return {
         key: units[key](value) if key in units else _as_written(value)
         for key, value in settings.items()
-        if value != [] and not (key == "optional" and value is False)
+        if not (key == "allow_ips" and value == []) and not (key == "optional" and value is False)
     }

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from router import __version__
 from router.domain.headers import HEADER_NAME
 from router.domain.request import Inbound
-from router.plugins.scheme import SenderProfile, Signed, Unsignable
+from router.payload.body import usual_type
+from router.plugins.scheme import SenderProfile, SenderProof, Unsignable
+from router.rules.path_pattern import encoded
 from router.rules.source import Source
 
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -22,7 +24,7 @@ class SignedRequest:
     """A request, ready to be sent."""
 
     inbound: Inbound  #: as the daemon would receive it, without the signature
-    signed: Signed
+    signed: SenderProof
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
@@ -48,7 +50,8 @@ class SignedRequest:
 
     def _path(self, added: str) -> str:
         query = "&".join(part for part in (self.inbound.query, added) if part)
-        return f"{self.inbound.path}?{query}" if query else self.inbound.path
+        path = encoded(self.inbound.path)
+        return f"{path}?{query}" if query else path
 
 
 def signed_request(
@@ -81,7 +84,7 @@ def signed_request(
     if isinstance(signed, Unsignable):
         return signed
     kept = tuple(item for item in signed.headers if item[0].lower() not in names)
-    return SignedRequest(inbound, Signed(kept, signed.query, signed.is_credential))
+    return SignedRequest(inbound, SenderProof(kept, signed.query, signed.is_credential))
 
 
 def header_fault(name: str, value: str) -> str | None:
@@ -97,4 +100,5 @@ def header_fault(name: str, value: str) -> str | None:
 
 def _usual_type(profile: SenderProfile, body: bytes) -> str:
     looks_like_json = body.lstrip().startswith((b"{", b"[", b'"'))
-    return FORM_TYPE if profile.form and body and not looks_like_json else "application/json"
+    found = usual_type(body)
+    return FORM_TYPE if profile.form and body and not looks_like_json and found == "application/json" else found

@@ -7,6 +7,7 @@ A starter is `router/cli/starters/NAME.yaml`, a rules file that is valid by itse
 import difflib
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -63,9 +64,8 @@ def _read(file: str, text: str) -> Starter:
     return Starter(name, about["title"], about.get("secret", ""), about["try"], parts["sources"], parts["rules"])
 
 
-def nearest(word: str) -> str | None:
+def nearest(word: str, known: Mapping[str, Starter]) -> str | None:
     """The starter for a mistyped word: one with a similar name, or with the word in its title."""
-    known = starters()
     similar = difflib.get_close_matches(word.lower(), list(known), 1, 0.6)
     if similar:
         return similar[0]

@@ -29,7 +29,7 @@ class Discord:
         """See Handshake.before_verification."""
         return None
 
-    def after_verification(self, payload: Any) -> Reply | None:
+    def after_verification(self, inbound: Inbound, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
         """See Handshake.after_verification."""
         if not isinstance(payload, dict) or "event" in payload or type(payload.get("type")) is not int:
             return None

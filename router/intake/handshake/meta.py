@@ -58,7 +58,7 @@ class Meta:
             return Unverified(VerifyFailure.MALFORMED, "hub.challenge is missing or not letters and digits")
         return Reply(200, challenge.encode(), "text/plain; charset=utf-8")
 
-    def after_verification(self, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
+    def after_verification(self, inbound: Inbound, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
         """See Handshake.after_verification."""
         return None
 

@@ -1,6 +1,6 @@
 """The handshakes that sources may name: one module each, one line here."""
 
-from router.intake.handshake import discord, meta, slack
+from router.intake.handshake import discord, meta, slack, sns
 from router.plugins.handshake import HandshakeKind
 
-HANDSHAKES: dict[str, HandshakeKind] = {"slack": slack, "meta": meta, "discord": discord}
+HANDSHAKES: dict[str, HandshakeKind] = {"slack": slack, "meta": meta, "discord": discord, "sns": sns}

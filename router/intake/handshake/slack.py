@@ -47,7 +47,7 @@ class Slack:
             asked = inbound.body.decode("latin-1") if is_form and len(inbound.body) <= _LONGEST else ""
         return _certified() if _SSL_CHECK.fullmatch(asked) else None
 
-    def after_verification(self, payload: Any) -> Reply | None:
+    def after_verification(self, inbound: Inbound, payload: Any) -> Reply | None:  # noqa: ARG002 - the common signature
         """See Handshake.after_verification."""
         if not isinstance(payload, dict):
             return None

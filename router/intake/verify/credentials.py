@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote_plus
 from router.domain.credentials import CREDENTIALS, parameter_name, without_credentials
 from router.domain.request import Inbound
 from router.intake.verify.headers import one_header
-from router.plugins.scheme import Signed, Unsignable, Unverified, Verified, VerifyFailure
+from router.plugins.scheme import SenderProof, Unsignable, Unverified, Verified, VerifyFailure
 
 NO_SECRET = Unsignable("its secret is not set")
 _IN_A_HEADER = re.compile(r"[!-~]([ -~]*[!-~])?")  #: values that a header carries unchanged
@@ -57,7 +57,7 @@ class Credential:
             return Unverified(VerifyFailure.MALFORMED, "the query parameter was sent twice")
         return unquote_plus(found[0].partition("=")[2])
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
         if not self.allowed:
             return NO_SECRET
@@ -67,12 +67,13 @@ class Credential:
             self.allowed[0].decode()
         except UnicodeDecodeError:
             return Unsignable("its secret is not UTF-8, so that no query can carry it; choose another one")
-        return Signed(query=f"{quote(self.query or '', safe='')}={quote(self.allowed[0], safe='')}", is_credential=True)
+        pair = f"{quote(self.query or '', safe='')}={quote(self.allowed[0], safe='')}"
+        return SenderProof(query=pair, is_credential=True)
 
 
-def credential_header(name: str, value: bytes) -> Signed | Unsignable:
+def credential_header(name: str, value: bytes) -> SenderProof | Unsignable:
     """A header that holds the secret itself, if a header can carry it."""
     text = value.decode("latin-1")
     if not _IN_A_HEADER.fullmatch(text):
         return Unsignable("its secret is not plain ASCII without blanks around it, so that no header can carry it")
-    return Signed(((name, text),), is_credential=True)
+    return SenderProof(((name, text),), is_credential=True)

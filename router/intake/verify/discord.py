@@ -17,8 +17,9 @@ from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import TOLERANCE_SECONDS, WRONG_SIGNATURE, check_time, resolve
+from router.intake.verify.signature import WRONG_SIGNATURE, resolve
 from router.intake.verify.standard_webhooks import is_signed
+from router.intake.verify.times import TOLERANCE_SECONDS, check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import SenderProfile, SignedParts, Unsignable, Unverified, Verified, Verifier, VerifyFailure

@@ -17,13 +17,14 @@ from router.domain.secrets import Secrets
 from router.domain.units import Duration
 from router.intake.verify.credentials import credential_header
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import TOLERANCE_SECONDS, resolve
+from router.intake.verify.signature import resolve
 from router.intake.verify.standard_webhooks import SECRET_PREFIX, StandardWebhooks, shared_key
+from router.intake.verify.times import TOLERANCE_SECONDS
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
     SenderProfile,
-    Signed,
+    SenderProof,
     SignedParts,
     Unsignable,
     Unverified,
@@ -76,7 +77,7 @@ class GitLab:
                 return Unverified(VerifyFailure.MISMATCH, "the token is not one of the secrets")
         return Verified(without_credentials(inbound, header=HEADER))
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """See Verifier.sign."""
         return credential_header(HEADER, self.tokens[0]) if self.tokens else self.signing.sign(inbound, now)
 

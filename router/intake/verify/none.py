@@ -8,7 +8,7 @@ from router.domain.credentials import without_credentials
 from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
-from router.plugins.scheme import SenderProfile, Signed, Unverified, Verified, Verifier
+from router.plugins.scheme import SenderProfile, SenderProof, Unverified, Verified, Verifier
 
 DEFAULTS: Mapping[str, Any] = {}
 PROFILE = SenderProfile()
@@ -29,9 +29,9 @@ class Unchecked:
         """Accept every request."""
         return Verified(without_credentials(inbound))
 
-    def sign(self, inbound: Inbound, now: int) -> Signed:  # noqa: ARG002 - the common signature
+    def sign(self, inbound: Inbound, now: int) -> SenderProof:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Signed()
+        return SenderProof()
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001, ARG001 - the name every scheme module has

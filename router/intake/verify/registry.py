@@ -1,38 +1,83 @@
-"""The verification schemes that sources may name: one module each, one line here."""
+"""The verification schemes that sources may name: one module each, one line here; and the presets of providers."""
+
+from collections.abc import Iterator, Mapping
 
 from router.intake.verify import (
     basic,
     bearer,
     discord,
-    github,
+    ecdsa,
     gitlab,
     hmac,
+    jwt,
     none,
-    shopify,
-    slack,
+    sns,
     standard_webhooks,
-    stripe,
-    svix,
     token,
     twilio,
 )
+from router.intake.verify.preset import Preset, PresetScheme, presets
 from router.plugins.scheme import Scheme
 
-SCHEMES: dict[str, Scheme] = {
+BASE_SCHEMES: dict[str, Scheme] = {
     "standard-webhooks": standard_webhooks,
-    "svix": svix,
-    "clerk": svix,
-    "resend": svix,
-    "github": github,
     "gitlab": gitlab,
-    "stripe": stripe,
-    "slack": slack,
-    "shopify": shopify,
     "twilio": twilio,
     "discord": discord,
     "hmac": hmac,
+    "ecdsa": ecdsa,
+    "jwt": jwt,
+    "sns": sns,
     "basic": basic,
     "bearer": bearer,
     "token": token,
     "none": none,
 }
+
+
+class Schemes(Mapping[str, Scheme]):
+    """All schemes by name. The presets are read at the first look for a name that is no base scheme."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Scheme] = {}
+
+    def __getitem__(self, name: str) -> Scheme:
+        if name in BASE_SCHEMES:
+            return BASE_SCHEMES[name]
+        return self._presets()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from BASE_SCHEMES
+        yield from self._presets()
+
+    def __len__(self) -> int:
+        return len(BASE_SCHEMES) + len(self._presets())
+
+    def _presets(self) -> Mapping[str, Scheme]:
+        if not self._made:
+            self._made = {
+                name: PresetScheme(preset, BASE_SCHEMES[preset.scheme])
+                for name, preset in presets().items()
+                if preset.scheme is not None
+            }
+        return self._made
+
+
+class UnverifiedPresets(Mapping[str, Preset]):
+    """The presets of providers that can't be verified, by name."""
+
+    def __getitem__(self, name: str) -> Preset:
+        preset = presets()[name]
+        if preset.scheme is not None:
+            raise KeyError(name)
+        return preset
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, preset in presets().items() if preset.scheme is None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+SCHEMES: Mapping[str, Scheme] = Schemes()
+PRESETS: Mapping[str, Preset] = UnverifiedPresets()

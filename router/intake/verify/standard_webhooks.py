@@ -22,20 +22,13 @@ from router.domain.secrets import Secret, Secrets
 from router.domain.units import Duration
 from router.intake.verify.credentials import NO_SECRET
 from router.intake.verify.headers import one_header
-from router.intake.verify.signature import (
-    TOLERANCE_SECONDS,
-    WRONG_SIGNATURE,
-    check_time,
-    encoded,
-    resolve,
-    signed_by_any,
-    strict_base64,
-)
+from router.intake.verify.signature import WRONG_SIGNATURE, encoded, resolve, signed_by_any, strict_base64
+from router.intake.verify.times import TOLERANCE_SECONDS, check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
     SenderProfile,
-    Signed,
+    SenderProof,
     SignedParts,
     Unsignable,
     Unverified,
@@ -119,14 +112,14 @@ class StandardWebhooks:
             good |= self._signed(version, text, message)
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
         """See Verifier.sign. The id is a fresh one, so that no message is a copy of another."""
         if not self.keys:
             return Unsignable(_NO_PRIVATE_KEY) if self.public_keys else NO_SECRET
         identity, timestamp = f"msg_{uuid.uuid4().hex}", str(now // 1000)
         digest = hmac.digest(self.keys[0], f"{identity}.{timestamp}.".encode() + inbound.body, "sha256")
         values = {"id": identity, "timestamp": timestamp, "signature": f"v1,{encoded(digest, 'base64')}"}
-        return Signed(tuple((f"{self.headers}-{name}", value) for name, value in values.items()))
+        return SenderProof(tuple((f"{self.headers}-{name}", value) for name, value in values.items()))
 
     def _signed(self, version: str, text: str, message: bytes) -> bool:
         if version == "v1":

@@ -25,7 +25,7 @@ from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
     SenderProfile,
-    Signed,
+    SenderProof,
     SignedParts,
     Unsignable,
     Unverified,
@@ -82,7 +82,7 @@ class Twilio:
             good |= signed_by_any(self.keys, "sha1", (url + query + fields).encode(), given, "base64")
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
-    def sign(self, inbound: Inbound, now: int) -> Signed | Unsignable:  # noqa: ARG002 - the common signature
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign. A body that is no form has its hash in the query, as Twilio puts it there."""
         if not self.keys:
             return NO_SECRET
@@ -92,7 +92,7 @@ class Twilio:
         if isinstance(fields, Unverified):
             return Unsignable(fields.reason)
         message = f"{self.urls[0]}{'?' if query else ''}{query}{fields}".encode()
-        return Signed(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
+        return SenderProof(((HEADER, encoded(hmac.digest(self.keys[0], message, "sha1"), "base64")),), added)
 
     @staticmethod
     def _signed_fields(inbound: Inbound) -> str | Unverified:

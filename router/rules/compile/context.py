@@ -3,6 +3,7 @@
 import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class LoadContext:
     require_secrets: bool  #: an unset secret is an error (serve, reload) or a note (check, test)
     commands: str  #: any, off, or the folder of the allowed programs
     trusting: bool = False  #: secret files that other users can write are used, with a note
+    zone: tzinfo = UTC  #: of the conditions on `time` and `weekday`
     defaults: DefaultsOptions = field(default_factory=DefaultsOptions)
     secrets: dict[str, Secret] = field(default_factory=dict)
     targets: dict[str, TargetSpec] = field(default_factory=dict)
@@ -117,6 +119,8 @@ class LoadContext:
             allow_code=facts.allow_code,
             protected=self.protected,
             matched=facts.matched,
+            open_path=facts.open_path,
+            has_item=facts.has_item,
             recorded=self.report.recorded,
             found=self.found,
         )

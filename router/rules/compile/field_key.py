@@ -1,18 +1,40 @@
-"""Reads a key whose value is a field, such as `order_by` and `dedupe`."""
+"""Reads a field by its text, as the file has it in a condition, `order_by`, `dedupe` or `equals_field`."""
 
 from router.domain.headers import dropped_header
-from router.rules.match.fields import AnyField, HeaderField, field
+from router.domain.nearest_word import did_you_mean
+from router.rules.compile.scope import Scope
+from router.rules.match.fields import AnyField, HeaderField, ItemField, ParamField, field
 from router.rules.match.jsonpath import PathError
 from router.rules.yaml.node_path import NodePath
 
 
-def load_field(node_path: NodePath, text: str) -> AnyField | None:
-    """Compile the field that the text names; None after an error."""
+def load_field(node_path: NodePath, text: str, scope: Scope, *, key: str | None = None) -> AnyField | None:
+    """Compile the field; None after an error, which is reported at the key of that name, or else at the value."""
+    fault, is_new, found = "", False, None
     try:
-        found = field(text)
+        found = field(text, scope.zone)
     except PathError as error:
-        node_path.error(str(error))
-        return None
-    if isinstance(found, HeaderField) and "_" in found.name:
-        node_path.error_unless_recorded(dropped_header(text.partition(".")[2]))
-    return found
+        fault = str(error)
+    else:
+        if scope.in_element and not text.startswith("$"):
+            fault = f'"{text}" is no part of an element; inside elem, $ is the element: "$.{text}"'
+        elif isinstance(found, HeaderField) and "_" in found.name:
+            fault, is_new = dropped_header(text.partition(".")[2]), True
+        elif isinstance(found, ItemField) and not scope.has_item:
+            fault = (
+                f'"{text}" is a field of a rule with for_each: for_each: "$.list[*]"; below elem, $ is the item: '
+                f'"${found.below}"'
+            )
+        elif isinstance(found, ParamField) and found.name not in scope.params:
+            fault = _unknown_param(found.name, scope)
+    if fault:
+        report = node_path.error_unless_recorded if is_new else node_path.error
+        report_key = node_path.key_error_unless_recorded if is_new else node_path.key_error
+        report(fault) if key is None else report_key(key, fault)
+    return None if fault and not is_new else found
+
+
+def _unknown_param(name: str, scope: Scope) -> str:
+    if not scope.params:
+        return f"no path of the rule's sources has {{{name}}}; write it there: path: /hooks/{{{name}}}"
+    return f"no path of the rule's sources has {{{name}}}{did_you_mean(name, scope.params)}"

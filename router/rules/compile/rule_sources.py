@@ -55,6 +55,8 @@ def known_conditions(context: LoadContext, sources: frozenset[str]) -> list[Cond
     if sources and sources not in context.known:
         found = [context.sources[name] for name in sources]
         methods = {method for source in found for method in source.methods}
-        values = {"source": set(sources), "path": {source.path for source in found}, "method": methods}
+        values = {"source": set(sources), "method": methods}
+        if all(source.pattern is None for source in found):
+            values["path"] = {source.path for source in found}
         context.known[sources] = [field_is_one_of(name, sorted(texts)) for name, texts in values.items()]
     return context.known.get(sources, [])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from router.domain.events import UNMATCHED
 from router.domain.nearest_word import shortened
@@ -10,12 +11,14 @@ from router.plugins.action import Action
 from router.plugins.build import RuleFacts
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
+from router.rules.compile.for_each import check_item_names, load_for_each
 from router.rules.compile.forbidden import ForbiddenAction
 from router.rules.compile.match import parse_match
 from router.rules.compile.request_headers import check_read_headers
 from router.rules.compile.respond import load_rule_respond
 from router.rules.compile.retry import load_retry, policy
 from router.rules.compile.rule_sources import known_conditions, load_rule_sources
+from router.rules.compile.scope import Scope
 from router.rules.compile.unreachable import warn_of_unreachable
 from router.rules.compile.unsigned import warn_of_unsigned
 from router.rules.match.conditions import All, Condition, headers_of
@@ -53,7 +56,11 @@ def load_unmatched(context: LoadContext, node_path: NodePath) -> list[RuleAction
     """Compile the actions for events that no rule matched."""
     open_sources = [name for name, source in context.sources.items() if not source.verifier.verifies]
     check_read_headers(node_path)
-    return _actions(context, UNMATCHED, node_path, open_sources, "verify its senders", RuleFacts(allow_code=None))
+    check_item_names(node_path, "an event that no rule matched has no item")
+    sources = frozenset(context.sources)
+    facts = RuleFacts(allow_code=None, open_path=_has_patterns(context, sources))
+    scope = _scope(context, sources)
+    return _actions(context, UNMATCHED, node_path, open_sources, "verify its senders", facts, scope)
 
 
 def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> Rule | None:
@@ -68,24 +75,39 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     if isinstance(written, str) and written:
         _check_name(node_path, written, names)
     sources = load_rule_sources(context, node_path)
-    condition = _condition(context, node_path, sources)
+    scope = replace(_scope(context, sources), has_item=node_path.has("for_each"))
+    condition = _condition(context, node_path, sources, scope)
     open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
     if node_path.at("allow_unverified").data is True:
         open_sources = []
     actions: list[RuleAction] = []
     if node_path.has("actions"):
         cure = "verify its senders, or say allow_unverified: true"
-        facts = RuleFacts(node_path.at("allow_code").data is True, headers_of(condition))
-        actions = _actions(context, name, node_path.at("actions"), open_sources, cure, facts)
+        facts = RuleFacts(
+            node_path.at("allow_code").data is True,
+            headers_of(condition),
+            _has_patterns(context, sources),
+            scope.has_item,
+        )
+        actions = _actions(context, name, node_path.at("actions"), open_sources, cure, facts, scope)
     for key in ("actions", "respond"):
         if node_path.has(key):
             check_read_headers(node_path.at(key))
     dangers = [danger for action in actions if (danger := context.registries.actions[action.action.type].danger)]
     warn_of_unsigned(node_path, {s: context.sources[s] for s in sources}, condition, dangers)
+    _check_item(node_path, has_item=scope.has_item)
+    found = load_for_each(node_path, condition)
     if options is None:
         return None
     respond = load_rule_respond(node_path.at("respond"), options.respond, context.secrets)
-    return Rule(name, sources, condition, tuple(actions), options.stop, respond, node_path.digest)
+    return Rule(name, sources, condition, tuple(actions), options.stop, respond, node_path.digest, found)
+
+
+def _check_item(node_path: NodePath, *, has_item: bool) -> None:
+    if node_path.has("actions") and not has_item:
+        check_item_names(node_path.at("actions"), 'only a rule with for_each has an item: for_each: "$.list[*]"')
+    if node_path.has("respond"):
+        check_item_names(node_path.at("respond"), "one answer stands for all items; name payload")
 
 
 def _check_name(node_path: NodePath, name: str, names: dict[str, int]) -> None:
@@ -99,7 +121,17 @@ def _check_name(node_path: NodePath, name: str, names: dict[str, int]) -> None:
     names.setdefault(name, at.node.line)
 
 
-def _condition(context: LoadContext, node_path: NodePath, sources: frozenset[str]) -> Condition:
+def _scope(context: LoadContext, sources: frozenset[str]) -> Scope:
+    patterns = [context.sources[name].pattern for name in sources]
+    names = frozenset(name for pattern in patterns if pattern is not None for name in pattern.names)
+    return Scope(zone=context.zone, params=names)
+
+
+def _has_patterns(context: LoadContext, sources: frozenset[str]) -> bool:
+    return any(context.sources[name].pattern is not None for name in sources)
+
+
+def _condition(context: LoadContext, node_path: NodePath, sources: frozenset[str], scope: Scope) -> Condition:
     match = node_path.at("match")
     if not node_path.has("match"):
         return All(())
@@ -107,18 +139,24 @@ def _condition(context: LoadContext, node_path: NodePath, sources: frozenset[str
         cure = match.space_hint() or "; leave match out to match every event"
         match.error(f"expected a mapping of fields, found {match.found()}{cure}")
         return All(())
-    return parse_match(match, known=known_conditions(context, sources))
+    return parse_match(match, scope, known=known_conditions(context, sources))
 
 
 def _actions(
-    context: LoadContext, rule: str, node_path: NodePath, open_sources: Iterable[str], cure: str, facts: RuleFacts
+    context: LoadContext,
+    rule: str,
+    node_path: NodePath,
+    open_sources: Iterable[str],
+    cure: str,
+    facts: RuleFacts,
+    scope: Scope,
 ) -> list[RuleAction]:
     if not node_path.expect_list("actions"):
         return []
     actions: dict[str, RuleAction] = {}
     for item in node_path.items():
         yield_turn()
-        action = _action(context, rule, item, facts)
+        action = _action(context, rule, item, facts, scope)
         if action is None:
             continue
         if action.name in actions:
@@ -134,7 +172,7 @@ def _actions(
     return list(actions.values())
 
 
-def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFacts) -> RuleAction | None:
+def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFacts, scope: Scope) -> RuleAction | None:
     if not node_path.expect_mapping("one action: " + ", ".join(context.registries.actions)):
         return None
     types = [key for key, _ in node_path.entries() if key in context.registries.actions]
@@ -149,10 +187,10 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
         node_path.error(f"expected exactly one of {wanted}; {found}")
         return None
     name = _action_name(node_path, types[0])
-    order_by = _order_by(node_path)
+    order_by = _order_by(node_path, scope)
     action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
     retry = _retry(context, node_path, types[0], action)
-    return RuleAction(rule, name, action, retry, order_by) if action else None
+    return RuleAction(rule, name, action, retry, order_by, facts.has_item) if action else None
 
 
 def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
@@ -225,9 +263,9 @@ def _retry(context: LoadContext, node_path: NodePath, type_: str, action: Action
     return made
 
 
-def _order_by(node_path: NodePath) -> AnyField | None:
+def _order_by(node_path: NodePath, scope: Scope) -> AnyField | None:
     if not node_path.has("order_by"):
         return None
     at = node_path.at("order_by")
     text = at.expect_text("a field such as $.repository.id")
-    return load_field(at, text) if text is not None else None
+    return load_field(at, text, scope) if text is not None else None

@@ -10,6 +10,7 @@ from router.rules.compile.request_headers import check_read_headers
 from router.rules.compile.retry import load_retry
 from router.rules.compile.rules import load_rules, load_unmatched
 from router.rules.compile.sources import load_sources
+from router.rules.compile.timezone import load_timezone
 from router.rules.ruleset import Ruleset
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath, unknown_key
@@ -28,6 +29,8 @@ def compile_ruleset(context: LoadContext, root: NodePath, text: RulesetText) -> 
         return None
     _top_keys(root)
     _version(root)
+    if root.has("timezone"):
+        context.zone = load_timezone(root.at("timezone"))
     for key, load in (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources)):
         if root.has(key):
             load(context, root.at(key))
@@ -118,7 +121,7 @@ def _sections(root: NodePath) -> dict[str, str]:
     for key, below in root.entries():
         if key in ("secrets", "targets", "sources"):
             found |= {f"{key}.{name}": entry.digest for name, entry in below.entries()}
-        elif key in ("defaults", "unmatched"):
+        elif key in ("defaults", "unmatched", "timezone"):
             found[key] = below.digest
     return found
 

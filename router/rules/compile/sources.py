@@ -2,7 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -10,12 +11,15 @@ from pydantic import BaseModel
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.networks import Network, network
 from router.domain.units import seconds
-from router.plugins.handshake import Handshake, HandshakeKind
+from router.plugins.handshake import Handshake, HandshakeKind, Handshakes
+from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
 from router.rules.compile.respond import load_respond
+from router.rules.compile.scope import Scope
 from router.rules.match.fields import field
+from router.rules.path_pattern import PathPattern, path_pattern
 from router.rules.source import Dedupe, Source
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
@@ -23,7 +27,7 @@ from router.rules.yaml.schema import DedupeOptions, SourceOptions
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATH = re.compile(r"/[!-~]*")
-_PATTERN = re.compile(r"\{[^}]*\}|<[^>]+>|/:[A-Za-z_]|\*")  #: paths with variable parts, as other tools write them
+_PATTERN = re.compile(r"<[^>]+>|/:[A-Za-z_]|\*")  #: paths with variable parts, as other tools write them
 _UNREACHABLE = re.compile(r"//|/\.{1,2}(?:/|$)")  #: what the servers answer 404, whatever the sources
 METHOD = re.compile(r"[A-Z]{1,20}")
 _OFF = "none"
@@ -33,15 +37,17 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
     """Compile all sources into the context."""
     if not node_path.expect_mapping("source names to their settings"):
         return
-    paths: dict[str, str] = {}
+    paths: dict[Hashable, str] = {}
     for name, below in node_path.entries():
         source = _source(context, node_path, name, below)
         if source is None:
             context.broken_sources.add(name)
             continue
-        if source.path in paths:
-            below.error(f'the path {source.path} belongs to source "{paths[source.path]}" already')
-        paths.setdefault(source.path, name)
+        shape = source.path if source.pattern is None else source.pattern.shape
+        if shape in paths:
+            same = "" if source.pattern is None else " (names in braces don't tell paths apart)"
+            below.error(f'the path {source.path} belongs to source "{paths[shape]}" already{same}')
+        paths.setdefault(shape, name)
         context.sources[name] = source
 
 
@@ -58,31 +64,41 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         verifier, defaults, verify = _verifier(context, name, node_path.at("verify"))
     else:
         node_path.error("missing verify; write how senders are verified, or verify: none if anybody may send")
+    preset = _preset(context, node_path)
+    defaults |= preset.DEFAULTS if preset is not None else {}
     options = read(node_path, SourceOptions, {**defaults, **node_path.data})
-    if options is None or verifier is None:
+    if options is None:
+        return None
+    probes = _probes(context, name, node_path, options, verifier)
+    if verifier is None:
         return None
     path = _path(node_path, options.path or f"/hooks/{name}")
+    pattern = _path_pattern(node_path, path)
+    scope = Scope(zone=context.zone, params=frozenset(pattern.names if pattern else ()))
     return Source(
         name=name,
         path=path,
         verifier=verifier,
         scheme=verify["scheme"],
-        headers=_headers(context, verify),
+        preset=options.preset,
+        signs_decoded=verify.get("over") == "decoded",
+        headers=_headers(context, verify) | _preset_headers(preset),
         methods=_methods(node_path, options.methods),
         max_body=options.max_body,
         allow_ips=_networks(node_path, options.allow_ips),
-        dedupe=_dedupe(node_path, options.dedupe, explicit=node_path.has("dedupe")),
+        dedupe=_dedupe(node_path, options.dedupe, scope, explicit=node_path.has("dedupe")),
         json_field=options.json_field,
         parse=options.parse,
         respond=load_respond(node_path.at("respond"), options.respond if options.respond != _OFF else None),
-        handshake=_handshake(context, name, node_path.at("handshake"), options.handshake),
+        handshake=_all(_handshake(context, name, node_path.at("handshake"), options.handshake), probes),
+        pattern=pattern,
         settings={**options.model_dump(exclude_none=True), "path": path, "verify": verify},
     )
 
 
 def _verifier(context: LoadContext, name: str, node_path: NodePath) -> tuple[Verifier | None, dict[str, Any], Any]:
     """The verifier, the source's defaults by its scheme, and the settings in force."""
-    found = _plugin(context.registries.schemes, node_path, node_path.data, "settings")
+    found = _plugin(context.registries.schemes, node_path, node_path.data, "settings", context.registries.presets)
     if found is None:
         return None, {}, _OFF
     scheme, settings = found
@@ -108,6 +124,60 @@ def _headers(context: LoadContext, verify: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found)
 
 
+def _preset(context: LoadContext, node_path: NodePath) -> SourcePreset | None:
+    """The preset that the source names beside its verify."""
+    name = node_path.data.get("preset")
+    if not isinstance(name, str) or not name:
+        return None
+    presets = context.registries.presets
+    if name in presets:
+        return presets[name]
+    if name in context.registries.schemes:
+        cure = f"write verify: {{scheme: {name}, …}}"
+        node_path.at("preset").error(f'"{name}" is a scheme, which verifies; {cure}, and no preset')
+    else:
+        node_path.at("preset").error(f'unknown preset "{shortened(name)}"{did_you_mean(name, presets)}')
+    return None
+
+
+def _preset_headers(preset: SourcePreset | None) -> frozenset[str]:
+    return frozenset(glob.lower() for glob in preset.PROFILE.headers) if preset is not None else frozenset()
+
+
+def _probes(
+    context: LoadContext, name: str, node_path: NodePath, options: SourceOptions, verifier: Verifier | None
+) -> Handshake | None:
+    explicit = node_path.has("probes")
+    at = node_path.at("probes")
+    if explicit and options.probes is None:
+        at.error(f"expected a list of probes, or none, found {at.found()}")
+    if options.probes is None or options.probes == _OFF:
+        return None
+    if not isinstance(options.probes, list):
+        at.error(f"expected a list of probes, or none, found {at.found()}")
+        return None
+    kind = context.registries.probes
+    if explicit:
+        found = [read(at.at(i), kind.Options) for i in range(len(options.probes))]
+    else:  # the preset's own; the tests of presets check them
+        found = [kind.Options.model_validate(one) for one in options.probes]
+    probes = [one for one in found if one is not None]
+    if len(probes) < len(found):
+        return None
+    place = at if explicit else node_path
+    build = context.build(name, place)
+    compiled = kind.compile(probes, options.methods, verifier, build)
+    if not explicit:
+        build.faults[:] = [replace(fault, place=()) for fault in build.faults]
+    context.report_faults(build, place)
+    return compiled
+
+
+def _all(*handshakes: Handshake | None) -> Handshake | None:
+    found = tuple(one for one in handshakes if one is not None)
+    return Handshakes(found) if len(found) > 1 else found[0] if found else None
+
+
 def _handshake(context: LoadContext, name: str, node_path: NodePath, written: Any) -> Handshake | None:
     if node_path.is_blank:
         node_path.error(f"expected a handshake or none, found {node_path.found()}")
@@ -129,7 +199,13 @@ def _handshake(context: LoadContext, name: str, node_path: NodePath, written: An
 P = TypeVar("P", bound="Scheme | HandshakeKind")
 
 
-def _plugin(plugins: Mapping[str, P], node_path: NodePath, written: Any, noun: str) -> tuple[P, dict[str, Any]] | None:
+def _plugin(
+    plugins: Mapping[str, P],
+    node_path: NodePath,
+    written: Any,
+    noun: str,
+    presets: Mapping[str, SourcePreset] | None = None,
+) -> tuple[P, dict[str, Any]] | None:
     """The plugin of `NAME` or `{scheme: NAME, …}`, with its options; None after an error."""
     if isinstance(written, str):
         fields = plugins[written].Options.model_fields if written in plugins else {}
@@ -151,7 +227,10 @@ def _plugin(plugins: Mapping[str, P], node_path: NodePath, written: Any, noun: s
         return None
     word = written["scheme"]
     if not isinstance(word, str) or word not in plugins:
-        node_path.at("scheme").error(f'unknown scheme "{shortened(str(word))}"{did_you_mean(str(word), plugins)}')
+        cure = did_you_mean(str(word), plugins)
+        if presets and isinstance(word, str) and word in presets:
+            cure = f"; {word} signs nothing: write preset: {word} beside a verify of your choice"
+        node_path.at("scheme").error(f'unknown scheme "{shortened(str(word))}"{cure}')
         return None
     return plugins[word], {key: value for key, value in written.items() if key != "scheme"}
 
@@ -174,9 +253,17 @@ def _path(node_path: NodePath, path: str) -> str:
     elif _PATTERN.search(path):
         node_path.at("path").warn(
             f"this is no pattern: only a request to {path}, character by character, comes to this source; "
-            "give each path a source of its own, or let senders add a query parameter, which rules read as query.<name>"
+            "write a part that varies as {name}, which rules read as params.name"
         )
     return path
+
+
+def _path_pattern(node_path: NodePath, path: str) -> PathPattern | None:
+    try:
+        return path_pattern(path)
+    except ValueError as error:
+        node_path.at("path").error_unless_recorded(str(error))
+        return None
 
 
 def _methods(node_path: NodePath, methods: list[str]) -> tuple[str, ...]:
@@ -198,7 +285,7 @@ def _networks(node_path: NodePath, texts: list[str]) -> tuple[Network, ...]:
     return tuple(networks)
 
 
-def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | None:
+def _dedupe(node_path: NodePath, written: Any, scope: Scope, *, explicit: bool) -> Dedupe | None:
     if written is None and explicit:
         node_path.at("dedupe").error(
             f"expected a field, {{key, window}} or none, found {node_path.at('dedupe').found()}"
@@ -207,7 +294,7 @@ def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | No
         return None
     at = node_path.at("dedupe") if explicit else node_path
     if isinstance(written, str):
-        key = load_field(at, written)
+        key = load_field(at, written, scope)
         return Dedupe(key, DedupeOptions(key=written).window) if key else None
     if not isinstance(written, dict):
         at.error(f"expected a field, {{key, window}} or none, found {at.found()}")
@@ -215,5 +302,5 @@ def _dedupe(node_path: NodePath, written: Any, *, explicit: bool) -> Dedupe | No
     if not explicit:  # the scheme's own default; the scheme's tests check it
         return Dedupe(field(written["key"]), seconds(written["window"]))
     options = read(at, DedupeOptions)
-    key = load_field(at.at("key"), options.key) if options else None
+    key = load_field(at.at("key"), options.key, scope) if options else None
     return Dedupe(key, options.window) if options and key else None

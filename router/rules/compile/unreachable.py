@@ -14,5 +14,5 @@ def warn_of_unreachable(node_paths: Sequence[NodePath], rules: Sequence[Rule]) -
         if rule.sources and all(source in stopped for source in rule.sources):
             blocker = stopped[min(rule.sources)]
             at.named(rule.name).warn(f'this can\'t match: rule "{blocker}" above stops every event of its sources')
-        if rule.stop and rule.condition == All(()):
+        if rule.stop and rule.for_each is None and rule.condition == All(()):
             stopped.update(dict.fromkeys(rule.sources - stopped.keys(), rule.name))

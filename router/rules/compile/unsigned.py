@@ -11,7 +11,8 @@ from enum import IntEnum
 from router.plugins.scheme import SignedParts
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, OneValue, Test
-from router.rules.match.fields import AnyField, EventField, HeaderField, QueryField
+from router.rules.match.fields import AnyField, EventField, HeaderField, ParamField, QueryField
+from router.rules.match.time_fields import TimeField
 from router.rules.source import Source
 from router.rules.yaml.node_path import NodePath
 
@@ -34,10 +35,10 @@ def warn_of_unsigned(
     if not dangers:
         return
     for name, source in sorted(sources.items()):
-        signed = source.verifier.signed_parts
-        if signed is None or _basis(condition, signed) is not _Basis.UNSIGNED:
+        signed, constant = source.verifier.signed_parts, source.pattern is None
+        if signed is None or _basis(condition, signed, constant=constant) is not _Basis.UNSIGNED:
             continue
-        fields = ", ".join(dict.fromkeys(_unsigned(condition, signed)))
+        fields = ", ".join(dict.fromkeys(_unsigned(condition, signed, constant=constant)))
         node_path.at("match").warn(
             f'somebody who recorded any request of source "{name}" could {dangers[0]}: the rule asks for {fields} '
             f"alone, which scheme {source.scheme} does not sign; "
@@ -46,25 +47,27 @@ def warn_of_unsigned(
         return
 
 
-def _basis(condition: Condition, signed: SignedParts) -> _Basis:
+def _basis(condition: Condition, signed: SignedParts, *, constant: bool) -> _Basis:
     if isinstance(condition, FieldCondition):
-        if _is_fixed(condition.field):
+        if _is_fixed(condition.field, constant=constant):
             return _Basis.NOTHING
         if not _is_signed(condition.field, signed):
             return _Basis.UNSIGNED
         return _Basis.SIGNED if _needs_value(condition.test) else _Basis.NOTHING
     if isinstance(condition, All):
-        return max((_basis(part, signed) for part in condition.conditions), default=_Basis.NOTHING)
+        return max((_basis(part, signed, constant=constant) for part in condition.conditions), default=_Basis.NOTHING)
     if isinstance(condition, AnyOf):
-        bases = [_basis(part, signed) for part in condition.conditions]
+        bases = [_basis(part, signed, constant=constant) for part in condition.conditions]
         return _Basis.UNSIGNED if _Basis.UNSIGNED in bases else min(bases, default=_Basis.NOTHING)
     # A negation proves nothing, and may depend on values that can be changed.
-    return _Basis.UNSIGNED if any(True for _ in _unsigned(condition, signed)) else _Basis.NOTHING
+    return _Basis.UNSIGNED if any(True for _ in _unsigned(condition, signed, constant=constant)) else _Basis.NOTHING
 
 
-def _is_fixed(field: AnyField) -> bool:
-    """Whether all events of a source have the same value."""
-    return isinstance(field, EventField) and field.text in ("source", "path")
+def _is_fixed(field: AnyField, *, constant: bool) -> bool:
+    """Whether all events of a source have the same value; `constant`: its path has no named parts."""
+    if isinstance(field, TimeField):
+        return True
+    return isinstance(field, EventField) and (field.text == "source" or (field.text == "path" and constant))
 
 
 def _is_signed(field: AnyField, signed: SignedParts) -> bool:
@@ -72,7 +75,10 @@ def _is_signed(field: AnyField, signed: SignedParts) -> bool:
         return field.name in signed.headers
     if isinstance(field, QueryField):
         return signed.query
-    return not (isinstance(field, EventField) and field.text == "method")
+    if isinstance(field, EventField) and field.text == "method":
+        return signed.method
+    # Of the path, a scheme such as twilio signs the constant `url` of its settings, not its named parts.
+    return not isinstance(field, ParamField) and not (isinstance(field, EventField) and field.text == "path")
 
 
 def _needs_value(test: Test) -> bool:
@@ -86,11 +92,11 @@ def _needs_value(test: Test) -> bool:
     return isinstance(test, OneValue | Every)
 
 
-def _unsigned(condition: Condition, signed: SignedParts) -> list[str]:
+def _unsigned(condition: Condition, signed: SignedParts, *, constant: bool) -> list[str]:
     """The unsigned fields that a condition reads."""
     if isinstance(condition, FieldCondition):
-        found = not _is_fixed(condition.field) and not _is_signed(condition.field, signed)
+        found = not _is_fixed(condition.field, constant=constant) and not _is_signed(condition.field, signed)
         return [condition.field.text] if found else []
     if isinstance(condition, All | AnyOf):
-        return [text for part in condition.conditions for text in _unsigned(part, signed)]
-    return _unsigned(condition.condition, signed) if isinstance(condition, Not) else []
+        return [text for part in condition.conditions for text in _unsigned(part, signed, constant=constant)]
+    return _unsigned(condition.condition, signed, constant=constant) if isinstance(condition, Not) else []

@@ -1,8 +1,8 @@
 """Rule tests: events and the expected rules and deliveries, in a YAML file beside the rules.
 
-A file is a list of `{name, source, method, ip, headers, query, content_type, payload, expect}`. `payload` is `{file:
-PATH}` or the value itself. `expect` has `rules` (exactly those that match) and `deliveries` (each a part of a different
-planned delivery).
+A file is a list of `{name, source, method, ip, params, received_at, headers, query, content_type, payload, expect}`.
+`payload` is `{file: PATH}` or the value itself. `expect` has `rules` (exactly those that match) and `deliveries` (each
+a part of a different planned delivery).
 """
 
 import difflib
@@ -21,8 +21,10 @@ from router.domain.errors import PayloadError, Problem
 from router.domain.files.bounded import MAX_PAYLOAD_BYTES, Unreadable, read_file
 from router.plugins.options import Options
 from router.rules.dry_run.preview import Preview, body_of, made_event, preview
+from router.rules.match.operators.age import unix_ms
 from router.rules.match.values import same
 from router.rules.ruleset import Ruleset
+from router.rules.source import Source, placed
 from router.rules.yaml.document import MAX_BYTES
 from router.rules.yaml.document import read as read_document
 from router.rules.yaml.models import read
@@ -47,6 +49,8 @@ class CaseOptions(Options):
     source: str | None = Field(default=None, description="The source; may be left out while there is one.")
     method: str | None = Field(default=None, description="The request's method; the source's first by default.")
     ip: str = Field(default="127.0.0.1", description="The sender's address.")
+    params: dict[str, str] = Field(default_factory=dict, description="The named parts of the path.")
+    received_at: str | None = Field(default=None, description="When it was received, with its zone; now.")
     headers: dict[str, Any] = Field(default_factory=dict, description="Request headers; a list for a repeated one.")
     query: dict[str, Any] = Field(default_factory=dict, description="Query parameters; a list for a repeated one.")
     content_type: str | None = Field(default=None, description="The body's type; application/json by default.")
@@ -127,12 +131,34 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
     body = _body(node_path, case.payload, file.parent, content_type or typed or "")
     if body is None:
         return None
-    event = made_event(source, body, headers, urlencode(query), content_type, now, method=case.method, ip=case.ip)
+    source, received_at = _placed(node_path, source, case), _received_at(node_path, case, now)
+    if source is None or received_at is None:
+        return None
+    event = made_event(
+        source, body, headers, urlencode(query), content_type, received_at, method=case.method, ip=case.ip
+    )
     try:
         shown = preview(ruleset, event, arriving=True, explained=True)
     except PayloadError as error:
         return Result(str(file), node_path.node.line, case.name, (f"the payload can't be parsed: {error}",))
     return Result(str(file), node_path.node.line, case.name, tuple(_differences(case.expect, shown)))
+
+
+def _placed(node_path: NodePath, source: Source, case: CaseOptions) -> Source | None:
+    try:
+        return placed(source, case.params)
+    except ValueError as error:
+        node_path.at("params").error(str(error))
+        return None
+
+
+def _received_at(node_path: NodePath, case: CaseOptions, now: int) -> int | None:
+    if case.received_at is None:
+        return now
+    found = unix_ms(case.received_at)
+    if found is None:
+        node_path.at("received_at").error('expected a time with its zone, such as "2024-05-01T09:30:00+02:00"')
+    return None if found is None else round(found)
 
 
 def _pairs(node_path: NodePath, given: Mapping[str, Any]) -> list[tuple[str, str]] | None:

@@ -4,17 +4,20 @@ Each verdict comes from the condition's own `holds`, so that the explanation alw
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from router.domain import units
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition, Not
 from router.rules.match.field_tests import AnyTest, EachTest, Every, Exists, NotTest, OneValue, Test
 from router.rules.match.fields import FieldValues
+from router.rules.match.for_each import ForEach, ItemValues
+from router.rules.match.operators.age import unix_ms
 from router.rules.rule import Rule
-from router.rules.ruleset import Ruleset
+from router.rules.ruleset import Ruleset, Selection
 
 SHOWN_VALUES = 10  #: of a field's values; the others are counted
 SHOWN_CHARACTERS = 120  #: of one value
@@ -53,16 +56,22 @@ class ExplainedRule:
     rule: str
     verdict: str  #: matched, unmatched, error, or not tried (another source, or a rule above stops)
     reason: str  #: for an unmatched rule: the first condition that fails, in file order
-    conditions: tuple[Explained, ...]
+    conditions: tuple[Explained, ...]  #: with `for_each`: those on the event, and those on `item`
+    items: tuple[str, ...] | None = None  #: with `for_each`: the places of the items that it selects
+    unmatched_items: int = 0  #: how many others there are
+    item: str | None = None  #: the place of the item that the conditions tell of
 
     def as_json(self) -> dict[str, Any]:
         """As `test --explain --json` shows it."""
-        return {
+        shown: dict[str, Any] = {
             "rule": self.rule,
             "verdict": self.verdict,
             "reason": self.reason or None,
             "conditions": [condition.as_json() for condition in self.conditions],
         }
+        if self.items is not None:
+            shown["items"] = {"matched": list(self.items), "unmatched": self.unmatched_items, "shown": self.item}
+        return shown
 
 
 def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> list[ExplainedRule]:
@@ -70,33 +79,70 @@ def explain(ruleset: Ruleset, parsed: ParsedEvent, most: int | None = None) -> l
     reads = FieldValues(parsed)
     stopped_by = ""
     found: list[ExplainedRule] = []
+    selection, matched = Selection(reads), list[Rule]()
     for rule in ruleset.rules[:most]:
         if stopped_by:
             found.append(ExplainedRule(rule.name, NOT_TRIED, f'rule "{stopped_by}" above matched and stops', ()))
             continue
-        explained = explain_rule(rule, reads)
+        explained = explain_rule(rule, reads, selection, matched)
         found.append(explained)
-        if explained.verdict == MATCHED and rule.stop:
-            stopped_by = rule.name
+        if explained.verdict == MATCHED:
+            matched.append(rule)
+            stopped_by = rule.name if rule.stop and rule.for_each is None else ""
     return found
 
 
-def explain_rule(rule: Rule, reads: FieldValues) -> ExplainedRule:
-    """The verdict on one rule."""
+def explain_rule(
+    rule: Rule, reads: FieldValues, selection: Selection | None = None, matched: Sequence[Rule] = ()
+) -> ExplainedRule:
+    """The verdict on one rule; `selection` has the items that the `matched` rules above took."""
     source = reads.parsed.event.source
     if source not in rule.sources:
         listens = ", ".join(sorted(rule.sources))
         return ExplainedRule(
             rule.name, NOT_TRIED, f'the event came by source "{source}", the rule is for {listens}', ()
         )
-    conditions = _conditions(rule.condition, reads)
-    holds, error = _verdict(lambda: rule.condition.holds(reads))
+    asked = rule.condition if rule.for_each is None else rule.for_each.event
+    conditions = _conditions(asked, reads)
+    holds, error = _verdict(lambda: asked.holds(reads))
+    if holds and rule.for_each is not None:
+        return _explain_items(rule, rule.for_each, reads, selection or Selection(reads), matched, conditions)
     if holds:
         return ExplainedRule(rule.name, MATCHED, "", conditions)
     if holds is None:
         return ExplainedRule(rule.name, FAILED, f"it could not be judged, so it is unmatched: {error}", conditions)
     first = next((part for part in conditions if part.holds is False), None)
     return ExplainedRule(rule.name, UNMATCHED, first.reason if first else "its conditions do not hold", conditions)
+
+
+def _explain_items(
+    rule: Rule,
+    for_each: ForEach,
+    reads: FieldValues,
+    selection: Selection,
+    matched: Sequence[Rule],
+    conditions: tuple[Explained, ...],
+) -> ExplainedRule:
+    """The verdict on a rule with `for_each` whose conditions on the event hold."""
+    try:
+        found = selection.select(rule, for_each, matched)
+        items = for_each.list_items(reads)
+    except EvaluationError as error:
+        return ExplainedRule(rule.name, FAILED, f"it could not be judged, so it is unmatched: {error}", conditions, ())
+    chosen = found[0] if found else items[0] if items else None
+    if chosen is not None and for_each.item is not None:
+        conditions += _conditions(for_each.item, ItemValues(reads, chosen))
+    place = chosen.place if chosen else None
+    others = len(items) - len(found)
+    if found:
+        places = tuple(item.place for item in found)
+        return ExplainedRule(rule.name, MATCHED, "", conditions, places, others, place)
+    first = next((part for part in conditions if part.holds is False), None)
+    reason = f"it has no items: nothing is at {for_each.items.text}"
+    if items:
+        why = f"; of {place}: {first.reason}" if first else ": rules above with stop took them"
+        reason = f"none of its {len(items)} items fits{why}"
+    return ExplainedRule(rule.name, UNMATCHED, reason, conditions, (), others, place)
 
 
 def _verdict(judge: Callable[[], bool]) -> tuple[bool | None, str]:
@@ -151,8 +197,18 @@ def _field(condition: FieldCondition, reads: FieldValues) -> Explained:
     except EvaluationError:
         values = []
     shown = tuple(_shortened(value) for value in values[:SHOWN_VALUES])
-    reason = error or f"{text} {_found(shown, len(values))}; asked: {_in_words(operator, operand)}"
+    aged = _age_in_words(values, reads) if "age" in operator.split(", ") else ""
+    reason = error or f"{text} {_found(shown, len(values))}{aged}; asked: {_in_words(operator, operand)}"
     return Explained(text, holds, reason, operator, operand, shown, len(values))
+
+
+def _age_in_words(values: Sequence[Any], reads: FieldValues) -> str:
+    """How old the first value is, if it is a time."""
+    then = unix_ms(values[0], decimals=True) if values else None
+    if then is None:
+        return ", which is no time with its zone" if values else ""
+    seconds = (reads.parsed.event.received_at - then) / 1000
+    return f", {units.shown(abs(seconds))} {'before' if seconds >= 0 else 'after'} the event"
 
 
 def _in_words(operator: str, operand: Any) -> str:

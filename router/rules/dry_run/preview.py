@@ -12,6 +12,7 @@ from router.domain.deliveries import Claim, Delivery, State
 from router.domain.errors import RenderError
 from router.domain.events import Event, ParsedEvent
 from router.domain.ids import uuid7
+from router.domain.items import Item
 from router.domain.request import Inbound
 from router.plugins.action import AttemptInput
 from router.rules.dry_run.explain import ExplainedRule, explain
@@ -32,6 +33,7 @@ class PreviewedDelivery:
     order_key: str | None
     error: str | None  #: why it would be dead at once; None if it would be attempted
     does: dict[str, Any] | None  #: what the attempt would do; None with an error
+    item: str | None = None  #: the place of its item; None: it is of the whole event
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -43,6 +45,8 @@ class PreviewedDelivery:
             "order_key": self.order_key,
             "error": self.error,
         }
+        if self.item is not None:
+            shown["item"] = self.item
         if self.does is not None:
             shown[self.type] = self.does
         return shown
@@ -108,13 +112,13 @@ def preview(
     source = ruleset.sources.get(event.source)
     parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)
     match = ruleset.match(parsed)
-    deliveries = tuple(_previewed(ruleset, action, parsed) for action in ruleset.actions_of(match))
+    deliveries = tuple(_previewed(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons)
 
 
-def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> PreviewedDelivery:
-    planned = action.plan(parsed)
+def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent, item: Item | None) -> PreviewedDelivery:
+    planned = action.plan(parsed, item)
     event = parsed.event
     delivery = Delivery(
         id=planned.id,
@@ -132,6 +136,8 @@ def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> Pre
         interruptions=0,
         first_attempt_at=None,
         created_at=event.received_at,
+        item=planned.item,
+        item_index=planned.item_index,
     )
     passing = ruleset.passing.get(event.source, frozenset())
     job = AttemptInput(Claim("", delivery, event, 1), lambda: parsed, ruleset.secrets, passing)
@@ -140,4 +146,6 @@ def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent) -> Pre
         does = action.action.preview(job)
     except RenderError as reason:
         error = str(reason)
-    return PreviewedDelivery(planned.rule, planned.action, planned.type, planned.target, planned.order_key, error, does)
+    return PreviewedDelivery(
+        planned.rule, planned.action, planned.type, planned.target, planned.order_key, error, does, planned.item
+    )

@@ -11,7 +11,7 @@ from dataclasses import field as made
 from functools import lru_cache
 from typing import Protocol
 
-from router.rules.match.field_tests import OneValue, Test
+from router.rules.match.field_tests import OneValue, Test, bound, clauses_in, reads_event
 from router.rules.match.fields import AnyField, FieldValues, HeaderField
 from router.rules.match.jsonpath import sharing_work
 from router.rules.match.predicates import all_of, any_of, safe_first
@@ -56,6 +56,8 @@ class FieldCondition:
         return lambda reads: sharing_work(reads.parsed.payload, lambda: judge(reads))
 
     def _judge_alone(self) -> EventPredicate:
+        if reads_event(self.test):
+            return self._judge_by_event
         selector, strict, form = self.field, self.test.holds, self.form_test.holds
         if self.form_test is not self.test:
             return lambda reads: (form if reads.parsed.form else strict)(reads[selector])
@@ -63,6 +65,10 @@ class FieldCondition:
         if wanted is not None:
             return lambda reads: wanted in reads[selector]
         return lambda reads: strict(reads[selector])
+
+    def _judge_by_event(self, reads: FieldValues) -> bool:
+        test = self.form_test if reads.parsed.form else self.test
+        return bound(test, reads).holds(reads[self.field])
 
     @property
     def text(self) -> str | None:
@@ -176,7 +182,9 @@ class Not:
 def headers_of(condition: Condition) -> frozenset[str]:
     """The names of the headers that a condition reads, in lower case."""
     if isinstance(condition, FieldCondition):
-        return frozenset([condition.field.name]) if isinstance(condition.field, HeaderField) else _NO_HEADERS
+        fields = [condition.field, *(clause.other for clause in clauses_in(condition.test) if clause.other is not None)]
+        names = [one.name for one in fields if isinstance(one, HeaderField)]
+        return frozenset(names) if names else _NO_HEADERS
     if isinstance(condition, Not):
         return headers_of(condition.condition)
     if isinstance(condition, All | AnyOf):

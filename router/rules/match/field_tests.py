@@ -4,11 +4,12 @@ A field selects a list of values. A positive operator map holds if any one value
 and `every` judge the field as a whole. `not` is the exact complement of its test, also for a missing field.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made
 from typing import Any, Protocol
 
+from router.rules.match.fields import AnyField, FieldValues
 from router.rules.match.operators.operand import Predicate
 from router.rules.match.predicates import all_of, any_of, safe_first
 
@@ -39,6 +40,15 @@ class Clause:
     test: Predicate = made(compare=False)
     fold: bool = False  #: ignore_case: true
     may_raise: bool = False  #: True for an `elem` with a path that may raise
+    bind: Callable[[FieldValues], Predicate] | None = made(default=None, compare=False)
+    """For an operator that reads more of the event than the value, such as `age`: gives its test for one event."""
+    other: AnyField | None = None  #: the field that `equals_field` compares with
+
+    def bound(self, reads: FieldValues) -> "Clause":
+        """The clause with its test for one event."""
+        if self.bind is None:
+            return self
+        return Clause(self.operator, self.operand, self.bind(reads), self.fold, self.may_raise)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +169,32 @@ class AnyTest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "may_raise", any(test.may_raise for test in self.tests))
         object.__setattr__(self, "holds", any_of([test.holds for test in safe_first(self.tests)]))
+
+
+def clauses_in(test: Test) -> Iterator[Clause]:
+    """All clauses of a test, at any depth."""
+    if isinstance(test, OneValue):
+        yield from test.clauses
+    elif isinstance(test, Every | NotTest):
+        yield from clauses_in(test.test)
+    elif isinstance(test, EachTest | AnyTest):
+        for part in test.tests:
+            yield from clauses_in(part)
+
+
+def reads_event(test: Test) -> bool:
+    """Whether the test reads more of the event than the field's values."""
+    return any(clause.bind is not None for clause in clauses_in(test))
+
+
+def bound(test: Test, reads: FieldValues) -> Test:
+    """The test for one event."""
+    if isinstance(test, OneValue):
+        return OneValue(tuple(clause.bound(reads) for clause in test.clauses))
+    if isinstance(test, Every):
+        return Every(bound(test.test, reads))
+    if isinstance(test, NotTest):
+        return NotTest(bound(test.test, reads))
+    if isinstance(test, EachTest):
+        return EachTest(tuple(bound(part, reads) for part in test.tests))
+    return AnyTest(tuple(bound(part, reads) for part in test.tests)) if isinstance(test, AnyTest) else test

@@ -1,6 +1,7 @@
 """The fields of an event that conditions, `dedupe` and `order_by` read."""
 
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -9,10 +10,13 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.headers import HEADER_NAME
 from router.rules.match import hints
-from router.rules.match.jsonpath import Path, PathError, compile_path
+from router.rules.match.jsonpath import Path, PathError, compile_item_path, compile_path
+from router.rules.match.time_fields import TimeField
 
 PLAIN = ("source", "method", "path", "ip")
-_NAMED = ("headers", "query")
+TIMES = ("time", "weekday")
+ITEM = "item"
+_NAMED = ("headers", "query", "params")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +67,23 @@ class QueryField:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ParamField:
+    """`params.<name>`: what stands in the request's path for `{name}` in the source's path."""
+
+    text: str
+    name: str
+    text_only: bool = True
+    decimals: bool = True
+    single: bool = True
+    may_raise: bool = False
+
+    def values(self, parsed: ParsedEvent) -> list[Any]:
+        """The one value; empty if the source's path has no such part."""
+        params = parsed.params
+        return [params[self.name]] if params is not None and self.name in params else []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PayloadField:
     """`$…`: a JSONPath on the payload."""
 
@@ -86,7 +107,36 @@ class PayloadField:
         return self.compiled.read(parsed.payload)
 
 
-AnyField = EventField | HeaderField | QueryField | PayloadField
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemField:
+    """`item…`: the item of a rule with `for_each`, or what lies below it."""
+
+    text: str
+    compiled: Path
+    text_only: bool = False
+    decimals: bool = False
+    may_raise: bool = False
+
+    @property
+    def single(self) -> bool:
+        """The field has at most one value."""
+        return self.compiled.single
+
+    @property
+    def below(self) -> str:
+        """The path from the item on, such as `.labels.severity`."""
+        return self.text.removeprefix("item")
+
+    def of(self, value: Any) -> list[Any]:
+        """The values in an item, in document order."""
+        return self.compiled.read(value)
+
+    def values(self, _: ParsedEvent) -> list[Any]:
+        """An event alone has no item."""
+        return []
+
+
+AnyField = EventField | TimeField | HeaderField | QueryField | ParamField | PayloadField | ItemField
 
 
 class FieldValues(dict[AnyField, list[Any]]):
@@ -112,16 +162,32 @@ class FieldValues(dict[AnyField, list[Any]]):
         return values
 
 
+def field(text: str, zone: tzinfo = UTC) -> AnyField:
+    """Compile a field; the same text gives the same object. Raises PathError, whose text holds the cure.
+
+    `zone` is the time zone of `time` and `weekday`.
+    """
+    return _time_field(text, zone) if text in TIMES else _field(text)
+
+
+@lru_cache(maxsize=1_000)
+def _time_field(text: str, zone: tzinfo) -> TimeField:
+    return TimeField(text, zone)
+
+
 @lru_cache(maxsize=100_000)
-def field(text: str) -> AnyField:
-    """Compile a field; the same text gives the same object. Raises PathError, whose text holds the cure."""
+def _field(text: str) -> AnyField:
     if text.startswith("$"):
         return PayloadField(text, compile_path(text))
     if text in PLAIN:
         return EventField(text)
+    if text == ITEM or text.startswith((ITEM + ".", ITEM + "[")):
+        return ItemField(text, compile_path(compile_item_path("$" + text.removeprefix(ITEM))))
     area, dot, name = text.partition(".")
     if area in _NAMED and dot and name:
-        return _header(text, name) if area == "headers" else QueryField(text, name)
+        if area == "headers":
+            return _header(text, name)
+        return QueryField(text, name) if area == "query" else ParamField(text, name)
     raise PathError(unknown_field(text))
 
 
@@ -135,4 +201,4 @@ def _header(text: str, name: str) -> HeaderField:
 
 def unknown_field(text: str) -> str:
     """The message for an unknown field, with the nearest known one or the probable JSONPath."""
-    return hints.unknown_field(text, (*PLAIN, *_NAMED, "all", "any", "none", "not"))
+    return hints.unknown_field(text, (*PLAIN, *TIMES, *_NAMED, "all", "any", "none", "not"))

@@ -29,6 +29,8 @@ _OPERATORS: dict[str, tuple[str, ...]] = {
     "not": ("without",),
     "every": ("all", "allof", "each"),
     "elem": ("some", "element", "elements", "elemmatch", "item", "items", "where"),
+    "equals_field": ("eqfield", "equalsfield", "samefield", "fieldequals", "equalfield"),
+    "age": ("olderthan", "newerthan", "youngerthan", "ago"),
     "ignore_case": ("icase", "ignorecase", "nocase", "caseinsensitive", "insensitive"),
 }  # fmt: skip
 
@@ -138,7 +140,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }
 _OF_FIELD = {word: name for name, words in _FIELDS.items() for word in words}
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)+")
-_TIMES = frozenset({"time", "weekday", "day", "date", "hour", "received_at", "timestamp"})
+_TIMES = frozenset({"day", "date", "hour", "now", "received_at", "timestamp"})
 
 
 def unknown_field(text: str, fields: Collection[str]) -> str:
@@ -149,20 +151,18 @@ def unknown_field(text: str, fields: Collection[str]) -> str:
     in_payload = f'a field of the payload is a JSONPath: "$.{shortened(text)}"'
     if area == "header" and dot:
         return f'{shown}; did you mean "headers.{name}"?'
-    if area in ("param", "params", "args") and dot:
-        return f'{shown}; a query parameter is "query.{name}", and parts of the path have no names: ask path by a glob'
+    if area in ("param", "args", "path") and dot:
+        return f'{shown}; a query parameter is "query.{name}", a named part of the source\'s path "params.{name}"'
     if area in ("payload", "body", "json", "event", "data") and dot:
         return f'{shown}; a field of the payload is a JSONPath: "$.{name}"'
     if text in ("payload", "body", "json"):
         return f'{shown}; the whole payload is "$", and a field of it "$.name"'
-    if area == "item":
-        return f'{shown}; items of a list are "$.list[*]{dot}{name}"; below elem, $ is the item: "$.{name or "name"}"'
-    if text in ("headers", "query"):
+    if text in ("headers", "query", "params"):
         return f'"{text}" names no {text.rstrip("s")}; write {text}.<name>'
-    if area in ("headers", "query"):
+    if area in ("headers", "query", "params"):
         return f'"{text}" names no {area.rstrip("s")}; write {area}.<name>'
     if text.lower() in _TIMES:
-        return f"{shown}: no field tells when an event came; {in_payload}"
+        return f'{shown}; "time" ("09:30") and "weekday" (mon) say when the event was received; {in_payload}'
     if text.lower() in _OF_FIELD:
         return f'{shown}; did you mean "{_OF_FIELD[text.lower()]}"? Else {in_payload}'
     if _HEADER.fullmatch(text):

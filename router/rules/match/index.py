@@ -24,7 +24,7 @@ from router.runtime.pacing import paced
 _COST = {
     "text": 0.0, "scalar": 0.0, "folded_text": 0.2, "prefix": 0.3, "suffix": 0.3, "folded_prefix": 0.5,
     "folded_suffix": 0.5, "item": 0.2, "scalar_item": 0.2, "folded_item": 0.4, "cidr": 0.5, "range": 1.0,
-    "pattern": 2.0, "folded_pattern": 3.0, "present": 8.0,
+    "text_range": 1.0, "pattern": 2.0, "folded_pattern": 3.0, "present": 8.0,
 }  # fmt: skip
 
 
@@ -152,7 +152,7 @@ class _Chooser:
 
 def _counted_as(key: IndexKey) -> IndexKey:
     """The key to count by: ranges overlap, so all ranges of a field count as one key."""
-    return key._replace(value=None) if key.kind == "range" else key
+    return key._replace(value=None) if key.kind in ("range", "text_range") else key
 
 
 def _leaves(one: IndexNeed) -> Iterable[IndexKey]:

@@ -9,7 +9,7 @@ can raise, and from the first part that may. So a rule whose keys are missing ca
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import re2
@@ -18,7 +18,7 @@ from router.domain.networks import network
 from router.rules.match.conditions import All, AnyOf, Condition, FieldCondition
 from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, Exists, OneValue, Test
 from router.rules.match.fields import AnyField
-from router.rules.match.operators import NUMERIC
+from router.rules.match.operators import LISTED, ORDERED
 from router.rules.match.operators.patterns import glob_pattern
 from router.rules.match.predicates import safe_first
 from router.rules.match.values import scalar_key
@@ -30,7 +30,9 @@ class IndexKey(NamedTuple):
     """What at least one value of a field has to look like."""
 
     field: AnyField
-    kind: str  #: text, scalar, prefix, suffix, item, range, cidr, pattern, present; folded_… for ignore_case
+    kind: (
+        str  #: text, scalar, prefix, suffix, item, range, text_range, cidr, pattern, present; folded_… for ignore_case
+    )
     value: Any = None
 
 
@@ -99,11 +101,12 @@ def _of_test(field: AnyField, test: Test) -> IndexNeed | None:
 def _of_clauses(field: AnyField, clauses: Sequence[Clause]) -> IndexNeed:
     """One value has to satisfy all clauses, so each gives a need; without any, a value has to be present."""
     needs = [one for clause in clauses if (one := _of_clause(field, clause)) is not None]
-    bounds = {clause.operator: clause.operand for clause in clauses if clause.operator in NUMERIC}
+    bounds = {clause.operator: clause.operand for clause in clauses if clause.operator in ORDERED}
     if bounds:
         low = max((bounds[name] for name in ("gt", "gte") if name in bounds), default=None)
         high = min((bounds[name] for name in ("lt", "lte") if name in bounds), default=None)
-        needs.append(IndexKey(field, "range", (low, high)))
+        kind = "text_range" if isinstance(next(iter(bounds.values())), str) else "range"
+        needs.append(IndexKey(field, kind, (low, high)))
     if not needs:
         return IndexKey(field, "present")
     return needs[0] if len(needs) == 1 else AllOf(tuple(needs))
@@ -111,6 +114,8 @@ def _of_clauses(field: AnyField, clauses: Sequence[Clause]) -> IndexNeed:
 
 def _of_clause(field: AnyField, clause: Clause) -> IndexNeed | None:
     operand = clause.operand
+    if clause.operator in LISTED and isinstance(operand, list):
+        return _one_of(_of_clause(field, replace(clause, operand=item)) for item in operand)
     if clause.operator == "equals":
         return _equal(field, operand, fold=clause.fold)
     if clause.operator == "in":

@@ -7,7 +7,7 @@ from typing import Any
 from router.rules.match.index_keys import IndexKey
 from router.rules.match.index_networks import Networks
 from router.rules.match.index_patterns import Patterns
-from router.rules.match.index_ranges import Ranges
+from router.rules.match.index_ranges import AFTER_ALL, Ranges
 from router.rules.match.index_values import RuleNumbers, by_value
 from router.rules.match.values import decimal, scalar_key
 from router.runtime.pacing import paced
@@ -33,6 +33,7 @@ class Values:
         "_scalars",
         "_suffixes",
         "_text_kinds",
+        "_text_ranges",
         "_texts",
         "numbers",
         "present",
@@ -71,9 +72,12 @@ class Values:
         self._patterns = Patterns(listed["pattern"]) if listed["pattern"] else None
         self._folded_patterns = Patterns(listed["folded_pattern"]) if listed["folded_pattern"] else None
         self._ranges = Ranges(listed["range"]) if listed["range"] else None
+        self._text_ranges = Ranges(listed["text_range"], "", AFTER_ALL) if listed["text_range"] else None
         self._cidr = Networks(listed["cidr"]) if listed["cidr"] else None
         self._fold = any(listed[kind] for kind in ("folded_text", "folded_prefix", "folded_suffix", "folded_pattern"))
-        self._text_kinds = self._fold or any(listed[k] for k in ("prefix", "suffix", "pattern", "cidr", "range"))
+        self._text_kinds = self._fold or any(
+            listed[k] for k in ("prefix", "suffix", "pattern", "cidr", "range", "text_range")
+        )
 
     def look_up(self, value: Any, *, form: bool, found: RuleNumbers) -> None:
         """Add the numbers of the rules that this value may satisfy to `found`."""
@@ -107,6 +111,8 @@ class Values:
             number = decimal(text)
             if number is not None:
                 self._ranges.look_up(number, found)
+        if self._text_ranges is not None:
+            self._text_ranges.look_up(text, found)
         if self._fold:
             text = text.casefold()
             found += self._folded.get(text, ())

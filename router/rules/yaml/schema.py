@@ -10,7 +10,7 @@ from router.plugins.target import BreakerField, BreakerSpec
 
 Text = Annotated[str, Field(min_length=1)]
 
-TOP_KEYS = ("version", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
+TOP_KEYS = ("version", "timezone", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
 
 
 class DedupeOptions(Options):
@@ -40,12 +40,18 @@ class SourceOptions(Options):
     allow_ips: list[Text] = Field(default=[], description="Addresses and networks that may send; all by default.")
     dedupe: Any = Field(default=None, description="The field that copies share, or {key, window}; none: off.")
     json_field: Text | None = Field(default=None, description="The form field that holds JSON.")
-    parse: Literal["json", "form", "text"] | None = Field(
+    parse: Literal["json", "form", "multipart", "xml", "text"] | None = Field(
         default=None,
         description="What every body is; by default the bytes tell, or without a signature the content type.",
     )
     respond: Any = Field(default=None, description="What is answered instead of 202 and the event's id.")
     handshake: Any = Field(default=None, description="How the provider's test of the address is answered; none: not.")
+    probes: Any = Field(
+        default=None, description="A list of further tests of the address, and their answers; none: no preset's either."
+    )
+    preset: Text | None = Field(
+        default=None, description="A provider that can't be verified: its habits, beside a verify of your choice."
+    )
 
 
 class TargetOptions(Options):
@@ -87,12 +93,24 @@ class DefaultsOptions(Options):
     timeout: Duration | None = Field(default=None, description="How long one attempt may take.")
 
 
+class ForEachOptions(Options):
+    """The long form of `for_each`."""
+
+    path: Text = Field(description="The path of the items, without filters and functions.")
+    most: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1_000, description="Items of one event; with more, the rule does not match."
+    )
+
+
 class RuleOptions(Options):
     """A name, a condition, actions."""
 
     name: Text = Field(description="Unique in the file.")
     source: Any = Field(default=None, description="Name, list or glob of sources; may be left out while there is one.")
     match: Any = Field(default=None, description="Fields and what they must be; every entry must hold.")
+    for_each: Any = Field(
+        default=None, description="The path of items such as $.alerts[*]; the rule is tried for each."
+    )
     actions: Any = Field(description="What is done with the event.")
     respond: Any = Field(default=None, description="What the sender is answered; body and json are templates.")
     stop: bool = Field(default=False, description="Later rules are not tried once this one matched.")

@@ -12,10 +12,10 @@ from router.domain.summaries import EventHead
 EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
 DELIVERY_COLUMNS = (
     "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
-    " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error"
+    " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error, d.item, d.item_index"
 )
 _EVENT_WIDTH = 10
-_DELIVERY_WIDTH = 17
+_DELIVERY_WIDTH = 19
 
 # The deliveries that a claim takes, as they will be: running, with the number of the attempt that the claim starts.
 DUE_NOW = f"""

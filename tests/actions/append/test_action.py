@@ -53,6 +53,15 @@ def test_the_default_line_is_the_event_as_json(act: Make, job: Make, attempt: At
     assert stat.S_IMODE((tmp_path / "out" / "e.jsonl").stat().st_mode) == 0o600
 
 
+def test_the_default_line_of_an_item_has_the_item(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
+    assert (
+        attempt(act("append", {"path": "e.jsonl"}), job({"a": [1, {"b": 2}]}, item=("$.a[1]", 1)))
+        == Outcome.succeeded()
+    )
+
+    assert json.loads((tmp_path / "e.jsonl").read_text())["item"] == {"b": 2}
+
+
 def test_a_templated_line_stays_one_line(act: Make, job: Make, attempt: Attempt, tmp_path: Path) -> None:
     attempt(act("append", {"path": "a.txt", "line": "{{ payload.t }} by {{ source }}"}), job({"t": "a\r\nforged"}))
 

@@ -64,6 +64,17 @@ def test_the_environment_holds_only_listed_variables(
     assert (env["WEBHOOK_ROUTER_RULE"], env["WEBHOOK_ROUTER_ATTEMPT"]) == ("deploy", "1")
 
 
+def test_a_command_of_an_item_gets_it_by_standard_input_and_knows_its_number(
+    act: Make, job: Make, attempt: Attempt, tmp_path: Path
+) -> None:
+    options = {"argv": ["sh", "-c", "cat >in; env >out"], "stdin": "item"}
+
+    attempt(act("command", options, has_item=True, allow_code=True), job({"a": [1, {"b": 2}]}, item=("$.a[1]", 1)))
+
+    assert (tmp_path / "in").read_text() == '{"b":2}'
+    assert "WEBHOOK_ROUTER_ITEM_INDEX=1\n" in (tmp_path / "out").read_text()
+
+
 def test_a_command_continues_the_trace_with_its_own_span(
     act: Make, job: Make, attempt: Attempt, tmp_path: Path
 ) -> None:

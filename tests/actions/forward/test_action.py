@@ -191,6 +191,25 @@ def test_a_new_body_drops_the_signature_and_sets_its_content_type(
     assert [name for name in signatures if name in request.headers] == []
 
 
+def test_an_item_is_sent_as_the_body_with_an_id_of_its_own(
+    act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request]
+) -> None:
+    action = act("forward", {"url": httpserver.url_for("/in"), "body": "item"}, has_item=True)
+
+    assert attempt(action, job({"a": [1, {"b": 2}]}, item=("$.a[1]", 1))).status == 200
+
+    assert seen[0].get_json() == {"b": 2}
+    assert seen[0].headers["webhook-id"] == "018bcfe5-6800-7000-8000-000000000001_1"
+
+
+def test_an_item_that_the_payload_no_longer_has_is_dead(act: Make, job: Make, attempt: Attempt) -> None:
+    outcome = attempt(
+        act("forward", {"url": "http://127.0.0.1:9/", "body": "item"}, has_item=True), job({}, item=("$.a[1]", 1))
+    )
+
+    assert (outcome.kind.value, outcome.error) == ("failed", "the payload has no item at $.a[1]")
+
+
 def test_headers_can_be_set_and_filtered(
     act: Make, job: Make, attempt: Attempt, httpserver: HTTPServer, seen: list[Request]
 ) -> None:

@@ -16,8 +16,10 @@ import pytest
 
 from router.cli.starters.compose import composed
 from router.cli.starters.library import Starter, starters
+from router.cli.starters.preset_starters import all_starters
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
+from router.intake.verify.preset import presets
 from router.rules.compile.loader import Loaded, Loader
 from tests.cli.conftest import StoreCommands
 from tests.conftest import Daemon, run_in_process
@@ -165,7 +167,7 @@ def test_serve_accepts_the_file_under_any_umask(init: Init, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("word", "cure"),
-    [("githup", "did you mean github?"), ("OpenAI", "did you mean standard-webhooks?"), ("Prometheus", "alertmanager"),
+    [("githup", "did you mean github?"), ("OpenAI", "did you mean openai?"), ("Prometheus", "alertmanager"),
      ("zzz", "there are github, gitlab"), ("", "there are github"), ("a\x1b[2J", "there are github")],
 )  # fmt: skip
 def test_the_error_for_an_unknown_source_suggests_the_nearest(init: Init, word: str, cure: str) -> None:
@@ -217,7 +219,7 @@ def test_init_gives_up_after_several_invalid_answers(store_commands: StoreComman
 def test_list_shows_every_starter_and_writes_nothing(init: Init, tmp_path: Path) -> None:
     done = init("--list")
 
-    assert [line.split()[1] for line in done.stdout.splitlines()] == list(KNOWN)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == list(all_starters())
     assert not list(tmp_path.iterdir())
 
 
@@ -226,6 +228,29 @@ def test_an_unwritable_path_gets_a_clear_error(init: Init) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "webhook-router: missing/rules.yaml can't be written: No such file or directory\n"
+
+
+def test_every_preset_has_a_starter_that_loads_without_problems(tmp_path: Path) -> None:
+    made = [starter for name, starter in all_starters().items() if name in presets()]
+
+    loaded = _loaded(composed(made, "rules.yaml"), tmp_path)
+
+    assert [str(problem) for problem in loaded.problems if problem.level is not Level.NOTE] == []
+    assert set(loaded.require().sources) == set(presets())
+    for starter in made:
+        assert re.findall(r"env: (\w+)", starter.sources) == re.findall(r"export (\w+)=", starter.secret), starter.name
+        assert len(starter.title) < 100
+
+
+def test_a_preset_is_a_source_to_start_with(init: Init, tmp_path: Path) -> None:
+    done = init("--source", "linear,docker-hub")
+
+    assert done.returncode == 0, done.stderr
+    assert "export LINEAR_SECRET=" in done.stdout
+    text = (tmp_path / "rules.yaml").read_text()
+    assert "verify: {scheme: linear, secret: {env: LINEAR_SECRET}}" in text
+    assert "preset: docker-hub" in text
+    assert "did you mean linear?" in init("--source", "liner", "--force").stderr
 
 
 def test_the_package_includes_every_data_file() -> None:

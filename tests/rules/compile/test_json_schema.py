@@ -44,7 +44,11 @@ def test_the_schema_accepts_valid_files(path: Path) -> None:
         ("match:", "matches:"),
         ("{$.a: 1}", "{ref: 1}"),
         ("{$.a: 1}", "{$.a: {equal: 1}}"),
-        ("{$.a: 1}", "{$.a: {gt: x}}"),
+        ("{$.a: 1}", "{$.a: {gt: '5'}}"),
+        ("{$.a: 1}", "{$.a: {prefix: []}}"),
+        ("{$.a: 1}", "{$.a: {age: 5m}}"),
+        ("{$.a: 1}", "{weekday: monday}"),
+        ("{$.a: 1}", "{time: '9:00'}"),
         ("{$.a: 1}", "{any: {$.a: 1}}"),
         ("{$.a: 1}", "{$.a: {elem: {source: x}}}"),
         ("append: x", "apend: x"),
@@ -81,13 +85,15 @@ def test_the_schema_accepts_every_condition_that_loads(match: Match) -> None:
 # What only `check` can know: what other places define, what paths, patterns and templates say, what this machine has.
 BEYOND_A_SCHEMA = """
 action-twice command-in-unmatched command-templated-program command-templated-script command-unverified
-field-missing-dot field-reserved-word ignore-case-alone operand-blank operand-blank-in-list operand-cidr
+field-missing-dot field-params field-params-none field-reserved-word field-time-midnight for-each-filter
+item-in-respond item-in-unmatched item-path item-without-for-each operand-bounds-mixed operand-equals-field ignore-case-alone operand-blank operand-blank-in-list operand-cidr
 path-filter-literal-left path-script path-where regex-broken regex-lookahead regex-possessive retry-initial-longer
 rule-name-twice rule-respond-secret rule-respond-template rule-source-glob-nothing rule-source-missing
 rule-source-undefined secret-empty secret-file-missing secret-undefined secret-unset source-allow-ips
+source-path-pattern-name source-path-pattern-part source-path-pattern-same source-path-pattern-twice
 source-path-twice source-public-key source-secret-form source-signed-word source-twilio-url source-username
 target-limits-differ target-templated target-undefined target-url template-broken template-format template-header-dash
-template-unknown-name
+template-unknown-name timezone-unknown
 url-templated-host
 """.split()
 

@@ -214,3 +214,40 @@ def test_a_missing_cases_file_is_an_error(run: Run, tmp_path: Path) -> None:
 
 def test_cases_and_payload_cannot_be_combined(test: Run) -> None:
     assert test("[]", "--payload", "x").returncode == 2
+
+
+TIMED = """\
+timezone: Europe/Berlin
+sources: {a: {verify: none, path: "/in/{team}"}}
+rules:
+  - name: night
+    match: {params.team: pay, time: [{gte: "22:00"}, {lt: "06:00"}]}
+    actions: [append: x]
+"""
+
+
+def test_a_case_says_when_and_at_which_path_the_event_came(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(TIMED)
+    (tmp_path / "cases.yaml").write_text("""\
+- {name: at night, params: {team: pay}, received_at: "2024-05-01T21:30:00Z", payload: {}, expect: {rules: [night]}}
+- {name: by day, params: {team: pay}, received_at: "2024-05-01T12:00:00+02:00", payload: {}, expect: {rules: []}}
+- {name: of another, params: {team: web}, received_at: "2024-05-01T21:30:00Z", payload: {}, expect: {rules: []}}
+""")
+
+    done = run("test", "rules.yaml", "--cases", "cases.yaml")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_case_with_a_wrong_time_or_part_is_reported_at_its_place(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(TIMED)
+    (tmp_path / "cases.yaml").write_text("""\
+- {name: a, params: {team: pay}, received_at: "2024-05-01T21:30:00", payload: {}, expect: {rules: [night]}}
+- {name: b, params: {}, payload: {}, expect: {rules: []}}
+""")
+
+    done = run("test", "rules.yaml", "--cases", "cases.yaml")
+
+    assert done.returncode == 1
+    assert '1:47: [0].received_at: expected a time with its zone, such as "2024-05-01T09:30:00+02:00"' in done.stderr
+    assert '2:21: [1].params: the path of source "a" is /in/{team}, so say what team is' in done.stderr

@@ -110,3 +110,13 @@ def test_a_failing_path_is_explained_with_its_reason() -> None:
     assert rule.verdict == "error"
     assert "can't be followed" in rule.reason
     assert rule.conditions[0].as_json()["verdict"] == "error"
+
+
+def test_an_age_is_told_in_words() -> None:
+    ruleset = only({"$.at": {"age": {"lt": "5m"}}})
+
+    reasons = [explain(ruleset, event({"at": at}))[0].reason for at in ("2024-05-01T09:50:00Z", 1_714_557_630, "soon")]
+
+    assert reasons[0] == '$.at is "2024-05-01T09:50:00Z", 10 m before the event; asked: age {"lt": "5m"}'
+    assert reasons[1] == ""
+    assert reasons[2] == '$.at is "soon", which is no time with its zone; asked: age {"lt": "5m"}'

@@ -4,7 +4,10 @@ It shares nothing with the router but the shape of events: paths are followed by
 expressions by Python's `re`, and nothing is prepared. A verdict is true, false, or none: it could not be judged.
 """
 
+import copy
+import datetime
 import ipaddress
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -42,17 +45,37 @@ def _entry(key: str, asked: Any, parsed: ParsedEvent) -> Result:
         if key == "all":
             return _all(verdicts)
         return _any(verdicts) if key == "any" else _not(_any(verdicts))
-    if key in ("headers", "query"):
+    if key in ("headers", "query", "params"):
         return _all(_entry(f"{key}.{name}", inner, parsed) for name, inner in asked.items())
     try:
         values = _values(key, parsed)
     except Exception:  # noqa: BLE001 - whatever the library raises
         return None
-    decimals = parsed.form if key.startswith("$") else key.startswith(("headers.", "query."))
+    decimals = parsed.form if key.startswith(("$", "item")) else key.startswith(("headers.", "query.", "params."))
     return _field(values, asked, parsed, fold=False, decimals=decimals)
 
 
+def places(for_each: str, match: Any, parsed: ParsedEvent) -> list[str] | None:
+    """The places of the items for which a `match` mapping holds; None if it could not be judged."""
+    of_event = {key: asked for key, asked in match.items() if "item" not in json.dumps([key, asked])}
+    of_item = {key: asked for key, asked in match.items() if key not in of_event}
+    verdict = holds(of_event, parsed)
+    if verdict is not True:
+        return None if verdict is None else []
+    verdicts: dict[str, Result] = {}
+    for found in parse(for_each).find(parsed.payload):
+        with_item = copy.copy(parsed)
+        with_item.__dict__["item"] = found.value
+        place = re.sub(r"\.('[^']*')", r"[\1]", f"$.{found.full_path}").replace(".[", "[")
+        verdicts[place] = holds(of_item, with_item)
+    if None in verdicts.values():
+        return None
+    return [place for place, holds_there in verdicts.items() if holds_there]
+
+
 def _values(key: str, parsed: ParsedEvent) -> list[Any]:
+    if key.startswith("item"):
+        return select("$" + key.removeprefix("item"), parsed.__dict__["item"])
     if key.startswith("$"):
         return select(key, parsed.payload)
     area, _, name = key.partition(".")
@@ -60,6 +83,11 @@ def _values(key: str, parsed: ParsedEvent) -> list[Any]:
         return [value for given, value in parsed.event.headers if given.lower() == name.lower()]
     if area == "query":
         return list(parsed.query.get(name, []))
+    if area == "params":
+        return [value for given, value in (parsed.params or {}).items() if given == name]
+    if key in ("time", "weekday"):
+        received = datetime.datetime.fromtimestamp(parsed.event.received_at // 1000, datetime.UTC)
+        return [f"{received:%H:%M}" if key == "time" else f"{received:%a}".lower()]
     return [getattr(parsed.event, key)]
 
 
@@ -142,18 +170,32 @@ def _one(word: str, operand: Any, value: Any, parsed: ParsedEvent, *, fold: bool
         return _equal(value, operand, fold=fold)
     if word == "in":
         return any(_equal(value, one, fold=fold) for one in operand)
+    if word in LISTED and isinstance(operand, list):
+        return _any(_one(word, one, value, parsed, fold=fold, decimals=decimals) for one in operand)
+    if word == "equals_field":
+        try:
+            others = _values(operand, parsed)
+        except Exception:  # noqa: BLE001 - whatever the library raises
+            return None
+        return any(_same(value, other) for other in others)
+    if word == "age":
+        then = _seconds(value, decimals=decimals)
+        if then is None:
+            return False
+        seconds = parsed.event.received_at / 1000 - then
+        return all(_compare(inner, seconds, _UNITS[bound[-1]] * int(bound[:-1])) for inner, bound in operand.items())
     if word == "contains":
         if isinstance(value, list):
             return any(_equal(item, operand, fold=fold) for item in value)
         return isinstance(value, str) and isinstance(operand, str) and _folded(operand, fold) in _folded(value, fold)
+    if word in ("gt", "gte", "lt", "lte") and isinstance(operand, str):
+        return isinstance(value, str) and _compare(word, [*map(ord, value)], [*map(ord, operand)])
     if word in ("gt", "gte", "lt", "lte"):
         if decimals and isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d+)?(e\d+)?", value, re.ASCII):
             value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        return bool(
-            {"gt": value > operand, "gte": value >= operand, "lt": value < operand, "lte": value <= operand}[word]
-        )
+        return _compare(word, value, operand)
     if word == "length":
         if not isinstance(value, str | list | dict):
             return False
@@ -162,7 +204,7 @@ def _one(word: str, operand: Any, value: Any, parsed: ParsedEvent, *, fold: bool
             _one(inner, bound, len(value), parsed, fold=False, decimals=False) for inner, bound in asked.items()
         )
     if word == "elem":
-        nothing = Event("", "", "", "", "", (), b"", "", 0)
+        nothing = Event("", "", "", "", "", (), b"", "", parsed.event.received_at)
         return holds(operand, ParsedEvent(nothing, value, decimals))
     if not isinstance(value, str):
         return False
@@ -177,6 +219,32 @@ def _one(word: str, operand: Any, value: Any, parsed: ParsedEvent, *, fold: bool
     if word == "cidr":
         return _within(value, operand)
     raise AssertionError(word)
+
+
+def _compare(word: str, value: Any, bound: Any) -> bool:
+    return bool({"gt": value > bound, "gte": value >= bound, "lt": value < bound, "lte": value <= bound}[word])
+
+
+def _seconds(value: Any, *, decimals: bool) -> float | None:
+    """The time that a value says, in Unix seconds."""
+    if decimals and isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d+)?(e\d+)?", value, re.ASCII):
+        value = float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = value / 1000 if abs(value) >= 1e11 else value
+        return seconds if abs(seconds) < 253402300800 else None
+    if not isinstance(value, str):
+        return None
+    form = r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z| UTC|[+-]\d\d:\d\d)"
+    found = re.fullmatch(form, value)
+    if found is None:
+        return None
+    zone = found[4] if found[4][0] in "+-" else "+00:00"
+    whole = datetime.datetime.strptime(f"{found[1]} {found[2]} {zone}", "%Y-%m-%d %H:%M:%S %z")
+    return whole.timestamp() + float(f"0.{found[3] or 0}")
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+LISTED = ("prefix", "suffix", "contains", "regex", "glob", "cidr")
 
 
 def _folded(text: str, fold: bool) -> str:

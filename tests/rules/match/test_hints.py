@@ -9,7 +9,7 @@ import pytest
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loader
-from router.rules.compile.match import _WORDS
+from router.rules.compile.operators import WORDS
 from router.rules.match import hints
 
 
@@ -27,7 +27,7 @@ def rules_problems(tmp_path: Path) -> Callable[[str], list[str]]:
 
 def hint(name: str) -> str:
     """What is said of an operator."""
-    return hints.unknown_operator(name, _WORDS).partition(";")[2].strip()
+    return hints.unknown_operator(name, WORDS).partition(";")[2].strip()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_operator_of_other_tools_gets_its_cure(name: str, cure: str) -> None:
 
 @pytest.mark.parametrize("negation", ["not_", "not", "is_not_", "doesNot", "non_", "!", "no_", "isn't_", "never_"])
 @pytest.mark.parametrize(
-    "word", sorted({*_WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"})
+    "word", sorted({*WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"})
 )
 def test_a_negated_word_gets_a_negated_suggestion(negation: str, word: str) -> None:
     said = hint(negation + word)
@@ -84,17 +84,18 @@ def test_a_negated_word_gets_a_negated_suggestion(negation: str, word: str) -> N
 
 @pytest.mark.parametrize("name", ["xyz", "foo", "g", "nt", "nope", "1", "", "größer", "…", "a" * 300])
 def test_an_unrelated_word_gets_the_list_of_operators(name: str) -> None:
-    assert hint(name).startswith("known: cidr, contains"), hint(name)
+    assert hint(name).startswith("known: age, cidr, contains"), hint(name)
 
 
 @pytest.mark.parametrize(
     ("match", "message"),
     [
-        ("time: {gt: '08:00'}", 'unknown field "time": no field tells when an event came'),
-        ("weekday: mon", 'unknown field "weekday": no field tells when an event came'),
-        ("params.team: x", 'a query parameter is "query.team", and parts of the path have no names'),
-        ("item.severity: x", 'items of a list are "$.list[*].severity"; below elem, $ is the item: "$.severity"'),
-        ("item: x", 'items of a list are "$.list[*]"'),
+        ("hour: 8", '"time" ("09:30") and "weekday" (mon) say when the event was received'),
+        ("date: x", '"time" ("09:30") and "weekday" (mon) say when'),
+        ("params.team: x", "no path of the rule's sources has {team}; write it there: path: /hooks/{team}"),
+        ("param.team: x", 'a query parameter is "query.team", a named part of the source\'s path "params.team"'),
+        ("item.severity: x", 'a rule with for_each: for_each: "$.list[*]"; below elem, $ is the item: "$.severity"'),
+        ("item: x", 'a rule with for_each: for_each: "$.list[*]"'),
         ("X-GitHub-Event: push", 'a header is "headers.X-GitHub-Event"'),
         ("content-type: x", 'a header is "headers.content-type"'),
         ("note: x", 'Else a field of the payload is a JSONPath: "$.note"'),
@@ -141,9 +142,7 @@ def test_an_unknown_action_gives_one_error_with_its_cure(
     assert message in found
 
 
-@pytest.mark.parametrize(
-    "path", ["/hooks/{team}", "/hooks/{team}/deploy", "/hooks/:team", "/hooks/<team>", "/hooks/*", "/{}"]
-)
+@pytest.mark.parametrize("path", ["/hooks/:team", "/hooks/<team>", "/hooks/*"])
 def test_a_path_that_looks_like_a_pattern_gets_a_warning(rules_problems: Callable[[str], list[str]], path: str) -> None:
     [found] = rules_problems(
         f"sources: {{a: {{verify: none, path: '{path}'}}}}\nrules: [{{name: r, actions: [{{append: x}}]}}]"

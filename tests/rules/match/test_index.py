@@ -12,6 +12,7 @@ from router.domain.deliveries import RulesetText
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.rules.compile.match import parse_match
+from router.rules.compile.scope import Scope
 from router.rules.match.conditions import Condition
 from router.rules.match.fields import FieldValues
 from router.rules.match.index_keys import MAX_KEYS
@@ -24,11 +25,13 @@ from router.rules.yaml.problems import ProblemReport
 from tests.conftest import examples
 from tests.rules.match.strategies import EVENTS, JSON, RULES, GeneratedRule, Match, event
 
+SCOPE = Scope(params=frozenset({"team"}))
+
 
 def compiled(match: Match) -> Condition:
     """The condition of a `match` mapping without problems."""
     report = ProblemReport("x")
-    condition = parse_match(NodePath(report, read(json.dumps(match))[0], ""))
+    condition = parse_match(NodePath(report, read(json.dumps(match))[0], ""), SCOPE)
     assert not report.failed, report.problems
     return condition
 
@@ -94,6 +97,15 @@ def test_the_index_matches_the_same_rules_as_a_loop(rules: list[GeneratedRule], 
         ({"$.a": {"glob": "refs/*/main"}}, {"a": "refs/heads/main"}, {"a": "main"}),
         ({"$.a": {"glob": "*heads*"}}, {"a": "refs/heads/main"}, {"a": "refs/tags/main"}),
         ({"$.a": {"gte": 5, "lt": 7}}, {"a": 6}, {"a": 8}),
+        ({"$.a": {"gte": "b", "lt": "d"}}, {"a": "c"}, {"a": "d0"}),
+        ({"$.a": {"gt": "b"}}, {"a": "ba"}, {"a": "ab"}),
+        ({"$.a": {"lte": "b"}}, {"a": ""}, {"a": "ba"}),
+        ({"$.a": {"prefix": ["x", "ab"]}}, {"a": "abc"}, {"a": "a"}),
+        ({"$.a": {"contains": ["x", 1]}}, {"a": [1]}, {"a": ["y"]}),
+        ({"$.a": {"cidr": ["11.0.0.0/8", "10.0.0.0/8"]}}, {"a": "10.1.2.3"}, {"a": "12.1.2.3"}),
+        ({"$.a": {"equals_field": "$.b"}}, {"a": 1, "b": 1}, {"b": 1}),
+        ({"$.a": {"age": {"gt": "5m"}}}, {"a": "2024-05-01T09:00:00Z"}, {"b": 1}),
+        ({"$.a": "x", "weekday": "wed"}, {"a": "x"}, {"a": "y"}),
         ({"$.a": {"cidr": "10.0.0.0/8"}}, {"a": "10.1.2.3"}, {"a": "11.1.2.3"}),
         ({"$.a": {"exists": True}}, {"a": None}, {"b": 1}),
         ({"$.a[*].b": "x"}, {"a": [{"b": "y"}, {"b": "x"}]}, {"a": [{"b": "y"}]}),

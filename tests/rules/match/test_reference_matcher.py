@@ -48,5 +48,19 @@ def test_the_generator_uses_every_operator() -> None:
 
     collect()
 
-    assert {*OPERATORS, *COMBINATORS, "exists", "every", "elem", "ignore_case", "headers", "query"} <= seen
+    assert {
+        *OPERATORS,
+        *COMBINATORS,
+        "age",
+        "equals_field",
+        "time",
+        "weekday",
+        "params",
+        "exists",
+        "every",
+        "elem",
+        "ignore_case",
+        "headers",
+        "query",
+    } <= seen
     assert {"source", "method", "path", "ip", "$..a", "$.a.`sorted`"} <= seen

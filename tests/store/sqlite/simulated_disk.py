@@ -46,7 +46,7 @@ class Sync:
     """The changes of a file among the first `covers` notes are synced."""
 
     file: int
-    covers: int
+    signed_parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Name:
 class SyncNames:
     """The changes of names among the first `covers` notes are synced."""
 
-    covers: int
+    signed_parts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +197,15 @@ class _Disk:
                 self.unsafe.setdefault(note.file, []).append((number, note))
             case Sync():
                 waiting = self.unsafe.pop(note.file, [])
-                for _, change in (one for one in waiting if one[0] < note.covers):
+                for _, change in (one for one in waiting if one[0] < note.signed_parts):
                     _apply(self.safe.setdefault(note.file, bytearray()), change)
-                self.unsafe[note.file] = [one for one in waiting if one[0] >= note.covers]
+                self.unsafe[note.file] = [one for one in waiting if one[0] >= note.signed_parts]
             case Name():
                 self.unsafe_names.append((number, note))
             case SyncNames():
-                for _, name in (one for one in self.unsafe_names if one[0] < note.covers):
+                for _, name in (one for one in self.unsafe_names if one[0] < note.signed_parts):
                     _rename(self.names, name)
-                self.unsafe_names = [one for one in self.unsafe_names if one[0] >= note.covers]
+                self.unsafe_names = [one for one in self.unsafe_names if one[0] >= note.signed_parts]
 
     def files(self, kept: float, chance: random.Random) -> dict[str, bytes]:
         """The files by name. Each unsynced sector of a write is there with a probability of `kept`."""

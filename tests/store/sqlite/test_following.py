@@ -15,6 +15,7 @@ from router.store.contract import Store
 from router.store.sqlite.connection import connect
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
+from tests.store.sqlite.earlier_store import copy_rows
 
 NOW = 1_700_000_000_000
 DAY = 86_400_000
@@ -192,11 +193,14 @@ def test_a_migrated_store_numbers_its_ended_attempts(
 ) -> None:
     from router.store.sqlite import schema
 
+    newest = path.with_name("newest.db")
+    with closing(SqliteStore(newest)) as store:
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
+        put(store, event(), planned_delivery(id="d"))
     with monkeypatch.context() as earlier:
         earlier.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[:1])
-        with closing(SqliteStore(path)) as store:
-            store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
-            put(store, event(), planned_delivery(id="d"))
+        SqliteStore(path).close()
+    copy_rows(newest, path)
 
     with closing(SqliteStore(path)) as store:
         [claim] = take(store)

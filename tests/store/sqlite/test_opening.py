@@ -21,6 +21,7 @@ from router.domain.summaries import Depth
 from router.store.sqlite import schema
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
+from tests.store.sqlite.earlier_store import copy_rows
 
 NOW = 1_700_000_000_000
 MakeEvent = Callable[..., Event]
@@ -223,13 +224,16 @@ def test_an_older_store_is_migrated_by_its_owner_only(
 def test_a_store_of_every_earlier_version_is_migrated(
     path: Path, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
+    newest = path.with_name("newest.db")
+    with closing(SqliteStore(newest)) as store:
+        made = [event(), event()]
+        for one in made:
+            store.append(one, [planned_delivery(order_key="k"), planned_delivery(action="b")], "r1").result(10)
+        [claim] = store.claim({"ci": 1}, NOW).result(10)
     with monkeypatch.context() as earlier:
         earlier.setattr(schema, "_MIGRATIONS", schema._MIGRATIONS[: version - 1])
-        with closing(SqliteStore(path)) as store:
-            made = [event(), event()]
-            for one in made:
-                store.append(one, [planned_delivery(order_key="k"), planned_delivery(action="b")], "r1").result(10)
-            [claim] = store.claim({"ci": 1}, NOW).result(10)
+        SqliteStore(path).close()
+    copy_rows(newest, path)
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("user_version") == version
 

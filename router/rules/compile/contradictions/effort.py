@@ -5,6 +5,7 @@ from typing import Any
 from router.rules.compile.contradictions.constraints import Constraints, constants_of
 from router.rules.match.field_tests import AnyTest, Clause, EachTest, Every, NotTest, OneValue, Test
 from router.rules.match.fields import PayloadField
+from router.rules.match.operators import LISTED
 
 _PER_FIELD = 8  #: steps for a field, beside those for its constraints
 
@@ -23,7 +24,7 @@ def effort(constraints: Constraints) -> int:
 
 def _comparisons(clause: Clause) -> int:
     """Steps that the clause takes to judge one value."""
-    if not isinstance(clause.operand, list) or _are_scalars(clause.operand):
+    if not isinstance(clause.operand, list) or (clause.operator not in LISTED and _are_scalars(clause.operand)):
         return 1
     return len(clause.operand)
 

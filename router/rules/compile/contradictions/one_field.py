@@ -1,7 +1,7 @@
 """Contradictions between the constraints on one field: types, bounds, constants, and what `not` excludes."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from router.rules.compile.contradictions.constraints import (
@@ -10,8 +10,9 @@ from router.rules.compile.contradictions.constraints import (
     Subject,
     constants_of,
 )
-from router.rules.match.field_tests import Clause, OneValue, Test
-from router.rules.match.operators import NUMERIC
+from router.rules.match.field_tests import Clause, OneValue, Test, reads_event
+from router.rules.match.operators import ORDERED
+from router.rules.match.operators.age import age_seconds
 from router.rules.match.values import decimal
 
 _TEXT, _NUMBER, _LIST, _MAPPING, _OTHER = "text", "a number", "a list", "a mapping", "true, false or null"
@@ -75,11 +76,14 @@ def _types_of(clause: Clause, *, decimals: bool) -> frozenset[str]:
         return frozenset(_type_of(value) for value in constants_of(clause))
     if clause.operator in _ON_TEXT:
         return frozenset({_TEXT})
-    if clause.operator in NUMERIC:
+    if clause.operator in ORDERED and isinstance(clause.operand, str):
+        return frozenset({_TEXT})
+    if clause.operator in ORDERED:
         # In a form, a header and a query, numbers are text.
         return frozenset({_NUMBER, _TEXT}) if decimals else frozenset({_NUMBER})
     if clause.operator == "contains":
-        return frozenset({_TEXT, _LIST}) if isinstance(clause.operand, str) else frozenset({_LIST})
+        entries = clause.operand if isinstance(clause.operand, list) else [clause.operand]
+        return frozenset({_TEXT, _LIST}) if any(isinstance(e, str) for e in entries) else frozenset({_LIST})
     return frozenset({_TEXT, _LIST, _MAPPING}) if clause.operator == "length" else _ANY_TYPE
 
 
@@ -96,21 +100,32 @@ def _contradictory_bounds(group: Group) -> OperatorReason | None:
     if found is not None:
         return found
     for clause in group:
-        if clause.operator == "length" and isinstance(clause.operand, dict):
-            found = _crossed_bounds(list(clause.operand.items()))
+        if clause.operator in ("length", "age") and isinstance(clause.operand, dict):
+            read = _AGES if clause.operator == "age" else _AS_IT_IS
+            found = _crossed_bounds(list(clause.operand.items()), read)
             if found is not None:
-                return "length", found[1]
+                return clause.operator, found[1]
     return None
 
 
-def _crossed_bounds(bounds: Sequence[tuple[str, Any]]) -> OperatorReason | None:
-    """A lower bound above an upper bound."""
-    for low, least in bounds:
-        for high, most in bounds if low in ("gt", "gte") else ():
+_Read = Callable[[Any], Any]
+_AS_IT_IS: _Read = lambda bound: bound  # noqa: E731
+_AGES: _Read = age_seconds
+
+
+def _crossed_bounds(bounds: Sequence[tuple[str, Any]], read: _Read = _AS_IT_IS) -> OperatorReason | None:
+    """A lower bound above an upper bound; `read` makes the written bounds comparable."""
+    for low, lowest in bounds:
+        for high, highest in bounds if low in ("gt", "gte") else ():
+            least, most = read(lowest), read(highest)
             closed = low == "gte" and high == "lte"
-            if high in ("lt", "lte") and (least > most or (least == most and not closed)):
-                return high, f"nothing is {low} {least} and {high} {most}"
+            if high in ("lt", "lte") and _alike(least, most) and (least > most or (least == most and not closed)):
+                return high, f"nothing is {low} {lowest} and {high} {highest}"
     return None
+
+
+def _alike(least: Any, most: Any) -> bool:
+    return isinstance(least, str) is isinstance(most, str)
 
 
 def _contradictory_constants(group: Group) -> OperatorReason | None:
@@ -118,7 +133,7 @@ def _contradictory_constants(group: Group) -> OperatorReason | None:
     for clause in group:
         if clause.operator not in ("equals", "in"):
             continue
-        others = [c for c in group if c is not clause and not c.may_raise and (c.fold or not clause.fold)]
+        others = [c for c in group if c is not clause and not (c.may_raise or c.bind) and (c.fold or not clause.fold)]
         failing = [next((o for o in others if not _allows(o, value)), None) for value in constants_of(clause)]
         if all(failing):
             other = failing[0].operator  # type: ignore[union-attr]  # `all` excludes None
@@ -129,7 +144,7 @@ def _contradictory_constants(group: Group) -> OperatorReason | None:
 def _allows(clause: Clause, value: Any) -> bool:
     if clause.test(value):
         return True
-    number = decimal(value) if clause.operator in NUMERIC and isinstance(value, str) else None
+    number = decimal(value) if clause.operator in ORDERED and isinstance(value, str) else None
     return number is not None and clause.test(number)
 
 
@@ -137,7 +152,7 @@ def _excluded_by_not(group: Group, test: Test) -> OperatorReason | None:
     """`not` must not exclude what the other operators demand."""
     if isinstance(test, OneValue) and {_key(clause) for clause in test.clauses} <= {_key(clause) for clause in group}:
         return "not", f"{test.clauses[0].operator} is asked for, and excluded by not"
-    if test.may_raise:
+    if test.may_raise or reads_event(test):
         return None
     for clause in group:
         is_constant = clause.operator in ("equals", "in") and not clause.fold

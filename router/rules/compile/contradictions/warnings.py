@@ -15,7 +15,7 @@ from router.rules.compile.contradictions.constraints import (
 from router.rules.compile.contradictions.search import cannot_hold, contradiction, needs_search, reason_of
 from router.rules.match.conditions import All, AnyOf, Condition
 from router.rules.match.field_tests import Every, OneValue, Test
-from router.rules.match.operators import NUMERIC
+from router.rules.match.operators import ORDERED
 from router.rules.match.operators.operand import Flags
 from router.rules.yaml.node_path import NodePath
 
@@ -49,7 +49,7 @@ def _is_one_operator(tests: Sequence[Test], flags: Flags) -> bool:
     if not (len(tests) == 1 and isinstance(tests[0], OneValue) and len(tests[0].clauses) == 1):
         return False
     operator = tests[0].clauses[0].operator
-    return operator != "length" and not (operator in NUMERIC and flags.text_only)
+    return operator not in ("length", "age") and not (operator in ORDERED and flags.text_only)
 
 
 def warn_of_conjunction(

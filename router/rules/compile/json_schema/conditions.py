@@ -1,24 +1,29 @@
 """The JSON Schema of `match`: fields, tests, operators and combinators."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from router.domain.headers import REQUEST_HEADER
 from router.rules.compile.json_schema.parts import TEXT, Schema, list_of, named, ref
 from router.rules.compile.match import COMBINATORS
-from router.rules.match.fields import PLAIN
-from router.rules.match.operators import OPERATORS
+from router.rules.match.fields import PLAIN, TIMES
+from router.rules.match.operators import OPERATORS, ORDERED
+from router.rules.match.time_fields import WEEKDAYS
+from router.rules.path_pattern import PART_NAME
 
 _SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
 _NUMBER: Schema = {"type": "number"}
+_BOUND: Schema = {
+    "anyOf": [_NUMBER, {**TEXT, "not": {"pattern": r"^\s*[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"}}]
+}
+_ENTRIES: Schema = {"anyOf": [TEXT, list_of(TEXT)]}
+_AGE: Schema = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)$"}
 _OPERANDS: dict[str, Schema] = {
     "equals": {},
     "in": {"type": "array", "minItems": 1},
     "contains": {},
-    "gt": _NUMBER,
-    "gte": _NUMBER,
-    "lt": _NUMBER,
-    "lte": _NUMBER,
+    **dict.fromkeys(("prefix", "suffix", "regex", "glob", "cidr"), _ENTRIES),
+    **dict.fromkeys(("gt", "gte", "lt", "lte"), _BOUND),
     "length": {
         "anyOf": [
             _NUMBER,
@@ -45,11 +50,20 @@ def match_definitions() -> dict[str, Schema]:
         "match": {
             "type": "object",
             "description": "Fields and what they must be; every entry must hold.",
-            "properties": {**on_text, "headers": headers, "query": query, **_combinators("match")},
+            "properties": {
+                **on_text,
+                **{name: ref(name) for name in TIMES},
+                "headers": headers,
+                "query": query,
+                "params": named(ref("text-test"), PART_NAME),
+                **_combinators("match"),
+            },
             "patternProperties": {
                 r"^\$": ref("test"),
                 rf"^headers\.{REQUEST_HEADER.pattern}$": ref("text-test"),
                 r"^query\..": ref("text-test"),
+                r"^item($|[.\[])": ref("test"),
+                rf"^params\.{PART_NAME.pattern}$": ref("text-test"),
             },
             "additionalProperties": False,
         },
@@ -61,9 +75,31 @@ def match_definitions() -> dict[str, Schema]:
             "additionalProperties": False,
             "minProperties": 1,
         },
+        "age": {
+            "type": "object",
+            "description": "How long before the event was received the time was that the value says.",
+            "properties": dict.fromkeys(("gt", "gte", "lt", "lte"), _AGE),
+            "additionalProperties": False,
+            "minProperties": 1,
+        },
+        "time": _of_time({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}, "time", ORDERED),
+        "weekday": _of_time({"enum": list(WEEKDAYS)}, "weekday", ()),
         **_tests("", _SCALAR, {}),
         # Headers, query parameters and the like are always text.
         **_tests("text-", {"type": "string"}, {"equals": {"type": "string"}, "in": list_of({"type": "string"})}),
+    }
+
+
+def _of_time(value: Schema, name: str, ordered: Iterable[str]) -> Schema:
+    """What `time` or `weekday` may be: a value, a list, or a map of few operators."""
+    test = ref(name)
+    operators = {"equals": value, "in": list_of(value), **dict.fromkeys(sorted(ordered), value), "not": test}
+    return {
+        "anyOf": [
+            value,
+            list_of(test),
+            {"type": "object", "properties": operators, "additionalProperties": False, "minProperties": 1},
+        ]
     }
 
 
@@ -83,6 +119,8 @@ def _tests(prefix: str, scalar: Schema, operands: Mapping[str, Schema]) -> dict[
                 "every": test,
                 "not": test,
                 "elem": ref("element"),
+                "equals_field": {**TEXT, "description": "A field: some value of it equals the value."},
+                "age": ref("age"),
             },
             "additionalProperties": False,
             "minProperties": 1,

@@ -1,5 +1,6 @@
 """The JSON Schema of a rules file, built from the models that read it."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 from router.domain.events import UNMATCHED
@@ -9,7 +10,7 @@ from router.plugins.handshake import HandshakeKind
 from router.plugins.registries import Registries
 from router.plugins.scheme import Scheme
 from router.rules.compile.json_schema.conditions import match_definitions
-from router.rules.compile.json_schema.parts import TEXT, Schema, model_schema, named, ref, whole
+from router.rules.compile.json_schema.parts import TEXT, Schema, list_of, model_schema, named, ref, whole
 from router.rules.compile.retry_on import EVERY_CAUSE, on_schema
 from router.rules.compile.rules import ACTION_NAME
 from router.rules.compile.sections import SECRET_NAME, TARGET_NAME
@@ -17,6 +18,7 @@ from router.rules.compile.sources import METHOD, SOURCE_NAME
 from router.rules.yaml.schema import (
     DedupeOptions,
     DefaultsOptions,
+    ForEachOptions,
     RespondOptions,
     RetryOptions,
     RuleOptions,
@@ -24,7 +26,11 @@ from router.rules.yaml.schema import (
     TargetOptions,
 )
 
-_FIELD: Schema = {"type": "string", "pattern": r"^(\$|(source|method|path|ip)$|(headers|query)\..)"}
+_FIELD: Schema = {
+    "type": "string",
+    "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\.|item($|\.|\[))",
+}
+_ITEMS: Schema = {"type": "string", "pattern": r"^\$.*[\]*]$"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
 
@@ -37,6 +43,8 @@ def json_schema(registries: Registries) -> Schema:
     source["properties"] |= {
         "verify": _schemes(registries.schemes),
         "handshake": _schemes(registries.handshakes),
+        "probes": {"anyOf": [{"const": "none"}, list_of(model_schema(registries.probes.Options))]},
+        "preset": {**source["properties"]["preset"], "enum": list(registries.presets)},
         "path": {**source["properties"]["path"], "pattern": r"^/(?!-/)[!-~]*$"},
         "methods": {**source["properties"]["methods"], "items": {"type": "string", "pattern": whole(METHOD)}},
         "dedupe": {"anyOf": [_FIELD, {"const": "none"}, _dedupe()]},
@@ -47,10 +55,13 @@ def json_schema(registries: Registries) -> Schema:
     target = model_schema(TargetOptions)
     target["properties"]["retry"] = ref("retry_target")
     rule = model_schema(RuleOptions)
+    for_each = model_schema(ForEachOptions)
+    for_each["properties"]["path"] |= _ITEMS
     rule["properties"] |= {
         "name": {**rule["properties"]["name"], **_RULE_NAME},
         "source": {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]},
         "match": ref("match"),
+        "for_each": {"anyOf": [_ITEMS, for_each]},
         "respond": _respond(),
         "actions": ref("actions"),
     }
@@ -61,6 +72,7 @@ def json_schema(registries: Registries) -> Schema:
         "type": "object",
         "properties": {
             "version": {"const": 1},
+            "timezone": {**TEXT, "description": "The time zone of time and weekday, such as Europe/Berlin; UTC."},
             "secrets": named(model_schema(SecretRef), SECRET_NAME),
             "sources": named(source, SOURCE_NAME),
             "targets": named(target, TARGET_NAME),
@@ -94,16 +106,29 @@ def _retry(causes: Sequence[Cause]) -> Schema:
 
 
 def _schemes(plugins: Mapping[str, Scheme] | Mapping[str, HandshakeKind]) -> Schema:
-    """`NAME` for those that need no settings, or `{scheme: NAME, …}`."""
+    """`NAME` for those that need no settings, or `{scheme: NAME, …}`; schemes with the same settings share a schema."""
     schemes: list[Schema] = [{"const": "none"}]
+    alike: dict[str, tuple[Schema, list[str]]] = {}
     for name, scheme in plugins.items():
         schema = model_schema(scheme.Options)
-        schema["properties"] = {"scheme": {"const": name}, **schema.get("properties", {})}
-        schema["required"] = ["scheme", *schema.get("required", ())]
-        schemes.append(schema)
-        if schema["required"] == ["scheme"] and name != "none":
+        required = schema.get("required", [])
+        if not required and name != "none":
             schemes.append({"const": name})
+        plain = {**schema, "properties": _without_defaults(schema.get("properties", {})), "description": ""}
+        found = alike.setdefault(json.dumps([plain["properties"], required]), (schema, []))
+        found[1].append(name)
+    for schema, names in alike.values():
+        own = schema.get("properties", {}) if len(names) == 1 else _without_defaults(schema.get("properties", {}))
+        properties = {"scheme": {"const": names[0]} if len(names) == 1 else {"enum": names}, **own}
+        made = {**schema, "properties": properties, "required": ["scheme", *schema.get("required", ())]}
+        if len(names) > 1:
+            made.pop("description", None)
+        schemes.append(made)
     return {"anyOf": schemes}
+
+
+def _without_defaults(properties: Schema) -> Schema:
+    return {name: {key: value for key, value in one.items() if key != "default"} for name, one in properties.items()}
 
 
 def _actions(registries: Registries) -> list[Schema]:

@@ -9,5 +9,18 @@ from router.rules.match.jsonpath.compile import Accessor, Path, compile_path
 from router.rules.match.jsonpath.error import PathError
 from router.rules.match.jsonpath.limits import FREE_STEPS, count_item, sharing_work
 from router.rules.match.jsonpath.parse import MAX_LENGTH
+from router.rules.match.jsonpath.places import FindItems, compile_item_path, compile_items
 
-__all__ = ["FREE_STEPS", "MAX_LENGTH", "Accessor", "Path", "PathError", "compile_path", "count_item", "sharing_work"]
+__all__ = [
+    "FREE_STEPS",
+    "MAX_LENGTH",
+    "Accessor",
+    "FindItems",
+    "Path",
+    "PathError",
+    "compile_item_path",
+    "compile_items",
+    "compile_path",
+    "count_item",
+    "sharing_work",
+]

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from router.rules.match.operators.equality import equals
-from router.rules.match.operators.numbers import COMPARISONS
 from router.rules.match.operators.operand import (
     Flags,
     OperandError,
     Predicate,
     number_operand,
 )
+from router.rules.match.operators.ordered import COMPARISONS
 from router.rules.yaml.nodes import MappingNode, Node
 
 

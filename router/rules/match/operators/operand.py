@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from router.rules.match.predicates import any_of
 from router.rules.match.values import decimal, is_number
 from router.rules.yaml.nodes import Node, ScalarNode, SequenceNode, describe
 
@@ -14,9 +15,10 @@ Predicate = Callable[[Any], bool]
 class OperandError(Exception):
     """An operand that the operator does not accept; the message says what it accepts, `node` where it is."""
 
-    def __init__(self, message: str, node: Node) -> None:
+    def __init__(self, message: str, node: Node, *, is_new: bool = False) -> None:
         super().__init__(message)
         self.node = node
+        self.is_new = is_new  #: earlier versions accepted it
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,14 @@ class Flags:
     )  #: compiled conditions of `elem`, by the id of their node
 
 
+Operator = Callable[[Node, Flags], Predicate]
+"""Compiles an operand. Raises OperandError."""
+
+
 def text_operand(node: Node, *, what: str = "text") -> str:
     if isinstance(node, ScalarNode) and isinstance(node.value, str):
         return node.value
     cure = "; quote it" if isinstance(node, ScalarNode) and node.value is not None else ""
-    if isinstance(node, SequenceNode):
-        cure = "; for several, give the field a list of operator maps"
     raise OperandError(f"expected {what}, found {describe(node)}{cure}", node)
 
 
@@ -51,6 +55,27 @@ def on_text(test: Callable[[str], bool], flags: Flags) -> Predicate:
     if flags.fold:
         return lambda value: isinstance(value, str) and test(value.casefold())
     return lambda value: isinstance(value, str) and test(value)
+
+
+def one_of(operator: Operator) -> Operator:
+    """The operator, whose operand may also be a list: the value fits one of its entries."""
+
+    def build(node: Node, flags: Flags) -> Predicate:
+        if not isinstance(node, SequenceNode):
+            return operator(node, flags)
+        return any_of([operator(item, flags) for item in entries_of(node)])
+
+    return build
+
+
+def entries_of(node: SequenceNode) -> list[Node]:
+    """The entries of an operand that is a list. Raises OperandError."""
+    if not node.items:
+        raise OperandError("an empty list matches nothing", node, is_new=True)
+    for item in node.items:
+        if isinstance(item, SequenceNode):
+            raise OperandError("a list in a list; write the entries in one list", item, is_new=True)
+    return node.items
 
 
 def number_operand(node: Node) -> int | float:

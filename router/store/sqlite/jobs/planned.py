@@ -25,7 +25,9 @@ def planned_rows(
             key = (d.rule, d.action, d.order_key)
             blocked = int(key in ordered)
             ordered.add(key)
-        rows.append((d.id, event, d.rule, d.action, d.type, d.target, d.order_key, ruleset, at, blocked))
+        rows.append(
+            (d.id, event, d.rule, d.action, d.type, d.target, d.order_key, ruleset, at, blocked, d.item, d.item_index)
+        )
     return rows
 
 
@@ -43,8 +45,9 @@ def insert_planned(
 
 _INSERT_DELIVERY = """
 INSERT INTO delivery
-    (id, event, rule, action, type, target, order_key, ruleset, next_attempt_at, created_at, blocked)
+    (id, event, rule, action, type, target, order_key, ruleset, next_attempt_at, created_at, item, item_index, blocked)
 SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column9,
+    column11, column12,
     column10 OR column7 IS NOT NULL AND EXISTS (
         SELECT 1 FROM delivery
         WHERE rule = column3 AND action = column4 AND order_key = column7 AND state IN ('pending', 'running')

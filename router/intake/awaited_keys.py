@@ -1,0 +1,38 @@
+"""Requests that wait until their provider's public keys are fetched. They hold no thread meanwhile."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+
+from router.domain.reply import Reply
+from router.http.contract import Pending
+from router.plugins.scheme import KeysAwaited
+
+Judge = Callable[[], Reply | Pending]
+
+
+def after_keys(awaited: KeysAwaited, judge: Judge, late: Callable[[], Reply]) -> Pending:
+    """The answer that `judge` gives once the keys are there; `late` answers when that takes too long."""
+    answered: Future[Reply | Pending] = Future()
+    awaited.fetched.add_done_callback(partial(_judge, judge, answered))
+    return Pending(answered, partial(_reply, answered, late))
+
+
+def _judge(judge: Judge, answered: "Future[Reply | Pending]", _: "Future[None]") -> None:
+    try:
+        found = judge()
+    except Exception as error:  # noqa: BLE001 - whoever asks for the reply gets it
+        answered.set_exception(error)
+        return
+    if isinstance(found, Pending):
+        found.future.add_done_callback(lambda _: answered.set_result(found))
+    else:
+        answered.set_result(found)
+
+
+def _reply(answered: "Future[Reply | Pending]", late: Callable[[], Reply], timeout: float) -> Reply:
+    try:
+        found = answered.result(timeout)
+    except TimeoutError:
+        return late()
+    return found.reply(0) if isinstance(found, Pending) else found

@@ -1,0 +1,307 @@
+"""Scheme jwt: a JSON Web Token (RFC 7519) in a header, as OpenID Connect providers issue them.
+
+The keys are public (a JWKS, RFC 7517, by file or address), or a shared secret. A token alone says who sends, and not
+what: with `body_hash` one of its claims has to be the hash of the body.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import jwt as pyjwt
+import orjson
+from jwt.algorithms import HMACAlgorithm
+from pydantic import Field
+
+from router.domain.credentials import without_credentials
+from router.domain.errors import Level
+from router.domain.files.bounded import Unreadable, read_file
+from router.domain.request import Inbound
+from router.domain.secrets import Secrets
+from router.domain.units import Duration
+from router.intake.verify.credentials import NO_SECRET
+from router.intake.verify.fetched import Fetched, fetched
+from router.intake.verify.headers import check_header, one_header
+from router.intake.verify.signature import Encoding, encoded, key_bytes, resolve
+from router.plugins.build import Build, Fault
+from router.plugins.options import Options as Base
+from router.plugins.scheme import (
+    KeysAwaited,
+    KeysUnavailable,
+    SenderProfile,
+    SenderProof,
+    SignedParts,
+    Unsignable,
+    Unverified,
+    Verdict,
+    Verified,
+    Verifier,
+    VerifyFailure,
+)
+
+DEFAULTS: Mapping[str, Any] = {}
+PROFILE = SenderProfile(headers=("{header}",))
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"]
+TOLERANCE_SECONDS = 60.0  #: how far clocks may differ: tokens live for minutes, so that less is needed than for times
+MAX_TOKEN = 8 * 1024  #: characters; real ones have some 1,000
+MAX_JWKS_BYTES = 256 * 1024
+_PUBLIC: tuple[Algorithm, ...] = ("RS256", "ES256")
+Keys = Mapping[str, Any]
+"""Keys by their kid; the empty one is for keys without."""
+
+
+class _Hmac(HMACAlgorithm):
+    """HMAC with keys of any length: the provider chooses it, and `check` warns of short secrets."""
+
+    def check_key_length(self, key: bytes) -> str | None:  # noqa: ARG002 - the common signature
+        return None
+
+
+def _signatures() -> pyjwt.PyJWS:
+    jws = pyjwt.PyJWS()
+    for name, hashed in (("HS256", _Hmac.SHA256), ("HS384", _Hmac.SHA384), ("HS512", _Hmac.SHA512)):
+        jws.unregister_algorithm(name)
+        jws.register_algorithm(name, _Hmac(hashed))
+    return jws
+
+
+_JWS = _signatures()
+
+
+class JwksOptions(Base):
+    """Where the public keys are."""
+
+    file: str | None = Field(default=None, description="A file with a JWKS.")
+    url: str | None = Field(default=None, description="The https address of a JWKS.")
+
+
+class BodyHashOptions(Base):
+    """The claim that holds the hash of the body."""
+
+    claim: str = Field(min_length=1, description="The claim's name.")
+    algorithm: Literal["sha256", "sha512"] = Field(default="sha256", description="The hash.")
+    encoding: Encoding = Field(default="hex", description="How the claim writes it: hex or base64.")
+
+
+class Options(Base):
+    """Who issues the token, for whom, and the keys."""
+
+    header: str = Field(default="Authorization", description="The header that carries the token.")
+    prefix: str | None = Field(
+        default=None, description="What stands before it; 'Bearer ' in Authorization, else nothing."
+    )
+    issuer: str | None = Field(default=None, description="What iss has to be.")
+    audience: str | None = Field(default=None, description="What aud has to be, or hold.")
+    jwks: JwksOptions | None = Field(default=None, description="Where the public keys are: file or url.")
+    secret: Secrets | None = Field(default=None, description="Instead of jwks: a shared key, or a list of them.")
+    algorithms: list[Algorithm] | None = Field(
+        default=None, min_length=1, description="Algorithms that are taken; RS256 and ES256, or HS256 with a secret."
+    )
+    claims: dict[str, str | bool | int] = Field(
+        default_factory=dict, description="Claims and what they have to be, such as email."
+    )
+    body_hash: BodyHashOptions | None = Field(default=None, description="The claim that holds the body's hash.")
+    max_age: Duration | None = Field(default=None, description="How old iat may be; by default exp alone counts.")
+    tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far clocks may differ.")
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Verifies a token."""
+
+    options: Options
+    prefix: str
+    algorithms: tuple[str, ...]
+    secrets: tuple[bytes, ...] = ()
+    keys: Keys | Fetched[Keys] | None = None
+    verifies: bool = True
+
+    @property
+    def signed_parts(self) -> SignedParts | None:
+        """See Verifier.signed_parts. Without a hash of the body the token is a credential."""
+        return SignedParts() if self.options.body_hash is not None else None
+
+    def verify(self, inbound: Inbound, now: int) -> Verdict:
+        """See Verifier.verify."""
+        given = one_header(inbound, self.options.header)
+        if isinstance(given, Unverified):
+            return given
+        if given[: len(self.prefix)].lower() != self.prefix.lower():
+            return Unverified(VerifyFailure.MALFORMED, f"header {self.options.header} does not begin with the prefix")
+        token = given[len(self.prefix) :]
+        keys = self._keys_for(token)
+        if isinstance(keys, Unverified | KeysAwaited | KeysUnavailable):
+            return keys
+        claims = self._claims(token, keys, now)
+        if isinstance(claims, Unverified):
+            return claims
+        refused = self._wrong_claim(claims, inbound.body)
+        return refused or Verified(without_credentials(inbound, header=self.options.header))
+
+    def sign(self, inbound: Inbound, now: int) -> SenderProof | Unsignable:
+        """See Verifier.sign. Only a shared secret can sign."""
+        if self.options.secret is None:
+            return Unsignable(
+                "the sender signs with a key that it alone has; here is the public half, which can only verify"
+            )
+        if not self.secrets:
+            return NO_SECRET
+        options, seconds = self.options, now // 1000
+        claims: dict[str, Any] = {"iat": seconds, "exp": seconds + 300, **options.claims}
+        claims |= {name: value for name, value in (("iss", options.issuer), ("aud", options.audience)) if value}
+        if options.body_hash is not None:
+            claims[options.body_hash.claim] = _hash(inbound.body, options.body_hash)
+        token = _JWS.encode(orjson.dumps(claims), self.secrets[0], algorithm=self.algorithms[0])
+        return SenderProof(((options.header, self.prefix + token),), is_credential=options.body_hash is None)
+
+    def _keys_for(self, token: str) -> Sequence[Any] | Unverified | KeysAwaited | KeysUnavailable:
+        """The keys that may have signed the token."""
+        if len(token) > MAX_TOKEN:
+            return Unverified(VerifyFailure.MALFORMED, "the token is too long")
+        try:
+            header = pyjwt.get_unverified_header(token)
+        except pyjwt.PyJWTError:
+            return Unverified(VerifyFailure.MALFORMED, "the token is no JWT")
+        if not all(_is_canonical(part) for part in token.split(".")):
+            return Unverified(VerifyFailure.MALFORMED, "the token is not base64url in its one form")
+        if header.get("alg") not in self.algorithms:
+            return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not taken")
+        if self.keys is None:
+            return self.secrets
+        source = self.keys
+        keys = source.get() if isinstance(source, Fetched) else source
+        if isinstance(keys, KeysAwaited | KeysUnavailable):
+            return keys
+        kid = header.get("kid", "")
+        if not isinstance(kid, str) or kid not in keys:
+            newer = source.newer() if isinstance(source, Fetched) else None
+            return newer or Unverified(VerifyFailure.MISMATCH, "the token is signed by a key that is not in the JWKS")
+        return [keys[kid]]
+
+    def _claims(self, token: str, keys: Sequence[Any], now: int) -> Mapping[str, Any] | Unverified:
+        for key in keys:
+            try:
+                claims = orjson.loads(_JWS.decode(token, key, algorithms=list(self.algorithms)))
+            except pyjwt.InvalidSignatureError:
+                continue
+            except (pyjwt.PyJWTError, orjson.JSONDecodeError, ValueError, TypeError, OverflowError):
+                return Unverified(VerifyFailure.MALFORMED, "the token can't be read")
+            if not isinstance(claims, dict):
+                return Unverified(VerifyFailure.MALFORMED, "the token holds no claims")
+            return self._wrong_time(claims, now) or claims
+        return Unverified(VerifyFailure.MISMATCH, "the token's signature fits no key")
+
+    def _wrong_time(self, claims: Mapping[str, Any], now: int) -> Unverified | None:
+        """By the time of the request, so that a test or a replay can name one."""
+        seconds, off = now / 1000, self.options.tolerance
+        by_body = self.options.body_hash is not None  # such a token is good for one body, and may live for ever
+        needed = "iat" if self.options.max_age is not None else "" if by_body else "exp"
+        for name in ("exp", "nbf", "iat"):
+            value = claims.get(name)
+            if value is None and name != needed:
+                continue
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                return Unverified(VerifyFailure.MALFORMED, f"the token's {name} is missing or no time")
+            if name == "exp" and seconds > value + off:
+                return Unverified(VerifyFailure.TIME, "the token has expired")
+            if name != "exp" and seconds < value - off:
+                return Unverified(VerifyFailure.TIME, "the token is not valid yet")
+            if name == "iat" and self.options.max_age is not None and seconds > value + self.options.max_age + off:
+                return Unverified(VerifyFailure.TIME, "the token is too old; is this a replay?")
+        return None
+
+    def _wrong_claim(self, claims: Mapping[str, Any], body: bytes) -> Unverified | None:
+        if self.options.issuer is not None and claims.get("iss") != self.options.issuer:
+            return Unverified(VerifyFailure.MISMATCH, "the token is by another issuer")
+        if self.options.audience is not None and self.options.audience not in _audiences(claims.get("aud")):
+            return Unverified(VerifyFailure.MISMATCH, "the token is for another audience")
+        for name, wanted in self.options.claims.items():
+            if type(claims.get(name)) is not type(wanted) or claims[name] != wanted:
+                return Unverified(VerifyFailure.MISMATCH, f"the token's claim {name} is another one")
+        if self.options.body_hash is None:
+            return None
+        given, actual = claims.get(self.options.body_hash.claim), _hash(body, self.options.body_hash)
+        if not isinstance(given, str) or not hmac.compare_digest(given.encode("utf-8", "replace"), actual.encode()):
+            return Unverified(VerifyFailure.MISMATCH, "the token is for another body")
+        return None
+
+
+def _is_canonical(part: str) -> bool:
+    """Whether a part of a token is the one text for its bytes: unused bits could make another."""
+    try:
+        return urlsafe_b64encode(urlsafe_b64decode(part + "=" * (-len(part) % 4))).decode().rstrip("=") == part
+    except ValueError:
+        return False
+
+
+def _audiences(claim: Any) -> list[Any]:
+    return claim if isinstance(claim, list) else [claim]
+
+
+def _hash(body: bytes, options: BodyHashOptions) -> str:
+    return encoded(hashlib.new(options.algorithm, body).digest(), options.encoding)
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    check_header(options.header, build, "header")
+    if (options.jwks is None) == (options.secret is None):
+        build.fault("expected exactly one of jwks and secret")
+    if options.jwks is not None and (options.issuer is None or options.audience is None) and not options.body_hash:
+        build.fault("a token of a public issuer needs issuer and audience, or any token of it would do")
+    algorithms = tuple(options.algorithms or (("HS256",) if options.secret is not None else _PUBLIC))
+    if any(name.startswith("HS") != (options.secret is not None) for name in algorithms):
+        build.fault("HS… goes with a secret, every other algorithm with jwks", "algorithms")
+    prefix = options.prefix if options.prefix is not None else _usual_prefix(options.header)
+    secrets = key_bytes(resolve(options.secret, build)) if options.secret is not None else ()
+    keys = _jwks(options.jwks, build) if options.jwks is not None else None
+    return Jwt(options, prefix, algorithms, secrets, keys)
+
+
+def _usual_prefix(header: str) -> str:
+    return "Bearer " if header.lower() == "authorization" else ""
+
+
+def _jwks(options: JwksOptions, build: Build) -> Keys | Fetched[Keys]:
+    if (options.file is None) == (options.url is None):
+        build.fault("expected exactly one of file and url", "jwks")
+        return {}
+    if options.url is not None:
+        if not _is_safe(options.url):
+            build.fault("expected an https address", "jwks", "url")
+        return fetched(options.url, read_jwks)
+    try:
+        return read_jwks(read_file(build.base_dir / str(options.file), MAX_JWKS_BYTES))
+    except Unreadable as error:
+        level = Level.ERROR if build.require_secrets else Level.NOTE  # as a secret that is not set on this machine
+        build.faults.append(Fault(("jwks", "file"), f"{options.file} can't be read: {error}", level))
+    except ValueError as error:
+        build.fault(f"{options.file} is no JWKS: {error}", "jwks", "file")
+    return {}
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    if not parts.hostname or "@" in parts.netloc or not url.isascii() or " " in url:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
+
+
+def read_jwks(text: bytes) -> Keys:
+    """The public keys of a JWKS. Raises ValueError."""
+    try:
+        found = pyjwt.PyJWKSet.from_dict(orjson.loads(text))
+    except (pyjwt.PyJWTError, orjson.JSONDecodeError, AttributeError, TypeError) as error:
+        raise ValueError(f"it holds no usable key ({type(error).__name__})") from None
+    keys = {key.key_id or "": key.key for key in found.keys if key.key_type in ("RSA", "EC", "OKP")}
+    if not keys:
+        raise ValueError("it holds no public key")
+    return keys

@@ -1,0 +1,237 @@
+"""Scheme sns: messages of Amazon SNS, whose signature stands in their own JSON, by a certificate of Amazon's.
+
+docs.aws.amazon.com, "Verifying the signatures of Amazon SNS messages" and "Amazon SNS message and JSON formats".
+Anybody with an AWS account can have SNS sign a message, so `topics` says whose messages are taken. The certificate
+comes only from hosts of SNS. A SubscriptionConfirmation becomes no event; it is confirmed only with `confirm: true`.
+"""
+
+import json
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from pydantic import Field
+
+from router.domain.credentials import without_credentials
+from router.domain.request import Inbound
+from router.domain.units import Duration
+from router.intake.verify.fetched import Fetch, Fetched, fetch_url, fetched
+from router.intake.verify.signature import WRONG_SIGNATURE, strict_base64
+from router.intake.verify.times import check_time
+from router.plugins.build import Build
+from router.plugins.options import Options as Base
+from router.plugins.scheme import (
+    KeysAwaited,
+    KeysUnavailable,
+    SenderProfile,
+    SignedParts,
+    Unsignable,
+    Unverified,
+    Verdict,
+    Verified,
+    Verifier,
+    VerifyFailure,
+)
+
+DEFAULTS: Mapping[str, Any] = {
+    # A message keeps its id when SNS repeats it; by default it does so for an hour.
+    "dedupe": {"key": "$.MessageId", "window": "24h"},
+    "handshake": "sns",
+}
+PROFILE = SenderProfile(headers=("x-amz-sns-*",))
+TOLERANCE_SECONDS = 7200.0  #: SNS repeats a message for an hour by default, always with the time of the first try
+_HOST = re.compile(r"sns\.[a-z0-9-]{1,40}\.amazonaws\.com(\.cn)?")
+_CERTIFICATE_PATH = re.compile(r"/SimpleNotificationService-[A-Za-z0-9_-]{1,100}\.pem")
+_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}")
+_SIGNED_KEYS = {
+    "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
+    "SubscriptionConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
+    "UnsubscribeConfirmation": ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"),
+}
+_OPTIONAL = frozenset({"Subject"})
+_MAX_BODY = 1024 * 1024  #: SNS sends at most 256 KiB, in which JSON may double quotes
+MOST_CERTIFICATES = 16  #: that are kept; a region has one or two
+NEW_IN_A_MINUTE = 8  #: addresses that are fetched for the first time
+
+_COVERS = SignedParts()
+
+log = structlog.get_logger()
+
+
+class Options(Base):
+    """Whose messages are taken."""
+
+    topics: list[str] = Field(min_length=1, description="ARNs of the topics whose messages are taken.")
+    confirm: bool = Field(default=False, description="Whether a subscription to one of the topics is confirmed.")
+    tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
+
+
+class Certificates:
+    """Keys by the address of their certificate. Any thread may ask.
+
+    Senders choose the address, within SNS's hosts. So new addresses are few in a minute, and push out no good key.
+    """
+
+    def __init__(self, fetch: Fetch = fetch_url, clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch, self._clock = fetch, clock
+        self._lock = threading.Lock()
+        self._by_url: dict[str, Fetched[RSAPublicKey]] = {}
+        self._new: deque[float] = deque(maxlen=NEW_IN_A_MINUTE)  #: when addresses were asked for first
+
+    def get(self, url: str) -> RSAPublicKey | KeysAwaited | KeysUnavailable:
+        """The key; the address has been checked."""
+        with self._lock:
+            found = self._by_url.get(url) or self._add(url)
+        return KeysUnavailable("too many certificates were named") if found is None else found.get()
+
+    def _add(self, url: str) -> Fetched[RSAPublicKey] | None:
+        now = self._clock()
+        if len(self._new) == NEW_IN_A_MINUTE and now - self._new[0] < 60:
+            return None
+        if len(self._by_url) >= MOST_CERTIFICATES:
+            useless = next((known for known, one in self._by_url.items() if not one.is_usable), None)
+            if useless is None:
+                return None
+            del self._by_url[useless]
+        self._new.append(now)
+        self._by_url[url] = fetched(url, _read_certificate, self._fetch)
+        return self._by_url[url]
+
+
+@dataclass(frozen=True, slots=True)
+class Sns:
+    """Verifies messages of SNS."""
+
+    topics: frozenset[str]
+    confirm: bool
+    tolerance: float = TOLERANCE_SECONDS
+    certificates: Certificates = field(default_factory=Certificates)
+    fetch: Fetch = fetch_url
+    verifies: bool = True
+    signed_parts: SignedParts = _COVERS
+
+    def verify(self, inbound: Inbound, now: int) -> Verdict:
+        """See Verifier.verify."""
+        message = _message(inbound.body)
+        if isinstance(message, Unverified):
+            return message
+        if message.get("TopicArn") not in self.topics:
+            return Unverified(VerifyFailure.MISMATCH, "the message is of another topic")
+        address = str(message.get("SigningCertURL", ""))
+        if not is_certificate_address(address):
+            return Unverified(VerifyFailure.MISMATCH, "SigningCertURL is no address of SNS's certificates")
+        signature = strict_base64(str(message.get("Signature", "")))
+        version = message.get("SignatureVersion")
+        if not signature or version not in ("1", "2"):
+            return Unverified(VerifyFailure.MALFORMED, "Signature or SignatureVersion is missing or unknown")
+        refused = check_time(str(message["Timestamp"]), "Timestamp", self.tolerance, now, "iso8601")
+        if refused is not None:
+            return refused
+        key = self.certificates.get(address)
+        if not isinstance(key, RSAPublicKey):
+            return key
+        try:
+            key.verify(signature, canonical(message), PKCS1v15(), SHA1() if version == "1" else SHA256())  # noqa: S303
+        except InvalidSignature:
+            return WRONG_SIGNATURE
+        if message["Type"] == "SubscriptionConfirmation" and self.confirm:
+            self._confirm(str(message["SubscribeURL"]))
+        return Verified(without_credentials(inbound))
+
+    def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
+        """See Verifier.sign."""
+        return Unsignable("Amazon signs with a key that it alone has")
+
+    def _confirm(self, address: str) -> None:
+        if not _is_host(address):
+            log.warning("subscription not confirmed", reason="SubscribeURL is no address of SNS")
+            return
+        threading.Thread(target=self._visit, args=(address,), name="confirm-sns", daemon=True).start()
+
+    def _visit(self, address: str) -> None:
+        try:
+            self.fetch(address)
+        except Exception as error:  # noqa: BLE001 - the end of a thread; SNS asks again
+            log.warning("subscription not confirmed", reason=type(error).__name__)
+        else:
+            log.info("subscription confirmed")
+
+
+def canonical(message: Mapping[str, Any]) -> bytes:
+    """What SNS signs: names and values of some keys, a line each."""
+    keys = _SIGNED_KEYS[message["Type"]]
+    return "".join(f"{key}\n{message[key]}\n" for key in keys if key in message).encode()
+
+
+def is_certificate_address(address: str) -> bool:
+    """Whether a certificate at this address is Amazon's."""
+    return _is_host(address) and bool(_CERTIFICATE_PATH.fullmatch(urlsplit(address).path)) and "?" not in address
+
+
+def _is_host(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    plain = address.isascii() and address.isprintable() and " " not in address and "\\" not in address
+    return plain and parts.scheme == "https" and bool(_HOST.fullmatch(parts.netloc)) and not parts.fragment
+
+
+def _message(body: bytes) -> Mapping[str, Any] | Unverified:
+    wrong = Unverified(VerifyFailure.MALFORMED, "the body is no message of SNS")
+    if len(body) > _MAX_BODY:
+        return wrong
+    try:
+        message = json.loads(body, object_pairs_hook=_unique)
+    except (ValueError, RecursionError):
+        return wrong
+    kind = message.get("Type") if isinstance(message, dict) else None
+    keys = _SIGNED_KEYS.get(kind) if isinstance(kind, str) else None
+    if keys is None:
+        return wrong
+    for key in keys:
+        value = message.get(key)
+        if not isinstance(value, str) and not (key in _OPTIONAL and key not in message):
+            return wrong
+    try:
+        "".join(message[key] for key in keys if key in message).encode()
+    except UnicodeEncodeError:
+        return wrong
+    # Each line ends a value: one with a line in it could pass for two.
+    if any("\n" in message[key] for key in keys if key not in ("Message", "Subject") and key in message):
+        return wrong
+    return message  # type: ignore[no-any-return]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Of a repeated key another reader could take another value than the signed one."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key is repeated")
+    return made
+
+
+def _read_certificate(text: bytes) -> RSAPublicKey:
+    key = x509.load_pem_x509_certificate(text).public_key()
+    if not isinstance(key, RSAPublicKey):
+        raise ValueError("the certificate has no RSA key")
+    return key
+
+
+def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
+    """Options in, Verifier out; faults go to the build."""
+    for i, topic in enumerate(options.topics):
+        if not _TOPIC.fullmatch(topic):
+            build.fault("expected an ARN such as arn:aws:sns:eu-central-1:123456789012:topic", "topics", i)
+    return Sns(frozenset(options.topics), options.confirm, options.tolerance)

@@ -1,0 +1,59 @@
+"""Checks what `time` and `weekday` are compared with."""
+
+import re
+
+from router.domain.nearest_word import did_you_mean
+from router.rules.match.time_fields import WEEKDAYS
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_LOOSE = re.compile(r"([0-9]{1,2}):([0-9]{2})(:[0-9]{2})?")
+_OPERATORS = {"time": ("equals", "in", "gt", "gte", "lt", "lte", "not"), "weekday": ("equals", "in", "not")}
+
+
+def check_time_test(node_path: NodePath, field: str) -> None:
+    """Report operands that are no time of the day or no weekday, and operators that ask nothing of one."""
+    if isinstance(node_path.node, MappingNode):
+        for name, below in node_path.entries():
+            if name in _OPERATORS[field]:
+                check_time_test(below, field)
+            elif name not in ("exists", "ignore_case"):
+                node_path.key_error(name, f"{field} takes {', '.join(_OPERATORS[field])}")
+        _check_order(node_path, field)
+    elif isinstance(node_path.node, SequenceNode):
+        for item in node_path.items():
+            check_time_test(item, field)
+    elif isinstance(node_path.node, ScalarNode) and isinstance(node_path.node.value, str) and node_path.node.value:
+        fault = _of_time(node_path.node.value) if field == "time" else _of_weekday(node_path.node.value)
+        if fault:
+            node_path.error(fault)
+
+
+def _of_time(text: str) -> str:
+    if _TIME.fullmatch(text):
+        return ""
+    found = _LOOSE.fullmatch(text)
+    cure = f'; write "{int(found[1]):02}:{found[2]}"' if found and int(found[1]) < 24 and int(found[2]) < 60 else ""
+    return f'"{text[:20]}" is no time of the day, "00:00" to "23:59"{cure}'
+
+
+def _of_weekday(text: str) -> str:
+    if text in WEEKDAYS:
+        return ""
+    short = text.lower()[:3]
+    cure = f"; write {short}" if short in WEEKDAYS else did_you_mean(text, WEEKDAYS)
+    return f'"{text[:20]}" is no weekday{cure}'
+
+
+def _check_order(node_path: NodePath, field: str) -> None:
+    """A time from evening to morning is two alternatives."""
+    bounds = {name: below.data for name, below in node_path.entries() if name in ("gt", "gte", "lt", "lte")}
+    least = bounds.get("gt") or bounds.get("gte")
+    most = bounds.get("lt") or bounds.get("lte")
+    if field == "time" and isinstance(least, str) and isinstance(most, str) and least > most:
+        low, high = ("gt" if "gt" in bounds else "gte"), ("lt" if "lt" in bounds else "lte")
+        node_path.error(
+            f"nothing is both after {least} and before {most}; over midnight is either: "
+            f'[{{{low}: "{least}"}}, {{{high}: "{most}"}}]'
+        )

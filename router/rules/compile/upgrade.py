@@ -1,0 +1,102 @@
+"""Finds what in a rules file means something else than under the version that it was written for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from router.domain.errors import Level, Problem
+from router.domain.files.bounded import Unreadable, read_file
+from router.rules.yaml.document import MAX_BYTES, read_with_problems
+from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from router.rules.yaml.problems import ProblemReport
+from router.rules.yaml.yaml_problem import DocumentError
+
+_VALUES = ("equals", "in")  #: below them stand values, not operators
+
+
+def changes_of(path: Path) -> list[Problem]:
+    """What `changed_meanings` says of a file; empty if it can't be read, which loading it reports."""
+    try:
+        return changed_meanings(read_file(path, MAX_BYTES, pipes=False).decode("utf-8-sig"), str(path))
+    except (Unreadable, UnicodeDecodeError):
+        return []
+
+
+def changed_meanings(text: str, file: str) -> list[Problem]:
+    """A note, with the cure, for each place whose meaning changed after version 0.1.0; empty if it is not YAML."""
+    report = ProblemReport(file)
+    try:
+        root = NodePath(report, read_with_problems(text)[0], "")
+    except DocumentError:
+        return []
+    for _, source in root.at("sources").entries() if root.has("sources") else ():
+        _check_path(source)
+        _check_key(source.at("dedupe") if source.has("dedupe") else None)
+    for rule in root.at("rules").items() if root.has("rules") else ():
+        if rule.has("match"):
+            _check_contains(rule.at("match"))
+            _check_text(rule.at("match"))
+        for action in rule.at("actions").items() if rule.has("actions") else ():
+            _check_action(action)
+    for action in root.at("unmatched").items() if root.has("unmatched") else ():
+        _check_action(action)
+    return report.sorted()
+
+
+def _note(node_path: NodePath, before: str, now: str, cure: str) -> None:
+    message = f"changed since 0.1.0: {before}; now {now}. To keep the earlier meaning: {cure}"
+    node_path.report.add(node_path.node, node_path.path, message, Level.NOTE)
+
+
+def _check_path(source: NodePath) -> None:
+    path = source.at("path").data if source.has("path") else None
+    if isinstance(path, str) and "{" in path:
+        now = "{name} is a part of the path that any segment fits"
+        _note(source.at("path"), "braces in a path were literal", now, "write a path without braces")
+
+
+def _check_contains(node_path: NodePath) -> None:
+    """All `contains` of a condition."""
+    for key, below in node_path.entries():
+        if key == "contains" and isinstance(below.node, SequenceNode):
+            cure = f'{{"$.field[*]": {{equals: {below.data}}}}}'
+            _note(below, "contains asked for an item that equals this list", "it asks for one of its entries", cure)
+        elif key not in _VALUES:
+            _check_contains(below)
+    for item in node_path.items():
+        _check_contains(item)
+
+
+def _check_text(match: NodePath) -> None:
+    """Conditions on a body that was text."""
+    if match.has("$"):
+        cure = "parse: text in the source"
+        _note(match.at("$"), "a body of XML or multipart/form-data was text", "it is a mapping", cure)
+
+
+def _check_action(action: NodePath) -> None:
+    _check_key(action.at("order_by") if action.has("order_by") else None)
+    if not action.has("forward"):
+        return
+    forward = action.at("forward")
+    if not isinstance(forward.node, MappingNode) or not forward.has("pass_headers"):
+        before = "most of the sender's headers passed"
+        now = "only harmless and named ones pass (docs/actions.md)"
+        _note(forward, before, now, 'pass_headers: ["*"]')
+
+
+def _check_key(node_path: NodePath | None) -> None:
+    """A `dedupe` or an `order_by` whose path may give the same place once where it gave it twice."""
+    if node_path is None:
+        return
+    for text in _texts(node_path):
+        if text.startswith("$") and (text.count("..") > 1 or "`parent`" in text):
+            before = "this path could give a place several times"
+            _note(node_path, before, "once, so new events have other keys", "none; the keys of old events run out")
+
+
+def _texts(node_path: NodePath) -> Iterator[str]:
+    if isinstance(node_path.node, ScalarNode) and isinstance(node_path.node.value, str):
+        yield node_path.node.value
+    if node_path.has("key"):
+        yield from _texts(node_path.at("key"))

@@ -1,0 +1,89 @@
+"""Finds the items that a path selects, with the place of each: what `for_each` needs."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jsonpath_ng import jsonpath as ng
+
+from router.domain.errors import EvaluationError
+from router.domain.items import Item, PlaceKey, place_of
+from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.parse import parse
+from router.rules.match.jsonpath.tree import is_single, nodes, segments
+from router.rules.match.jsonpath.vet import vet
+
+_SEGMENTS = (ng.Root, ng.This, ng.Child, ng.Fields, ng.Index, ng.Slice, ng.Wildcard)
+_Place = tuple["_Place | None", PlaceKey]
+"""A key, and the keys above it."""
+_Located = tuple[Any, _Place | None]
+_Expand = Callable[[Any], Iterable[tuple[PlaceKey, Any]]]
+
+FindItems = Callable[[Any, int], list[Item]]
+"""From a payload to its items in document order. Raises EvaluationError for more than a number of them."""
+
+
+def compile_items(text: str) -> FindItems:
+    """Compile a path without filters and functions. Raises PathError, whose text holds the cure."""
+    tree = parse(text)
+    vet(tree, text)
+    every = list(nodes(tree))
+    if any(type(node) not in _SEGMENTS for node in every):
+        raise PathError(f"{text} has more than names, indexes, slices and [*], so its items have no place of their own")
+    if all(map(is_single, every)):
+        raise PathError(f'this selects one value; write "{text}[*]" for each element of a list')
+    chain = [_expand(part) for part in segments(tree) if type(part) not in (ng.Root, ng.This)]
+
+    def find(payload: Any, most: int) -> list[Item]:
+        located: list[_Located] = [(payload, None)]
+        for expand in chain[:-1]:
+            located = [(value, (place, key)) for above, place in located for key, value in expand(above)]
+        found: list[Item] = []
+        for above, place in located:
+            keys = _keys(place)
+            for key, value in chain[-1](above):
+                if len(found) >= most:
+                    raise EvaluationError(f"the payload has more than {most:,} items at {text}")
+                found.append(Item(place_of([*keys, key]), len(found), value))
+        return found
+
+    return find
+
+
+def compile_item_path(text: str) -> str:
+    """The path below an item, given as `$…`. Raises PathError for filters and functions."""
+    tree = parse(text)
+    vet(tree, text)
+    if any(type(node) not in _SEGMENTS for node in nodes(tree)):
+        raise PathError("below item come names, indexes, slices and [*] only; for more, use elem: below it")
+    return text
+
+
+def _keys(place: _Place | None) -> list[PlaceKey]:
+    keys: list[PlaceKey] = []
+    while place is not None:
+        place, key = place
+        keys.append(key)
+    return keys[::-1]
+
+
+def _expand(node: Any) -> _Expand:
+    if type(node) is ng.Fields:
+        names = tuple(node.fields)
+        return lambda value: [(n, value[n]) for n in names if n in value] if type(value) is dict else ()
+    if type(node) is ng.Wildcard:
+        return _each
+    if type(node) is ng.Index:
+        indices = tuple(node.indices)
+        return lambda value: _at(value, lambda size: dict.fromkeys(i % size for i in indices if -size <= i < size))
+    part = slice(node.start, node.end, node.step)
+    return lambda value: _at(value, lambda size: range(*part.indices(size)) if part.step != 0 else ())
+
+
+def _each(value: Any) -> Iterable[tuple[PlaceKey, Any]]:
+    if type(value) is list:
+        return enumerate(value)
+    return value.items() if type(value) is dict else ()
+
+
+def _at(value: Any, indices: Callable[[int], Iterable[int]]) -> Iterable[tuple[PlaceKey, Any]]:
+    return [(i, value[i]) for i in indices(len(value))] if type(value) is list else ()

@@ -1,0 +1,80 @@
+"""`age`: how long before the event was received a time was that stands in the payload."""
+
+import operator
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from router.rules.match.operators.operand import Flags, OperandError
+from router.rules.match.values import decimal, is_number
+from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, describe
+
+MILLISECONDS_FROM = 100_000_000_000  #: a larger number counts milliseconds: as seconds it would be the year 5138
+_LATEST = 253_402_300_800_000  #: ms; the year 10000
+_LONGEST = 64  #: characters of a time
+_AGE = re.compile(r"(-?)(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_COMPARE = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+
+AgeTest = Callable[[Any, int], bool]
+"""Judges a value, given when the event was received, in ms."""
+
+
+def age(node: Node, flags: Flags) -> AgeTest:
+    """The operand is a map of comparisons with ages such as 5m. Raises OperandError."""
+    if not isinstance(node, MappingNode) or not node.entries:
+        cure = f"; write {{gt: {node.text}}}" if isinstance(node, ScalarNode) and _AGE.fullmatch(node.text) else ""
+        raise OperandError(f"expected a map of gt, gte, lt or lte, found {describe(node)}{cure}", node)
+    bounds: list[tuple[Callable[[float, float], bool], float]] = []
+    for name, (key, below) in node.entries.items():
+        if name not in _COMPARE:
+            raise OperandError(f'"{name}" doesn\'t compare ages; use gt, gte, lt or lte', key)
+        if not isinstance(below, ScalarNode) or not _AGE.fullmatch(below.text):
+            raise OperandError(f"expected an age such as 30s, 5m or 2h, found {describe(below)}", below)
+        bounds.append((_COMPARE[name], age_seconds(below.text)))
+
+    def test(value: Any, received_at: int) -> bool:
+        then = unix_ms(value, decimals=flags.decimals)
+        if then is None:
+            return False
+        seconds = (received_at - then) / 1000
+        return all(compare(seconds, bound) for compare, bound in bounds)
+
+    return test
+
+
+def age_seconds(text: str) -> float:
+    """An age such as `5m`; `-5m` is in the future."""
+    found = _AGE.fullmatch(text)
+    assert found is not None
+    return float(found[1] + found[2]) * _SECONDS[found[3]]
+
+
+def unix_ms(value: Any, *, decimals: bool = False) -> float | None:
+    """The time that a value says, as Unix time in ms; None if it is no time, or lacks its zone.
+
+    A time is a text of ISO 8601 with a zone, also as GitLab writes it (`2024-05-01 10:00:00 UTC`), or a Unix time in
+    seconds or milliseconds; with `decimals` also one in a text.
+    """
+    if isinstance(value, str):
+        number = decimal(value) if decimals else None
+        if number is None:
+            return _iso_ms(value)
+        value = number
+    if not is_number(value):
+        return None
+    ms = float(value) if abs(value) >= MILLISECONDS_FROM else float(value) * 1000
+    return ms if abs(ms) < _LATEST else None
+
+
+def _iso_ms(text: str) -> float | None:
+    if len(text) > _LONGEST:
+        return None
+    if text.endswith(" UTC"):
+        text = text[:-4] + "+00:00"
+    try:
+        time = datetime.fromisoformat(text)
+        return time.timestamp() * 1000 if time.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,58 @@
+"""`check --upgrade` names what in a file means something else than before, and nothing else."""
+
+from pathlib import Path
+
+from router.rules.compile.upgrade import changed_meanings
+from tests.conftest import run_in_process
+
+CHANGED = """\
+sources:
+  a: {verify: none, path: "/in/{x}", dedupe: {key: "$..a..b"}}
+rules:
+  - name: r
+    source: a
+    match:
+      $.labels: {contains: [a, b]}
+      $: {prefix: x}
+      any: [{$.b: {not: {contains: [1]}}}]
+      $.c: {equals: {contains: [1]}}
+    actions:
+      - forward: http://h/
+      - forward: {url: "http://h/", pass_headers: [X-A]}
+        name: second
+        order_by: $.a.b.`parent`.c
+"""
+SAME = """\
+sources: {a: {verify: none}}
+rules: [{name: r, match: {$.labels: {contains: a}}, actions: [append: x]}]
+"""
+
+
+def test_each_change_has_its_place_and_its_cure() -> None:
+    found = changed_meanings(CHANGED, "rules.yaml")
+
+    assert [(problem.line, problem.path) for problem in found] == [
+        (2, "sources.a.path"),
+        (2, "sources.a.dedupe"),
+        (7, "rules[0].match[$.labels].contains"),
+        (8, "rules[0].match[$]"),
+        (9, "rules[0].match.any[0][$.b].not.contains"),
+        (12, "rules[0].actions[0].forward"),
+        (15, "rules[0].actions[1].order_by"),
+    ]
+    assert all("To keep the earlier meaning: " in problem.message for problem in found)
+
+
+def test_a_file_without_changes_and_a_text_that_is_no_yaml_have_none() -> None:
+    assert changed_meanings(SAME, "rules.yaml") == changed_meanings("a: [", "rules.yaml") == []
+
+
+def test_check_lists_changes_only_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(CHANGED.replace('path: "/in/{x}", ', ""))
+
+    plain = run_in_process("check", folder=tmp_path)
+    asked = run_in_process("check", "--upgrade", folder=tmp_path)
+
+    assert (plain.returncode, asked.returncode) == (0, 0)
+    assert "changed since 0.1.0" not in plain.stderr
+    assert asked.stderr.count("changed since 0.1.0") == 6
