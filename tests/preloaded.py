@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tests import preloaded_server
@@ -105,6 +105,6 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def read_at_start(environment: Mapping[str, str]) -> bool:
+def read_at_start(environment: Iterable[str]) -> bool:
     """Whether a process that was started before would miss some of these variables."""
     return any(name.startswith(_READ_AT_START) for name in environment)
