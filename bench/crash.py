@@ -41,9 +41,9 @@ AT_START, SECOND_OWNER, STOPPED = (
 KEPT = (0.0, 0.1, 0.5, 0.9, 1.0)  #: likelihoods that an unsynced sector is on the disk
 
 
-def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
+def kills(count: int, longest: float, seed: int, folder: Path, processes: int) -> list[str]:
     """Run the daemon until that many runs were killed; print the counts, return the problems."""
-    run = CrashRun(folder, seed)
+    run = CrashRun(folder, seed, processes)
     chance, killed, started = run.random, 0, time.monotonic()
     try:
         while killed < count:
@@ -54,7 +54,7 @@ def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
                 run.run_daemon(run.start_second_owner, kill=True)
             else:
                 killed_run = draw > AT_START + SECOND_OWNER + STOPPED
-                run.run_daemon(partial(time.sleep, chance.uniform(0.05, longest)), kill=killed_run)
+                run.run_daemon(partial(work, run, chance.uniform(0.05, longest)), kill=killed_run)
             killed = sum(one.killed for one in run.runs)
             _progress(f"kill {killed} of {count}, {len(run.answers.ids):,} events answered")
         run.run_daemon(run.wait_until_settled, kill=False)
@@ -63,10 +63,19 @@ def kills(count: int, longest: float, seed: int, folder: Path) -> list[str]:
     _progress("")
     checks = CrashChecks(run)
     print(f"{time.monotonic() - started:,.0f} s, runs of up to {longest:g} s after their start, seed {seed}")
+    if processes > 1:
+        print(f"{run.killed_processes:>10,}  intake processes killed while the daemon ran on, of {processes}")
     for what, number in checks.counts.items():
         print(f"{number:>10,}  {what}")
     print(f"{len(checks.problems):>10,}  problems")
     return checks.problems
+
+
+def work(run: CrashRun, seconds: float) -> None:
+    """Let the daemon work; with several processes kill some of them meanwhile."""
+    pieces = run.random.randrange(1, 4)
+    run.kill_processes(pieces - 1, partial(time.sleep, seconds / pieces))
+    time.sleep(seconds / pieces)
 
 
 def power_cuts(rounds: int, most: int, seed: int, folder: Path) -> list[str]:
@@ -108,6 +117,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--kills", type=int, default=200)
     arguments.add_argument("--longest", type=float, default=2.0, help="most seconds of a run after its start")
+    arguments.add_argument("--processes", type=int, default=1, help="intake processes; some of them are killed too")
     arguments.add_argument("--rounds", type=int, default=90, help="how much the store on the recorded disk does")
     arguments.add_argument("--moments", type=int, default=100_000, help="most power cuts")
     arguments.add_argument("--seed", type=int, default=random.randrange(1_000_000))
@@ -121,7 +131,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = given.folder or Path(name)
             folder.mkdir(parents=True, exist_ok=True)
-            wrong += kills(given.kills, given.longest, given.seed, folder)
+            wrong += kills(given.kills, given.longest, given.seed, folder, given.processes)
     if given.rounds:
         with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
             wrong += power_cuts(given.rounds, given.moments, given.seed, Path(name))

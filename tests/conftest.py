@@ -23,6 +23,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from router.cli.main import main
+from tests.preloaded import Forked, Preloaded, read_at_start
 
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; a slow machine only makes the test slow
@@ -95,6 +96,23 @@ class Answer:
         return json.loads(self.body)
 
 
+_preloaded: list[Preloaded] = []
+
+
+def preloaded() -> Preloaded:
+    """The process that starts the program for the tests of this one, from the first use on."""
+    if not _preloaded:
+        _preloaded.append(Preloaded(PROGRAM))
+    return _preloaded[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_preloaded(_started_anywhere: None) -> Iterator[None]:
+    yield
+    while _preloaded:
+        _preloaded.pop().stop()
+
+
 class Daemon:
     """One `webhook-router serve` process and its log."""
 
@@ -105,32 +123,44 @@ class Daemon:
         *,
         flags: tuple[str, ...] = (),
         env: Mapping[str, str] | None = None,
-        program: tuple[str, ...] = (PROGRAM,),
+        program: tuple[str, ...] = (),
     ):
+        """Start it; with a program in a new interpreter, which takes a second of a processor more."""
         self.rules = rules
         self.store = folder / "webhook-router.db"
         self.lines: list[Line] = []
         self._changed = threading.Condition()
-        self.process = subprocess.Popen(
-            [
-                *(*program, "serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
-                *("--store", f"sqlite:{self.store}", "--log-format", "json", *flags),
-            ],
-            cwd=folder,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        arguments = ["serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        arguments += ["--store", f"sqlite:{self.store}", "--log-format", "json", *flags]
+        log, write = os.pipe()
+        self._log = os.fdopen(log, "rb")
+        try:
+            self.process = self._start(arguments, folder, env or {}, program, write)
+        finally:
+            os.close(write)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         serving = self.wait_for_line("serving")
         self.port = int(serving["listen"].rpartition(":")[2])
         self.admin_port = int(serving["admin"].rpartition(":")[2])
 
+    def _start(
+        self, arguments: list[str], folder: Path, env: Mapping[str, str], program: tuple[str, ...], log: int
+    ) -> Forked | subprocess.Popen[bytes]:
+        environment = {**os.environ, **env}
+        if not program and not read_at_start(env):
+            return preloaded().start(arguments, folder, environment, log)
+        return subprocess.Popen(
+            [*(program or (PROGRAM,)), *arguments],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        for raw in self.process.stderr:
+        for raw in self._log:
             try:
                 line = json.loads(raw)
             except ValueError:
@@ -172,14 +202,13 @@ class Daemon:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop as a service manager does; returns the exit code."""
         self.process.send_signal(number)
-        self._wait_for_end()
-        return self.process.returncode
+        return self._wait_for_end()
 
-    def _wait_for_end(self) -> None:
-        self.process.wait(PATIENCE_SECONDS)
+    def _wait_for_end(self) -> int:
+        code = self.process.wait(PATIENCE_SECONDS)
         self._reader.join(PATIENCE_SECONDS)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self._log.close()
+        return code
 
 
 def request(port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
@@ -339,15 +368,16 @@ def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> sub
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line to its end.
 
-    The daemon, `--version`, and what is given an environment get a process of their own. Other commands run in this
-    process: each start of a process takes a second of a processor.
+    The daemon, `--version`, and what is given an environment get a process of their own; that of the daemon is forked from
+    one that has imported the program. Other commands run in this process: each start takes a second of a processor.
     """
 
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         if arguments[0] not in ("serve", "--version") and set(more) <= {"cwd"}:
             return run_in_process(*arguments, folder=more.get("cwd", Path.cwd()))
+        fast = arguments[0] == "serve" and not read_at_start(more.get("env", {}).keys() - os.environ.keys())
         return subprocess.run(
-            [PROGRAM, *map(str, arguments)],
+            [preloaded().shim if fast else PROGRAM, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=PATIENCE_SECONDS,

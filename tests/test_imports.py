@@ -11,6 +11,7 @@ import pytest
 ROUTER = Path(__file__).parents[1] / "router"
 
 ROOMS = {
+    "wsgi": "the daemon below another program's WSGI server",
     "cli": "what a person types",
     "daemon": "start, stop and reload of the running daemon, and the system around it",
     "admin": "what an operator asks of a running daemon over HTTP",

@@ -1,8 +1,9 @@
 """Builds the daemon from its parts, and runs it until a signal stops it."""
 
-import logging
+import logging as levels
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,11 +20,12 @@ from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
 from router.daemon.lifecycle import Lifecycle
-from router.daemon.parts import Parts
-from router.daemon.protected_paths import protected_paths
+from router.daemon.parts import Intake, Parts
+from router.daemon.processes.pool import IntakeProcesses
+from router.daemon.processes.start import Logging
 from router.daemon.recorded_rules import RecordedRules
-from router.daemon.registries import REGISTRIES
 from router.daemon.retention import Retention
+from router.daemon.rules_loader import rules_loader
 from router.daemon.rules_reports import RulesReports
 from router.daemon.settings import Settings
 from router.daemon.source_log import SourceLog
@@ -36,8 +38,8 @@ from router.http.certificate import Certificate
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.intake.receiver import Receiver
+from router.observe.logging.line_writer import Lines
 from router.observe.metrics import Metrics
-from router.rules.compile.loader import Loader
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
@@ -45,6 +47,8 @@ from router.store.open import open_store
 
 if TYPE_CHECKING:
     from router.admin.metrics.exposition import Exposition
+
+MakeIntake = Callable[[Receiver], Intake]
 
 log = structlog.get_logger()
 
@@ -56,21 +60,19 @@ class App:
         self,
         settings: Settings,
         environ: Mapping[str, str] | None = None,
-        lines_lost: Callable[[], int] = lambda: 0,
+        lines: Lines | None = None,
+        logging: Logging = Logging(),  # noqa: B008 - immutable
     ) -> None:
+        """`lines` takes the log's lines, also those of intake processes, which log by `logging`."""
         self._settings = settings
-        self._lines_lost = lines_lost
+        self._lines = lines
+        self._logging = logging
+        self._make_intake: MakeIntake | None = None
         self._metrics = Metrics()
         self._environ = os.environ if environ is None else environ
         self._systemd = Systemd(self._environ)
         remove_variables(os.environ)
-        self._loader = Loader(
-            REGISTRIES,
-            self._environ,
-            require_secrets=True,
-            commands=settings.commands,
-            protected=protected_paths(settings),
-        )
+        self._loader = rules_loader(settings, self._environ)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; reload on SIGHUP. Raises StartError or RulesError when it can't start."""
@@ -85,6 +87,17 @@ class App:
                 parts.certificates.reload_soon()
         finally:
             lifecycle.stop(number)
+
+    def start(self, make_intake: MakeIntake) -> Lifecycle:
+        """Start the daemon below another server, which calls the intake that is made. Raises StartError or RulesError.
+
+        The signals stay that server's. `stop` of what is given back stops the daemon.
+        """
+        self._make_intake = make_intake
+        parts = self._build(load_rules(self._loader, self._settings.rules))
+        lifecycle = Lifecycle(self._settings, parts, self._systemd)
+        lifecycle.start_parts()
+        return lifecycle
 
     def _build(self, ruleset: Ruleset) -> Parts:
         try:
@@ -113,28 +126,34 @@ class App:
             now_ms,
             settings.trusted_proxies,
             metrics=metrics,
-            verbose=log.is_enabled_for(logging.DEBUG),
+            verbose=log.is_enabled_for(levels.DEBUG),
         )
         certificates = self._load_certificates()
-        intake = intake_server(settings, receiver, ruleset, certificates.get("intake"))
+        processes = self._intake_processes(store, ruleset) if settings.processes > 1 else None
+        if self._make_intake is not None:
+            intake: Intake = self._make_intake(receiver)
+        else:
+            intake = processes or intake_server(settings, receiver, ruleset, certificates.get("intake"))
         expiry = MetricExpiry(metrics, current, store)
         sources = SourceLog(ListenAddress(settings.listen.host, intake.port), settings.tls is not None)
         reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources)
+        if processes is not None:
+            reports.processes = processes.serving
         reloader = Reloader(
             settings.rules,
             self._loader,
             current,
-            recorded.record,
+            lambda found: _prepare(found, recorded, processes),
             reports.applied,
+            swapped=processes.swap if processes is not None else lambda _: None,
             begun=self._systemd.reloading,
             refused=reports.refused,
             drifted=reports.drifted,
             busy=intake.is_busy,
         )
         retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed)
-        parts = Parts(
-            store, current, dispatcher, intake, reloader, reports, retention, stopping, CertificateWatch(certificates)
-        )
+        watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
+        parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch)
         if settings.admin is not None:
             try:
                 parts.admin = self._admin_listener(parts, settings.admin, certificates.get("admin"))
@@ -142,6 +161,10 @@ class App:
                 intake.stop(0)
                 raise
         return parts
+
+    def _intake_processes(self, store: Store, ruleset: Ruleset) -> IntakeProcesses:
+        lines = self._lines or Lines(sys.stderr.buffer)
+        return IntakeProcesses(self._settings, self._environ, self._logging, lines, store, self._metrics, ruleset)
 
     def _load_certificates(self) -> dict[str, Certificate]:
         """The certificates, by the names of their listeners. Raises StartError."""
@@ -169,17 +192,32 @@ class App:
 
     def _exposition(self, parts: Parts) -> "Exposition":
         # `check` and the like need not wait for it.
-        from router.admin.metrics.exposition import Exposition, GaugeSources  # noqa: PLC0415
+        from router.admin.metrics.exposition import Exposition, GaugeSources, ProcessCounts  # noqa: PLC0415
+
+        processes = parts.processes
 
         gauges = GaugeSources(
             loads=parts.dispatcher.loads,
             ready=parts.is_ready,
             store_healthy=parts.store.writable,
             connections=parts.intake.connections,
-            lines_lost=self._lines_lost,
+            lines_lost=lambda: self._lines_lost(processes),
             busy=parts.intake.is_busy,
             disk=parts.store.size,
             certificates=parts.certificates.expirations,
+            processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
+            collect=(lambda: None) if processes is None else processes.collect,
             differs=lambda: parts.reloader.drift() is not None,
         )
         return Exposition(self._metrics, parts.reports.expiry, parts.current, parts.store, gauges, now_ms)
+
+    def _lines_lost(self, processes: IntakeProcesses | None) -> int:
+        ours = self._lines.lost if self._lines is not None else 0
+        return ours + (processes.lines_lost() if processes is not None else 0)
+
+
+def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:
+    """All that can fail of a reload: the record of the text, and the intake processes. Raises RouterError."""
+    recorded.record(ruleset)
+    if processes is not None:
+        processes.prepare(ruleset)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -38,8 +38,12 @@ class _Watched:
 class CertificateWatch:
     """Watches certificates in a thread of its own. `reload_soon` is for any thread and for signal handlers."""
 
-    def __init__(self, certificates: Mapping[str, Certificate]) -> None:
-        """The certificates, by the names of their listeners."""
+    def __init__(
+        self, certificates: Mapping[str, Certificate], renewed: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """The certificates, by the names of their listeners; `renewed` is called with the name of one that was loaded
+        again."""
+        self._renewed = renewed
         self._watched = [_watched(name, certificate) for name, certificate in certificates.items()]
         self._wake = threading.Event()
         self._asked = self._stopping = False
@@ -98,8 +102,7 @@ class CertificateWatch:
             self._reload(one, view, now, asked=asked)
         _remind(one, now)
 
-    @staticmethod
-    def _reload(one: _Watched, view: View, now: float, *, asked: bool) -> None:
+    def _reload(self, one: _Watched, view: View, now: float, *, asked: bool) -> None:
         changed, one.judged, one.retry_at = view != one.judged, view, now + RETRY_SECONDS
         try:
             one.certificate.reload()
@@ -115,6 +118,7 @@ class CertificateWatch:
             one.refused = str(error)
             return
         one.refused, one.remind_at = "", 0.0
+        self._renewed(one.listener)
         log.info("certificate loaded", listener=one.listener, expires=one.certificate.expires.isoformat())
 
 

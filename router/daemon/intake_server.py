@@ -1,5 +1,7 @@
 """Makes the server of the intake: the router's own, or waitress."""
 
+import socket
+
 from router.daemon.fd_limit import grant
 from router.daemon.settings import Settings
 from router.http.certificate import Certificate
@@ -13,6 +15,7 @@ from router.runtime.wakeups import wake_up
 _WAITRESS_THREADS = 32  #: each waits for a commit with one request; with 8 it collapses under 1,000 connections
 
 IntakeServer = Server | WaitressServer
+"""Of the daemon's own process. `router/daemon/processes/` has the other."""
 
 
 def intake_server(
@@ -22,6 +25,17 @@ def intake_server(
     connections = grant(settings.max_connections)
     if settings.server == "waitress":
         return _waitress(settings, receiver, ruleset, connections)
+    return own_server(settings, receiver, certificate, connections)
+
+
+def own_server(
+    settings: Settings,
+    receiver: Receiver,
+    certificate: Certificate | None,
+    connections: int,
+    shared: socket.socket | None = None,
+) -> Server:
+    """The router's own server, on a socket of its own or one that is shared. Raises StartError."""
     return Server(
         receiver.handle,
         settings.listen.host,
@@ -33,6 +47,7 @@ def intake_server(
         connections=connections,
         request_seconds=settings.request_timeout,
         tls=certificate,
+        shared=shared,
     )
 
 

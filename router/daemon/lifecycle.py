@@ -14,11 +14,10 @@ from router.daemon.status_notes import note_process
 from router.daemon.systemd import Systemd
 from router.daemon.watchdog import Watchdog
 from router.domain.listen_address import ListenAddress
-from router.runtime.pacing import freeze_garbage
+from router.runtime.pacing import GC_THRESHOLD, freeze_garbage
 
 ANSWER_SECONDS = 5.0  #: what a stop allows for requests whose answer is under way
 LAST_SECONDS = 30.0  #: what a stop may take beside answers and --grace: joining threads, the last settles, closing
-_GC_THRESHOLD = (20_000, 50, 100)  #: objects and rounds; Python's 700 objects are a tenth of one large payload
 
 log = structlog.get_logger()
 
@@ -31,6 +30,7 @@ class Lifecycle:
     parts: Parts
     systemd: Systemd
     watchdog: Watchdog | None = field(default=None)
+    _started_at: int = field(default=0)  #: ms
 
     def start(self) -> Signals:
         """Start against the order of the data: a part starts after the parts that it feeds. Gives the signals that
@@ -38,12 +38,18 @@ class Lifecycle:
         # If the parent process ignores SIGCHLD, the kernel would throw the exit codes of commands away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        self.start_parts()
+        return signals
+
+    def start_parts(self) -> None:
+        """`start` without the signals, which belong to another program."""
         parts = self.parts
         ruleset = parts.current.ruleset
         parts.reports.started()
-        note_process(parts.store, parts.reports.loaded_at, *self._addresses())
+        self._started_at = parts.reports.loaded_at
         parts.dispatcher.start()
         parts.intake.start()
+        self._note_process()
         if parts.admin is not None:
             parts.admin.start()
         parts.reports.sources.log_changes(ruleset)
@@ -52,11 +58,12 @@ class Lifecycle:
         parts.certificates.start()
         freeze_garbage()
         # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
-        gc.set_threshold(*_GC_THRESHOLD)
+        gc.set_threshold(*GC_THRESHOLD)
         self._log_serving()
         self.systemd.ready(parts.reports.status())
+        if parts.processes is not None:
+            parts.processes.changed = self._processes_changed
         self._start_watchdog()
-        return signals
 
     def stop(self, number: signal.Signals | None) -> None:
         """Stop in the order of the data: a part stops before the parts that it feeds.
@@ -79,6 +86,17 @@ class Lifecycle:
             parts.admin.stop(1)
         parts.store.close()
         log.info("stopped")
+
+    def _note_process(self) -> None:
+        processes = self.parts.processes
+        told = processes.processes() if processes is not None else ()
+        note_process(self.parts.store, self._started_at, *self._addresses(), told)
+
+    def _processes_changed(self) -> None:
+        """An intake process ended, or another one serves in its place."""
+        if not self.parts.stopping.is_set():
+            self._note_process()
+            self.systemd.status(self.parts.reports.status())
 
     def _start_watchdog(self) -> None:
         seconds = self.systemd.watchdog_seconds
@@ -103,6 +121,7 @@ class Lifecycle:
             rules=len(ruleset.rules),
             hash=ruleset.hash[:12],
             store=str(self.settings.store),
+            **({"processes": self.settings.processes} if self.settings.processes > 1 else {}),
             **({"tls": parts.certificates.listeners} if parts.certificates.listeners else {}),
         )
 

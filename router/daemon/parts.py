@@ -5,14 +5,18 @@ from dataclasses import dataclass, field
 
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
+from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.retention import Retention
 from router.daemon.rules_reports import RulesReports
+from router.daemon.wsgi_intake import WsgiIntake
 from router.delivery.dispatcher import Dispatcher
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset
 from router.store.contract import Store
+
+Intake = IntakeServer | IntakeProcesses | WsgiIntake
 
 
 @dataclass(slots=True)
@@ -22,13 +26,18 @@ class Parts:
     store: Store
     current: CurrentRuleset
     dispatcher: Dispatcher
-    intake: IntakeServer
+    intake: Intake
     reloader: Reloader
     reports: RulesReports
     retention: Retention
     stopping: threading.Event  #: set from the beginning of a stop
     certificates: CertificateWatch
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
+
+    @property
+    def processes(self) -> IntakeProcesses | None:
+        """The intake processes; None: the daemon's own process takes requests."""
+        return self.intake if isinstance(self.intake, IntakeProcesses) else None
 
     def checks(self) -> dict[str, bool]:
         """What must be true of a daemon that is ready, by name."""

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -32,6 +33,7 @@ class RulesReports:
     expiry: MetricExpiry
     systemd: Systemd
     sources: SourceLog
+    processes: Callable[[], tuple[int, int]] = field(default=lambda: (1, 1))  #: that serve, and that should
     loaded_at: int = 0  #: ms
     drift: Drift | None = field(default=None)  #: None: the rules file is what runs
 
@@ -69,6 +71,9 @@ class RulesReports:
         """The line that `systemctl status` shows."""
         ruleset, drift = self.current.ruleset, self.drift
         words = f"serving on {self.sources.listen}, {len(ruleset.rules)} rules, hash {ruleset.hash[:12]}"
+        serving, wanted = self.processes()
+        if serving < wanted:
+            words += f"; {serving} of {wanted} intake processes serve"
         return f"{words}; the rules file is not what runs: {drift.problems[0]}" if drift else words
 
     def _note(self, drift: Drift | None) -> None:

@@ -31,6 +31,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For counts
     max_connections: int = MAX_CONNECTIONS
     server: str = "own"  #: of the intake; or waitress
+    processes: int = 1  #: that take requests; 1: the daemon's own process does
     request_timeout: float = REQUEST_SECONDS
     tls: TlsFiles | None = None  #: of the intake; None: plain HTTP
     admin_tls: TlsFiles | None = None  #: of the admin listener

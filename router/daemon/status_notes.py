@@ -1,11 +1,13 @@
 """Notes of the daemon about itself in the store, for `status`, which also reads those of a dead daemon.
 
-Each note is JSON: `process` {pid, version, started_at, listen, admin}; `rules` {file, hash, rules, loaded_at,
+Each note is JSON: `process` {pid, version, started_at, listen, admin, processes: a list of {number, pid, serves}, left
+out when there are none}; `rules` {file, hash, rules, loaded_at,
 drift: null or {why, since, problems}}, where problems are texts. The delivery loop adds `breakers` and `waits`. The
 daemon does not wait for a note: one that can't be written is lost.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,13 @@ from router.store.contract import Store
 _PROBLEMS = 5  #: of a refused file that are kept; `check` prints all
 
 
-def note_process(store: Store, now: int, listen: str, admin: str | None) -> None:
-    """Note that the daemon serves, since now (ms)."""
-    listening = {"listen": listen, "admin": admin}
+def note_process(
+    store: Store, now: int, listen: str, admin: str | None, processes: Sequence[Mapping[str, Any]] = ()
+) -> None:
+    """Note that the daemon serves, since now (ms), with these intake processes beside its own."""
+    listening: dict[str, Any] = {"listen": listen, "admin": admin}
+    if processes:
+        listening["processes"] = processes
     _note(store, "process", {"pid": os.getpid(), "version": __version__, "started_at": now, **listening})
 
 

@@ -8,6 +8,7 @@ _COUNTER_BITS = 12
 _DRAWN = 256  #: ids whose random part is drawn at once
 _random: list[bytes] = []
 _lock = threading.Lock()
+os.register_at_fork(after_in_child=_random.clear)  # two processes must not use the same random parts
 _last = 0  # the last id's time and counter, as one number that only grows
 
 

@@ -38,6 +38,7 @@ class Listener:
         request_seconds: float,
         refusals: Refusals,
         tls: Certificate | None = None,
+        at_once: int = ACCEPTED_AT_ONCE,
     ) -> None:
         self.buffer = read_buffer()
         self.body_limit = body_limit
@@ -51,6 +52,8 @@ class Listener:
         self._loop = loop
         self._refusals = refusals
         self._tls = tls
+        self._at_once = at_once
+        self._insists = 0.0  # monotonic, until when others are evicted for those that no other process takes
         self._accepting = False
         self._is_full = False  # and the log says so
 
@@ -82,8 +85,10 @@ class Listener:
             self._loop.remove_reader(self._sock)
 
     def _accept(self) -> None:
+        if self._leaves_it_to_others():
+            return
         # When all are taken only a few at once, so that their first bytes are read before they may be evicted.
-        for _ in range(ACCEPTED_AT_ONCE if len(self.connections) < self.limit else self._share):
+        for _ in range(self._at_once if len(self.connections) < self.limit else self._share):
             victims = self._victims()
             if victims is None:
                 self._log_full()
@@ -95,6 +100,16 @@ class Listener:
             for connection in victims:
                 self.connections.discard(connection)  # its transport reports its end only later
                 connection.cut()
+
+    def _leaves_it_to_others(self) -> bool:
+        """When all are taken, wait a moment first: another process that accepts from the same socket may have room."""
+        now = time.monotonic()
+        if self._at_once > 1 or len(self.connections) < self.limit or now < self._insists:
+            return False
+        self._insists = now + 2 * GRACE_SECONDS
+        self._pause()
+        self._loop.call_later(GRACE_SECONDS, self._accept_again)
+        return True
 
     def _victims(self) -> list[Connection] | None:
         """The connections to close for one that waits; empty when there is room, None when none can be closed."""

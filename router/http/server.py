@@ -1,6 +1,7 @@
 """A small HTTP/1.1 server: one asyncio protocol over httptools, in a thread of its own."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from router.http.binding import listen
 from router.http.certificate import Certificate
 from router.http.contract import Answered, BodyLimit, Handler, WakeUp, at_once
 from router.http.dispatch import Dispatch
-from router.http.limits import ANSWER_SECONDS, INLINE_BYTES, MAX_CONNECTIONS, REQUEST_SECONDS, THREADS
+from router.http.limits import ACCEPTED_AT_ONCE, ANSWER_SECONDS, INLINE_BYTES, MAX_CONNECTIONS, REQUEST_SECONDS, THREADS
 from router.http.listener import Listener
 from router.http.loops import new_event_loop
 from router.http.refusals import Refusals
@@ -48,14 +49,16 @@ class Server:
         inline_bytes: int = INLINE_BYTES,
         tls: Certificate | None = None,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
+        shared: socket.socket | None = None,
     ) -> None:
         """Bind and listen, without answering yet. Raises StartError when the address is not available.
 
         `body_limit` says the largest body of a path, in bytes. `request_seconds` is the time from a request's first
         byte to its last, `answer_seconds` how long a pending reply may take. Requests with a body of up to
-        `inline_bytes` are handled in the loop's thread, larger ones by workers; -1: all by workers.
+        `inline_bytes` are handled in the loop's thread, larger ones by workers; -1: all by workers. `shared` is a
+        socket that listens already, from which other processes accept too.
         """
-        self._sock = listen(host, port)
+        self._sock = listen(host, port) if shared is None else shared
         self.port = int(self._sock.getsockname()[1])
         self._loop = new_loop()
         self._loop.set_exception_handler(_log_fault)
@@ -65,7 +68,16 @@ class Server:
             handler, answered, refusals, wake_up, answer_seconds, self._loop, self._workers, inline_bytes
         )
         self._listener = Listener(
-            self._sock, self._loop, self._dispatch, body_limit, connections, request_seconds, refusals, tls
+            self._sock,
+            self._loop,
+            self._dispatch,
+            body_limit,
+            connections,
+            request_seconds,
+            refusals,
+            tls,
+            # One in each turn, so that the processes share connections that come at once.
+            at_once=ACCEPTED_AT_ONCE if shared is None else 1,
         )
         self._thread = threading.Thread(target=self._run, name=f"http-{self.port}", daemon=True)
         self._stopped = False
@@ -92,8 +104,8 @@ class Server:
         self._workers.start()
         self._thread.start()
 
-    def stop(self, timeout: float) -> None:
-        """Stop: accept nothing new, let requests that have begun be answered within `timeout` seconds, then close."""
+    def drain(self, timeout: float) -> None:
+        """Accept nothing new, let requests that have begun be answered within `timeout` seconds, close connections."""
         if self._stopped:
             return
         self._stopped = True
@@ -103,6 +115,12 @@ class Server:
                 future.result(timeout + _MORE_SECONDS)
             except TimeoutError:
                 future.cancel()
+
+    def stop(self, timeout: float) -> None:
+        """`drain`, and end the threads."""
+        self.drain(timeout)
+        if self._loop.is_closed():
+            return
         self._dispatch.stop_waking()  # commits and workers may still end later
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)

@@ -44,7 +44,7 @@ from router.rules.dry_run.nearest import tried
 from router.rules.parsing import parse_arriving
 from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
 from router.rules.source import Source
-from router.store.contract import Store
+from router.store.contract import EventSink
 
 UNKNOWN_BODY = 64 * 1024  #: bytes of a body that are read on a path that no source has
 # Servers call the handler in their loop's thread for bodies up to this size, and in other threads for larger ones.
@@ -59,7 +59,7 @@ class Receiver:
     """Receives events. Any thread may call it; one that must not block, only with a body of up to SMALL_BODY bytes."""
 
     current: CurrentRuleset
-    store: Store
+    store: EventSink
     now_ms: Callable[[], int]
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For is believed
     unmatched: UnmatchedLog = field(default_factory=UnmatchedLog)

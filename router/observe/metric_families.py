@@ -102,6 +102,9 @@ HISTOGRAMS = (ANSWER_SECONDS, ATTEMPT_SECONDS, DELIVERY_SECONDS, COMMIT_SECONDS,
 READY = _gauge("ready", "1 while /-/ready answers 200.")
 CONNECTIONS = _gauge("intake_connections", "Connections open to the intake.")
 CONNECTION_LIMIT = _gauge("intake_connections_limit", "Connections to the intake that may be open at once.")
+PROCESSES = _gauge("intake_processes", "Processes that take requests now.")
+PROCESSES_WANTED = _gauge("intake_processes_wanted", "Processes that should take requests.")
+PROCESSES_REPLACED = _counter("intake_processes_replaced", "Intake processes that ended or hung, and were replaced.")
 LINES_LOST = _counter("log_lines_lost", "Log lines that could not be written.")
 CERTIFICATE_ENDS = _gauge(
     "certificate_expiration_timestamp_seconds", "When the listener's TLS certificate expires, Unix time.", "listener"

@@ -169,6 +169,32 @@ class Metrics:
                 copied[labels] = HistogramCounts(list(histogram.counts), histogram.sum)
         return copied
 
+    def take(self) -> MetricCounts:
+        """All counts since the last call, to be added to others."""
+        with self._lock:
+            counts = {family: dict(rows) for family, rows in self._counts.items() if rows}
+            histograms = {family: dict(rows) for family, rows in self._histograms.items() if rows}
+            for family in counts:
+                self._counts[family].clear()
+            for family in histograms:
+                self._histograms[family].clear()
+        return MetricCounts(counts, histograms)
+
+    def add(self, counted: MetricCounts) -> None:
+        """Add counts of another process."""
+        with self._lock:
+            for family, rows in counted.counts.items():
+                for labels, number in rows.items():
+                    self._counts[family][labels] += number
+            for family, histograms in counted.histograms.items():
+                for labels, histogram in histograms.items():
+                    self._sum(family, labels, histogram)
+
+    def _sum(self, family: MetricFamily, labels: Labels, more: HistogramCounts) -> None:
+        ours = self._histograms[family].setdefault(labels, HistogramCounts([0] * (len(family.bounds) + 1)))
+        ours.counts = [mine + theirs for mine, theirs in zip(ours.counts, more.counts, strict=True)]
+        ours.sum += more.sum
+
     def forget(self, family: MetricFamily, labels: Labels) -> None:
         """Drop the counts of labels that the rules no longer have."""
         with self._lock:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
+GC_THRESHOLD = (20_000, 50, 100)  #: objects and rounds; Python's 700 objects are a tenth of one large payload
 SLICE_SECONDS = 0.001  #: of work, before a look at whether requests wait
 RESTED = 4  #: times as long as its work a load may take with its rests, and on a machine that is busy otherwise
 REST_SECONDS = 0.003  #: after a slice while requests are under way: they keep three quarters of the interpreter

@@ -224,8 +224,8 @@ class OperatorStore(StoreReader, Protocol):
         ...
 
 
-class Store(OperatorStore, Protocol):
-    """What the daemon that owns a store does: append, claim, settle, and maintenance."""
+class EventSink(Protocol):
+    """Where the intake puts events: a store, or the way to one."""
 
     def append(
         self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
@@ -241,6 +241,10 @@ class Store(OperatorStore, Protocol):
         running.
         """
         ...
+
+
+class Store(EventSink, OperatorStore, Protocol):
+    """What the daemon that owns a store does: append, claim, settle, and maintenance."""
 
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """Keep the text of the ruleset that is current from now on (ms), by its hash; the same text may be put again.

@@ -4,11 +4,12 @@ import http.client
 import json
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,9 +79,11 @@ class Answers:
 class CrashRun:
     """Runs the daemon several times in one folder; the senders go on from run to run. Call `close` in any case."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, processes: int = 1) -> None:
         self.folder = folder
         self.random = random.Random(seed)
+        self.killed_processes = 0  #: intake processes that were killed while the daemon ran on
+        self._flags = ("--processes", str(processes)) if processes > 1 else ()
         self.receiver = RecordingReceiver()
         self.answers = Answers()
         self.runs: list[DaemonRun] = []
@@ -114,6 +117,19 @@ class CrashRun:
         if not kill and code != 0:
             self.answers.problems.append(f"run {len(self.runs)}: a stop exits {code}")
 
+    def kill_processes(self, most: int, until: Callable[[], None]) -> None:
+        """Kill up to so many intake processes, one after the other, each followed by `until`."""
+        for _ in range(most if self._flags else 0):
+            until()
+            serving = {
+                line["process"]: line["pid"]
+                for line in list(self._daemon.lines)
+                if line["message"] == "intake process serves"
+            }
+            with suppress(ProcessLookupError):  # it was killed before, and another one does not serve yet
+                os.kill(serving[self.random.choice(sorted(serving))], signal.SIGKILL)
+                self.killed_processes += 1
+
     def kill_during_start(self, seconds: float) -> None:
         """Start the daemon, and kill it after some seconds, whether it serves by then or not."""
         number = len(self.runs) + 1
@@ -139,7 +155,7 @@ class CrashRun:
     def _serve(self, run: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [PROGRAM, "serve", str(self._rules), "--listen", "127.0.0.1:0", "--admin", "off", "--store",
-             f"sqlite:{self.store}"],
+             f"sqlite:{self.store}", *self._flags],
             cwd=self.folder, env=self._env(run), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -182,7 +198,8 @@ class CrashRun:
 
     def _start(self) -> Daemon:
         run = len(self.runs) + 1
-        daemon = Daemon(self.folder, self._rules, flags=("--grace", str(_GRACE)), env=self._env(run))
+        flags = ("--grace", str(_GRACE), *self._flags)
+        daemon = self._daemon = Daemon(self.folder, self._rules, flags=flags, env=self._env(run))
         with self._changed:
             self._port = daemon.port
             self._changed.notify_all()
@@ -195,7 +212,7 @@ class CrashRun:
             except subprocess.TimeoutExpired:
                 self.answers.problems.append(f"run {len(self.runs) + 1} does not end by SIGTERM")
         daemon.kill()
-        code = daemon.process.returncode
+        code = daemon.process.wait(PATIENCE_SECONDS)
         self.runs.append(DaemonRun(len(self.runs) + 1, killed=kill, ended=time.monotonic(), code=code))
         with self._changed:
             self._port = None

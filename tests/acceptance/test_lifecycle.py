@@ -288,7 +288,10 @@ def test_a_stop_during_requests_answers_them(start: Callable[..., Daemon]) -> No
     assert daemon.stop() == 0
 
 
-def test_the_daemon_runs_with_closed_standard_streams(tmp_path: Path, receiver: Receiver, eventually: Wait) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_the_daemon_runs_with_closed_standard_streams(
+    tmp_path: Path, receiver: Receiver, eventually: Wait, processes: str
+) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(
         f'sources: {{in: {{verify: none}}}}\nrules: [{{name: a, actions: [forward: "{receiver.url}/x"]}}]\n'
@@ -305,6 +308,8 @@ def test_the_daemon_runs_with_closed_standard_streams(tmp_path: Path, receiver: 
         "off",
         "--store",
         f"sqlite:{store}",
+        "--processes",
+        processes,
     ]
     closing = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
 

@@ -14,11 +14,14 @@ rules: [{name: all, actions: [append: all.jsonl]}]
 """
 
 
-@pytest.mark.parametrize("server", ["own", "waitress"])
+SERVERS = {"own": ("--server", "own"), "waitress": ("--server", "waitress"), "processes": ("--processes", "2")}
+
+
+@pytest.mark.parametrize("server", SERVERS)
 def test_every_event_answered_202_is_stored_and_all_others_are_refused(
     start: Callable[..., Daemon], server: str
 ) -> None:
-    daemon = start(RULES, flags=("--server", server))
+    daemon = start(RULES, flags=SERVERS[server])
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda n: daemon.post("/hooks/open", b'{"n": %d}' % n), range(100)))

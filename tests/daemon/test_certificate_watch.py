@@ -127,3 +127,16 @@ def test_without_certificates_no_thread_runs() -> None:
     watch.start()
     watch.reload_soon()
     watch.stop()
+
+
+def test_others_hear_of_a_renewed_certificate_before_the_log(authority: Authority) -> None:
+    told: list[tuple[str, int]] = []
+    with capture_logs() as lines:
+        watch = CertificateWatch(
+            {"intake": Certificate(authority.issue())}, lambda name: told.append((name, len(lines)))
+        )
+        watch.start()
+        until(lambda: [line for line in lines if line["event"] == LOADED])
+        watch.stop()
+
+    assert told == [("intake", 0)]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, free_port, until
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, free_port, preloaded, until
 from tests.docs.markdown_page import Block
 from tests.docs.transcript_match import IdMap, steps
 
@@ -148,7 +148,8 @@ class PageRunner:
     def _script(self, command: str) -> str:
         """A script whose working directory and variables are those that the last one left."""
         remember = f'{{ declare -p | grep -v "^declare -[a-zA-Z]*r"; printf "cd %q\\n" "$PWD"; }} >{self._state}'
-        return f". {self._state}\ntrap '{remember}' EXIT\nset -eo pipefail\n{self._actual(self._names.into(command))}"
+        fast = f'webhook-router() {{ {preloaded().shim} "$@"; }}'
+        return f". {self._state}\ntrap '{remember}' EXIT\n{fast}\nset -eo pipefail\n{self._actual(self._names.into(command))}"
 
     def _environment(self) -> Mapping[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WEBHOOK_ROUTER")}

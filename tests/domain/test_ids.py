@@ -1,5 +1,7 @@
 """UUIDv7s sort by time and never repeat."""
 
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,3 +29,13 @@ def test_threads_never_get_the_same_id() -> None:
         ids = list(pool.map(lambda _: uuid7(NOW + 50), range(5000)))
 
     assert len(set(ids)) == len(ids)
+
+
+def test_a_forked_process_shares_no_random_part_with_its_parent() -> None:
+    script = (
+        "import os; from router.domain.ids import uuid7; uuid7(1); child = os.fork();"
+        "print(uuid7(2)[19:], flush=True); child and os.waitpid(child, 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+
+    assert len(set(done.stdout.split())) == 2

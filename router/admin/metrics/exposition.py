@@ -34,6 +34,15 @@ _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessCounts:
+    """The processes that take requests."""
+
+    serving: int = 1
+    wanted: int = 1
+    replaced: int = 0  #: since the start
+
+
+@dataclass(frozen=True, slots=True)
 class GaugeSources:
     """Functions that read the gauges for a scrape. Any thread may call them."""
 
@@ -47,6 +56,8 @@ class GaugeSources:
     certificates: Callable[[], Mapping[str, float]] = field(
         default=dict
     )  #: ends in Unix time, by listener; only with TLS
+    processes: Callable[[], ProcessCounts] = field(default=ProcessCounts)  #: that take requests
+    collect: Callable[[], None] = field(default=lambda: None)  #: has other processes hand over what they counted
     differs: Callable[[], bool] = field(default=lambda: False)  #: whether the rules file differs from the running rules
 
 
@@ -88,6 +99,7 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
+        self._gauges.collect()
         known = self._expiry.known()
         counted = self._metrics.counted()
         self._expiry.forget(counted, time.monotonic())
@@ -108,6 +120,10 @@ class Exposition(Collector):
         connections, limit = self._gauges.connections()
         yield metric(f.CONNECTIONS, {(): connections})
         yield metric(f.CONNECTION_LIMIT, {(): limit})
+        processes = self._gauges.processes()
+        yield metric(f.PROCESSES, {(): processes.serving})
+        yield metric(f.PROCESSES_WANTED, {(): processes.wanted})
+        yield metric(f.PROCESSES_REPLACED, {(): processes.replaced})
         yield metric(f.LINES_LOST, {(): self._gauges.lines_lost()})
         yield metric(f.CERTIFICATE_ENDS, {(name,): ends for name, ends in self._gauges.certificates().items()})
 

@@ -1,13 +1,19 @@
 """`webhook-router serve`: runs the daemon."""
 
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from router.cli.commands.init import offer_rules
 from router.cli.options import setting, store_option
 from router.domain.errors import StartError
+
+if TYPE_CHECKING:
+    from router.daemon.settings import Settings
 
 _HELP = """Run the daemon: receive webhooks and deliver them by the rules in RULES (default: rules.yaml).
 
@@ -24,7 +30,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 
 
 @click.command(help=_HELP, short_help="Run the daemon.")
-@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml")
+@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml", envvar="WEBHOOK_ROUTER_RULES")
 @setting(
     "--listen",
     metavar="HOST:PORT",
@@ -80,6 +86,12 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     help="HTTP server that receives webhooks: the built-in one, or waitress, which is simpler and slower.",
 )
 @setting(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Processes that receive webhooks. One is enough up to some 1,000 events a second.",
+)
+@setting(
     "--tls-cert",
     type=click.Path(path_type=Path),
     help="Receive webhooks over TLS: PEM file with the server's certificate and the chain to its authority.",
@@ -127,63 +139,72 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     default="auto",
     help="auto: text on a terminal, JSON otherwise.",
 )
-def serve(
-    rules: Path,
-    listen: str,
-    admin: str,
-    admin_token_file: Path | None,
-    admin_hosts: str,
-    store: str,
-    commands: str,
-    grace: float,
-    trusted_proxies: str,
-    max_connections: int,
-    server: str,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    tls_client_ca: Path | None,
-    admin_tls_cert: Path | None,
-    admin_tls_key: Path | None,
-    admin_tls_client_ca: Path | None,
-    request_timeout: float,
-    keep: str,
-    keep_dead: str,
-    log_level: str,
-    log_format: str,
-) -> None:
+def serve(**given: Any) -> None:
     """Serve webhooks."""
+    settings = settings_from(given)
+    if settings.processes > 1:
+        from router.daemon.processes.forkserver import warm_up  # noqa: PLC0415
+
+        warm_up()  # it loads its modules while this process loads the same
     from router.daemon.app import App  # noqa: PLC0415 - `--help` need not wait
-    from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
-    from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
+    from router.daemon.processes.start import Logging  # noqa: PLC0415
     from router.observe.logging import libraries as log_libraries  # noqa: PLC0415
     from router.observe.logging import setup as logs  # noqa: PLC0415
+
+    if not os.path.lexists(settings.rules):
+        offer_rules(settings.rules)
+    level, style = given["log_level"], given["log_format"]
+    lines = logs.configure(level, style)
+    log_libraries.listen()
+    App(settings, lines=lines, logging=Logging(level, style)).run()
+
+
+def settings_from(given: Mapping[str, Any]) -> "Settings":
+    """The daemon's settings from the values of the flags, by their names. Raises UsageError."""
+    from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
+    from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
     from router.store.location import store_path  # noqa: PLC0415
 
+    admin, commands = given["admin"], given["commands"]
     try:
         settings = Settings(
-            rules=rules,
-            listen=parse_listen_address(listen),
+            rules=given["rules"],
+            listen=parse_listen_address(given["listen"]),
             admin=None if admin == "off" else parse_listen_address(admin),
-            store=store_path(store),
+            store=store_path(given["store"]),
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
-            grace=grace,
-            trusted_proxies=networks(trusted_proxies),
-            admin_token_file=admin_token_file,
-            admin_hosts=host_names(admin_hosts),
-            max_connections=max_connections,
-            server=server,
-            tls=tls_files("--tls", tls_cert, tls_key, tls_client_ca),
-            admin_tls=tls_files("--admin-tls", admin_tls_cert, admin_tls_key, admin_tls_client_ca),
-            request_timeout=request_timeout,
-            keep=retention(keep),
-            keep_dead=retention(keep_dead),
+            grace=given["grace"],
+            trusted_proxies=networks(given["trusted_proxies"]),
+            admin_token_file=given["admin_token_file"],
+            admin_hosts=host_names(given["admin_hosts"]),
+            max_connections=given["max_connections"],
+            server=given["server"],
+            processes=given["processes"],
+            tls=tls_files("--tls", given["tls_cert"], given["tls_key"], given["tls_client_ca"]),
+            admin_tls=tls_files(
+                "--admin-tls", given["admin_tls_cert"], given["admin_tls_key"], given["admin_tls_client_ca"]
+            ),
+            request_timeout=given["request_timeout"],
+            keep=retention(given["keep"]),
+            keep_dead=retention(given["keep_dead"]),
         )
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    if settings.tls is not None and server == "waitress":
-        raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")
-    if not os.path.lexists(rules):
-        offer_rules(rules)
-    lines = logs.configure(log_level, log_format)
-    log_libraries.listen()
-    App(settings, lines_lost=lambda: lines.lost).run()
+    if settings.processes > 1 and sys.version_info < (3, 11, 1):
+        raise click.UsageError("--processes needs Python 3.11.1 or newer: 3.11.0 lets other users in (CVE-2022-42919)")
+    if settings.server == "waitress":
+        if settings.tls is not None:
+            raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")
+        if settings.processes > 1:
+            raise click.UsageError("--processes needs --server own: waitress serves in one process, with threads")
+    return settings
+
+
+def from_environment() -> tuple["Settings", str, str]:
+    """The settings of `serve` without flags, and the level and format of its log. Raises StartError."""
+    try:
+        with serve.make_context("serve", []) as context:
+            given = context.params
+            return settings_from(given), given["log_level"], given["log_format"]
+    except click.ClickException as error:
+        raise StartError(error.format_message()) from None

@@ -82,6 +82,9 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
         if isinstance(process.get("started_at"), int):
             words.append(f"for {span(now - process['started_at'])}")
         words += [f"{key} {process[key]}" for key in ("listen", "admin") if process.get(key)]
+        if processes := process.get("processes"):
+            serving = sum(bool(one.get("serves")) for one in processes)
+            words.append(f"{serving} of {len(processes)} intake processes serve")
     return safe(", ".join(words))
 
 

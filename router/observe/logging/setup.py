@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
@@ -19,18 +19,35 @@ from router.observe.logging.line_writer import Lines
 from router.observe.logging.text import TextLine
 
 
+class LineLogger(Protocol):
+    """Takes finished lines. Any thread may call it; it must not block."""
+
+    def info(self, line: bytes) -> None:
+        """Write the line soon."""
+
+    def warning(self, line: bytes) -> None:
+        """Write the line at once."""
+
+
 def configure(level: str, style: str) -> Lines:
     """Log to standard error; style is auto (JSON unless it is a terminal), json or text."""
-    least = logging.getLevelNamesMapping()[level.upper()]
-    terminal = sys.stderr.isatty()
-    as_json = style == "json" or (style == "auto" and not terminal)
-    text = TextLine(colours=has_colours(terminal, os.environ), terminal=terminal)
+    text = _text_line()
     stream = getattr(sys.stderr.buffer, "raw", sys.stderr.buffer)
-    lines = Lines(stream) if as_json else Lines(stream, text.lost_lines)
+    lines = Lines(stream) if _is_json(style) else Lines(stream, text.lost_lines)
+    log_to(lines, level, style)
+    return lines
+
+
+def log_to(lines: LineLogger, level: str, style: str, more: Mapping[str, Any] | None = None) -> None:
+    """Log to these lines, as `configure` would; each line has the fields `more` besides its own."""
+    least = logging.getLevelNamesMapping()[level.upper()]
+    as_json, text = _is_json(style), _text_line()
 
     def line(_: Any, method: str, fields: MutableMapping[str, Any]) -> bytes:
         if "exc_info" in fields:
             describe_exception(fields, whole=least <= logging.DEBUG)
+        if more:
+            fields.update(more)
         now = datetime.now(UTC)
         if as_json:
             return json_line(fields, method, now)
@@ -42,7 +59,15 @@ def configure(level: str, style: str) -> Lines:
         logger_factory=lambda *_: lines,  # one logger for all
         cache_logger_on_first_use=True,
     )
-    return lines
+
+
+def _is_json(style: str) -> bool:
+    return style == "json" or (style == "auto" and not sys.stderr.isatty())
+
+
+def _text_line() -> TextLine:
+    terminal = sys.stderr.isatty()
+    return TextLine(colours=has_colours(terminal, os.environ), terminal=terminal)
 
 
 def has_colours(terminal: bool, environ: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from router.domain.errors import Problem, RouterError
+from router.domain.errors import Problem, RouterError, RulesError
 from router.rules.compile.loader import Loaded, Loader
 from router.rules.include.entries import patterns_in
 from router.rules.reload.drift import Drift, DriftReason, Reloaded, ReloadRefused
@@ -36,8 +36,9 @@ class Reloader:
 
     Any thread may call `reload_now`, `reload_soon`, `drift` and `alive`, a signal handler `reload_soon`. The reloader's
     thread calls the callbacks: `begun` before each load; `prepare` with the new ruleset, which runs only if that
-    succeeds (it stores the text); then `applied` after the swap, or `refused` if the running rules stay; `drifted`
-    whenever `drift` changes. While `busy` is true, a reload pauses often, so that requests go first.
+    succeeds (it stores the text, and other processes load it); then `swapped`, by which other processes have to judge
+    by the new rules too, and `applied`; or `refused` if the running rules stay; `drifted` whenever `drift` changes.
+    While `busy` is true, a reload pauses often, so that requests go first.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Reloader:
         prepare: Callable[[Ruleset], None],
         applied: Callable[[Ruleset, RulesetDiff], None],
         *,
+        swapped: Callable[[Ruleset], None] = lambda _: None,
         refused: Callable[[ReloadRefused], None] = lambda _: None,
         drifted: Callable[[Drift | None], None] = lambda _: None,
         begun: Callable[[], None] = lambda: None,
@@ -58,6 +60,7 @@ class Reloader:
         self._current = current
         self._prepare = prepare
         self._applied = applied
+        self._swapped = swapped
         self._refused = refused
         self._begun = begun
         self._busy = busy
@@ -233,6 +236,8 @@ class Reloader:
             return self._keep(why, loaded.errors, loaded.problems)
         try:
             self._prepare(loaded.ruleset)
+        except RulesError as error:
+            return self._keep(DriftReason.PROBLEMS, error.problems)
         except RouterError as error:
             again = self._drifts_by(DriftReason.UNRECORDED)
             self._recheck_at = time.monotonic() + RETRY_SECONDS
@@ -254,6 +259,7 @@ class Reloader:
         change = compare(self._current.ruleset, ruleset)
         parts = self._current.ruleset.parts()
         self._current.ruleset = ruleset
+        self._swapped(ruleset)
         self._secrets = dict(ruleset.secret_files)
         let_go(parts)
         for problem in loaded.warnings[:MAX_LOGGED]:

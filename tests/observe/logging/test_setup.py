@@ -172,3 +172,12 @@ def test_only_constant_messages_of_libraries_are_logged() -> None:
     assert constant_part(record("%s: %s", b"secret", {"secret": 1})) == "<bytes>: <dict>"
     assert bounded("x" * 100_000) == "x" * 200
     assert bounded("token 'a' and \"b") == "token '…' and '…'"
+
+
+def test_lines_of_one_process_of_several_carry_its_number() -> None:
+    script = BEGIN.replace(
+        "configure(sys.argv[1], sys.argv[2])", "log_to(configure(*sys.argv[1:]), *sys.argv[1:], {'process': 3})"
+    )
+    [line] = _run(script.replace("import configure", "import configure, log_to") + 'log.warning("said", a=1)')
+
+    assert list(json.loads(line)) == ["a", "process", "level", "timestamp", "message"]

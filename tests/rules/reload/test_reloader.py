@@ -20,7 +20,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.daemon.registries import REGISTRIES
-from router.domain.errors import Level, StoreError
+from router.domain.errors import Level, Problem, RulesError, StoreError
 from router.rules.compile.loader import Loader
 from router.rules.reload import drift_tracker, file_watch, reloader
 from router.rules.reload.drift import Drift, DriftReason, Reloaded, ReloadRefused
@@ -51,6 +51,9 @@ class WatchedFile:
     path: Path
     environ: dict[str, str] = field(default_factory=dict)
     taken: list[tuple[str, ...]] = field(default_factory=list)  #: names of the rules, at each swap
+    swapped: list[tuple[bool, int]] = field(
+        default_factory=list
+    )  #: whether the new rules ran, and the swaps told before
     changes: list[RulesetDiff] = field(default_factory=list)
     refused: list[ReloadRefused] = field(default_factory=list)
     drifts: list[Drift | None] = field(default_factory=list)
@@ -69,6 +72,7 @@ class WatchedFile:
             self._applied,
             refused=self.refused.append,
             drifted=self.drifts.append,
+            swapped=lambda ruleset: self.swapped.append((ruleset is self.current.ruleset, len(self.taken))),
         )
         self.reloader.start()
         until(lambda: self.is_quiet)
@@ -654,6 +658,32 @@ def test_a_reload_the_store_cannot_record_is_retried(
 
     until(lambda: watched.names == ("after",))
     until(lambda: watched.why() is None)
+
+
+def test_rules_that_another_process_can_t_load_are_refused_with_its_problems(
+    watch: Callable[..., WatchedFile],
+) -> None:
+    watched = watch(rules("before"))
+    problem = Problem("rules.yaml", 3, 1, "secrets.s", "can't be read")
+
+    def refuse(_: Ruleset) -> None:
+        raise RulesError([problem])
+
+    watched.prepare = refuse
+    watched.path.write_text(rules("after"))
+    until(lambda: watched.refused)
+
+    assert (watched.why(), watched.refused[0].problems) == (DriftReason.PROBLEMS, (problem,))
+    assert watched.names == ("before",)
+    assert watched.swapped == []
+
+
+def test_other_processes_swap_before_a_reload_is_told(watch: Callable[..., WatchedFile]) -> None:
+    watched = watch(rules("before"))
+    watched.path.write_text(rules("after"))
+    until(lambda: watched.taken)
+
+    assert watched.swapped == [(True, 0)]
 
 
 def test_an_unexpected_exception_is_reported_to_the_caller(watch: Callable[..., WatchedFile]) -> None:

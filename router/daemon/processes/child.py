@@ -1,0 +1,275 @@
+"""An intake process: takes requests by the shared socket, and hands their events to the main process."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import structlog
+
+from router.daemon.fd_limit import grant
+from router.daemon.intake_server import own_server
+from router.daemon.processes.counts import encode_counts
+from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
+from router.daemon.processes.handed_events import HandedEvents
+from router.daemon.processes.link import Link
+from router.daemon.processes.sent_lines import SentLines
+from router.daemon.processes.start import ProcessStart, RulesToLoad, decode_rules, encode_problems
+from router.daemon.rules_loader import rules_loader
+from router.daemon.systemd import remove_variables
+from router.daemon.wall_clock import now_ms
+from router.domain.errors import Problem
+from router.http.certificate import Certificate, CertificateError
+from router.http.server import Server
+from router.intake.receiver import Receiver
+from router.observe.logging import libraries as log_libraries
+from router.observe.logging import setup as logs
+from router.observe.metrics import Metrics
+from router.rules.compile.loader import Loaded
+from router.rules.include.files import IncludedBytes
+from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.runtime.pacing import GC_PAUSED, GC_THRESHOLD, freeze_garbage, let_go, resting_while_busy
+
+COUNTS_SECONDS = 0.02  #: from an answer to its count in the main process; a process that is killed loses that much
+QUIET_SECONDS = 0.25  #: the same for requests that become no event
+LAST_SECONDS = 1.0  #: for the last answers, once the main process is gone
+_SENT_SECONDS = 2.0  #: that the last frames may take
+_READ_BYTES = 65536
+
+log = structlog.get_logger()
+
+
+def serve(sock: socket.socket, listening: socket.socket, start: ProcessStart) -> None:
+    """Serve until the main process says stop, or is gone."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the main process says when to stop
+        signal.signal(number, signal.SIG_IGN)
+    remove_variables(os.environ)
+    process, code = IntakeProcess(sock, listening, start), 0
+    try:
+        process.run()
+    except Exception:
+        log.exception("intake process failed by a fault of ours")
+        code = 1
+    process.send_rest()
+    os._exit(code)  # daemon threads may be anywhere
+
+
+class IntakeProcess:
+    """One intake process. `run` belongs to its main thread."""
+
+    def __init__(self, sock: socket.socket, listening: socket.socket, start: ProcessStart) -> None:
+        self._sock = sock
+        self._listening = listening
+        self._start = start
+        self._settings = start.settings
+        self._reader = FrameReader()
+        self._link = Link(self._received, self._lost, self._reader)
+        self._lines = SentLines(self._link)
+        self._events = HandedEvents(self._link.send)
+        self._metrics = Metrics()
+        self._loader = rules_loader(start.settings, start.environ)
+        self._prepared: tuple[int, Ruleset] | None = None
+        self._work: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()  # for the main thread; None: alone
+        self._shipping = False
+        self._told: dict[str, int] = {}  #: the numbers that were sent last
+        self._attaching: asyncio.Task[None] | None = None
+        self._certificate: Certificate | None = None
+
+    def run(self) -> None:
+        """Load the rules, serve, stop."""
+        logs.log_to(self._lines, self._start.logging.level, self._start.logging.style, {"process": self._start.number})
+        log_libraries.listen()
+        if not self._load_certificate():
+            return
+        early = self._wait_for_serve()
+        if early is None:
+            return
+        self._server = self._make_server()
+        self._server.start()
+        self._server.ping(self._attach)
+        freeze_garbage()
+        gc.set_threshold(*GC_THRESHOLD)
+        self._received(early)
+        self._stop(self._obey())
+
+    def send_rest(self) -> None:
+        """Send the frames that wait, when the process ends before it served."""
+        with contextlib.suppress(OSError):
+            if self._attaching is None:
+                self._sock.sendall(self._link.take_waiting())
+
+    # Before it serves: nothing else runs yet, so it may block.
+
+    def _load_certificate(self) -> bool:
+        files = self._settings.tls
+        try:
+            self._certificate = None if files is None else Certificate(files)
+        except CertificateError as error:
+            problem = Problem(str(files.cert) if files is not None else "", 1, 1, "", str(error))
+            self._sock.sendall(pack(Kind.REFUSED, 0, encode_problems((problem,))))
+            return False
+        return True
+
+    def _wait_for_serve(self) -> list[Frame] | None:
+        """Load rules until the main process says that they are the current ones; gives the frames that came after."""
+        if not self._load_first(self._start.rules):
+            return None
+        while data := self._sock.recv(_READ_BYTES):
+            frames = self._reader.feed(data)
+            for at, frame in enumerate(frames):
+                if frame.kind == Kind.SERVE:
+                    return frames[at + 1 :]
+                if frame.kind == Kind.STOP:
+                    return None
+                if frame.kind == Kind.PREPARE and not self._load_first(decode_rules(frame.number, frame.body)):
+                    return None
+        return None
+
+    def _load_first(self, rules: RulesToLoad) -> bool:
+        loaded = self._load(rules)
+        if loaded.ruleset is None:
+            self._sock.sendall(pack(Kind.REFUSED, rules.generation, encode_problems(loaded.errors)))
+            return False
+        self._current = CurrentRuleset(loaded.ruleset)
+        self._sock.sendall(pack(Kind.READY, rules.generation))
+        return True
+
+    def _load(self, rules: RulesToLoad) -> Loaded:
+        with GC_PAUSED:
+            included = [IncludedBytes(i.pattern, i.name, i.text.encode(), i.base_dir) for i in rules.included]
+            return self._loader.load(rules.text, rules.file, Path(rules.base_dir), included)
+
+    def _make_server(self) -> Server:
+        settings = self._settings
+        receiver = Receiver(
+            self._current,
+            self._events,
+            now_ms,
+            settings.trusted_proxies,
+            metrics=self._metrics,
+            verbose=log.is_enabled_for(logging.DEBUG),
+        )
+        connections = grant(self._start.connections)
+        return own_server(settings, receiver, self._certificate, connections, self._listening)
+
+    # In the loop of the server.
+
+    def _attach(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._link.send(pack(Kind.SERVING))
+        self._sock.settimeout(0)
+        self._attaching = self._loop.create_task(self._link.attach(self._sock))
+        self._count_quiet()
+
+    def _received(self, frames: list[Frame]) -> None:
+        results = [frame for frame in frames if frame.kind == Kind.RESULT]
+        if results:
+            self._events.results(results)
+            self._count_soon()
+        for frame in frames:
+            if frame.kind == Kind.PING:
+                self._link.send(pack(Kind.PONG, frame.number))
+            elif frame.kind == Kind.COLLECT:
+                self._send_counts(frame.number)
+            elif frame.kind == Kind.PREPARE:
+                threading.Thread(target=self._prepare, args=(frame,), name="reload", daemon=True).start()
+            elif frame.kind == Kind.SWAP:
+                self._swap(frame.number)
+            elif frame.kind in (Kind.STOP, Kind.RENEW):
+                self._work.put(frame)
+
+    def _swap(self, generation: int) -> None:
+        if self._prepared is None or self._prepared[0] != generation:
+            return
+        before, self._current.ruleset = self._current.ruleset, self._prepared[1]
+        self._prepared = None
+        self._link.send(pack(Kind.SWAPPED, generation))
+        threading.Thread(target=_free, args=(before,), name="reload", daemon=True).start()
+
+    def _lost(self) -> None:
+        """The main process is gone."""
+        self._lines.alone = True
+        self._events.fail_all()
+        self._work.put(None)
+
+    def _count_soon(self) -> None:
+        if not self._shipping:
+            self._shipping = True
+            self._loop.call_later(COUNTS_SECONDS, self._send_counts)
+
+    def _count_quiet(self) -> None:
+        self._loop.call_later(QUIET_SECONDS, self._count_quiet)
+        self._send_counts()
+
+    def _send_counts(self, number: int = 0) -> None:
+        self._shipping = False
+        counted = self._metrics.take()
+        open_, limit = self._server.connections()
+        state = {"connections": open_, "limit": limit, "lines_lost": self._lines.lost}
+        if number or counted.counts or counted.histograms or state != self._told:
+            self._told = state
+            self._link.send(pack(Kind.COUNTS, number, encode_counts(counted, state)))
+
+    # In a thread of its own.
+
+    def _prepare(self, frame: Frame) -> None:
+        rules = decode_rules(frame.number, frame.body)
+        try:
+            with resting_while_busy(self._server.is_busy):
+                loaded = self._load(rules)
+                freeze_garbage()
+        except Exception as error:
+            log.exception("rules can't be prepared by a fault of ours")
+            problem = Problem(rules.file, 1, 1, "", f"internal error ({type(error).__name__})")
+            self._link.send(pack(Kind.REFUSED, rules.generation, encode_problems((problem,))))
+            return
+        if loaded.ruleset is None:
+            self._link.send(pack(Kind.REFUSED, rules.generation, encode_problems(loaded.errors)))
+            return
+        self._prepared = rules.generation, loaded.ruleset
+        self._link.send(pack(Kind.PREPARED, rules.generation))
+
+    # In the main thread.
+
+    def _obey(self) -> float:
+        """Do what takes long, until the end; gives the seconds that a stop may take."""
+        while (frame := self._work.get()) is not None:
+            if frame.kind == Kind.STOP:
+                return frame.number / 1000
+            self._renew(frame.number)
+        log.warning("the main process is gone; its senders are answered 503, and this process ends")
+        return LAST_SECONDS
+
+    def _renew(self, number: int) -> None:
+        try:
+            if self._certificate is not None:
+                self._certificate.reload()
+        except CertificateError as error:
+            log.error("renewed certificate refused; the old one stays", listener="intake", error=str(error))
+        self._link.send(pack(Kind.RENEWED, number))
+
+    def _stop(self, seconds: float) -> None:
+        self._server.drain(seconds)
+        if self._lines.alone:
+            return
+        self._server.ping(self._send_counts)
+        self._server.ping(lambda: self._link.send(pack(Kind.BYE)))
+        until = time.monotonic() + _SENT_SECONDS
+        said = threading.Event()
+        self._server.ping(said.set)
+        said.wait(_SENT_SECONDS)
+        while not self._link.is_sent() and time.monotonic() < until:
+            time.sleep(0.005)
+
+
+def _free(ruleset: Ruleset) -> None:
+    parts = ruleset.parts()
+    del ruleset
+    let_go(parts)

@@ -1,0 +1,70 @@
+"""An event with its plan, and what became of it, as the body of a frame."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import NamedTuple
+
+import orjson
+
+from router.domain.deliveries import PlannedDelivery
+from router.domain.errors import StoreError, StoreUnavailable
+from router.domain.events import Appended, Event
+
+_LENGTH = struct.Struct("<I")
+_PLANNED = attrgetter(*(one.name for one in fields(PlannedDelivery)))
+_STORED, _DUPLICATE, _UNAVAILABLE, _FAILED = b"s", b"d", b"u", b"f"
+
+
+class PlannedEvent(NamedTuple):
+    """What the store's `append` takes."""
+
+    event: Event
+    plan: tuple[PlannedDelivery, ...]
+    ruleset: str
+    window: int  #: ms
+
+
+def encode_event(event: Event, plan: Sequence[PlannedDelivery], ruleset: str, window: int) -> tuple[bytes, ...]:
+    """The parts of the body: a list in JSON, and the event's body as it came. Raises StoreError when the event holds a
+    text that no store can keep."""
+    facts = (event.id, event.source, event.method, event.path, event.query, event.headers, event.ip, event.received_at,
+             event.dedupe_key, ruleset, window)  # fmt: skip
+    planned = [_PLANNED(one) for one in plan]
+    try:
+        head = orjson.dumps((facts, planned))
+    except TypeError:  # a lone surrogate
+        raise StoreError("the event holds text that is not Unicode") from None
+    return _LENGTH.pack(len(head)), head, event.body
+
+
+def decode_event(body: bytes) -> PlannedEvent:
+    """The event of a body."""
+    start = _LENGTH.size
+    end = start + _LENGTH.unpack_from(body)[0]
+    facts, planned = orjson.loads(memoryview(body)[start:end])
+    id_, source, method, path, query, headers, ip, received_at, key, ruleset, window = facts
+    event = Event(id_, source, method, path, query, tuple(map(tuple, headers)), body[end:], ip, received_at, key)
+    return PlannedEvent(event, tuple(PlannedDelivery(*one) for one in planned), ruleset, window)
+
+
+def encode_result(stored: Appended) -> bytes:
+    """The event is stored, or was before."""
+    return _DUPLICATE + stored.event_id.encode() if stored.duplicate else _STORED
+
+
+def encode_failure(error: BaseException) -> bytes:
+    """The event is not stored."""
+    code = _FAILED if isinstance(error, StoreError) and not isinstance(error, StoreUnavailable) else _UNAVAILABLE
+    return code + str(error).encode(errors="replace")
+
+
+def decode_result(body: bytes, event_id: str) -> Appended | StoreError:
+    """What became of the event with that id."""
+    code, text = body[:1], body[1:].decode()
+    if code == _STORED:
+        return Appended(event_id)
+    if code == _DUPLICATE:
+        return Appended(text, duplicate=True)
+    return StoreUnavailable(text) if code == _UNAVAILABLE else StoreError(text)

@@ -1,0 +1,74 @@
+"""The frames between the main process and an intake process: a length, a kind, a number, and a body."""
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+_HEADER = struct.Struct("<IBQ")  # length of the body, kind, number
+
+
+class Kind(IntEnum):
+    """What a frame says. Bodies are JSON, unless said otherwise."""
+
+    # From an intake process.
+    READY = 1  #: rules of this generation (the number) are loaded, nothing is accepted yet
+    SERVING = 2
+    APPEND = 3  #: an event to commit; the number is the sender's, and its answer has the same (event_frames.py)
+    CANCEL = 4  #: the sender of that event was told that it is not stored
+    LINE = 5  #: a line of the log; the number is 1 when it is urgent; the body is the line
+    COUNTS = 6  #: what was counted since the last frame of this kind (counts.py); the number is the request's, or 0
+    PONG = 7  #: the loop turns; the number is the ping's
+    PREPARED = 8  #: rules of this generation can be taken
+    REFUSED = 9  #: they can't; the body lists the problems
+    SWAPPED = 10  #: requests are judged by rules of this generation from now on
+    RENEWED = 11  #: the TLS certificate was read again, or the old one stays
+    BYE = 12  #: all requests are answered, and the process ends
+
+    # From the main process.
+    SERVE = 20  #: take requests
+    RESULT = 21  #: what became of an event (event_frames.py)
+    PING = 22
+    COLLECT = 23  #: send COUNTS now
+    PREPARE = 24  #: load this text
+    SWAP = 25  #: judge by the prepared rules
+    RENEW = 26  #: read the TLS certificate again
+    STOP = 27  #: answer what has begun within the body's seconds, and end
+
+
+class Frame(NamedTuple):
+    """One frame that was read."""
+
+    kind: int
+    number: int
+    body: bytes
+
+
+def pack(kind: Kind, number: int = 0, *parts: bytes) -> bytes:
+    """A frame's bytes; `parts` are its body."""
+    return b"".join((_HEADER.pack(sum(map(len, parts)), kind, number), *parts))
+
+
+class FrameReader:
+    """Takes bytes as they come, and gives whole frames."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that these bytes complete."""
+        buffer = self._buffer
+        buffer += data
+        found: list[Frame] = []
+        at, size, head = 0, len(buffer), _HEADER.size
+        with memoryview(buffer) as view:
+            while size - at >= head:
+                length, kind, number = _HEADER.unpack_from(buffer, at)
+                end = at + head + length
+                if end > size:
+                    break
+                found.append(Frame(kind, number, bytes(view[at + head : end])))
+                at = end
+        del buffer[:at]
+        return found

@@ -1,0 +1,342 @@
+"""The intake as several processes: starts them, replaces those that end or hang, and speaks for all of them."""
+
+import asyncio
+import atexit
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import structlog
+
+from router.daemon.processes.child import serve
+from router.daemon.processes.forkserver import forkserver
+from router.daemon.processes.frames import Kind, pack
+from router.daemon.processes.member import Answer, Member
+from router.daemon.processes.start import Logging, ProcessStart, RulesToLoad
+from router.daemon.settings import Settings
+from router.domain.errors import Problem, RulesError, StartError
+from router.http.binding import listen
+from router.http.limits import BUSY_SECONDS
+from router.http.loops import new_event_loop
+from router.observe.logging.setup import LineLogger
+from router.observe.metrics import Metrics
+from router.rules.ruleset import Ruleset
+from router.store.contract import EventSink
+
+CHECK_SECONDS = 1.0  #: between two pings of each process
+AGAIN_SECONDS = 2.0  #: from a start that failed to the next try; one that served is replaced at once
+MISSING_SECONDS = 5.0  #: that a process may be missing before the daemon counts as not ready
+SWAP_SECONDS = 5.0  #: that a process may take to take prepared rules; then it is replaced
+PREPARE_SECONDS = 120.0  #: that it may take to load rules; 100,000 take some 15 s
+COLLECT_SECONDS = 0.5  #: that a scrape waits for counts
+FIRST_SECONDS = 120.0  #: that the daemon's start waits for all processes
+_KILLED_SECONDS = 5.0  #: from a kill to the end of the process
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Place:
+    """The place of one process, and the process in it."""
+
+    number: int
+    member: Member | None = field(default=None)
+    start_at: float = field(default=0.0)  #: monotonic; not before
+    missing_since: float = field(default=0.0)  #: monotonic; 0: it serves
+
+
+class IntakeProcesses:
+    """The intake, with the interface of a server. Any thread may call it, but `start` and `stop`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        logging: Logging,
+        lines: LineLogger,
+        store: EventSink,
+        metrics: Metrics,
+        ruleset: Ruleset,
+    ) -> None:
+        """Bind the listen address. Raises StartError."""
+        self._settings = settings
+        self._environ = dict(environ)
+        self._logging = logging
+        self._lines = lines
+        self._store = store
+        self._metrics = metrics
+        self.changed: Callable[[], None] = lambda: None  #: called when a process began to serve, or ended
+        self._listening = listen(settings.listen.host, settings.listen.port)
+        self.port = int(self._listening.getsockname()[1])
+        self._share = -(-settings.max_connections // settings.processes)
+        self._context = forkserver()
+        self._places = [_Place(number) for number in range(1, settings.processes + 1)]
+        self._loop = new_event_loop()
+        self._hub = threading.Thread(target=self._loop.run_forever, name="processes", daemon=True)
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._wake = threading.Event()
+        self._state = threading.Condition()  # notified when a process changes; guards _rules and who is told to serve
+        self._generation = 1
+        self._rules = self._to_load(ruleset, 1)
+        self._prepared: set[Member] = set()  #: processes that have loaded the rules of the last generation
+        self._numbers = itertools.count(1)  #: of questions
+        self._untold = False  #: `changed` has to be called
+        self._stopping = False
+        self.replaced = 0  #: processes that ended without being told to
+
+    def _to_load(self, ruleset: Ruleset, generation: int) -> RulesToLoad:
+        text = ruleset.text
+        return RulesToLoad(generation, text.text, str(self._settings.rules), text.base_dir, text.included)
+
+    # As a server.
+
+    def start(self) -> None:
+        """Serve. Returns when all processes do. Raises StartError when they can't."""
+        atexit.register(self._kill_all)  # runs before that of multiprocessing, which waits for each process
+        self._hub.start()
+        self._supervisor.start()
+        until = time.monotonic() + FIRST_SECONDS
+        with self._state:
+            self._state.wait_for(lambda: self._serving() == len(self._places) or self._first_problem(), FIRST_SECONDS)
+        problem = self._first_problem()
+        if problem is not None or time.monotonic() > until:
+            self.stop(0)
+            reason = problem or "they did not become ready in time; start fewer processes"
+            raise StartError(f"the intake processes can't serve: {reason}")
+
+    def _first_problem(self) -> Problem | None:
+        members = [place.member for place in self._places if place.member is not None]
+        return next((member.problems[0] for member in members if member.problems), None)
+
+    def is_busy(self) -> bool:
+        """Whether events are arriving."""
+        since = time.monotonic() - BUSY_SECONDS
+        return any(member.last_event > since for member in self._members())
+
+    def connections(self) -> tuple[int, int]:
+        """How many are open in all processes, as they told last, and how many may be."""
+        states = [member.state for member in self._members()]
+        open_ = sum(state.get("connections", 0) for state in states)
+        limits = [state.get("limit", self._share) for state in states]
+        return open_, sum(limits) + self._share * (len(self._places) - len(limits))
+
+    def lines_lost(self) -> int:
+        """Log lines that could not be handed to the main process."""
+        return sum(member.state.get("lines_lost", 0) for member in self._members())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes requests: at least one process serves, and none has been missing for long."""
+        if self._stopping or not self._hub.is_alive():
+            return False
+        since = time.monotonic() - MISSING_SECONDS
+        missing = [place.missing_since for place in self._places if place.missing_since]
+        return len(missing) < len(self._places) and all(one > since for one in missing)
+
+    def ping(self, answer: Callable[[], None]) -> None:
+        """Have the loop call a function in its next turn; any thread may ask."""
+        self._loop.call_soon_threadsafe(answer)
+
+    def serving(self) -> tuple[int, int]:
+        """How many processes serve, and how many should."""
+        return self._serving(), len(self._places)
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many processes serve, how many should, and how many were replaced."""
+        return *self.serving(), self.replaced
+
+    def processes(self) -> list[dict[str, int | bool]]:
+        """Each process by number, for `status`."""
+        return [
+            {"number": place.number, "pid": place.member.pid if place.member else 0, "serves": _serves(place)}
+            for place in self._places
+        ]
+
+    def _serving(self) -> int:
+        return sum(_serves(place) for place in self._places)
+
+    def _members(self) -> list[Member]:
+        return [place.member for place in self._places if place.member is not None]
+
+    # Rules.
+
+    def prepare(self, ruleset: Ruleset) -> None:
+        """Have all processes load rules, without taking them. Raises RulesError when one can't."""
+        self._generation += 1
+        rules = self._to_load(ruleset, self._generation)
+        asked = [(member, member.prepare(rules)) for member in self._members() if member.told_to_serve]
+        self._prepared = {member for member, _ in asked}
+        until = time.monotonic() + PREPARE_SECONDS
+        for member, future in asked:
+            answer = _within(future, until)
+            if answer:
+                raise RulesError(answer)
+            if not future.done():
+                member.kill()
+
+    def swap(self, ruleset: Ruleset) -> None:
+        """Have all processes take the rules that they prepared last; those that don't are replaced."""
+        rules = self._to_load(ruleset, self._generation)
+        with self._state:
+            self._rules = rules  # who becomes ready from here on gets these
+            serving = [member for member in self._members() if member.told_to_serve and not member.is_gone]
+        swap = (Kind.SWAP, rules.generation, b"", Kind.SWAPPED)
+        asked = [(member, member.ask(*swap)) for member in serving if member in self._prepared]
+        until = time.monotonic() + SWAP_SECONDS
+        silent = [member for member, future in asked if _within(future, until) is None and not member.is_gone]
+        silent += [member for member in serving if member not in self._prepared]  # began to serve in between
+        for member in silent:
+            log.error("intake process does not take new rules; it is replaced", process=member.number, pid=member.pid)
+            member.kill()
+        with self._state:
+            self._state.wait_for(lambda: all(member.is_gone for member in silent), _KILLED_SECONDS)
+
+    def renew(self) -> None:
+        """Have all processes read the TLS certificate again."""
+        self._ask_all(Kind.RENEW, Kind.RENEWED, SWAP_SECONDS)
+
+    def collect(self) -> None:
+        """Have all processes hand over what they counted."""
+        self._ask_all(Kind.COLLECT, Kind.COUNTS, COLLECT_SECONDS)
+
+    def _ask_all(self, question: Kind, answer: Kind, seconds: float) -> None:
+        number, until = next(self._numbers), time.monotonic() + seconds
+        for future in [member.ask(question, number, b"", answer) for member in self._members() if member.serves]:
+            _within(future, until)
+
+    # The processes' lives.
+
+    def _supervise(self) -> None:
+        next_check = time.monotonic() + CHECK_SECONDS
+        while not self._stopping:
+            for place in self._places:
+                try:
+                    self._fill(place)
+                except Exception:  # the boundary of a thread that has to live on
+                    log.exception("an intake process can't be started; trying again", process=place.number)
+                    place.start_at = time.monotonic() + AGAIN_SECONDS
+            if self._untold:
+                self._untold = False
+                self.changed()
+            if time.monotonic() >= next_check:
+                next_check = time.monotonic() + CHECK_SECONDS
+                self._check()
+            self._wake.wait(0.1 if any(place.member is None for place in self._places) else CHECK_SECONDS / 2)
+            self._wake.clear()
+
+    def _check(self) -> None:
+        for member in self._members():
+            if not member.is_gone and not member.check():
+                log.error("intake process does not answer; it is replaced", process=member.number, pid=member.pid)
+                member.kill()
+
+    def _fill(self, place: _Place) -> None:
+        """Start a process in an empty place."""
+        member = place.member
+        if member is not None and member.is_gone:
+            self._bury(place, member)
+        if place.member is None and time.monotonic() >= place.start_at and not self._stopping:
+            self._start(place)
+
+    def _bury(self, place: _Place, member: Member) -> None:
+        process = member.process
+        code = None
+        if process is not None:
+            process.join(_KILLED_SECONDS)
+            code = process.exitcode
+        failed = not member.told_to_serve
+        place.start_at = time.monotonic() + AGAIN_SECONDS if failed else 0.0
+        if not self._stopping:
+            self.replaced += 1
+            problem = {"problem": str(member.problems[0])} if member.problems else {}
+            log.error(
+                "intake process ended; it is replaced", process=place.number, pid=member.pid, code=code, **problem
+            )
+        place.member = None
+
+    def _start(self, place: _Place) -> None:
+        ours, theirs = socket.socketpair()
+        member = Member(place.number, self._store, self._metrics, self._lines, self._member_changed)
+        start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._share, self._rules)
+        try:
+            process = self._context.Process(target=serve, args=(theirs, self._listening, start), daemon=True)
+            process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        member.process = process
+        place.member = member
+        place.missing_since = place.missing_since or time.monotonic()
+        ours.settimeout(0)
+        asyncio.run_coroutine_threadsafe(member.attach(ours), self._loop).result(_KILLED_SECONDS)
+
+    def _member_changed(self, member: Member) -> None:
+        """In the loop."""
+        place = self._places[member.number - 1]
+        with self._state:
+            if member.is_gone:
+                place.missing_since = place.missing_since or time.monotonic()
+            elif member.serves:
+                place.missing_since = 0.0
+            elif member.generation == self._rules.generation:
+                member.told_to_serve = True
+                member.link.send(pack(Kind.SERVE))
+            else:  # a reload went by
+                member.link.send(pack(Kind.PREPARE, self._rules.generation, self._rules.encode()))
+            self._state.notify_all()
+        if member.serves:
+            log.info("intake process serves", process=member.number, pid=member.pid)
+        self._untold = True
+        self._wake.set()
+
+    # Stopping.
+
+    def stop(self, timeout: float) -> None:
+        """Accept nothing new, let requests under way be answered within `timeout` seconds, end all processes."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._wake.set()
+        self._listening.close()  # the processes take what the kernel has queued, and close theirs
+        if self._supervisor.is_alive():
+            self._supervisor.join(_KILLED_SECONDS)
+        members = self._members()
+        for member in members:
+            member.link.send(pack(Kind.STOP, round(timeout * 1000)))
+        with self._state:
+            self._state.wait_for(lambda: all(member.is_gone for member in members), timeout + _KILLED_SECONDS)
+        for member in members:
+            if not member.is_gone:
+                log.error("intake process does not stop; it is killed", process=member.number, pid=member.pid)
+            member.kill()
+        for member in members:
+            if member.process is not None:
+                member.process.join(_KILLED_SECONDS)
+        if self._hub.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._hub.join(_KILLED_SECONDS)
+        if not self._hub.is_alive():
+            self._loop.close()
+
+    def _kill_all(self) -> None:
+        self._stopping = True
+        for member in self._members():
+            member.kill()
+
+
+def _serves(place: _Place) -> bool:
+    return place.member is not None and place.member.serves
+
+
+def _within(future: "Future[Answer]", until: float) -> Answer:
+    """The answer; None when the process is gone, or too slow."""
+    try:
+        return future.result(max(0.0, until - time.monotonic()))
+    except TimeoutError:
+        return None

@@ -1,0 +1,72 @@
+"""What an intake process is told when it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from router.daemon.settings import Settings
+from router.domain.deliveries import IncludedText
+from router.domain.errors import Level, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class RulesToLoad:
+    """A text that the main process has compiled without an error."""
+
+    generation: int  #: counts loads: the same text may be loaded again, when a secret has changed
+    text: str
+    file: str  #: its name in messages
+    base_dir: str
+    included: tuple[IncludedText, ...] = ()
+
+    def encode(self) -> bytes:
+        """As the body of a frame."""
+        included = [(one.pattern, one.name, one.text, one.base_dir) for one in self.included]
+        return orjson.dumps((self.text, self.file, self.base_dir, included))
+
+
+def decode_rules(generation: int, body: bytes) -> RulesToLoad:
+    """The same again."""
+    text, file, base_dir, included = orjson.loads(body)
+    return RulesToLoad(generation, text, file, base_dir, tuple(IncludedText(*one) for one in included))
+
+
+def encode_problems(problems: tuple[Problem, ...]) -> bytes:
+    """Why rules can't be taken."""
+    rows = [(one.file, one.line, one.column, one.path, one.message, one.level.value) for one in problems]
+    return orjson.dumps(rows)
+
+
+def decode_problems(body: bytes) -> tuple[Problem, ...]:
+    """The same again."""
+    rows: list[Any] = orjson.loads(body)
+    return tuple(
+        Problem(file, line, column, path, message, Level(level)) for file, line, column, path, message, level in rows
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """How the daemon logs."""
+
+    level: str = "info"
+    style: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStart:
+    """One intake process."""
+
+    number: int  #: 1 for the first; a process that replaces another has its number
+    settings: Settings
+    environ: dict[str, str]
+    logging: Logging
+    connections: int  #: that it may hold open
+    rules: RulesToLoad
+
+    @property
+    def rules_path(self) -> Path:
+        """The rules file."""
+        return self.settings.rules

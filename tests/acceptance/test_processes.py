@@ -1,0 +1,244 @@
+"""`serve --processes N`: what is killed, stopped or reloaded while events come in, and what senders and store say then."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, request, until
+
+SENDERS = 6
+RULES = """
+sources: {open: {verify: none, dedupe: headers.X-Key}}
+rules: [{name: all, actions: [append: all.jsonl]}]
+"""
+REPLACED = (
+    "intake process ended; it is replaced",
+    "intake process does not answer; it is replaced",
+    "intake process does not take new rules; it is replaced",
+)
+
+
+def pids(daemon: Daemon) -> dict[int, int]:
+    """The intake processes by number, as the log tells them."""
+    return {line["process"]: line["pid"] for line in list(daemon.lines) if line["message"] == "intake process serves"}
+
+
+def lives(pid: int) -> bool:
+    """Whether a process has not ended; a zombie has."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def stored(store: Path) -> dict[str, str]:
+    """Event ids by dedupe key."""
+    with closing(sqlite3.connect(store)) as connection:
+        return {json.loads(key): id_ for key, id_ in connection.execute("SELECT dedupe_key, id FROM event")}
+
+
+def token(daemon: Daemon) -> dict[str, str]:
+    """The admin token."""
+    return {"Authorization": f"Bearer {daemon.store.with_name(daemon.store.name + '.token').read_text().strip()}"}
+
+
+@dataclass
+class Load:
+    """Senders that repeat an event until it is answered, and what they were told."""
+
+    port: int
+    told: dict[str, str] = field(default_factory=dict)  #: event ids by key, of 202 and 200 answers
+    wrong: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, number: int) -> None:
+        """One sender."""
+        place, connection = 0, self._connection()
+        while not self.over.is_set():
+            key = f"{number}/{place}"
+            try:
+                connection.request(
+                    "POST", "/hooks/open", b'{"a": 1}', {"X-Key": key, "Content-Type": "application/json"}
+                )
+                answer = connection.getresponse()
+                content = json.loads(answer.read())
+            except (OSError, http.client.HTTPException, ValueError):
+                connection.close()
+                connection = self._connection()
+                self.over.wait(0.01)
+                continue
+            if answer.status in (200, 202):
+                self.told[key] = content["id"]
+                place += 1
+            elif answer.status != 503:
+                self.wrong.append(f"{key}: {answer.status} {content}")
+        connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+
+    def more(self, count: int = 50) -> None:
+        """Wait until so many more events are answered."""
+        goal = len(self.told) + count
+        until(lambda: len(self.told) >= goal)
+
+
+@contextlib.contextmanager
+def load(daemon: Daemon) -> Iterator[Load]:
+    """Senders at work."""
+    found = Load(daemon.port)
+    threads = [threading.Thread(target=found.run, args=(number,)) for number in range(SENDERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        found.more()
+        yield found
+    finally:
+        found.over.set()
+        for thread in threads:
+            thread.join(30)
+
+
+def check_ledger(found: Load, daemon: Daemon) -> None:
+    """What was answered is stored, under the id that was answered."""
+    kept = stored(daemon.store)
+    assert found.wrong == []
+    assert {key: kept.get(key) for key in found.told} == found.told
+
+
+@pytest.fixture
+def daemon(start: Callable[..., Daemon]) -> Daemon:
+    """A daemon with two intake processes."""
+    return start(RULES, flags=("--processes", "2"))
+
+
+def test_processes_that_are_killed_or_hang_are_replaced_while_the_others_serve(daemon: Daemon) -> None:
+    before = pids(daemon)
+    with load(daemon) as found:
+        number, killed_at = len(daemon.lines), time.monotonic()
+        os.kill(before[1], signal.SIGKILL)
+        daemon.wait_for_line("intake process serves", number, process=1)
+        took = time.monotonic() - killed_at
+        assert daemon.admin("/-/ready").status == 200
+        found.more()
+        number = len(daemon.lines)
+        os.kill(before[2], signal.SIGSTOP)
+        daemon.wait_for_line("intake process does not answer; it is replaced", number, process=2)
+        found.more()
+        daemon.wait_for_line("intake process serves", number, process=2)
+        found.more()
+    after = pids(daemon)
+    metrics = daemon.admin("/metrics").body.decode().splitlines()
+    counted = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in metrics if line[0] != "#")}
+    status = json.loads(request(daemon.admin_port, "GET", "/api/status", headers=token(daemon)).body)
+    assert daemon.stop() == 0
+
+    assert took < 5  # a quarter of a second where the machine is free
+    assert not any(map(lives, {*before.values(), *after.values()}))
+    kept = stored(daemon.store)
+    check_ledger(found, daemon)
+    # The counts outlive their processes, and are neither less nor more than what is stored.
+    assert counted['webhook_router_events_total{source="open"}'] == len(kept)
+    assert counted['webhook_router_matches_total{rule="all"}'] == len(kept)
+    assert counted["webhook_router_intake_processes"] == counted["webhook_router_intake_processes_wanted"] == 2
+    assert counted["webhook_router_intake_processes_replaced_total"] == 2
+    listed = [{"number": number, "pid": pid, "serves": True} for number, pid in sorted(after.items())]
+    assert status["process"]["processes"] == listed
+    # Each line of the log is whole, and names its process.
+    assert [line for line in daemon.lines if line["message"] == "not JSON"] == []
+    received = [line for line in daemon.lines if line["message"] == "event received"]
+    assert {line["process"] for line in received} == {1, 2}
+
+
+def test_no_process_outlives_the_main_process(daemon: Daemon) -> None:
+    processes = pids(daemon)
+    with load(daemon) as found:
+        os.kill(processes[1], signal.SIGSTOP)
+        found.more()
+        daemon.process.kill()
+        daemon.process.wait(PATIENCE_SECONDS)
+        until(lambda: not lives(processes[2]))
+    assert lives(processes[1])
+
+    os.kill(processes[1], signal.SIGCONT)
+
+    until(lambda: not lives(processes[1]))
+    daemon.kill()  # waits for the end of standard error, which all processes hold
+    check_ledger(found, daemon)
+
+
+def test_when_all_are_killed_at_once_nothing_that_was_answered_is_lost(
+    daemon: Daemon, start: Callable[..., Daemon]
+) -> None:
+    with load(daemon) as found:
+        for pid in (*pids(daemon).values(), daemon.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        daemon.kill()
+
+    check_ledger(found, daemon)
+    assert start(daemon.rules).stop() == 0  # no process holds the store
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_stops_the_daemon_cleanly(
+    start: Callable[..., Daemon], number: signal.Signals
+) -> None:
+    daemon = start(RULES, flags=("--processes", "2"), program=("setsid", PROGRAM))
+    with load(daemon) as found:
+        os.killpg(daemon.process.pid, number)
+        assert daemon.stop(number) == 0
+
+    check_ledger(found, daemon)
+    assert sorted(stored(daemon.store)) == sorted(found.told)  # each that was stored was answered before the end
+    assert [line for line in daemon.lines if line["message"] in REPLACED] == []
+
+
+def test_after_a_reload_is_answered_every_process_judges_by_the_new_rules(daemon: Daemon) -> None:
+    for version in ("v1", "v2", "v3"):
+        respond = f"verify: none, respond: {{status: 201, body: {version}}}"
+        daemon.rules.write_text(RULES.replace("name: all", f"name: {version}").replace("verify: none", respond))
+        assert request(daemon.admin_port, "POST", "/-/reload", headers=token(daemon)).status == 200
+
+        answers = {daemon.post("/hooks/open", b"{}").body for _ in range(30)}
+
+        assert answers == {version.encode()}
+    daemon.rules.write_text(RULES + "  - {name: broken}\n")
+
+    refused = request(daemon.admin_port, "POST", "/-/reload", headers=token(daemon))
+
+    assert refused.status == 422
+    assert {daemon.post("/hooks/open", b"{}").body for _ in range(10)} == {b"v3"}
+    number = len(daemon.lines)
+    os.kill(pids(daemon)[1], signal.SIGKILL)
+    daemon.wait_for_line("intake process serves", number, process=1)
+    assert {daemon.post("/hooks/open", b"{}").body for _ in range(10)} == {b"v3"}  # the running rules, not the file
+    assert daemon.stop() == 0
+    assert [line for line in daemon.lines if line["message"] in REPLACED[1:]] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--processes", "0"), "0 is not in the range 1<=x<=64"),
+        (("--processes", "65"), "65 is not in the range 1<=x<=64"),
+        (("--processes", "2", "--server", "waitress"), "--processes needs --server own"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_wrong_usage(
+    run: Callable[..., subprocess.CompletedProcess[str]], flags: tuple[str, ...], said: str
+) -> None:
+    done = run("serve", *flags)
+
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())

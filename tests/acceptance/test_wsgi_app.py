@@ -1,0 +1,139 @@
+"""`router.wsgi:app` below another WSGI server."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, free_port, request, until
+
+RULES = """
+sources: {open: {verify: none, max_body: 100KiB}}
+rules: [{name: all, actions: [append: all.jsonl]}]
+"""
+WAITRESS = (str(Path(PROGRAM).with_name("waitress-serve")), "--threads=8")
+WSGIREF = (sys.executable, "-c", "import sys; from wsgiref.simple_server import make_server; from router.wsgi import app;"
+           "make_server('127.0.0.1', int(sys.argv[1]), app).serve_forever()")  # fmt: skip
+PREFORK = (sys.executable, "-c", "import os, sys; from wsgiref.simple_server import make_server; from router.wsgi import app;"
+           "s = make_server('127.0.0.1', int(sys.argv[1]), app); s.handle_request(); s.handle_request();"
+           "os.fork() or s.serve_forever(); os.wait()")  # fmt: skip
+
+
+class Hosted:
+    """A WSGI server with the application."""
+
+    def __init__(self, folder: Path, command: tuple[str, ...], port: int):
+        self.port = port
+        self.log = folder / f"log-{port}"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stderr=log, stdout=subprocess.DEVNULL, start_new_session=True,
+                env={**os.environ, "WEBHOOK_ROUTER_RULES": "rules.yaml", "WEBHOOK_ROUTER_STORE": "sqlite:events.db",
+                     "WEBHOOK_ROUTER_ADMIN": "off", "WEBHOOK_ROUTER_LOG_FORMAT": "json"},
+            )  # fmt: skip
+        until(self._listens)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def error(self) -> str:
+        """What its first line of level error says."""
+        return str(until(lambda: next((line["error"] for line in self.lines() if line["level"] == "error"), None)))
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+
+Start = Callable[..., Hosted]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Start]:
+    """Start WSGI servers."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    hosted: list[Hosted] = []
+
+    def begin(command: tuple[str, ...]) -> Hosted:
+        port = free_port()
+        listen = (f"--listen=127.0.0.1:{port}", "router.wsgi:app") if command is WAITRESS else (str(port),)
+        hosted.append(Hosted(tmp_path, (*command, *listen), port))
+        return hosted[-1]
+
+    yield begin
+    for one in hosted:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(one.process.pid, signal.SIGKILL)  # also those that it has forked
+        one.process.wait(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("command", [WAITRESS, WSGIREF], ids=["waitress", "wsgiref"])
+def test_it_starts_with_the_first_request_and_stops_with_its_server(
+    host: Start, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    hosted = host(command)
+    assert not (tmp_path / "events.db").exists()
+
+    answers = [request(hosted.port, "POST", "/hooks/open", b'{"n": %d}' % number) for number in range(5)]
+    wrong = [
+        request(hosted.port, "POST", path, body).status
+        for path, body in (("/x", b"{}"), ("/hooks/open", b"{"), ("/hooks/open", b"x" * 150_000))
+    ]
+    until((tmp_path / "all.jsonl").exists)
+    until(lambda: len((tmp_path / "all.jsonl").read_text().splitlines()) == 5)
+    hosted.process.send_signal(signal.SIGINT)
+    hosted.process.wait(PATIENCE_SECONDS)
+
+    assert [answer.status for answer in answers] == [202] * 5
+    assert wrong == [404, 400, 413]
+    assert hosted.lines()[-1]["message"] == "stopped"
+    with closing(sqlite3.connect(tmp_path / "events.db")) as store:
+        assert {id_ for (id_,) in store.execute("SELECT id FROM event")} == {answer.json["id"] for answer in answers}
+
+
+def test_a_second_process_on_the_store_answers_503_and_says_the_cure(host: Start) -> None:
+    first, second = host(WAITRESS), host(WAITRESS)
+    assert request(first.port, "POST", "/hooks/open", b"{}").status == 202
+
+    answer = request(second.port, "POST", "/hooks/open", b"{}")
+
+    assert (answer.status, answer.headers["Content-Type"]) == (503, "application/problem+json")
+    assert "in use by another daemon" in second.error()
+    assert "in one process with threads" in second.error()
+
+    first.process.kill()
+    first.process.wait(PATIENCE_SECONDS)
+    until(lambda: request(second.port, "POST", "/hooks/open", b"{}").status == 202)  # it takes over
+
+
+def test_a_process_forked_after_the_start_answers_503_and_says_why(host: Start) -> None:
+    hosted = host(PREFORK)  # its first connection is that of `until`, which sends nothing
+    assert request(hosted.port, "POST", "/hooks/open", b"{}").status == 202
+
+    assert request(hosted.port, "POST", "/hooks/open", b"{}").status == 503
+    assert "was forked from one in which it runs" in hosted.error()
+
+
+@pytest.mark.parametrize("rules", ["sources: {a: 1}\n", None], ids=["bad", "missing"])
+def test_rules_that_can_t_be_loaded_are_named_in_the_log_and_tried_again(
+    host: Start, tmp_path: Path, rules: str | None
+) -> None:
+    (tmp_path / "rules.yaml").unlink()
+    if rules is not None:
+        (tmp_path / "rules.yaml").write_text(rules)
+    hosted = host(WAITRESS)
+
+    assert request(hosted.port, "POST", "/hooks/open", b"{}").status == 503
+    assert "rules.yaml" in hosted.error()
+
+    (tmp_path / "rules.yaml").write_text(RULES)
+    until(lambda: request(hosted.port, "POST", "/hooks/open", b"{}").status == 202)

@@ -1,0 +1,103 @@
+"""Frames come out as they went in, wherever the socket splits them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from router.daemon.processes.counts import decode_counts, encode_counts
+from router.daemon.processes.event_frames import (
+    decode_event,
+    decode_result,
+    encode_event,
+    encode_failure,
+    encode_result,
+)
+from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
+from router.daemon.processes.start import RulesToLoad, decode_problems, decode_rules, encode_problems
+from router.domain.deliveries import IncludedText, PlannedDelivery
+from router.domain.errors import Level, Problem, StoreError, StoreUnavailable
+from router.domain.events import Appended, Event
+from router.observe import metric_families as f
+from router.observe.metrics import Metrics
+
+FRAMES = st.lists(
+    st.builds(Frame, st.sampled_from(Kind).map(int), st.integers(0, 2**64 - 1), st.binary(max_size=40)), max_size=5
+)
+
+
+@settings(max_examples=40)
+@given(FRAMES, st.lists(st.integers(1, 30)))
+def test_frames_are_read_whole_in_pieces_of_any_size(frames: list[Frame], sizes: list[int]) -> None:
+    data = b"".join(pack(Kind(frame.kind), frame.number, frame.body) for frame in frames)
+    reader, found = FrameReader(), []
+    for size in sizes:
+        found += reader.feed(data[:size])
+        data = data[size:]
+    found += reader.feed(data)
+
+    assert found == frames
+
+
+def test_an_event_keeps_every_part(event: Callable[..., Event]) -> None:
+    sent = event(body=b"\x00\xff" * 5, headers=(("A", "1"), ("a", "\xe9\u2028")), dedupe_key='"k"')
+    plan = (
+        PlannedDelivery("d", "r", "a", "forward", "t", '["k"]'),
+        PlannedDelivery("e", "r", "b", "append", "r/b", None, "$.a[3]", 3),
+    )
+
+    found = decode_event(b"".join(encode_event(sent, plan, "hash", 3000)))
+
+    assert found == (sent, plan, "hash", 3000)
+    assert decode_event(b"".join(encode_event(replace(sent, body=b""), (), "h", 0))).event.body == b""
+
+
+def test_an_event_that_no_store_can_keep_is_refused_alone(event: Callable[..., Event]) -> None:
+    with pytest.raises(StoreError):
+        encode_event(event(dedupe_key="\ud800"), (), "hash", 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        (encode_result(Appended("mine")), Appended("mine")),
+        (encode_result(Appended("first", duplicate=True)), Appended("first", duplicate=True)),
+    ],
+)
+def test_what_became_of_an_event_is_told(sent: bytes, found: Appended) -> None:
+    assert decode_result(sent, "mine") == found
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("full"), StoreError("bad row"), ValueError("a fault \ud800")])
+def test_why_an_event_is_not_stored_is_told(error: Exception) -> None:
+    found = decode_result(encode_failure(error), "mine")
+
+    assert isinstance(found, StoreError)
+    assert isinstance(found, StoreUnavailable) != (type(error) is StoreError)
+    assert str(found) == str(error).replace("\ud800", "?")
+
+
+def test_rules_and_problems_come_as_they_were() -> None:
+    rules = RulesToLoad(7, "rules: []", "rules.yaml", "/etc", (IncludedText("*.yaml", "é.yaml", "rules: []", "/srv"),))
+    problems = (Problem("f", 1, 2, "rules[0]", "wrong", Level.WARNING), Problem("f", 3, 1, "", "worse"))
+
+    assert decode_rules(7, rules.encode()) == rules
+    assert decode_problems(encode_problems(problems)) == problems
+
+
+def test_counts_add_up_over_processes() -> None:
+    total, one = Metrics(), Metrics()
+    for _ in range(3):
+        one.received("s", ["a", "b"], 0.02)
+        one.answered("s", 202)
+        counted, state = decode_counts(encode_counts(one.take(), {"connections": 4}))
+        total.add(counted)
+
+    assert state == {"connections": 4}
+    assert one.take().counts == {}
+    assert total.counted().counts[f.MATCHES] == {("a",): 3, ("b",): 3}
+    assert total.counted().counts[f.REQUESTS] == {("s", "202"): 3}
+    histogram = total.counted().histograms[f.ANSWER_SECONDS][("s",)]
+    assert (sum(histogram.counts), round(histogram.sum, 6)) == (3, 0.06)

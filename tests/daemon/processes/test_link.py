@@ -1,0 +1,98 @@
+"""Links send every frame once, from any thread, and tell when the other end is gone."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
+from router.daemon.processes.link import Link
+from tests.conftest import until
+
+THREADS, FRAMES = 4, 500
+
+
+class Ours:
+    """A link in a loop of its own, and the other end of its socket."""
+
+    def __init__(self) -> None:
+        ours, self.theirs = socket.socketpair()
+        self.theirs.settimeout(30)
+        ours.settimeout(0)
+        self.lost = threading.Event()
+        self.received: list[Frame] = []
+        self.link = Link(self.received.extend, self.lost.set)
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.link.send(pack(Kind.PING, 0))  # before there is a loop
+        self.thread.start()
+        asyncio.run_coroutine_threadsafe(self.link.attach(ours), self.loop).result(30)
+
+    def read(self, count: int) -> list[Frame]:
+        """The frames that come out."""
+        reader, found = FrameReader(), list[Frame]()
+        while len(found) < count:
+            found += reader.feed(self.theirs.recv(65536))
+        return found
+
+    def close(self) -> None:
+        self.theirs.close()
+        self.loop.call_soon_threadsafe(self.link.close)
+        until(self.lost.is_set)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(30)
+        self.loop.close()
+
+
+@pytest.fixture
+def ours() -> Iterator[Ours]:
+    """A link."""
+    made = Ours()
+    yield made
+    made.close()
+
+
+def test_frames_of_many_threads_all_arrive_each_threads_in_order(ours: Ours) -> None:
+    def send(number: int) -> None:
+        for at in range(FRAMES):
+            frame = pack(Kind.LINE, at, bytes([number]) * (at % 50))
+            if at % 3 == 0:
+                ours.link.send_later(frame)
+            elif at % 3 == 1:
+                ours.link.send(frame)
+            else:
+                ours.link.put(frame)
+                ours.link.wake()
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(THREADS)]
+    for thread in threads:
+        thread.start()
+
+    found = ours.read(THREADS * FRAMES + 1)
+
+    for thread in threads:
+        thread.join(30)
+    assert found[0] == (Kind.PING, 0, b"")
+    for number in range(THREADS):
+        mine = [frame.number for frame in found if frame.body[:1] == bytes([number])]
+        assert mine == [at for at in range(FRAMES) if at % 50]
+    assert ours.link.is_sent()
+
+
+def test_a_frame_that_may_wait_is_sent_without_another(ours: Ours) -> None:
+    ours.link.send_later(pack(Kind.LINE, 1, b"a line"))
+
+    assert ours.read(2)[1] == (Kind.LINE, 1, b"a line")
+
+
+def test_the_end_of_the_other_process_is_told_and_later_frames_are_dropped(ours: Ours) -> None:
+    ours.theirs.sendall(pack(Kind.PONG, 3))
+    ours.theirs.close()
+    until(ours.lost.is_set)
+
+    ours.link.send(pack(Kind.PING, 1))
+
+    assert ours.received == [(Kind.PONG, 3, b"")]
+    assert (ours.link.waiting, ours.link.is_sent()) == (0, True)

@@ -1,0 +1,138 @@
+"""Intake processes load rules together, and are replaced when they don't."""
+
+import http.client
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from router.daemon.processes import pool
+from router.daemon.processes.pool import IntakeProcesses
+from router.daemon.processes.start import Logging
+from router.daemon.rules_loader import rules_loader
+from router.daemon.settings import Settings
+from router.domain.errors import RulesError, StartError
+from router.domain.listen_address import ListenAddress
+from router.observe.metrics import Metrics
+from router.rules.ruleset import Ruleset
+from router.store.sqlite.store import SqliteStore
+from tests.conftest import until
+
+RULES = "sources: {open: {verify: none, respond: {status: 201, body: BODY}}}\nrules: [{name: all, actions: [append: all.jsonl]}]\n"
+SECRET = "sources: {closed: {verify: {scheme: github, secret: {env: THERE}}}}\nrules: [{name: all, actions: [append: all.jsonl]}]\n"
+
+
+class Log:
+    """Lines of the log."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def info(self, line: bytes) -> None:
+        self.lines.append(line)
+
+    warning = info
+
+
+def settings(folder: Path) -> Settings:
+    """With two processes."""
+    return Settings(folder / "rules.yaml", ListenAddress("127.0.0.1", 0), None, folder / "store.db", processes=2)
+
+
+Load = Callable[[str], Ruleset]
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Load:
+    """Compile rules as the main process does, which has the secret."""
+    loader = rules_loader(settings(tmp_path), {"THERE": "a secret of sixteen bytes"})
+    return lambda text: loader.load(text, "rules.yaml", tmp_path).require()
+
+
+@pytest.fixture
+def begin(tmp_path: Path, sqlite_store: SqliteStore) -> Iterator[Callable[[Ruleset], IntakeProcesses]]:
+    """Start processes, which lack the secret."""
+    begun: list[IntakeProcesses] = []
+
+    def start(ruleset: Ruleset) -> IntakeProcesses:
+        begun.append(IntakeProcesses(settings(tmp_path), {}, Logging(), Log(), sqlite_store, Metrics(), ruleset))
+        begun[-1].start()
+        return begun[-1]
+
+    yield start
+    for one in begun:
+        one.stop(1)
+
+
+def answers(processes: IntakeProcesses) -> set[bytes]:
+    """What senders hear."""
+    found = set()
+    for _ in range(12):
+        connection = http.client.HTTPConnection("127.0.0.1", processes.port, timeout=60)
+        connection.request("POST", "/hooks/open", b"{}", {"Content-Type": "application/json"})
+        found.add(connection.getresponse().read())
+        connection.close()
+    return found
+
+
+def test_rules_are_taken_by_all_processes_or_by_none(
+    begin: Callable[[Ruleset], IntakeProcesses], compiled: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "SWAP_SECONDS", 0.5)
+    processes = begin(compiled(RULES))
+    changed = compiled(RULES.replace("BODY", "second"))
+    processes.prepare(changed)
+    assert answers(processes) == {b"BODY"}  # prepared is not taken
+    processes.swap(changed)
+    assert answers(processes) == {b"second"}
+
+    with pytest.raises(RulesError, match="THERE"):
+        processes.prepare(compiled(SECRET))
+    assert answers(processes) == {b"second"}
+
+    # One that is silent when it should take the rules is gone before the reload is answered.
+    third = compiled(RULES.replace("BODY", "third"))
+    processes.prepare(third)
+    silent = processes.processes()[0]["pid"]
+    os.kill(silent, signal.SIGSTOP)
+    processes.swap(third)
+    assert silent not in [one["pid"] for one in processes.processes() if one["serves"]]
+    assert answers(processes) == {b"third"}
+    until(lambda: processes.serving() == (2, 2))
+    assert processes.replaced == 1
+    assert answers(processes) == {b"third"}
+
+
+def _was_replaced(processes: IntakeProcesses, before: int) -> bool:
+    return processes.replaced > before
+
+
+def test_a_process_that_starts_during_a_reload_serves_by_the_new_rules(
+    begin: Callable[[Ruleset], IntakeProcesses], compiled: Load
+) -> None:
+    processes = begin(compiled(RULES))
+    changed = compiled(RULES.replace("BODY", "second"))
+    for number, process in enumerate(processes.processes()):
+        os.kill(process["pid"], signal.SIGKILL)
+        until(partial(_was_replaced, processes, number))
+    processes.prepare(changed)
+    processes.swap(changed)
+
+    until(lambda: processes.serving() == (2, 2))
+
+    assert answers(processes) == {b"second"}
+
+
+def test_processes_that_can_t_load_the_rules_at_the_start_say_why(
+    begin: Callable[[Ruleset], IntakeProcesses], compiled: Load
+) -> None:
+    before = time.monotonic()
+
+    with pytest.raises(StartError, match="the intake processes can't serve: .*THERE"):
+        begin(compiled(SECRET))
+
+    assert time.monotonic() - before < pool.FIRST_SECONDS

@@ -1,0 +1,152 @@
+"""A process that has imported the program, and forks for each start of it: the imports take most of a start.
+
+Each connection to its socket starts one process. A request names arguments, folder, environment and umask, and brings the
+three standard streams. The answer is the process id, and at the end the exit code, negative for a signal. A byte in
+between is the number of a signal to send. A process is killed when its connection or the server's input closes.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+
+_SIZE = 4  #: bytes of each number
+
+
+def start(
+    path: str, arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]
+) -> tuple[socket.socket, int]:
+    """Ask the server at this path for a process; returns its connection and its id."""
+    umask = os.umask(0o77)
+    os.umask(umask)
+    text = json.dumps([arguments, folder, environment, umask]).encode()
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(path)
+    socket.send_fds(connection, [len(text).to_bytes(_SIZE, "big")], streams)
+    connection.sendall(text)
+    return connection, read_number(connection)
+
+
+def read_number(connection: socket.socket) -> int:
+    """The next number, such as a process id or an exit code."""
+    return int.from_bytes(_read(connection, _SIZE), "big", signed=True)
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    read = b""
+    while len(read) < size:
+        more = connection.recv(size - len(read))
+        if not more:
+            raise ConnectionError("the other side has ended")
+        read += more
+    return read
+
+
+class Server:
+    """The loop that forks."""
+
+    def __init__(self, listener: socket.socket):
+        self._listener = listener
+        self._started: dict[socket.socket, int] = {}  #: the process of each connection
+        self._ends: dict[int, socket.socket] = {}  #: the connection of each process descriptor
+
+    def run(self) -> bool:
+        """Serve; returns True in each started process, and False at the end of the input."""
+        while True:
+            ready, _, _ = select.select([sys.stdin, self._listener, *self._started, *self._ends], [], [])
+            if sys.stdin in ready:
+                self._kill_all()
+                return False
+            if self._listener in ready and self._start():
+                return True
+            for connection in [one for one in self._started if one in ready]:
+                self._pass_signal(connection)
+            for end in [one for one in self._ends if one in ready]:
+                self._report_end(end)
+
+    def _start(self) -> bool:
+        connection, _ = self._listener.accept()
+        size, streams, _, _ = socket.recv_fds(connection, _SIZE, 3)
+        request = json.loads(_read(connection, int.from_bytes(size, "big")))
+        pid = os.fork()
+        if pid == 0:
+            for one in (self._listener, connection, *self._started):
+                one.close()
+            _take_over(streams, *request)
+            return True
+        for stream in streams:
+            os.close(stream)
+        self._started[connection] = pid
+        self._ends[os.pidfd_open(pid)] = connection
+        connection.sendall(pid.to_bytes(_SIZE, "big"))
+        return False
+
+    def _pass_signal(self, connection: socket.socket) -> None:
+        try:
+            number = connection.recv(1)
+        except OSError:
+            number = b""
+        os.kill(self._started[connection], number[0] if number else signal.SIGKILL)
+
+    def _report_end(self, end: int) -> None:
+        connection = self._ends.pop(end)
+        os.close(end)
+        _, status = os.waitpid(self._started.pop(connection), 0)
+        try:
+            connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(_SIZE, "big", signed=True))
+        except OSError:
+            pass  # the other side has ended
+        connection.close()
+
+    def _kill_all(self) -> None:
+        for pid in self._started.values():
+            os.kill(pid, signal.SIGKILL)
+
+
+def _take_over(streams: list[int], arguments: list[str], folder: str, environment: dict[str, str], umask: int) -> None:
+    """Become the process that was asked for."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(folder)
+    os.umask(umask)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = arguments
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)
+    sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")
+
+
+def _import_everything() -> None:
+    import importlib
+    import pkgutil
+
+    import router
+
+    for module in pkgutil.walk_packages(router.__path__, "router."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    importlib.import_module("uvloop")
+    importlib.import_module("encodings.idna")
+
+
+def main() -> None:
+    """Serve the listening socket whose descriptor is the argument; in a started process, run the command line."""
+    import gc
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit codes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the tests end, and with them our input
+    _import_everything()
+    gc.freeze()
+    if Server(socket.socket(fileno=int(sys.argv[1]))).run():
+        from router.cli.main import main as command_line
+
+        command_line(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
