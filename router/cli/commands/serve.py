@@ -22,6 +22,7 @@ Examples:
   webhook-router serve
   webhook-router serve rules.yaml --listen 0.0.0.0:8080
   webhook-router serve rules.yaml --store sqlite:/var/lib/webhook-router/events.db
+  webhook-router serve /etc/webhook-router/rules.d          (all *.yaml of a folder)
 
 Each flag can be set by an environment variable, such as WEBHOOK_ROUTER_LISTEN. The rules are reloaded when the file
 changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, lets running attempts end within
