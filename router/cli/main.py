@@ -19,6 +19,7 @@ from router.cli.commands.sources import sources
 from router.cli.commands.status import status
 from router.cli.commands.store import store as store_commands
 from router.cli.commands.tail import tail
+from router.cli.commands.targets import targets
 from router.cli.commands.test import test
 from router.cli.standard_streams import drop_output, is_output_error, open_standard_streams
 from router.domain.errors import RouterError, RulesError, StartError
@@ -53,6 +54,7 @@ for _command in (
     status,
     events,
     deliveries,
+    targets,
     store_commands,
     healthy,
     sources,

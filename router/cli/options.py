@@ -13,6 +13,7 @@ from router.domain.filters import Filter
 
 if TYPE_CHECKING:
     from router.rules.compile.loader import Loader
+    from router.rules.ruleset import Ruleset
     from router.store.contract import OperatorStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -105,6 +106,15 @@ def loader(*, require_secrets: bool) -> "Loader":
     from router.rules.compile.loader import Loader  # noqa: PLC0415
 
     return Loader(REGISTRIES, os.environ, require_secrets=require_secrets, trusting=True)
+
+
+def running_ruleset(store: "OperatorStore") -> "Ruleset | None":
+    """The rules that the daemon runs, or ran last, from the text in the store; None if they can't be read. Raises
+    StoreError."""
+    from router.operate.status import note  # noqa: PLC0415 - `--help` need not wait for it
+
+    text = store.ruleset(str(note(store, "rules").get("hash", "")))
+    return loader(require_secrets=False).load_recorded(text).ruleset if text is not None else None
 
 
 def now_ms() -> int:

@@ -26,7 +26,7 @@ def _load(loader: Loader, path: Path) -> Loaded:
     file = RulesFile(path)
     text = file.read()
     if not isinstance(text, Unusable):
-        return loader.load(text, str(file.path), Path(file.folder()))
+        return loader.load(text.main, str(file.path), Path(file.folder()), text.included)
     if text.why is DriftReason.WRITABLE or text.problem.message == NO_FILE:
-        raise StartError(f"{file.path}: {text.problem.message}")
+        raise StartError(f"{text.problem.file}: {text.problem.message}")
     return loader.load_file(file.path)  # its problems say why the file is unusable

@@ -25,7 +25,7 @@ class SourceLog:
     def log_changes(self, ruleset: Ruleset) -> None:
         """Log the sources that are new, changed or gone since the last call."""
         for source in ruleset.sources.values():
-            facts = (source.path, source.scheme, source.methods, source.allow_ips)
+            facts = (source.path, source.scheme, source.methods, source.allow_ips, source.enabled)
             if self.logged.get(source.name) != facts:
                 self.logged[source.name] = facts
                 self._log_source(source)
@@ -34,6 +34,9 @@ class SourceLog:
             log.info("source is gone; its path is answered 404", source=name, path=path)
 
     def _log_source(self, source: Source) -> None:
+        if not source.enabled:
+            log.info("source is disabled; its path is answered 404", source=source.name, path=source.path)
+            return
         url = f"http{'s' if self.tls else ''}://{self.listen.from_here}{source.path}"
         verified = source.verifier.verifies
         log.info("source", source=source.name, url=url, path=source.path, scheme=source.scheme, verified=verified)

@@ -17,13 +17,14 @@ from router.delivery.breaker import answered
 from router.delivery.clock import ClockWatch
 from router.delivery.committed import STORE_RETRY_SECONDS, CommittedWrites
 from router.delivery.definitions import Compile, Definitions
+from router.delivery.holding import Holding
 from router.delivery.retry import settlement
 from router.delivery.settling import FinishedAttempt, Settling
 from router.delivery.target import Target
 from router.delivery.targets import BREAKERS_NOTE, Targets
 from router.delivery.tools import open_tools
 from router.delivery.wait_notes import WAITS_NOTE, WaitNotes, parsed_note
-from router.domain.deliveries import Claim
+from router.domain.deliveries import Claim, Delivery
 from router.domain.errors import RouterError
 from router.domain.target_state import TargetLoad, Wait
 from router.observe.metrics import Metrics
@@ -123,9 +124,11 @@ class Dispatcher:
     async def _run(self) -> None:
         self._inbox = Inbox()
         writes = CommittedWrites(self._inbox)
-        self._settling = Settling(self._store, writes.write, self._metrics)
+        self._settling = Settling(self._store, writes.write, self._metrics, self._held_again)
         self._wake = asyncio.Event()
+        self._holding = Holding(self._current, self._store, self._inbox, writes.write, self._now_ms)
         self._store.on_due(self._on_due)
+        self._store.on_holds(self._on_holds)
         with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
             await self._recall()
         self._started.set()
@@ -153,7 +156,10 @@ class Dispatcher:
                 if time.monotonic() >= rescan_at:
                     self._remember_due(await asyncio.to_thread(self._store.due))
                     rescan_at = time.monotonic() + RESCAN_SECONDS
+                    self._holding.log_changes()
                 self._wake.clear()
+                if self._holding.is_stale:
+                    await self._holding.refresh()
                 pause = await self._claim_due()
             except RouterError as error:
                 log.error("store can't be read or written; deliveries wait", error=str(error))
@@ -187,6 +193,14 @@ class Dispatcher:
     def _on_due(self, due: Mapping[str, int]) -> None:
         self._inbox.call(partial(self._remember_due, due))
 
+    def _on_holds(self) -> None:
+        self._holding.changed()
+        self._inbox.call(self._wake.set)
+
+    def _held_again(self, delivery: Delivery) -> None:
+        if self._holding.any:
+            self._holding.settled_pending(delivery)
+
     def _remember_due(self, due: Mapping[str, int]) -> None:
         for target, at in due.items():
             self._due[target] = min(at, self._due.get(target, at))
@@ -208,10 +222,17 @@ class Dispatcher:
         except RouterError:
             self._remember_due(dict.fromkeys(wanted, now))
             raise
+        if claims and self._holding.is_stale:  # what was claimed meanwhile may be held
+            with contextlib.suppress(RouterError):  # no claim may get lost
+                await self._holding.refresh()
         counts = dict.fromkeys(wanted, 0)
         for claim in claims:
             counts[claim.delivery.target] += 1
-            self._begin(claim, clock)
+            hold = self._holding.of(claim.delivery) if self._holding.any else None
+            if hold is None:
+                self._begin(claim, clock)
+            else:
+                self._keep(asyncio.create_task(self._holding.give_back(claim, hold)))
         # A target that gave as many as it had room for may have more.
         self._remember_due({key: now for key, count in counts.items() if count == wanted[key]})
         return 0.0
@@ -222,6 +243,8 @@ class Dispatcher:
             target = self._targets.get(key, clock)
             if at > now:
                 look.pause = min(look.pause, (at - now) / 1000)
+            elif self._holding.any and (paused := self._holding.paused_for(key, now)) != 0:
+                look.pause = look.pause if paused is None else min(look.pause, paused)
             elif free := target.free(clock):
                 look.free_slots[key] = free
             else:
@@ -245,7 +268,9 @@ class Dispatcher:
         decides = target.start()
         if self._verbose:
             log.debug("attempt begins", **ids(claim), attempt=claim.attempt)
-        task = asyncio.create_task(self._deliver(claim, target, decides=decides))
+        self._keep(asyncio.create_task(self._deliver(claim, target, decides=decides)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -263,7 +288,15 @@ class Dispatcher:
             return
         now, took = self._now_ms(), time.monotonic() - clock  # the wall clock may have been set meanwhile
         spread = random.uniform(-1, 1)  # noqa: S311 - jitter
-        done = settlement(claim, result.outcome, result.policy, started_at=started_at, now=now, spread=spread)
+        done = settlement(
+            claim,
+            result.outcome,
+            result.policy,
+            started_at=started_at,
+            now=now,
+            spread=spread,
+            held_ms=self._holding.held_ms(claim.delivery) if self._holding.ever else 0,
+        )
         self._settling.put(FinishedAttempt(claim, result.outcome, replace(done, ruleset=result.ruleset), took))
 
     async def _drain(self) -> None:

@@ -29,11 +29,19 @@ def retries(policy: RetryPolicy, outcome: Outcome) -> bool:
 
 
 def next_attempt_at(
-    policy: RetryPolicy, *, attempts: int, first_attempt_at: int, now: int, retry_after: float | None, spread: float
+    policy: RetryPolicy,
+    *,
+    attempts: int,
+    first_attempt_at: int,
+    now: int,
+    retry_after: float | None,
+    spread: float,
+    held_ms: int = 0,
 ) -> int | None:
     """When (ms) to try again after counted attempt number `attempts` failed at `now`; None: give up.
 
-    `spread` is a random number from -1 to 1, by which the wait varies within the policy's jitter.
+    `spread` is a random number from -1 to 1, by which the wait varies within the policy's jitter. The time
+    `held_ms` since the first attempt does not count for `give_up_after`.
     """
     if policy.attempts is not None and attempts >= policy.attempts:
         return None
@@ -42,11 +50,18 @@ def next_attempt_at(
         seconds = max(seconds, min(retry_after, policy.retry_after_max))
     # Rounded up, so that no attempt comes early; rounding errors of the float don't count.
     at = now + max(1, math.ceil(round(seconds * 1000, 6)))
-    return at if at <= first_attempt_at + policy.give_up_after * 1000 else None
+    return at if at <= first_attempt_at + held_ms + policy.give_up_after * 1000 else None
 
 
 def settlement(
-    claim: Claim, outcome: Outcome, policy: RetryPolicy, *, started_at: int, now: int, spread: float
+    claim: Claim,
+    outcome: Outcome,
+    policy: RetryPolicy,
+    *,
+    started_at: int,
+    now: int,
+    spread: float,
+    held_ms: int = 0,
 ) -> Settlement:
     """The delivery's next state after this outcome. If a limit of the policy ended it, the error names the limit."""
     delivery = claim.delivery
@@ -69,6 +84,7 @@ def settlement(
             now=now,
             retry_after=outcome.retry_after,
             spread=spread,
+            held_ms=held_ms,
         )
         if again is None:
             reason = f"{outcome.error}{_gave_up(policy, delivery.attempts + 1)}"

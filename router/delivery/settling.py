@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from router.delivery.attempt import ids
-from router.domain.deliveries import Claim, Settlement, State
+from router.domain.deliveries import Claim, Delivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.observe.metrics import Metrics
@@ -35,7 +35,11 @@ class FinishedAttempt:
 class Settling:
     """Belongs to the delivery loop."""
 
-    def __init__(self, store: Store, commit: Commit, metrics: Metrics) -> None:
+    def __init__(
+        self, store: Store, commit: Commit, metrics: Metrics, waits: Callable[[Delivery], None] = lambda _: None
+    ) -> None:
+        """`waits` is called with each delivery that waits for another attempt."""
+        self._waits = waits
         self._store = store
         self._commit = commit
         self._metrics = metrics
@@ -77,6 +81,8 @@ class Settling:
         for finished, owned in zip(batch, settled, strict=True):
             self._count(finished, owned)
             self._log_line(finished, owned)
+            if owned and finished.done.state is State.PENDING:
+                self._waits(finished.claim.delivery)
 
     def _count(self, finished: FinishedAttempt, owned: bool) -> None:
         delivery, done = finished.claim.delivery, finished.done

@@ -96,9 +96,20 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
+class IncludedText:
+    """The text of a file that a rules file includes."""
+
+    pattern: str  #: the file or glob of `include:` that named it
+    name: str  #: its path from the folder of the main file
+    text: str
+    base_dir: str  #: the folder that its relative paths start from
+
+
+@dataclass(frozen=True, slots=True)
 class RulesetText:
     """The text of a ruleset, to compile again for deliveries that outlive it."""
 
     hash: str
     text: str
     base_dir: str  #: the folder that its relative paths start from
+    included: tuple[IncludedText, ...] = ()  #: the files that it includes, in their order

@@ -30,7 +30,9 @@ class Depth:
     blocked: int = 0  #: pending behind an earlier one of the same order key
     running: int = 0
     dead: int = 0
-    oldest_at: int | None = None  #: ms; when the oldest pending one was planned
+    oldest_at: int | None = None  #: ms; when the oldest pending one was planned; held ones do not count
+    held: int = 0  #: pending, and paused or disabled
+    paused: bool = False  #: whether the target is paused
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ class BreakerState(StrEnum):
 class Wait(StrEnum):
     """What a pending delivery waits for."""
 
+    PAUSED = "paused"  #: its target is paused
+    DISABLED = "disabled"  #: its rule or action is disabled
     ORDER = "order"  #: an earlier delivery of its order key
     RETRY = "retry"  #: the time of its next try
     RATE = "rate"  #: the target's rate

@@ -74,12 +74,12 @@ class Receiver:
     def body_limit(self, path: str) -> int:
         """The largest body that is read on a path, in bytes."""
         source = self.current.ruleset.source_at(path)
-        return UNKNOWN_BODY if source is None else source.max_body
+        return source.max_body if source is not None and source.enabled else UNKNOWN_BODY
 
     def answered(self, path: str, status: int) -> None:
         """Count an answer that a server gave without calling `handle`."""
         source = self.current.ruleset.source_at(path)
-        self.metrics.answered(source.name if source else "", status)
+        self.metrics.answered(source.name if source and source.enabled else "", status)
 
     def handle(self, request: Request) -> Reply | Pending:
         """Verify, parse and match a request, and hand the event to the store; the reply follows its commit.
@@ -93,7 +93,7 @@ class Receiver:
             return self._reject(inbound, None, LONG_QUERY)
         ruleset = self.current.ruleset  # read once: a reload meanwhile concerns the next event
         source = ruleset.source_at(inbound.path)
-        if source is None:
+        if source is None or not source.enabled:
             return self._reject(inbound, None, UNKNOWN_PATH)
         verified = self._verify(inbound, source)
         if isinstance(verified, KeysAwaited):

@@ -110,8 +110,11 @@ CERTIFICATE_ENDS = _gauge(
     "certificate_expiration_timestamp_seconds", "When the listener's TLS certificate expires, Unix time.", "listener"
 )
 
-QUEUE_DEPTH = _gauge("queue_depth", "Deliveries that wait or run: pending, blocked or running.", "target", "state")
-QUEUE_AGE = _gauge("queue_oldest_age_seconds", "Age of the oldest delivery that waits.", "target")
+QUEUE_DEPTH = _gauge(
+    "queue_depth", "Deliveries that wait or run: pending, blocked, held or running.", "target", "state"
+)
+QUEUE_AGE = _gauge("queue_oldest_age_seconds", "Age of the oldest delivery that waits and is not held.", "target")
+PAUSED = _gauge("target_paused", "1 while the target is paused.", "target")
 DEAD = _gauge("dead_deliveries", "Dead deliveries in the store.", "target")
 RUNNING = _gauge("attempts_running", "Attempts under way.", "target")
 CONCURRENCY = _gauge("concurrency_limit", "Attempts that may be under way at once.", "target")

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from router.domain.deliveries import Delivery, State
 from router.domain.filters import Filter
+from router.domain.holds import Holds
 from router.operate.delivery_operation import DeliveryOperation
 from router.operate.patient_write import write_patiently
 from router.operate.scan import NO_LIMIT, ScanPosition, WorkLimit
@@ -99,7 +101,13 @@ class BulkChange:
             self.report.skipped.append((d.id, reason or "it changed meanwhile"))
 
     def _reason_to_skip(self, delivery: Delivery) -> str | None:
-        return self.report.operation.reason_to_skip(delivery, self.states, self.state_syntax)
+        d = delivery
+        hold = self._holds.of(d.target, d.rule, d.action, self.now_ms())
+        return self.report.operation.reason_to_skip(d, self.states, self.state_syntax, hold)
+
+    @cached_property
+    def _holds(self) -> Holds:
+        return self.store.holds()
 
 
 def _pages(

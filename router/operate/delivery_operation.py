@@ -5,6 +5,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from router.domain.deliveries import Delivery, State
+from router.domain.holds import Hold
+from router.operate.held import hold_words
 from router.store.contract import OperatorStore
 
 
@@ -23,13 +25,17 @@ class DeliveryOperation:
     states_by_id: tuple[State, ...]  #: changed by default when the request names ids
     states_by_filter: tuple[State, ...]  #: changed by default when the request gives a filter
 
-    def reason_to_skip(self, d: Delivery, states: Sequence[State], state_syntax: str) -> str | None:
-        """Why this delivery stays as it is. None: it can be changed.
+    def reason_to_skip(
+        self, d: Delivery, states: Sequence[State], state_syntax: str, hold: Hold | None = None
+    ) -> str | None:
+        """Why this delivery stays as it is; `hold` is what holds it. None: it can be changed.
 
         `state_syntax` is how a request names a state, such as `--state {}`.
         """
         if d.state not in self.allowed:
             return _NOT_ALLOWED[self.name, d.state]
+        if self.name == "replay" and hold is not None and d.state is State.PENDING:
+            return f"it is held, since {hold_words(hold)}, and goes on when that ends"
         if self.name == "replay" and d.blocked:
             return "it waits for an earlier one of its order, and goes in its turn"
         if d.state not in states:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from router.rules.reload.drift import DriftReason
-from router.rules.reload.rules_file import RulesFile, Unusable, digest
+from router.rules.reload.rules_file import RulesFile, Unusable
 
 _RELOAD_MS = 10_000  #: a healthy daemon has loaded an edit, or noted why not, within this time
 
@@ -25,7 +25,7 @@ def drift(note: Mapping[str, Any], *, running: bool, now: int) -> dict[str, Any]
     text = RulesFile(Path(path)).read(guarded=False)
     if isinstance(text, Unusable):
         return {"why": text.why.value, "since": None, "problems": [str(text.problem)]}
-    if digest(text) == running_hash:
+    if text.hash == running_hash:
         return None
     since = _changed_at(Path(path))
     return {"why": DriftReason.CHANGED.value, "since": since, "problems": [f"{path}: {_reason(since, running, now)}"]}

@@ -10,11 +10,10 @@ from router.domain.filters import EventFilter, Filter
 from router.domain.nearest_word import did_you_mean, shortened
 from router.operate.follow import StreamFilter
 from router.operate.status import note
+from router.rules.compile.rules import ACTION_KEYS
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.store.contract import OperatorStore
-
-_ACTION_KEYS = ("name", "retry", "order_by")  #: any other key of an action is its type
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +41,16 @@ def known_names(store: OperatorStore) -> KnownNames:
     rows = store.recent_names()
     running = note(store, "rules").get("hash")
     text = store.ruleset(running) if isinstance(running, str) else None
-    rules = _rules_file(text.text) if text is not None else {}
-    written = _mappings(rules.get("rules"))
-    if "unmatched" in rules:
-        written.append({"name": UNMATCHED, "actions": rules["unmatched"]})
+    texts = [text.text, *(one.text for one in text.included)] if text is not None else []
+    files = [_rules_file(one) for one in texts]
+    written = [rule for file in files for rule in _mappings(file.get("rules"))]
+    written += [{"name": UNMATCHED, "actions": file["unmatched"]} for file in files if "unmatched" in file]
     actions = [action for rule in written for action in _mappings(rule.get("actions"))]
     return KnownNames(
         rule=_texts([*(row[1] for row in rows), *(rule.get("name") for rule in written)]),
         action=_texts([*(row[2] for row in rows), *(_action_name(action) for action in actions)]),
-        target=_texts([*(row[3] for row in rows), *_keys(rules.get("targets")), *(d.target for d in store.depths())]),
-        source=_texts([*(row[0] for row in rows), *_keys(rules.get("sources"))]),
+        target=_texts([*(row[3] for row in rows), *_names(files, "targets"), *(d.target for d in store.depths())]),
+        source=_texts([*(row[0] for row in rows), *_names(files, "sources")]),
     )
 
 
@@ -80,12 +79,13 @@ def _mappings(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _keys(value: object) -> list[Any]:
-    return list(value) if isinstance(value, dict) else []
+def _names(files: Iterable[dict[str, Any]], section: str) -> list[Any]:
+    found = [file.get(section) for file in files]
+    return [name for entries in found if isinstance(entries, dict) for name in entries]
 
 
 def _action_name(action: dict[str, Any]) -> Any:
-    return action.get("name") or next((key for key in action if key not in _ACTION_KEYS), None)
+    return action.get("name") or next((key for key in action if key not in ACTION_KEYS), None)
 
 
 def _texts(values: Iterable[Any]) -> frozenset[str]:

@@ -5,7 +5,6 @@ Text from senders is kept as it is: JSON writes control characters as escapes.
 
 import base64
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from router.domain.deliveries import Attempt, Delivery, State
@@ -13,19 +12,8 @@ from router.domain.errors import Problem
 from router.domain.events import Event
 from router.domain.outcomes import OutcomeKind
 from router.domain.summaries import EventHead
+from router.operate.json_times import times
 from router.operate.waits import Waits
-
-
-def iso(at: int | None) -> str | None:
-    """ISO 8601 in UTC, with milliseconds."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def times(**given: int | None) -> dict[str, Any]:
-    """Each time twice: as ISO 8601 under its name, as a number with `_ms`."""
-    return {key: value for name, at in given.items() for key, value in ((name, iso(at)), (f"{name}_ms", at))}
 
 
 def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:

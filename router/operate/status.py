@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from router.domain.holds import Holds
 from router.domain.summaries import Depth
 from router.operate.drift import drift
+from router.operate.held import held_depths, holds_json, pauses_json
+from router.operate.json_times import times
 from router.operate.parse_time import LAST_MS
-from router.operate.serialize import times
 from router.operate.waits import Waits, waits_from
 from router.store.contract import OperatorStore
 
@@ -23,7 +25,8 @@ class Status:
     location: str  #: of the store
     pid: int | None  #: of the daemon that owns the store; 0: not known; None: no daemon runs
     notes: Mapping[str, dict[str, Any]]  #: those of NOTES, see router.daemon.status_notes; empty: the daemon wrote none
-    depths: Sequence[Depth]
+    depths: Sequence[Depth]  #: with what is held
+    holds: Holds
     size: int  #: bytes of the store's file
     log_size: int  #: bytes of its write-ahead log
 
@@ -35,7 +38,7 @@ class Status:
     @property
     def waits(self) -> Waits:
         """What targets make their deliveries wait for."""
-        return waits_from(self.notes, running=self.pid is not None)
+        return waits_from(self.notes, self.holds, running=self.pid is not None)
 
     def as_json(self, now: int) -> dict[str, Any]:
         """As `status --json` prints it."""
@@ -44,7 +47,9 @@ class Status:
             "pid": self.pid or None,
             "store": {"path": self.location, "bytes": self.size, "wal_bytes": self.log_size},
             **self._notes_json(),
-            "pending": sum(d.due + d.blocked for d in self.depths),
+            "pending": sum(d.due + d.blocked + d.held for d in self.depths),
+            "held": sum(d.held for d in self.depths),
+            "holds": holds_json(self.holds, now),
             "in_flight": sum(d.running for d in self.depths),
             "dead": sum(d.dead for d in self.depths),
             **times(oldest_at=self.oldest_at),
@@ -65,17 +70,19 @@ class Status:
 
 def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) -> dict[str, Any]:
     """What waits at a target, as `status --json` prints it."""
-    waiting = waits.at(d.target, now) if d.due else None
+    waiting = waits.at_depth(d, now)
     return {
         "target": d.target,
         "due": d.due,
         "blocked": d.blocked,
+        "held": d.held,
         "running": d.running,
         "dead": d.dead,
         **times(oldest_at=d.oldest_at),
         "oldest_age_ms": _age(d.oldest_at, now),
         "waits_for": waiting.reason.value if waiting else None,
         **times(waits_until=waiting.until if waiting else None),
+        "paused": pauses_json(d.target, waits.holds, now),
         "breaker": _breaker_json(breakers.get(d.target, {"state": "closed"})),
     }
 
@@ -86,13 +93,15 @@ def read_status(store: OperatorStore, pid: int | None) -> Status:
     notes = {name: _parsed(kept, name) for name in NOTES}
     if notes["rules"]:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
-    size = store.size()
-    return Status(store.location, pid, notes, store.depths(), size.data, size.log)
+    size, holds = store.size(), store.holds()
+    depths = held_depths(store.depths(), holds, time.time_ns() // 1_000_000)
+    return Status(store.location, pid, notes, depths, holds, size.data, size.log)
 
 
 def waits_of(store: OperatorStore, pid: int | None) -> Waits:
     """What targets make their deliveries wait for; `pid` as in Status. Raises StoreError."""
-    return waits_from({"waits": note(store, "waits")} if pid is not None else {}, running=pid is not None)
+    notes = {"waits": note(store, "waits")} if pid is not None else {}
+    return waits_from(notes, store.holds(), running=pid is not None)
 
 
 def note(store: OperatorStore, name: str) -> dict[str, Any]:

@@ -5,10 +5,12 @@ Order and retry time are read from the delivery; rate, breaker and concurrency f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from router.domain.deliveries import Delivery, State
+from router.domain.holds import Hold, HoldKind, Holds
+from router.domain.summaries import Depth
 from router.domain.target_state import Wait
 from router.operate.parse_time import LAST_MS
 
@@ -19,13 +21,15 @@ class Waiting:
 
     reason: Wait
     until: int | None = None
+    hold: Hold | None = None  #: what holds it, when the reason is paused or disabled
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The targets' waits as the running daemon noted them; empty when no daemon runs."""
+    """What is held, and the targets' waits as the running daemon noted them."""
 
-    noted: Mapping[str, Any]  #: by target, {for, until}
+    noted: Mapping[str, Any]  #: by target, {for, until}; empty when no daemon runs
+    holds: Holds = field(default_factory=Holds)
 
     def of(self, delivery: Delivery, now: int) -> Waiting | None:
         """What a delivery waits for; None when it is not pending, or when no reason is known.
@@ -34,11 +38,23 @@ class Waits:
         """
         if delivery.state is not State.PENDING:
             return None
+        hold = self.holds.of(delivery.target, delivery.rule, delivery.action, now)
+        if hold is not None:
+            return _held(hold)
         if delivery.blocked:
             return Waiting(Wait.ORDER)
         if delivery.next_attempt_at > now:
             return Waiting(Wait.RETRY, delivery.next_attempt_at)
         return self.at(delivery.target, now)
+
+    def at_depth(self, depth: Depth, now: int) -> Waiting | None:
+        """What the deliveries at a target wait for."""
+        hold = self.holds.of(depth.target, "", "", now)
+        if hold is not None:
+            return _held(hold)
+        if depth.due:
+            return self.at(depth.target, now)
+        return Waiting(Wait.DISABLED) if depth.held else None
 
     def at(self, target: str, now: int) -> Waiting | None:
         """What the due deliveries of a target wait for."""
@@ -52,6 +68,10 @@ class Waits:
         return Waiting(Wait(noted["for"]), until if known else None)
 
 
-def waits_from(notes: Mapping[str, Mapping[str, Any]], *, running: bool) -> Waits:
+def _held(hold: Hold) -> Waiting:
+    return Waiting(Wait.PAUSED if hold.kind is HoldKind.TARGET else Wait.DISABLED, hold.until, hold)
+
+
+def waits_from(notes: Mapping[str, Mapping[str, Any]], holds: Holds, *, running: bool) -> Waits:
     """The waits in the daemon's notes. The notes of a daemon that has ended are ignored."""
-    return Waits(notes.get("waits", {}) if running else {})
+    return Waits(notes.get("waits", {}) if running else {}, holds)

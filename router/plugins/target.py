@@ -39,3 +39,4 @@ class TargetSpec:
     rate: float | None = None  #: attempts started a second; None: no limit
     url: str | None = None  #: base URL of a named target (a template; its authority literal or one whole secret)
     breaker: BreakerSpec = NO_BREAKER
+    paused: bool = False  #: by the rules file: its deliveries are held

@@ -31,6 +31,7 @@ class RuleAction:
     retry: RetryPolicy
     order_by: Field | None = None
     for_each: bool = False  #: its deliveries are of items
+    enabled: bool = True
 
     def plan(self, parsed: ParsedEvent, item: Item | None = None) -> PlannedDelivery:
         """The delivery of this event, or of an item of it, to this action."""
@@ -69,8 +70,10 @@ class Rule:
     name: str
     sources: frozenset[str]  #: the names of the sources that it listens to
     condition: Condition
-    actions: tuple[RuleAction, ...]
+    actions: tuple[RuleAction, ...]  #: those that are enabled
     stop: bool = False  #: if it matches, the rules below are not tried
     respond: RuleRespond | None = None  #: the reply to the sender, if no rule above has matched with one
     digest: str = ""  #: of its part of the file, to tell after a reload whether it changed
     for_each: ForEach | None = None  #: it is tried for each item, and this holds its condition, in parts
+    enabled: bool = True  #: False: it never matches, and deliveries that wait for it are held
+    disabled_actions: tuple[RuleAction, ...] = ()  #: deliveries that wait for them are held

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.files.protected import ProtectedPaths
+from router.domain.holds import HoldKind, HoldName
 from router.domain.identity_headers import tells_who_calls
 from router.domain.items import Item
 from router.domain.secrets import Secret
@@ -51,11 +53,12 @@ class Ruleset:
     """The content of one rules file."""
 
     text: RulesetText
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...]  #: in file order, with those that are disabled
     sources: Mapping[str, Source]
     targets: Mapping[str, TargetSpec]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    unmatched: tuple[RuleAction, ...] = ()
+    unmatched: tuple[RuleAction, ...] = ()  #: those that are enabled
+    disabled_unmatched: tuple[RuleAction, ...] = field(default=(), kw_only=True)
     sections: Mapping[str, str] = field(default_factory=dict, repr=False)  #: digests of the other parts, by name
     used_secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)  #: by where they come from
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
@@ -73,7 +76,7 @@ class Ruleset:
         constant = {source.path: source for source in self.sources.values() if source.pattern is None}
         object.__setattr__(self, "by_path", constant)
         object.__setattr__(self, "patterns", PathPatterns(self.sources.values()))
-        every = [*self.unmatched, *(action for rule in self.rules for action in rule.actions)]
+        every = [*self.unmatched, *(action for rule in self.rules if rule.enabled for action in rule.actions)]
         object.__setattr__(self, "actions", {(action.rule, action.name): action for action in every})
         object.__setattr__(self, "predicates", tuple(map(_predicate, self.rules)))
         object.__setattr__(self, "indexes", _indexes(self.rules))
@@ -150,6 +153,18 @@ class Ruleset:
             respond=responds[0] if responds else None,
         )
 
+    @cached_property
+    def holds(self) -> frozenset[HoldName]:
+        """What the file holds: targets that are paused, rules and actions that are disabled."""
+        off = [action for rule in self.rules for action in rule.disabled_actions]
+        return frozenset(
+            [
+                *((HoldKind.TARGET, name) for name, target in self.targets.items() if target.paused),
+                *((HoldKind.RULE, rule.name) for rule in self.rules if not rule.enabled),
+                *((HoldKind.ACTION, f"{action.rule}/{action.name}") for action in [*off, *self.disabled_unmatched]),
+            ]
+        )
+
     def actions_of(self, match: "Match") -> Sequence[RuleAction]:
         """The actions of the matched rules, none of which has `for_each`, or of `unmatched`."""
         return [action for rule in match.rules for action in rule.actions] if match.rules else self.unmatched
@@ -203,6 +218,8 @@ def _passed_headers(sources: Mapping[str, Source], rules: Sequence[Rule]) -> dic
         if source.dedupe is not None and isinstance(source.dedupe.field, HeaderField):
             found[name].add(source.dedupe.field.name)
     for rule in rules:
+        if not rule.enabled:
+            continue
         matched = {name for name in headers_of(rule.condition) if not tells_who_calls(name)}
         for name in rule.sources & found.keys() if matched else ():
             found[name] |= matched
@@ -213,6 +230,8 @@ def _indexes(rules: Sequence[Rule]) -> dict[str, list[Index]]:
     """The indexes of each source: rules with the same set of sources share one."""
     groups: dict[frozenset[str], list[tuple[int, Condition]]] = {}
     for number, rule in enumerate(paced(rules)):
+        if not rule.enabled:
+            continue
         groups.setdefault(rule.sources, []).append(
             (number, rule.condition if rule.for_each is None else rule.for_each.indexed)
         )

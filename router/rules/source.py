@@ -40,6 +40,7 @@ class Source:
     name: str
     path: str  #: absolute, for example /hooks/github, or with named parts, /hooks/{team}/deploy
     verifier: Verifier
+    enabled: bool = True  #: False: requests to its path are answered 404
     scheme: str = "none"  #: the name of the verification scheme
     preset: str | None = None  #: of a provider that can't be verified
     signs_decoded: bool = False  #: of a compressed body the decoded bytes are signed

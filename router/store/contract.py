@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement
 from router.domain.events import Appended, Event
 from router.domain.filters import EventFilter, Filter
+from router.domain.holds import HoldName, Holds
 from router.domain.stream import Arrival, EndedPage, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
 
@@ -143,6 +144,10 @@ class StoreReader(Protocol):
         out."""
         ...
 
+    def holds(self) -> Holds:
+        """What is paused or disabled, and was."""
+        ...
+
     def notes(self) -> dict[str, str]:
         """Every note by name."""
         ...
@@ -200,6 +205,14 @@ class OperatorStore(StoreReader, Protocol):
 
         Their ids must be made now, not at the event's time: a filter by time finds deliveries by their ids.
         """
+        ...
+
+    def pause(self, target: str, until: int | None, now: int) -> "Future[None]":
+        """Pause a target until `resume`, or until that time (ms). One that is paused gets the new end."""
+        ...
+
+    def resume(self, target: str, now: int) -> "Future[bool]":
+        """End a pause by `pause`. False when there is none; one by the rules file stays."""
         ...
 
     def check(self, progress: Progress) -> Iterator[Finding]:
@@ -263,8 +276,9 @@ class Store(EventSink, OperatorStore, Protocol):
         """
         ...
 
-    def release(self, claim: Claim) -> "Future[bool]":
-        """Give a claim back without an attempt: pending as before, and its started attempt removed."""
+    def release(self, claim: Claim, *, held: bool = False) -> "Future[bool]":
+        """Give a claim back without an attempt: pending as before, and its started attempt removed. If `held`, marked
+        as by `mark_held`."""
         ...
 
     def refile(self, claim: Claim, target: str) -> "Future[bool]":
@@ -281,6 +295,32 @@ class Store(EventSink, OperatorStore, Protocol):
         It doesn't hear of deliveries that were due before: call `due` once the listener is set. An exception in it is
         logged, nothing more.
         """
+        ...
+
+    def on_holds(self, listener: Callable[[], None]) -> None:
+        """Call the listener from the store's thread when `holds` may give something else than before, by whichever
+        process. It must be short, and must not raise."""
+        ...
+
+    def put_file_holds(self, names: Collection[HoldName], now: int) -> "Future[None]":
+        """All that the rules file holds from now on (ms)."""
+        ...
+
+    def mark_held(self, rule: str, action: str | None, after: int = 0) -> "Future[int | None]":
+        """Mark, in one small transaction, some pending deliveries of a disabled rule, or of one of its actions. Claims
+        skip them without a look at each. Gives the `after` of the next call; None at the end."""
+        ...
+
+    def mark_ids(self, delivery_ids: Sequence[str]) -> "Future[None]":
+        """Mark these deliveries, as far as they are pending."""
+        ...
+
+    def marked_actions(self) -> list[tuple[str, str]]:
+        """(rule, action) of all marked deliveries."""
+        ...
+
+    def let_go(self, rule: str, action: str) -> "Future[bool]":
+        """Take the marks, in one small transaction, off some deliveries of an action. True: there may be more."""
         ...
 
     def put_note(self, name: str, value: str) -> "Future[None]":

@@ -276,6 +276,7 @@ def test_help_has_examples(command: tuple[str, ...]) -> None:
         (),
         ("events",),
         ("deliveries",),
+        ("targets",),
         ("store",),
         ("sources",),
     )  # to commands, which have their own

@@ -29,7 +29,7 @@ WORDS = {
     (f.ATTEMPTS.name, "outcome"): {*OutcomeKind},
     (f.RELOADS.name, "outcome"): {"succeeded", "failed"},
     (f.VERIFICATION_FAILURES.name, "reason"): {*VerifyFailure},
-    (f.QUEUE_DEPTH.name, "state"): {"pending", "blocked", "running"},
+    (f.QUEUE_DEPTH.name, "state"): {"pending", "blocked", "held", "running"},
     (f.BREAKER.name, "state"): {"closed", "open", "half-open"},
     (f.REQUESTS.name, "status"): {"200", "202", "400", "401", "403", "404", "405", "413", "503"},
 }

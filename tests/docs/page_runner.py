@@ -21,7 +21,7 @@ PORTS = ("8080", "8081", "9000")  #: of the documentation; each stands for a fre
 _SETUP = re.compile(r"python3 -m venv \.venv && \.venv/bin/pip install [^&]+ && ")
 #: Commands that only look, so that a reader whose event is not there yet looks again.
 _REPEATABLE = re.compile(
-    r"(cat|head|tail|ls|wc|grep|webhook-router (status|events (list|show)|deliveries (list|show)))\b"
+    r"(cat|head|tail|ls|wc|grep|webhook-router (status|events (list|show)|deliveries (list|show)|targets list))\b"
 )
 
 

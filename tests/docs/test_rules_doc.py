@@ -2,13 +2,16 @@
 
 import json
 import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.daemon.registries import REGISTRIES
 from router.domain.events import Event, ParsedEvent
+from router.rules.compile.loader import Loader
 from router.rules.compile.match import COMBINATORS, parse_match
 from router.rules.compile.scope import Scope
 from router.rules.match.conditions import Condition
@@ -31,7 +34,7 @@ def _event(given: dict[str, Any]) -> ParsedEvent:
     headers = given.get("headers", {})
     headers = tuple(map(tuple, headers if isinstance(headers, list) else headers.items()))
     event = Event(
-        id="e", source="s", method="POST", path="/hooks/s", query=given.get("query", ""), headers=headers, body=b"",
+        id="e", source=given.get("source", "s"), method="POST", path="/hooks/s", query=given.get("query", ""), headers=headers, body=b"",
         ip=given.get("ip", "127.0.0.1"), received_at=round(unix_ms(given.get("received_at", 0)) or 0),
     )  # fmt: skip
     payload = given.get("payload", given.get("form", given.get("text")))
@@ -40,6 +43,9 @@ def _event(given: dict[str, Any]) -> ParsedEvent:
 
 @pytest.mark.parametrize(("rules", "events"), EXAMPLES, ids=[rules.strip()[:60] for rules, _ in EXAMPLES])
 def test_every_documented_example_matches_as_shown(rules: str, events: str) -> None:
+    if re.search("^rules:", rules, re.MULTILINE):
+        _check_plans(rules, events)
+        return
     root = read(rules)[0]
     assert isinstance(root, MappingNode)
     report = ProblemReport("rules.md")
@@ -64,6 +70,27 @@ def test_every_documented_example_matches_as_shown(rules: str, events: str) -> N
 def _selected(path: str, condition: Condition, reads: FieldValues) -> list[str]:
     compiled = for_each_item(item_list(path), 1_000, condition)
     return [item.place for item in compiled.select(reads, set())] if compiled.event.holds(reads) else []
+
+
+def _check_plans(rules: str, events: str) -> None:
+    """Of whole rules: each event plans the actions that its `plans` name. Included files follow after `---`, each with
+    its name in a comment."""
+    main, *others = rules.split("---\n")
+    if "sources:" not in main:
+        main = f"sources: {{s: {{verify: none}}}}\n{main}"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "rules.yaml").write_text(main)
+        for text in others:
+            file = Path(folder, text.partition("\n")[0].removeprefix("# "))
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+        loaded = Loader(REGISTRIES, {}).load_file(Path(folder, "rules.yaml"))
+    assert not loaded.warnings
+    for line in events.strip().splitlines():
+        given = json.loads(line[2:])
+        planned = [f"{d.rule}/{d.action}" for d in loaded.require().plan(_event(given)).deliveries]
+        assert planned == given.get("plans", []), line
+        assert bool(planned) is (line[0] == "+"), line
 
 
 def test_no_documented_example_is_missed() -> None:

@@ -47,6 +47,21 @@ rules:
 TOKEN = OPEN.replace("verify: none", "verify: {scheme: token, header: X-Token, secret: {env: T}}")
 
 
+def test_a_disabled_source_is_answered_404_as_an_unknown_path(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
+    made = receiver(OPEN.replace("verify: none", "verify: none, enabled: false, max_body: 9B"))
+
+    disabled = made.receive(make_request(b'{"kind": "push"}'))
+    unknown = made.receive(replace(make_request(b'{"kind": "push"}'), path="/hooks/none"))
+
+    assert (disabled.status, disabled.body) == (404, unknown.body)
+    assert store.events() == []
+    assert made.body_limit("/hooks/open") == made.body_limit("/hooks/none")  # a large body tells nothing either
+    made.answered("/hooks/open", 413)
+    assert "open" not in str(made.metrics.counted().counts)
+
+
 def test_an_accepted_event_is_stored_with_its_plan(
     receiver: Make, make_request: MakeRequest, store: SqliteStore
 ) -> None:

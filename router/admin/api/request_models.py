@@ -85,6 +85,14 @@ class ReplayEvents(RequestBody):
     cursor: str | None = _GO_ON
 
 
+class PauseTarget(RequestBody):
+    """For how long."""
+
+    duration: str | None = Field(
+        default=None, alias="for", description="Resume by itself after this time, such as 2h; by default not."
+    )
+
+
 Texts = dict[str, str | list[str]]
 
 

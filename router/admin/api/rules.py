@@ -64,15 +64,17 @@ def _show(daemon: DaemonHandle, call: Call) -> Reply:
 def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
     return {
         "name": rule.name,
+        "enabled": rule.enabled,
         "sources": sorted(rule.sources),
         "actions": [
             {
                 "name": action.name,
                 "type": action.action.type,
                 "target": action.action.target.key,
+                "enabled": action.enabled,
                 "order_by": action.order_by.text if action.order_by is not None else None,
             }
-            for action in rule.actions
+            for action in (*rule.actions, *rule.disabled_actions)
         ],
         "for_each": rule.for_each.items.text if rule.for_each is not None else None,
         "stop": rule.stop,
@@ -87,7 +89,8 @@ def _check(daemon: DaemonHandle, call: Call) -> Reply:
         return problem_reply(503, "another check is under way; ask again when it has ended", ("Retry-After", "5"))
     try:
         loader = replace(daemon.loader, require_secrets=call.query["require_secrets"])
-        folder = Path(os.path.realpath(daemon.rules)).parent
+        folder = Path(os.path.realpath(daemon.rules))
+        folder = folder if folder.is_dir() else folder.parent
         # As in a reload: arriving events keep most of the interpreter's time, and the garbage collector is paused until
         # the loaded rules are freed, since a collection would traverse them all.
         with GC_PAUSED, resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):

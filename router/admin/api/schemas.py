@@ -18,6 +18,7 @@ from router.admin.api.schema_parts import (
     times,
 )
 from router.domain.deliveries import State
+from router.domain.holds import HoldCause, HoldKind
 from router.domain.outcomes import OutcomeKind
 from router.domain.target_state import Wait
 from router.rules.reload.drift import DriftReason
@@ -67,21 +68,31 @@ _DEPTH: dict[str, Schema] = {
     "target": TEXT,
     "due": COUNT,
     "blocked": COUNT,
+    "held": COUNT,
     "running": COUNT,
     "dead": COUNT,
     **times("oldest_at", null=True),
     "oldest_age_ms": NUMBER_OR_NULL,
     "waits_for": {
-        "enum": [Wait.RATE.value, Wait.BREAKER.value, Wait.CONCURRENCY.value, None],
-        "description": "What its due deliveries wait for.",
+        "enum": [*(wait.value for wait in Wait if wait not in (Wait.ORDER, Wait.RETRY)), None],
+        "description": "What its deliveries wait for: those that are due, or held.",
     },
     **times("waits_until", null=True),
+    "paused": array(ref("Pause")),
     "breaker": MAP,
+}
+_PAUSE: dict[str, Schema] = {
+    "cause": {"enum": [cause.value for cause in HoldCause]},
+    **times("since"),
+    **times("until", null=True),
 }
 _RULE: dict[str, Schema] = {
     "name": TEXT,
+    "enabled": FLAG,
     "sources": array(TEXT),
-    "actions": array(closed_object({"name": TEXT, "type": TEXT, "target": TEXT, "order_by": TEXT_OR_NULL})),
+    "actions": array(
+        closed_object({"name": TEXT, "type": TEXT, "target": TEXT, "enabled": FLAG, "order_by": TEXT_OR_NULL})
+    ),
     "for_each": TEXT_OR_NULL,
     "stop": FLAG,
     "responds": FLAG,
@@ -182,6 +193,8 @@ _SCHEMAS: dict[str, Schema] = {
         }
     ),
     "Depth": closed_object(_DEPTH),
+    "Pause": closed_object(_PAUSE),
+    "Hold": closed_object({"kind": {"enum": [kind.value for kind in HoldKind]}, "name": TEXT, **_PAUSE}),
     "Target": closed_object(
         {
             **_DEPTH,
@@ -191,6 +204,7 @@ _SCHEMAS: dict[str, Schema] = {
         }
     ),
     "TargetList": page_of(ref("Target")),
+    "PausedTarget": closed_object({"target": TEXT, "paused": array(ref("Pause")), "held": COUNT}),
     "Rule": closed_object(_RULE),
     "RuleWithDead": closed_object({**_RULE, "dead": COUNT}),
     "RuleList": page_of(ref("Rule")),
@@ -204,6 +218,8 @@ _SCHEMAS: dict[str, Schema] = {
             "rules": MAP,
             "breakers": MAP,
             "pending": COUNT,
+            "held": COUNT,
+            "holds": array(ref("Hold")),
             "in_flight": COUNT,
             "dead": COUNT,
             **times("oldest_at", null=True),
@@ -218,6 +234,8 @@ _SCHEMAS: dict[str, Schema] = {
             "rules",
             "breakers",
             "pending",
+            "held",
+            "holds",
             "in_flight",
             "dead",
             "targets",
@@ -265,11 +283,12 @@ def _tested(action_types: Collection[str]) -> Schema:
                         "order_key": TEXT_OR_NULL,
                         "error": TEXT_OR_NULL,
                     },
-                    {"item": TEXT, **dict.fromkeys(action_types, MAP)},
+                    {**dict.fromkeys(action_types, MAP), "held": TEXT, "item": TEXT},
                 )
             ),
         },
         {
+            "source_disabled": {"type": "boolean", "description": "Such a request would be answered 404."},
             "errors": array(closed_object({"rule": TEXT, "error": TEXT})),
             "explain": array(
                 closed_object(

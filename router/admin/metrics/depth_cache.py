@@ -2,10 +2,12 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 
 from router.domain.errors import StoreError
 from router.domain.summaries import Depth
+from router.operate.held import held_depths
 from router.store.contract import Store
 
 DEPTHS_SECONDS = 1.0  #: for which a result is reused; with millions of rows a count takes some 50 ms
@@ -18,8 +20,9 @@ class DepthCache:
     A separate thread counts: a disk that hangs must not stop the metrics that report it.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, now_ms: Callable[[], int]) -> None:
         self._store = store
+        self._now_ms = now_ms
         self._lock = threading.Lock()  # guards the fields below
         self._begun_at = 0.0  # monotonic
         self._counting: Future[list[Depth] | None] | None = None
@@ -39,7 +42,7 @@ class DepthCache:
 
     def _count(self, counting: Future[list[Depth] | None]) -> None:
         try:
-            counting.set_result(self._store.depths())
+            counting.set_result(held_depths(self._store.depths(), self._store.holds(), self._now_ms()))
         except StoreError:
             counting.set_result(None)
         except Exception as error:  # noqa: BLE001 - the waiting scrape raises it

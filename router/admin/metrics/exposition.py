@@ -78,7 +78,7 @@ class Exposition(Collector):
         self._current = current
         self._gauges = gauges
         self._now_ms = now_ms
-        self._depths = DepthCache(store)
+        self._depths = DepthCache(store, now_ms)
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -131,7 +131,7 @@ class Exposition(Collector):
         counted = self._depths.read()
         depths = {depth.target: depth for depth in counted or ()}
         # A target that left the rules is reported while deliveries wait there; in a very large ruleset, so is each one.
-        busy = {depth.target for depth in depths.values() if depth.due or depth.blocked}
+        busy = {depth.target for depth in depths.values() if depth.due or depth.blocked or depth.held or depth.paused}
         reported = busy | known.targets if _size(known) <= MAX_ZEROS else busy
         loads = [load for load in self._gauges.loads() if load.running or load.key in reported or _fails(load, known)]
         if counted is not None and _size(known) <= MAX_ZEROS:
@@ -169,15 +169,16 @@ def _size(known: RulesetNames) -> int:
 def _depth_metrics(depths: Collection[Depth], now: int) -> Iterator[Metric]:
     yield metric(
         f.QUEUE_DEPTH,
-        {
-            (depth.target, state): number
-            for depth in depths
-            for state, number in (("pending", depth.due), ("blocked", depth.blocked), ("running", depth.running))
-        },
+        {(depth.target, state): number for depth in depths for state, number in _by_state(depth)},
     )
     ages: Rows = {(d.target,): 0.0 if d.oldest_at is None else max(0, now - d.oldest_at) / 1000 for d in depths}
     yield metric(f.QUEUE_AGE, ages)
+    yield metric(f.PAUSED, {(depth.target,): depth.paused for depth in depths})
     yield metric(f.DEAD, {(depth.target,): depth.dead for depth in depths})
+
+
+def _by_state(d: Depth) -> tuple[tuple[str, int], ...]:
+    return ("pending", d.due), ("blocked", d.blocked), ("held", d.held), ("running", d.running)
 
 
 def _load_metrics(loads: Sequence[TargetLoad]) -> Iterator[Metric]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ _HELP = """Check rules files (default: rules.yaml): print every problem with its
 Examples:
   webhook-router check rules.yaml
   webhook-router check --strict --json rules/*.yaml
+  webhook-router check teams/pay.yaml                  (one file that rules.yaml above it includes)
+  webhook-router check /etc/webhook-router             (a folder of rules)
   webhook-router check --defaults rules.yaml           (each source's settings, defaults included)
   webhook-router check --explain-retry rules.yaml      (when each action is tried again)
   webhook-router check --upgrade rules.yaml            (what changed its meaning since earlier versions)
@@ -32,6 +35,12 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
 
 @click.command(help=_HELP, short_help="Check rules files: each problem with its cure.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1)
+@click.option(
+    "--included-by",
+    type=click.Path(path_type=Path),
+    metavar="RULES",
+    help="Check FILES as parts of this rules file. Default: the rules.yaml beside or above them that includes them.",
+)
 @click.option("--strict", is_flag=True, help="Fail on warnings too.")
 @click.option("--require-secrets", is_flag=True, help="Treat unset secrets as errors.")
 @click.option("--defaults", is_flag=True, help="Print each source's settings, including the defaults of its scheme.")
@@ -54,6 +63,7 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
 def check(
     files: tuple[Path, ...],
     *,
+    included_by: Path | None,
     strict: bool,
     require_secrets: bool,
     defaults: bool,
@@ -64,6 +74,7 @@ def check(
 ) -> None:
     """Check rules files."""
     files = files or (Path("rules.yaml"),)
+    from router.cli.check_included import check_included, main_of  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.problems import annotation  # noqa: PLC0415
     from router.cli.printing.settings import print_settings  # noqa: PLC0415
     from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
@@ -77,15 +88,23 @@ def check(
     problems: list[Problem] = []
     schedules: list[dict[str, Any]] = []
     for file in files:
-        loaded = loader(require_secrets=require_secrets).load_file(file)
+        main = included_by or main_of(file)
+        found = loader(require_secrets=require_secrets)
+        loaded = found.load_file(file) if main is None else check_included(found, file, main)
         problems += loaded.problems
         if upgrade:
             problems += changes_of(file)
+        if main is not None and not as_json:
+            errors = sum(problem.level is Level.ERROR for problem in loaded.problems)
+            if not errors:
+                click.echo(f"{file}: {_verdict(loaded.problems)}, included by {main}")
+            continue
         if loaded.ruleset is not None and not as_json:
             rules, sources = len(loaded.ruleset.rules), len(loaded.ruleset.sources)
-            warnings = sum(problem.level is Level.WARNING for problem in loaded.problems)
-            verdict = f"loads, with {counted(warnings, 'warning')}" if warnings else "fine"
-            click.echo(f"{file}: {verdict}, {counted(rules, 'rule')}, {counted(sources, 'source')}")
+            included = len(loaded.ruleset.text.included)
+            more = f", {counted(included, 'included file')}" if included else ""
+            counts = f"{counted(rules, 'rule')}, {counted(sources, 'source')}{more}"
+            click.echo(f"{file}: {_verdict(loaded.problems)}, {counts}")
             if defaults:
                 print_settings(loaded.ruleset)
         for action in _every_action(loaded.ruleset) if loaded.ruleset is not None and explain_retry else ():
@@ -103,6 +122,13 @@ def check(
     bad = {Level.ERROR, Level.WARNING} if strict else {Level.ERROR}
     if any(problem.level in bad for problem in problems):
         sys.exit(1)
+
+
+def _verdict(problems: Iterable[Problem]) -> str:
+    from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
+
+    warnings = sum(problem.level is Level.WARNING for problem in problems)
+    return f"loads, with {counted(warnings, 'warning')}" if warnings else "fine"
 
 
 def _every_action(ruleset: "Ruleset") -> "list[RuleAction]":

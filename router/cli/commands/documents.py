@@ -4,11 +4,12 @@ import json
 
 import click
 
-_SCHEMA_HELP = """Print the JSON Schema of a rules file, for completion and checks in an editor.
+_SCHEMA_HELP = """Print the JSON Schema of a rules file, or of one that it includes, for an editor.
 
 \b
 Examples:
   webhook-router schema > rules.schema.json
+  webhook-router schema --included > included.schema.json
   # yaml-language-server: $schema=rules.schema.json      (as the first line of rules.yaml)
 """
 
@@ -23,12 +24,13 @@ Examples:
 
 
 @click.command(help=_SCHEMA_HELP, short_help="Print the JSON Schema of the rules file, for editors.")
-def schema() -> None:
+@click.option("--included", is_flag=True, help="Of a file that a rules file includes.")
+def schema(*, included: bool) -> None:
     """Print the JSON Schema."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
     from router.rules.compile.json_schema import json_schema  # noqa: PLC0415
 
-    click.echo(json.dumps(json_schema(REGISTRIES), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(json_schema(REGISTRIES, included=included), indent=2, ensure_ascii=False))
 
 
 @click.command(help=_OPENAPI_HELP, short_help="Print the OpenAPI document of the admin listener.")

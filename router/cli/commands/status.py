@@ -47,7 +47,8 @@ def _print(found: "Status", now: int) -> None:
     from router.cli.printing.text import safe, size, span  # noqa: PLC0415
 
     notes, depths, oldest = found.notes, found.depths, found.oldest_at
-    pending = sum(d.due + d.blocked for d in depths)
+    pending = sum(d.due + d.blocked + d.held for d in depths)
+    held = sum(d.held for d in depths)
     waits = f", the oldest for {span(now - oldest)}" if oldest is not None else ""
     log = f" and {size(found.log_size)} of write-ahead log" if found.log_size else ""
     print_fields(
@@ -57,6 +58,8 @@ def _print(found: "Status", now: int) -> None:
             *_drift(notes["rules"], now),
             ("store", f"{safe(found.location)}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
+            *([("held", f"{held:,} of them")] if held else []),
+            *_holds(found, now),
             ("dead", _dead(sum(d.dead for d in depths))),
         ]
     )
@@ -116,6 +119,19 @@ def _drift(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
     return [("file", f"not what runs{duration}{why}")]
 
 
+def _holds(found: "Status", now: int) -> list[tuple[str, str]]:
+    """A field for each target that is paused, and each rule and action that is disabled."""
+    from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.held import hold_words  # noqa: PLC0415
+
+    fields = []
+    for holds in found.holds.active(now).values():
+        for hold in holds:
+            end = "" if hold.until is None else f", ends in {span(hold.until - now)}"
+            fields.append(("", safe(f"{hold_words(hold)}, for {span(now - hold.began_at)}{end}")))
+    return fields
+
+
 def _dead(count: int) -> str:
     return f"{count:,}; see `webhook-router deliveries list --state dead`" if count else "0"
 
@@ -131,11 +147,11 @@ def _print_targets(
     for name in names:
         d = depths.get(name, Depth(name))
         oldest = span(now - d.oldest_at) if d.oldest_at is not None else "-"
-        counts = [f"{number:,}" for number in (d.due, d.blocked, d.running, d.dead)]
-        waiting = waits.at(name, now) if d.due else None
+        counts = [f"{number:,}" for number in (d.due, d.blocked, d.held, d.running, d.dead)]
+        waiting = waits.at_depth(d, now)
         waits_for = wait_words(waiting, now) if waiting else "-"
         rows.append((safe(name), *counts, oldest, waits_for, _breaker(breakers.get(name), now)))
-    headings = ("target", "due", "blocked", "running", "dead", "oldest", "waits for", "breaker")
+    headings = ("target", "due", "blocked", "held", "running", "dead", "oldest", "waits for", "breaker")
     print_table(headings, rows, folding=("target", "breaker"))
 
 

@@ -135,7 +135,8 @@ def _color() -> bool | None:
 
 
 def _json_line(item: "StreamItem") -> str:
-    from router.operate.serialize import attempt_duration_ms, times  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.json_times import times  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.serialize import attempt_duration_ms  # noqa: PLC0415
 
     if isinstance(item, Arrival):
         content: dict[str, Any] = {

@@ -11,6 +11,7 @@ from router.cli.printing.table import print_columns, print_fields, print_table
 from router.cli.printing.text import local_time, safe, safe_lines, span
 from router.domain.deliveries import Attempt, Delivery, State
 from router.domain.target_state import Wait
+from router.operate.held import hold_words
 from router.operate.serialize import attempt_duration_ms
 from router.operate.waits import Waiting, Waits
 
@@ -67,6 +68,9 @@ _WAIT_TEXTS = {
 
 def _next_try_in_full(d: Delivery, now: int, waits: Waits) -> str:
     waiting = waits.of(d, now)
+    if waiting is not None and waiting.hold is not None:
+        end = "" if waiting.until is None else f", goes on in {span(waiting.until - now)} ({local_time(waiting.until)})"
+        return f"held, since {safe(hold_words(waiting.hold))}{end}"
     if waiting is None or waiting.reason not in _WAIT_TEXTS:
         return next_try(d, now, waits)
     until = "" if waiting.until is None else f", goes on in {span(waiting.until - now)} ({local_time(waiting.until)})"

@@ -12,6 +12,8 @@ from router.rules.dry_run.explain import Explained, ExplainedRule
 def print_preview(result: dict[str, Any]) -> None:
     """Print the rules that match, and what each action would do, from the preview's JSON."""
     matched = result["matched"]
+    if result.get("source_disabled"):
+        click.echo("the source is disabled: such a request is answered 404; once it is enabled:")
     click.echo("matched: " + (", ".join(matched) if matched else "no rule"))
     for error in result.get("errors", ()):
         click.echo(f"rule {error['rule']} could not be judged, so it counts as unmatched: {error['error']}")
@@ -21,6 +23,8 @@ def print_preview(result: dict[str, Any]) -> None:
         click.echo(
             f"\n{delivery['rule']} / {delivery['action']}{of_item}: {delivery['type']} to {delivery['target']}{ordered}"
         )
+        if "held" in delivery:
+            click.echo(f"  held: {delivery['held']}")
         if delivery["error"] is not None:
             click.echo(f"  would be dead at once: {delivery['error']}")
             continue

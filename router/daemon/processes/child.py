@@ -10,7 +10,6 @@ import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import structlog
 
@@ -142,7 +141,7 @@ class IntakeProcess:
 
     def _load(self, rules: RulesToLoad) -> Loaded:
         with GC_PAUSED:
-            return self._loader.load(rules.text, rules.file, Path(rules.base_dir))
+            return self._loader.load_again(rules.text, rules.file)
 
     def _make_server(self) -> Server:
         settings = self._settings

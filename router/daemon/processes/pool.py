@@ -89,7 +89,7 @@ class IntakeProcesses:
         self.replaced = 0  #: processes that ended without being told to
 
     def _to_load(self, ruleset: Ruleset, generation: int) -> RulesToLoad:
-        return RulesToLoad(generation, ruleset.text.text, str(self._settings.rules), ruleset.text.base_dir)
+        return RulesToLoad(generation, ruleset.text, str(self._settings.rules))
 
     # As a server.
 

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from glob import glob as glob_names
 from pathlib import Path
 
 _FRESH = 200  #: paths that are examined for each write (some 2 µs each); more paths are examined once a second
@@ -33,6 +35,33 @@ class _Identities:
     files: Mapping[_Identity, str]
     folders: Mapping[_Identity, Mapping[str, str]]  #: by folder: the protected names in it; "" for the folder itself
     trees: Mapping[_Identity, str]
+    globs: Mapping[_Identity, list[tuple[str, str]]]  #: by folder: globs of names, with what they protect
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """A glob of protected files."""
+
+    base: str  #: the folder that it starts from, symlinks followed
+    parts: tuple[str, ...]  #: globs of names, one for each level below
+    what: str
+
+    def matches(self, file: str) -> bool:
+        parts = Path(file).parts
+        above = len(Path(self.base).parts)
+        below = parts[above:]
+        return (
+            Path(file).is_relative_to(self.base)
+            and len(below) == len(self.parts)
+            and all(fnmatchcase(name, glob) for name, glob in zip(below, self.parts, strict=True))
+        )
+
+    def folders(self) -> list[str]:
+        """The folders of its files that there are now."""
+        if len(self.parts) == 1:
+            return [self.base]
+        found = glob_names(os.path.join(*self.parts[:-1]), root_dir=self.base)  # noqa: PTH118, PTH207 - a glob
+        return [os.path.join(self.base, name) for name in found]  # noqa: PTH118
 
 
 class ProtectedPaths:
@@ -47,6 +76,7 @@ class ProtectedPaths:
         self._files: dict[str, str] = {}
         self._folders: dict[str, str] = {}
         self._trees: dict[str, str] = {}
+        self._patterns: list[_Pattern] = []
         self._above: dict[str, str] = {}  #: each folder above a protected path
         self._holds: dict[str, str] = {}  #: each folder with a protected path in it
         self._seen: set[tuple[str, str]] = set()
@@ -74,16 +104,30 @@ class ProtectedPaths:
             self._trees.setdefault(name, what)
             self._note_above(name, what)
 
+    def add_pattern(self, folder: Path, glob: str, what: str) -> None:
+        """Protect all files that a glob matches, those that don't exist yet too. `*` matches within one folder."""
+        parts = Path(os.path.normpath(Path(folder, glob))).parts
+        wild = next((number for number, part in enumerate(parts) if any(c in part for c in "*?[")), None)
+        if wild is None:
+            self.add(Path(*parts), what)
+            return
+        base = os.path.realpath(Path(*parts[:wild]))
+        self._patterns.append(_Pattern(base, parts[wild:], what))
+        if wild == len(parts) - 1:
+            self.add_folder(Path(base), what)
+        else:
+            self._note_above(base, what)
+
     def reachable_from(self, folder: Path) -> str | None:
         """The protected thing that a templated path from this folder could reach; None without one."""
         real = os.path.realpath(folder)
-        found = self._holds.get(real) or self._above.get(real) or self._tree_of(real)
+        found = self._holds.get(real) or self._above.get(real) or self._tree_of(real) or self._below_pattern(real)
         return found if found or self._running is None else self._running().reachable_from(folder)
 
     def named_by(self, file: Path) -> str | None:
         """The protected thing that a constant path names; None without one."""
         for name in _names(file):
-            if found := self._files.get(name) or self._tree_of(name):
+            if found := self._files.get(name) or self._tree_of(name) or self._matched(name):
                 return found
         return None
 
@@ -97,8 +141,10 @@ class ProtectedPaths:
         known = self._current()
         with contextlib.suppress(FileNotFoundError):
             self._refuse(os.stat(name.encode(), dir_fd=folder, follow_symlinks=follow), known)
-        names = known.folders.get(_identity(os.fstat(folder)), {})
-        what = names.get(name) or (next(iter(names.values()), None) if templated else None)
+        here = _identity(os.fstat(folder))
+        names = known.folders.get(here, {})
+        what = names.get(name) or next((w for glob, w in known.globs.get(here, ()) if fnmatchcase(name, glob)), None)
+        what = what or (next(iter(names.values()), None) if templated else None)
         if what is None and known.trees:
             what = _tree_above(folder, known.trees)
         if what is not None:
@@ -130,6 +176,14 @@ class ProtectedPaths:
             self._above[folder] = what
             folder = os.path.split(folder)[0]
 
+    def _below_pattern(self, folder: str) -> str | None:
+        """The pattern with folders in it that could match something below this folder."""
+        deep = (pattern for pattern in self._patterns if len(pattern.parts) > 1)
+        return next((pattern.what for pattern in deep if Path(folder).is_relative_to(pattern.base)), None)
+
+    def _matched(self, file: str) -> str | None:
+        return next((pattern.what for pattern in self._patterns if pattern.matches(file)), None)
+
     def _tree_of(self, path: str) -> str | None:
         return next((what for tree, what in self._trees.items() if Path(path).is_relative_to(tree)), None)
 
@@ -160,7 +214,12 @@ class ProtectedPaths:
         for folder, what in self._folders.items():
             names_in(folder).setdefault("", what)
         trees = {found: what for tree, what in self._trees.items() if (found := _identity_of(tree)) is not None}
-        return _Identities(now, files, folders, trees)
+        globs: dict[_Identity, list[tuple[str, str]]] = {}
+        for pattern in self._patterns:
+            for folder in pattern.folders():
+                if (found := _identity_of(folder)) is not None:
+                    globs.setdefault(found, []).append((pattern.parts[-1], pattern.what))
+        return _Identities(now, files, folders, trees, globs)
 
 
 def refusal(what: str) -> str:

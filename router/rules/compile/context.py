@@ -1,7 +1,7 @@
 """The state that the parts of the loader share while they compile one file."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -10,11 +10,14 @@ from typing import Any
 from router.domain.errors import Level, Problem
 from router.domain.files.protected import ProtectedPaths
 from router.domain.files.trust import readable_by_all
+from router.domain.nearest_word import shortened
 from router.domain.secrets import SHORTEST, Found, Secret, SecretRef
 from router.plugins.build import Build, RuleFacts
 from router.plugins.registries import Registries
 from router.plugins.target import TargetSpec
+from router.rules.compile.documents import Document, Place
 from router.rules.compile.retry import RetryLayer
+from router.rules.include.bounds import Bounds, is_like
 from router.rules.match.conditions import Condition
 from router.rules.reload.file_stat import FileStat, secret_file_stat
 from router.rules.source import Source
@@ -54,8 +57,39 @@ class LoadContext:
     unset: list[Problem] = field(default_factory=list)  #: problems of secrets that are not set
     protected: ProtectedPaths = field(default_factory=ProtectedPaths)
     found: dict[Any, Any] = field(default_factory=dict)  #: what plugins found on disk, so that they look once
+    document: Document | None = None  #: that is compiled now
+    places: dict[tuple[str, str], Place] = field(default_factory=dict)  #: where each name of each section is defined
+    source_paths: dict[Hashable, str] = field(default_factory=dict)  #: by path, the source that has it
     recorded: bool = False  #: the text is from the store: only the actions that a guard forbids fail
     _at_end: list[tuple[Build, NodePath]] = field(default_factory=list)
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """What the document that is compiled now may use."""
+        return self.document.bounds if self.document is not None else None
+
+    def folder_of(self, node_path: NodePath) -> Path:
+        """The folder that relative paths in this file start from."""
+        return node_path.report.folder or self.base_dir
+
+    def define(self, section: str, parent: NodePath, name: str) -> bool:
+        """Whether this name of a section is new and may be defined here; else reports why not."""
+        first = self.places.get((section, name))
+        if first is not None:
+            word = section.removesuffix("s")
+            parent.key_error(name, f'{word} "{shortened(name)}" is defined {first.seen_from(parent)} already')
+            return False
+        self.places[section, name] = Place(parent.report.file, parent.key_line(name))
+        if self.bounds is not None and not self.bounds.allows(section, name):
+            parent.key_error(name, self.bounds.refusal(section, name))
+        return True
+
+    def allowed_secrets(self) -> dict[str, Secret]:
+        """The declared secrets that the document that is compiled now may use."""
+        bounds = self.bounds
+        if bounds is None or bounds.secrets is None:
+            return self.secrets
+        return {name: secret for name, secret in self.secrets.items() if bounds.allows("secrets", name)}
 
     def sources_like(self, glob: str) -> frozenset[str]:
         """The sources whose names match the glob."""
@@ -67,18 +101,37 @@ class LoadContext:
 
     def secret(self, ref: SecretRef, node_path: NodePath, name: str | None = None) -> Secret:
         """Resolve a secret; reports one that is unset and not optional."""
+        folder = self.folder_of(node_path)
+        self._check_bounds(ref, node_path)
         if ref.file is not None:
-            path = self.base_dir / ref.file
+            path = folder / ref.file
             self.secret_files[path] = secret_file_stat(path)
             self.protected.add(path, "a secret file")
-        found = ref.resolve(self.base_dir, self.environ, trusting=self.trusting)
+        found = ref.resolve(folder, self.environ, trusting=self.trusting)
         secret = found.secret
-        self.used_secrets[ref.name] = secret or Secret(ref.name, None)
+        own = node_path.report.folder if ref.file is not None else None  # of an included file: another "file token"
+        self.used_secrets[ref.name if own is None else f"file {own}/{ref.file}"] = secret or Secret(ref.name, None)
         if secret is None:
             self._report_unset(ref, found, node_path)
             return Secret(name or ref.name, None)
         self._report_weak(ref, secret, found.fault, node_path)
         return Secret(name, secret.reveal()) if name else secret
+
+    def _check_bounds(self, ref: SecretRef, node_path: NodePath) -> None:
+        """Report a secret from elsewhere than `only.secrets` allows: its own name would say nothing."""
+        bounds = self.bounds
+        if bounds is None or bounds.secrets is None:
+            return
+        if ref.env is not None and not is_like(ref.env.lower(), [glob.lower() for glob in bounds.secrets]):
+            node_path.error(
+                f"environment variable {ref.env} may not be read by this file: its name must fit only.secrets of "
+                f"{bounds.path} as well, in any case; or declare the secret in the main file"
+            )
+        elif ref.file is not None and (ref.file.startswith("/") or ".." in ref.file.split("/")):
+            node_path.error(
+                f"only.secrets of {bounds.path} allows secret files below this file's folder; or declare the secret in "
+                "the main file"
+            )
 
     def _report_unset(self, ref: SecretRef, found: Found, node_path: NodePath) -> None:
         if ref.optional:
@@ -86,19 +139,19 @@ class LoadContext:
         level = Level.ERROR if self.require_secrets else Level.WARNING if found.is_blank else Level.NOTE
         cure = "set it before the daemon starts" if ref.file is None else "write it there"
         message = found.fault if "; " in found.fault else f"{found.fault}; {cure}"
-        self.unset.append(self.report.add(node_path.node, node_path.path, message, level))
+        self.unset.append(node_path.report.add(node_path.node, node_path.path, message, level))
 
     def _report_weak(self, ref: SecretRef, secret: Secret, fault: str, node_path: NodePath) -> None:
         if fault:
-            self.report.add(node_path.node, node_path.path, f"serve refuses this: {fault}", Level.NOTE)
+            node_path.report.add(node_path.node, node_path.path, f"serve refuses this: {fault}", Level.NOTE)
         if len(secret.reveal()) < SHORTEST:
             node_path.warn(
                 f"{secret.name} is shorter than {SHORTEST} characters, so it could be guessed; make one with"
                 " `openssl rand -hex 32`"
             )
-        if ref.file is not None and readable_by_all(self.base_dir / ref.file):
+        if ref.file is not None and readable_by_all(self.folder_of(node_path) / ref.file):
             cure = f"chmod o-r {ref.file}"
-            self.report.add(
+            node_path.report.add(
                 node_path.node, node_path.path, f"every user of this machine can read {ref.name}; {cure}", Level.NOTE
             )
 
@@ -109,9 +162,9 @@ class LoadContext:
         )
         return Build(
             name=name,
-            base_dir=self.base_dir,
+            base_dir=self.folder_of(node_path),
             targets=self.targets,
-            secrets=self.secrets,
+            secrets=self.allowed_secrets(),
             find_secret=find,
             require_secrets=self.require_secrets,
             timeout=self.defaults.timeout,
@@ -129,7 +182,7 @@ class LoadContext:
         """Report a plugin's faults at their places in the file; whether one was an error."""
         for fault in build.faults:
             below = node_path.at(*fault.place)
-            self.report.add(below.node, below.path, fault.message, fault.level)
+            below.report.add(below.node, below.path, fault.message, fault.level)
         errors = any(fault.level is Level.ERROR for fault in build.faults)
         if build.at_end and not errors and not self.recorded:
             self._at_end.append((build, node_path))

@@ -1,29 +1,30 @@
 """Loads a rules file: a Ruleset, or all its problems."""
 
 import errno
-import hashlib
 import os
 from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from router.domain.deliveries import RulesetText
+from router.domain.deliveries import IncludedText, RulesetText
 from router.domain.errors import Level, Problem, RulesError
 from router.domain.files.bounded import Unreadable, read_file
 from router.domain.files.protected import ProtectedPaths
 from router.domain.work_budget import bounded
 from router.plugins.registries import Registries
 from router.rules.compile.context import LoadContext
+from router.rules.compile.documents import Document
+from router.rules.compile.included import included_documents, parse_document, protect_included, read_included
 from router.rules.compile.sections import compile_ruleset
+from router.rules.include.entries import DIRECTORY_TEXT, load_include
+from router.rules.include.files import IncludedBytes, ruleset_hash
 from router.rules.reload.file_stat import FileStat
 from router.rules.reload.rules_file import exposed_rules
 from router.rules.ruleset import Ruleset
-from router.rules.yaml.document import MAX_BYTES, TOO_LARGE, read_with_problems
-from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.document import MAX_BYTES, TOO_LARGE
 from router.rules.yaml.nodes import detach_items
 from router.rules.yaml.problems import ProblemReport
-from router.rules.yaml.yaml_problem import DocumentError, YamlProblem
 from router.runtime.pacing import GC_PAUSED, let_go
 
 
@@ -65,7 +66,12 @@ class Loader:
     trusting: bool = False  #: True in the CLI's commands: secret files that other users can write are used, with a note
 
     def load_file(self, path: Path) -> Loaded:
-        """Load a file, or a pipe from the shell; its own folder is the base of relative paths."""
+        """Load a file with those that it includes, the files of a folder, or a pipe from the shell; a file's own folder
+        is the base of its relative paths."""
+        if os.path.isdir(path):
+            with GC_PAUSED:
+                loaded = self._load(DIRECTORY_TEXT, str(path), os.path.realpath(path), rules_file=path)
+            return _with_exposed(loaded, path)
         try:
             text = read_file(path, MAX_BYTES + len(BOM_UTF8), pipes=True)
         except Unreadable as error:
@@ -74,59 +80,60 @@ class Loader:
                 message += "; is the path right? `webhook-router init` writes one to start from"
             return Loaded(None, (Problem(str(path), 1, 1, "", message),))
         with GC_PAUSED:
-            loaded = self._load(text, str(path), Path(os.path.realpath(path)).parent, rules_file=path)
-        exposed = exposed_rules(path)
-        if exposed is None:
-            return loaded
-        note = Problem(str(path), 1, 1, "", f"serve refuses this: {exposed}", Level.NOTE)
-        return replace(loaded, problems=tuple(sorted((*loaded.problems, note))))
+            loaded = self._load(text, str(path), str(Path(os.path.realpath(path)).parent), rules_file=path)
+        return _with_exposed(loaded, path)
 
     def load_recorded(self, text: RulesetText, running: Callable[[], ProtectedPaths] | None = None) -> Loaded:
         """Load a text that the store recorded. Its appends write nothing that the `running` rules protect."""
         name = f"rules {text.hash[:12]}"
         with GC_PAUSED:
-            return self._load(text.text, name, Path(text.base_dir), recorded=True, running=running)
+            return self._load(text.text, name, text.base_dir, _as_read(text), recorded=True, running=running)
 
-    def load(self, text: bytes | str, file: str, base_dir: Path) -> Loaded:
-        """Load a text; messages call it `file`."""
+    def load_again(self, text: RulesetText, file: str) -> Loaded:
+        """Load a text that another process has compiled, with the included texts that it read."""
+        return self.load(text.text, file, Path(text.base_dir), _as_read(text))
+
+    def load(
+        self, text: bytes | str, file: str, base_dir: Path, included: Sequence[IncludedBytes] | None = None
+    ) -> Loaded:
+        """Load a text; messages call it `file`. `included` are the files that it includes; None: they are read."""
         with GC_PAUSED:
-            return self._load(text, file, base_dir, rules_file=base_dir / Path(file).name)
+            return self._load(text, file, str(base_dir), included, rules_file=base_dir / Path(file).name)
 
     def _load(
         self,
         text: bytes | str,
         file: str,
-        base_dir: Path,
+        base_dir: str,
+        included: Sequence[IncludedBytes] | None = None,
         *,
         rules_file: Path | None = None,
         recorded: bool = False,
         running: Callable[[], ProtectedPaths] | None = None,
     ) -> Loaded:
         report = ProblemReport(file, recorded, self.registries.confidential_keys)
-        if isinstance(text, bytes):
-            try:
-                text = text.decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                line = error.object[: error.start].count(b"\n") + 1
-                column = error.start - error.object[: error.start].rfind(b"\n")
-                problem = Problem(file, line, column, "", "not UTF-8 text; save the file as UTF-8")
-                return Loaded(None, (problem,))
-        try:
-            root, problems = read_with_problems(text)
-        except DocumentError as error:
-            return Loaded(None, tuple(sorted(_located(file, found) for found in error.problems)))
-        for found in problems:
-            report.note(_located(file, found))
+        main = parse_document(text, report)
+        if main is None:
+            return Loaded(None, tuple(report.sorted()))
         context = LoadContext(
-            report, base_dir, self.registries, self.environ, self.require_secrets, self.commands, self.trusting
+            report, Path(base_dir), self.registries, self.environ, self.require_secrets, self.commands, self.trusting
         )
         context.recorded = recorded
         context.protected = ProtectedPaths(running)
+        patterns = load_include(main)
+        if included is None:
+            included = read_included(main, patterns, base_dir, rules_file or Path(base_dir, file))
+        of_folder = text in (DIRECTORY_TEXT, DIRECTORY_TEXT.encode())
+        documents = [Document(main), *included_documents(main, patterns, included, base_dir, of_folder=of_folder)]
         self._protect(context, rules_file)
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        protect_included(context.protected, patterns, included, base_dir)
+        plain = text if isinstance(text, str) else text.decode("utf-8-sig")
+        texts = tuple(IncludedText(one.pattern, one.name, _plain(one.data), one.folder) for one in included)
+        ruleset_text = RulesetText(ruleset_hash(text, included), plain, base_dir, texts)
         with bounded():
-            ruleset = compile_ruleset(context, NodePath(report, root, ""), RulesetText(digest, text, str(base_dir)))
-        let_go(detach_items(root))
+            ruleset = compile_ruleset(context, documents, ruleset_text)
+        for document in documents:
+            let_go(detach_items(document.root.node))
         return Loaded(
             None if report.failed else ruleset,
             tuple(report.sorted()),
@@ -142,5 +149,22 @@ class Loader:
             protected.add(rules_file, "the rules file")
 
 
-def _located(file: str, problem: YamlProblem) -> Problem:
-    return Problem(file, problem.line, problem.column, "", problem.message, Level(problem.level))
+def _plain(data: bytes) -> str:
+    return data.decode("utf-8-sig", "replace")  # a file that is not UTF-8 has an error, so its text is not recorded
+
+
+def _as_read(text: RulesetText) -> list[IncludedBytes]:
+    """The included files of a text as they were read."""
+    return [IncludedBytes(one.pattern, one.name, one.text.encode(), one.base_dir) for one in text.included]
+
+
+def _with_exposed(loaded: Loaded, path: Path) -> Loaded:
+    """With a note for each file that `serve` refuses, since other users can write it."""
+    folder = path if path.is_dir() else path.parent
+    included = [folder / one.name for one in (loaded.ruleset.text.included if loaded.ruleset else ())]
+    notes = [
+        Problem(str(file), 1, 1, "", f"serve refuses this: {exposed}", Level.NOTE)
+        for file in [path, *included]
+        if (exposed := exposed_rules(file)) is not None
+    ]
+    return replace(loaded, problems=tuple(sorted((*loaded.problems, *notes)))) if notes else loaded

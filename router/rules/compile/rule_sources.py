@@ -18,6 +18,10 @@ _GLOB = re.compile(r"[*?\[]")
 def load_rule_sources(context: LoadContext, node_path: NodePath) -> frozenset[str]:
     """The names of the sources that the rule listens to; empty after an error."""
     at = node_path.at("source")
+    document = context.document
+    if not node_path.has("source") and document is not None and document.is_included and not document.of_folder:
+        node_path.error("missing source; a rule of an included file names its sources, since other files may add some")
+        return frozenset()
     if not node_path.has("source"):
         if len(context.sources) > 1:
             node_path.error('missing source; there are several, so name one, a list, or "*" for every source')
@@ -42,8 +46,13 @@ def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[
     if not _GLOB.search(text):
         if text not in context.sources and text not in context.broken_sources:
             node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
+        elif context.bounds is not None and not context.bounds.allows("sources", text):
+            node_path.error(context.bounds.refusal("sources", text))
         return {text} if text in context.sources else set()
-    found = context.sources_like(text)
+    found: Set[str] = context.sources_like(text)
+    bounds = context.bounds
+    if bounds is not None:  # "*" means the sources that the file may use
+        found = {name for name in found if bounds.allows("sources", name)}
     if not found and not context.broken_sources:
         known = f"; {known_words(context.sources)}" if spend("suggestions") else ""
         node_path.error(f'no source has a name like "{shortened(text)}"{known}')

@@ -1,7 +1,7 @@
 """Compiles the `rules` and the `unmatched` of a rules file."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from router.domain.events import UNMATCHED
@@ -10,6 +10,7 @@ from router.domain.retry_policy import RetryPolicy
 from router.plugins.action import Action
 from router.plugins.build import RuleFacts
 from router.rules.compile.context import LoadContext
+from router.rules.compile.documents import Document, Place
 from router.rules.compile.field_key import load_field
 from router.rules.compile.for_each import check_item_names, load_for_each
 from router.rules.compile.forbidden import ForbiddenAction
@@ -31,23 +32,25 @@ from router.rules.yaml.nodes import MappingNode, ScalarNode
 from router.rules.yaml.schema import RuleOptions
 from router.runtime.pacing import yield_turn
 
-_ACTION_KEYS = ("name", "retry", "order_by")
+ACTION_KEYS = ("name", "enabled", "retry", "order_by")  #: of an action, beside its type
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
-def load_rules(context: LoadContext, node_path: NodePath) -> list[Rule]:
-    """Compile all rules, without those that have errors."""
-    if not node_path.expect_list("rules"):
-        return []
-    names: dict[str, int] = {}
+def load_rules(context: LoadContext, documents: Sequence[Document]) -> list[Rule]:
+    """Compile the rules of all documents, without those that have errors."""
     rules: list[Rule] = []
     compiled: list[NodePath] = []
-    for item in node_path.items():
-        yield_turn()
-        rule = _rule(context, item, names)
-        if rule is not None:
-            rules.append(rule)
-            compiled.append(item)
+    for document in documents:
+        node_path = document.root.at("rules")
+        if not document.root.has("rules") or not node_path.expect_list("rules"):
+            continue
+        context.document = document
+        for item in node_path.items():
+            yield_turn()
+            rule = _rule(context, item)
+            if rule is not None:
+                rules.append(rule)
+                compiled.append(item)
     warn_of_unreachable(compiled, rules)
     return rules
 
@@ -63,7 +66,7 @@ def load_unmatched(context: LoadContext, node_path: NodePath) -> list[RuleAction
     return _actions(context, UNMATCHED, node_path, open_sources, "verify its senders", facts, scope)
 
 
-def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> Rule | None:
+def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     if isinstance(node_path.node, MappingNode) and isinstance(node_path.at("name").data, str):
         node_path = node_path.named(node_path.at("name").data)
     options = read(node_path, RuleOptions)
@@ -73,7 +76,7 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     name = options.name if options else node_path.path
     written = node_path.at("name").data if node_path.has("name") else None
     if isinstance(written, str) and written:
-        _check_name(node_path, written, names)
+        _check_name(context, node_path, written)
     sources = load_rule_sources(context, node_path)
     scope = replace(_scope(context, sources), has_item=node_path.has("for_each"))
     condition = _condition(context, node_path, sources, scope)
@@ -99,8 +102,26 @@ def _rule(context: LoadContext, node_path: NodePath, names: dict[str, int]) -> R
     found = load_for_each(node_path, condition)
     if options is None:
         return None
-    respond = load_rule_respond(node_path.at("respond"), options.respond, context.secrets)
-    return Rule(name, sources, condition, tuple(actions), options.stop, respond, node_path.digest, found)
+    if options.stop and context.bounds is not None:
+        node_path.at("stop").error(
+            f"a rule of a file that {context.bounds.path} bounds by only: can't stop: that would hide events from "
+            "rules of other files"
+        )
+    respond = load_rule_respond(node_path.at("respond"), options.respond, context.allowed_secrets())
+    if not options.enabled:
+        node_path.at("enabled").note("the rule is disabled; deliveries that wait for it are held")
+    return Rule(
+        name,
+        sources,
+        condition,
+        tuple(action for action in actions if action.enabled),
+        options.stop,
+        respond,
+        node_path.digest,
+        found,
+        options.enabled,
+        tuple(action for action in actions if not action.enabled),
+    )
 
 
 def _check_item(node_path: NodePath, *, has_item: bool) -> None:
@@ -110,15 +131,15 @@ def _check_item(node_path: NodePath, *, has_item: bool) -> None:
         check_item_names(node_path.at("respond"), "one answer stands for all items; name payload")
 
 
-def _check_name(node_path: NodePath, name: str, names: dict[str, int]) -> None:
+def _check_name(context: LoadContext, node_path: NodePath, name: str) -> None:
     at = node_path.at("name")
     if name == UNMATCHED:
         at.error(f'"{UNMATCHED}" is reserved for the events that no rule matched; choose another name')
     elif not name.isprintable() or "/" in name or name != name.strip() or len(name) > 128:
         at.error("a rule's name is printable text up to 128 characters, without / and outer spaces")
-    elif name in names:
-        at.error(f'duplicate rule name "{shortened(name)}"; it is on line {names[name]} already')
-    names.setdefault(name, at.node.line)
+    elif (first := context.places.get(("rules", name))) is not None:
+        at.error(f'duplicate rule name "{shortened(name)}"; it is {first.seen_from(at)} already')
+    context.places.setdefault(("rules", name), Place(at.report.file, at.node.line))
 
 
 def _scope(context: LoadContext, sources: frozenset[str]) -> Scope:
@@ -176,7 +197,7 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     if not node_path.expect_mapping("one action: " + ", ".join(context.registries.actions)):
         return None
     types = [key for key, _ in node_path.entries() if key in context.registries.actions]
-    unknown = [key for key, _ in node_path.entries() if key not in types and key not in _ACTION_KEYS]
+    unknown = [key for key, _ in node_path.entries() if key not in types and key not in ACTION_KEYS]
     for key in unknown:
         node_path.key_error(key, _unknown_key(context, key, types))
     if unknown and not types:
@@ -186,11 +207,27 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
         found = f"found {' and '.join(types)}; write them as separate actions" if types else "found none of them"
         node_path.error(f"expected exactly one of {wanted}; {found}")
         return None
+    if context.bounds is not None and not context.bounds.allows("actions", types[0]):
+        node_path.key_error(types[0], context.bounds.refusal("actions", types[0]))
     name = _action_name(node_path, types[0])
+    enabled = _is_enabled(node_path)
     order_by = _order_by(node_path, scope)
     action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
     retry = _retry(context, node_path, types[0], action)
-    return RuleAction(rule, name, action, retry, order_by, facts.has_item) if action else None
+    return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled) if action else None
+
+
+def _is_enabled(node_path: NodePath) -> bool:
+    if not node_path.has("enabled"):
+        return True
+    at = node_path.at("enabled")
+    if not isinstance(at.data, bool):
+        cure = "; remove the quotes" if at.data in ("true", "false") else ""
+        at.error(f"expected true or false, found {at.found()}{cure}")
+        return True
+    if at.data is False:
+        at.note("the action is disabled; deliveries that wait for it are held")
+    return bool(at.data)
 
 
 def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
@@ -198,7 +235,7 @@ def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
         if key in context.registries.actions[type_].options.model_fields:
             return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'
     of_others = None if types else unknown_action(key, [one.hints for one in context.registries.actions.values()])
-    return of_others or unknown_key(key, (*context.registries.actions, *_ACTION_KEYS))
+    return of_others or unknown_key(key, (*context.registries.actions, *ACTION_KEYS))
 
 
 def _action_name(node_path: NodePath, type_: str) -> str:
@@ -231,8 +268,19 @@ def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, f
         action = ForbiddenAction(type_, action.target, reason)
     elif context.report_faults(build, node_path):
         return None
+    _check_target(context, node_path, action)
     _share_target(context, node_path, action)
     return action
+
+
+def _check_target(context: LoadContext, node_path: NodePath, action: Action) -> None:
+    """Of the types whose actions go to targets by name or url, the file may use those that `only.targets` allows."""
+    bounds = context.bounds
+    if bounds is None or context.registries.actions[action.type].check_target_url is None:
+        return
+    if not bounds.allows("targets", action.target.key):
+        at = node_path.at("target" if node_path.has("target") else "url")
+        at.error(bounds.refusal("targets", shortened(action.target.key)))
 
 
 def _share_target(context: LoadContext, node_path: NodePath, action: Action) -> None:

@@ -1,16 +1,19 @@
 """Compiles the sections of a rules file: version, secrets, targets, defaults, sources and rules."""
 
 import re
+from collections.abc import Sequence
 
 from router.domain.deliveries import RulesetText
 from router.domain.secrets import SecretRef, check_form
 from router.plugins.target import TargetSpec
 from router.rules.compile.context import LoadContext
+from router.rules.compile.documents import Document, Place
 from router.rules.compile.request_headers import check_read_headers
 from router.rules.compile.retry import load_retry
 from router.rules.compile.rules import load_rules, load_unmatched
 from router.rules.compile.sources import load_sources
 from router.rules.compile.timezone import load_timezone
+from router.rules.rule import RuleAction
 from router.rules.ruleset import Ruleset
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath, unknown_key
@@ -22,46 +25,93 @@ SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def compile_ruleset(context: LoadContext, root: NodePath, text: RulesetText) -> Ruleset | None:
-    """Compile all of the file; None after an error."""
-    if not isinstance(root.node, MappingNode):
-        root.error(f"expected a mapping with sources: and rules:, found {root.found()}")
+def compile_ruleset(context: LoadContext, documents: Sequence[Document], text: RulesetText) -> Ruleset | None:
+    """Compile all documents; None after an error."""
+    good = [document for document in documents if _is_mapping(document)]
+    if documents[0] not in good:
         return None
-    _top_keys(root)
-    _version(root)
-    if root.has("timezone"):
-        context.zone = load_timezone(root.at("timezone"))
-    for key, load in (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources)):
-        if root.has(key):
-            load(context, root.at(key))
-    rules = load_rules(context, root.at("rules")) if root.has("rules") else []
-    unmatched = load_unmatched(context, root.at("unmatched")) if root.has("unmatched") else []
+    for document in good:
+        _top_keys(document)
+        _version(document.root)
+    _missing(context, good)
+    if documents[0].root.has("timezone"):
+        context.zone = load_timezone(documents[0].root.at("timezone"))
+    loads = (("secrets", _secrets), ("targets", _targets), ("defaults", _defaults), ("sources", load_sources))
+    for key, load in loads:
+        for document in good:
+            if document.root.has(key) and key in document.keys:
+                context.document = document
+                load(context, document.root.at(key))
+    rules = load_rules(context, good)
+    unmatched: list[RuleAction] = []
+    for document in good:
+        if (
+            document.root.has("unmatched")
+            and "unmatched" in document.keys
+            and _is_first(context, document, "unmatched")
+        ):
+            context.document = document
+            unmatched = load_unmatched(context, document.root.at("unmatched"))
     context.finish()
     if context.report.failed:
         return None
-    _warn_unused(context, root, {source for rule in rules for source in rule.sources}, bool(unmatched))
+    used = {source for rule in rules for source in rule.sources}
+    sections: dict[str, str] = {}
+    for document in good:
+        _warn_unused(context, document.root, used, bool(unmatched))
+        sections |= _sections(document.root)
     return Ruleset(
         text,
         tuple(rules),
         context.sources,
         context.targets,
         context.secrets,
-        tuple(unmatched),
-        _sections(root),
+        tuple(action for action in unmatched if action.enabled),
+        sections,
         context.used_secrets,
         context.secret_files,
         context.protected,
+        disabled_unmatched=tuple(action for action in unmatched if not action.enabled),
     )
 
 
-def _top_keys(root: NodePath) -> None:
+def _is_mapping(document: Document) -> bool:
+    root = document.root
+    if not isinstance(root.node, MappingNode):
+        root.error(f"expected a mapping with sources: and rules:, found {root.found()}")
+    return isinstance(root.node, MappingNode)
+
+
+def _top_keys(document: Document) -> None:
+    root = document.root
     for key, _ in root.entries():
-        if key not in TOP_KEYS and not key.startswith("x-"):
-            root.key_error(key, unknown_key(key, TOP_KEYS))
-    if not root.has("sources"):
-        root.error("missing sources: where events come from, and how their senders are verified")
-    if not root.has("rules") and not root.has("unmatched"):
-        root.error("missing rules: which events go where")
+        if key in document.keys or key.startswith("x-"):
+            continue
+        if key == "include":
+            root.key_error(key, "an included file includes no other; name that one in the main file")
+        elif key in TOP_KEYS:
+            root.key_error(key, f"{key}: stands in the main file, not in one that it includes")
+        else:
+            root.key_error(key, unknown_key(key, document.keys))
+
+
+def _missing(context: LoadContext, documents: Sequence[Document]) -> None:
+    main = documents[0].root
+    if main.has("include") and context.report.failed:
+        return  # they may stand in a file that could not be read
+    if not any(document.root.has("sources") for document in documents):
+        main.error("missing sources: where events come from, and how their senders are verified")
+    if not any(document.root.has(key) for document in documents for key in ("rules", "unmatched")):
+        main.error("missing rules: which events go where")
+
+
+def _is_first(context: LoadContext, document: Document, key: str) -> bool:
+    """Whether no document before this one has the key, which stands once."""
+    first = context.places.setdefault((key, ""), Place(document.file, document.root.key_line(key)))
+    is_first = first.file == document.file
+    if not is_first:
+        document.root.key_error(key, f"{key}: stands {first.seen_from(document.root)} already")
+    return is_first
 
 
 def _version(root: NodePath) -> None:
@@ -74,6 +124,8 @@ def _secrets(context: LoadContext, node_path: NodePath) -> None:
     if not node_path.expect_mapping("names to {env: NAME} or {file: PATH}"):
         return
     for name, below in node_path.entries():
+        if not context.define("secrets", node_path, name):
+            continue
         if not SECRET_NAME.fullmatch(name):
             node_path.key_error(name, "a secret's name is letters, digits and _, since templates write secrets.name")
             continue
@@ -90,6 +142,8 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
     if not node_path.expect_mapping("names to {url: …}"):
         return
     for name, below in node_path.entries():
+        if not context.define("targets", node_path, name):
+            continue
         if not TARGET_NAME.fullmatch(name):
             node_path.key_error(name, "a target's name is letters, digits, . _ and -, up to 64")
             continue
@@ -102,12 +156,18 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
             context.targets[name] = TargetSpec(name, 1)  # so that the actions that use it get no errors of their own
             continue
         check_read_headers(below.at("url"))
-        for message in context.registries.target_url_faults(options.url, context.secrets):
+        for message in context.registries.target_url_faults(options.url, context.allowed_secrets()):
             below.at("url").error(message)
-        context.targets[name] = TargetSpec(name, options.concurrency, options.rate, options.url, options.breaker)
+        if options.paused:
+            below.at("paused").note("the target is paused; its deliveries are held")
+        context.targets[name] = TargetSpec(
+            name, options.concurrency, options.rate, options.url, options.breaker, options.paused
+        )
 
 
 def _defaults(context: LoadContext, node_path: NodePath) -> None:
+    if context.document is not None and not _is_first(context, context.document, "defaults"):
+        return
     options = read(node_path, DefaultsOptions)
     if options is not None:
         context.defaults = options
@@ -127,9 +187,10 @@ def _sections(root: NodePath) -> dict[str, str]:
 
 
 def _warn_unused(context: LoadContext, root: NodePath, used_sources: set[str], unmatched: bool) -> None:
-    for name in context.sources:
-        if name not in used_sources and not unmatched:
-            root.at("sources").key_warn(name, f'no rule listens to source "{name}"')
-    for name in context.targets:
-        if name not in context.used_targets:
-            root.at("targets").key_warn(name, f'no action uses target "{name}"')
+    sources, targets = root.at("sources"), root.at("targets")
+    for name, _ in sources.entries() if root.has("sources") and not unmatched else ():
+        if name in context.sources and name not in used_sources:
+            sources.key_warn(name, f'no rule listens to source "{name}"')
+    for name, _ in targets.entries() if root.has("targets") else ():
+        if name in context.targets and name not in context.used_targets:
+            targets.key_warn(name, f'no action uses target "{name}"')

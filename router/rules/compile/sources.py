@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -37,8 +37,10 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
     """Compile all sources into the context."""
     if not node_path.expect_mapping("source names to their settings"):
         return
-    paths: dict[Hashable, str] = {}
+    paths = context.source_paths
     for name, below in node_path.entries():
+        if not context.define("sources", node_path, name):
+            continue
         source = _source(context, node_path, name, below)
         if source is None:
             context.broken_sources.add(name)
@@ -73,12 +75,15 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
     if verifier is None:
         return None
     path = _path(node_path, options.path or f"/hooks/{name}")
+    if not options.enabled:
+        node_path.at("enabled").note(f"the source is disabled; requests to {path} are answered 404")
     pattern = _path_pattern(node_path, path)
     scope = Scope(zone=context.zone, params=frozenset(pattern.names if pattern else ()))
     return Source(
         name=name,
         path=path,
         verifier=verifier,
+        enabled=options.enabled,
         scheme=verify["scheme"],
         preset=options.preset,
         signs_decoded=verify.get("over") == "decoded",

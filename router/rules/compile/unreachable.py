@@ -11,6 +11,8 @@ def warn_of_unreachable(node_paths: Sequence[NodePath], rules: Sequence[Rule]) -
     """Warn of rules that can't match, since rules above them stop every event of their sources."""
     stopped: dict[str, str] = {}
     for at, rule in zip(node_paths, rules, strict=True):
+        if not rule.enabled:
+            continue
         if rule.sources and all(source in stopped for source in rule.sources):
             blocker = stopped[min(rule.sources)]
             at.named(rule.name).warn(f'this can\'t match: rule "{blocker}" above stops every event of its sources')

@@ -54,7 +54,7 @@ class ExplainedRule:
     """The verdict on one rule."""
 
     rule: str
-    verdict: str  #: matched, unmatched, error, or not tried (another source, or a rule above stops)
+    verdict: str  #: matched, unmatched, error, or not tried (disabled, another source, or a rule above stops)
     reason: str  #: for an unmatched rule: the first condition that fails, in file order
     conditions: tuple[Explained, ...]  #: with `for_each`: those on the event, and those on `item`
     items: tuple[str, ...] | None = None  #: with `for_each`: the places of the items that it selects
@@ -96,6 +96,8 @@ def explain_rule(
     rule: Rule, reads: FieldValues, selection: Selection | None = None, matched: Sequence[Rule] = ()
 ) -> ExplainedRule:
     """The verdict on one rule; `selection` has the items that the `matched` rules above took."""
+    if not rule.enabled:
+        return ExplainedRule(rule.name, NOT_TRIED, "it is disabled (enabled: false)", ())
     source = reads.parsed.event.source
     if source not in rule.sources:
         listens = ", ".join(sorted(rule.sources))

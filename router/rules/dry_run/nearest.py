@@ -34,7 +34,7 @@ def nearest_rule(ruleset: Ruleset, parsed: ParsedEvent) -> NearestRule | None:
     until = time.perf_counter() + SECONDS
     best: NearestRule | None = None
     for rule in ruleset.rules:
-        if parsed.event.source not in rule.sources:
+        if not rule.enabled or parsed.event.source not in rule.sources:
             continue
         found = _closeness(rule, reads)
         if found is not None and (best is None or found.held > best.held):
@@ -52,7 +52,7 @@ def tried(ruleset: Ruleset, parsed: ParsedEvent) -> list[NearestRule]:
     for rule in ruleset.rules:
         if len(found) >= MOST or len(parsed.event.body) > MAX_BODY or time.perf_counter() > until:
             break
-        if parsed.event.source in rule.sources:
+        if rule.enabled and parsed.event.source in rule.sources:
             found.append(_closeness(rule, reads) or NearestRule(rule.name, "", 1, 1))
     return found
 

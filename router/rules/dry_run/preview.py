@@ -33,6 +33,7 @@ class PreviewedDelivery:
     order_key: str | None
     error: str | None  #: why it would be dead at once; None if it would be attempted
     does: dict[str, Any] | None  #: what the attempt would do; None with an error
+    held: str | None = None  #: why it would be held; None if it would be attempted at once
     item: str | None = None  #: the place of its item; None: it is of the whole event
 
     def as_json(self) -> dict[str, Any]:
@@ -45,6 +46,8 @@ class PreviewedDelivery:
             "order_key": self.order_key,
             "error": self.error,
         }
+        if self.held is not None:
+            shown["held"] = self.held
         if self.item is not None:
             shown["item"] = self.item
         if self.does is not None:
@@ -60,10 +63,13 @@ class Preview:
     deliveries: tuple[PreviewedDelivery, ...]
     errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules whose evaluation failed
     explained: tuple[ExplainedRule, ...] | None = None  #: if asked for
+    source_disabled: bool = False  #: such a request would be answered 404
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
         shown: dict[str, Any] = {"matched": list(self.matched), "deliveries": [d.as_json() for d in self.deliveries]}
+        if self.source_disabled:
+            shown["source_disabled"] = True
         if self.errors:
             shown["errors"] = [{"rule": rule, "error": reason} for rule, reason in self.errors]
         if self.explained is not None:
@@ -114,7 +120,8 @@ def preview(
     match = ruleset.match(parsed)
     deliveries = tuple(_previewed(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
-    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons)
+    disabled = arriving and source is not None and not source.enabled
+    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons, disabled)
 
 
 def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent, item: Item | None) -> PreviewedDelivery:
@@ -146,6 +153,15 @@ def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent, item: 
         does = action.action.preview(job)
     except RenderError as reason:
         error = str(reason)
+    held = f"target {planned.target} is paused" if action.action.target.paused else None
     return PreviewedDelivery(
-        planned.rule, planned.action, planned.type, planned.target, planned.order_key, error, does, planned.item
+        planned.rule,
+        planned.action,
+        planned.type,
+        planned.target,
+        planned.order_key,
+        error,
+        does,
+        held,
+        planned.item,
     )

@@ -26,8 +26,8 @@ class FileWatch:
 
     def snapshot(self, secrets: Collection[Path]) -> Snapshot:
         """Look at the files now."""
-        self._writers.update([self._file.path, *secrets])
         snapshot = self._file.snapshot(list(secrets))
+        self._writers.update([self._file.path, *snapshot.included, *secrets])
         if snapshot != self._last:
             self._last, self._same_since = snapshot, time.monotonic()
         return snapshot
@@ -38,6 +38,7 @@ class FileWatch:
         if quiet < QUIET_SECONDS or quiet >= HELD_SECONDS:
             return quiet >= HELD_SECONDS
         changed = {self._file.path: self._last.file} if self._last.file != judged.file else {}
+        changed |= {path: stat for path, stat in self._last.included.items() if stat != judged.included.get(path)}
         changed |= {path: stat for path, stat in self._last.secrets.items() if stat != secrets.get(path)}
         written = [self._is_written(path) for path, stat in changed.items() if exists(stat)]
         return True not in written and (None not in written or quiet >= UNTOLD_SECONDS)

@@ -10,10 +10,11 @@ import structlog
 
 from router.domain.errors import Problem, RouterError, RulesError
 from router.rules.compile.loader import Loaded, Loader
+from router.rules.include.entries import patterns_in
 from router.rules.reload.drift import Drift, DriftReason, Reloaded, ReloadRefused
 from router.rules.reload.drift_tracker import DriftTracker
 from router.rules.reload.file_watch import UNSEEN, FileWatch
-from router.rules.reload.rules_file import RulesFile, Snapshot, Unusable, digest
+from router.rules.reload.rules_file import RulesFile, RulesText, Snapshot, Unusable
 from router.rules.reload.ruleset_diff import RulesetDiff, compare
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.runtime.pacing import GC_PAUSED, freeze_garbage, let_go, resting_while_busy
@@ -179,7 +180,7 @@ class Reloader:
         text = self._file.read()
         if self._file.snapshot(list(self._secrets)) != snapshot:
             self._judged, self._forced = UNSEEN, self._forced or forced
-            return None  # changed while it was read: the next look handles it
+            return None  # changed while it was read, or it names other files than before: the next look handles it
         if isinstance(text, Unusable):
             return self._keep_for_unusable(text, seen=seen, forced=forced)
         return self._decide(snapshot, text, forced=forced)
@@ -199,10 +200,12 @@ class Reloader:
             log.warning("rules file is gone; the running rules stay", file=str(self._file.path))
         return self._keep(found.why, [found.problem], quietly=gone)
 
-    def _decide(self, snapshot: Snapshot, text: bytes, *, forced: bool) -> ReloadResult | None:
+    def _decide(self, snapshot: Snapshot, text: RulesText, *, forced: bool) -> ReloadResult | None:
         running = self._current.ruleset
-        found = digest(text)
-        is_running = (found, snapshot.folder) == (running.hash, running.text.base_dir)
+        found = text.hash
+        folders = tuple((one.name, one.base_dir) for one in running.text.included)
+        runs = (running.hash, running.text.base_dir, folders)
+        is_running = (found, snapshot.folder, text.folders) == runs
         new_secrets = snapshot.secrets != self._secrets
         if not forced and is_running and all(snapshot.secrets.get(p) == s for p, s in running.secret_files.items()):
             self._note_unchanged()
@@ -221,9 +224,12 @@ class Reloader:
     def _drifts_by(self, why: DriftReason) -> bool:
         return self._drift.drift is not None and self._drift.drift.why is why
 
-    def _reload(self, text: bytes, folder: str) -> ReloadResult:
+    def _reload(self, text: RulesText, folder: str) -> ReloadResult:
         self._begun()
-        loaded = self._loader.load(text, str(self._file.path), Path(folder))
+        vanished = self._vanished(text)
+        if vanished:
+            return self._keep(DriftReason.GONE, vanished)
+        loaded = self._loader.load(text.main, str(self._file.path), Path(folder), text.included)
         self._secrets = {**self._current.ruleset.secret_files, **loaded.secret_files}
         if loaded.ruleset is None:
             why = DriftReason.SECRET if loaded.unset.issuperset(loaded.errors) else DriftReason.PROBLEMS
@@ -237,6 +243,17 @@ class Reloader:
             self._recheck_at = time.monotonic() + RETRY_SECONDS
             return self._keep(DriftReason.UNRECORDED, [self._file.problem(str(error))], quietly=again)
         return self._swap(loaded, loaded.ruleset)
+
+    def _vanished(self, text: RulesText) -> list[Problem]:
+        """What the running rules include, and the file still names, but no longer is there: an editor, a deployment or
+        a mount may be at fault, and the rules must not lose a part by that."""
+        before = {one.pattern for one in self._current.ruleset.text.included}
+        now = {one.pattern for one in text.included}
+        return [
+            self._file.problem(f"include: {pattern} matches no file any more; put one back, or remove the line")
+            for pattern in patterns_in(text.main)
+            if pattern in before - now
+        ]
 
     def _swap(self, loaded: Loaded, ruleset: Ruleset) -> Reloaded:
         change = compare(self._current.ruleset, ruleset)

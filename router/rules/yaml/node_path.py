@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ _NO_SPACE = re.compile(r"[\w.$@*'\"\[\]-]+:(?!//)\S")
 #: Keys whose value may hold a secret that was written out by mistake. Problems go to the log, so it is not shown.
 #: Action types add keys of their own.
 _CONFIDENTIAL = frozenset({"secrets", "headers"})
+_SWITCHES = frozenset(
+    ["active", "disable", "disabled", "enable", "enabled", "hold", "inactive", "off", "on", "pause", "paused", "skip"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class NodePath:
         """Warn that this value probably means something else than intended."""
         self.report.add(self.node, self.path, message, Level.WARNING)
 
+    def note(self, message: str) -> None:
+        """Note something that is as it was meant, but worth knowing."""
+        self.report.add(self.node, self.path, message, Level.NOTE)
+
     def key_error(self, key: str, message: str) -> None:
         """Report an error of a key of this mapping, at the key's place."""
         self.report.add(self._key_node(key), self.path, message)
@@ -52,6 +59,10 @@ class NodePath:
     def key_warn(self, key: str, message: str) -> None:
         """Warn that a key of this mapping probably means something else than intended."""
         self.report.add(self._key_node(key), self.path, message, Level.WARNING)
+
+    def key_line(self, key: str) -> int:
+        """The line of a key of this mapping."""
+        return self._key_node(key).line
 
     def _key_node(self, key: str) -> Node:
         entry = self.node.entries.get(key) if isinstance(self.node, MappingNode) else None
@@ -163,7 +174,21 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     if colon and value:  # of `secret:hunter2`, which YAML takes for a key, the value is not shown
         cure = "; a space is missing after the colon" if _NO_SPACE.match(key) else did_you_mean(name, known)
         return f'unknown key "{shortened(name)}:…"{cure}'
-    return f'unknown key "{shortened(key)}"{did_you_mean(key, known)}'
+    known = list(known)
+    return f'unknown key "{shortened(key)}"{_switch(key, known) or did_you_mean(key, known)}'
+
+
+def _switch(key: str, known: Collection[str]) -> str:
+    """The cure for a word by which other tools switch something off; it must not lead to the opposite."""
+    if key.lower() not in _SWITCHES:
+        return ""
+    return (
+        "; write enabled: false to switch it off"
+        if "enabled" in known
+        else "; write paused: true to hold its deliveries"
+        if "paused" in known
+        else ""
+    )
 
 
 def join(path: str, key: str) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from router.domain.errors import Level, Problem
 from router.rules.yaml.nodes import Node
@@ -20,10 +21,16 @@ class ProblemReport:
     confidential_keys: frozenset[str] = frozenset()  #: of action types; their values are not shown
     problems: list[Problem] = field(default_factory=list)
     failed: bool = False  #: whether one of the problems is an error
+    folder: Path | None = None  #: that the relative paths of an included file start from; None: the main file's
+    whole: "ProblemReport | None" = None  #: of the main file, which has the problems of included files too
     _known: set[Problem] = field(default_factory=set)
     _listed: Counter[Level] = field(default_factory=Counter)
     _unlisted: Counter[Level] = field(default_factory=Counter)
-    _first_unlisted: dict[Level, Node] = field(default_factory=dict)  #: the node of the first of them
+    _first_unlisted: dict[Level, Problem] = field(default_factory=dict)  #: the first of them
+
+    def of_file(self, file: str, folder: Path) -> "ProblemReport":
+        """The report for an included file; its problems are listed here."""
+        return ProblemReport(file, self.recorded, self.confidential_keys, folder=folder, whole=self)
 
     def add(self, node: Node, path: str, message: str, level: Level = Level.ERROR) -> Problem:
         """Add a problem; repeated ones, such as by an alias, count once."""
@@ -31,13 +38,15 @@ class ProblemReport:
 
     def note(self, problem: Problem, node: Node | None = None) -> Problem:
         """Add a problem that has its place; without a node it is always listed."""
+        if self.whole is not None:
+            return self.whole.note(problem, node)
         level = problem.level
         self.failed = self.failed or level is Level.ERROR
         if problem in self._known:
             return problem
         if node is not None and self._listed[level] >= MAX_PROBLEMS:
             self._unlisted[level] += 1
-            self._first_unlisted.setdefault(level, node)
+            self._first_unlisted.setdefault(level, problem)
             return problem
         self._listed[level] += 1
         self._known.add(problem)
@@ -52,7 +61,7 @@ class ProblemReport:
         for level, count in self._unlisted.items():
             at = self._first_unlisted[level]
             message = f"{count:,} more {level}s are not shown, from here on and elsewhere; mend the others first"
-            yield Problem(self.file, at.line, at.column, "", message, level)
+            yield Problem(at.file, at.line, at.column, "", message, level)
 
 
 def _cut(message: str) -> str:

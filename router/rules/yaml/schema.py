@@ -10,7 +10,8 @@ from router.plugins.target import BreakerField, BreakerSpec
 
 Text = Annotated[str, Field(min_length=1)]
 
-TOP_KEYS = ("version", "timezone", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
+TOP_KEYS = ("version", "timezone", "include", "secrets", "sources", "targets", "rules", "unmatched", "defaults")
+INCLUDED_KEYS = ("version", "secrets", "sources", "targets", "rules")
 
 
 class DedupeOptions(Options):
@@ -34,6 +35,7 @@ class SourceOptions(Options):
     """An intake path plus how its senders are verified."""
 
     verify: Any = Field(description="How senders are verified: none, or a mapping with a scheme.")
+    enabled: bool = Field(default=True, description="False: requests to its path are answered 404.")
     path: Text | None = Field(default=None, description="Absolute path; /hooks/<name> by default.")
     methods: list[Text] = Field(default=["POST"], min_length=1, description="HTTP methods that are taken.")
     max_body: Size = Field(default=25 * 1024 * 1024, description="The largest body that is taken.")
@@ -58,6 +60,7 @@ class TargetOptions(Options):
     """Where actions go, and the limits that all of them share there."""
 
     url: Text = Field(description="Base URL.")
+    paused: bool = Field(default=False, description="Deliveries to it are held until this is removed.")
     concurrency: Annotated[int, Field(ge=1, le=10_000)] = Field(default=16, description="Attempts under way at once.")
     rate: Rate | None = Field(
         default=None, description="Attempts started in a time, such as 50/s; no limit by default."
@@ -106,6 +109,9 @@ class RuleOptions(Options):
     """A name, a condition, actions."""
 
     name: Text = Field(description="Unique in the file.")
+    enabled: bool = Field(
+        default=True, description="False: as if the rule were absent; deliveries that wait for it are held."
+    )
     source: Any = Field(default=None, description="Name, list or glob of sources; may be left out while there is one.")
     match: Any = Field(default=None, description="Fields and what they must be; every entry must hold.")
     for_each: Any = Field(

@@ -42,7 +42,7 @@ INVARIANTS = (
         "a blocked delivery waits for an earlier one of its order",
         """
         SELECT id FROM delivery d
-        WHERE blocked = 1 AND (state <> 'pending' OR order_key IS NULL OR NOT EXISTS (
+        WHERE blocked & 1 AND (state <> 'pending' OR order_key IS NULL OR NOT EXISTS (
             SELECT 1 FROM delivery e
             WHERE e.rule = d.rule AND e.action = d.action AND e.order_key = d.order_key
                 AND e.state IN ('pending', 'running') AND coalesce(e.place, e.seq) < coalesce(d.place, d.seq)
@@ -54,13 +54,18 @@ INVARIANTS = (
         "of one order only the first is not blocked",
         """
         SELECT id FROM delivery d
-        WHERE state IN ('pending', 'running') AND blocked = 0 AND order_key IS NOT NULL AND EXISTS (
+        WHERE state IN ('pending', 'running') AND NOT blocked & 1 AND order_key IS NOT NULL AND EXISTS (
             SELECT 1 FROM delivery e
             WHERE e.rule = d.rule AND e.action = d.action AND e.order_key = d.order_key
                 AND e.state IN ('pending', 'running') AND coalesce(e.place, e.seq) < coalesce(d.place, d.seq)
         )
         """,
         _ANEW,
+    ),
+    Invariant(
+        "only pending deliveries are held",
+        "SELECT id FROM delivery WHERE blocked >= 2 AND state <> 'pending'",
+        "start the daemon again: it marks anew what is held",
     ),
     Invariant(
         "a delivery has a claim's token exactly while it is running",

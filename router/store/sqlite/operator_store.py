@@ -12,6 +12,7 @@ from router.store.contract import Finding, Progress
 from router.store.sqlite.backup import backup
 from router.store.sqlite.check import check
 from router.store.sqlite.jobs.cancel import Cancel
+from router.store.sqlite.jobs.holds import PauseTarget, ResumeTarget
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.jobs.plan_again import PlanAgain
 from router.store.sqlite.jobs.replay import Replay
@@ -39,6 +40,14 @@ class OperatorMethods(SqliteReader):
     ) -> "Future[bool]":
         """See OperatorStore.plan_again."""
         return self._submit(PlanAgain(event_id, plan, ruleset, now))
+
+    def pause(self, target: str, until: int | None, now: int) -> "Future[None]":
+        """See OperatorStore.pause."""
+        return self._submit(PauseTarget(target, until, now))
+
+    def resume(self, target: str, now: int) -> "Future[bool]":
+        """See OperatorStore.resume."""
+        return self._submit(ResumeTarget(target, now))
 
     def check(self, progress: Progress) -> Iterator[Finding]:
         """See OperatorStore.check."""

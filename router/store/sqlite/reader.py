@@ -5,16 +5,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from router.domain.deliveries import Attempt, Delivery, RulesetText
+from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
+from router.domain.holds import Holds
 from router.domain.stream import Arrival, EndedPage, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
 from router.store.sqlite import following
 from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
+from router.store.sqlite.jobs.holds import READ as READ_HOLDS
+from router.store.sqlite.jobs.holds import hold_row
 from router.store.sqlite.owner_lock import owner_of
 from router.store.sqlite.read_connections import ReadConnections
 from router.store.sqlite.rows import (
@@ -142,6 +145,10 @@ class SqliteReader:
         """See StoreReader.depths."""
         return depths_of(self._read(DEPTHS))
 
+    def holds(self) -> Holds:
+        """See StoreReader.holds."""
+        return Holds(hold_row(row) for row in self._read(READ_HOLDS))
+
     def notes(self) -> dict[str, str]:
         """See StoreReader.notes."""
         return {str(name): str(value) for name, value in self._read("SELECT name, value FROM note")}
@@ -157,7 +164,11 @@ class SqliteReader:
     def ruleset(self, ruleset_hash: str) -> RulesetText | None:
         """See StoreReader.ruleset."""
         rows = self._read("SELECT hash, text, base_dir FROM ruleset WHERE hash = ?", (ruleset_hash,))
-        return RulesetText(*rows[0]) if rows else None
+        if not rows:
+            return None
+        included = self._read(_INCLUDED, (ruleset_hash,))
+        [(found, text, base_dir)] = rows
+        return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included))
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
@@ -191,6 +202,7 @@ SELECT DISTINCT e.source, d.rule, d.action, d.target
 UNION
 SELECT DISTINCT source, '', '', '' FROM (SELECT source FROM event ORDER BY seq DESC LIMIT 5000)
 """
+_INCLUDED = "SELECT pattern, name, text, base_dir FROM included WHERE ruleset = ? ORDER BY number"
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
 _DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants

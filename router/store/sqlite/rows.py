@@ -16,6 +16,7 @@ DELIVERY_COLUMNS = (
 )
 _EVENT_WIDTH = 10
 _DELIVERY_WIDTH = 19
+_BLOCKED = 1  #: the bit of the column `blocked`, see schema_5.sql
 
 # The deliveries that a claim takes, as they will be: running, with the number of the attempt that the claim starts.
 DUE_NOW = f"""
@@ -53,7 +54,7 @@ def delivery_row(row: tuple[Any, ...]) -> Delivery:
     """From DELIVERY_COLUMNS."""
     values = list(row)
     values[9] = State(values[9])
-    values[15] = bool(values[15])
+    values[15] = bool(values[15] & _BLOCKED)
     return Delivery(*values)
 
 

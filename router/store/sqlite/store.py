@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement
 from router.domain.errors import StoreError
 from router.domain.events import Appended, Event
+from router.domain.holds import HoldName
 from router.domain.summaries import Pruned
 from router.store.contract import CommitListener, Due
 from router.store.sqlite.connection import cause_of, connect
@@ -20,6 +21,7 @@ from router.store.sqlite.jobs import last_claims
 from router.store.sqlite.jobs.append import AppendEvent
 from router.store.sqlite.jobs.claim import ClaimDue
 from router.store.sqlite.jobs.give_back import GiveBack
+from router.store.sqlite.jobs.holds import MARKED_ACTIONS, LetGo, MarkHeld, MarkIds, PutFileHolds
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.jobs.notes import PutNote
 from router.store.sqlite.jobs.prune import Prune
@@ -31,6 +33,8 @@ from router.store.sqlite.operator_store import OperatorMethods
 from router.store.sqlite.recovery import release_running
 from router.store.sqlite.targets import DUE
 from router.store.sqlite.writer import Writer
+
+T = TypeVar("T")
 
 
 class SqliteStore(OperatorMethods):
@@ -44,6 +48,7 @@ class SqliteStore(OperatorMethods):
         check_link(path)
         real = Path(os.path.realpath(path))
         self._listener: Callable[[Due], None] = lambda _: None
+        self._holds_listener: Callable[[], None] = lambda: None
         self._closing = threading.Lock()
         self._closed = False
         self._lock = lock_store(real)
@@ -62,7 +67,7 @@ class SqliteStore(OperatorMethods):
                 release_running(connection)
             finally:
                 connection.close()
-            return Writer(self._path, self._report_due, on_commit)
+            return Writer(self._path, self._report_due, on_commit, self._report_holds)
         except apsw.Error as error:
             raise StoreError(f"the store {self._path} can't be written: {cause_of(error)}") from None
 
@@ -88,9 +93,9 @@ class SqliteStore(OperatorMethods):
         """See Store.settle."""
         return self._submit(Settle(settlements))
 
-    def release(self, claim: Claim) -> "Future[bool]":
+    def release(self, claim: Claim, *, held: bool = False) -> "Future[bool]":
         """See Store.release."""
-        return self._submit(GiveBack(claim))
+        return self._submit(GiveBack(claim, held=held))
 
     def refile(self, claim: Claim, target: str) -> "Future[bool]":
         """See Store.refile."""
@@ -103,6 +108,38 @@ class SqliteStore(OperatorMethods):
     def on_due(self, listener: Callable[[Due], None]) -> None:
         """See Store.on_due."""
         self._listener = listener
+
+    def on_holds(self, listener: Callable[[], None]) -> None:
+        """See Store.on_holds."""
+        self._holds_listener = listener
+
+    def pause(self, target: str, until: int | None, now: int) -> "Future[None]":
+        """See OperatorStore.pause."""
+        return self._told(super().pause(target, until, now))
+
+    def resume(self, target: str, now: int) -> "Future[bool]":
+        """See OperatorStore.resume."""
+        return self._told(super().resume(target, now))
+
+    def put_file_holds(self, names: Collection[HoldName], now: int) -> "Future[None]":
+        """See Store.put_file_holds."""
+        return self._submit(PutFileHolds(names, now))
+
+    def mark_held(self, rule: str, action: str | None, after: int = 0) -> "Future[int | None]":
+        """See Store.mark_held."""
+        return self._submit(MarkHeld(rule, action, after))
+
+    def mark_ids(self, delivery_ids: Sequence[str]) -> "Future[None]":
+        """See Store.mark_ids."""
+        return self._submit(MarkIds(delivery_ids))
+
+    def let_go(self, rule: str, action: str) -> "Future[bool]":
+        """See Store.let_go."""
+        return self._submit(LetGo(rule, action))
+
+    def marked_actions(self) -> list[tuple[str, str]]:
+        """See Store.marked_actions."""
+        return [(str(rule), str(action)) for rule, action in self._read(MARKED_ACTIONS)]
 
     def put_note(self, name: str, value: str) -> "Future[None]":
         """See Store.put_note."""
@@ -139,6 +176,13 @@ class SqliteStore(OperatorMethods):
                 self._writer.disconnect()
             finally:
                 self._lock.release()
+
+    def _told(self, future: "Future[T]") -> "Future[T]":
+        future.add_done_callback(lambda _: self._report_holds())
+        return future
+
+    def _report_holds(self) -> None:
+        self._holds_listener()
 
     def _submit(self, job: WriteJob) -> "Future[Any]":
         return self._writer.submit(job)

@@ -27,6 +27,8 @@ UNION ALL
 SELECT target, 'blocked', count(*), min(created_at) FROM delivery WHERE state = 'pending' AND blocked = 1
     GROUP BY target
 UNION ALL
+SELECT target, 'held', count(*), NULL FROM delivery WHERE blocked >= 2 GROUP BY target
+UNION ALL
 SELECT target, 'running', count(*), NULL FROM delivery WHERE state = 'running' GROUP BY target
 UNION ALL
 SELECT target, 'dead', count(*), NULL FROM delivery WHERE state = 'dead' GROUP BY target
@@ -41,4 +43,15 @@ def depths_of(rows: Iterable[tuple[Any, ...]]) -> list[Depth]:
         counts.setdefault(target, {})[state] = count
         if oldest_at is not None:
             oldest[target] = min(oldest_at, oldest.get(target, oldest_at))
-    return [Depth(target, **counts[target], oldest_at=oldest.get(target)) for target in sorted(counts)]
+    return [
+        Depth(
+            target,
+            due=found.get("due", 0),
+            blocked=found.get("blocked", 0),
+            held=found.get("held", 0),
+            running=found.get("running", 0),
+            dead=found.get("dead", 0),
+            oldest_at=oldest.get(target),
+        )
+        for target, found in sorted(counts.items())
+    ]

@@ -63,8 +63,15 @@ _UNAVAILABLE = (
 class Writer:
     """Owns the writing connection. `submit` and `stop` may be called from any thread."""
 
-    def __init__(self, path: Path, listener: Callable[[Due], None], on_commit: CommitListener) -> None:
+    def __init__(
+        self,
+        path: Path,
+        listener: Callable[[Due], None],
+        on_commit: CommitListener,
+        others_committed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._listener = listener
+        self._others_committed = others_committed
         self._on_commit = on_commit
         self._queue = WriteQueue()
         self._writing_since: float | None = None  #: monotonic; of the current transaction
@@ -149,6 +156,7 @@ class Writer:
         with contextlib.suppress(apsw.Error):  # the next look tries again
             others = self._commits_of_others()
             if others != self._others:
+                self._others_committed()
                 self._report({str(target): int(str(at)) for target, at in self._connection.execute(DUE)})
                 self._others = others
 

@@ -61,7 +61,7 @@ def test_the_api_page_documents_every_endpoint_key_and_parameter() -> None:
         for parameter in one.parameters or ():
             assert f"`{parameter.name}`" in API or f"{parameter.name}=" in API, parameter.name
         if one.body and not isinstance(one.body, str):
-            for key in one.body.model_fields:
+            for key in (field.alias or name for name, field in one.body.model_fields.items()):
                 assert f"`{key}`" in API or f'"{key}"' in API, key
         for status in {*one.responses, *one.statuses()}:
             assert re.search(rf"\b{status}\b", API), status

@@ -9,10 +9,11 @@ from router.admin.api import rules
 from router.admin.api.cursor import encode
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level, Problem
+from router.domain.holds import HoldKind
 from router.rules.compile.loader import Loader
 from router.rules.reload.drift import DriftReason, Reloaded, ReloadRefused
 from router.rules.reload.ruleset_diff import RulesetDiff
-from tests.admin.conftest import RULES, Admin
+from tests.admin.conftest import NOW, RULES, Admin
 
 YAML = {"Content-Type": "application/yaml"}
 
@@ -25,7 +26,13 @@ def test_rules_are_listed_in_file_order_in_pages(admin: Admin) -> None:
     assert [rule["name"] for rule in first["items"] + second["items"]] == ["deploy main", "check"]
     assert second["next"] is None
     [rule] = first["items"]
-    assert rule["actions"][0] == {"name": "build", "type": "forward", "target": "ci", "order_by": "$.repo"}
+    assert rule["actions"][0] == {
+        "name": "build",
+        "type": "forward",
+        "target": "ci",
+        "enabled": True,
+        "order_by": "$.repo",
+    }
     assert (rule["waiting"], rule["stop"], rule["sources"]) == (2, False, ["github"])
     assert "planted" not in str(first)
 
@@ -79,6 +86,63 @@ def test_a_removed_target_is_listed_while_deliveries_wait_for_it(admin: Admin, t
     shown = admin.get("/api/targets/ci")
 
     assert (shown["defined"], shown["due"], shown["concurrency"]) == (False, 1, None)
+
+
+def test_a_target_is_paused_and_resumed(admin: Admin) -> None:
+    admin.receive({"ref": "main"})
+
+    paused = admin.post("/api/targets/ci/pause", {"for": "2h"})
+    assert (paused["target"], paused["held"]) == ("ci", 1)
+    [pause] = paused["paused"]
+    assert (pause["cause"], pause["since_ms"], pause["until_ms"]) == ("command", NOW, NOW + 7_200_000)
+    shown = admin.get("/api/targets/ci")
+    assert (shown["due"], shown["held"], shown["waits_for"], shown["paused"]) == (0, 1, "paused", [pause])
+    [delivery] = admin.get("/api/deliveries", "target=ci")["items"]
+    assert (delivery["waits_for"], delivery["waits_until_ms"]) == ("paused", NOW + 7_200_000)
+
+    assert admin.post("/api/targets/ci/pause", {})["paused"][0]["until"] is None
+    assert admin.post("/api/targets/ci/resume")["paused"] == []
+    assert admin.post("/api/targets/ci/resume")["held"] == 0  # again: nothing to do
+    assert admin.post("/api/targets/deploy%20main%2Fappend/pause", {})["target"] == "deploy main/append"
+
+
+def test_a_wrong_pause_is_refused_with_its_cure(admin: Admin) -> None:
+    wrong = admin.ask("POST", "/api/targets/ci/pause", {"for": "soon"})
+    assert (wrong.status, wrong.json["parameter"]) == (400, "for")
+    assert "expected a duration above zero and up to 366d" in wrong.json["detail"]
+    assert admin.ask("POST", "/api/targets/ci/pause", {"until": "2h"}).status == 400
+    for action, content in (("pause", {}), ("resume", None)):
+        unknown = admin.ask("POST", f"/api/targets/cii/{action}", content)
+        assert (unknown.status, unknown.json["detail"]) == (404, 'no target "cii" is known; did you mean "ci"?')
+    assert admin.ask("POST", "/api/targets/ci/pause", {}, token=None).status == 401
+    assert admin.get("/api/targets/ci")["paused"] == []
+
+
+def test_a_pause_by_the_rules_file_can_not_be_resumed_here(admin: Admin) -> None:
+    admin.store.put_file_holds([(HoldKind.TARGET, "ci")], NOW).result(10)
+
+    refused = admin.ask("POST", "/api/targets/ci/resume")
+
+    assert (refused.status, refused.json["detail"]) == (
+        409,
+        "target ci is paused by the rules file; remove its `paused: true` there",
+    )
+
+
+def test_a_disabled_rule_is_listed_as_such(admin: Admin, tmp_path: Path) -> None:
+    text = (
+        "sources: {github: {verify: none, enabled: false}}\n"
+        "targets: {ci: {url: 'http://127.0.0.1:9', paused: true}}\n"
+        "rules: [{name: x, enabled: false, actions: [append: a.jsonl]},"
+        " {name: y, actions: [{forward: {target: ci}}, {append: b.jsonl, enabled: false}]}]"
+    )
+    admin.ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", tmp_path).require()
+
+    x, y = admin.get("/api/rules")["items"]
+    assert (x["enabled"], y["enabled"]) == (False, True)
+    assert [(action["name"], action["enabled"]) for action in y["actions"]] == [("forward", True), ("append", False)]
+    tested = admin.post("/api/rules/test", {"payload": {}})
+    assert (tested["source_disabled"], tested["deliveries"][0]["held"]) == (True, "target ci is paused")
 
 
 def test_the_status_endpoint_gives_what_the_status_command_prints(admin: Admin) -> None:

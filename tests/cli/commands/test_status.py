@@ -13,7 +13,7 @@ import pytest
 
 from router.domain.deliveries import PlannedDelivery, State
 from router.operate.drift import drift
-from router.operate.serialize import iso
+from router.operate.json_times import iso
 from tests.cli.conftest import StoreCommands, now_ms
 
 Plan = Callable[..., PlannedDelivery]
@@ -52,13 +52,14 @@ def test_status_works_without_a_daemon(busy: StoreCommands) -> None:
     assert "dead     1; see `webhook-router deliveries list --state dead`" in text
     assert "\x1b" not in text
     rows = [line.split() for line in text.splitlines() if line.startswith(("ci ", "files"))]
-    assert [row[:5] for row in rows] == [["ci", "1", "1", "0", "1"], ["files\\x1b", "1", "0", "0", "0"]]
+    assert [row[:6] for row in rows] == [["ci", "1", "1", "0", "0", "1"], ["files\\x1b", "1", "0", "0", "0", "0"]]
     assert (found["running"], found["pid"]) == (False, None)
     assert (found["pending"], found["in_flight"], found["dead"]) == (3, 0, 1)
     assert found["targets"][0] | {"oldest_at": "", "oldest_at_ms": 0, "oldest_age_ms": 0} == {
         "target": "ci",
         "due": 1,
         "blocked": 1,
+        "held": 0,
         "running": 0,
         "dead": 1,
         "oldest_at": "",
@@ -67,6 +68,7 @@ def test_status_works_without_a_daemon(busy: StoreCommands) -> None:
         "waits_for": None,
         "waits_until": None,
         "waits_until_ms": None,
+        "paused": [],
         "breaker": {"state": "closed"},
     }
     assert 2 * HOUR <= found["oldest_age_ms"] < 3 * HOUR
@@ -160,7 +162,7 @@ def test_store_check_reports_damage_with_the_cure(busy: StoreCommands) -> None:
     assert not found["ok"]
     assert (broken["broken"], len(broken["examples"])) == (1, 1)
     assert f"- {broken['name']}\n    not so: {broken['examples'][0]}\n    cure: webhook-router deliv" in done.stdout
-    assert done.stdout.endswith("the store has 1 of 10 checks broken\n")
+    assert done.stdout.endswith("the store has 1 of 11 checks broken\n")
 
 
 def test_store_backup_writes_a_private_file_that_can_be_restored(busy: StoreCommands) -> None:

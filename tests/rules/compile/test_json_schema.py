@@ -24,6 +24,49 @@ def _faults(text: str) -> list[Any]:
     return list(Draft7Validator(json_schema(REGISTRIES)).iter_errors(data(read(text)[0])))
 
 
+def test_the_schema_of_included_files_takes_what_they_may_hold() -> None:
+    schema = json_schema(REGISTRIES, included=True)
+    Draft7Validator.check_schema(schema)
+    rule = {"name": "r", "source": "s", "actions": [{"append": "x"}]}
+
+    def faults(document: Any) -> list[Any]:
+        return list(Draft7Validator(schema).iter_errors(document))
+
+    assert faults(data(read((CONFIGS / "good" / "included" / "team.yaml").read_text())[0])) == []
+    assert faults({"rules": [rule], "x-mine": 1, "targets": {"t": {"url": "http://h"}}}) == []
+    for wrong in (
+        {"rules": [{key: value for key, value in rule.items() if key != "source"}]},
+        {"rules": [rule], "defaults": {"timeout": "3s"}},
+        {"rules": [rule], "unmatched": [{"append": "x"}]},
+        {"include": ["x.yaml"]},
+    ):
+        assert faults(wrong) != []
+
+
+def test_the_schema_of_included_files_stands_in_the_clone() -> None:
+    assert json.loads((ROOT / "included.schema.json").read_text()) == json_schema(REGISTRIES, included=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("include: [teams/*.yaml]", True),
+        (
+            "include: [{files: [a.yaml, b/*.yaml], only: {sources: [s], actions: [], targets: [t-*], secrets: []}}]",
+            True,
+        ),
+        ("include: teams/*.yaml", False),
+        ("include: [{only: {}}]", False),
+        ("include: [{files: a.yaml, only: {source: [s]}}]", False),
+        ("include: []", False),
+        ("rules: [{name: r, actions: [{append: x}]}]", False),
+        ("sources: {s: {verify: none}}", False),
+    ],
+)
+def test_the_schema_knows_include(text: str, valid: bool) -> None:
+    assert (_faults(text) == []) is valid
+
+
 def test_the_schema_is_valid_json_schema() -> None:
     Draft7Validator.check_schema(json_schema(REGISTRIES))
 
@@ -85,7 +128,7 @@ def test_the_schema_accepts_every_condition_that_loads(match: Match) -> None:
 # What only `check` can know: what other places define, what paths, patterns and templates say, what this machine has.
 BEYOND_A_SCHEMA = """
 action-twice command-in-unmatched command-templated-program command-templated-script command-unverified
-field-missing-dot field-params field-params-none field-reserved-word field-time-midnight for-each-filter
+field-missing-dot include-bounds field-params field-params-none field-reserved-word field-time-midnight for-each-filter
 item-in-respond item-in-unmatched item-path item-without-for-each operand-bounds-mixed operand-equals-field ignore-case-alone operand-blank operand-blank-in-list operand-cidr
 path-filter-literal-left path-script path-where regex-broken regex-lookahead regex-possessive retry-initial-longer
 rule-name-twice rule-respond-secret rule-respond-template rule-source-glob-nothing rule-source-missing

@@ -126,4 +126,4 @@ def test_an_unreadable_file_is_a_problem(tmp_path: Path) -> None:
     loaded = Loader(REGISTRIES, {}).load_file(tmp_path / "none.yaml")
 
     assert "No such file" in str(loaded.problems[0])
-    assert "Is a directory" in str(Loader(REGISTRIES, {}).load_file(tmp_path).problems[0])
+    assert "this folder has no rules" in str(Loader(REGISTRIES, {}).load_file(tmp_path).problems[0])

@@ -337,7 +337,7 @@ def test_depths_read_indexes_only(store: SqliteStore, path: Path) -> None:
 
     # What is running is bounded by the targets' concurrency, so that its rows may be looked up.
     scans = [step for step in plan if step.startswith("SCAN") and "delivery_running" not in step]
-    assert len(scans) == 3
+    assert len(scans) == 4
     assert all("COVERING INDEX" in step for step in scans), plan
 
 

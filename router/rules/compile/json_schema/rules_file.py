@@ -15,6 +15,7 @@ from router.rules.compile.retry_on import EVERY_CAUSE, on_schema
 from router.rules.compile.rules import ACTION_NAME
 from router.rules.compile.sections import SECRET_NAME, TARGET_NAME
 from router.rules.compile.sources import METHOD, SOURCE_NAME
+from router.rules.include.entries import IncludeOptions, OnlyOptions
 from router.rules.yaml.schema import (
     DedupeOptions,
     DefaultsOptions,
@@ -34,8 +35,9 @@ _ITEMS: Schema = {"type": "string", "pattern": r"^\$.*[\]*]$"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
 
-def json_schema(registries: Registries) -> Schema:
-    """The schema, with the given actions and verification schemes."""
+def json_schema(registries: Registries, *, included: bool = False) -> Schema:
+    """The schema of a rules file, or of one that a rules file includes, with the given actions and verification
+    schemes."""
     defs: dict[str, Schema] = {**match_definitions(), "retry": _retry(EVERY_CAUSE)}
     defs |= {f"retry_{name}": _retry(found.causes) for name, found in registries.actions.items()}
     defs["retry_target"] = _retry(registries.target_causes)
@@ -66,25 +68,46 @@ def json_schema(registries: Registries) -> Schema:
         "actions": ref("actions"),
     }
     defs["actions"] = {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1}
+    keys: dict[str, Schema] = {
+        "version": {"const": 1},
+        "secrets": named(model_schema(SecretRef), SECRET_NAME),
+        "sources": named(source, SOURCE_NAME),
+        "targets": named(target, TARGET_NAME),
+        "rules": {"type": "array", "items": rule, "minItems": 1},
+    }
+    if included:
+        rule["required"] = [*rule["required"], "source"]
+        return _document("Rules of webhook-router, in a file that another one includes", keys, defs)
+    zone: Schema = {**TEXT, "description": "The time zone of time and weekday, such as Europe/Berlin; UTC."}
+    keys |= {"include": _include(), "timezone": zone, "defaults": defaults, "unmatched": ref("actions")}
+    rest: Schema = {
+        "anyOf": [{"required": ["sources"]}, {"required": ["include"]}],
+        "allOf": [{"anyOf": [{"required": ["rules"]}, {"required": ["unmatched"]}, {"required": ["include"]}]}],
+    }
+    return {**_document("Rules of webhook-router", keys, defs), **rest}
+
+
+def _document(title: str, keys: Schema, defs: Schema) -> Schema:
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "Rules of webhook-router",
+        "title": title,
         "type": "object",
-        "properties": {
-            "version": {"const": 1},
-            "timezone": {**TEXT, "description": "The time zone of time and weekday, such as Europe/Berlin; UTC."},
-            "secrets": named(model_schema(SecretRef), SECRET_NAME),
-            "sources": named(source, SOURCE_NAME),
-            "targets": named(target, TARGET_NAME),
-            "defaults": defaults,
-            "rules": {"type": "array", "items": rule, "minItems": 1},
-            "unmatched": ref("actions"),
-        },
+        "properties": keys,
         "patternProperties": {"^x-": {}},
         "additionalProperties": False,
-        "required": ["sources"],
-        "anyOf": [{"required": ["rules"]}, {"required": ["unmatched"]}],
         "definitions": defs,
+    }
+
+
+def _include() -> Schema:
+    files: Schema = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
+    entry = model_schema(IncludeOptions)
+    entry["properties"] |= {"files": {**entry["properties"]["files"], **files}, "only": model_schema(OnlyOptions)}
+    return {
+        "type": "array",
+        "items": {"anyOf": [TEXT, entry]},
+        "minItems": 1,
+        "description": "Files with more secrets, targets, sources and rules.",
     }
 
 
@@ -143,6 +166,10 @@ def _actions(registries: Registries) -> list[Schema]:
                     "type": "string",
                     "pattern": whole(ACTION_NAME),
                     "description": "The action's name in its rule; its type by default.",
+                },
+                "enabled": {
+                    "type": "boolean",
+                    "description": "False: as if it were absent; deliveries that wait for it are held.",
                 },
                 "retry": ref(f"retry_{name}"),
                 "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},

@@ -16,6 +16,7 @@ class GiveBack:
 
     claim: Claim
     target: str | None = None
+    held: bool = False  #: its rule or action is disabled
     weight: ClassVar[int] = 0
 
     @classmethod
@@ -25,17 +26,19 @@ class GiveBack:
 
     @staticmethod
     def _give_back(connection: apsw.Connection, job: "GiveBack", due: DueListener) -> bool:
-        rows = connection.execute(_RELEASE, (job.target, job.claim.delivery.id, job.claim.token)).fetchall()
+        rows = connection.execute(_RELEASE, (job.target, job.held, job.claim.delivery.id, job.claim.token)).fetchall()
         if not rows:
             return False
         seq, target, at = rows[0]
         connection.execute("DELETE FROM attempt WHERE delivery = ? AND finished_at IS NULL", (seq,))
-        due(str(target), int(str(at)))
+        if not job.held:
+            due(str(target), int(str(at)))
         return True
 
 
 _RELEASE = """
-UPDATE delivery SET state = 'pending', token = NULL, target = coalesce(?, target)
+UPDATE delivery SET
+    state = 'pending', token = NULL, target = coalesce(?, target), blocked = CASE WHEN ? THEN 2 ELSE 0 END
 WHERE id = ? AND state = 'running' AND token = ?
 RETURNING seq, target, next_attempt_at
 """

@@ -8,6 +8,7 @@ import apsw
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.planned import insert_planned, planned_rows
+from router.store.sqlite.jobs.rulesets import keep_included
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class PlanAgain:
         [(event, last)] = found
         text = job.ruleset
         connection.execute(_KEEP_TEXT, (text.hash, text.text, text.base_dir, job.now))
+        keep_included(connection, text)
         rows = planned_rows(int(str(event)), job.plan, text.hash, job.now, set())
         insert_planned(connection, rows, last, due)
         return True

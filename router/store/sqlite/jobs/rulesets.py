@@ -24,7 +24,15 @@ class PutRuleset:
         for job in jobs:
             connection.execute(_RETIRE_OTHERS, (job.now, job.ruleset.hash))
             connection.execute(_KEEP, (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir))
+            keep_included(connection, job.ruleset)
         return [None] * len(jobs)
+
+
+def keep_included(connection: apsw.Connection, ruleset: RulesetText) -> None:
+    """Keep the texts of the files that a ruleset includes, in the place of those kept before."""
+    connection.execute("DELETE FROM included WHERE ruleset = ?", (ruleset.hash,))
+    rows = [(ruleset.hash, n, i.pattern, i.name, i.text, i.base_dir) for n, i in enumerate(ruleset.included)]
+    connection.executemany("INSERT INTO included VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 _RETIRE_OTHERS = "UPDATE ruleset SET retired_at = ? WHERE hash <> ? AND retired_at IS NULL"

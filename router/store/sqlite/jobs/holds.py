@@ -1,0 +1,183 @@
+"""Holds: pauses by command, what the rules file holds, and the marks of deliveries that are held."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import apsw
+
+from router.domain.holds import Hold, HoldCause, HoldKind, HoldName
+from router.store.sqlite.jobs.job import DueListener
+
+MARKED = 1000  #: deliveries that one step marks or lets go, which takes some milliseconds
+KEPT = 10_000  #: ended holds; a pause each hour fills it in a year
+KEPT_MS = 400 * 86_400_000  #: an ended hold is kept for so long: longer than any sensible give_up_after
+
+READ = "SELECT kind, name, cause, began_at, until, ended_at FROM hold ORDER BY seq"
+MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM delivery WHERE blocked >= 2"
+
+
+def hold_row(row: tuple[Any, ...]) -> Hold:
+    """From READ."""
+    kind, name, cause, began_at, until, ended_at = row
+    return Hold(HoldKind(kind), name, HoldCause(cause), began_at, until, ended_at)
+
+
+@dataclass(slots=True)
+class PauseTarget:
+    """A pause of a target by command; one that is active gets the new end."""
+
+    target: str
+    until: int | None
+    now: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PauseTarget"], due: DueListener) -> list[None]:  # noqa: ARG003
+        """Pause each."""
+        for job in jobs:
+            # A pause whose time is over ended then: its time must not count as held.
+            connection.execute(_END_OVER, (job.target, job.now))
+            connection.execute(_PAUSE, (job.target, job.now, job.until))
+            connection.execute(_FORGET, (job.now - KEPT_MS, KEPT))
+        return [None] * len(jobs)
+
+
+@dataclass(slots=True)
+class ResumeTarget:
+    """The end of a pause by command."""
+
+    target: str
+    now: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ResumeTarget"], due: DueListener) -> list[bool]:  # noqa: ARG003
+        """Resume each; False where no command paused it."""
+        results = []
+        for job in jobs:
+            ended = connection.execute(_RESUME, (job.target, job.now)).fetchall()
+            results.append(any(bool(was_active) for (was_active,) in ended))
+        return results
+
+
+@dataclass(slots=True)
+class PutFileHolds:
+    """All that the rules file holds from now on (ms)."""
+
+    names: Collection[HoldName]
+    now: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["PutFileHolds"], due: DueListener) -> list[None]:  # noqa: ARG003
+        """Begin those that are new, end those that are gone."""
+        for job in jobs:
+            found = connection.execute(_OPEN_OF_FILE).fetchall()
+            held = {(HoldKind(str(kind)), str(name)) for kind, name in found}
+            wanted = set(job.names)
+            connection.executemany(_END_OF_FILE, [(kind.value, name, job.now) for kind, name in held - wanted])
+            connection.executemany(_BEGIN, [(kind.value, name, job.now) for kind, name in sorted(wanted - held)])
+            connection.execute(_FORGET, (job.now - KEPT_MS, KEPT))
+        return [None] * len(jobs)
+
+
+@dataclass(slots=True)
+class MarkHeld:
+    """One step of marking a rule's pending deliveries, or those of one of its actions."""
+
+    rule: str
+    action: str | None
+    after: int
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["MarkHeld"], due: DueListener) -> list[int | None]:  # noqa: ARG003
+        """Mark for each job; gives the `after` of the next step, None at the end."""
+        results: list[int | None] = []
+        for job in jobs:
+            rows = connection.execute(_WAITING, (job.rule, job.after, MARKED)).fetchall()
+            chosen = [(seq,) for seq, action in rows if job.action in (None, action)]
+            connection.executemany(
+                "UPDATE delivery SET blocked = blocked | 2 WHERE seq = ? AND state = 'pending'", chosen
+            )
+            results.append(int(str(rows[-1][0])) if len(rows) == MARKED else None)
+        return results
+
+
+@dataclass(slots=True)
+class MarkIds:
+    """Deliveries that became pending while their action is held."""
+
+    delivery_ids: Sequence[str]
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["MarkIds"], due: DueListener) -> list[None]:  # noqa: ARG003
+        """Mark each."""
+        ids: Iterable[tuple[str]] = [(id_,) for job in jobs for id_ in job.delivery_ids]
+        connection.executemany("UPDATE delivery SET blocked = blocked | 2 WHERE id = ? AND state = 'pending'", ids)
+        return [None] * len(jobs)
+
+
+@dataclass(slots=True)
+class LetGo:
+    """One step of letting go an action's marked deliveries."""
+
+    rule: str
+    action: str
+    weight: ClassVar[int] = 0
+
+    @classmethod
+    def run(cls, connection: apsw.Connection, jobs: Sequence["LetGo"], due: DueListener) -> list[bool]:
+        """Let go for each job; gives whether there may be more."""
+        results = []
+        for job in jobs:
+            rows = connection.execute(_LET_GO, (job.rule, job.action, MARKED)).fetchall()
+            for target, at, blocked in rows:
+                if not blocked:
+                    due(str(target), int(str(at)))
+            results.append(len(rows) == MARKED)
+        return results
+
+
+_END_OVER = """
+UPDATE hold SET ended_at = until
+WHERE kind = 'target' AND name = ?1 AND cause = 'command' AND ended_at IS NULL AND until <= ?2
+"""
+
+_PAUSE = """
+INSERT INTO hold (kind, name, cause, began_at, until) VALUES ('target', ?1, 'command', ?2, ?3)
+ON CONFLICT (kind, name, cause) WHERE ended_at IS NULL DO UPDATE SET until = ?3
+"""
+
+_RESUME = """
+UPDATE hold SET ended_at = max(began_at, min(coalesce(until, ?2), ?2))
+WHERE kind = 'target' AND name = ?1 AND cause = 'command' AND ended_at IS NULL
+RETURNING until IS NULL OR until > ?2
+"""
+
+_OPEN_OF_FILE = "SELECT kind, name FROM hold WHERE cause = 'file' AND ended_at IS NULL"
+
+_END_OF_FILE = """
+UPDATE hold SET ended_at = max(began_at, ?3) WHERE kind = ?1 AND name = ?2 AND cause = 'file' AND ended_at IS NULL
+"""
+
+_BEGIN = "INSERT INTO hold (kind, name, cause, began_at) VALUES (?, ?, 'file', ?)"
+
+_FORGET = """
+DELETE FROM hold WHERE ended_at IS NOT NULL AND (
+    ended_at < ?1 OR seq <= (SELECT seq FROM hold WHERE ended_at IS NOT NULL ORDER BY seq DESC LIMIT 1 OFFSET ?2)
+)
+"""
+
+_WAITING = """
+SELECT seq, action FROM delivery INDEXED BY delivery_waiting
+WHERE rule = ? AND state IN ('pending', 'running') AND seq > ? ORDER BY seq LIMIT ?
+"""
+
+_LET_GO = """
+UPDATE delivery SET blocked = blocked & ~2
+WHERE seq IN (SELECT seq FROM delivery INDEXED BY delivery_held WHERE rule = ? AND action = ? AND blocked >= 2 LIMIT ?)
+RETURNING target, next_attempt_at, blocked
+"""

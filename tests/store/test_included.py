@@ -1,0 +1,54 @@
+"""The texts of included files are kept with their ruleset, and go with it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import apsw
+
+from router.domain.deliveries import IncludedText, PlannedDelivery, RulesetText
+from router.domain.events import Event
+from router.store.contract import Store
+from tests.store.conftest import NOW
+
+DAY = 86_400_000
+TEXT = RulesetText(
+    "several",
+    "include: [b.yaml, a.yaml]",
+    "/etc/rules",
+    (
+        IncludedText("b.yaml", "b.yaml", "rules: [b]", "/etc/rules"),
+        IncludedText("a*.yaml", "a/é.yaml", "rules: [a]", "/srv/teams"),
+    ),
+)
+
+
+def test_every_text_comes_back_with_its_folder_in_its_order(store: Store) -> None:
+    store.put_ruleset(TEXT, NOW).result(10)
+    assert store.ruleset("several") == TEXT
+
+    moved = replace(TEXT, base_dir="/srv", included=(replace(TEXT.included[0], base_dir="/srv"), TEXT.included[1]))
+    store.put_ruleset(moved, NOW).result(10)
+    assert store.ruleset("several") == moved
+
+
+def test_a_reroute_keeps_them_too(
+    store: Store, event: Callable[..., Event], planned_delivery: Callable[..., PlannedDelivery]
+) -> None:
+    made = event()
+    store.append(made, [], "r1").result(10)
+
+    assert store.plan_again(made.id, [planned_delivery()], TEXT, NOW).result(10)
+
+    assert store.ruleset("several") == TEXT
+
+
+def test_they_are_pruned_with_their_ruleset(store: Store) -> None:
+    store.put_ruleset(TEXT, NOW).result(10)
+    store.put_ruleset(RulesetText("next", "x", "/etc"), NOW + 1).result(10)
+
+    store.prune(NOW + 10 * DAY, NOW + 10 * DAY).result(10)
+
+    assert store.ruleset("several") is None
+    connection = apsw.Connection(store.location)
+    assert connection.execute("SELECT count(*) FROM included").get == 0
+    connection.close()
