@@ -23,10 +23,11 @@ class Item:
 
 def place_of(keys: Iterable[PlaceKey]) -> str:
     """The place at which these keys lead to, one after the other."""
-    return "$" + "".join(map(_written, keys))
+    return "$" + "".join(map(written, keys))
 
 
-def _written(key: PlaceKey) -> str:
+def written(key: PlaceKey) -> str:
+    """A key as places have it: `[3]`, `.name`, `['a b']`."""
     if isinstance(key, int):
         return f"[{key}]"
     if _PLAIN.fullmatch(key):

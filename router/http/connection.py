@@ -61,6 +61,7 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = Reader(owner.body_limit)
         self._current: Message | None = None  # the request that is being answered
         self._kept = b""  # bytes that came meanwhile, not parsed yet
+        self._paused = False  # reading stands still, because bytes are kept
         self._began_at = 0.0  # monotonic, of the request that is arriving; 0: none is
         self._blocked_at = 0.0  # monotonic, since when the sender reads no replies; 0: it does
         self._lingers_at = 0.0  # monotonic, since when incoming bytes are discarded; 0: they are read
@@ -180,6 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         # Reading stops only now: most senders wait for their reply before they send more, and pausing costs time.
         if self._transport is not None:
             self._transport.pause_reading()
+            self._paused = True
         self._kept += data
 
     def _take(self, data: memoryview | bytes) -> None:
@@ -232,6 +234,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if not self._ended:
             transport.resume_reading()
+            self._paused = False
         elif self._reader.begun:
             self._reader.refuse(400, "the sender ended before the request did")
             self._serve()
@@ -256,6 +259,8 @@ class Connection(asyncio.BufferedProtocol):
         elif more:
             self._loop.call_soon(self._advance)
         else:
+            if self._paused:
+                self._read_on()
             self._owner.free(self)
 
     def _serialized(self, reply: Reply, message: Message, *, keep_alive: bool) -> bytes:

@@ -20,7 +20,7 @@ from router.domain.errors import StartError
 from router.domain.reply import Reply
 from router.http import connection, listener
 from router.http.contract import Pending, Request
-from router.http.limits import INLINE_BYTES
+from router.http.limits import INLINE_BYTES, SLICE_BYTES
 from router.http.server import Server
 from tests.conftest import until
 from tests.http.conftest import on_waitress
@@ -317,6 +317,31 @@ def test_a_pending_reply_that_takes_too_long_is_given_as_it_is(serve: Serve, mon
         return Pending(future, reply)
 
     assert status(talk(serve(later, answer_seconds=0.1), get(), close=False)) == 503
+
+
+def test_a_sender_goes_on_after_requests_that_waited_for_a_pending_reply(own: Serve) -> None:
+    futures: list[Future[None]] = []
+
+    def later(request: Request) -> Pending:
+        futures.append(Future())
+        return Pending(futures[-1], lambda _: echo(request))
+
+    server = own(later)
+    large = b"GET /%d HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (SLICE_BYTES * 2 // 3) + b"\r\n\r\n"
+    with connect(server) as one:
+        one.sendall(large % 0 + large % 1)  # the second one is kept until the first one is answered
+        until(lambda: len(futures) == 1)
+        futures[0].set_result(None)
+        until(lambda: len(futures) == 2)
+        futures[1].set_result(None)
+        received = b""
+        while b'"path": "/1"' not in received:
+            received += one.recv(65536)
+
+        one.sendall(get("/2"))
+        until(lambda: len(futures) == 3)
+        futures[2].set_result(None)
+        assert b'"path": "/2"' in rest(one)
 
 
 # Deadlines.

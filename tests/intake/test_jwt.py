@@ -215,6 +215,17 @@ def test_a_key_set_without_a_public_key_is_none(text: bytes) -> None:
         read_jwks(text)
 
 
+def test_a_key_set_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(jwks(KEY))
+    given = {**GIVEN, "jwks": {"file": str(file)}}
+    assert not _compile(**given)[1]
+
+    file.chmod(0o666)
+
+    assert [fault for fault in _compile(**given)[1] if f"key set {file}" in fault]
+
+
 # How keys are fetched.
 
 

@@ -2,6 +2,8 @@
 
 import struct
 from collections.abc import Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import NamedTuple
 
 import orjson
@@ -11,6 +13,7 @@ from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.events import Appended, Event
 
 _LENGTH = struct.Struct("<I")
+_PLANNED = attrgetter(*(one.name for one in fields(PlannedDelivery)))
 _STORED, _DUPLICATE, _UNAVAILABLE, _FAILED = b"s", b"d", b"u", b"f"
 
 
@@ -28,7 +31,7 @@ def encode_event(event: Event, plan: Sequence[PlannedDelivery], ruleset: str, wi
     text that no store can keep."""
     facts = (event.id, event.source, event.method, event.path, event.query, event.headers, event.ip, event.received_at,
              event.dedupe_key, ruleset, window)  # fmt: skip
-    planned = [(one.id, one.rule, one.action, one.type, one.target, one.order_key) for one in plan]
+    planned = [_PLANNED(one) for one in plan]
     try:
         head = orjson.dumps((facts, planned))
     except TypeError:  # a lone surrogate

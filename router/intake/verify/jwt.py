@@ -20,6 +20,7 @@ from pydantic import Field
 from router.domain.credentials import without_credentials
 from router.domain.errors import Level
 from router.domain.files.bounded import Unreadable, read_file
+from router.domain.files.trust import exposure
 from router.domain.request import Inbound
 from router.domain.secrets import Secrets
 from router.domain.units import Duration
@@ -168,6 +169,8 @@ class Jwt:
             return Unverified(VerifyFailure.MALFORMED, "the token is no JWT")
         if not all(_is_canonical(part) for part in token.split(".")):
             return Unverified(VerifyFailure.MALFORMED, "the token is not base64url in its one form")
+        if "crit" in header:  # extensions that a reader must know (RFC 7515, section 4.1.11); older PyJWTs pass them
+            return Unverified(VerifyFailure.MALFORMED, "the token needs extensions that are not known here")
         if header.get("alg") not in self.algorithms:
             return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not taken")
         if self.keys is None:
@@ -274,13 +277,24 @@ def _jwks(options: JwksOptions, build: Build) -> Keys | Fetched[Keys]:
         if not _is_safe(options.url):
             build.fault("expected an https address", "jwks", "url")
         return fetched(options.url, read_jwks)
+    return _from_file(str(options.file), build)
+
+
+def _from_file(file: str, build: Build) -> Keys:
+    """The keys of a file, which has to be as safe as a secret file: another key in it lets its owner in."""
+    path = build.base_dir / file
+    build.protected.add(path, "a key set")
+    level = Level.ERROR if build.require_secrets else Level.NOTE  # as for a secret file
+    exposed = exposure(path)
+    if exposed is not None:
+        fault = f"key set {file}: {exposed.sentence('choose the keys')}"
+        build.faults.append(Fault(("jwks", "file"), fault, level))
     try:
-        return read_jwks(read_file(build.base_dir / str(options.file), MAX_JWKS_BYTES))
+        return read_jwks(read_file(path, MAX_JWKS_BYTES))
     except Unreadable as error:
-        level = Level.ERROR if build.require_secrets else Level.NOTE  # as a secret that is not set on this machine
-        build.faults.append(Fault(("jwks", "file"), f"{options.file} can't be read: {error}", level))
+        build.faults.append(Fault(("jwks", "file"), f"{file} can't be read: {error}", level))
     except ValueError as error:
-        build.fault(f"{options.file} is no JWKS: {error}", "jwks", "file")
+        build.fault(f"{file} is no JWKS: {error}", "jwks", "file")
     return {}
 
 

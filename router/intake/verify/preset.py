@@ -4,7 +4,8 @@ A preset with a `scheme` is itself the name of a scheme: that scheme, with the p
 without one is for providers that sign nothing: the source says `preset: NAME` beside its own `verify`.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
@@ -20,6 +21,7 @@ from router.plugins.build import Build
 from router.plugins.options import Options
 from router.plugins.scheme import Scheme, SenderProfile, Verifier
 
+_NAME_LINE = re.compile(r"^([a-z0-9-]+):$", re.MULTILINE)  #: the first line of a preset
 _STRENGTH = ("sha1", "sha256", "sha512")
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
 
@@ -122,12 +124,33 @@ def _with_default(known: FieldInfo, value: Any) -> FieldInfo:
     return made
 
 
+class Presets(Mapping[str, Preset]):
+    """All presets by name. One is read when it is asked for: a start needs few of them."""
+
+    def __init__(self, text: str) -> None:
+        starts = [(found[1], found.start()) for found in _NAME_LINE.finditer(text)]
+        ends = [start for _, start in starts[1:]] + [len(text)]
+        self._texts = {name: text[start:end] for (name, start), end in zip(starts, ends, strict=True)}
+        self._read: dict[str, Preset] = {}
+
+    def __getitem__(self, name: str) -> Preset:
+        if name not in self._read:
+            given = yaml.load(self._texts[name], _YAML_LOADER)[name]  # noqa: S506 - a safe loader, of our own file
+            lists = {key: tuple(given[key]) for key in ("ids", "headers") if key in given}
+            self._read[name] = Preset(name=name, **{**given, **lists})
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._texts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+
 @cache
-def presets() -> Mapping[str, Preset]:
-    """Every preset by name, in the order of the file."""
-    text = resources.files("router.intake.verify").joinpath("presets.yaml").read_text("utf-8")
-    found: dict[str, Preset] = {}
-    for name, given in yaml.load(text, _YAML_LOADER).items():  # noqa: S506 - a safe loader, of our own file
-        lists = {key: tuple(given[key]) for key in ("ids", "headers") if key in given}
-        found[name] = Preset(name=name, **{**given, **lists})
-    return found
+def presets() -> Presets:
+    """Every preset, in the order of the file."""
+    return Presets(resources.files("router.intake.verify").joinpath("presets.yaml").read_text("utf-8"))

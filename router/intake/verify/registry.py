@@ -36,7 +36,7 @@ BASE_SCHEMES: dict[str, Scheme] = {
 
 
 class Schemes(Mapping[str, Scheme]):
-    """All schemes by name. The presets are read at the first look for a name that is no base scheme."""
+    """All schemes by name: the base schemes, then the presets that verify."""
 
     def __init__(self) -> None:
         self._made: dict[str, Scheme] = {}
@@ -44,23 +44,19 @@ class Schemes(Mapping[str, Scheme]):
     def __getitem__(self, name: str) -> Scheme:
         if name in BASE_SCHEMES:
             return BASE_SCHEMES[name]
-        return self._presets()[name]
+        if name not in self._made:
+            preset = presets()[name]
+            if preset.scheme is None:
+                raise KeyError(name)
+            self._made[name] = PresetScheme(preset, BASE_SCHEMES[preset.scheme])
+        return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
         yield from BASE_SCHEMES
-        yield from self._presets()
+        yield from (name for name, preset in presets().items() if preset.scheme is not None)
 
     def __len__(self) -> int:
-        return len(BASE_SCHEMES) + len(self._presets())
-
-    def _presets(self) -> Mapping[str, Scheme]:
-        if not self._made:
-            self._made = {
-                name: PresetScheme(preset, BASE_SCHEMES[preset.scheme])
-                for name, preset in presets().items()
-                if preset.scheme is not None
-            }
-        return self._made
+        return sum(1 for _ in self)
 
 
 class UnverifiedPresets(Mapping[str, Preset]):

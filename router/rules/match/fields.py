@@ -115,7 +115,11 @@ class ItemField:
     compiled: Path
     text_only: bool = False
     decimals: bool = False
-    may_raise: bool = False
+
+    @property
+    def may_raise(self) -> bool:
+        """Whether reading it may raise."""
+        return self.compiled.may_raise
 
     @property
     def single(self) -> bool:
@@ -128,7 +132,7 @@ class ItemField:
         return self.text.removeprefix("item")
 
     def of(self, value: Any) -> list[Any]:
-        """The values in an item, in document order."""
+        """The values in an item, in document order. Raises EvaluationError."""
         return self.compiled.read(value)
 
     def values(self, _: ParsedEvent) -> list[Any]:

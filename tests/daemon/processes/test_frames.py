@@ -43,7 +43,10 @@ def test_frames_are_read_whole_in_pieces_of_any_size(frames: list[Frame], sizes:
 
 def test_an_event_keeps_every_part(event: Callable[..., Event]) -> None:
     sent = event(body=b"\x00\xff" * 5, headers=(("A", "1"), ("a", "\xe9\u2028")), dedupe_key='"k"')
-    plan = (PlannedDelivery("d", "r", "a", "forward", "t", '["k"]'), PlannedDelivery("e", "r", "b", "append", "r/b"))
+    plan = (
+        PlannedDelivery("d", "r", "a", "forward", "t", '["k"]'),
+        PlannedDelivery("e", "r", "b", "append", "r/b", None, "$.a[3]", 3),
+    )
 
     found = decode_event(b"".join(encode_event(sent, plan, "hash", 3000)))
 

@@ -160,6 +160,14 @@ def test_an_item_that_can_not_be_judged_fails_the_rule() -> None:
     assert (answer.rules, [rule for rule, _ in answer.errors]) == ((), ["r"])
 
 
+def test_a_path_below_the_item_may_go_to_any_depth() -> None:
+    rule = _rule("r", {"item..login": "ann"}, "$.a[*]")
+
+    answer = _match({"a": [{"x": {"login": "bob"}}, {"y": [{"login": "ann"}]}], "login": "ann"}, rule)
+
+    assert _places(answer) == {"r": ["$.a[1]"]}
+
+
 def test_a_rule_is_looked_for_by_the_values_of_its_items() -> None:
     rules = tuple(_rule(f"r{i}", {"item.labels.severity": f"s{i}"}, "$.alerts[*]") for i in range(50))
     ruleset = Ruleset(RulesetText("", "", ""), rules, {}, {})
@@ -178,6 +186,12 @@ def test_a_rule_is_looked_for_by_the_values_of_its_items() -> None:
         ("$.a[0,-1]", {"a": [0, 1, 2]}, ["$.a[0]", "$.a[2]"]),
         ("$.a.*", {"a": {"x": 1, "it's b": 2}}, ["$.a.x", "$.a['it\\'s b']"]),
         ("$.a[*].b[*]", {"a": [{"b": [1]}, {}, {"b": [2, 3]}]}, ["$.a[0].b[0]", "$.a[2].b[0]", "$.a[2].b[1]"]),
+        (
+            "$..b[*]",
+            {"a": [{"b": [1, {"b": [9]}]}], "b": [2]},
+            ["$.b[0]", "$.a[0].b[0]", "$.a[0].b[1]", "$.a[0].b[1].b[0]"],
+        ),
+        ("$..a..b", {"a": {"a": {"b": 1}, "b": 2}}, ["$.a.b", "$.a.a.b"]),
         ("$['größe'][*]", {"größe": [1]}, ["$['größe'][0]"]),
     ],
 )
@@ -207,9 +221,9 @@ def test_a_place_that_the_payload_lacks_is_an_error(place: str) -> None:
     ("path", "cure"),
     [
         ("$.alerts", r'write "\$.alerts\[\*\]"'),
-        ("$.a[?(@.b)]", "names, indexes, slices"),
-        ("$..a", "names, indexes, slices"),
-        ("$.a.`keys`", "names, indexes, slices"),
+        ("$.a[?(@.b)]", "a filter or a function"),
+        ("$.a.`keys`", "a filter or a function"),
+        ("$.a.b.`parent`[*]", "a filter or a function"),
         ("$.a[", "not a JSONPath"),
     ],
 )

@@ -1,21 +1,22 @@
 """Finds the items that a path selects, with the place of each: what `for_each` needs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from jsonpath_ng import jsonpath as ng
 
 from router.domain.errors import EvaluationError
-from router.domain.items import Item, PlaceKey, place_of
+from router.domain.items import Item, PlaceKey, place_of, written
 from router.rules.match.jsonpath.error import PathError
 from router.rules.match.jsonpath.parse import parse
 from router.rules.match.jsonpath.tree import is_single, nodes, segments
 from router.rules.match.jsonpath.vet import vet
 
-_SEGMENTS = (ng.Root, ng.This, ng.Child, ng.Fields, ng.Index, ng.Slice, ng.Wildcard)
+_SEGMENTS = (ng.Root, ng.This, ng.Child, ng.Descendants, ng.Fields, ng.Index, ng.Slice, ng.Wildcard)
 _Place = tuple["_Place | None", PlaceKey]
 """A key, and the keys above it."""
 _Located = tuple[Any, _Place | None]
+_Step = Callable[[Iterable[_Located]], Iterable[_Located]]
 _Expand = Callable[[Any], Iterable[tuple[PlaceKey, Any]]]
 
 FindItems = Callable[[Any, int], list[Item]]
@@ -28,22 +29,26 @@ def compile_items(text: str) -> FindItems:
     vet(tree, text)
     every = list(nodes(tree))
     if any(type(node) not in _SEGMENTS for node in every):
-        raise PathError(f"{text} has more than names, indexes, slices and [*], so its items have no place of their own")
+        raise PathError(f"{text} has a filter or a function; for_each takes a path alone, and match asks for the rest")
     if all(map(is_single, every)):
         raise PathError(f'this selects one value; write "{text}[*]" for each element of a list')
-    chain = [_expand(part) for part in segments(tree) if type(part) not in (ng.Root, ng.This)]
+    chain = [_step(part) for part in segments(tree) if type(part) not in (ng.Root, ng.This)]
 
     def find(payload: Any, most: int) -> list[Item]:
-        located: list[_Located] = [(payload, None)]
-        for expand in chain[:-1]:
-            located = [(value, (place, key)) for above, place in located for key, value in expand(above)]
+        located: Iterable[_Located] = [(payload, None)]
+        for step in chain:
+            located = step(located)
         found: list[Item] = []
-        for above, place in located:
-            keys = _keys(place)
-            for key, value in chain[-1](above):
-                if len(found) >= most:
-                    raise EvaluationError(f"the payload has more than {most:,} items at {text}")
-                found.append(Item(place_of([*keys, key]), len(found), value))
+        list_of: _Place | None = None  #: the place of the list whose items come
+        prefix = "$"
+        for value, place in located:
+            if len(found) >= most:
+                raise EvaluationError(f"the payload has more than {most:,} items at {text}")
+            assert place is not None  # a path to one value is refused
+            above, key = place
+            if above is not list_of:
+                list_of, prefix = above, place_of(_keys(above))
+            found.append(Item(prefix + written(key), len(found), value))
         return found
 
     return find
@@ -54,7 +59,7 @@ def compile_item_path(text: str) -> str:
     tree = parse(text)
     vet(tree, text)
     if any(type(node) not in _SEGMENTS for node in nodes(tree)):
-        raise PathError("below item come names, indexes, slices and [*] only; for more, use elem: below it")
+        raise PathError("below item come no filters and functions; use elem: below it")
     return text
 
 
@@ -64,6 +69,28 @@ def _keys(place: _Place | None) -> list[PlaceKey]:
         place, key = place
         keys.append(key)
     return keys[::-1]
+
+
+def _step(part: Any) -> _Step:
+    """From the values that the path has reached to the next, each with its place."""
+    if part is ng.Descendants:
+        return _descend
+    expand = _expand(part)
+    return lambda located: ((value, (place, key)) for above, place in located for key, value in expand(above))
+
+
+def _descend(located: Iterable[_Located]) -> Iterator[_Located]:
+    """`..`: each list and mapping, and those below it, in document order, once."""
+    seen: set[int] = set()
+    for start in located:
+        stack = [start]
+        while stack:
+            value, place = stack.pop()
+            if id(value) in seen or type(value) not in (list, dict):
+                continue
+            seen.add(id(value))
+            yield value, place
+            stack += [(inner, (place, key)) for key, inner in _each(value) if type(inner) in (list, dict)][::-1]
 
 
 def _expand(node: Any) -> _Expand:
