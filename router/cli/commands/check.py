@@ -12,6 +12,7 @@ from router.cli.options import loader
 from router.domain.errors import Level, Problem
 
 if TYPE_CHECKING:
+    from router.rules.compile.loader import Loaded
     from router.rules.rule import RuleAction
     from router.rules.ruleset import Ruleset
 
@@ -92,8 +93,8 @@ def check(
         found = loader(require_secrets=require_secrets)
         loaded = found.load_file(file) if main is None else check_included(found, file, main)
         problems += loaded.problems
-        if upgrade:
-            problems += changes_of(file)
+        for part in [file, *_included(file, loaded, main)] if upgrade else ():
+            problems += changes_of(part)
         if main is not None and not as_json:
             errors = sum(problem.level is Level.ERROR for problem in loaded.problems)
             if not errors:
@@ -122,6 +123,14 @@ def check(
     bad = {Level.ERROR, Level.WARNING} if strict else {Level.ERROR}
     if any(problem.level in bad for problem in problems):
         sys.exit(1)
+
+
+def _included(file: Path, loaded: "Loaded", main: Path | None) -> list[Path]:
+    """The files that a checked file includes; none for one that is checked as a part."""
+    if main is not None or loaded.ruleset is None:
+        return []
+    folder = file if file.is_dir() else file.parent
+    return [folder / one.name for one in loaded.ruleset.text.included]
 
 
 def _verdict(problems: Iterable[Problem]) -> str:

@@ -76,3 +76,13 @@ def test_a_folder_is_checked_by_its_name(check: Callable[..., Any], tmp_path: Pa
     (tmp_path / "d" / "a.yaml").write_text("sources: {s: {verify: none}}\n" + GOOD)
 
     assert check("d").stdout == "d: fine, 1 rule, 1 source, 1 included file\n"
+
+
+def test_upgrade_looks_into_included_files(check: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(MAIN.replace("[append]", "[forward]"))
+    (tmp_path / "teams" / "pay.yaml").write_text(BAD.replace("source: t", "source: s"))
+
+    done = check("--upgrade")
+
+    assert done.returncode == 0
+    assert "teams/pay.yaml:1:51: note: rules[0].actions[0].forward: changed since 0.1.0" in done.stderr
