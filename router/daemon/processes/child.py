@@ -10,7 +10,6 @@ import signal
 import socket
 import threading
 import time
-from pathlib import Path
 
 import structlog
 
@@ -33,7 +32,6 @@ from router.observe.logging import libraries as log_libraries
 from router.observe.logging import setup as logs
 from router.observe.metrics import Metrics
 from router.rules.compile.loader import Loaded
-from router.rules.include.files import IncludedBytes
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.runtime.pacing import GC_PAUSED, GC_THRESHOLD, freeze_garbage, let_go, resting_while_busy
 
@@ -143,8 +141,7 @@ class IntakeProcess:
 
     def _load(self, rules: RulesToLoad) -> Loaded:
         with GC_PAUSED:
-            included = [IncludedBytes(i.pattern, i.name, i.text.encode(), i.base_dir) for i in rules.included]
-            return self._loader.load(rules.text, rules.file, Path(rules.base_dir), included)
+            return self._loader.load_again(rules.text, rules.file)
 
     def _make_server(self) -> Server:
         settings = self._settings

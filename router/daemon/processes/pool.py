@@ -89,8 +89,7 @@ class IntakeProcesses:
         self.replaced = 0  #: processes that ended without being told to
 
     def _to_load(self, ruleset: Ruleset, generation: int) -> RulesToLoad:
-        text = ruleset.text
-        return RulesToLoad(generation, text.text, str(self._settings.rules), text.base_dir, text.included)
+        return RulesToLoad(generation, ruleset.text, str(self._settings.rules))
 
     # As a server.
 

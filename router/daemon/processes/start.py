@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from router.daemon.settings import Settings
-from router.domain.deliveries import IncludedText
+from router.domain.deliveries import IncludedText, RulesetText
 from router.domain.errors import Level, Problem
 
 
@@ -16,21 +16,21 @@ class RulesToLoad:
     """A text that the main process has compiled without an error."""
 
     generation: int  #: counts loads: the same text may be loaded again, when a secret has changed
-    text: str
+    text: RulesetText
     file: str  #: its name in messages
-    base_dir: str
-    included: tuple[IncludedText, ...] = ()
 
     def encode(self) -> bytes:
         """As the body of a frame."""
-        included = [(one.pattern, one.name, one.text, one.base_dir) for one in self.included]
-        return orjson.dumps((self.text, self.file, self.base_dir, included))
+        text = self.text
+        included = [(one.pattern, one.name, one.text, one.base_dir) for one in text.included]
+        return orjson.dumps((self.file, text.hash, text.text, text.base_dir, included))
 
 
 def decode_rules(generation: int, body: bytes) -> RulesToLoad:
     """The same again."""
-    text, file, base_dir, included = orjson.loads(body)
-    return RulesToLoad(generation, text, file, base_dir, tuple(IncludedText(*one) for one in included))
+    file, hash_, text, base_dir, included = orjson.loads(body)
+    texts = tuple(IncludedText(*one) for one in included)
+    return RulesToLoad(generation, RulesetText(hash_, text, base_dir, texts), file)
 
 
 def encode_problems(problems: tuple[Problem, ...]) -> bytes:

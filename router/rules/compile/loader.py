@@ -86,9 +86,12 @@ class Loader:
     def load_recorded(self, text: RulesetText, running: Callable[[], ProtectedPaths] | None = None) -> Loaded:
         """Load a text that the store recorded. Its appends write nothing that the `running` rules protect."""
         name = f"rules {text.hash[:12]}"
-        recorded = [IncludedBytes(one.pattern, one.name, one.text.encode(), one.base_dir) for one in text.included]
         with GC_PAUSED:
-            return self._load(text.text, name, text.base_dir, recorded, recorded=True, running=running)
+            return self._load(text.text, name, text.base_dir, _as_read(text), recorded=True, running=running)
+
+    def load_again(self, text: RulesetText, file: str) -> Loaded:
+        """Load a text that another process has compiled, with the included texts that it read."""
+        return self.load(text.text, file, Path(text.base_dir), _as_read(text))
 
     def load(
         self, text: bytes | str, file: str, base_dir: Path, included: Sequence[IncludedBytes] | None = None
@@ -148,6 +151,11 @@ class Loader:
 
 def _plain(data: bytes) -> str:
     return data.decode("utf-8-sig", "replace")  # a file that is not UTF-8 has an error, so its text is not recorded
+
+
+def _as_read(text: RulesetText) -> list[IncludedBytes]:
+    """The included files of a text as they were read."""
+    return [IncludedBytes(one.pattern, one.name, one.text.encode(), one.base_dir) for one in text.included]
 
 
 def _with_exposed(loaded: Loaded, path: Path) -> Loaded:

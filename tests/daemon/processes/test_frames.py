@@ -17,7 +17,7 @@ from router.daemon.processes.event_frames import (
 )
 from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
 from router.daemon.processes.start import RulesToLoad, decode_problems, decode_rules, encode_problems
-from router.domain.deliveries import IncludedText, PlannedDelivery
+from router.domain.deliveries import IncludedText, PlannedDelivery, RulesetText
 from router.domain.errors import Level, Problem, StoreError, StoreUnavailable
 from router.domain.events import Appended, Event
 from router.observe import metric_families as f
@@ -80,7 +80,8 @@ def test_why_an_event_is_not_stored_is_told(error: Exception) -> None:
 
 
 def test_rules_and_problems_come_as_they_were() -> None:
-    rules = RulesToLoad(7, "rules: []", "rules.yaml", "/etc", (IncludedText("*.yaml", "é.yaml", "rules: []", "/srv"),))
+    included = IncludedText("more/*.yaml", "more/a.yaml", "rules: []", "/etc/more")
+    rules = RulesToLoad(7, RulesetText("0" * 64, "include: [more/*.yaml]", "/etc", (included,)), "rules.yaml")
     problems = (Problem("f", 1, 2, "rules[0]", "wrong", Level.WARNING), Problem("f", 3, 1, "", "worse"))
 
     assert decode_rules(7, rules.encode()) == rules
