@@ -375,7 +375,7 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         if arguments[0] not in ("serve", "--version") and set(more) <= {"cwd"}:
             return run_in_process(*arguments, folder=more.get("cwd", Path.cwd()))
-        fast = arguments[0] == "serve" and not read_at_start(more.get("env", {}).keys() - os.environ.keys())
+        fast = arguments[0] == "serve" and not read_at_start((more.get("env") or {}).keys() - os.environ.keys())
         return subprocess.run(
             [preloaded().shim if fast else PROGRAM, *map(str, arguments)],
             capture_output=True,
