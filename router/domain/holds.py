@@ -16,7 +16,7 @@ class HoldKind(StrEnum):
 class HoldCause(StrEnum):
     """Who holds it."""
 
-    COMMAND = "command"  #: an operator, until `targets resume` or the end of `--for`
+    OPERATOR = "operator"  #: until `targets resume` or the end of `--for`
     FILE = "file"  #: the rules file, until it says otherwise
 
 

@@ -45,6 +45,6 @@ def hold_json(hold: Hold) -> dict[str, Any]:
 def hold_words(hold: Hold) -> str:
     """Why a delivery is held: `target ci is paused by command`."""
     if hold.kind is HoldKind.TARGET:
-        by = "by command" if hold.cause is HoldCause.COMMAND else "by the rules file"
+        by = "by command" if hold.cause is HoldCause.OPERATOR else "by the rules file"
         return f"target {hold.name} is paused {by}"
     return f"{hold.kind.value} {hold.name} is disabled by the rules file"

@@ -20,6 +20,10 @@ from router.store.contract import OperatorStore
 class UnknownTarget(RouterError):
     """No action goes to a target of this name, and nothing waits there; the text has the cure."""
 
+    def __init__(self, name: str, cure: str) -> None:
+        super().__init__(f'no target "{shortened(name)}" is known{cure}')
+        self.cure = cure
+
 
 class PausedByFile(RouterError):
     """Only the rules file pauses the target, so a command can't resume it."""
@@ -83,7 +87,7 @@ def check_known(found: TargetList, ruleset: Ruleset | None, names: Iterable[str]
     """Raise UnknownTarget for the first name that is no target's."""
     for name in names:
         if name not in found.names:
-            raise UnknownTarget(f'no target "{shortened(name)}" is known{_cure(found, ruleset, name)}')
+            raise UnknownTarget(name, _cure(found, ruleset, name))
 
 
 def paused_json(store: OperatorStore, target: str, now: int) -> dict[str, Any]:

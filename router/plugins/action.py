@@ -92,6 +92,16 @@ class Action(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedDefault:
+    """An option whose default has changed; `check --upgrade` names the actions that leave it out."""
+
+    option: str
+    before: str  #: what happened without the option, as the part of a sentence
+    now: str
+    cure: str  #: what to write for the earlier meaning
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionType:
     """All that the rest of the program knows about one type of action."""
@@ -114,6 +124,7 @@ class ActionType:
     """Keys whose values may hold a secret by mistake: messages about the rules file don't show these values."""
     hints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By the advice to give: words of other tools that people write for such an action."""
+    changed_defaults: tuple[ChangedDefault, ...] = ()
     status_word: str = "status"  #: what an attempt's status number is
     status_prefix: str = ""  #: what stands before the number where a line has little room
     open_resources: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext

@@ -90,7 +90,7 @@ def send_one_of_each(daemon: Daemon) -> None:
         ("/hooks/open", b'{"id": 3}', {}, "POST", 202),
         ("/hooks/open", b'{"planted-payload', {}, "POST", 400),
         ("/hooks/open", b"x" * 1025, {}, "POST", 413),
-        ("/hooks/open", b"{}", {"Content-Encoding": "gzip"}, "POST", 415),
+        ("/hooks/open", b"{}", {"Content-Encoding": "br"}, "POST", 415),
         ("/hooks/open", b"", {}, "GET", 405),
         ("/hooks/open?q=" + "planted-query" * 1000, b"{}", {}, "POST", 414),
         ("/hooks/planted-path", b"{}", {}, "POST", 404),

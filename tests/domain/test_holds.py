@@ -5,7 +5,7 @@ import pytest
 from router.domain.holds import Hold, HoldCause, HoldKind, Holds
 
 TARGET, RULE, ACTION = HoldKind.TARGET, HoldKind.RULE, HoldKind.ACTION
-COMMAND, FILE = HoldCause.COMMAND, HoldCause.FILE
+OPERATOR, FILE = HoldCause.OPERATOR, HoldCause.FILE
 
 
 def held_ms(*holds: Hold, since: int = 0, now: int = 1000) -> int:
@@ -14,11 +14,11 @@ def held_ms(*holds: Hold, since: int = 0, now: int = 1000) -> int:
 
 
 def test_only_holds_of_the_deliverys_own_names_count() -> None:
-    others = [Hold(TARGET, "u", COMMAND, 0), Hold(RULE, "t", FILE, 0), Hold(ACTION, "r/b", FILE, 0)]
+    others = [Hold(TARGET, "u", OPERATOR, 0), Hold(RULE, "t", FILE, 0), Hold(ACTION, "r/b", FILE, 0)]
 
     assert held_ms(*others) == 0
     assert Holds(others).of("t", "r", "a", 1000) is None
-    for mine in (Hold(TARGET, "t", COMMAND, 0), Hold(RULE, "r", FILE, 0), Hold(ACTION, "r/a", FILE, 0)):
+    for mine in (Hold(TARGET, "t", OPERATOR, 0), Hold(RULE, "r", FILE, 0), Hold(ACTION, "r/a", FILE, 0)):
         assert held_ms(mine) == 1000
         assert Holds([*others, mine]).of("t", "r", "a", 1000) is mine
 
@@ -26,14 +26,14 @@ def test_only_holds_of_the_deliverys_own_names_count() -> None:
 @pytest.mark.parametrize(
     ("holds", "expected"),
     [
-        ([Hold(TARGET, "t", COMMAND, 100, ended_at=300)], 200),
-        ([Hold(TARGET, "t", COMMAND, 100, until=300)], 200),
-        ([Hold(TARGET, "t", COMMAND, 100, until=5000)], 900),
-        ([Hold(TARGET, "t", COMMAND, 100, until=300, ended_at=250)], 150),
-        ([Hold(TARGET, "t", COMMAND, 100, ended_at=300), Hold(RULE, "r", FILE, 200, ended_at=400)], 300),
-        ([Hold(RULE, "r", FILE, 200, ended_at=250), Hold(TARGET, "t", COMMAND, 100, ended_at=300)], 200),
-        ([Hold(TARGET, "t", COMMAND, 100, ended_at=200), Hold(TARGET, "t", COMMAND, 900)], 200),
-        ([Hold(TARGET, "t", COMMAND, 2000)], 0),  # the clock was set back
+        ([Hold(TARGET, "t", OPERATOR, 100, ended_at=300)], 200),
+        ([Hold(TARGET, "t", OPERATOR, 100, until=300)], 200),
+        ([Hold(TARGET, "t", OPERATOR, 100, until=5000)], 900),
+        ([Hold(TARGET, "t", OPERATOR, 100, until=300, ended_at=250)], 150),
+        ([Hold(TARGET, "t", OPERATOR, 100, ended_at=300), Hold(RULE, "r", FILE, 200, ended_at=400)], 300),
+        ([Hold(RULE, "r", FILE, 200, ended_at=250), Hold(TARGET, "t", OPERATOR, 100, ended_at=300)], 200),
+        ([Hold(TARGET, "t", OPERATOR, 100, ended_at=200), Hold(TARGET, "t", OPERATOR, 900)], 200),
+        ([Hold(TARGET, "t", OPERATOR, 2000)], 0),  # the clock was set back
     ],
 )
 def test_time_under_several_holds_counts_once(holds: list[Hold], expected: int) -> None:
@@ -41,12 +41,12 @@ def test_time_under_several_holds_counts_once(holds: list[Hold], expected: int) 
 
 
 def test_time_before_the_first_attempt_does_not_count() -> None:
-    assert held_ms(Hold(TARGET, "t", COMMAND, 100, ended_at=300), since=250) == 50
-    assert held_ms(Hold(TARGET, "t", COMMAND, 100, ended_at=300), since=400) == 0
+    assert held_ms(Hold(TARGET, "t", OPERATOR, 100, ended_at=300), since=250) == 50
+    assert held_ms(Hold(TARGET, "t", OPERATOR, 100, ended_at=300), since=400) == 0
 
 
 def test_a_hold_whose_time_is_over_holds_nothing() -> None:
-    holds = Holds([Hold(TARGET, "t", COMMAND, 0, until=500), Hold(RULE, "x", FILE, 0, ended_at=10)])
+    holds = Holds([Hold(TARGET, "t", OPERATOR, 0, until=500), Hold(RULE, "x", FILE, 0, ended_at=10)])
 
     assert holds.of("t", "r", "a", 499) is not None
     assert holds.of("t", "r", "a", 500) is None
@@ -55,8 +55,8 @@ def test_a_hold_whose_time_is_over_holds_nothing() -> None:
 
 def test_the_hold_that_lasts_longest_is_the_one_shown() -> None:
     short, long, endless = (
-        Hold(TARGET, "t", COMMAND, 0, until=2000),
-        Hold(TARGET, "t", COMMAND, 0, until=3000),
+        Hold(TARGET, "t", OPERATOR, 0, until=2000),
+        Hold(TARGET, "t", OPERATOR, 0, until=3000),
         Hold(RULE, "r", FILE, 0),
     )
 

@@ -34,7 +34,7 @@ def test_threads_never_get_the_same_id() -> None:
 def test_a_forked_process_shares_no_random_part_with_its_parent() -> None:
     script = (
         "import os; from router.domain.ids import uuid7; uuid7(1); child = os.fork();"
-        "print(uuid7(2)[19:], flush=True); child and os.waitpid(child, 0)"
+        "os.write(1, uuid7(2)[19:].encode() + b'\\n'); child and os.waitpid(child, 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
 

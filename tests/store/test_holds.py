@@ -45,7 +45,7 @@ def test_a_pause_by_command_begins_and_ends(store: Store) -> None:
     store.on_holds(lambda: told.append(1))
 
     store.pause("ci", None, NOW).result(10)
-    assert active(store) == [Hold(TARGET, "ci", HoldCause.COMMAND, NOW)]
+    assert active(store) == [Hold(TARGET, "ci", HoldCause.OPERATOR, NOW)]
 
     assert store.resume("ci", NOW + 5).result(10)
     assert not store.resume("ci", NOW + 6).result(10)
@@ -58,10 +58,10 @@ def test_a_second_pause_replaces_the_end_and_not_the_begin(store: Store) -> None
     store.pause("ci", NOW + 1000, NOW).result(10)
     store.pause("ci", NOW + 9000, NOW + 10).result(10)
 
-    assert active(store, NOW + 5000) == [Hold(TARGET, "ci", HoldCause.COMMAND, NOW, until=NOW + 9000)]
+    assert active(store, NOW + 5000) == [Hold(TARGET, "ci", HoldCause.OPERATOR, NOW, until=NOW + 9000)]
 
     store.pause("ci", None, NOW + 20).result(10)
-    assert active(store, NOW + 10_000) == [Hold(TARGET, "ci", HoldCause.COMMAND, NOW)]
+    assert active(store, NOW + 10_000) == [Hold(TARGET, "ci", HoldCause.OPERATOR, NOW)]
 
 
 def test_the_time_between_a_pause_that_was_over_and_the_next_one_was_not_held(store: Store) -> None:

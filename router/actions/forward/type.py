@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from router.actions.forward.options import ForwardOptions
 from router.domain.outcomes import Cause
 from router.domain.secrets import Secret
-from router.plugins.action import Action, ActionType
+from router.plugins.action import Action, ActionType, ChangedDefault
 from router.plugins.build import Build
 
 if TYPE_CHECKING:
@@ -53,5 +53,13 @@ FORWARD = ActionType(
     check_target_url=_check_target_url,
     confidential_keys=frozenset({"sign"}),
     hints=_HINTS,
+    changed_defaults=(
+        ChangedDefault(
+            "pass_headers",
+            before="most of the sender's headers passed",
+            now="only harmless and named ones pass (docs/actions.md)",
+            cure='pass_headers: ["*"]',
+        ),
+    ),
     open_resources=_open_client,
 )

@@ -73,7 +73,7 @@ def _unknown(daemon: DaemonHandle, call: Call) -> Reply | None:
     try:
         check_known(_targets(daemon, call.now), daemon.ruleset(), [call.path["name"]])
     except UnknownTarget as error:
-        return problem_reply(404, str(error))
+        return problem_reply(404, f"no target of this name is known{error.cure}")
     return None
 
 

@@ -94,7 +94,7 @@ def check(
         loaded = found.load_file(file) if main is None else check_included(found, file, main)
         problems += loaded.problems
         for part in [file, *_included(file, loaded, main)] if upgrade else ():
-            problems += changes_of(part)
+            problems += changes_of(part, found.registries.actions)
         if main is not None and not as_json:
             errors = sum(problem.level is Level.ERROR for problem in loaded.problems)
             if not errors:

@@ -1,10 +1,11 @@
 """Finds what in a rules file means something else than under the version that it was written for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from router.domain.errors import Level, Problem
 from router.domain.files.bounded import Unreadable, read_file
+from router.plugins.action import ActionType
 from router.rules.yaml.document import MAX_BYTES, read_with_problems
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.nodes import MappingNode, ScalarNode, SequenceNode
@@ -14,15 +15,15 @@ from router.rules.yaml.yaml_problem import DocumentError
 _VALUES = ("equals", "in")  #: below them stand values, not operators
 
 
-def changes_of(path: Path) -> list[Problem]:
+def changes_of(path: Path, types: Mapping[str, ActionType]) -> list[Problem]:
     """What `changed_meanings` says of a file; empty if it can't be read, which loading it reports."""
     try:
-        return changed_meanings(read_file(path, MAX_BYTES, pipes=False).decode("utf-8-sig"), str(path))
+        return changed_meanings(read_file(path, MAX_BYTES, pipes=False).decode("utf-8-sig"), str(path), types)
     except (Unreadable, UnicodeDecodeError):
         return []
 
 
-def changed_meanings(text: str, file: str) -> list[Problem]:
+def changed_meanings(text: str, file: str, types: Mapping[str, ActionType]) -> list[Problem]:
     """A note, with the cure, for each place whose meaning changed after version 0.1.0; empty if it is not YAML."""
     report = ProblemReport(file)
     try:
@@ -37,9 +38,9 @@ def changed_meanings(text: str, file: str) -> list[Problem]:
             _check_contains(rule.at("match"))
             _check_text(rule.at("match"))
         for action in rule.at("actions").items() if rule.has("actions") else ():
-            _check_action(action)
+            _check_action(action, types)
     for action in root.at("unmatched").items() if root.has("unmatched") else ():
-        _check_action(action)
+        _check_action(action, types)
     return report.sorted()
 
 
@@ -74,15 +75,15 @@ def _check_text(match: NodePath) -> None:
         _note(match.at("$"), "a body of XML or multipart/form-data was text", "it is a mapping", cure)
 
 
-def _check_action(action: NodePath) -> None:
+def _check_action(action: NodePath, types: Mapping[str, ActionType]) -> None:
     _check_key(action.at("order_by") if action.has("order_by") else None)
-    if not action.has("forward"):
-        return
-    forward = action.at("forward")
-    if not isinstance(forward.node, MappingNode) or not forward.has("pass_headers"):
-        before = "most of the sender's headers passed"
-        now = "only harmless and named ones pass (docs/actions.md)"
-        _note(forward, before, now, 'pass_headers: ["*"]')
+    for name, type_ in types.items():
+        if not action.has(name):
+            continue
+        options = action.at(name)
+        for changed in type_.changed_defaults:
+            if not isinstance(options.node, MappingNode) or not options.has(changed.option):
+                _note(options, changed.before, changed.now, changed.cure)
 
 
 def _check_key(node_path: NodePath | None) -> None:

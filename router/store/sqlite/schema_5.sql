@@ -5,7 +5,7 @@ CREATE TABLE hold (
     seq INTEGER PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('target', 'rule', 'action')),
     name TEXT NOT NULL,
-    cause TEXT NOT NULL CHECK (cause IN ('command', 'file')),
+    cause TEXT NOT NULL CHECK (cause IN ('operator', 'file')),
     began_at INTEGER NOT NULL,
     until INTEGER, -- none: until somebody ends it
     ended_at INTEGER

@@ -94,7 +94,7 @@ def test_a_target_is_paused_and_resumed(admin: Admin) -> None:
     paused = admin.post("/api/targets/ci/pause", {"for": "2h"})
     assert (paused["target"], paused["held"]) == ("ci", 1)
     [pause] = paused["paused"]
-    assert (pause["cause"], pause["since_ms"], pause["until_ms"]) == ("command", NOW, NOW + 7_200_000)
+    assert (pause["cause"], pause["since_ms"], pause["until_ms"]) == ("operator", NOW, NOW + 7_200_000)
     shown = admin.get("/api/targets/ci")
     assert (shown["due"], shown["held"], shown["waits_for"], shown["paused"]) == (0, 1, "paused", [pause])
     [delivery] = admin.get("/api/deliveries", "target=ci")["items"]
@@ -113,7 +113,7 @@ def test_a_wrong_pause_is_refused_with_its_cure(admin: Admin) -> None:
     assert admin.ask("POST", "/api/targets/ci/pause", {"until": "2h"}).status == 400
     for action, content in (("pause", {}), ("resume", None)):
         unknown = admin.ask("POST", f"/api/targets/cii/{action}", content)
-        assert (unknown.status, unknown.json["detail"]) == (404, 'no target "cii" is known; did you mean "ci"?')
+        assert (unknown.status, unknown.json["detail"]) == (404, 'no target of this name is known; did you mean "ci"?')
     assert admin.ask("POST", "/api/targets/ci/pause", {}, token=None).status == 401
     assert admin.get("/api/targets/ci")["paused"] == []
 

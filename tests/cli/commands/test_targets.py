@@ -45,7 +45,7 @@ def test_a_pause_works_without_a_daemon_and_stays(ran: StoreCommands) -> None:
     status = ran.json("status")
     assert (status["pending"], status["held"], status["oldest_at"]) == (2, 2, None)
     [hold] = status["holds"]
-    assert (hold["kind"], hold["name"], hold["cause"], hold["until"]) == ("target", "ci", "command", None)
+    assert (hold["kind"], hold["name"], hold["cause"], hold["until"]) == ("target", "ci", "operator", None)
     [target] = [target for target in status["targets"] if target["target"] == "ci"]
     assert (target["due"], target["held"], target["oldest_age_ms"], target["waits_for"]) == (0, 2, None, "paused")
     text = ran.run("status").stdout

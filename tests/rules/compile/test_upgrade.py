@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from router.actions.registry import ACTIONS
 from router.rules.compile.upgrade import changed_meanings
 from tests.conftest import run_in_process
 
@@ -29,7 +30,7 @@ rules: [{name: r, match: {$.labels: {contains: a}}, actions: [append: x]}]
 
 
 def test_each_change_has_its_place_and_its_cure() -> None:
-    found = changed_meanings(CHANGED, "rules.yaml")
+    found = changed_meanings(CHANGED, "rules.yaml", ACTIONS)
 
     assert [(problem.line, problem.path) for problem in found] == [
         (2, "sources.a.path"),
@@ -44,7 +45,7 @@ def test_each_change_has_its_place_and_its_cure() -> None:
 
 
 def test_a_file_without_changes_and_a_text_that_is_no_yaml_have_none() -> None:
-    assert changed_meanings(SAME, "rules.yaml") == changed_meanings("a: [", "rules.yaml") == []
+    assert changed_meanings(SAME, "rules.yaml", ACTIONS) == changed_meanings("a: [", "rules.yaml", ACTIONS) == []
 
 
 def test_check_lists_changes_only_when_asked(tmp_path: Path) -> None:

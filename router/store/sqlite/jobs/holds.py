@@ -143,17 +143,17 @@ class LetGo:
 
 _END_OVER = """
 UPDATE hold SET ended_at = until
-WHERE kind = 'target' AND name = ?1 AND cause = 'command' AND ended_at IS NULL AND until <= ?2
+WHERE kind = 'target' AND name = ?1 AND cause = 'operator' AND ended_at IS NULL AND until <= ?2
 """
 
 _PAUSE = """
-INSERT INTO hold (kind, name, cause, began_at, until) VALUES ('target', ?1, 'command', ?2, ?3)
+INSERT INTO hold (kind, name, cause, began_at, until) VALUES ('target', ?1, 'operator', ?2, ?3)
 ON CONFLICT (kind, name, cause) WHERE ended_at IS NULL DO UPDATE SET until = ?3
 """
 
 _RESUME = """
 UPDATE hold SET ended_at = max(began_at, min(coalesce(until, ?2), ?2))
-WHERE kind = 'target' AND name = ?1 AND cause = 'command' AND ended_at IS NULL
+WHERE kind = 'target' AND name = ?1 AND cause = 'operator' AND ended_at IS NULL
 RETURNING until IS NULL OR until > ?2
 """
 
