@@ -34,6 +34,7 @@ class HostedDaemon:
         self._lifecycle: Lifecycle | None = None
         self._intake: WsgiIntake | None = None
         self._pid = 0  #: of the process that started it
+        self._tried_by = 0  #: process that tried to start it last: a forked one has not tried yet
         self._again_at = 0.0  #: monotonic
         self._lines: Lines | None = None
         self._closed = False
@@ -61,8 +62,9 @@ class HostedDaemon:
         with self._lock:
             if self._intake is not None and self._pid == os.getpid():
                 return self._intake
-            if self._closed or time.monotonic() < self._again_at:
+            if self._closed or (self._tried_by == os.getpid() and time.monotonic() < self._again_at):
                 return None
+            self._tried_by = os.getpid()
             self._again_at = time.monotonic() + AGAIN_SECONDS
             try:
                 if self._pid:
