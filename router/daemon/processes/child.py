@@ -153,7 +153,8 @@ class IntakeProcess:
             metrics=self._metrics,
             verbose=log.is_enabled_for(logging.DEBUG),
         )
-        connections = grant(self._start.connections)
+        # Of the whole limit, since the kernel does not divide new connections evenly among the processes.
+        connections = grant(settings.max_connections)
         return own_server(settings, receiver, self._certificate, connections, self._listening)
 
     # In the loop of the server.

@@ -72,7 +72,6 @@ class IntakeProcesses:
         self.changed: Callable[[], None] = lambda: None  #: called when a process began to serve, or ended
         self._listening = listen(settings.listen.host, settings.listen.port)
         self.port = int(self._listening.getsockname()[1])
-        self._share = -(-settings.max_connections // settings.processes)
         self._context = forkserver()
         self._places = [_Place(number) for number in range(1, settings.processes + 1)]
         self._loop = new_event_loop()
@@ -120,8 +119,9 @@ class IntakeProcesses:
         """How many are open in all processes, as they told last, and how many may be."""
         states = [member.state for member in self._members()]
         open_ = sum(state.get("connections", 0) for state in states)
-        limits = [state.get("limit", self._share) for state in states]
-        return open_, sum(limits) + self._share * (len(self._places) - len(limits))
+        wanted = self._settings.max_connections
+        limits = [state.get("limit", wanted) for state in states]
+        return open_, sum(limits) + wanted * (len(self._places) - len(limits))
 
     def lines_lost(self) -> int:
         """Log lines that could not be handed to the main process."""
@@ -260,7 +260,7 @@ class IntakeProcesses:
     def _start(self, place: _Place) -> None:
         ours, theirs = socket.socketpair()
         member = Member(place.number, self._store, self._metrics, self._lines, self._member_changed)
-        start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._share, self._rules)
+        start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._rules)
         try:
             process = self._context.Process(target=serve, args=(theirs, self._listening, start), daemon=True)
             process.start()

@@ -63,7 +63,6 @@ class ProcessStart:
     settings: Settings
     environ: dict[str, str]
     logging: Logging
-    connections: int  #: that it may hold open
     rules: RulesToLoad
 
     @property
