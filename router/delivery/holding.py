@@ -67,7 +67,7 @@ class Holding:
             self._mark(disabled)
 
     def log_changes(self) -> None:
-        """Log what is held since the last call, and what is no longer."""
+        """Log what began and what ended to be held since the last call."""
         before, self._active = self._active, self._holds.active(self._now_ms()) if self._holds else {}
         self.any = bool(self._active)
         for name, holds in self._active.items():

@@ -21,7 +21,7 @@ def after_keys(awaited: KeysAwaited, judge: Judge, late: Callable[[], Reply]) ->
 def _judge(judge: Judge, answered: "Future[Reply | Pending]", _: "Future[None]") -> None:
     try:
         found = judge()
-    except Exception as error:  # noqa: BLE001 - whoever asks for the reply gets it
+    except Exception as error:  # noqa: BLE001 - the thread that asks for the reply gets it
         answered.set_exception(error)
         return
     if isinstance(found, Pending):

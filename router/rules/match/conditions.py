@@ -5,6 +5,7 @@ every event. Parts that never raise are judged before parts that `may_raise`, wh
 is the same, and a path that may fail is followed only if the rest of the rule holds.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made
@@ -81,7 +82,7 @@ class FieldCondition:
 
 
 @dataclass(frozen=True, slots=True)
-class _Combinator:
+class _Combinator(ABC):
     """Several conditions, judged as one."""
 
     conditions: tuple[Condition, ...]
@@ -96,12 +97,14 @@ class _Combinator:
         object.__setattr__(self, "holds", holds)
 
     @staticmethod
+    @abstractmethod
     def _of_predicates(predicates: Sequence[EventPredicate]) -> EventPredicate:
-        raise NotImplementedError
+        """The combination of any conditions."""
 
     @staticmethod
+    @abstractmethod
     def _of_texts(fields: Sequence[AnyField], wanted: Sequence[str]) -> EventPredicate:
-        raise NotImplementedError
+        """The combination of conditions that each ask for one text."""
 
 
 class All(_Combinator):

@@ -41,7 +41,7 @@ class SqliteStore(OperatorMethods):
     """Implements Store. Any thread may read, each on its own connection, and write."""
 
     def __init__(self, path: Path, *, on_commit: CommitListener = lambda *_: None) -> None:
-        """Own the store: take its lock, create the file if there is none, and release the claims of a dead owner.
+        """Own the store: take its lock, create a missing file, and release the claims of a dead owner.
 
         Raises StoreError, or StoreInUse while another daemon owns the file.
         """
