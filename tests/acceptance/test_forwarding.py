@@ -192,7 +192,8 @@ def test_a_waiting_delivery_shows_the_rules_of_its_next_attempt(
     daemon = start(rules)
     for _ in range(2):
         daemon.post("/hooks/open", b"{}", JSON)
-    [waiting] = eventually(lambda: [one for one in deliveries(run, tmp_path) if one["waits_for"]])
+    eventually(lambda: deliveries(run, tmp_path, "--state", "succeeded"))
+    [waiting] = deliveries(run, tmp_path, "--state", "pending")
     (tmp_path / "rules.yaml").write_text(rules.replace("/in", "/other"))
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_for_line("rules reloaded")
