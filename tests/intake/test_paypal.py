@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from router.domain.request import Inbound
+from router.intake.verify import paypal as scheme
 from router.intake.verify.certificates import Certificates
-from router.intake.verify.paypal import Options, PayPal, compile
+from router.intake.verify.paypal import Options, PayPal
 from router.plugins.build import Build
 from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verdict, Verified
 from tests.intake.preset_senders import BODY, PAYPAL_CERTIFICATE, WEBHOOK_ID, Pairs, certificate, paypal
@@ -33,7 +34,7 @@ class Hosts:
 
     def verifier(self, **given: Any) -> PayPal:
         build = Build("s", Path("/"))
-        made = compile(Options.model_validate({"webhook_id": WEBHOOK_ID, **given}), build)
+        made = scheme.compile(Options.model_validate({"webhook_id": WEBHOOK_ID, **given}), build)
         assert not build.faults, build.faults
         assert isinstance(made, PayPal)
         return replace(made, certificates=Certificates(self.fetch))
@@ -131,6 +132,6 @@ def test_without_a_certificate_the_sender_is_asked_to_come_again() -> None:
 @pytest.mark.parametrize("webhook_id", ["", "8PT5 97", "a|b", "x" * 51])
 def test_a_webhook_id_that_paypal_never_gives_is_an_error(webhook_id: str) -> None:
     build = Build("s", Path("/"))
-    compile(Options(webhook_id=webhook_id), build)
+    scheme.compile(Options(webhook_id=webhook_id), build)
 
     assert "expected the webhook's id as PayPal shows it" in build.faults[0].message

@@ -10,12 +10,12 @@ import pytest
 from router.daemon.registries import REGISTRIES
 from router.domain.request import Inbound
 from router.domain.secrets import Secret
+from router.intake.verify.certificates import Certificates
 from router.intake.verify.fetched import Fetched
 from router.intake.verify.jwt import Jwt, read_jwks
 from router.intake.verify.message import signed_words
 from router.intake.verify.paypal import PayPal
 from router.intake.verify.preset import Preset, PresetScheme, presets
-from router.intake.verify.certificates import Certificates
 from router.intake.verify.sns import Sns
 from router.plugins.build import Build
 from router.plugins.scheme import KeysAwaited, Unverified, Verified, Verifier

@@ -1,7 +1,7 @@
-"""Scheme paypal-certificate: an RSA signature over `<id>|<time>|<webhook id>|<CRC-32 of the body>`, by a certificate of PayPal's.
+"""Scheme paypal-certificate: RSA over `<id>|<time>|<webhook id>|<CRC-32 of the body>`, by a certificate of PayPal's.
 
-developer.paypal.com, "Webhooks: integration". The certificate comes only from hosts of PayPal's. The body is covered by a
-checksum alone: a person who has one signed request can make another body with the same CRC-32.
+developer.paypal.com, "Webhooks: integration". The certificate comes only from hosts of PayPal's. The body is covered by
+a checksum alone: a person who has one signed request can make another body with the same CRC-32.
 """
 
 import re
