@@ -58,9 +58,8 @@ def list_sources(*, as_json: bool) -> None:
         return
     rows = [(one.name, one.scheme or "can't be verified", one.title) for one in found]
     print_table(("NAME", "VERIFIED BY", "PROVIDER"), rows, folding=("PROVIDER",))
-    click.echo(
-        f"\nWith a scheme of their own: {', '.join(_without_preset())}. `webhook-router init --source NAME` shows how."
-    )
+    others = ", ".join(_without_preset())
+    click.echo(f"With a scheme of their own: {others}. `webhook-router init --source NAME` shows each.", err=True)
 
 
 @sources.command(help=_SHOW_HELP, short_help="Print what is known of a provider.")

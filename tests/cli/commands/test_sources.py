@@ -115,6 +115,6 @@ def test_a_source_with_a_scheme_of_its_own_is_named_with_the_command_that_shows_
     listed = run_in_process("sources", "list", folder=tmp_path)
     shown = run_in_process("sources", "show", "gitlab", folder=tmp_path)
 
-    assert "With a scheme of their own: deepgram, discord, gitlab," in listed.stdout
+    assert "With a scheme of their own: deepgram, discord, gitlab," in listed.stderr
     assert shown.returncode == 1
     assert "webhook-router init --source gitlab" in shown.stderr
