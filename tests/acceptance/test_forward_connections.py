@@ -86,8 +86,9 @@ rules:
     assert sorted(sent) == ["Basic " + basic, "Bearer pl4nted-token", "pl4nted-key"]
     with closing(open_operator_store(tmp_path / "webhook-router.db")) as store:
         kept = [attempt.excerpt for one in store.deliveries() for attempt in store.attempts(one.id)]
+        requests = [str(attempt.sent) for one in store.deliveries() for attempt in store.attempts(one.id)]
     assert len(kept) == 3
-    shown = "\n".join([*kept, *map(str, daemon.lines)])
+    shown = "\n".join([*kept, *requests, *map(str, daemon.lines)])
     for name, value in secrets.items():
         assert value not in shown
         assert f"<secret:env {name}>" in shown

@@ -1,7 +1,7 @@
 """A compiled forward: sends the event to an HTTP service."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,9 +14,10 @@ from router.actions.forward.exchange import Request, Trace
 from router.actions.forward.headers import Passed, passed
 from router.actions.forward.outcome import disconnected, outcome_of_answer, outcome_of_error
 from router.actions.forward.request_headers import Headers, event_headers, own_headers
+from router.actions.forward.sent import sent_of
 from router.actions.forward.url import Url, is_address
 from router.domain.errors import RenderError
-from router.domain.outcomes import Cause, Outcome
+from router.domain.outcomes import Cause, Outcome, Sent
 from router.domain.secrets import Secret
 from router.plugins.action import AttemptInput, Tools
 from router.plugins.target import TargetSpec
@@ -61,18 +62,19 @@ class ForwardAction:
             return Outcome.retry(self.connection.unusable, cause=Cause.NETWORK)
         passed_on = self._passed(job)
         try:
-            request = await render_without_blocking(self._request, job, passed_on, int(time.time()))
+            request, sent = await render_without_blocking(self._rendered, job, passed_on, int(time.time()))
         except RenderError as error:
             return Outcome.failed(str(error))
         client = tools.resources
         if self.pass_headers is None and passed_on.stopped:
             client.stopped_headers.note(job.event.source, passed_on.stopped)
         # A server may close an idle connection just as we take it: that is no answer, and costs no attempt.
-        return (
+        outcome = (
             await self._send(request, client, fresh=False)
             or await self._send(request, client, fresh=True)
             or disconnected(self.url.place)
         )
+        return replace(outcome, sent=sent)
 
     async def _send(self, request: Request, client: Client, *, fresh: bool) -> Outcome | None:
         """Send it once; none when an idle connection turned out to be closed before any answer."""
@@ -105,6 +107,14 @@ class ForwardAction:
             return False
         host = (urlsplit(url).hostname or "").lower()
         return is_address(host) and host in self.url.allow_hosts
+
+    def _rendered(self, job: AttemptInput, passed_on: Passed, now: int) -> tuple[Request, Sent]:
+        request = self._request(job, passed_on, now)
+        auth = self.connection.auth
+        if auth is None:
+            return request, sent_of(request)
+        others = [header for header in request.headers if header[0] != auth.header]
+        return request, sent_of(replace(request, headers=[*others, (auth.header, auth.shown)]))
 
     def _request(self, job: AttemptInput, passed_on: Passed, now: int) -> Request:
         values = context(job, mask_secrets=False)
