@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apsw
 import orjson
@@ -24,6 +24,7 @@ class AppendEvent:
     plan: Sequence[PlannedDelivery]
     ruleset: str
     window: int
+    is_append: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:

@@ -19,6 +19,7 @@ class Settle:
 
     settlements: Sequence[Settlement]
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueListener) -> list[list[bool]]:
