@@ -13,6 +13,7 @@ from router.domain.items import value_at
 from router.domain.outcomes import Cause, Outcome
 from router.domain.secrets import Secret
 from router.plugins.build import Build
+from router.plugins.connection import ConnectionOptions
 from router.plugins.options import Options
 from router.plugins.target import TargetSpec
 
@@ -118,6 +119,10 @@ class ActionType:
     """Keys of `retry` whose default differs from the general one, as written in YAML."""
     check_target_url: Callable[[str, Mapping[str, Secret]], list[str]] | None = None
     """What is wrong with a named target's url, with the cure. None: its actions don't go to named targets."""
+    compile_connection: Callable[[ConnectionOptions, Build], Any] | None = None
+    """Compiles auth, tls and proxy of a named target, for `TargetSpec.connection`."""
+    broken_connection: Callable[[str], Any] | None = None
+    """A connection by which every attempt fails for this reason: of recorded rules that a newer guard forbids."""
     danger: str | None = None
     """What a stranger could make it do, such as `run this command`. Sources must then be verified. None: nothing."""
     confidential_keys: frozenset[str] = frozenset()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 from router.store.postgres.arrays import stored
 
@@ -57,11 +58,50 @@ def page(condition: Part, name: str, lowest: Part, after: int, *, newest_first: 
 
 def event_where(which: EventFilter) -> Part:
     """The condition on event `e`."""
-    given: list[tuple[str, Any]] = [("e.source = %s", which.source), ("e.received_at < %s", which.until)]
+    parts: list[Part] = [("true", ())]
+    if which.source is not None:
+        parts.append(("e.source = %s", (stored(which.source),)))
+    if which.until is not None:
+        parts.append(("e.received_at < %s", (which.until,)))
     if which.since is not None:
-        given += [("e.id >= %s", first_id(which.since)), ("e.received_at >= %s", which.since)]
-    used = [(part, value) for part, value in given if value is not None]
-    return " AND ".join(["true", *(part for part, _ in used)]), tuple(value for _, value in used)
+        parts.append(("e.id >= %s AND e.received_at >= %s", (first_id(which.since), which.since)))
+    if which.rule is not None or which.states:
+        parts.append(_with_deliveries(which.rule, which.states))
+    if which.unmatched:
+        parts.append((_UNMATCHED, ()))
+    if which.dedupe_keys:
+        parts.append(("e.dedupe_key = ANY(%s)", ([stored(key) for key in which.dedupe_keys],)))
+    return " AND ".join(part for part, _ in parts), tuple(value for _, values in parts for value in values)
+
+
+def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> Part:
+    """Events with a delivery of that rule in one of these states, or that the rule matched without any."""
+    of_rule = () if rule is None else (stored(rule),)
+    if not states:
+        return _OF_RULE, of_rule * 2
+    # One SELECT for each state, written out, so that the partial indexes serve.
+    narrowed = "" if rule is None else " AND rule = %s"
+    selects = [
+        f"SELECT event FROM webhook_router.delivery WHERE state = '{state.value}'{narrowed}"  # noqa: S608 - constants
+        for state in states
+    ]
+    return f"e.seq IN ({' UNION '.join(selects)})", of_rule * len(states)
+
+
+_OF_RULE = """
+e.seq IN (
+    SELECT event FROM webhook_router.delivery WHERE rule = %s
+    UNION SELECT event FROM webhook_router.matched_alone WHERE rule = %s
+)
+"""
+
+# The deliveries of `unmatched`, and events without any; none of them has got a delivery by a rule since.
+_UNMATCHED = """
+e.seq IN (
+    SELECT event FROM webhook_router.delivery WHERE rule = 'unmatched'
+    UNION SELECT event FROM webhook_router.matched_alone WHERE rule = 'unmatched'
+) AND NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')
+"""
 
 
 def event_floor(which: EventFilter) -> Part:

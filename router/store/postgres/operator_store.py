@@ -14,7 +14,10 @@ from router.store.postgres.jobs.holds import PauseTarget, ResumeTarget
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.jobs.plan_again import PlanAgain
 from router.store.postgres.jobs.replay import Replay
+from router.store.postgres.opening import check_existing
+from router.store.postgres.operator_connection import OperatorConnection
 from router.store.postgres.reader import PostgresReader
+from router.store.postgres.url import PostgresUrl
 
 
 class OperatorMethods(PostgresReader):
@@ -56,3 +59,21 @@ class OperatorMethods(PostgresReader):
             f"the store {self.location} is backed up by the database's own means, such as pg_dump or pg_basebackup; "
             "`webhook-router store copy` writes it to a file"
         )
+
+
+class PostgresOperatorStore(OperatorMethods):
+    """Implements OperatorStore. Any thread may read and write; a write is done on return."""
+
+    def __init__(self, url: PostgresUrl) -> None:
+        """Open a store that exists. Raises StoreError."""
+        check_existing(url)
+        super().__init__(url)
+        self._connection = OperatorConnection(url)
+
+    def close(self) -> None:
+        """See StoreReader.close."""
+        self._connections.close()
+        self._connection.close()
+
+    def _submit(self, job: WriteJob) -> "Future[Any]":
+        return self._connection.submit(job)

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
-from router.domain.events import Event
+from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
 from router.store.depths import depths_of
+from router.store.json_columns import routing_of
 from router.store.postgres import following
 from router.store.postgres.arrays import restored, stored
 from router.store.postgres.filters import event_floor, event_where, first_id, floor, page, where
@@ -22,10 +23,12 @@ from router.store.postgres.rows import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     EVENT_HEADS,
+    ROUTING_COLUMNS,
     attempt_row,
     delivery_row,
     event_head_row,
     event_row,
+    stored_event_row,
 )
 from router.store.postgres.targets import DEPTHS
 from router.store.postgres.url import PostgresUrl
@@ -81,6 +84,23 @@ class PostgresReader:
         """See StoreReader.event_heads."""
         sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
         return [event_head_row(row) for row in self._read(EVENT_HEADS + sql, (*values, limit))]
+
+    def stored_events(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[StoredEvent]:
+        """See StoreReader.stored_events."""
+        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        return [stored_event_row(row) for row in self._read(_STORED_EVENTS + sql, (*values, limit))]
+
+    def routing(self, event_id: str) -> Routing | None:
+        """See StoreReader.routing."""
+        rows = self._read(_ROUTING, (stored(event_id),))
+        return routing_of(*rows[0]) if rows else None
 
     def count_events(self, which: EventFilter) -> int:
         """See StoreReader.count_events."""
@@ -158,9 +178,9 @@ class PostgresReader:
         if not rows:
             return None
         included = self._read(_INCLUDED, (ruleset_hash,))
-        [(found, text, base_dir)] = rows
+        [(found, text, base_dir, first_at)] = rows
         texts = (IncludedText(*(restored(value) for value in row)) for row in included)
-        return RulesetText(found, restored(text), base_dir, tuple(texts))
+        return RulesetText(found, restored(text), base_dir, tuple(texts), first_at)
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
@@ -200,11 +220,11 @@ SELECT DISTINCT source, '', '', ''
     FROM (SELECT source FROM webhook_router.event ORDER BY seq DESC LIMIT 5000) AS recent
 """
 _ATTEMPTS = """
-SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt
+SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt, a.sent
 FROM webhook_router.attempt a JOIN webhook_router.delivery d ON d.seq = a.delivery
 WHERE d.id = %s ORDER BY a.number
 """
-_RULESET = "SELECT hash, text, base_dir FROM webhook_router.ruleset WHERE hash = %s"
+_RULESET = "SELECT hash, text, base_dir, first_at FROM webhook_router.ruleset WHERE hash = %s"
 _INCLUDED = "SELECT pattern, name, text, base_dir FROM webhook_router.included WHERE ruleset = %s ORDER BY number"
 _WAITING = """
 SELECT wanted.rule, (
@@ -213,6 +233,8 @@ SELECT wanted.rule, (
 FROM unnest(%s::text[]) AS wanted (rule)
 """
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM webhook_router.event e"  # noqa: S608 - constants
+_STORED_EVENTS = f"SELECT e.seq, {EVENT_COLUMNS}, {ROUTING_COLUMNS} FROM webhook_router.event e"  # noqa: S608 - constants
+_ROUTING = f"SELECT {ROUTING_COLUMNS} FROM webhook_router.event e WHERE id = %s"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM webhook_router.event WHERE id = %s) ORDER BY seq DESC LIMIT %s"
 _DELIVERIES = f"""
 SELECT {DELIVERY_COLUMNS} FROM webhook_router.delivery d JOIN webhook_router.event e ON e.seq = d.event

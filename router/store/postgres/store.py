@@ -13,7 +13,6 @@ from router.domain.events import Appended, Event
 from router.domain.holds import HoldName
 from router.domain.summaries import Pruned
 from router.store.contract import CommitListener, Due
-from router.store.postgres.connection import connect_or_explain
 from router.store.postgres.faults import reason
 from router.store.postgres.jobs.append import AppendEvent
 from router.store.postgres.jobs.claim import ClaimDue
@@ -25,8 +24,8 @@ from router.store.postgres.jobs.prune import Prune
 from router.store.postgres.jobs.rulesets import PutRuleset
 from router.store.postgres.jobs.settle import Settle
 from router.store.postgres.jobs.shorten_waits import ShortenWaits
+from router.store.postgres.opening import prepare
 from router.store.postgres.operator_store import OperatorMethods
-from router.store.postgres.schema import migrate
 from router.store.postgres.targets import DUE
 from router.store.postgres.url import PostgresUrl
 from router.store.postgres.writer import Writer, WriterListeners
@@ -43,11 +42,7 @@ class PostgresStore(OperatorMethods):
         self._holds_listener: Callable[[], None] = lambda: None
         self._closing = threading.Lock()
         self._closed = False
-        connection = connect_or_explain(url)
-        try:
-            migrate(connection, url)
-        finally:
-            connection.close()
+        prepare(url)
         super().__init__(url)
         try:
             self._writer = Writer(url, 0, WriterListeners(self._report_due, on_commit))
@@ -56,10 +51,17 @@ class PostgresStore(OperatorMethods):
             raise StoreError(f"the store {url} can't be written: {reason(error)}") from None
 
     def append(
-        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+        self,
+        event: Event,
+        plan: Sequence[PlannedDelivery],
+        ruleset: str,
+        *,
+        matched: Sequence[str] = (),
+        errors: Sequence[tuple[str, str]] = (),
+        dedupe_window: int = 0,
     ) -> "Future[Appended]":
         """See Store.append."""
-        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window))
+        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors))
 
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """See Store.put_ruleset."""

@@ -14,20 +14,18 @@ import structlog
 from router.domain.errors import StoreError, StoreUnavailable
 from router.runtime.wakeups import gathered
 from router.store.contract import CommitListener, Due
-from router.store.postgres import lanes
+from router.store.postgres.commit import commit_jobs
 from router.store.postgres.connection import Connected, connect
 from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
 from router.store.postgres.jobs.claim import ClaimDue
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.marks import Marks
-from router.store.postgres.transaction import Transaction
 from router.store.postgres.url import PostgresUrl
 from router.store.write_queue import WriteQueue
 
 STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of queueing behind it
 IDLE_SECONDS = 0.2  #: how often an idle writer looks whether there is something to do
 TRIES = 5  #: of a transaction that another one was in the way of
-IDLE_IN_TRANSACTION_SECONDS = 4  #: then the server ends a transaction whose node is frozen; below a third of the lease
 FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
 LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
 
@@ -154,32 +152,13 @@ class Writer:
         if self._connection is None:
             self._connect()
         assert self._connection is not None
-        # Jobs of one kind run together, since a dozen cost hardly more than one. Nobody can see in which order jobs of
-        # one transaction ran, as long as those of a kind keep theirs. Claims run last, to get what the others made due.
-        kinds: dict[type[WriteJob], list[int]] = {}
-        for index, job in enumerate(jobs):
+        for job in jobs:
             if isinstance(job, ClaimDue):
                 job.marks = self.marks.of(job.wanted, time.monotonic())
-            kinds.setdefault(type(job), []).append(index)
-        ordered = sorted(kinds, key=lambda kind: kind.order)
-        finishers = []
-
-        def fill(transaction: Transaction) -> None:
-            lanes.lock(
-                transaction,
-                {lane for job in jobs for lane in job.lanes},
-                sorted({id_ for job in jobs for id_ in job.ids}),
-            )
-            finishers.extend((kind, kind.send(transaction, [jobs[n] for n in kinds[kind]])) for kind in ordered)
-
         self._unreplicated = False
-        Transaction(self._connection, self._number, self._node, IDLE_IN_TRANSACTION_SECONDS).commit(fill)
+        results = commit_jobs(self._connection, self._number, self._node, jobs, note)
         if self._unreplicated:
             raise psycopg.OperationalError("the commit might not have reached the standby")
-        results: list[Any] = [None] * len(jobs)
-        for kind, finish in finishers:
-            for index, result in zip(kinds[kind], finish(note), strict=True):
-                results[index] = result
         return results
 
     def _committed(self, batch: Batch, results: list[Any], due: Due) -> None:

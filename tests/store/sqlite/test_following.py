@@ -37,7 +37,10 @@ def end(store: Store, claim: Claim, outcome: Outcome, state: State, at: int) -> 
     assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, at, at)]).result(10)[0]
 
 
-def ends(store: Store, after: Place = StreamPosition().ended) -> list[EndedAttempt]:
+START = StreamPosition().ended
+
+
+def ends(store: Store, after: Place = START) -> list[EndedAttempt]:
     """All of them, read in small pages."""
     found: list[EndedAttempt] = []
     more = True

@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from router.domain.deliveries import PlannedDelivery
-from router.domain.events import Appended, Event
+from router.domain.events import UNMATCHED, Appended, Event
 from router.store.postgres.arrays import Blobs, Numbers, Texts, Uuids, columns, digest
 from router.store.postgres.jobs.job import DueListener, Finish
 from router.store.postgres.jobs.planned import insert_planned, lanes_of
@@ -23,6 +23,8 @@ class AppendEvent:
     plan: Sequence[PlannedDelivery]
     ruleset: str
     window: int
+    matched: Sequence[str] = ()
+    errors: Sequence[tuple[str, str]] = ()
     is_append: ClassVar[bool] = True
     order: ClassVar[int] = 0
     ids: ClassVar[Sequence[str]] = ()
@@ -30,7 +32,13 @@ class AppendEvent:
     @property
     def weight(self) -> int:
         """About how many bytes of memory the job takes while it waits."""
-        return len(self.event.body) + 1024 + 512 * len(self.plan)
+        return len(self.event.body) + 1024 + 512 * (len(self.plan) + len(self.errors))
+
+    @property
+    def alone(self) -> Iterable[str]:
+        """The rules that matched and planned no delivery; `unmatched` if none matched and none was planned."""
+        planned = {d.rule for d in self.plan}
+        return [name for name in self.matched if name not in planned] if self.matched or planned else (UNMATCHED,)
 
     @property
     def lanes(self) -> Sequence[UUID]:
@@ -87,6 +95,9 @@ class _Round:
         keyed = [(job.event.id, key) for job, key in jobs if key is not None]
         self._firsts = transaction.run(_FIRSTS, columns(keyed, Texts, Uuids)) if keyed else None
         plans = [(job.event.id, job.plan, job.ruleset, job.event.received_at) for job in self._jobs if job.plan]
+        alone = [(rule, job.event.id) for job in self._jobs for rule in job.alone]
+        if alone:
+            transaction.run(_MATCHED_ALONE, columns(alone, Texts, Texts))
         self._planned: Rows | None = insert_planned(transaction, plans, only_new=True) if plans else None
 
     @staticmethod
@@ -120,8 +131,9 @@ def _insert_events(transaction: Transaction, jobs: Sequence[tuple[AppendEvent, U
         e = job.event
         headers = orjson.dumps(e.headers).decode()
         facts = (e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key)
-        rows.append((*facts, key, e.received_at - job.window))
-    kinds = (Texts, Texts, Texts, Texts, Texts, Texts, Blobs, Texts, Numbers, Texts, Uuids, Numbers)
+        matched, errors = orjson.dumps(job.matched).decode(), orjson.dumps(job.errors).decode() if job.errors else None
+        rows.append((*facts, job.ruleset, matched, errors, key, e.received_at - job.window))
+    kinds = (*(Texts,) * 6, Blobs, Texts, Numbers, Texts, Texts, Texts, Texts, Uuids, Numbers)
     return transaction.run(_INSERT, (transaction.writer, *columns(rows, *kinds)))
 
 
@@ -136,13 +148,15 @@ WHERE d.received_at <= 2 * excluded.received_at - excluded.expires_at
 # A later statement than the one that locked the keys, so that it sees the first events of other nodes.
 _INSERT = """
 INSERT INTO webhook_router.event
-    (writer, id, source, method, path, query, headers, body, ip, received_at, dedupe_key)
-SELECT %b, e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key
+    (writer, id, source, method, path, query, headers, body, ip, received_at, dedupe_key, ruleset, matched, errors)
+SELECT %b, e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key, e.ruleset,
+    e.matched, e.errors
 FROM unnest(
     %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[], %b::bigint[],
-    %b::text[], %b::uuid[], %b::bigint[]
+    %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid[], %b::bigint[]
 ) WITH ORDINALITY AS e (
-    id, source, method, path, query, headers, body, ip, received_at, dedupe_key, digest, floor, number
+    id, source, method, path, query, headers, body, ip, received_at, dedupe_key, ruleset, matched, errors, digest,
+    floor, number
 )
 WHERE e.digest IS NULL OR NOT EXISTS (
     SELECT 1 FROM webhook_router.dedupe d
@@ -151,6 +165,13 @@ WHERE e.digest IS NULL OR NOT EXISTS (
 ORDER BY e.number
 ON CONFLICT (id) DO NOTHING -- it is stored: the answer to an earlier COMMIT was lost
 RETURNING id
+"""
+
+_MATCHED_ALONE = """
+INSERT INTO webhook_router.matched_alone (rule, event)
+SELECT alone.rule, e.seq FROM unnest(%b::text[], %b::text[]) AS alone (rule, event)
+JOIN webhook_router.event e ON e.id = alone.event AND e.xmin = pg_current_xact_id()::xid
+ON CONFLICT DO NOTHING
 """
 
 _FIRSTS = """

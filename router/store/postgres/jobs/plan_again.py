@@ -58,7 +58,7 @@ class PlanAgain:
         text = job.ruleset
         # Locked, so that retention does not take it away meanwhile.
         found = transaction.run("SELECT seq FROM webhook_router.event WHERE id = %s FOR SHARE", (job.event_id,))
-        transaction.run(_KEEP_TEXT, (text.hash, stored(text.text), text.base_dir, Int8(job.now), Int8(job.now)))
+        transaction.run(_KEEP_TEXT, (text.hash, stored(text.text), text.base_dir, Int8(job.now)))
         keep_included(transaction, text)
         plans = [(job.event_id, job.plan, text.hash, job.now)]
         return found, insert_planned(transaction, plans, only_new=False)
@@ -66,7 +66,7 @@ class PlanAgain:
 
 # The text counts as retired at once, unless the daemon runs it: it is kept as long as its events are.
 _KEEP_TEXT = """
-INSERT INTO webhook_router.ruleset AS r (hash, text, base_dir, recorded_at, retired_at) VALUES (%s, %s, %s, %b, %b)
+INSERT INTO webhook_router.ruleset AS r (hash, text, base_dir, retired_at) VALUES (%s, %s, %s, %b)
 ON CONFLICT (hash) DO UPDATE SET
     retired_at = CASE WHEN r.retired_at IS NULL THEN NULL ELSE greatest(r.retired_at, excluded.retired_at) END
 """

@@ -58,6 +58,8 @@ WITH looked_at AS MATERIALIZED (
     DELETE FROM webhook_router.delivery d USING gone WHERE d.event = gone.seq RETURNING d.seq
 ), attempts AS (
     DELETE FROM webhook_router.attempt a USING deliveries WHERE a.delivery = deliveries.seq
+), alone AS (
+    DELETE FROM webhook_router.matched_alone m USING gone WHERE m.event = gone.seq
 ), events AS (
     DELETE FROM webhook_router.event e USING gone WHERE e.seq = gone.seq
 )

@@ -40,9 +40,10 @@ def keep_included(transaction: Transaction, ruleset: RulesetText) -> None:
 _RETIRE_OTHERS = "UPDATE webhook_router.ruleset SET retired_at = %s WHERE hash <> %s AND retired_at IS NULL"
 
 _KEEP = """
-INSERT INTO webhook_router.ruleset (hash, text, base_dir, recorded_at) VALUES (%s, %s, %s, %s)
+INSERT INTO webhook_router.ruleset (hash, text, base_dir, first_at) VALUES (%s, %s, %s, %s)
 ON CONFLICT (hash) DO UPDATE
-SET base_dir = excluded.base_dir, recorded_at = excluded.recorded_at, retired_at = NULL
+SET base_dir = excluded.base_dir, retired_at = NULL,
+    first_at = coalesce(webhook_router.ruleset.first_at, excluded.first_at)
 """
 
 _INCLUDE = """

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from router.domain.deliveries import Settlement
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.store.json_columns import sent_text
 from router.store.postgres import lanes
 from router.store.postgres.arrays import Numbers, Texts, columns
 from router.store.postgres.jobs.job import DueListener, Finish
@@ -87,6 +88,7 @@ def _row(done: Settlement) -> tuple[Any, ...]:
         outcome.kind.value,
         outcome.status,
         _storable(outcome.excerpt),
+        None if outcome.sent is None else sent_text(outcome.sent),
     )
 
 
@@ -100,7 +102,7 @@ def _storable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-_KINDS = (Texts, Texts, Texts, Numbers, Numbers, Texts, Texts, Numbers, Texts, Numbers, Texts)
+_KINDS = (Texts, Texts, Texts, Numbers, Numbers, Texts, Texts, Numbers, Texts, Numbers, Texts, Texts)
 
 # The token alone decides, whether or not a lease is over: what was done is recorded as done. An attempt that ended just
 # so is ours as well: the answer to an earlier COMMIT was lost.
@@ -108,8 +110,8 @@ _SETTLE = """
 WITH done AS MATERIALIZED (
     SELECT * FROM unnest(
         %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::text[], %b::text[], %b::bigint[],
-        %b::text[], %b::bigint[], %b::text[]
-    ) AS done (id, token, state, at, counted, error, ruleset, finished_at, outcome, status, excerpt)
+        %b::text[], %b::bigint[], %b::text[], %b::text[]
+    ) AS done (id, token, state, at, counted, error, ruleset, finished_at, outcome, status, excerpt, sent)
 ), owned AS (
     UPDATE webhook_router.delivery d SET
         state = done.state,
@@ -126,11 +128,11 @@ WITH done AS MATERIALIZED (
     FROM done
     WHERE d.id = done.id AND d.state = 'running' AND d.token = done.token
     RETURNING d.seq, d.id, d.target, d.next_attempt_at, d.state, d.tries,
-        done.finished_at, done.outcome, done.status, done.error, done.excerpt
+        done.finished_at, done.outcome, done.status, done.error, done.excerpt, done.sent
 ), ended AS (
     UPDATE webhook_router.attempt a SET
         finished_at = owned.finished_at, outcome = owned.outcome, status = owned.status, error = owned.error,
-        excerpt = owned.excerpt
+        excerpt = owned.excerpt, sent = owned.sent
     FROM owned WHERE a.delivery = owned.seq AND a.number = owned.tries
     RETURNING a.delivery, a.number
 ), noted AS (
