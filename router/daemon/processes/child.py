@@ -42,6 +42,7 @@ QUIET_SECONDS = 0.25  #: the same for requests that become no event
 LAST_SECONDS = 1.0  #: for the last answers, once the main process is gone
 _SENT_SECONDS = 2.0  #: that the last frames may take
 _READ_BYTES = 65536
+_NICE = 5  #: added to the niceness of the process that judges large requests: with few cores, the others go first
 
 log = structlog.get_logger()
 
@@ -161,6 +162,8 @@ class IntakeProcess:
             verbose=log.is_enabled_for(logging.DEBUG),
         )
         if self._listening is None:
+            with contextlib.suppress(OSError):
+                os.nice(_NICE)
             return LargeServer(receiver.handle, self._large)
         # Of the whole limit, since the kernel does not divide new connections evenly among the processes.
         connections = grant(settings.max_connections)

@@ -3,7 +3,6 @@ interpreter for as long as a large body takes: some 10 ms for each MB."""
 
 import asyncio
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -18,7 +17,6 @@ from router.http.limits import ANSWER_SECONDS, THREADS
 from router.http.loops import new_event_loop
 from router.http.problem import refusal
 
-_NICE = 5  #: added to its niceness: where cores are scarce, others are served first
 _LOOK_SECONDS = 0.02  #: between two looks at whether all requests are answered, at the end
 
 log = structlog.get_logger()
@@ -39,8 +37,6 @@ class LargeServer:
 
     def start(self) -> None:
         """Judge what comes."""
-        with contextlib.suppress(OSError):
-            os.nice(_NICE)
         self._thread.start()
         for thread in self._threads:
             thread.start()
@@ -62,6 +58,14 @@ class LargeServer:
         until = time.monotonic() + timeout
         while self._under_way and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """End the threads, once nobody is left who could hand over anything."""
+        for thread in self._threads:
+            thread.join()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

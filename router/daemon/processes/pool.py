@@ -102,7 +102,7 @@ class IntakeProcesses:
         self._supervisor.start()
         until = time.monotonic() + FIRST_SECONDS
         with self._state:
-            self._state.wait_for(lambda: self._serving() == len(self._places) or self._first_problem(), FIRST_SECONDS)
+            self._state.wait_for(lambda: all(map(_serves, self._all_places())) or self._first_problem(), FIRST_SECONDS)
         problem = self._first_problem()
         if problem is not None or time.monotonic() > until:
             self.stop(0)
@@ -161,7 +161,7 @@ class IntakeProcesses:
         return sum(_serves(place) for place in self._places)
 
     def _all_places(self) -> list[_Place]:
-        return [*self._places, self._large]
+        return [self._large, *self._places]
 
     def _members(self) -> list[Member]:
         return [place.member for place in self._all_places() if place.member is not None]
