@@ -227,9 +227,11 @@ class App:
         return ours + (processes.lines_lost() if processes is not None else 0)
 
 
-def _guard_lock(settings: Settings) -> Path:
-    """A restarted daemon runs interrupted commands at once, so it waits for the guard of the one before it."""
-    return Path(f"{os.path.realpath(settings.store)}.guard")
+def _guard_lock(settings: Settings) -> Path | None:
+    """A restarted owner of a store runs interrupted commands at once, so it waits for the guard of the one before it. A
+    node's are run again when its lease has ended."""
+    store = settings.store
+    return Path(f"{os.path.realpath(store)}.guard") if isinstance(store, Path) else None
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:

@@ -55,6 +55,8 @@ class Writer:
         self.healthy = True
         self.deadlocks = 0  #: transactions that were made again since another one was in the way
         self.marks = Marks()
+        self._alone = True
+        self._looks_again = False
         self._unreplicated = False  #: the server said that the commit might not have reached the standby
         self._pause = 0.0
         self._connect_at = 0.0  #: monotonic; not before
@@ -74,6 +76,15 @@ class Writer:
         """Whether the current transaction takes so long that no appends are taken. Any thread may ask."""
         since = self._writing_since
         return since is not None and time.monotonic() - since > STALLED_SECONDS
+
+    def claim_as(self, node: int) -> None:
+        """Claim as this node from now on."""
+        self._node = node
+
+    def look_again(self, *, alone: bool) -> None:
+        """Others may have made deliveries due that lie below the marks; `alone`: no other node commits any."""
+        self._alone = alone
+        self._looks_again = True
 
     def submit(self, job: WriteJob) -> "Future[Any]":
         """Queue a job."""
@@ -152,6 +163,10 @@ class Writer:
         if self._connection is None:
             self._connect()
         assert self._connection is not None
+        if self._looks_again:
+            self._looks_again = False
+            self.marks.alone = self._alone
+            self.marks.forget()
         for job in jobs:
             if isinstance(job, ClaimDue):
                 job.marks = self.marks.of(job.wanted, time.monotonic())

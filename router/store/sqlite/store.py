@@ -71,6 +71,14 @@ class SqliteStore(OperatorMethods):
         except apsw.Error as error:
             raise StoreError(f"the store {self._path} can't be written: {cause_of(error)}") from None
 
+    @property
+    def fleet(self) -> None:
+        """See Store.fleet."""
+        return None
+
+    def changed_by_others(self, *, alone: bool) -> None:
+        """See Store.changed_by_others."""
+
     def append(
         self,
         event: Event,
