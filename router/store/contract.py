@@ -316,8 +316,9 @@ class Store(EventSink, OperatorStore, Protocol):
         """Give a claim back without an attempt, under another target."""
         ...
 
-    def due(self) -> Due:
-        """The pending, unblocked deliveries. One quick look for each target, however many deliveries wait."""
+    def due(self, types: Collection[str] = ()) -> Due:
+        """The pending, unblocked deliveries; of these types of actions only, if there are any. One quick look for each
+        target, however many deliveries wait."""
         ...
 
     def on_due(self, listener: Callable[[Due], None]) -> None:

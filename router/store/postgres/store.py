@@ -100,9 +100,9 @@ class PostgresStore(OperatorMethods):
         """See Store.refile."""
         return self._submit(GiveBack(claim, target))
 
-    def due(self) -> Due:
+    def due(self, types: Collection[str] = ()) -> Due:
         """See Store.due."""
-        return dict(self._read(DUE))
+        return {target: at for target, at, type_ in self._read(DUE) if not types or type_ in types}
 
     def on_due(self, listener: Callable[[Due], None]) -> None:
         """See Store.on_due."""

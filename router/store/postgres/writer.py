@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from router.store.postgres.commit import commit_jobs
 from router.store.postgres.connection import Connected, connect
 from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
 from router.store.postgres.jobs.claim import ClaimDue
+from router.store.postgres.jobs.holds import PauseTarget, PutFileHolds, ResumeTarget
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.marks import Marks
 from router.store.postgres.url import PostgresUrl
@@ -28,6 +30,8 @@ IDLE_SECONDS = 0.2  #: how often an idle writer looks whether there is something
 TRIES = 5  #: of a transaction that another one was in the way of
 FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
 LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
+
+_TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: what every node has to know at once
 
 log = structlog.get_logger()
 
@@ -174,7 +178,16 @@ class Writer:
         results = commit_jobs(self._connection, self._number, self._node, jobs, note)
         if self._unreplicated:
             raise psycopg.OperationalError("the commit might not have reached the standby")
+        if any(isinstance(job, _TOLD) for job in jobs):
+            self._tell(self._connection)
         return results
+
+    @staticmethod
+    def _tell(connection: Connected) -> None:
+        """Have the other nodes look. Nothing depends on it: they look by themselves, only later."""
+        with suppress(psycopg.Error):
+            connection.execute("SELECT nextval('webhook_router.signal')")
+            connection.execute("SELECT pg_notify('webhook_router', '')")
 
     def _committed(self, batch: Batch, results: list[Any], due: Due) -> None:
         if not self.healthy:

@@ -116,7 +116,7 @@ class SqliteStore(OperatorMethods):
         """See Store.refile."""
         return self._submit(GiveBack(claim, target))
 
-    def due(self) -> Due:
+    def due(self, types: Collection[str] = ()) -> Due:  # noqa: ARG002 - one daemon delivers all types
         """See Store.due."""
         return {str(target): int(str(at)) for target, at in self._read(DUE)}
 
