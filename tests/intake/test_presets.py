@@ -74,7 +74,7 @@ def test_a_preset_verifies_its_vector_and_no_other_body(name: str) -> None:
 
     found = verifier.verify(inbound, inbound.received_at)
     if isinstance(found, KeysAwaited):
-        found.fetched.result(10)
+        found.fetched.result(60)
         found = verifier.verify(inbound, inbound.received_at)
     assert isinstance(found, Verified)
     assert verifier.verifies

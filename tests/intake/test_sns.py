@@ -56,7 +56,7 @@ def _inbound(body: bytes) -> Inbound:
 def _verify(verifier: Sns, body: bytes) -> Verdict:
     found = verifier.verify(_inbound(body), NOW)
     if isinstance(found, KeysAwaited):
-        found.fetched.result(10)
+        found.fetched.result(60)
         found = verifier.verify(_inbound(body), NOW)
     return found
 

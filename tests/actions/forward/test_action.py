@@ -57,7 +57,7 @@ def raw() -> Iterator[Callable[..., str]]:
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(10)
+                    connection.settimeout(60)
                     try:
                         handle(connection, number)
                     except OSError:
@@ -73,7 +73,7 @@ def raw() -> Iterator[Callable[..., str]]:
         stop.shutdown(socket.SHUT_RDWR)
         stop.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
 
 def test_the_original_body_and_its_headers_are_forwarded(
@@ -474,7 +474,7 @@ def test_a_slow_response_times_out(
     outcome = attempt(act("forward", {"url": raw(drip), "timeout": "300ms"}), job({}))
     done.set()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # the response itself would take half an hour
     assert outcome.kind is (OutcomeKind.SUCCEEDED if head else OutcomeKind.RETRY)
 
 
@@ -623,12 +623,12 @@ def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Cal
     async def cancel() -> None:
         async with open_tools(action) as tools:
             task = asyncio.create_task(action.attempt(job({}), tools))
-            await asyncio.to_thread(began.wait, 10)
+            await asyncio.to_thread(began.wait, 60)
             task.cancel()
             await asyncio.wait([task])
 
     asyncio.run(cancel())
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 TRACE_ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
