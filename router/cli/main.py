@@ -12,6 +12,7 @@ from router.cli.commands.deliveries import deliveries
 from router.cli.commands.documents import openapi, schema
 from router.cli.commands.events import events
 from router.cli.commands.healthy import healthy
+from router.cli.commands.import_hooks import import_group
 from router.cli.commands.init import init
 from router.cli.commands.send import send
 from router.cli.commands.serve import serve
@@ -46,6 +47,7 @@ def cli() -> None:
 
 for _command in (
     init,
+    import_group,
     check,
     test,
     serve,
