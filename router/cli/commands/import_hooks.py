@@ -40,8 +40,12 @@ def import_group() -> None:
 
 @import_group.command(help=_HELP, short_help="From hooks.json or hooks.yaml of adnanh/webhook.")
 @click.argument("files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="RULES", help="The rules file. Default: standard output.")
-@click.option("--secrets", type=click.Path(path_type=Path), metavar="ENV", help="Write the secrets to this file, as NAME='value'.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="RULES", help="The rules file. Default: standard output."
+)
+@click.option(
+    "--secrets", type=click.Path(path_type=Path), metavar="ENV", help="Write the secrets to this file, as NAME='value'."
+)
 @click.option("--url-prefix", default="hooks", show_default=True, help="What `webhook -urlprefix` says.")
 @click.option("--template", is_flag=True, help="Read getenv and secret in the file, as `webhook -template` does.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
@@ -49,8 +53,8 @@ def adnanh(
     files: tuple[Path, ...], *, output: Path | None, secrets: Path | None, url_prefix: str, template: bool, force: bool
 ) -> None:
     """Write a rules file for hooks."""
-    from router.cli.importers.adnanh.rules_text import import_hooks  # noqa: PLC0415 - `--help` need not wait
     from router.cli.importers.adnanh.rules_check import check_in  # noqa: PLC0415
+    from router.cli.importers.adnanh.rules_text import import_hooks  # noqa: PLC0415 - `--help` need not wait
 
     for file in filter(None, (output, secrets)):
         if os.path.lexists(file) and not force:
@@ -77,7 +81,8 @@ def _read(files: Sequence[Path], *, is_template: bool) -> "list[Hook]":
     """The hooks of all files. Ends with exit code 1 when there are problems."""
     from router.cli.importers.adnanh.read_hooks import duplicates, read_hooks  # noqa: PLC0415
 
-    hooks, problems = [], []
+    hooks: list[Hook] = []
+    problems = []
     for file in files:
         try:
             text = file.read_text(encoding="utf-8-sig")
@@ -114,7 +119,9 @@ def _write(file: Path, text: str, mode: int) -> None:
         raise RouterError(f"{file} can't be written: {os.strerror(error.errno or 0)}") from None
 
 
-def _summarize(imported: "Imported", needed: "Sequence[NamedSecret]", output: Path | None, secrets: Path | None) -> None:
+def _summarize(
+    imported: "Imported", needed: "Sequence[NamedSecret]", output: Path | None, secrets: Path | None
+) -> None:
     from router.cli.printing.text import counted, safe  # noqa: PLC0415
 
     off = {hook.hook.id for hook in imported.hooks if hook.is_off} | {hook.hook.id for hook, _ in imported.refused}

@@ -11,10 +11,25 @@ from urllib.parse import urlencode
 
 SECRET = "a secret of twenty"
 TOKEN = "0123456789abcdef"
-_NAMES = ("ref", "a.b", "list.0.id", "list.1.id", "n", "flag", "missing", "a.missing", "text", "empty", "list", "a", "big")
+_NAMES = (
+    "ref",
+    "a.b",
+    "list.0.id",
+    "list.1.id",
+    "n",
+    "flag",
+    "missing",
+    "a.missing",
+    "text",
+    "empty",
+    "list",
+    "a",
+    "big",
+)
 _VALUES = ("main", "x", "1", "2", "true", "false", "", "[1,2]", '{"b":"x"}', "1.5", "-7", "<nil>", "héllo")
 _REGEXES = ("^ma", "x$", ".*", "", "a|e", "^(true|main)$", "(?i)MAIN", "^$", "l+", r"\bx\b")
 _HEADERS = ("X-Event", "x-other-header", "X-Missing")
+_FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 _SIGNED = {"sha1": "X-Hub-Signature", "sha256": "X-Hub-Signature-256", "sha512": "X-Sig"}
 
 
@@ -31,7 +46,11 @@ class Request:
 
 def parameter(random: random.Random, *, for_match: bool) -> dict[str, Any]:
     """Any parameter that both programs read."""
-    kind = random.choice(["payload"] * 5 + ["header", "query", "url", "method"] + ([] if for_match else ["entire", "string", "raw", "entire-query"]))
+    kind = random.choice(
+        ["payload"] * 5
+        + ["header", "query", "url", "method"]
+        + ([] if for_match else ["entire", "string", "raw", "entire-query"])
+    )
     if kind == "payload":
         return {"source": "payload", "name": random.choice(_NAMES)}
     if kind == "header":
@@ -41,7 +60,7 @@ def parameter(random: random.Random, *, for_match: bool) -> dict[str, Any]:
     if kind == "method":
         return {"source": "request", "name": "method"}
     if kind == "string":
-        return {"source": "string", "name": random.choice(("plain", "a {{ b }} c", "it's \\ \"x\"", "$HOME `id`"))}
+        return {"source": "string", "name": random.choice(("plain", "a {{ b }} c", 'it\'s \\ "x"', "$HOME `id`"))}
     return {"source": {"entire": "entire-payload", "raw": "raw-request-body"}.get(kind, kind)}
 
 
@@ -57,6 +76,8 @@ def rule(random: random.Random, depth: int) -> dict[str, Any]:
         return {"match": {"type": "ip-whitelist", "ip-range": networks}}
     given = parameter(random, for_match=True)
     if random.random() < 0.3:
+        if given.get("name") in ("a", "list"):  # a regex never fits a mapping or list, as docs/from-adnanh.md says
+            given["name"] = "ref"
         return {"match": {"type": "regex", "regex": random.choice(_REGEXES), "parameter": given}}
     value = "POST" if given["source"] == "request" else random.choice(_VALUES)
     return {"match": {"type": "value", "value": value, "parameter": given}}
@@ -80,7 +101,11 @@ def admission(random: random.Random) -> dict[str, Any] | None:
 
 def hook(random: random.Random, number: int, program: str) -> dict[str, Any]:
     """A hook that prints what it gets."""
-    made: dict[str, Any] = {"id": f"hook{number}", "execute-command": program, "include-command-output-in-response": True}
+    made: dict[str, Any] = {
+        "id": f"hook{number}",
+        "execute-command": program,
+        "include-command-output-in-response": True,
+    }
     verifying, condition = admission(random), rule(random, 0)
     shape = random.random()
     if shape < 0.8:
@@ -95,9 +120,13 @@ def hook(random: random.Random, number: int, program: str) -> dict[str, Any]:
         given = random.choice(({"source": "raw-request-body"}, {"source": "payload", "name": "text"}))
         made["pass-file-to-command"] = [{**given, "envname": "HOOK_FILE"}]
     if random.random() < 0.2:
-        made["pass-file-to-command"] = [{"source": "payload", "name": "encoded", "envname": "HOOK_FILE", "base64decode": True}]
+        made["pass-file-to-command"] = [
+            {"source": "payload", "name": "encoded", "envname": "HOOK_FILE", "base64decode": True}
+        ]
     if TOKEN in json.dumps(made):  # a token is not shown to the program, as docs/from-adnanh.md says
-        made["pass-arguments-to-command"] = [one for one in made["pass-arguments-to-command"] if one["source"] != "entire-query"]
+        made["pass-arguments-to-command"] = [
+            one for one in made["pass-arguments-to-command"] if one["source"] != "entire-query"
+        ]
         made["pass-environment-to-command"] = [
             one for one in made["pass-environment-to-command"] if one["source"] != "entire-query"
         ]
@@ -119,7 +148,7 @@ def payload(random: random.Random) -> Any:
         "list": random.choice(([{"id": "x"}], [{"id": 1}, {"id": "main"}], [1, 2])),
         "n": random.choice((1, 2, -7, 1.5, "1", "2")),
         "ref": random.choice(("main", "x", "héllo", "say x now")),
-        "text": random.choice(("two\nlines\n", "plain", "it's \"x\"")),
+        "text": random.choice(("two\nlines\n", "plain", 'it\'s "x"')),
     }
     return {key: value for key, value in made.items() if random.random() < 0.85}
 
@@ -146,7 +175,12 @@ def request(random: random.Random, to: dict[str, Any]) -> Request:
         query |= {"token": TOKEN}
         headers += [("X-Token", TOKEN)]
         key = f"ann:{TOKEN}".encode()
-        headers += [("Authorization", f"Bearer {TOKEN}" if "Bearer" in json.dumps(to) else f"Basic {base64.b64encode(key).decode()}")]
+        headers += [
+            (
+                "Authorization",
+                f"Bearer {TOKEN}" if "Bearer" in json.dumps(to) else f"Basic {base64.b64encode(key).decode()}",
+            )
+        ]
     for algorithm, header in _SIGNED.items():
         headers += signature(random, algorithm, header, body)
     return Request(to["id"], method, urlencode(query), tuple(headers), body)
@@ -164,8 +198,68 @@ def signature(random: random.Random, algorithm: str, header: str, body: str) -> 
     return [(header, prefix + "0" * len(signed))] if kind < 0.9 else []
 
 
+def _shown(name: str) -> list[dict[str, Any]]:
+    return [{"source": "payload", "name": name}]
+
+
+def _is(value: str, name: str) -> dict[str, Any]:
+    return {"match": {"type": "value", "value": value, "parameter": {"source": "payload", "name": name}}}
+
+
+def written(program: str) -> tuple[list[dict[str, Any]], list[Request]]:
+    """Hooks for payloads that are lists, JSON in a form, XML, or multipart; and Scalr's without its time."""
+    common = {"execute-command": program, "include-command-output-in-response": True}
+    hooks = [
+        {"id": "list", "trigger-rule": _is("main", "root.0.ref"), "pass-arguments-to-command": _shown("root.1.n")},
+        {
+            "id": "form",
+            "parse-parameters-as-json": _shown("payload"),
+            "trigger-rule": _is("main", "payload.ref"),
+            "pass-arguments-to-command": _shown("payload.list.0"),
+        },
+        {
+            "id": "xml",
+            "incoming-payload-content-type": "text/xml",
+            "trigger-rule": {"and": [_is("1", "app.user.0.-id"), _is("Hi", "app.message.#text")]},
+            "pass-arguments-to-command": _shown("app.message.-to"),
+        },
+        {"id": "multipart", "trigger-rule": _is("main", "ref"), "pass-arguments-to-command": _shown("text")},
+        {
+            "id": "text",
+            "trigger-rule": {
+                "match": {"type": "regex", "regex": "^deploy", "parameter": {"source": "raw-request-body"}}
+            },
+        },
+        {"id": "team/deep", "pass-arguments-to-command": _shown("ref")},
+    ]
+    json_type, xml = (
+        (("Content-Type", "application/json"),),
+        '<app><user id="{}"/><user id="2"/><message to="7">Hi</message></app>',
+    )
+    part = '--b\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+    multipart = part.format("ref", "{}") + part.format("text", "two words") + "--b--\r\n"
+    bodies = [
+        ("list", json_type, '[{"ref": "main"}, {"n": 5}]'),
+        ("list", json_type, '[{"ref": "other"}, {"n": 5}]'),
+        ("list", json_type, '{"ref": "main"}'),
+        ("form", _FORM, urlencode({"payload": '{"ref": "main", "list": ["x"]}'})),
+        ("form", _FORM, urlencode({"payload": '{"ref": "other"}', "ref": "main"})),
+        ("xml", (), xml.format(1)),
+        ("xml", (), xml.format(3)),
+        ("multipart", (("Content-Type", "multipart/form-data; boundary=b"),), multipart.format("main")),
+        ("multipart", (("Content-Type", "multipart/form-data; boundary=b"),), multipart.format("other")),
+        ("text", (("Content-Type", "text/plain"),), "deploy it"),
+        ("text", (("Content-Type", "text/plain"),), "don't"),
+        ("team/deep", json_type, '{"ref": "x"}'),
+    ]
+    return [{**common, **one} for one in hooks], [
+        Request(to, "POST", "", headers, body) for to, headers, body in bodies
+    ]
+
+
 def corpus(seed: int, hooks: int, requests: int, program: str) -> tuple[list[dict[str, Any]], list[Request]]:
-    """So many hooks, with so many requests to each."""
+    """Those of `written`, and so many hooks with so many requests to each."""
     source = random.Random(seed)
     made = [hook(source, number, program) for number in range(hooks)]
-    return made, [request(source, to) for to in made for _ in range(requests)]
+    known, asked = written(program)
+    return [*known, *made], [*asked, *(request(source, to) for to in made for _ in range(requests))]

@@ -11,7 +11,7 @@ from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.networks import is_within, parse_address
 from router.domain.request import Inbound
-from router.plugins.scheme import Unverified
+from router.plugins.scheme import Verified
 from router.rules.compile.loader import Loader
 from router.rules.dry_run.preview import preview
 from router.rules.ruleset import Ruleset
@@ -35,14 +35,21 @@ def answer(ruleset: Ruleset, request: Request) -> str | None:
     """What the hook's program printed; None if the hook was not triggered."""
     source = next(source for source in ruleset.sources.values() if source.path == f"/hooks/{request.hook}")
     inbound = Inbound(
-        source.name, request.method, source.path, request.query, request.headers, request.body.encode(), "127.0.0.1", NOW
+        source.name,
+        request.method,
+        source.path,
+        request.query,
+        request.headers,
+        request.body.encode(),
+        "127.0.0.1",
+        NOW,
     )
     if request.method not in source.methods or not source.enabled:
         return None
     if source.allow_ips and not is_within(parse_address(inbound.ip), source.allow_ips):
         return None
     verified = source.verifier.verify(inbound, NOW)
-    if isinstance(verified, Unverified):
+    if not isinstance(verified, Verified):
         return None
     seen = verified.inbound
     event = Event(uuid7(NOW), source.name, seen.method, seen.path, seen.query, seen.headers, seen.body, seen.ip, NOW)
@@ -57,7 +64,9 @@ def answer(ruleset: Ruleset, request: Request) -> str | None:
         assert delivery.error is not None
         return DASH if "begin with a dash" in delivery.error else f"dead: {delivery.error}"
     stdin = ruleset.actions[(delivery.rule, delivery.action)].action.stdin  # type: ignore[attr-defined]
-    return _run(delivery.does["argv"], delivery.does["env"], delivery.does["cwd"], seen.body if stdin == "body" else b"")
+    return _run(
+        delivery.does["argv"], delivery.does["env"], delivery.does["cwd"], seen.body if stdin == "body" else b""
+    )
 
 
 def _run(argv: list[str], env: Mapping[str, str], cwd: str, stdin: bytes) -> str:

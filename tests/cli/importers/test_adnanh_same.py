@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.importers.adnanh_program import ADNANH, answer as adnanh_answer, running_adnanh, write_show
+from tests.cli.importers.adnanh_program import ADNANH, running_adnanh, write_show
+from tests.cli.importers.adnanh_program import answer as adnanh_answer
 from tests.cli.importers.generated_hooks import Request, corpus
 from tests.cli.importers.imported_hooks import DASH, UNPARSED, answer, load
 from tests.conftest import run_in_process
@@ -60,7 +61,7 @@ def test_imported_hooks_do_what_webhook_did(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [11, 12])
 def test_imported_hooks_do_what_webhook_does_beside_them(seed: int, tmp_path: Path) -> None:
     program = write_show(tmp_path / "bin")
-    hooks, requests = corpus(seed, 60, 4, str(program))
+    hooks, requests = corpus(seed, 50, 3, str(program))
     with running_adnanh(hooks, tmp_path) as port:
         expected = [adnanh_answer(port, request) for request in requests]
 
@@ -72,11 +73,13 @@ def record() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         program = write_show(folder / "bin")
-        hooks, requests = corpus(1, 60, 4, str(program))
+        hooks, requests = corpus(1, 50, 3, str(program))
         with running_adnanh(hooks, folder) as port:
             answers = [adnanh_answer(port, request) for request in requests]
         kept = {"hooks": hooks, "requests": [vars(request) for request in requests], "answers": answers}
-        RECORDED.write_text(json.dumps(kept, indent=1).replace(json.dumps(str(program)), f'"{_PROGRAM}"') + "\n")
+        parts = (f'"{key}": [\n' + ",\n".join(map(json.dumps, values)) + "\n]" for key, values in kept.items())
+        text = "{" + ",\n".join(parts) + "}\n"
+        RECORDED.write_text(text.replace(json.dumps(str(program)), f'"{_PROGRAM}"'))
 
 
 if __name__ == "__main__":

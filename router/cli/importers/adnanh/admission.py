@@ -8,7 +8,7 @@ import binascii
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from router.cli.importers.adnanh.go_template import source_of
 from router.cli.importers.adnanh.hooks import And, Hook, Match, Or, Place, TriggerRule
@@ -156,7 +156,9 @@ class Admitting:
             return False
         first = matches[0].parameter
         assert first is not None
-        if any(m.parameter is None or (m.parameter.source, m.parameter.name) != (first.source, first.name) for m in matches):
+        if any(
+            m.parameter is None or (m.parameter.source, m.parameter.name) != (first.source, first.name) for m in matches
+        ):
             return False
         values = [(part.value, part.place) for part in matches]
         if first.source == "header":
@@ -199,7 +201,7 @@ def _conjuncts(rule: TriggerRule | None) -> list[TriggerRule]:
     return [] if rule is None else [rule]
 
 
-def _is_signature(rule: TriggerRule) -> "bool":
+def _is_signature(rule: TriggerRule) -> TypeGuard[Match]:
     return isinstance(rule, Match) and bool(SIGNATURES.fullmatch(rule.kind)) and rule.kind != "scalr-signature"
 
 

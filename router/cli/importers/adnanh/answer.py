@@ -34,7 +34,7 @@ class Answer:
         return {"status": status, "body": _MISMATCH}
 
     def _status(self, status: int, key: str) -> int:
-        if status == 0 or 200 <= status <= 299:  # noqa: PLR2004
+        if status == 0 or 200 <= status <= 299:
             return status or 200
         self.notes.add(
             self.hook.place, f"{key} is {status}; here an event that is stored is answered 2xx, and this one 200"

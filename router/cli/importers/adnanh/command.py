@@ -46,7 +46,7 @@ class Command:
         options: dict[str, Any] = {"argv": argv, "stdin": stdin, "env": self.env, "cwd": self.hook.folder}
         options = {key: value for key, value in options.items() if value}
         options["concurrency"] = self.hook.most_at_once or Commented(
-            _AT_ONCE, (f"webhook runs them side by side; 1 would run them one after another",)
+            _AT_ONCE, ("webhook runs them side by side; 1 would run them one after another",)
         )
         options["timeout"] = self._timeout()
         return options
@@ -107,7 +107,7 @@ class Command:
         if not _VARIABLE.fullmatch(plain):
             raise CantCarry(parameter.place, f'"{name}" is no name of a variable; give it an envname')
         if plain != name:
-            self.notes.add(parameter.place, f"the variable {name} is {plain} here, since its name may have letters, digits and _")
+            self.notes.add(parameter.place, f"the variable {name} is {plain} here; a name has letters, digits and _")
         return plain
 
     def _script(self, arguments: Iterable[str]) -> str:

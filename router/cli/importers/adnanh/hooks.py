@@ -97,7 +97,7 @@ class Hook:
     @property
     def matches(self) -> tuple[Match, ...]:
         """All comparisons of the trigger rule."""
-        return tuple(_matches(self.rule)) if self.rule is not None else ()
+        return tuple(matches_of(self.rule)) if self.rule is not None else ()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -106,11 +106,12 @@ class Hook:
         return (*compared, *self.arguments, *self.variables, *self.files)
 
 
-def _matches(rule: TriggerRule) -> Iterator[Match]:
+def matches_of(rule: TriggerRule) -> Iterator[Match]:
+    """All comparisons of a trigger rule."""
     if isinstance(rule, Match):
         yield rule
     elif isinstance(rule, Not):
-        yield from _matches(rule.rule)
+        yield from matches_of(rule.rule)
     else:
         for part in rule.rules:
-            yield from _matches(part)
+            yield from matches_of(part)

@@ -92,8 +92,11 @@ class _Reader:
     def text(self, node: yaml.Node | None) -> str:
         """A scalar as text, where marks are filled in."""
         found, missing = filled(self.raw_text(node), self.environ)
-        for name in missing if node is not None else ():
-            self.problem(node, f"{name} is not known here, so this constant isn't either; set the variable, then import")
+        for name in missing:
+            assert node is not None
+            self.problem(
+                node, f"{name} is not known here, so this constant isn't either; set the variable, then import"
+            )
         return found
 
     def number(self, node: yaml.Node | None) -> int:
@@ -230,4 +233,4 @@ def _number_text(node: yaml.ScalarNode) -> str:
     loader = yaml.SafeLoader("")
     is_whole = node.tag == f"{_TAG}int"
     value = loader.construct_yaml_int(node) if is_whole else loader.construct_yaml_float(node)
-    return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(value)  # noqa: PLR2004
+    return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(value)

@@ -12,6 +12,10 @@ def check_in(folder: Path) -> Callable[[str], Sequence[Problem]]:
     """A function that gives the problems of a text, for a file in this folder."""
 
     def check(text: str) -> Sequence[Problem]:
-        return loader(require_secrets=False).load(text.encode(), file="rules.yaml", base_dir=Path(os.path.realpath(folder))).problems
+        return (
+            loader(require_secrets=False)
+            .load(text.encode(), file="rules.yaml", base_dir=Path(os.path.realpath(folder)))
+            .problems
+        )
 
     return check

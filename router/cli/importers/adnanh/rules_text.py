@@ -16,8 +16,8 @@ _BAD_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _MOST_NAME = 60
 _HEADER = (
     "Rules of webhook-router, imported from {files} of adnanh/webhook.",
-    "What differs for every hook is listed in docs/from-adnanh.md; what differs for one is said above it. Run "
-    "`webhook-router check --strict` after your changes.",
+    "What differs for every hook is listed in docs/from-adnanh.md; what differs for one is said above it.",
+    "After your changes: webhook-router check --strict",
 )
 
 
@@ -63,7 +63,9 @@ def import_hooks(hooks: Sequence[Hook], prefix: str, check: Check) -> Imported:
     return Imported(text, translated, notes, [(translated[at], why) for at, why in refused.items()])
 
 
-def _mend(at: int, one: _Written, errors: Sequence[Problem], translated: list[Translated], refused: dict[int, str]) -> bool:
+def _mend(
+    at: int, one: _Written, errors: Sequence[Problem], translated: list[Translated], refused: dict[int, str]
+) -> bool:
     """Change a hook so that its errors go; False if it has none."""
     own = [error for error in errors if error.line in one.source or error.line in one.rule]
     if not own or at in refused:
@@ -76,7 +78,12 @@ def _mend(at: int, one: _Written, errors: Sequence[Problem], translated: list[Tr
 
 
 def _compose(hooks: Sequence[Translated], refused: dict[int, str], files: str) -> tuple[str, list[_Written]]:
-    lines = [*(line for text in _HEADER for line in comment([text.format(files=files)], 0)), "version: 1", "", "sources:"]
+    lines = [
+        *(line for text in _HEADER for line in comment([text.format(files=files)], 0)),
+        "version: 1",
+        "",
+        "sources:",
+    ]
     sources = []
     for at, hook in enumerate(hooks):
         content = [f"  {hook.name}:", *block(hook.source, 4)]

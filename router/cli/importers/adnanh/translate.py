@@ -10,7 +10,7 @@ from router.cli.importers.adnanh.answer import Answer
 from router.cli.importers.adnanh.command import Command
 from router.cli.importers.adnanh.document import Commented
 from router.cli.importers.adnanh.expression import ALWAYS, NEVER, Expression, as_match
-from router.cli.importers.adnanh.hooks import And, Hook, Match, Not, TriggerRule
+from router.cli.importers.adnanh.hooks import And, Hook, Match, Not, Parameter, TriggerRule, matches_of
 from router.cli.importers.adnanh.notes import CantCarry, Note, Notes
 from router.cli.importers.adnanh.trigger import Trigger
 from router.cli.importers.adnanh.values import HookValues
@@ -22,8 +22,12 @@ _LOST_KEYS = {
     "keep-file-environment": "the files of a multipart body stay in the body, and have no paths",
     "stream-command-output": "a command's output can't be streamed to the sender",
 }
+_READS = {"url": "query", "entire-query": "query", "entire-headers": "header"}
+_LEFT_OUT = "(left out)"
 _ANYBODY = "anybody who knows the address can run this: webhook verifies no sender here. Verify, then remove this line"
-_CODE = "webhook gives the sender's text to any program. Keep this if the program may read such text; see docs/actions.md"
+_CODE = (
+    "webhook gives the sender's text to any program. Keep this if the program may read such text; see docs/actions.md"
+)
 _OUTPUT = (
     "include-command-output-in-response: the sender does not get the command's output here, but the answer below; "
     "`webhook-router deliveries show` prints it"
@@ -51,7 +55,7 @@ class Translated:
         """The same with `allow_code`, for a program that is not known to take text as data only."""
         actions = self.rule["actions"]
         rule = {key: value for key, value in self.rule.items() if key != "actions"}
-        return replace(self, rule={**rule, "allow_code": Commented(True, (_CODE,)), "actions": actions})
+        return replace(self, rule={**rule, "allow_code": _yes(_CODE), "actions": actions})
 
 
 def translate(hook: Hook, name: str, prefix: str) -> Translated:
@@ -107,11 +111,13 @@ class _Translation:
             return
         source, name = admission.hidden
         for parameter in (*self.hook.arguments, *self.hook.variables, *self.hook.files, *_parameters(admission.rest)):
-            read = {"url": "query", "entire-query": "query", "entire-headers": "header"}.get(parameter.source, parameter.source)
+            read = _READS.get(parameter.source, parameter.source)
             if read != source:
                 continue
             if parameter.source.startswith("entire-"):
-                self.notes.add(parameter.place, f"{parameter.source} lacks {name}, which is removed once it is verified")
+                self.notes.add(
+                    parameter.place, f"{parameter.source} lacks {name}, which is removed once it is verified"
+                )
             elif parameter.name.lower() == name.lower():
                 raise CantCarry(parameter.place, f"{name} is removed once it is verified, so nothing else can read it")
 
@@ -152,7 +158,9 @@ class _Translation:
             return None
         return next((parse for part, parse in _PARSE if part in given), "text")
 
-    def _rule(self, admission: Admission, match: dict[str, Any] | None, actions: list[dict[str, Any]]) -> dict[str, Any]:
+    def _rule(
+        self, admission: Admission, match: dict[str, Any] | None, actions: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         rule: dict[str, Any] = {"name": self.name, "source": self.name}
         if self._is_lost():
             rule["enabled"] = False
@@ -162,10 +170,12 @@ class _Translation:
         if self.hook.output:
             rule["respond"] = Commented(rule["respond"], (self.notes.add(self.hook.place, _OUTPUT),))
         if admission.verify == "none":
-            open_to = _ANYBODY if not admission.rest and not admission.allow_ips else (
-                "no signature or token verifies the sender"
+            open_to = (
+                _ANYBODY
+                if not admission.rest and not admission.allow_ips
+                else ("no signature or token verifies the sender")
             )
-            rule["allow_unverified"] = Commented(True, (open_to,))
+            rule["allow_unverified"] = _yes(open_to)
         return {**rule, "actions": actions}
 
     def _is_lost(self) -> bool:
@@ -179,16 +189,17 @@ class _Translation:
         return self._other_notes(admission)
 
     def _other_notes(self, admission: Admission) -> list[str]:
-        found = []
-        for note in self.notes.found:
-            if note.text not in admission.comments:
-                found.append(f"OFF, since {note.text} ({note.place})" if note.lost else f"{note.text} ({note.place})")
-        return found
+        notes = [note for note in self.notes.found if note.text not in admission.comments]
+        return [f"{'OFF, since ' if note.lost else ''}{note.text} ({note.place})" for note in notes]
 
 
-def _parameters(rules: tuple[TriggerRule, ...]) -> Any:
-    hook = Hook("", rules[0].place, "", rule=And(rules, rules[0].place)) if rules else None
-    return [match.parameter for match in hook.matches if match.parameter is not None] if hook else []
+def _yes(comment: str) -> Commented:
+    return Commented(value=True, comments=(comment,))
+
+
+def _parameters(rules: tuple[TriggerRule, ...]) -> list[Parameter]:
+    matches = [match for rule in rules for match in matches_of(rule)]
+    return [match.parameter for match in matches if match.parameter is not None]
 
 
 def _shown(rule: TriggerRule) -> Any:
@@ -198,11 +209,11 @@ def _shown(rule: TriggerRule) -> Any:
         for key, value in (("value", rule.value), ("regex", rule.regex), ("ip-range", rule.ip_range)):
             shown |= {key: value} if value else {}
         if rule.secret:
-            shown["secret"] = "(left out)"
+            shown["secret"] = _LEFT_OUT
         if rule.parameter is not None:
             shown["parameter"] = {"source": rule.parameter.source, "name": rule.parameter.name}
             if rule.value and re.search("token|secret|key|passw|auth", rule.parameter.name, re.IGNORECASE):
-                shown["value"] = "(left out)"
+                shown["value"] = _LEFT_OUT
         return {"match": shown}
     if isinstance(rule, Not):
         return {"not": _shown(rule.rule)}

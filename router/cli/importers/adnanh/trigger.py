@@ -99,7 +99,8 @@ class Trigger:
             return {"regex": match.regex}
         if any(map(fits, _NUMBER_SAMPLES)):
             self.notes.add(
-                match.place, "this regex fits numbers too; here it is compared with texts alone, so send the value as text"
+                match.place,
+                "this regex fits numbers too; here it is compared with texts alone, and a number never fits",
             )
         others = [value for text, value in _CONSTANTS if fits(text)]
         return [{"regex": match.regex}, *others] if others else {"regex": match.regex}
@@ -166,7 +167,7 @@ def networks(match: Match, notes: Notes) -> list[str]:
             network = ipaddress.ip_network(text, strict=False)
         except ValueError:
             raise CantCarry(match.place, f'"{text}" is no address and no network, so the hook always fails') from None
-        if network.version == 6 and "/" not in text:  # noqa: PLR2004
+        if network.version == 6 and "/" not in text:
             notes.add(match.place, f"webhook takes {text} for {text}/32, a whole network; here it is the one address")
         found.append(str(network.network_address) if "/" not in text else str(network))
     if not found:

@@ -123,7 +123,7 @@ def _header(parameter: Parameter) -> str:
 
 
 def _is_index(word: str) -> bool:
-    return word.isascii() and word.isdigit() and len(word) < 10  # noqa: PLR2004
+    return word.isascii() and word.isdigit() and len(word) < 10
 
 
 def _step(segment: str | int) -> str:
