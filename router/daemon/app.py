@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -119,7 +120,16 @@ class App:
         current = CurrentRuleset(ruleset)
         recorded = RecordedRules(store, self._loader, current)
         recorded.record(ruleset)
-        dispatcher = Dispatcher(current, store, recorded.compile, ACTIONS, now_ms, stopping.is_set, metrics)
+        dispatcher = Dispatcher(
+            current,
+            store,
+            recorded.compile,
+            ACTIONS,
+            now_ms,
+            stopping.is_set,
+            metrics,
+            guard_lock=_guard_lock(settings),
+        )
         receiver = Receiver(
             current,
             store,
@@ -214,6 +224,11 @@ class App:
     def _lines_lost(self, processes: IntakeProcesses | None) -> int:
         ours = self._lines.lost if self._lines is not None else 0
         return ours + (processes.lines_lost() if processes is not None else 0)
+
+
+def _guard_lock(settings: Settings) -> Path:
+    """A restarted daemon runs interrupted commands at once, so it waits for the guard of the one before it."""
+    return Path(f"{os.path.realpath(settings.store)}.guard")
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:

@@ -178,7 +178,9 @@ class Receiver:
         if key is not None:
             event = replace(event, dedupe_key=key)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
-        committed = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
+        committed = self.store.append(
+            event, plan.deliveries, ruleset.hash, matched=plan.matched, errors=plan.errors, dedupe_window=window
+        )
         rendered = None if plan.respond is None else plan.respond.begin(parsed)
         why = None if plan.matched else self._why_unmatched(event, parsed, ruleset)
         answer = Acknowledgement(source, event, plan, committed, rendered, why, self.metrics, self.now_ms)

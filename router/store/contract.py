@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement
-from router.domain.events import Appended, Event
+from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import HoldName, Holds
 from router.domain.stream import Arrival, EndedPage, StreamPosition
@@ -92,6 +92,21 @@ class StoreReader(Protocol):
         newest_first: bool = False,
     ) -> list[EventHead]:
         """Events without their bodies, in pages by seq as `deliveries` gives them."""
+        ...
+
+    def stored_events(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[StoredEvent]:
+        """Events with their bodies, in pages by seq as `deliveries` gives them. Ask for few: bodies may be large."""
+        ...
+
+    def routing(self, event_id: str) -> Routing | None:
+        """What the rules said of an event when it was received. None: that is not known."""
         ...
 
     def count_events(self, which: EventFilter) -> int:
@@ -228,9 +243,19 @@ class EventSink(Protocol):
     """Where the intake puts events: a store, or the way to one."""
 
     def append(
-        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+        self,
+        event: Event,
+        plan: Sequence[PlannedDelivery],
+        ruleset: str,
+        *,
+        matched: Sequence[str] = (),
+        errors: Sequence[tuple[str, str]] = (),
+        dedupe_window: int = 0,
     ) -> "Future[Appended]":
         """Write an event and its planned deliveries, all pending and due at received_at, in one transaction.
+
+        Beside it are kept the ruleset's hash, the names of the rules that matched, and (rule, reason) of those that
+        could not be judged.
 
         An event is a duplicate when it has a dedupe key, dedupe_window (ms) is above zero, and an event of the same
         source with the same key planned a delivery within the window before received_at. Nothing is written for a

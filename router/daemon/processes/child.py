@@ -24,8 +24,9 @@ from router.daemon.processes.start import ProcessStart, RulesToLoad, decode_rule
 from router.daemon.rules_loader import rules_loader
 from router.daemon.systemd import remove_variables
 from router.daemon.wall_clock import now_ms
+from router.domain.certificates import CertificateError
 from router.domain.errors import Problem
-from router.http.certificate import Certificate, CertificateError
+from router.http.certificate import Certificate
 from router.http.server import Server
 from router.intake.receiver import Receiver
 from router.observe.logging import libraries as log_libraries

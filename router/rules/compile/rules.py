@@ -262,7 +262,7 @@ def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, f
     options = read(node_path, action_type.options, values)
     if options is None:
         return None
-    build = context.build(name, node_path, facts)
+    build = context.build(name, node_path, facts, sends=True)
     action = action_type.compile(options, build)
     if (reason := context.forbidden_by(build)) is not None:
         action = ForbiddenAction(type_, action.target, reason)

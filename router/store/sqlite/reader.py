@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
-from router.domain.events import Event
+from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
 from router.domain.stream import Arrival, EndedPage, StreamPosition
@@ -24,10 +24,13 @@ from router.store.sqlite.rows import (
     DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     EVENT_HEADS,
+    ROUTING_COLUMNS,
     attempt_row,
     delivery_row,
     event_head_row,
     event_row,
+    routing_row,
+    stored_event_row,
 )
 from router.store.sqlite.targets import DEPTHS, depths_of
 
@@ -89,6 +92,23 @@ class SqliteReader:
         """See StoreReader.event_heads."""
         sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
         return [event_head_row(row) for row in self._read(EVENT_HEADS + sql, (*values, limit))]
+
+    def stored_events(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[StoredEvent]:
+        """See StoreReader.stored_events."""
+        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        return [stored_event_row(row) for row in self._read(_STORED_EVENTS + sql, (*values, limit))]
+
+    def routing(self, event_id: str) -> Routing | None:
+        """See StoreReader.routing."""
+        rows = self._read(_ROUTING, (event_id,))
+        return routing_row(*rows[0]) if rows else None
 
     def count_events(self, which: EventFilter) -> int:
         """See StoreReader.count_events."""
@@ -156,19 +176,19 @@ class SqliteReader:
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """See StoreReader.attempts."""
         sql = (
-            "SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt"
+            "SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt, a.sent"
             " FROM attempt a JOIN delivery d ON d.seq = a.delivery WHERE d.id = ? ORDER BY a.number"
         )
         return [attempt_row(row) for row in self._read(sql, (delivery_id,))]
 
     def ruleset(self, ruleset_hash: str) -> RulesetText | None:
         """See StoreReader.ruleset."""
-        rows = self._read("SELECT hash, text, base_dir FROM ruleset WHERE hash = ?", (ruleset_hash,))
+        rows = self._read("SELECT hash, text, base_dir, first_at FROM ruleset WHERE hash = ?", (ruleset_hash,))
         if not rows:
             return None
         included = self._read(_INCLUDED, (ruleset_hash,))
-        [(found, text, base_dir)] = rows
-        return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included))
+        [(found, text, base_dir, first_at)] = rows
+        return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included), first_at)
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
@@ -204,5 +224,7 @@ SELECT DISTINCT source, '', '', '' FROM (SELECT source FROM event ORDER BY seq D
 """
 _INCLUDED = "SELECT pattern, name, text, base_dir FROM included WHERE ruleset = ? ORDER BY number"
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
+_STORED_EVENTS = f"SELECT e.seq, {EVENT_COLUMNS}, {ROUTING_COLUMNS} FROM event e"  # noqa: S608 - constants
+_ROUTING = f"SELECT {ROUTING_COLUMNS} FROM event e WHERE id = ?"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
 _DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants

@@ -19,7 +19,7 @@ from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
 from router.daemon.processes.start import RulesToLoad, decode_problems, decode_rules, encode_problems
 from router.domain.deliveries import IncludedText, PlannedDelivery, RulesetText
 from router.domain.errors import Level, Problem, StoreError, StoreUnavailable
-from router.domain.events import Appended, Event
+from router.domain.events import Appended, Event, Routing
 from router.observe import metric_families as f
 from router.observe.metrics import Metrics
 
@@ -48,15 +48,17 @@ def test_an_event_keeps_every_part(event: Callable[..., Event]) -> None:
         PlannedDelivery("e", "r", "b", "append", "r/b", None, "$.a[3]", 3),
     )
 
-    found = decode_event(b"".join(encode_event(sent, plan, "hash", 3000)))
+    routing = Routing("hash", ("r", "s"), (("u", "too many matches"),))
 
-    assert found == (sent, plan, "hash", 3000)
-    assert decode_event(b"".join(encode_event(replace(sent, body=b""), (), "h", 0))).event.body == b""
+    found = decode_event(b"".join(encode_event(sent, plan, routing, 3000)))
+
+    assert found == (sent, plan, routing, 3000)
+    assert decode_event(b"".join(encode_event(replace(sent, body=b""), (), routing, 0))).event.body == b""
 
 
 def test_an_event_that_no_store_can_keep_is_refused_alone(event: Callable[..., Event]) -> None:
     with pytest.raises(StoreError):
-        encode_event(event(dedupe_key="\ud800"), (), "hash", 0)
+        encode_event(event(dedupe_key="\ud800"), (), Routing("hash"), 0)
 
 
 @pytest.mark.parametrize(

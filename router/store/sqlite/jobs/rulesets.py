@@ -23,7 +23,7 @@ class PutRuleset:
         """Keep the texts. The same text from another folder replaces the folder that its paths start from."""
         for job in jobs:
             connection.execute(_RETIRE_OTHERS, (job.now, job.ruleset.hash))
-            connection.execute(_KEEP, (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir))
+            connection.execute(_KEEP, (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir, job.now))
             keep_included(connection, job.ruleset)
         return [None] * len(jobs)
 
@@ -38,6 +38,7 @@ def keep_included(connection: apsw.Connection, ruleset: RulesetText) -> None:
 _RETIRE_OTHERS = "UPDATE ruleset SET retired_at = ? WHERE hash <> ? AND retired_at IS NULL"
 
 _KEEP = """
-INSERT INTO ruleset (hash, text, base_dir) VALUES (?, ?, ?)
-ON CONFLICT (hash) DO UPDATE SET base_dir = excluded.base_dir, retired_at = NULL
+INSERT INTO ruleset (hash, text, base_dir, first_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (hash) DO UPDATE SET
+    base_dir = excluded.base_dir, retired_at = NULL, first_at = coalesce(first_at, excluded.first_at)
 """

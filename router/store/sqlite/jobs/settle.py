@@ -11,6 +11,7 @@ from router.domain.outcomes import Outcome, OutcomeKind
 from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.order import report_first
+from router.store.sqlite.rows import sent_text
 
 
 @dataclass(slots=True)
@@ -63,7 +64,8 @@ def _settle_row(done: Settlement) -> tuple[Any, ...]:
 
 def _attempt_row(done: Settlement, seq: object) -> tuple[Any, ...]:
     outcome = done.outcome
-    texts = (_storable(outcome.error), _storable(outcome.excerpt))
+    sent = None if outcome.sent is None else sent_text(outcome.sent)
+    texts = (_storable(outcome.error), _storable(outcome.excerpt), sent)
     return (seq, done.finished_at, outcome.kind.value, outcome.status, *texts)
 
 
@@ -96,10 +98,10 @@ RETURNING delivery.id, seq, target, rule, action, order_key
 """
 
 _END_ATTEMPTS = """
-WITH done (delivery, finished_at, outcome, status, error, excerpt) AS (VALUES {})
+WITH done (delivery, finished_at, outcome, status, error, excerpt, sent) AS (VALUES {})
 UPDATE attempt SET
     finished_at = done.finished_at, outcome = done.outcome, status = done.status, error = done.error,
-    excerpt = done.excerpt
+    excerpt = done.excerpt, sent = done.sent
 FROM done
 WHERE attempt.delivery = done.delivery AND attempt.finished_at IS NULL
 """
