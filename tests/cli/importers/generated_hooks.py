@@ -209,7 +209,7 @@ def _is(value: str, name: str) -> dict[str, Any]:
 def written(program: str) -> tuple[list[dict[str, Any]], list[Request]]:
     """Hooks for payloads that are lists, JSON in a form, XML, or multipart; and Scalr's without its time."""
     common = {"execute-command": program, "include-command-output-in-response": True}
-    hooks = [
+    hooks: list[dict[str, Any]] = [
         {"id": "list", "trigger-rule": _is("main", "root.0.ref"), "pass-arguments-to-command": _shown("root.1.n")},
         {
             "id": "form",

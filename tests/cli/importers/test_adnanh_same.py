@@ -76,7 +76,11 @@ def record() -> None:
         hooks, requests = corpus(1, 50, 3, str(program))
         with running_adnanh(hooks, folder) as port:
             answers = [adnanh_answer(port, request) for request in requests]
-        kept = {"hooks": hooks, "requests": [vars(request) for request in requests], "answers": answers}
+        kept: dict[str, list[Any]] = {
+            "hooks": hooks,
+            "requests": [vars(request) for request in requests],
+            "answers": answers,
+        }
         parts = (f'"{key}": [\n' + ",\n".join(map(json.dumps, values)) + "\n]" for key, values in kept.items())
         text = "{" + ",\n".join(parts) + "}\n"
         RECORDED.write_text(text.replace(json.dumps(str(program)), f'"{_PROGRAM}"'))

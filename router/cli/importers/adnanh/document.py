@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _WIDTH = 116
-_PLAIN = re.compile(r"[A-Za-z/$][A-Za-z0-9_./$-]*|\d+(?:ms|s|m|h|d)")
+_PLAIN = re.compile(r"(?:\.{0,2}/|[A-Za-z$])[A-Za-z0-9_./$-]*|\d+(?:ms|s|m|h|d)")
 _WORDS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  #: also of YAML 1.1, whose readers are many
 
 
