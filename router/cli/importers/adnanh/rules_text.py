@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from router.cli.importers.adnanh.document import block, comment
+from router.cli.importers.adnanh.document import block, comment, scalar
 from router.cli.importers.adnanh.hooks import Hook
 from router.cli.importers.adnanh.notes import Note
 from router.cli.importers.adnanh.translate import Translated, translate
@@ -86,7 +86,7 @@ def _compose(hooks: Sequence[Translated], refused: dict[int, str], files: str) -
     ]
     sources = []
     for at, hook in enumerate(hooks):
-        content = [f"  {hook.name}:", *block(hook.source, 4)]
+        content = [f"  {scalar(hook.name)}:", *block(hook.source, 4)]
         sources.append(range(len(lines) + 1, len(lines) + len(content) + 1))
         lines += _commented_out(content, f"source {hook.name}", refused[at]) if at in refused else content
     lines += ["", "rules:"]
