@@ -22,7 +22,7 @@ from router.cli.commands.tail import tail
 from router.cli.commands.targets import targets
 from router.cli.commands.test import test
 from router.cli.standard_streams import drop_output, is_output_error, open_standard_streams
-from router.domain.errors import RouterError, RulesError, StartError
+from router.domain.errors import RouterError, RulesError, StartError, StoreUnusable
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             click.echo(str(problem), err=True)
         click.echo("webhook-router: could not start: the rules file has problems, listed above", err=True)
         code = NOT_STARTED
-    except StartError as error:
+    except (StartError, StoreUnusable) as error:
         click.echo(f"webhook-router: could not start: {error}", err=True)
         code = NOT_STARTED
     except RouterError as error:

@@ -229,7 +229,7 @@ class App:
 
 def _guard_lock(settings: Settings) -> Path:
     """A restarted daemon runs interrupted commands at once, so it waits for the guard of the one before it."""
-    return Path(f"{os.path.realpath(settings.store)}.guard")
+    return Path(f"{os.path.realpath(beside(settings.store))}.guard")
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:
