@@ -13,6 +13,7 @@ from router.cli.commands.documents import openapi, schema
 from router.cli.commands.events import events
 from router.cli.commands.healthy import healthy
 from router.cli.commands.init import init
+from router.cli.commands.plan import plan
 from router.cli.commands.send import send
 from router.cli.commands.serve import serve
 from router.cli.commands.sources import sources
@@ -36,6 +37,7 @@ def cli() -> None:
     webhook-router init                   write a rules file to start from
     webhook-router check rules.yaml       find mistakes in the file
     webhook-router test rules.yaml …      see what the rules would do with a payload
+    webhook-router plan rules.yaml        see what a changed file would do to yesterday's events
     webhook-router serve rules.yaml       run the daemon
     webhook-router send FILE --source S   post a payload to it, signed as the provider would
     webhook-router tail                   watch events and attempts
@@ -48,6 +50,7 @@ for _command in (
     init,
     check,
     test,
+    plan,
     serve,
     send,
     tail,
