@@ -44,6 +44,7 @@ from router.observe.metrics import Metrics
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
+from router.store.location import beside
 from router.store.open import open_store
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class App:
             stopping=parts.stopping.is_set,
             now_ms=now_ms,
         )
-        token = find_token(settings.admin_token_file, self._environ, settings.store)
+        token = find_token(settings.admin_token_file, self._environ, beside(settings.store))
         return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout, certificate)
 
     def _exposition(self, parts: Parts) -> "Exposition":
@@ -228,7 +229,7 @@ class App:
 
 def _guard_lock(settings: Settings) -> Path:
     """A restarted daemon runs interrupted commands at once, so it waits for the guard of the one before it."""
-    return Path(f"{os.path.realpath(settings.store)}.guard")
+    return Path(f"{os.path.realpath(beside(settings.store))}.guard")
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:
