@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from router.domain.deliveries import State
-from router.domain.errors import StartError
+from router.domain.errors import StartError, StoreUrlError
 from router.domain.filters import Filter
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def open_store(text: str) -> "OperatorStore":
 
     try:
         location = store_location(text)
+    except StoreUrlError:
+        raise
     except StartError as error:
         raise click.UsageError(str(error)) from None
     return open_operator_store(location)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from router.domain.errors import StartError
+from router.domain.errors import StartError, StoreUrlError
 
 if TYPE_CHECKING:
     from router.store.postgres.url import PostgresUrl
@@ -39,7 +39,7 @@ def _postgres(text: str) -> "PostgresUrl":
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "psycopg":
             raise
-        raise StartError(
+        raise StoreUrlError(
             f"--store postgresql:// needs psycopg ({error}); install it: pip install 'webhook-router[postgres]'"
         ) from None
     return parse_url(text)

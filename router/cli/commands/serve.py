@@ -10,7 +10,7 @@ import click
 
 from router.cli.commands.init import offer_rules
 from router.cli.options import setting, store_option
-from router.domain.errors import StartError
+from router.domain.errors import StartError, StoreUrlError
 
 if TYPE_CHECKING:
     from router.daemon.settings import Settings
@@ -189,6 +189,8 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             keep=retention(given["keep"]),
             keep_dead=retention(given["keep_dead"]),
         )
+    except StoreUrlError:
+        raise
     except StartError as error:
         raise click.UsageError(str(error)) from None
     if settings.processes > 1 and sys.version_info < (3, 11, 1):

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, errors
 
-from router.domain.errors import StoreError
+from router.domain.errors import StoreUnusable
 from router.store.postgres.arrays import register
 from router.store.postgres.faults import reason
 from router.store.postgres.url import PostgresUrl
@@ -29,11 +29,11 @@ def connect(url: PostgresUrl, notice: Callable[[errors.Diagnostic], None] | None
 
 
 def connect_or_explain(url: PostgresUrl) -> Connected:
-    """A connection. Raises StoreError with the cure."""
+    """A connection. Raises StoreUnusable with the cure."""
     try:
         return connect(url)
     except psycopg.Error as error:
-        raise StoreError(f"the store {url} can't be reached: {explained(error)}") from None
+        raise StoreUnusable(f"the store {url} can't be reached: {explained(error)}") from None
 
 
 def explained(error: psycopg.Error) -> str:

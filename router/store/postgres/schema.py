@@ -5,7 +5,7 @@ from importlib.resources import files
 import psycopg
 from psycopg import errors
 
-from router.domain.errors import StoreError
+from router.domain.errors import StoreUnusable
 from router.store.postgres.connection import Connected
 from router.store.postgres.faults import reason
 from router.store.postgres.url import PostgresUrl
@@ -36,13 +36,15 @@ def version_of(connection: Connected) -> int:
 
 
 def check_version(connection: Connected, url: PostgresUrl) -> int:
-    """The schema version. Raises StoreError for a newer one, or an older server."""
+    """The schema version. Raises StoreUnusable for a newer one, or an older server."""
     if connection.info.server_version < OLDEST_SERVER * 10_000:
-        raise StoreError(f"the store {url} is PostgreSQL {connection.info.server_version // 10_000}; use 14 or newer")
+        raise StoreUnusable(
+            f"the store {url} is PostgreSQL {connection.info.server_version // 10_000}; use 14 or newer"
+        )
     version = version_of(connection)
     # A step only adds: a node of the version before goes on beside newer ones.
     if version > newest_version() + 1:
-        raise StoreError(
+        raise StoreUnusable(
             f"the store {url} has schema version {version}, this program knows up to {newest_version()}; "
             "use the newer program, or another database"
         )
@@ -51,7 +53,7 @@ def check_version(connection: Connected, url: PostgresUrl) -> int:
 
 def migrate(connection: Connected, url: PostgresUrl) -> None:
     """Bring the store to the newest version, unless another node does so just now. Each step and its version number are
-    one transaction. Raises StoreError."""
+    one transaction. Raises StoreUnusable."""
     try:
         if check_version(connection, url) >= newest_version():
             return
@@ -61,12 +63,12 @@ def migrate(connection: Connected, url: PostgresUrl) -> None:
                 if version_of(connection) < number:
                     _apply(connection, number)
     except errors.InsufficientPrivilege as error:
-        raise StoreError(
+        raise StoreUnusable(
             f"the store {url} can't be prepared: {' '.join(str(error).split())}; let the user create schemas in the "
             "database (GRANT CREATE ON DATABASE …), or run a command as a user that may"
         ) from None
     except psycopg.Error as error:
-        raise StoreError(f"the store {url} can't be prepared: {reason(error)}") from None
+        raise StoreUnusable(f"the store {url} can't be prepared: {reason(error)}") from None
 
 
 def _apply(connection: Connected, number: int) -> None:

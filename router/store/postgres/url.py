@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from router.domain.errors import StartError
+from router.domain.errors import StoreUrlError
 
 EXAMPLE = "postgresql://user@host/database"
 _POOLER, _PASSWORD_FILE = "pgbouncer", "password_file"
@@ -36,7 +36,7 @@ class PostgresUrl:
         return self.shown
 
     def conninfo(self) -> str:
-        """What libpq connects by; it may hold a password. Raises StartError when the password's file can't be read."""
+        """What libpq connects by; it may hold a password. Raises StoreUrlError when the password can't be read."""
         options = dict(self._options)
         if self.password_file is not None:
             options["password"] = _read(self.password_file)
@@ -44,7 +44,7 @@ class PostgresUrl:
 
 
 def parse_url(text: str) -> PostgresUrl:
-    """Parse a URL. Raises StartError, which never shows a password."""
+    """Parse a URL. Raises StoreUrlError, which never shows a password."""
     place, _, query = text.partition("?")
     try:
         given = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
@@ -98,8 +98,8 @@ def _read(path: Path) -> str:
         return path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise StartError(f"the password file {path} can't be read: {reason}") from None
+        raise StoreUrlError(f"the password file {path} can't be read: {reason}") from None
 
 
-def _wrong(why: str) -> StartError:
-    return StartError(f"the store's URL is wrong: {why}; write it as {EXAMPLE}")
+def _wrong(why: str) -> StoreUrlError:
+    return StoreUrlError(f"the store's URL is wrong: {why}; write it as {EXAMPLE}")
