@@ -88,6 +88,7 @@ class Node:
         self._renew_at = self._tell_at = self._unknown_at = self._sure_at = 0.0
         self._changes = -1
         self._leads = False
+        self.activate: Callable[[], None] = lambda: None  #: makes the rules that run here the fleet's
         self.id = 0
         self.state: FleetState | None = None  #: as last read
 
@@ -100,9 +101,13 @@ class Node:
         self._unbroken_since = began
         self.state = self._fleet.state()
 
-    def activates(self, ruleset: str) -> bool:
-        """Whether a start with these rules makes them the fleet's. Raises StoreError."""
-        return self._fleet.activates(ruleset)
+    def record_rules(self) -> None:
+        """Make the rules that run here the fleet's, unless live nodes run newer ones. Raises StoreError."""
+        if self._fleet.activates(self._rules()):
+            self.activate()
+        else:
+            log.warning("the rules file here is older than the fleet's; deliveries go by the fleet's rules")
+        self.state = self._fleet.state()
 
     def start(self, deliveries: Deliveries | None) -> None:
         """Begin; None: this node delivers nothing."""
@@ -131,7 +136,7 @@ class Node:
     @property
     def fleet_rules(self) -> str:
         """The hash of the fleet's rules."""
-        return self.state.rules if self.state is not None else self._rules()
+        return (self.state.rules if self.state is not None else "") or self._rules()
 
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
@@ -240,7 +245,15 @@ class Node:
                 if found := self._fleet.unknown(self._deliveries.known_tokens):
                     log.warning("claims whose answer was lost were given back", deliveries=found)
             self._take_over()
+        self._follow_rules(state)
         self._leads = self._fleet.leads(RETENTION, round(self._seconds * 1000))
+
+    def _follow_rules(self, state: FleetState) -> None:
+        """Go back to the rules that run here once no node runs the newer ones any more."""
+        mine = self._rules()
+        if state.rules not in ("", mine) and not any(n.rules == state.rules for n in state.nodes if n.lives):
+            log.warning("no node runs the fleet's rules any more; those that run here are the fleet's now")
+            self.activate()
 
     def _take_over(self) -> None:
         """Take over from nodes that are gone; only if the database was here long enough for the others to renew."""

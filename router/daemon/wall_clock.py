@@ -16,6 +16,16 @@ class WallClock:
         """It was now_ms at that time by lease_clock."""
         self._set = (now_ms, at)
 
+    def encode(self) -> bytes:
+        """What another process of this machine sets its clock by; empty when it was never set."""
+        return b"" if self._set is None else b"%d %r" % (self._set[0], self._set[1])
+
+    def decode(self, text: bytes) -> None:
+        """Set it by what another process encoded."""
+        if text:
+            now, at = text.split()
+            self.set(int(now), float(at))
+
     def now_ms(self) -> int:
         """Unix time, ms."""
         if self._set is None:

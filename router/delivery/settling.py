@@ -43,8 +43,7 @@ class Settling:
         waits: Callable[[Delivery], None] = lambda _: None,
         settled: Callable[[Claim], None] = lambda _: None,
     ) -> None:
-        """`waits` is called with each delivery that waits for another attempt, `settled` with each claim whose attempt is
-        recorded."""
+        """`waits` is called with each delivery that waits for another attempt, `settled` with each recorded claim."""
         self._waits = waits
         self._settled = settled
         self._store = store
