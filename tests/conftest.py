@@ -131,6 +131,14 @@ def preloaded() -> Preloaded:
     return _preloaded[0]
 
 
+def forked_program() -> str:
+    """A program for subprocess that is webhook-router without the second of processor time that its start takes.
+
+    PROGRAM itself is for tests of what a new process inherits.
+    """
+    return str(preloaded().shim)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _stop_preloaded(_started_anywhere: None) -> Iterator[None]:
     yield
