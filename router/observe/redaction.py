@@ -3,7 +3,7 @@
 import base64
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -15,12 +15,12 @@ _CUT = 256  #: characters; a shorter excerpt was not cut, so it holds no part of
 
 
 class Redactor:
-    """The secrets that templates can read, in all usual encodings. Immutable."""
+    """The secrets that attempts can read, in all usual encodings. Immutable."""
 
-    def __init__(self, secrets: Mapping[str, Secret]) -> None:
+    def __init__(self, secrets: Iterable[Secret]) -> None:
         found = {
-            spelling: f"<secret:{name}>"
-            for name, secret in secrets.items()
+            spelling: str(secret)
+            for secret in secrets
             if secret.is_set
             for spelling in _spellings(secret.reveal())
             if len(spelling) >= SHORTEST
