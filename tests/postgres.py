@@ -71,8 +71,8 @@ class Server:
         self._own(self._home)
         self.start()
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, url: str | None = None) -> None:
+        """Start it, and wait until it answers; by that URL, if it asks for a password."""
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         binary = Path(self._installed.bin_path) / "postgres"
         with self.log.open("ab") as log:
@@ -95,7 +95,7 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        self._wait_until_ready()
+        self._wait_until_ready(url or self.url())
 
     def stop(self) -> None:
         """Stop it at once, as an administrator does: its connections are cut, nothing committed is lost."""
@@ -152,11 +152,11 @@ class Server:
             self._process.wait(PATIENCE_SECONDS)
             self._process = None
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, url: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                psycopg.connect(self.url(), connect_timeout=10).close()
+                psycopg.connect(url, connect_timeout=10).close()
             except psycopg.OperationalError:
                 ended = self._process is None or self._process.poll() is not None
                 if ended or time.monotonic() > deadline:
