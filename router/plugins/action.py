@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from router.domain.deliveries import Claim
@@ -16,6 +17,7 @@ from router.plugins.build import Build
 from router.plugins.connection import ConnectionOptions
 from router.plugins.options import Options
 from router.plugins.target import TargetSpec
+from router.runtime.lease import Lease
 
 Resources = TypeVar("Resources")
 
@@ -63,6 +65,8 @@ class Tools(Generic[Resources]):
 
     resources: Resources  #: what the type's `open_resources` gave
     stopping: Callable[[], bool] = lambda: False  #: whether the daemon was told to stop
+    lease: Lease = field(default_factory=Lease)  #: how long this process may run attempts
+    guard_lock: Path | None = None  #: what one guard of commands holds at a time; None: restarts wait for the lease
 
 
 class Action(Protocol):

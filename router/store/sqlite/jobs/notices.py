@@ -16,6 +16,7 @@ class Tell:
     """A notice."""
 
     notice: Notice
+    is_append: ClassVar[bool] = False
     weight: ClassVar[int] = 0
 
     @classmethod
@@ -31,6 +32,7 @@ class TellGathered:
     gathered: Gathered
     notice: Notice | None
     now: int
+    is_append: ClassVar[bool] = False
     weight: ClassVar[int] = 0
 
     @classmethod
