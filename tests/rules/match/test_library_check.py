@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonpath_ng import jsonpath as ng
 from jsonpath_ng.ext import filter as ng_filter
-from jsonpath_ng.ext import parse
+from jsonpath_ng.ext.parser import parse
 
 from router.daemon.registries import REGISTRIES
 from router.rules.compile.loader import Loader
