@@ -21,11 +21,11 @@ class Standby(Server):
         self._primary = primary
         super().__init__({**PRIMARY, "hot_standby": "on", **settings})
 
-    def start(self) -> None:
+    def start(self, url: str | None = None) -> None:
         """Copy the primary at the first start, and follow it."""
         if not (self.data / "standby.signal").exists():
             self._copy()
-        super().start()
+        super().start(url)
 
     def promote(self) -> None:
         """Make it a primary."""

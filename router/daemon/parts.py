@@ -7,6 +7,7 @@ from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
 from router.daemon.no_intake import NoIntake
 from router.daemon.node import Node
+from router.daemon.own_events import OwnEvents
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.retention import Retention
 from router.daemon.rules_reports import RulesReports
@@ -34,6 +35,7 @@ class Parts:
     retention: Retention
     stopping: threading.Event  #: set from the beginning of a stop
     certificates: CertificateWatch
+    own_events: OwnEvents
     node: Node | None = field(default=None)  #: None: it owns its store alone
     delivers: bool = True  #: False: a node that takes events only
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener

@@ -148,6 +148,18 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     help="The same for events with a dead delivery. The longer of both applies.",
 )
 @setting(
+    "--backlog-old",
+    default="1h",
+    metavar="DURATION",
+    help="How old a target's oldest waiting delivery is when rules for the router's own events hear of it.",
+)
+@setting(
+    "--disk-low",
+    default="1GiB",
+    metavar="SIZE",
+    help="How little room the store's disk has when rules for the router's own events hear of it.",
+)
+@setting(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -188,6 +200,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
         names_of,
         networks,
         retention,
+        tells,
         tls_files,
     )
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
@@ -220,6 +233,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             request_timeout=given["request_timeout"],
             keep=retention(given["keep"]),
             keep_dead=retention(given["keep_dead"]),
+            tells=tells(given["backlog_old"], given["disk_low"]),
         )
     except StoreUrlError:
         raise
