@@ -152,9 +152,7 @@ class PostgresTarget:
                 with cursor.copy(sql.encode()) as copy:
                     for row in rows:
                         made = (make(row) for make in more.values())
-                        copy.write_row(
-                            [*(_value(row[name]) for name in names), *made, *(blank[name] for name in added)]
-                        )
+                        copy.write_row([*(_value(row[name]) for name in names), *made])
                         written += 1
         except psycopg.Error as error:
             raise self._failure(error) from None
