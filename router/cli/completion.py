@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from router.domain.own_events import SOURCE
+
 if TYPE_CHECKING:
     _Text = click.ParamType[str]
 else:
@@ -61,7 +63,8 @@ def _find_of(parameter: click.Parameter, path: tuple[str, ...]) -> Find | None:
         return _starters if path[0] == "init" else _providers
     if stands_for in ("RULE", "ACTION", "TARGET", "SOURCE") or (stands_for == "NAME" and path[0] == "targets"):
         word = "target" if stands_for == "NAME" else stands_for.lower()
-        return lambda context: ((name, "") for name in sorted(_names(context, word)))
+        unwanted = {SOURCE} if path[0] == "send" else set()  # nobody sends to the router's own events
+        return lambda context: ((name, "") for name in sorted(_names(context, word) - unwanted))
     if stands_for in ("ID", "EVENT"):
         kind = "delivery" if path[0] == "deliveries" and stands_for == "ID" else "event"
         return lambda context: _ids(context, kind)
