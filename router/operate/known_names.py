@@ -64,6 +64,10 @@ def describe_filter(which: Filter | EventFilter) -> str:
         wanted = getattr(which, word, None)
         if wanted is not None:
             parts.append(f'{word.removesuffix("_id")} "{shortened(wanted)}"')
+    if isinstance(which, EventFilter) and which.unmatched:
+        parts.append("that no rule matched")
+    if isinstance(which, EventFilter) and which.dedupe_keys:
+        parts.append("with that id of the provider (of a source with dedupe)")
     for word in ("since", "until"):
         at = getattr(which, word)
         if at is not None:
