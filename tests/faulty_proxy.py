@@ -25,6 +25,7 @@ class FaultyProxy:
         self.cut_before: Cut = lambda _: False  #: cut instead of passing this request on
         self.cut_after: Cut = lambda _: False  #: pass this request on, and cut instead of passing the answer back
         self.cuts = 0
+        self.refused = 0  #: connections
         self._closing = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -54,6 +55,7 @@ class FaultyProxy:
             except OSError:
                 return
             if self.refusing:
+                self.refused += 1
                 client.close()
                 continue
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
