@@ -247,7 +247,7 @@ def header_cure(text: str) -> str:
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
-    """The known word that is most like this one, or all known words."""
+    """The most similar known word, or all known words."""
     return did_you_mean(word, known, most=100)
 
 
