@@ -25,7 +25,7 @@ class RetryLayer:
 
 
 def load_retry(node_path: NodePath, causes: Sequence[Cause] = EVERY_CAUSE) -> RetryLayer | None:
-    """Read a `retry` for actions that fail by these causes; empty after an error."""
+    """Read a `retry` for actions that fail by these causes; None after an error."""
     options = read(node_path, RetryOptions)
     on = load_on(node_path.at("on"), causes) if node_path.has("on") else None
     return RetryLayer(node_path, options, on) if options is not None else None
