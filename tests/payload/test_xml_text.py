@@ -45,7 +45,7 @@ def test_the_charset_of_the_content_type_holds() -> None:
     "text",
     [b"<a>", b"<a></b>", b"<a/><b/>", b"<a b=1/>", b"<a>&x;</a>", b"<a>\xff</a>", b"<a>\x00</a>", b'<?xml version="1.0" encoding="rot13"?><a/>'],
 )  # fmt: skip
-def test_what_is_not_well_formed_is_no_xml(text: bytes) -> None:
+def test_malformed_text_is_not_xml(text: bytes) -> None:
     with pytest.raises(NotXml) as caught:
         read_xml(text)
 
