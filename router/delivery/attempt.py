@@ -23,6 +23,7 @@ from router.rules.ruleset import CurrentRuleset
 from router.store.contract import Store
 
 _DEFAULT_POLICY = RetryPolicy()
+_NO_TOOLS: Tools[None] = Tools(None)  #: of an action of recorded rules whose plugin is gone
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class Attempts:
             return None
         try:
             job = self._input(claim, definition)
-            outcome = await action.attempt(job, self._tools[action.type])
+            outcome = await action.attempt(job, self._tools.get(action.type, _NO_TOOLS))
             return self._redactor_of(definition, job.secrets).over(outcome)
         except asyncio.CancelledError:
             why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
