@@ -1,4 +1,4 @@
-"""The admin listener answers those who call it by its own name, and have the token."""
+"""The admin listener answers requests that use its own host name and have the token."""
 
 import dataclasses
 import threading

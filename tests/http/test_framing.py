@@ -1,4 +1,4 @@
-"""Where a request ends is never guessed, and what is refused is refused at once."""
+"""The reader never guesses where a request ends, and refuses invalid requests at once."""
 
 import contextlib
 import json
@@ -129,7 +129,7 @@ def test_invalid_http_gets_a_problem_without_the_senders_text(own: Serve, reques
     seen = Recorder()
     server = own(seen)
 
-    answer = talk(server, request_, AFTER, close=False)  # it is the server who ends the connection
+    answer = talk(server, request_, AFTER, close=False)  # the server ends the connection
 
     assert status(answer) == expected
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -413,7 +413,7 @@ _BODIES = st.sampled_from((b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"hello, a
 
 
 def _ours(data: bytes, step: int) -> list[tuple[str, str, list[tuple[str, str]], bytes]] | None:
-    """What our reader finds whole; none when it refuses."""
+    """The whole requests that our reader finds; None if it refuses one."""
     reader = Reader(lambda _: 1000)
     for at in range(0, len(data), step):
         reader.feed(data[at : at + step])

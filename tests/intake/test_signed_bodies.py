@@ -1,4 +1,4 @@
-"""What was signed is what is read, whatever unsigned headers say of it."""
+"""A signed body is read by its bytes; unsigned headers do not change its meaning."""
 
 import hmac
 import json

@@ -91,7 +91,7 @@ def test_a_bomb_of_any_kind_is_refused_in_bounded_time() -> None:
 
 
 def test_text_of_an_earlier_version_stays_readable() -> None:
-    """Events that are stored were taken for text, whatever their XML."""
+    """An earlier version stored XML as text, also XML that is refused now."""
     for text in (LAUGHS, b"<a>"):
         assert read_declared(text, "text/xml", bounded=False).payload == text.decode()
         assert read_signed(text, "text/xml", bounded=False).payload == text.decode()
