@@ -148,16 +148,16 @@ def ledger_problems(fleet: Fleet, senders: Senders, received: Sequence[str]) -> 
         if id_ not in stored:
             problems.append(f"{key} was answered {id_}, and is not stored")
     keys = fleet.ask("SELECT dedupe_key, count(*) FROM webhook_router.event GROUP BY 1 HAVING count(*) > 1")
-    problems += [f"{key} is stored {count} times" for key, count in keys]
+    problems += [f"{row[0]} is stored {row[1]} times" for row in keys]
     arrived = Counter(received)
     rows = fleet.ask(
         "SELECT e.id, d.state, d.tries FROM webhook_router.delivery d JOIN webhook_router.event e ON e.seq = d.event "
         "WHERE d.type = 'forward'"
     )
-    for id_, state, tries in rows:
+    for event, state, tries in rows:
         assert isinstance(tries, int)
         if state != "succeeded":
-            problems.append(f"the delivery of {id_} is {state}")
-        if not 1 <= arrived[str(id_)] <= tries:
-            problems.append(f"{id_} arrived {arrived[str(id_)]} times in {tries} attempts")
+            problems.append(f"the delivery of {event} is {state}")
+        if not 1 <= arrived[str(event)] <= tries:
+            problems.append(f"{event} arrived {arrived[str(event)]} times in {tries} attempts")
     return problems
