@@ -368,11 +368,13 @@ def free_port() -> int:
 
 def until(condition: Callable[[], Any]) -> Any:
     """Wait until the condition is true, and return its value."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    began = looked = time.monotonic()
     pause = threading.Event()
     while not (result := condition()):
-        assert time.monotonic() < deadline, "the condition did not become true"
-        pause.wait(0.01)
+        now = time.monotonic()
+        assert now - began < PATIENCE_SECONDS, "the condition did not become true"
+        pause.wait(max(0.01, now - looked))  # a look that takes long must not hold up what it looks for
+        looked = time.monotonic()
     return result
 
 
