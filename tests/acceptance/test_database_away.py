@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.fleet import Fleet, Senders, ledger_problems
 from tests.conftest import PATIENCE_SECONDS, Daemon, Receiver
-from tests.faulty_proxy import FaultyProxy, holds_commit
+from tests.faulty_proxy import FaultyProxy, answers_commit, holds_batch
 from tests.postgres import Server
 from tests.postgres_standby import FULL_DISK, PRIMARY, ROOM_AGAIN, Standby, configure, wait_for_standby
 
@@ -135,9 +135,9 @@ def test_a_commit_whose_answer_is_lost_stores_an_event_once(
     nodes = [fleet.start(), fleet.start()]
     senders = Senders(lambda: nodes)
     for _ in range(3):
-        for side in ("cut_before", "cut_after"):
+        for side, at in (("cut_before", holds_batch), ("cut_answer", answers_commit)):
             before = proxy.cuts
-            setattr(proxy, side, holds_commit)
+            setattr(proxy, side, at)
             eventually(partial(_more_cuts, proxy, before))
             setattr(proxy, side, lambda _: False)
             senders.wait(5)
