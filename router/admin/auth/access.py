@@ -31,14 +31,18 @@ class AccessCheck:
     _logged_at: float = float("-inf")
     _unlogged: int = 0
 
-    def check_origin(self, headers: Mapping[str, str]) -> Reply | None:
-        """Refuse a foreign Host, and requests from other sites' pages; header names in lower case."""
+    def check_host(self, headers: Mapping[str, str]) -> Reply | None:
+        """Refuse a foreign Host; header names in lower case."""
         if not is_ours(headers.get("host", ""), self.names):
             detail = (
                 "the Host header names another server; use the admin listener's own address, or start it with"
                 " --admin-hosts"
             )
             return problem_reply(421, detail)
+        return None
+
+    def check_origin(self, headers: Mapping[str, str]) -> Reply | None:
+        """Refuse requests from other sites' pages; header names in lower case."""
         if is_of_another_site(headers, self.names):
             return problem_reply(403, "this comes from another site's page; ask the admin listener directly")
         return None
