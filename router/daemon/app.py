@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from router.actions.registry import ACTIONS
-from router.admin.auth.token import find_token
+from router.admin.auth.token import find_read_token, find_token
 from router.admin.daemon_handle import DaemonHandle
-from router.admin.listener import admin_listener
+from router.admin.listener import access_check, admin_listener
 from router.admin.metrics.expiry import MetricExpiry
+from router.admin.page.site import Site
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
@@ -44,6 +45,7 @@ from router.observe.metrics import Metrics
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
+from router.store.location import beside
 from router.store.open import open_store
 
 if TYPE_CHECKING:
@@ -197,8 +199,10 @@ class App:
             stopping=parts.stopping.is_set,
             now_ms=now_ms,
         )
-        token = find_token(settings.admin_token_file, self._environ, settings.store)
-        return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout, certificate)
+        token = find_token(settings.admin_token_file, self._environ, beside(settings.store))
+        read_token = find_read_token(settings.admin_read_token_file, self._environ, token)
+        parts.site = Site(daemon, access_check(address, token, read_token, settings.admin_hosts))
+        return admin_listener(parts.site, address, settings.request_timeout, certificate)
 
     def _exposition(self, parts: Parts) -> "Exposition":
         # `check` and the like need not wait for it.
@@ -228,7 +232,7 @@ class App:
 
 def _guard_lock(settings: Settings) -> Path:
     """A restarted daemon runs interrupted commands at once, so it waits for the guard of the one before it."""
-    return Path(f"{os.path.realpath(settings.store)}.guard")
+    return Path(f"{os.path.realpath(beside(settings.store))}.guard")
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 
+from router.admin.page.site import Site
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
 from router.daemon.processes.pool import IntakeProcesses
@@ -33,6 +34,7 @@ class Parts:
     stopping: threading.Event  #: set from the beginning of a stop
     certificates: CertificateWatch
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
+    site: Site | None = None  #: the operator's page, on the admin listener
 
     @property
     def processes(self) -> IntakeProcesses | None:

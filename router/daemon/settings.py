@@ -10,6 +10,7 @@ from router.domain.networks import Network, network
 from router.domain.units import seconds
 from router.http.certificate import TlsFiles
 from router.http.limits import MAX_CONNECTIONS, REQUEST_SECONDS
+from router.store.location import StoreLocation
 
 GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service managers kill after 90 s or so
 
@@ -25,7 +26,7 @@ class Settings:
     rules: Path
     listen: ListenAddress
     admin: ListenAddress | None  #: None: no admin listener
-    store: Path
+    store: StoreLocation
     commands: str = "any"  #: any, off, or the folder that programs must be in
     grace: float = GRACE_SECONDS
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For counts
@@ -36,6 +37,7 @@ class Settings:
     tls: TlsFiles | None = None  #: of the intake; None: plain HTTP
     admin_tls: TlsFiles | None = None  #: of the admin listener
     admin_token_file: Path | None = None  #: None: from the environment, or generated and kept beside the store
+    admin_read_token_file: Path | None = None  #: the token that may only read; None: from the environment, or none
     admin_hosts: tuple[str, ...] = ()  #: further host names, in lower case, under which the admin listener answers
     keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; None: for ever
     keep_dead: float | None = KEEP_DEAD_SECONDS  #: the same for events with a dead delivery, if longer

@@ -1,23 +1,34 @@
 """Positions, events and ended attempts for followers of a store."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from router.domain.deliveries import Attempt, State
+
+Place = Mapping[int, int]
+"""By writer: the number of the last one that was read; none was of a writer that it leaves out. Each writer commits in
+the order of its numbers; several writers together do not."""
+
+
+def has_passed(place: Place, writer: int, seq: int) -> bool:
+    """Whether a reader at this place has read it."""
+    return place.get(writer, 0) >= seq
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
     """A position in the store's history, for a follower to go on from."""
 
-    event: int = 0  #: seq of the last event before it
-    ended: int = 0  #: number of the last attempt's end before it
+    events: Place = field(default_factory=dict)  #: the last events before it
+    ended: Place = field(default_factory=dict)  #: the last ends of attempts before it
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An event for a follower."""
 
-    seq: int  #: the store's commit order
+    writer: int  #: whoever committed it
+    seq: int  #: in the order of that writer's commits
     id: str
     source: str
     method: str
@@ -31,7 +42,9 @@ class Arrival:
 class EndedAttempt:
     """An ended attempt for a follower."""
 
-    seq: int  #: in the order in which the ends were committed
+    writer: int  #: whoever committed its end
+    seq: int  #: in the order in which that writer committed ends
+    event_writer: int  #: whoever committed its event
     event: int  #: its event's seq
     event_id: str
     source: str
@@ -50,5 +63,5 @@ class EndedPage:
     """A page of ended attempts."""
 
     attempts: tuple[EndedAttempt, ...]  #: without pruned ones
-    next_after: int  #: the `after` of the next page
+    next_after: Place  #: the `after` of the next page
     more: bool  #: the next page may have some already

@@ -18,7 +18,7 @@ from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, 
 from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import HoldName, Holds
-from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
 
 PAGE = 500  #: rows that an operator's command may change in one transaction; the daemon's commits wait for it
@@ -167,21 +167,22 @@ class StoreReader(Protocol):
         """Every note by name."""
         ...
 
-    def newest(self) -> StreamPosition:
-        """The position after all events and ended attempts; what is committed later comes after it."""
+    def newest(self, lines: int = 0) -> StreamPosition:
+        """The position before the newest `lines` events and as many ended attempts; what is committed later comes after
+        it."""
         ...
 
     def position_at(self, since: int) -> StreamPosition:
         """The position before all events received, and all remembered attempts ended, since that time (ms)."""
         ...
 
-    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
-        """Events after a position's `event`, in the order of their commits. No position is used twice."""
+    def arrivals(self, after: Place, limit: int = PAGE) -> list[Arrival]:
+        """Events after a position's `events`, each writer's in the order of its commits. No position is used twice."""
         ...
 
-    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
-        """Attempts that ended after a position's `ended`, in the order of their commits, for whatever reason they
-        ended. The store remembers at least the last 100,000."""
+    def ended(self, after: Place, limit: int = PAGE) -> EndedPage:
+        """Attempts that ended after a position's `ended`, each writer's in the order of its commits, for whatever
+        reason they ended. The store remembers at least the last 100,000."""
         ...
 
     def changes(self) -> int:

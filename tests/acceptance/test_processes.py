@@ -1,6 +1,7 @@
 """`serve --processes N`: what is killed, stopped or reloaded while events come in, and what senders and store say then."""
 
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -9,12 +10,14 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from router.http.limits import LARGE_BYTES
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, request, until
 
 SENDERS = 6
@@ -156,6 +159,30 @@ def test_processes_that_are_killed_or_hang_are_replaced_while_the_others_serve(d
     assert [line for line in daemon.lines if line["message"] == "not JSON"] == []
     received = [line for line in daemon.lines if line["message"] == "event received"]
     assert {line["process"] for line in received} == {1, 2}
+
+
+def test_a_large_request_waits_for_the_process_that_judges_it_and_the_others_don_t(daemon: Daemon) -> None:
+    large = json.dumps({"a": "x" * LARGE_BYTES}).encode()
+    judge = pids(daemon)[0]
+    os.kill(judge, signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as senders:
+        plain = senders.submit(daemon.post, "/hooks/open", large)
+        small_on_the_way = {"Content-Encoding": "gzip"}
+        compressed = senders.submit(daemon.post, "/hooks/open", gzip.compress(large), small_on_the_way)
+        for _ in range(20):
+            assert daemon.post("/hooks/open", b"{}").status == 202
+        assert not plain.done()
+        assert not compressed.done()
+        number = len(daemon.lines)
+
+        os.kill(judge, signal.SIGKILL)
+
+        assert plain.result(PATIENCE_SECONDS).status == compressed.result(PATIENCE_SECONDS).status == 202
+    daemon.wait_for_line("intake process serves", number, process=0)
+    assert daemon.stop() == 0
+    received = [line["process"] for line in daemon.lines if line["message"] == "event received"]
+    assert received.count(0) == 2
+    assert len(received) == 22
 
 
 def test_no_process_outlives_the_main_process(daemon: Daemon) -> None:

@@ -527,7 +527,7 @@ def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
 def test_waits_are_shortened_in_small_batches(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.store.sqlite.jobs.shorten_waits.LOOKED_AT", 3)
+    monkeypatch.setattr("router.store.limits.SHORTENED_LOOK", 3)
     for _ in range(8):
         put(store, event(), planned_delivery())
     done = take(store, ci=4)

@@ -20,7 +20,7 @@ _RANDOM_BYTES = 32
 class Session:
     """One operator's browser."""
 
-    csrf: str  #: what its forms have to send along
+    csrf: str = field(repr=False)  #: what its forms have to send along
     may_act: bool  #: False: it may only read
     ends_at: float  #: by the clock of Sessions
 

@@ -32,7 +32,6 @@ class Site:
 
     daemon: DaemonHandle
     access: AccessCheck
-    cookie_name: str = "webhook-router"
     sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
 
     def has(self, path: str) -> bool:
@@ -50,7 +49,7 @@ class Site:
             return read
         if path == SIGN_IN:
             return self._sign_in(read)
-        session = None if _is_foreign(read, self.access) else self.sessions.find(read.cookies.get(self.cookie_name))
+        session = None if _is_foreign(read, self.access) else self.sessions.find(_cookie_of(read))
         if session is None:
             return self._ask(read)
         if read.method == "POST" and not self._is_ours(read, session):
@@ -98,19 +97,20 @@ class Site:
         origin = read.headers.get("origin")
         if origin != f"{'https' if read.is_secure else 'http'}://{read.headers.get('host', '')}":
             return self._ask(read, 403, "The form did not come from this page.")
+        if self.access.check_guesses(read.ip) is not None:
+            return self._ask(read, 429, "Too many wrong tokens came from this address. Wait some seconds.")
         if read.sent("code"):
             if not self.sessions.redeem(read.sent("code")):
+                self.access.guessed_wrong(read.ip)
                 return self._ask(read, 401, "This link was used before, or is too old. Sign in with the token.")
             return self._begin(read, may_act=True)
         return self._by_token(read)
 
     def _by_token(self, read: PageRequest) -> Reply:
         token = read.sent("token").strip()
-        refusal = self.access.check_token([f"Bearer {token}"] if token else [], read.ip)
-        if refusal is None:
-            return self._begin(read, may_act=True)
-        if refusal.status == 429:
-            return self._ask(read, 429, "Too many wrong tokens came from this address. Wait some seconds.")
+        given = [f"Bearer {token}"] if token else []
+        if self.access.check_token(given, read.ip, acts=False) is None:
+            return self._begin(read, may_act=self.access.check_token(given, read.ip) is None)
         return self._ask(read, 401, "This is not the admin token. It stands in the file beside the store.")
 
     def _begin(self, read: PageRequest, *, may_act: bool) -> Reply:
@@ -121,12 +121,12 @@ class Site:
     def _sign_out(self, read: PageRequest) -> Reply:
         if read.method != "POST":
             return see_other("/")
-        self.sessions.end(read.cookies.get(self.cookie_name))
+        self.sessions.end(_cookie_of(read))
         return see_other(SIGN_IN, self._cookie("", 0, read))
 
     def _cookie(self, value: str, seconds: int, read: PageRequest) -> tuple[str, str]:
         secure = "; Secure" if read.is_secure else ""
-        cookie = f"{self.cookie_name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        cookie = f"{_cookie_name(read)}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
         return "Set-Cookie", cookie
 
     def _ask(self, read: PageRequest, status: int = 200, error: str = "") -> Reply:
@@ -138,6 +138,16 @@ class Site:
     def _refused(self, session: Session | None, status: int, reason: str) -> Reply:
         title = _TITLES.get(status, "Not possible")
         return html(render("problem.html", session=session, title=title, reason=reason, here=""), status)
+
+
+def _cookie_name(read: PageRequest) -> str:
+    """By port, since browsers share cookies among the ports of a host, and two daemons may run on one."""
+    port = read.headers.get("host", "").rpartition(":")[2]
+    return f"webhook-router-{port}" if port.isdigit() else "webhook-router"
+
+
+def _cookie_of(read: PageRequest) -> str | None:
+    return read.cookies.get(_cookie_name(read))
 
 
 def _view_of(path: str) -> tuple[View, Mapping[str, str]] | None:

@@ -35,6 +35,20 @@ With the id of a delivery, its event is shown.
 Exit codes: 0 done, 1 there is no such event or no store, 2 wrong usage.
 """
 
+_EXPLAIN_HELP = """Show why an event went where it went: each rule with its conditions. Nothing is executed.
+
+\b
+Examples:
+  webhook-router events explain last
+  webhook-router events explain 0190… --now         (by the rules that run now)
+  webhook-router test new.yaml --event 0190… --explain     (by a rules file)
+
+The rules are those that routed the event when it was received; the store keeps their text as long as the event. If the
+text is gone, or no longer compiles, what the rules said then is shown, and the exit code is 1.
+
+Exit codes: 0 done, 1 there is no such event or no store, or the rules can't be used, 2 wrong usage.
+"""
+
 _REPLAY_HELP = """Deliver events again. With --reroute: apply the current rules to them again.
 
 \b
@@ -58,6 +72,7 @@ def events() -> None:
     \b
     webhook-router events list --since 2h             what was received
     webhook-router events show 0190…                  its headers, and its deliveries
+    webhook-router events explain 0190…               which rules matched it, and why
     webhook-router events replay 0190…                deliver it again
     """
 
@@ -100,6 +115,7 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
     """Show one event."""
     from router.cli.printing.events import print_body, print_event  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.table import print_json  # noqa: PLC0415
+    from router.operate.explain_event import routing_json  # noqa: PLC0415
     from router.operate.ids import find_event  # noqa: PLC0415
     from router.operate.serialize import body_json, delivery_json, event_json  # noqa: PLC0415
     from router.operate.status import waits_of  # noqa: PLC0415
@@ -109,16 +125,53 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
         event = opened.event(event_id)
         deliveries = opened.deliveries(Filter(event_id=event_id), limit=10_000)
         waits = waits_of(opened, opened.owner())
+        routing = opened.routing(event_id)
+        rules = opened.ruleset(routing.ruleset) if routing is not None else None
     if event is None:
         click.echo(f"webhook-router: the event {event_id} was pruned meanwhile", err=True)
         sys.exit(1)
     if as_json:
-        content = {**event_json(event), "deliveries": [delivery_json(d, waits, now_ms()) for d in deliveries]}
+        listed = [delivery_json(d, waits, now_ms()) for d in deliveries]
+        content = {**event_json(event), "routing": routing_json(routing, rules), "deliveries": listed}
         print_json({**content, **body_json(event.body)} if body else content)
     elif body:
         print_body(event.body)
     else:
-        print_event(event, deliveries, now_ms(), waits)
+        print_event(event, deliveries, now_ms(), waits, routing, rules)
+
+
+@events.command(help=_EXPLAIN_HELP)
+@click.argument("event_id", metavar="ID")
+@click.option("--now", is_flag=True, help="By the rules that the daemon runs, or ran last.")
+@store_option
+@json_option
+def explain(event_id: str, store: str, *, now: bool, as_json: bool) -> None:
+    """Explain one event."""
+    from router.cli.options import loader, running_ruleset  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.explanation import print_explanation  # noqa: PLC0415
+    from router.cli.printing.table import print_json  # noqa: PLC0415
+    from router.domain.errors import PayloadError  # noqa: PLC0415
+    from router.operate.explain_event import explain_event  # noqa: PLC0415
+    from router.operate.ids import find_event  # noqa: PLC0415
+
+    recorded = loader(require_secrets=False)
+    with closing(open_store(store)) as opened:
+        event = opened.event(resolve_id(opened, event_id, find_event))
+        if event is None:
+            click.echo("webhook-router: the event was pruned meanwhile", err=True)
+            sys.exit(1)
+        running = running_ruleset(opened) if now else None
+        try:
+            found = explain_event(opened, event, running, lambda text: recorded.load_recorded(text).ruleset, now=now)
+        except PayloadError as error:
+            click.echo(f"webhook-router: the payload can't be parsed: {error}", err=True)
+            sys.exit(1)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print_explanation(event, found)
+    if found.shown is None:
+        sys.exit(1)
 
 
 @events.command(help=_REPLAY_HELP)

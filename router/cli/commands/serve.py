@@ -10,7 +10,7 @@ import click
 
 from router.cli.commands.init import offer_rules
 from router.cli.options import setting, store_option
-from router.domain.errors import StartError
+from router.domain.errors import StartError, StoreUrlError
 
 if TYPE_CHECKING:
     from router.daemon.settings import Settings
@@ -48,6 +48,11 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     "--admin-token-file",
     type=click.Path(path_type=Path),
     help="File with the admin token. Without it: $WEBHOOK_ROUTER_ADMIN_TOKEN, or a token file made beside the store.",
+)
+@setting(
+    "--admin-read-token-file",
+    type=click.Path(path_type=Path),
+    help="File with a second token, which may only read. Without it: $WEBHOOK_ROUTER_ADMIN_READ_TOKEN, or none.",
 )
 @setting(
     "--admin-hosts",
@@ -164,7 +169,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
     """The daemon's settings from the values of the flags, by their names. Raises UsageError."""
     from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
-    from router.store.location import store_path  # noqa: PLC0415
+    from router.store.location import store_location  # noqa: PLC0415
 
     admin, commands = given["admin"], given["commands"]
     try:
@@ -172,11 +177,12 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             rules=given["rules"],
             listen=parse_listen_address(given["listen"]),
             admin=None if admin == "off" else parse_listen_address(admin),
-            store=store_path(given["store"]),
+            store=store_location(given["store"]),
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=given["grace"],
             trusted_proxies=networks(given["trusted_proxies"]),
             admin_token_file=given["admin_token_file"],
+            admin_read_token_file=given["admin_read_token_file"],
             admin_hosts=host_names(given["admin_hosts"]),
             max_connections=given["max_connections"],
             server=given["server"],
@@ -189,6 +195,8 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             keep=retention(given["keep"]),
             keep_dead=retention(given["keep_dead"]),
         )
+    except StoreUrlError:
+        raise
     except StartError as error:
         raise click.UsageError(str(error)) from None
     if settings.processes > 1 and sys.version_info < (3, 11, 1):

@@ -214,7 +214,10 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     order_by = _order_by(node_path, scope)
     action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
     retry = _retry(context, node_path, types[0], action)
-    return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled) if action else None
+    if action is None:
+        return None
+    digest = node_path.at(types[0]).digest
+    return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled, digest)
 
 
 def _is_enabled(node_path: NodePath) -> bool:

@@ -7,7 +7,9 @@ import orjson
 
 from router.domain.deliveries import Attempt, State
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival, EndedAttempt, EndedPage
+from router.domain.stream import Arrival, EndedAttempt, EndedPage, Place, StreamPosition
+
+WRITER = 1  #: only one process at a time writes
 
 # The highest seq ever used, even if its event was pruned.
 NEWEST_EVENT = """
@@ -61,13 +63,23 @@ def arrival_row(row: tuple[Any, ...]) -> Arrival:
     """From a row of ARRIVALS."""
     seq, id_, source, method, path, received_at, size, plan = row
     planned = tuple((rule, action, target) for rule, action, target in orjson.loads(plan))
-    return Arrival(seq, id_, source, method, path, received_at, size, planned)
+    return Arrival(WRITER, seq, id_, source, method, path, received_at, size, planned)
 
 
-def ended_page(rows: Sequence[tuple[Any, ...]], after: int, limit: int) -> EndedPage:
+def position(event: int, ended: int) -> StreamPosition:
+    """The position after an event and an end of an attempt, by their seqs."""
+    return StreamPosition({WRITER: max(0, event)}, {WRITER: max(0, ended)})
+
+
+def seq_of(place: Place) -> int:
+    """The seq of the last one that was read; 0: none was."""
+    return place.get(WRITER, 0)
+
+
+def ended_page(rows: Sequence[tuple[Any, ...]], after: Place, limit: int) -> EndedPage:
     """From rows of ENDED."""
     attempts = tuple(_ended_row(row) for row in rows if row[2] is not None)
-    return EndedPage(attempts, rows[-1][0] if rows else after, len(rows) == limit)
+    return EndedPage(attempts, {WRITER: rows[-1][0]} if rows else after, len(rows) == limit)
 
 
 def _ended_row(row: tuple[Any, ...]) -> EndedAttempt:
@@ -75,5 +87,18 @@ def _ended_row(row: tuple[Any, ...]) -> EndedAttempt:
     number, started_at, finished_at, outcome, status, error = facts
     attempt = Attempt(delivery, number, started_at, finished_at, OutcomeKind(outcome), status, error, "")
     return EndedAttempt(
-        seq, event, event_id, source, delivery, rule, action, type_, target, State(state), bool(last), attempt
+        WRITER,
+        seq,
+        WRITER,
+        event,
+        event_id,
+        source,
+        delivery,
+        rule,
+        action,
+        type_,
+        target,
+        State(state),
+        bool(last),
+        attempt,
     )

@@ -10,9 +10,11 @@ from router.domain.errors import StoreError
 from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
-from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
+from router.store.depths import depths_of
+from router.store.json_columns import routing_of
 from router.store.sqlite import following
 from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
@@ -29,10 +31,9 @@ from router.store.sqlite.rows import (
     delivery_row,
     event_head_row,
     event_row,
-    routing_row,
     stored_event_row,
 )
-from router.store.sqlite.targets import DEPTHS, depths_of
+from router.store.sqlite.targets import DEPTHS
 
 
 class SqliteReader:
@@ -108,7 +109,7 @@ class SqliteReader:
     def routing(self, event_id: str) -> Routing | None:
         """See StoreReader.routing."""
         rows = self._read(_ROUTING, (event_id,))
-        return routing_row(*rows[0]) if rows else None
+        return routing_of(*rows[0]) if rows else None
 
     def count_events(self, which: EventFilter) -> int:
         """See StoreReader.count_events."""
@@ -139,23 +140,24 @@ class SqliteReader:
         rows = self._read(f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)  # noqa: S608 - constants
         return int(rows[0][0])
 
-    def newest(self) -> StreamPosition:
+    def newest(self, lines: int = 0) -> StreamPosition:
         """See StoreReader.newest."""
-        return StreamPosition(*self._read(following.NEWEST)[0])
+        [(event, ended)] = self._read(following.NEWEST)
+        return following.position(event - lines, ended - lines)
 
     def position_at(self, since: int) -> StreamPosition:
         """See StoreReader.position_at."""
         [(ended,)] = self._read(following.ENDED_BEFORE, (since,))  # read first: what ends later comes after both
         [(event,)] = self._read(following.EVENTS_BEFORE, (first_id(since), since))
-        return StreamPosition(event, ended)
+        return following.position(event, ended)
 
-    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
+    def arrivals(self, after: Place, limit: int = PAGE) -> list[Arrival]:
         """See StoreReader.arrivals."""
-        return [following.arrival_row(row) for row in self._read(following.ARRIVALS, (after, limit))]
+        return [following.arrival_row(row) for row in self._read(following.ARRIVALS, (following.seq_of(after), limit))]
 
-    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
+    def ended(self, after: Place, limit: int = PAGE) -> EndedPage:
         """See StoreReader.ended."""
-        return following.ended_page(self._read(following.ENDED, (after, limit)), after, limit)
+        return following.ended_page(self._read(following.ENDED, (following.seq_of(after), limit)), after, limit)
 
     def changes(self) -> int:
         """See StoreReader.changes."""

@@ -1,15 +1,14 @@
 """Turns rows into events, deliveries, claims and attempts."""
 
-import json
-from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from router.domain.deliveries import Attempt, Claim, Delivery, State
-from router.domain.events import Event, Routing, StoredEvent
-from router.domain.outcomes import OutcomeKind, Sent
+from router.domain.events import Event, StoredEvent
+from router.domain.outcomes import OutcomeKind
 from router.domain.summaries import EventHead
+from router.store.json_columns import routing_of, sent_of
 
 EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
 ROUTING_COLUMNS = "e.ruleset, e.matched, e.errors"
@@ -72,32 +71,9 @@ def attempt_row(row: tuple[Any, ...]) -> Attempt:
     """From delivery id, number, started_at, finished_at, outcome, status, error, excerpt, sent."""
     delivery, number, started_at, finished_at, outcome, status, error, excerpt, sent = row
     kind = OutcomeKind(outcome) if outcome is not None else None
-    return Attempt(delivery, number, started_at, finished_at, kind, status, error, excerpt, _sent(sent))
-
-
-def sent_text(sent: Sent) -> str:
-    """What an attempt sent, as the column `sent` has it."""
-    try:
-        return orjson.dumps(sent).decode()
-    except TypeError:  # a lone surrogate
-        return json.dumps(asdict(sent), ensure_ascii=False).encode(errors="replace").decode()
-
-
-def _sent(text: str | None) -> Sent | None:
-    if text is None:
-        return None
-    kept = json.loads(text)
-    return Sent(**kept | {"headers": tuple((name, value) for name, value in kept["headers"])})
-
-
-def routing_row(ruleset: str | None, matched: str, errors: str | None) -> Routing | None:
-    """From ROUTING_COLUMNS."""
-    if ruleset is None:
-        return None
-    failed = () if errors is None else tuple((rule, reason) for rule, reason in orjson.loads(errors))
-    return Routing(ruleset, tuple(orjson.loads(matched)), failed)
+    return Attempt(delivery, number, started_at, finished_at, kind, status, error, excerpt, sent_of(sent))
 
 
 def stored_event_row(row: tuple[Any, ...]) -> StoredEvent:
     """From seq, EVENT_COLUMNS and ROUTING_COLUMNS."""
-    return StoredEvent(row[0], event_row(row[1 : 1 + _EVENT_WIDTH]), routing_row(*row[1 + _EVENT_WIDTH :]))
+    return StoredEvent(row[0], event_row(row[1 : 1 + _EVENT_WIDTH]), routing_of(*row[1 + _EVENT_WIDTH :]))

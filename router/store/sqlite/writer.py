@@ -21,7 +21,7 @@ from router.store.sqlite.jobs.claim import ClaimDue
 from router.store.sqlite.jobs.commit_probe import CommitProbe
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.targets import DUE
-from router.store.sqlite.write_queue import Batch, WriteQueue
+from router.store.write_queue import WriteQueue
 
 STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of queueing behind it
 NOTICE_SECONDS = 0.2  #: how often the writer looks for commits of an operator's command; a look takes 3 µs
@@ -32,6 +32,8 @@ _PROBE_ROOM = 256 * 1024  #: bytes that must fit before the store counts as heal
 _WAL_KEPT = 64 * 1024 * 1024  #: bytes that the write-ahead log is cut back to after a long reader let it grow
 
 log = structlog.get_logger()
+
+Batch = list[tuple[WriteJob, "Future[Any]"]]
 
 # Errors of one row.
 _UNSTORABLE = (apsw.Error, ValueError, TypeError, OverflowError)
@@ -73,7 +75,7 @@ class Writer:
         self._listener = listener
         self._others_committed = others_committed
         self._on_commit = on_commit
-        self._queue = WriteQueue()
+        self._queue: WriteQueue[WriteJob] = WriteQueue()
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True

@@ -1,6 +1,7 @@
 """Events by the API: listed in pages, shown, explained, delivered again, planned again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from router.admin.api import events
 from router.admin.api.cursor import encode
 from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import State
+from router.domain.ids import uuid7
 from router.rules.compile.loader import Loader
 from tests.admin.conftest import NOW, RULES, Admin
 
@@ -85,12 +87,39 @@ def test_an_explanation_says_why_and_masks_secrets(admin: Admin) -> None:
     assert "planted" not in str(shown)
 
 
+def test_an_event_is_explained_by_the_rules_of_then_or_of_now(admin: Admin, tmp_path: Path) -> None:
+    event, then = admin.receive({"ref": "main"}), admin.ruleset.hash
+    text = RULES.replace("$.ref: main", "$.ref: other")
+    admin.ruleset = Loader(REGISTRIES, {"PLANTED": "x"}).load(text, "rules.yaml", tmp_path).require()
+
+    old, new = admin.get(f"/api/events/{event}/explain"), admin.get(f"/api/events/{event}/explain", query="now=true")
+
+    assert (old["rules"]["of"], old["rules"]["hash"], old["rules"]["first_at_ms"]) == ("then", then, NOW)
+    assert (old["matched"], old["recorded"]["matched"]) == (["deploy main"], ["deploy main"])
+    assert (new["rules"]["of"], new["rules"]["hash"]) == ("now", admin.ruleset.hash)
+    assert (new["matched"], new["recorded"]["matched"]) == ([], ["deploy main"])
+    routing = admin.get(f"/api/events/{event}")["routing"]
+    assert (routing["ruleset"], routing["ruleset_first_at_ms"], routing["matched"]) == (then, NOW, ["deploy main"])
+
+
+def test_rules_of_then_that_are_gone_are_said_to_be(admin: Admin) -> None:
+    stored = admin.store.event(admin.receive({"ref": "main"}))
+    assert stored is not None
+    lost = replace(stored, id=uuid7(NOW))
+    admin.store.append(lost, [], "0" * 64, matched=["old"], errors=[("slow", "too many values")]).result(60)
+
+    shown = admin.get(f"/api/events/{lost.id}/explain")
+
+    assert shown["rules"]["unusable"] == "the store no longer has their text"
+    assert shown["recorded"] == {"matched": ["old"], "errors": [{"rule": "slow", "error": "too many values"}]}
+
+
 def test_an_event_that_current_rules_cannot_parse_gets_a_422(admin: Admin, tmp_path: Path) -> None:
     event = admin.receive(b"no JSON", headers=(("Content-Type", "text/plain"),))
     text = RULES.replace("github: {verify: none}", "github: {verify: none, parse: json}")
     admin.ruleset = Loader(REGISTRIES, {"PLANTED": "x"}).load(text, "rules.yaml", tmp_path).require()
 
-    answer = admin.ask("GET", f"/api/events/{event}/explain")
+    answer = admin.ask("GET", f"/api/events/{event}/explain", query="now=true")
 
     assert answer.status == 422
     assert "can't be parsed" in answer.json["detail"]

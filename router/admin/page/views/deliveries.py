@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from router.admin.daemon_handle import DaemonHandle
@@ -54,7 +55,7 @@ def filter_in(read: PageRequest) -> Filter:
 
 def _confirm(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Mapping[str, str]) -> Reply:
     """Ask once more, with the number, before all that a filter finds is changed."""
-    operation, which, query = _operation(fields), *_chosen_by_filter(read)
+    operation, which, query = _operation(fields), *_chosen_by_filter(read, _operation(fields))
     number = daemon.store.count(which)
     text = render(
         "confirm.html", session=session, here="/deliveries", operation=operation.name, number=number, query=query,
@@ -67,7 +68,7 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
     operation = _operation(fields)
     report = ChangeReport(operation, dry_run=False)
     ids = read.form.get("id", [])
-    which, query = (None, read.sent("query")) if ids else _chosen_by_filter(read)
+    which, query = (None, read.sent("query")) if ids else _chosen_by_filter(read, operation)
     if which is not None and daemon.store.count(which) != _number(read):
         raise Problem(409, "the number of deliveries has changed since you were asked; look again, and confirm")
     states = which.states if which is not None else operation.states_by_id
@@ -103,8 +104,8 @@ def _operation(fields: Mapping[str, str]) -> DeliveryOperation:
     return operation
 
 
-def _chosen_by_filter(read: PageRequest) -> tuple[Filter, str]:
-    """The filter that a form names, and its query. Raises Problem."""
+def _chosen_by_filter(read: PageRequest, operation: DeliveryOperation) -> tuple[Filter, str]:
+    """The filter that a form names, with the states that the operation changes, and its query. Raises Problem."""
     query = read.sent("query")
     asked = PageRequest(
         "GET", "/deliveries", parse_qs(query), {}, {}, {}, read.ip, read.is_secure, read.now
@@ -112,7 +113,7 @@ def _chosen_by_filter(read: PageRequest) -> tuple[Filter, str]:
     which = filter_in(asked)
     if not which.states and not names_more_than_states(which):
         raise Problem(409, "choose deliveries, or a filter that narrows")
-    return which, query
+    return replace(which, states=which.states or operation.states_by_filter), query
 
 
 def _number(read: PageRequest) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apsw
 import orjson
@@ -26,6 +26,7 @@ class AppendEvent:
     window: int
     matched: Sequence[str] = ()
     errors: Sequence[tuple[str, str]] = ()
+    is_append: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:

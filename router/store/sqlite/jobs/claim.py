@@ -22,6 +22,7 @@ class ClaimDue:
     now: int
     recorded: frozenset[str] = frozenset()
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimDue"], due: DueListener) -> list[list[Claim]]:  # noqa: ARG003

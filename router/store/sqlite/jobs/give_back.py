@@ -18,6 +18,7 @@ class GiveBack:
     target: str | None = None
     held: bool = False  #: its rule or action is disabled
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["GiveBack"], due: DueListener) -> list[bool]:

@@ -5,17 +5,14 @@ from typing import Any, Protocol
 
 import apsw
 
+from router.store.write_queue import QueuedJob
+
 DueListener = Callable[[str, int], None]
 """Called for each target that got pending, unblocked deliveries, with the time (ms) at which one is due."""
 
 
-class WriteJob(Protocol):
+class WriteJob(QueuedJob, Protocol):
     """One write."""
-
-    @property
-    def weight(self) -> int:
-        """About how many bytes of memory the job takes while it waits."""
-        ...
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence[Any], due: DueListener) -> list[Any]:

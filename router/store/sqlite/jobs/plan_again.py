@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import apsw
 
@@ -19,6 +20,7 @@ class PlanAgain:
     plan: Sequence[PlannedDelivery]
     ruleset: RulesetText
     now: int
+    is_append: ClassVar[bool] = False
 
     @property
     def weight(self) -> int:

@@ -17,6 +17,7 @@ class PutRuleset:
     ruleset: RulesetText
     now: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueListener) -> list[None]:  # noqa: ARG003

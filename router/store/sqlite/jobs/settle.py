@@ -8,10 +8,10 @@ import apsw
 
 from router.domain.deliveries import Settlement, State
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.store.json_columns import sent_text
 from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.order import report_first
-from router.store.sqlite.rows import sent_text
 
 
 @dataclass(slots=True)
@@ -20,6 +20,7 @@ class Settle:
 
     settlements: Sequence[Settlement]
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueListener) -> list[list[bool]]:
