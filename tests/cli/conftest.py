@@ -19,7 +19,7 @@ from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, run_in_process
+from tests.conftest import PATIENCE_SECONDS, forked_program, run_in_process
 
 Done = subprocess.CompletedProcess[str]
 
@@ -110,7 +110,7 @@ class StoreCommands:
         ours, theirs = pty.openpty()
         env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
         process = subprocess.Popen(
-            [PROGRAM, *arguments], cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs, env=env
+            [forked_program(), *arguments], cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs, env=env
         )
         os.close(theirs)
         os.write(ours, answer.encode())

@@ -148,7 +148,7 @@ def _stored(daemon: DaemonHandle, request: TestRequest) -> Event | Reply:
 
 
 def _made(ruleset: Ruleset, request: TestRequest, now: int) -> Event | Reply:
-    source = ruleset.sources.get(request.source or "")
+    source = ruleset.source(request.source or "")
     if request.source is None and len(ruleset.sources) == 1:
         source = next(iter(ruleset.sources.values()))
     if source is None:

@@ -3,7 +3,9 @@
 import apsw
 import structlog
 
+from router.domain.own_events import PATH, died, own_event
 from router.store.contract import MAX_INTERRUPTIONS
+from router.store.sqlite.jobs.notices import LEFT
 
 log = structlog.get_logger()
 
@@ -16,8 +18,11 @@ def release_running(connection: apsw.Connection) -> None:
     """
     with connection:
         released = connection.execute(_RUNNING).fetchall()
+        dying = connection.execute(_DYING, (MAX_INTERRUPTIONS, PATH)).fetchall()
         connection.execute(_INTERRUPT_ATTEMPTS, (_ENDED,))
         connection.execute(_RELEASE_RUNNING, (MAX_INTERRUPTIONS, _TOO_OFTEN))
+        for row in dying:
+            connection.execute(LEFT, _left(row))
     for event, delivery, rule, action, target, number, interruptions in released:
         log.warning(
             "attempt settled",
@@ -33,6 +38,24 @@ def release_running(connection: apsw.Connection) -> None:
         )
 
 
+def _left(row: tuple[object, ...]) -> tuple[str, str]:
+    """Subject and payload of the notice that a delivery is dead."""
+    delivery, rule, action, type_, target, attempts, created_at, event, source, now = row
+    subject, facts = died(
+        delivery_id=str(delivery),
+        rule=str(rule),
+        action=str(action),
+        type_=str(type_),
+        target=str(target),
+        attempts=int(str(attempts)),
+        error=_TOO_OFTEN,
+        created_at=int(str(created_at)),
+        event_id=str(event),
+        source=str(source),
+    )
+    return subject, own_event("delivery.dead", subject, facts, int(str(now))).body.decode()
+
+
 _ENDED = "the daemon ended under it"
 _TOO_OFTEN = (
     f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
@@ -42,6 +65,12 @@ _RUNNING = """
 SELECT event.id, delivery.id, rule, action, target, number, interruptions
 FROM delivery JOIN event ON event.seq = delivery.event JOIN attempt ON attempt.delivery = delivery.seq
 WHERE state = 'running' AND finished_at IS NULL
+"""
+
+_DYING = """
+SELECT delivery.id, rule, action, type, target, attempts, created_at, event.id, source, started_at
+FROM delivery JOIN event ON event.seq = delivery.event JOIN attempt ON attempt.delivery = delivery.seq
+WHERE state = 'running' AND finished_at IS NULL AND interruptions + 1 >= ?1 AND event.path <> ?2
 """
 
 # The time of its end is unknown; its start is the only known time.

@@ -11,6 +11,8 @@ from router.store.json_columns import sent_text
 from router.store.postgres import lanes
 from router.store.postgres.arrays import Numbers, Texts, columns
 from router.store.postgres.jobs.job import DueListener, Finish
+from router.store.postgres.jobs.notices import tell
+from router.store.postgres.jobs.planned import lanes_of
 from router.store.postgres.transaction import Transaction
 
 
@@ -22,7 +24,11 @@ class Settle:
     is_append: ClassVar[bool] = False
     order: ClassVar[int] = 1
     weight: ClassVar[int] = 0
-    lanes: ClassVar[Sequence[UUID]] = ()
+
+    @property
+    def lanes(self) -> Sequence[UUID]:
+        """See WriteJob.lanes: of what its notices plan."""
+        return [lane for done in self.settlements for notice in done.notices for lane in lanes_of(notice.plan)]
 
     @property
     def ids(self) -> Sequence[str]:
@@ -61,6 +67,7 @@ def _rounds(every: Sequence[Settlement]) -> Iterable[list[int]]:
 def _send(transaction: Transaction, every: Sequence[Settlement]) -> Any:
     settled = transaction.run(_SETTLE, (*columns([_row(done) for done in every], *_KINDS), transaction.writer))
     unblocked = lanes.unblock(transaction, [done.delivery_id for done in every])
+    told = [tell(transaction, notice, settled=done.delivery_id) for done in every for notice in done.notices]
 
     def finish(due: DueListener) -> list[bool]:
         owned = set()
@@ -69,6 +76,8 @@ def _send(transaction: Transaction, every: Sequence[Settlement]) -> Any:
             if state == "pending":
                 due(target, at)
         lanes.report(unblocked, due)
+        for finish_one in told:
+            finish_one(due)
         return [done.delivery_id in owned for done in every]
 
     return finish

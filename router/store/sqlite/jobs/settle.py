@@ -11,6 +11,7 @@ from router.domain.outcomes import Outcome, OutcomeKind
 from router.store.json_columns import sent_text
 from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
+from router.store.sqlite.jobs.notices import tell
 from router.store.sqlite.jobs.order import report_first
 
 
@@ -47,6 +48,9 @@ def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due:
             due(str(target), done.next_attempt_at)
         elif order_key is not None:
             report_first(connection, (rule, action, order_key), due)
+    notices = [notice for done in settled for notice in done.notices]
+    if notices:
+        tell(connection, notices, due)
     return [done.delivery_id in owned for done in settlements]
 
 
