@@ -63,6 +63,10 @@ def describe_filter(which: Filter | EventFilter) -> str:
         wanted = getattr(which, word, None)
         if wanted is not None:
             parts.append(f'{word.removesuffix("_id")} "{shortened(wanted)}"')
+    if isinstance(which, EventFilter) and which.unmatched:
+        parts.append("that no rule matched")
+    if isinstance(which, EventFilter) and which.dedupe_keys:
+        parts.append("with that id of the provider (of a source with dedupe)")
     if which.since is not None or which.until is not None:
         parts.append("in that time")
     return ", ".join(parts)

@@ -15,6 +15,7 @@ from router.admin.api.schema_parts import (
     closed_object,
     page_of,
     ref,
+    searched_page_of,
     times,
 )
 from router.domain.deliveries import State
@@ -178,7 +179,7 @@ _SCHEMAS: dict[str, Schema] = {
             "start": TEXT,
         }
     ),
-    "DeliveryList": page_of(ref("Delivery")),
+    "DeliveryList": searched_page_of(ref("Delivery")),
     "EventHead": closed_object(
         {
             "id": TEXT,
@@ -194,7 +195,7 @@ _SCHEMAS: dict[str, Schema] = {
     "Routing": closed_object(
         {"ruleset": TEXT, **times("ruleset_first_at", null=True), "matched": array(TEXT), "errors": array(_NOT_JUDGED)}
     ),
-    "EventList": page_of(ref("EventHead")),
+    "EventList": searched_page_of(ref("EventHead")),
     "Event": closed_object(_EVENT, {"body": TEXT, "body_base64": TEXT}),
     "Replayed": closed_object({**_CHANGE, "replayed": COUNT}),
     "Cancelled": closed_object({**_CHANGE, "cancelled": COUNT}),

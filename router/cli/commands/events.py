@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import click
 
 from router.cli.options import json_option, now_ms, open_store, store_option, time_options
 from router.cli.resolve import print_no_match, resolve_id, resolve_ids
+from router.cli.search_flags import event_test, print_scanned, search_options
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 
@@ -18,7 +19,13 @@ _LIST_HELP = """List events, the newest first, with the states of their deliveri
 Examples:
   webhook-router events list
   webhook-router events list --source github --since 2h
+  webhook-router events list --unmatched
+  webhook-router events list --rule deploy --state dead
+  webhook-router events list --provider-id 72d3162e-cc78-11e3-81ab-4c9367dc0958
+  webhook-router events list --header 'X-GitHub-Event: push' --where '$.repository.full_name: acme/api'
 
+--where takes conditions as a rule's match does, such as '$.commits[*].id: {prefix: 6dcb}'. No index holds headers and
+payloads, so the newest --scan events are looked at, and standard error says how to go on.
 Exit codes: 0 done, 1 the store can't be read, 2 wrong usage.
 """
 
@@ -80,21 +87,54 @@ def events() -> None:
 @events.command(name="list", help=_LIST_HELP)
 @time_options
 @click.option("--source", metavar="SOURCE", help="Only from this source.")
+@click.option("--rule", metavar="RULE", help="Only those that this rule matched, or that have a delivery of it.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only those with a delivery in this state (with --rule: of that rule); repeatable.",
+)
+@click.option("--unmatched", is_flag=True, help="Only those that no rule matched.")
+@search_options
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
 @store_option
 @json_option
-def list_(source: str | None, since: int | None, until: int | None, limit: int, store: str, *, as_json: bool) -> None:
+def list_(
+    source: str | None,
+    rule: str | None,
+    states: tuple[str, ...],
+    provider_id: str | None,
+    headers: tuple[str, ...],
+    where: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    scan: int,
+    limit: int,
+    store: str,
+    *,
+    unmatched: bool,
+    as_json: bool,
+) -> None:
     """List events."""
     from router.cli.printing.events import print_events  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.table import print_json  # noqa: PLC0415
-    from router.operate.queries import newest_events  # noqa: PLC0415
+    from router.cli.progress import progress  # noqa: PLC0415
+    from router.operate.queries import keys_of  # noqa: PLC0415
+    from router.operate.search import Bounds, find_events  # noqa: PLC0415
     from router.operate.serialize import event_head_json  # noqa: PLC0415
 
+    keys = keys_of(provider_id) if provider_id is not None else ()
+    which = EventFilter(source, since, until, rule, tuple(map(State, states)), unmatched, keys)
     with closing(open_store(store)) as opened:
-        which = EventFilter(source, since, until)
-        found = newest_events(opened, which, limit + 1)
+        test = event_test(opened, headers, where)
+        with progress("looking", scan) if test else nullcontext(lambda _: None) as advance:
+            result = find_events(opened, which, test, limit + 1, Bounds(scan, advance=advance))
+        found = result.items
         if not found:
             print_no_match(opened, "event", which, as_json=as_json)
+    if result.scanned_to is not None:
+        print_scanned(result.scanned, "event", result.scanned_to.received_at)
     listed = found[:limit]
     if as_json:
         print_json([event_head_json(e) for e in listed])

@@ -96,7 +96,7 @@ def test_every_kind_of_file_loads_quickly(kind: str) -> None:
     assert len(text) < MAX_BYTES
     began = time.thread_time()
 
-    with resting_while_busy(lambda: False, seconds=SECONDS):
+    with resting_while_busy(lambda: False, seconds=10 * SECONDS):  # so that no busy machine ends it
         loaded = _load(text)
 
     assert time.thread_time() - began < SECONDS
