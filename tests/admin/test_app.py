@@ -151,7 +151,7 @@ def test_a_body_where_none_is_expected_gets_a_400(admin: Admin) -> None:
 def test_a_closed_store_gives_503(admin: Admin) -> None:
     admin.store.close()
 
-    for path in ("/api/status", "/api/events", "/api/deliveries/01a2", "/api/targets"):
+    for path in ("/api/status", "/api/events", "/api/deliveries/0197f3a1-0000-7000-8000-000000000000", "/api/targets"):
         answer = admin.ask("GET", path)
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         assert str(admin.folder) not in answer.json["detail"]
