@@ -322,6 +322,16 @@ def _tested(action_types: Collection[str]) -> tuple[dict[str, Schema], dict[str,
             ),
         },
         {
+            "respond": closed_object(
+                {
+                    "rule": TEXT_OR_NULL,
+                    "status": COUNT,
+                    "content_type": TEXT_OR_NULL,
+                    "headers": MAP,
+                    "body": TEXT,
+                    "error": TEXT_OR_NULL,
+                }
+            ),
             "source_disabled": {"type": "boolean", "description": "Such a request would be answered 404."},
             "errors": array(_NOT_JUDGED),
             "explain": array(
