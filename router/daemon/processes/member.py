@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from functools import partial
 
 import structlog
@@ -19,6 +19,7 @@ from router.daemon.processes.event_frames import decode_event, encode_failure, e
 from router.daemon.processes.frames import Frame, Kind, pack
 from router.daemon.processes.link import Link
 from router.daemon.processes.start import RulesToLoad, decode_problems
+from router.daemon.wall_clock import CLOCK
 from router.domain.errors import Problem, StoreUnavailable
 from router.domain.events import Appended
 from router.observe.logging.setup import LineLogger
@@ -102,7 +103,7 @@ class Member:
             return False
         self._pings += 1
         if self.serves:
-            self.link.send(pack(Kind.PING, self._pings))
+            self.link.send(pack(Kind.PING, self._pings, CLOCK.encode()))
         else:
             self._pongs = self._pings  # loading rules takes as long as it takes
         return True
@@ -164,12 +165,13 @@ class Member:
     def _ended(self, number: int, source: str, rules: set[str], future: "Future[Appended]") -> None:
         """The store's thread, or the loop's, which cancels."""
         self._appends.pop(number, None)
-        if future.cancelled():
+        try:
+            stored = future.result()
+        except CancelledError:
             body = encode_failure(StoreUnavailable("its sender was answered already"))
-        elif (error := future.exception()) is not None:
+        except Exception as error:  # noqa: BLE001 - its sender gets it
             body = encode_failure(error)
         else:
-            stored = future.result()
             body = encode_result(stored)
             self._expect_counts(source, rules, stored)
         self.link.put(pack(Kind.RESULT, number, body))
