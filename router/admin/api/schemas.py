@@ -259,6 +259,26 @@ _SCHEMAS: dict[str, Schema] = {
         ],
         "additionalProperties": False,
     },
+    "Planned": {
+        "type": "object",
+        "properties": {
+            "version": {"const": 1},
+            "new": MAP,
+            "against": MAP,
+            **times("since"),
+            **times("until"),
+            "events": MAP,
+            "deliveries": {"type": "object", "additionalProperties": COUNT},
+            "rules": array(MAP),
+            "changes": array(MAP),
+            "not_judged": array(MAP),
+            "differs": FLAG,
+            "not_covered": array(TEXT),
+            "next": TEXT_OR_NULL,
+        },
+        "required": ["version", "events", "deliveries", "rules", "changes", "not_judged", "differs", "next"],
+        "additionalProperties": False,
+    },
     "Checked": closed_object({"ok": FLAG, "problems": array(ref("RulesProblem"))}),
     "Reloaded": closed_object(
         {
