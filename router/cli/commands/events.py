@@ -10,7 +10,7 @@ import click
 
 from router.cli.options import json_option, now_ms, open_store, store_option, time_options
 from router.cli.resolve import print_no_match, resolve_id, resolve_ids
-from router.cli.search_flags import event_test, print_scanned, search_options
+from router.cli.search_flags import asked_words, event_test, print_scanned, search_options
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 
@@ -153,7 +153,7 @@ def list_(
             result = find_events(opened, which, test, limit + 1, Bounds(scan, advance=advance))
         found = result.items
         if not found:
-            print_no_match(opened, "event", which, as_json=as_json)
+            print_no_match(opened, "event", which, as_json=as_json, searched=asked_words(headers, where))
     if result.scanned_to is not None:
         print_scanned(result.scanned, "event", result.scanned_to.received_at)
     listed = found[:limit]
