@@ -20,6 +20,7 @@ from router.delivery.definitions import Compile, Definitions
 from router.delivery.holding import Holding
 from router.delivery.retry import settlement
 from router.delivery.settling import FinishedAttempt, Settling
+from router.delivery.skips import SkipReports
 from router.delivery.target import Target
 from router.delivery.targets import BREAKERS_NOTE, Targets
 from router.delivery.tools import open_tools
@@ -129,6 +130,7 @@ class Dispatcher:
         self._holding = Holding(self._current, self._store, self._inbox, writes.write, self._now_ms)
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
+        self._store.on_skipped(SkipReports(self._metrics).report)
         with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
             await self._recall()
         self._started.set()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from router.domain.deliveries import Attempt, State
+from router.domain.groups import SkipReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +11,7 @@ class StreamPosition:
     """A position in the store's history, for a follower to go on from."""
 
     event: int = 0  #: seq of the last event before it
-    ended: int = 0  #: number of the last attempt's end before it
+    ended: int = 0  #: number of the last end before it: of an attempt, or of a delivery that was skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,27 @@ class EndedAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class EndedPage:
-    """A page of ended attempts."""
+class SkippedDelivery:
+    """A delivery that was skipped, for a follower."""
 
-    attempts: tuple[EndedAttempt, ...]  #: without pruned ones
+    seq: int  #: in the same order as ended attempts
+    event: int  #: its event's seq
+    event_id: str
+    source: str
+    delivery_id: str
+    rule: str
+    action: str
+    type: str
+    target: str
+    at: int  #: ms
+    reason: SkipReason
+    skipped_for: str  #: id of the delivery that stands for it
+
+
+@dataclass(frozen=True, slots=True)
+class EndedPage:
+    """A page of ended attempts and skipped deliveries."""
+
+    ends: tuple[EndedAttempt | SkippedDelivery, ...]  #: without pruned ones
     next_after: int  #: the `after` of the next page
     more: bool  #: the next page may have some already

@@ -4,13 +4,14 @@ import struct
 from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from router.domain.deliveries import PlannedDelivery
 from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.events import Appended, Event
+from router.domain.groups import group_of
 
 _LENGTH = struct.Struct("<I")
 _PLANNED = attrgetter(*(one.name for one in fields(PlannedDelivery)))
@@ -46,7 +47,13 @@ def decode_event(body: bytes) -> PlannedEvent:
     facts, planned = orjson.loads(memoryview(body)[start:end])
     id_, source, method, path, query, headers, ip, received_at, key, ruleset, window = facts
     event = Event(id_, source, method, path, query, tuple(map(tuple, headers)), body[end:], ip, received_at, key)
-    return PlannedEvent(event, tuple(PlannedDelivery(*one) for one in planned), ruleset, window)
+    return PlannedEvent(event, tuple(map(_planned, planned)), ruleset, window)
+
+
+def _planned(values: list[Any]) -> PlannedDelivery:
+    if values[-1] is not None:
+        values[-1] = group_of(values[-1])
+    return PlannedDelivery(*values)
 
 
 def encode_result(stored: Appended) -> bytes:

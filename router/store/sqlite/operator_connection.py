@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from router.domain.errors import StoreError, StoreUnavailable
+from router.domain.groups import Skipped
 from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.jobs.job import WriteJob
 
@@ -45,7 +46,7 @@ class OperatorConnection:
         # Immediate, since a transaction that begins by reading can't wait for another one's commit.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            [result] = type(job).run(self._connection, [job], _no_listener)
+            [result] = type(job).run(self._connection, [job], NoListener())
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -54,5 +55,11 @@ class OperatorConnection:
         return result
 
 
-def _no_listener(target: str, at: int) -> None:
-    """A running daemon notices the commit by itself."""
+class NoListener:
+    """A running daemon notices the commit by itself, and no operator's write skips a delivery."""
+
+    def __call__(self, target: str, at: int) -> None:
+        """See DueListener."""
+
+    def skipped(self, delivery: Skipped) -> None:
+        """See DueListener."""

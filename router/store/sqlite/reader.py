@@ -21,9 +21,9 @@ from router.store.sqlite.jobs.holds import hold_row
 from router.store.sqlite.owner_lock import owner_of
 from router.store.sqlite.read_connections import ReadConnections
 from router.store.sqlite.rows import (
-    DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     EVENT_HEADS,
+    SHOWN_COLUMNS,
     attempt_row,
     delivery_row,
     event_head_row,
@@ -205,4 +205,4 @@ SELECT DISTINCT source, '', '', '' FROM (SELECT source FROM event ORDER BY seq D
 _INCLUDED = "SELECT pattern, name, text, base_dir FROM included WHERE ruleset = ? ORDER BY number"
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
-_DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
+_DELIVERIES = f"SELECT {SHOWN_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants

@@ -18,7 +18,8 @@ def release_running(connection: apsw.Connection) -> None:
         released = connection.execute(_RUNNING).fetchall()
         connection.execute(_INTERRUPT_ATTEMPTS, (_ENDED,))
         connection.execute(_RELEASE_RUNNING, (MAX_INTERRUPTIONS, _TOO_OFTEN))
-    for event, delivery, rule, action, target, number, interruptions in released:
+    for event, delivery, rule, action, target, number in released:
+        [(state,)] = connection.execute("SELECT state FROM delivery WHERE id = ?", (delivery,))
         log.warning(
             "attempt settled",
             event_id=event,
@@ -28,7 +29,7 @@ def release_running(connection: apsw.Connection) -> None:
             target=target,
             attempt=number,
             outcome="interrupted",
-            state="dead" if int(str(interruptions)) + 1 >= MAX_INTERRUPTIONS else "pending",
+            state=state,
             error=_ENDED,
         )
 
@@ -39,7 +40,7 @@ _TOO_OFTEN = (
 )
 
 _RUNNING = """
-SELECT event.id, delivery.id, rule, action, target, number, interruptions
+SELECT event.id, delivery.id, rule, action, target, number
 FROM delivery JOIN event ON event.seq = delivery.event JOIN attempt ON attempt.delivery = delivery.seq
 WHERE state = 'running' AND finished_at IS NULL
 """

@@ -31,6 +31,7 @@ from router.store.sqlite.jobs import (
     shorten_waits,
 )
 from router.store.sqlite.jobs.claim import ClaimDue
+from router.store.sqlite.operator_connection import NoListener
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -269,7 +270,7 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
 
     connection.set_progress_handler(counted, 100)  # each hundred instructions of SQLite's machine
 
-    [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], lambda _, __: None)
+    [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], NoListener())
 
     assert [claim.delivery.id for claim in claims] == [f"d{n}0000" for n in range(1, 11)]
     assert 0 < steps < 10_000

@@ -11,6 +11,7 @@ from router.domain.deliveries import PlannedDelivery
 from router.domain.events import Appended, Event
 from router.store.sqlite.following import NEWEST_EVENT
 from router.store.sqlite.jobs import dedupe
+from router.store.sqlite.jobs.groups import Member
 from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.planned import OrderKey, insert_planned, planned_rows
@@ -39,6 +40,7 @@ class AppendEvent:
         events: list[tuple[Any, ...]] = []
         deliveries: list[tuple[Any, ...]] = []
         ordered: set[OrderKey] = set()
+        grouped: list[Member] = []
         keys: list[tuple[str, str, str, int, int]] = []
         for job, result in zip(jobs, results, strict=True):
             if result.duplicate:
@@ -46,11 +48,11 @@ class AppendEvent:
             seq += 1
             e = job.event
             events.append(_event_row(seq, e))
-            deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered)
+            deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered, grouped)
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
         write_rows(connection, _INSERT_EVENT, events)
-        insert_planned(connection, deliveries, last, due)
+        insert_planned(connection, deliveries, last, due, grouped)
         dedupe.bind(connection, keys)
         return results
 

@@ -14,7 +14,7 @@ KEPT = 10_000  #: ended holds; a pause each hour fills it in a year
 KEPT_MS = 400 * 86_400_000  #: an ended hold is kept for so long: longer than any sensible give_up_after
 
 READ = "SELECT kind, name, cause, began_at, until, ended_at FROM hold ORDER BY seq"
-MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM delivery WHERE blocked >= 2"
+MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM delivery WHERE blocked & 2"
 
 
 def hold_row(row: tuple[Any, ...]) -> Hold:
@@ -178,6 +178,6 @@ WHERE rule = ? AND state IN ('pending', 'running') AND seq > ? ORDER BY seq LIMI
 
 _LET_GO = """
 UPDATE delivery SET blocked = blocked & ~2
-WHERE seq IN (SELECT seq FROM delivery INDEXED BY delivery_held WHERE rule = ? AND action = ? AND blocked >= 2 LIMIT ?)
+WHERE seq IN (SELECT seq FROM delivery INDEXED BY delivery_held WHERE rule = ? AND action = ? AND blocked & 2 LIMIT ?)
 RETURNING target, next_attempt_at, blocked
 """

@@ -1,12 +1,23 @@
 """The interface of a write: its size in the queue, and how jobs of one kind run together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import apsw
 
-DueListener = Callable[[str, int], None]
-"""Called for each target that got pending, unblocked deliveries, with the time (ms) at which one is due."""
+from router.domain.groups import Skipped
+
+
+class DueListener(Protocol):
+    """Hears what a job changed that others wait for."""
+
+    def __call__(self, target: str, at: int, /) -> None:
+        """A target got pending, unblocked deliveries; one is due at that time (ms)."""
+        ...
+
+    def skipped(self, delivery: Skipped) -> None:
+        """A delivery became skipped."""
+        ...
 
 
 class WriteJob(Protocol):
