@@ -25,6 +25,8 @@ from hypothesis import HealthCheck, settings
 from router.cli.main import main
 from tests.preloaded import Forked, Preloaded, read_at_start
 
+pytest_plugins = ["tests.postgres"]
+
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; a slow machine only makes the test slow
 

@@ -44,6 +44,7 @@ LIBRARIES = {
     "falcon": ("admin", "http", "intake"),
     "waitress": ("http",),
     "apsw": ("store",),
+    "psycopg": ("store",),
     "aiohttp": ("actions",),
     "click": ("cli",),
     "rich": ("cli",),

@@ -13,6 +13,7 @@ from router.cli.commands.documents import openapi, schema
 from router.cli.commands.events import events
 from router.cli.commands.healthy import healthy
 from router.cli.commands.init import init
+from router.cli.commands.plan import plan
 from router.cli.commands.send import send
 from router.cli.commands.serve import serve
 from router.cli.commands.sources import sources
@@ -22,7 +23,7 @@ from router.cli.commands.tail import tail
 from router.cli.commands.targets import targets
 from router.cli.commands.test import test
 from router.cli.standard_streams import drop_output, is_output_error, open_standard_streams
-from router.domain.errors import RouterError, RulesError, StartError
+from router.domain.errors import RouterError, RulesError, StartError, StoreUnusable
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
 
@@ -36,6 +37,7 @@ def cli() -> None:
     webhook-router init                   write a rules file to start from
     webhook-router check rules.yaml       find mistakes in the file
     webhook-router test rules.yaml …      see what the rules would do with a payload
+    webhook-router plan rules.yaml        see what a changed file would do to yesterday's events
     webhook-router serve rules.yaml       run the daemon
     webhook-router send FILE --source S   post a payload to it, signed as the provider would
     webhook-router tail                   watch events and attempts
@@ -48,6 +50,7 @@ for _command in (
     init,
     check,
     test,
+    plan,
     serve,
     send,
     tail,
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             click.echo(str(problem), err=True)
         click.echo("webhook-router: could not start: the rules file has problems, listed above", err=True)
         code = NOT_STARTED
-    except StartError as error:
+    except (StartError, StoreUnusable) as error:
         click.echo(f"webhook-router: could not start: {error}", err=True)
         code = NOT_STARTED
     except RouterError as error:

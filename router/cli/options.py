@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from router.domain.deliveries import State
-from router.domain.errors import StartError
+from router.domain.errors import StartError, StoreUrlError
 from router.domain.filters import Filter
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def setting(flag: str, **options: Any) -> Callable[[Command], Command]:
 
 def store_option_for(use: str) -> Callable[[Command], Command]:
     """`--store`, with a help text."""
-    return setting("--store", metavar="sqlite:FILE", default="sqlite:webhook-router.db", help=use)
+    return setting("--store", metavar="sqlite:FILE|postgresql://…", default="sqlite:webhook-router.db", help=use)
 
 
 store_option = store_option_for("The store of events and deliveries.")
@@ -90,14 +90,16 @@ def filter_of(states: Sequence[str], flags: dict[str, Any]) -> Filter:
 
 def open_store(text: str) -> "OperatorStore":
     """Open an existing store, beside a daemon or without one. Raises StoreError, UsageError."""
-    from router.store.location import store_path  # noqa: PLC0415 - `--help` need not wait for it
+    from router.store.location import store_location  # noqa: PLC0415 - `--help` need not wait for it
     from router.store.open import open_operator_store  # noqa: PLC0415
 
     try:
-        path = store_path(text)
+        location = store_location(text)
+    except StoreUrlError:
+        raise
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    return open_operator_store(path)
+    return open_operator_store(location)
 
 
 def loader(*, require_secrets: bool) -> "Loader":

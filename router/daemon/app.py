@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -43,6 +44,7 @@ from router.observe.metrics import Metrics
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.contract import Store
+from router.store.location import beside
 from router.store.open import open_store
 
 if TYPE_CHECKING:
@@ -119,7 +121,16 @@ class App:
         current = CurrentRuleset(ruleset)
         recorded = RecordedRules(store, self._loader, current)
         recorded.record(ruleset)
-        dispatcher = Dispatcher(current, store, recorded.compile, ACTIONS, now_ms, stopping.is_set, metrics)
+        dispatcher = Dispatcher(
+            current,
+            store,
+            recorded.compile,
+            ACTIONS,
+            now_ms,
+            stopping.is_set,
+            metrics,
+            guard_lock=_guard_lock(settings),
+        )
         receiver = Receiver(
             current,
             store,
@@ -187,7 +198,7 @@ class App:
             stopping=parts.stopping.is_set,
             now_ms=now_ms,
         )
-        token = find_token(settings.admin_token_file, self._environ, settings.store)
+        token = find_token(settings.admin_token_file, self._environ, beside(settings.store))
         return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout, certificate)
 
     def _exposition(self, parts: Parts) -> "Exposition":
@@ -214,6 +225,11 @@ class App:
     def _lines_lost(self, processes: IntakeProcesses | None) -> int:
         ours = self._lines.lost if self._lines is not None else 0
         return ours + (processes.lines_lost() if processes is not None else 0)
+
+
+def _guard_lock(settings: Settings) -> Path:
+    """A restarted daemon runs interrupted commands at once, so it waits for the guard of the one before it."""
+    return Path(f"{os.path.realpath(beside(settings.store))}.guard")
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:

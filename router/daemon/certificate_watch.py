@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import structlog
 
+from router.domain.certificates import CertificateError
 from router.domain.files.trust import readable_by_all
-from router.http.certificate import Certificate, CertificateError
+from router.http.certificate import Certificate
 from router.rules.reload.file_stat import FileStat, secret_file_stat
 
 POLL_SECONDS = 1.0  #: between two looks at the files; a change is taken when the next look shows the same

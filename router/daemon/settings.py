@@ -10,6 +10,7 @@ from router.domain.networks import Network, network
 from router.domain.units import seconds
 from router.http.certificate import TlsFiles
 from router.http.limits import MAX_CONNECTIONS, REQUEST_SECONDS
+from router.store.location import StoreLocation
 
 GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service managers kill after 90 s or so
 
@@ -25,7 +26,7 @@ class Settings:
     rules: Path
     listen: ListenAddress
     admin: ListenAddress | None  #: None: no admin listener
-    store: Path
+    store: StoreLocation
     commands: str = "any"  #: any, off, or the folder that programs must be in
     grace: float = GRACE_SECONDS
     trusted_proxies: tuple[Network, ...] = ()  #: whose X-Forwarded-For counts

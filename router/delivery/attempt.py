@@ -15,6 +15,7 @@ from router.delivery.parsing import EventParser
 from router.domain.deliveries import Claim
 from router.domain.outcomes import Outcome
 from router.domain.retry_policy import RetryPolicy
+from router.domain.secrets import Secret
 from router.observe.redaction import Redactor
 from router.observe.trace_context import trace_id_of
 from router.plugins.action import AttemptInput, Tools
@@ -52,7 +53,7 @@ class Attempts:
         self._writes = writes
         self._tools = tools
         self._parser = EventParser()
-        self._redactor: tuple[object, Redactor] = (None, Redactor({}))
+        self._redactor: tuple[object, Redactor] = (None, Redactor(()))
         self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: it costs more than most lines
 
     async def make(self, claim: Claim) -> AttemptResult:
@@ -82,7 +83,7 @@ class Attempts:
         try:
             job = self._input(claim, definition)
             outcome = await action.attempt(job, self._tools[action.type])
-            return self._redactor_of(job.secrets).over(outcome)
+            return self._redactor_of(definition, job.secrets).over(outcome)
         except asyncio.CancelledError:
             why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
             return Outcome.interrupted(f"the daemon stopped{why}")
@@ -101,12 +102,13 @@ class Attempts:
         parse = partial(self._parser.parse, claim.event, source, planned, has_item=has_item)
         return AttemptInput(claim, parse, secrets, passing)
 
-    def _redactor_of(self, secrets: Mapping[str, Any]) -> Redactor:
+    def _redactor_of(self, definition: Definition, secrets: Mapping[str, Secret]) -> Redactor:
         """What hides the secrets in an outcome; kept while they are the current rules'."""
-        if secrets is not self._current.ruleset.secrets:
-            return Redactor(secrets)
-        if self._redactor[0] is not secrets:
-            self._redactor = (secrets, Redactor(secrets))
+        ruleset = definition.ruleset
+        if secrets is not ruleset.secrets:
+            return Redactor([*secrets.values(), *ruleset.sent_secrets.values()])
+        if self._redactor[0] is not ruleset:
+            self._redactor = (ruleset, Redactor([*secrets.values(), *ruleset.sent_secrets.values()]))
         return self._redactor[1]
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -31,6 +32,7 @@ from router.domain.target_state import TargetLoad, Wait
 from router.observe.metrics import Metrics
 from router.plugins.action import ActionType
 from router.rules.ruleset import CurrentRuleset
+from router.runtime.lease import Lease
 from router.runtime.loop_inbox import Inbox
 from router.store.contract import Store
 
@@ -65,6 +67,8 @@ class Dispatcher:
         now_ms: Callable[[], int],
         told_to_stop: Callable[[], bool] = lambda: False,
         metrics: Metrics | None = None,
+        lease: Lease | None = None,
+        guard_lock: Path | None = None,
     ) -> None:
         self._current = current
         self._store = store
@@ -73,6 +77,8 @@ class Dispatcher:
         self._now_ms = now_ms
         self._told_to_stop = told_to_stop
         self._metrics = metrics or Metrics()
+        self._lease = lease or Lease()
+        self._guard_lock = guard_lock
         self._thread = threading.Thread(target=self._main, name="delivery", daemon=True)
         self._started = threading.Event()
         self._stopping = False
@@ -135,7 +141,7 @@ class Dispatcher:
             await self._recall()
         self._started.set()
         definitions = Definitions(self._current, self._store, self._compile_recorded)
-        async with open_tools(self._action_types, self._told_to_stop) as tools:
+        async with open_tools(self._action_types, self._told_to_stop, self._lease, self._guard_lock) as tools:
             self._attempts = Attempts(self._current, definitions, self._store, writes, tools)
             await self._dispatch()
             await self._drain()

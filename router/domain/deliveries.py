@@ -1,11 +1,11 @@
 """Deliveries and their attempts: planned, claimed, settled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from router.domain.events import Event
 from router.domain.groups import Group, SkipReason
-from router.domain.outcomes import Outcome, OutcomeKind
+from router.domain.outcomes import Outcome, OutcomeKind, Sent
 
 
 class State(StrEnum):
@@ -79,6 +79,7 @@ class Attempt:
     status: int | None
     error: str
     excerpt: str
+    sent: Sent | None = None  #: what the target was sent; None while it runs, and if it was no request
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +123,5 @@ class RulesetText:
     text: str
     base_dir: str  #: the folder that its relative paths start from
     included: tuple[IncludedText, ...] = ()  #: the files that it includes, in their order
+    first_at: int | None = field(default=None, compare=False)
+    """When (ms) the store first had it as the current one; None: that is not known, or it never was."""

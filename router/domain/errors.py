@@ -17,6 +17,14 @@ class StoreError(RouterError):
     """The store can't do what was asked."""
 
 
+class StoreUrlError(StartError):
+    """The store's URL is wrong. The text never shows a password."""
+
+
+class StoreUnusable(StoreError):
+    """The store's server can't be reached, or is not as it has to be (exit code 3). Another try needs an operator."""
+
+
 class StoreInUse(StoreError):
     """Another daemon owns the store."""
 

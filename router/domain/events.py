@@ -58,6 +58,24 @@ class ParsedEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """What the rules said of an event when it was received."""
+
+    ruleset: str  #: hash of the rules
+    matched: tuple[str, ...] = ()  #: names of the rules that matched, in file order
+    errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of the rules that could not be judged
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its place in the store, and what the rules said of it."""
+
+    seq: int  #: the store's commit order
+    event: Event
+    routing: Routing | None  #: None: it was received by a version that didn't keep it
+
+
+@dataclass(frozen=True, slots=True)
 class Appended:
     """The result of an append: committed and synced to disk."""
 

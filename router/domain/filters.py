@@ -26,3 +26,7 @@ class EventFilter:
     source: str | None = None
     since: int | None = None  #: ms; received then or later
     until: int | None = None  #: ms; received before
+    rule: str | None = None  #: this rule matched, or a delivery is this rule's
+    states: tuple[State, ...] = ()  #: a delivery is in one of these states; with `rule`, one of that rule's
+    unmatched: bool = False  #: no rule matched, neither when it was received nor when it was planned again
+    dedupe_keys: tuple[str, ...] = ()  #: any of them

@@ -27,6 +27,18 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """What an attempt sent, in short and without secrets."""
+
+    method: str
+    url: str  #: without userinfo, query and fragment
+    headers: tuple[tuple[str, str], ...]
+    size: int  #: bytes of the body
+    sha256: str  #: of the body, in hexadecimal digits
+    start: str  #: the body's first bytes, as text
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of one attempt."""
 
@@ -36,6 +48,7 @@ class Outcome:
     excerpt: str = ""  #: the beginning of the response body or of the command's output
     retry_after: float | None = None  #: seconds that the target asked to wait
     cause: Cause | None = None  #: why a retry is needed; None otherwise
+    sent: Sent | None = None  #: what the target was sent, if it was a request
 
     @classmethod
     def succeeded(cls, status: int | None = None, excerpt: str = "") -> "Outcome":

@@ -145,7 +145,7 @@ def _many(value: Any) -> Any:
     return (value,)
 
 
-_SCHEMA = {
+SECRET_SCHEMA = {
     "type": "object",
     "properties": {
         "env": {"type": "string", "minLength": 1},
@@ -156,12 +156,12 @@ _SCHEMA = {
     **_EITHER,
 }
 
-OneSecret = Annotated[SecretRef, BeforeValidator(_one), WithJsonSchema(_SCHEMA)]
+OneSecret = Annotated[SecretRef, BeforeValidator(_one), WithJsonSchema(SECRET_SCHEMA)]
 """A field with one secret."""
 
 Secrets = Annotated[
     tuple[OneSecret, ...],
     BeforeValidator(_many),
-    WithJsonSchema({"anyOf": [_SCHEMA, {"type": "array", "items": _SCHEMA, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [SECRET_SCHEMA, {"type": "array", "items": SECRET_SCHEMA, "minItems": 1}]}),
 ]
 """A field with one secret or, for rotation, a list of them."""

@@ -1,24 +1,35 @@
 """Positions, events and ended attempts for followers of a store."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from router.domain.deliveries import Attempt, State
 from router.domain.groups import SkipReason
+
+Place = Mapping[int, int]
+"""By writer: the number of the last one that was read; none was of a writer that it leaves out. Each writer commits in
+the order of its numbers; several writers together do not."""
+
+
+def has_passed(place: Place, writer: int, seq: int) -> bool:
+    """Whether a reader at this place has read it."""
+    return place.get(writer, 0) >= seq
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
     """A position in the store's history, for a follower to go on from."""
 
-    event: int = 0  #: seq of the last event before it
-    ended: int = 0  #: number of the last end before it: of an attempt, or of a delivery that was skipped
+    events: Place = field(default_factory=dict)  #: the last events before it
+    ended: Place = field(default_factory=dict)  #: the last ends before it: of attempts, and of deliveries skipped
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An event for a follower."""
 
-    seq: int  #: the store's commit order
+    writer: int  #: whoever committed it
+    seq: int  #: in the order of that writer's commits
     id: str
     source: str
     method: str
@@ -32,7 +43,9 @@ class Arrival:
 class EndedAttempt:
     """An ended attempt for a follower."""
 
-    seq: int  #: in the order in which the ends were committed
+    writer: int  #: whoever committed its end
+    seq: int  #: in the order in which that writer committed ends
+    event_writer: int  #: whoever committed its event
     event: int  #: its event's seq
     event_id: str
     source: str
@@ -50,7 +63,9 @@ class EndedAttempt:
 class SkippedDelivery:
     """A delivery that was skipped, for a follower."""
 
+    writer: int
     seq: int  #: in the same order as ended attempts
+    event_writer: int
     event: int  #: its event's seq
     event_id: str
     source: str
@@ -69,5 +84,5 @@ class EndedPage:
     """A page of ended attempts and skipped deliveries."""
 
     ends: tuple[EndedAttempt | SkippedDelivery, ...]  #: without pruned ones
-    next_after: int  #: the `after` of the next page
+    next_after: Place  #: the `after` of the next page
     more: bool  #: the next page may have some already

@@ -17,7 +17,7 @@ import structlog
 
 from router.domain.reply import Reply
 from router.http.contract import Answered, Handler, Pending, Request, WakeUp
-from router.http.limits import BUSY_SECONDS
+from router.http.limits import BUSY_SECONDS, LARGE_BYTES
 from router.http.methods import shown_method
 from router.http.problem import refusal
 from router.http.reader import Message
@@ -51,6 +51,7 @@ class Dispatch:
         answer_seconds: float,
         loop: asyncio.AbstractEventLoop,
         workers: Workers,
+        large_workers: Workers,
         inline_bytes: int,
     ) -> None:
         self._handler = handler
@@ -60,6 +61,7 @@ class Dispatch:
         self._answer_seconds = answer_seconds
         self._loop = loop
         self._workers = workers
+        self._large_workers = large_workers
         self._inline_bytes = inline_bytes
         self._waiting: deque[_Waiting] = deque()  # by age; some may be answered already
         self._unanswered = 0  # of them
@@ -80,7 +82,8 @@ class Dispatch:
         elif message.body.size <= self._inline_bytes and not message.is_encoded:
             self._take_answer(connection, self._call_handler(message, connection.ip))
         else:
-            self._workers.submit(partial(self._work, connection, message))
+            workers = self._workers if message.body.size <= LARGE_BYTES else self._large_workers
+            workers.submit(partial(self._work, connection, message))
 
     def _work(self, connection: "Connection", message: Message) -> None:
         if connection.is_gone:  # its sender will repeat the request, and others wait for this worker

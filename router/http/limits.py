@@ -9,6 +9,7 @@ CHUNK_LINE_BYTES = 4 * 1024  #: of the line before a chunk: its length, and exte
 TRAILER_BYTES = 16 * 1024  #: of the fields after the last chunk, which are ignored
 FRAMING_BYTES = 1024 * 1024  #: that chunks may cost on top of twice the body's limit
 INLINE_BYTES = 64 * 1024  #: the loop's thread handles requests with bodies up to this, each in less than a millisecond
+LARGE_BYTES = 256 * 1024  #: bodies above this take some 3 ms and more: other threads, or another process, handle them
 BODY_MEMORY = 256 * 1024  #: bytes of a body kept in memory; a larger one goes to a temporary file while it arrives
 READ_BYTES = 64 * 1024  #: of one read
 SLICE_BYTES = 16 * 1024  #: parsed at once; bounds how many pipelined requests wait in memory

@@ -62,10 +62,20 @@ class Server:
         self.port = int(self._sock.getsockname()[1])
         self._loop = new_loop()
         self._loop.set_exception_handler(_log_fault)
+        # Two groups, so that bodies of 100 kB don't wait for those of 25 MB.
         self._workers = Workers(threads, f"http-{self.port}-worker")
+        self._large_workers = Workers(threads, f"http-{self.port}-large")
         refusals = refusals or Refusals()
         self._dispatch = Dispatch(
-            handler, answered, refusals, wake_up, answer_seconds, self._loop, self._workers, inline_bytes
+            handler,
+            answered,
+            refusals,
+            wake_up,
+            answer_seconds,
+            self._loop,
+            self._workers,
+            self._large_workers,
+            inline_bytes,
         )
         self._listener = Listener(
             self._sock,
@@ -102,6 +112,7 @@ class Server:
     def start(self) -> None:
         """Serve."""
         self._workers.start()
+        self._large_workers.start()
         self._thread.start()
 
     def drain(self, timeout: float) -> None:
@@ -126,6 +137,7 @@ class Server:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_MORE_SECONDS)
             self._workers.stop(1)
+            self._large_workers.stop(1)
         self._sock.close()
         if not self._thread.is_alive():
             self._loop.close()

@@ -17,7 +17,7 @@ from router.domain.networks import Network
 from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.http.contract import Pending, Request
-from router.http.limits import INLINE_BYTES
+from router.http.limits import INLINE_BYTES, LARGE_BYTES
 from router.http.methods import shown_method
 from router.http.refusals import Refusals
 from router.intake.acknowledgement import Acknowledgement
@@ -33,6 +33,7 @@ from router.intake.rejection import (
     UNKNOWN_PATH,
     Rejection,
     keys_unavailable,
+    not_judged,
     unreadable_body,
     unverified,
     wrong_method,
@@ -66,6 +67,8 @@ class Receiver:
     metrics: Metrics = field(default_factory=Metrics)
     refusals: Refusals = field(default_factory=Refusals)
     handshakes: HandshakeLog = field(default_factory=HandshakeLog)
+    large: Callable[[Inbound], Reply | None] | None = None
+    """Judges requests with bodies above LARGE_BYTES elsewhere; gives None when it can't. It may block."""
     verbose: bool = False  #: log for each event, at debug level, which conditions of its source's rules failed
     _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
@@ -95,6 +98,8 @@ class Receiver:
         source = ruleset.source_at(inbound.path)
         if source is None or not source.enabled:
             return self._reject(inbound, None, UNKNOWN_PATH)
+        if self.large is not None and len(inbound.body) > LARGE_BYTES:
+            return self._judge_elsewhere(self.large, inbound, source)
         verified = self._verify(inbound, source)
         if isinstance(verified, KeysAwaited):
             return after_keys(
@@ -102,7 +107,12 @@ class Receiver:
                 partial(self._judge_again, inbound, source, ruleset),
                 partial(self._reject, inbound, source, keys_unavailable("the public keys did not come in time")),
             )
+        if self.large is not None and isinstance(verified, Verified) and len(verified.inbound.body) > LARGE_BYTES:
+            return self._judge_elsewhere(self.large, inbound, source)  # it came compressed
         return self._go_on(verified, inbound, source, ruleset)
+
+    def _judge_elsewhere(self, large: Callable[[Inbound], Reply | None], inbound: Inbound, source: Source) -> Reply:
+        return large(inbound) or self._reject(inbound, source, not_judged())
 
     # The way of an event.
 
@@ -178,7 +188,9 @@ class Receiver:
         if key is not None:
             event = replace(event, dedupe_key=key)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
-        committed = self.store.append(event, plan.deliveries, ruleset.hash, dedupe_window=window)
+        committed = self.store.append(
+            event, plan.deliveries, ruleset.hash, matched=plan.matched, errors=plan.errors, dedupe_window=window
+        )
         rendered = None if plan.respond is None else plan.respond.begin(parsed)
         why = None if plan.matched else self._why_unmatched(event, parsed, ruleset)
         answer = Acknowledgement(source, event, plan, committed, rendered, why, self.metrics, self.now_ms)

@@ -58,6 +58,12 @@ def unreadable_body(reason: str) -> Rejection:
     return Rejection(problem(400, f"{reason}; nothing was stored"), reason)
 
 
+def not_judged() -> Rejection:
+    """The process that judges large requests ended, or had too many. The sender should try again."""
+    detail = "the request could not be judged just now; send it again"
+    return Rejection(problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS))), "large requests can't be judged")
+
+
 def keys_unavailable(reason: str) -> Rejection:
     """The request can't be judged now. The sender should try again."""
     detail = "the request could not be verified just now; send it again"

@@ -3,11 +3,11 @@
 import base64
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from router.domain.outcomes import Outcome
+from router.domain.outcomes import Outcome, Sent
 from router.domain.secrets import Secret
 
 SHORTEST = 4  #: characters of a text that is masked: a shorter one would be part of ordinary words
@@ -15,12 +15,12 @@ _CUT = 256  #: characters; a shorter excerpt was not cut, so it holds no part of
 
 
 class Redactor:
-    """The secrets that templates can read, in all usual encodings. Immutable."""
+    """The secrets that attempts can read, in all usual encodings. Immutable."""
 
-    def __init__(self, secrets: Mapping[str, Secret]) -> None:
+    def __init__(self, secrets: Iterable[Secret]) -> None:
         found = {
-            spelling: f"<secret:{name}>"
-            for name, secret in secrets.items()
+            spelling: str(secret)
+            for secret in secrets
             if secret.is_set
             for spelling in _spellings(secret.reveal())
             if len(spelling) >= SHORTEST
@@ -30,27 +30,55 @@ class Redactor:
 
     def over(self, outcome: Outcome) -> Outcome:
         """The outcome without secrets, to be stored and logged."""
-        if not self._shown or not (outcome.excerpt or outcome.error):
+        if not self._shown or not (outcome.excerpt or outcome.error or outcome.sent):
             return outcome
-        return replace(outcome, excerpt=self.hide(outcome.excerpt), error=self.hide(outcome.error))
+        sent = None if outcome.sent is None else self._over_sent(outcome.sent)
+        return replace(outcome, excerpt=self.hide(outcome.excerpt), error=self.hide(outcome.error), sent=sent)
+
+    def _over_sent(self, sent: Sent) -> Sent:
+        # Neither a URL nor a header has a line end, so one look serves for all of them.
+        texts = self._hide_whole("\n".join((sent.url, *[value for _, value in sent.headers]))).split("\n")
+        url, *values = [self._hide_end(text) if text.endswith("…") else text for text in texts]
+        headers = tuple([(name, value) for (name, _), value in zip(sent.headers, values, strict=True)])
+        start = self._hide_whole(sent.start)
+        is_cut = sent.size > len(sent.start.encode(errors="replace"))
+        return replace(sent, url=url, headers=headers, start=self._hide_end(start) if is_cut else start)
 
     def hide(self, text: str) -> str:
         """The text with each secret's name in its place."""
+        text = self._hide_whole(text)
+        if len(text) < _CUT:
+            return text
+        text = self._hide_end(text)
+        for spelling, name in self._shown:
+            text = _without_begin(text, spelling, name)
+        return text
+
+    def _hide_whole(self, text: str) -> str:
         for spelling, name in self._shown:
             if spelling in text:
                 text = text.replace(spelling, name)
-        if len(text) >= _CUT:
-            for spelling, name in self._shown:
-                text = _without_ends(text, spelling, name)
         return text
 
+    def _hide_end(self, text: str) -> str:
+        """The text, which was cut, without the beginning of a secret at its end."""
+        mark = "…" if text.endswith("…") else ""
+        text = text.removesuffix(mark)
+        for spelling, name in self._shown:
+            text = _without_end(text, spelling, name)
+        return text + mark
 
-def _without_ends(text: str, spelling: str, name: str) -> str:
-    """The text without the beginning of a secret at its end, or the end of one at its beginning."""
-    for length in range(len(spelling) - 1, SHORTEST - 1, -1):
-        if text.endswith(spelling[:length]):
-            text = text[:-length] + name
-            break
+
+def _without_end(text: str, spelling: str, name: str) -> str:
+    at = text.find(spelling[:SHORTEST], max(0, len(text) - len(spelling) + 1))
+    while at >= 0:
+        if spelling.startswith(text[at:]):
+            return text[:at] + name
+        at = text.find(spelling[:SHORTEST], at + 1)
+    return text
+
+
+def _without_begin(text: str, spelling: str, name: str) -> str:
     for length in range(len(spelling) - 1, SHORTEST - 1, -1):
         if text.startswith(spelling[-length:]):
             return name + text[length:]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival, EndedAttempt, SkippedDelivery, StreamPosition
+from router.domain.stream import Arrival, EndedAttempt, SkippedDelivery, StreamPosition, has_passed
 from router.store.contract import PAGE, OperatorStore
 
 StreamItem = Arrival | EndedAttempt | SkippedDelivery
@@ -40,14 +40,14 @@ class StreamFilter:
 class Follower:
     """Yields each event, each ended attempt and each skipped delivery once. Belongs to one thread.
 
-    Events come in commit order, and so do attempts. An event comes before its attempts; otherwise the two are merged
-    by time. Each read is short, since a long one would keep the write-ahead log from being checkpointed.
+    Each writer's events come in the order of its commits, and so do its attempts. An event comes before its attempts;
+    otherwise the two are merged by time. Each read is short: a long one would keep the store from tidying up.
     """
 
     def __init__(self, store: OperatorStore, position: StreamPosition) -> None:
         self._store = store
         self._position = position
-        self._read = position.event  #: seq of the last event that was read from the store
+        self._read = dict(position.events)  #: the last events that were read from the store
         self._pending: deque[Arrival] = deque()  #: read, and not yielded yet
 
     def new_items(self) -> Iterator[StreamItem]:
@@ -61,7 +61,7 @@ class Follower:
             for end in page.ends:
                 yield from self._events_before(end)
                 yield end
-            self._position = StreamPosition(self._read, page.next_after)
+            self._position = StreamPosition(dict(self._read), page.next_after)
             more = page.more
         more = True
         while more:
@@ -72,22 +72,26 @@ class Follower:
     def _events_before(self, end: EndedAttempt | SkippedDelivery) -> Iterator[Arrival]:
         """The events that come before an end: its own event, and events received before that time."""
         at = end.at if isinstance(end, SkippedDelivery) else end.attempt.finished_at or 0
-        while self._pending or end.event > self._read:
+        while self._pending or not has_passed(self._read, end.event_writer, end.event):
             if not self._pending:
                 self._fill()
                 if not self._pending:
                     return  # its event was pruned meanwhile
             event = self._pending[0]
-            if event.seq > end.event and event.received_at > at:
+            if not self._has_pending(end) and event.received_at > at:
                 return
             yield self._pending.popleft()
+
+    def _has_pending(self, end: EndedAttempt | SkippedDelivery) -> bool:
+        """Whether its event may be among the pending ones."""
+        first = next((event for event in self._pending if event.writer == end.event_writer), None)
+        return first is not None and first.seq <= end.event
 
     def _fill(self) -> bool:
         """Read a page of events. True if there may be more."""
         found = self._store.arrivals(self._read)
         self._pending += found
-        if found:
-            self._read = found[-1].seq
+        self._read.update((event.writer, event.seq) for event in found)
         return len(found) == PAGE
 
 
@@ -96,8 +100,6 @@ def latest(store: OperatorStore, lines: int, which: StreamFilter) -> tuple[Follo
 
     Reads the newest `lines` events and the newest `lines` attempts, no further back.
     """
-    newest = store.newest()
-    start = StreamPosition(max(0, newest.event - lines), max(0, newest.ended - lines))
-    follower = Follower(store, start)
+    follower = Follower(store, store.newest(lines))
     last: deque[StreamItem] = deque((item for item in follower.new_items() if which.matches(item)), maxlen=lines)
     return follower, list(last)

@@ -10,7 +10,7 @@ from typing import Any
 from router.domain.deliveries import Attempt, Delivery, State
 from router.domain.errors import Problem
 from router.domain.events import Event
-from router.domain.outcomes import OutcomeKind
+from router.domain.outcomes import OutcomeKind, Sent
 from router.domain.summaries import EventHead
 from router.operate.json_times import times
 from router.operate.waits import Waits
@@ -71,6 +71,19 @@ def attempt_json(a: Attempt) -> dict[str, Any]:
         "status": a.status,
         "error": a.error,
         "excerpt": a.excerpt,
+        "sent": None if a.sent is None else sent_json(a.sent),
+    }
+
+
+def sent_json(sent: Sent) -> dict[str, Any]:
+    """What an attempt sent, as `--json` prints it."""
+    return {
+        "method": sent.method,
+        "url": sent.url,
+        "headers": [list(pair) for pair in sent.headers],
+        "size": sent.size,
+        "sha256": sent.sha256,
+        "start": sent.start,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from router.domain.deliveries import Claim
@@ -13,8 +14,10 @@ from router.domain.items import value_at
 from router.domain.outcomes import Cause, Outcome
 from router.domain.secrets import Secret
 from router.plugins.build import Build
+from router.plugins.connection import ConnectionOptions
 from router.plugins.options import Options
 from router.plugins.target import TargetSpec
+from router.runtime.lease import Lease
 
 Resources = TypeVar("Resources")
 
@@ -62,6 +65,8 @@ class Tools(Generic[Resources]):
 
     resources: Resources  #: what the type's `open_resources` gave
     stopping: Callable[[], bool] = lambda: False  #: whether the daemon was told to stop
+    lease: Lease = field(default_factory=Lease)  #: how long this process may run attempts
+    guard_lock: Path | None = None  #: what one guard of commands holds at a time; None: restarts wait for the lease
 
 
 class Action(Protocol):
@@ -118,6 +123,10 @@ class ActionType:
     """Keys of `retry` whose default differs from the general one, as written in YAML."""
     check_target_url: Callable[[str, Mapping[str, Secret]], list[str]] | None = None
     """What is wrong with a named target's url, with the cure. None: its actions don't go to named targets."""
+    compile_connection: Callable[[ConnectionOptions, Build], Any] | None = None
+    """Compiles auth, tls and proxy of a named target, for `TargetSpec.connection`."""
+    broken_connection: Callable[[str], Any] | None = None
+    """A connection by which every attempt fails for this reason: of recorded rules that a newer guard forbids."""
     danger: str | None = None
     """What a stranger could make it do, such as `run this command`. Sources must then be verified. None: nothing."""
     confidential_keys: frozenset[str] = frozenset()

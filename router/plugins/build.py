@@ -49,6 +49,9 @@ class Build:
     secrets: Mapping[str, Secret] = attribute(default_factory=dict)  #: the declared secrets by name; some may be unset
     find_secret: Callable[[SecretRef, OptionPath], Secret] | None = None
     """Resolves a secret. When it is unset, it reports that at the place and gives an unset Secret."""
+    find_file: Callable[[str, OptionPath, bool], bytes | None] | None = None
+    """Reads a file that the options name, private or not. When that fails, it reports that at the place."""
+    hidden: dict[str, Secret] | None = None  #: by any name: secrets that outcomes hide; shared by the whole file
     require_secrets: bool = True  #: an unset secret is an error; else a note
     timeout: float | None = None  #: seconds, from `defaults`
     commands: str = "any"  #: any, off, or the folder that programs of commands must be in
@@ -92,3 +95,22 @@ class Build:
         if self.find_secret is None:
             return Secret(ref.name, None)
         return self.find_secret(ref, place)
+
+    def file(self, name: str, *place: str | int, private: bool = False) -> bytes | None:
+        """The content of a file that the options name, such as a certificate; None when it can't be used, which is
+        reported. The daemon watches the file: when it changes, the rules are loaded again. `private`: it is noted when
+        every user can read it."""
+        if self.find_file is None:
+            try:
+                return (self.base_dir / name).read_bytes()
+            except OSError as error:
+                self.fault(f"{name}: can't be read: {error.strerror}", *place)
+                return None
+        return self.find_file(name, place, private)
+
+    def hide(self, secret: Secret) -> None:
+        """Have answers and output be kept without this value, as they are without each secret that `secret` gave.
+
+        It is for a text made of several secrets, such as a user with a password in base64."""
+        if self.hidden is not None and secret.is_set:
+            self.hidden[f"{secret.name} {len(self.hidden)}"] = secret

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from router.domain.outcomes import Cause
 from router.domain.secrets import Secret
 from router.plugins.action import ActionType
+from router.plugins.build import Build
+from router.plugins.connection import ConnectionOptions
 from router.plugins.handshake import HandshakeKind, ProbeKind
 from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme
@@ -36,6 +39,16 @@ class Registries:
             for fault in one.check_target_url(url, secrets)
         )
         return list(dict.fromkeys(found))
+
+    def compile_connection(self, options: ConnectionOptions, build: Build) -> Any:
+        """Compile auth, tls and proxy of a named target; faults go to the build."""
+        return next(
+            (one.compile_connection(options, build) for one in self._with_targets() if one.compile_connection), None
+        )
+
+    def broken_connection(self, reason: str) -> Any:
+        """A connection by which every attempt fails for this reason."""
+        return next((one.broken_connection(reason) for one in self._with_targets() if one.broken_connection), None)
 
     @property
     def confidential_keys(self) -> frozenset[str]:

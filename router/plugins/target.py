@@ -1,7 +1,7 @@
 """Where actions go, and the limits that hold there."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
@@ -40,3 +40,4 @@ class TargetSpec:
     url: str | None = None  #: base URL of a named target (a template; its authority literal or one whole secret)
     breaker: BreakerSpec = NO_BREAKER
     paused: bool = False  #: by the rules file: its deliveries are held
+    connection: Any = None  #: of a named target: what its type of action made of auth, tls and proxy

@@ -26,6 +26,7 @@ class RuleAction:
     order_by: Field | None = None
     for_each: bool = False  #: its deliveries are of items
     enabled: bool = True
+    digest: str = ""  #: of what the file says below its type, to tell whether two rules files define the same
     grouping: Grouping | None = None
 
     def plan(self, parsed: ParsedEvent, item: Item | None = None) -> PlannedDelivery:

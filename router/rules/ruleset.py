@@ -61,6 +61,8 @@ class Ruleset:
     disabled_unmatched: tuple[RuleAction, ...] = field(default=(), kw_only=True)
     sections: Mapping[str, str] = field(default_factory=dict, repr=False)  #: digests of the other parts, by name
     used_secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)  #: by where they come from
+    sent_secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False, kw_only=True)
+    """Of actions and targets, beside the declared ones; by any name."""
     secret_files: Mapping[Path, FileStat] = field(default_factory=dict, repr=False)  #: as they were when they were read
     protected: ProtectedPaths = field(default_factory=ProtectedPaths, repr=False, compare=False)
     """What no append may write."""

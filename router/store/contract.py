@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement, State
-from router.domain.events import Appended, Event
+from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.groups import Skipped
 from router.domain.holds import HoldName, Holds
-from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
 
 PAGE = 500  #: rows that an operator's command may change in one transaction; the daemon's commits wait for it
@@ -95,6 +95,21 @@ class StoreReader(Protocol):
         """Events without their bodies, in pages by seq as `deliveries` gives them."""
         ...
 
+    def stored_events(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[StoredEvent]:
+        """Events with their bodies, in pages by seq as `deliveries` gives them. Ask for few: bodies may be large."""
+        ...
+
+    def routing(self, event_id: str) -> Routing | None:
+        """What the rules said of an event when it was received. None: that is not known."""
+        ...
+
     def count_events(self, which: EventFilter) -> int:
         """The number of events that the filter selects."""
         ...
@@ -153,22 +168,23 @@ class StoreReader(Protocol):
         """Every note by name."""
         ...
 
-    def newest(self) -> StreamPosition:
-        """The position after all events and ended attempts; what is committed later comes after it."""
+    def newest(self, lines: int = 0) -> StreamPosition:
+        """The position before the newest `lines` events and as many ended attempts; what is committed later comes after
+        it."""
         ...
 
     def position_at(self, since: int) -> StreamPosition:
         """The position before all events received, and all remembered attempts ended, since that time (ms)."""
         ...
 
-    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
-        """Events after a position's `event`, in the order of their commits. No position is used twice."""
+    def arrivals(self, after: Place, limit: int = PAGE) -> list[Arrival]:
+        """Events after a position's `events`, each writer's in the order of its commits. No position is used twice."""
         ...
 
-    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
-        """Attempts that ended, and deliveries that were skipped, after a position's `ended`, in the order of their
-        commits, for whatever reason they ended. A skipped delivery comes after its last attempt; one that was replayed
-        since is left out. The store remembers at least the last 100,000."""
+    def ended(self, after: Place, limit: int = PAGE) -> EndedPage:
+        """Attempts that ended, and deliveries that were skipped, after a position's `ended`, each writer's in the order
+        of its commits, for whatever reason they ended. A skipped delivery comes after its last attempt; one that was
+        replayed since is left out. The store remembers at least the last 100,000."""
         ...
 
     def changes(self) -> int:
@@ -233,9 +249,19 @@ class EventSink(Protocol):
     """Where the intake puts events: a store, or the way to one."""
 
     def append(
-        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+        self,
+        event: Event,
+        plan: Sequence[PlannedDelivery],
+        ruleset: str,
+        *,
+        matched: Sequence[str] = (),
+        errors: Sequence[tuple[str, str]] = (),
+        dedupe_window: int = 0,
     ) -> "Future[Appended]":
         """Write an event and its planned deliveries, all pending and due at received_at, in one transaction.
+
+        Beside it are kept the ruleset's hash, the names of the rules that matched, and (rule, reason) of those that
+        could not be judged.
 
         An event is a duplicate when it has a dedupe key, dedupe_window (ms) is above zero, and an event of the same
         source with the same key planned a delivery within the window before received_at. Nothing is written for a

@@ -1,13 +1,45 @@
 """Reads a store's location as the command line has it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from router.domain.errors import StartError
+from router.domain.errors import StartError, StoreUrlError
+
+if TYPE_CHECKING:
+    from router.store.postgres.url import PostgresUrl
+
+StoreLocation: TypeAlias = "Path | PostgresUrl"
+
+DEFAULT_FILE = "webhook-router.db"
+_POSTGRES = ("postgresql", "postgres")
 
 
-def store_path(text: str) -> Path:
-    """Parse `sqlite:PATH`. Raises StartError."""
-    scheme, colon, path = text.partition(":")
-    if scheme != "sqlite" or not colon or not path:
-        raise StartError(f"{text!r} is no store; write sqlite:PATH, such as sqlite:webhook-router.db")
-    return Path(path)
+def store_location(text: str) -> StoreLocation:
+    """Parse `sqlite:PATH` or `postgresql://…`. Raises StartError, which never shows a password."""
+    scheme, colon, rest = text.partition(":")
+    if scheme in _POSTGRES and colon:
+        return _postgres(text)
+    if scheme != "sqlite" or not colon or not rest:
+        shown = text.partition("@")[2] if "@" in text else text  # what stands before may be a password
+        raise StartError(
+            f"{shown!r} is no store; write sqlite:PATH, such as sqlite:{DEFAULT_FILE}, or postgresql://user@host/database"
+        )
+    return Path(rest)
+
+
+def beside(location: StoreLocation) -> Path:
+    """The path beside which the daemon keeps files of its own, such as the admin token: for a database, in the working
+    folder."""
+    return location if isinstance(location, Path) else Path(DEFAULT_FILE)
+
+
+def _postgres(text: str) -> "PostgresUrl":
+    try:
+        from router.store.postgres.url import parse_url  # noqa: PLC0415 - psycopg is installed for those who need it
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise StoreUrlError(
+            f"--store postgresql:// needs psycopg ({error}); install it: pip install 'webhook-router[postgres]'"
+        ) from None
+    return parse_url(text)

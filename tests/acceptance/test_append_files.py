@@ -112,7 +112,9 @@ rules:
     ids = [daemon.post("/hooks/open", body).json["id"] for _ in range(10)]
     line = daemon.wait_for_line("attempt settled", outcome="retry")
     assert line["error"] == "all.jsonl can't be written: No space left on device"
-    assert all(json.loads(text) for text in (small_disk / "all.jsonl").read_text().splitlines())
+    with (small_disk / "all.jsonl").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # while no line is being written
+        assert all(json.loads(text) for text in file.read().splitlines())
 
     (small_disk / "ballast").unlink()
 

@@ -274,13 +274,12 @@ def test_a_deploy_script_that_does_not_wait_for_the_daemon_succeeds_once(
     assert "again" not in (tmp_path / "runs").read_text()
 
 
-def test_an_interrupted_command_can_be_made_dead_at_once(start: Start, tmp_path: Path) -> None:
+def test_an_interrupted_command_can_be_made_dead_at_once(start: Start, eventually: Wait, tmp_path: Path) -> None:
     rules = _rules({"deploy": "{shell: 'echo run >>runs; sleep 600'}"}, ", retry: {interrupted: dead}")
     daemon = start(rules, flags=("--grace", "0.1"))
     after = len(daemon.lines)
     daemon.post("/hooks/open", b"{}", {"X-Run": "deploy"})
-    while not (tmp_path / "runs").exists():
-        assert daemon.process.poll() is None
+    eventually((tmp_path / "runs").exists)
 
     assert daemon.stop() == 0
 

@@ -239,10 +239,13 @@ def test_status_reports_a_running_daemon(start: Start, run: Run, eventually: Wai
     daemon.rules.write_text("sources: {in: {verify: nonne}}\n")
     daemon.wait_for_line("rules not reloaded; the running rules stay", after)
 
-    # A first look at the file may find it empty.
-    found = eventually(
-        lambda: "nonne" in str((s := operate.json("status"))["rules"].get("drift")) and s["breakers"] and s
-    )
+    def status() -> Any:
+        """What status says, once no attempt is under way any more."""
+        found = operate.json("status")
+        told = "nonne" in str(found["rules"].get("drift")) and found["breakers"]
+        return told and [target["due"] for target in found["targets"]] == [30] and found
+
+    found = eventually(status)
     text = operate("status").stdout
 
     assert found["running"]

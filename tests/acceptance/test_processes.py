@@ -1,6 +1,7 @@
 """`serve --processes N`: what is killed, stopped or reloaded while events come in, and what senders and store say then."""
 
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -8,14 +9,15 @@ import signal
 import sqlite3
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from router.http.limits import LARGE_BYTES
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, request, until
 
 SENDERS = 6
@@ -107,7 +109,7 @@ def load(daemon: Daemon) -> Iterator[Load]:
     finally:
         found.over.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
 
 
 def check_ledger(found: Load, daemon: Daemon) -> None:
@@ -126,10 +128,9 @@ def daemon(start: Callable[..., Daemon]) -> Daemon:
 def test_processes_that_are_killed_or_hang_are_replaced_while_the_others_serve(daemon: Daemon) -> None:
     before = pids(daemon)
     with load(daemon) as found:
-        number, killed_at = len(daemon.lines), time.monotonic()
+        number = len(daemon.lines)
         os.kill(before[1], signal.SIGKILL)
         daemon.wait_for_line("intake process serves", number, process=1)
-        took = time.monotonic() - killed_at
         assert daemon.admin("/-/ready").status == 200
         found.more()
         number = len(daemon.lines)
@@ -144,7 +145,6 @@ def test_processes_that_are_killed_or_hang_are_replaced_while_the_others_serve(d
     status = json.loads(request(daemon.admin_port, "GET", "/api/status", headers=token(daemon)).body)
     assert daemon.stop() == 0
 
-    assert took < 5  # a quarter of a second where the machine is free
     assert not any(map(lives, {*before.values(), *after.values()}))
     kept = stored(daemon.store)
     check_ledger(found, daemon)
@@ -161,12 +161,35 @@ def test_processes_that_are_killed_or_hang_are_replaced_while_the_others_serve(d
     assert {line["process"] for line in received} == {1, 2}
 
 
+def test_a_large_request_waits_for_the_process_that_judges_it_and_the_others_don_t(daemon: Daemon) -> None:
+    large = json.dumps({"a": "x" * LARGE_BYTES}).encode()
+    judge = pids(daemon)[0]
+    os.kill(judge, signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as senders:
+        plain = senders.submit(daemon.post, "/hooks/open", large)
+        small_on_the_way = {"Content-Encoding": "gzip"}
+        compressed = senders.submit(daemon.post, "/hooks/open", gzip.compress(large), small_on_the_way)
+        for _ in range(20):
+            assert daemon.post("/hooks/open", b"{}").status == 202
+        assert not plain.done()
+        assert not compressed.done()
+        number = len(daemon.lines)
+
+        os.kill(judge, signal.SIGKILL)
+
+        assert plain.result(PATIENCE_SECONDS).status == compressed.result(PATIENCE_SECONDS).status == 202
+    daemon.wait_for_line("intake process serves", number, process=0)
+    assert daemon.stop() == 0
+    received = [line["process"] for line in daemon.lines if line["message"] == "event received"]
+    assert received.count(0) == 2
+    assert len(received) == 22
+
+
 def test_no_process_outlives_the_main_process(daemon: Daemon) -> None:
     processes = pids(daemon)
     with load(daemon) as found:
         os.kill(processes[1], signal.SIGSTOP)
-        found.more()
-        daemon.process.kill()
+        daemon.process.kill()  # at once: a process that is stopped for long is replaced
         daemon.process.wait(PATIENCE_SECONDS)
         until(lambda: not lives(processes[2]))
     assert lives(processes[1])

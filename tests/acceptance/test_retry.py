@@ -80,6 +80,7 @@ def test_each_failure_is_retried_as_the_rules_say(
     attempt, cause, error = ends("no-file", "dead")
     assert (attempt, cause) == (1, "not-written")
     assert str(error).endswith("retry.on does not list it")
+    daemon.wait_for_line("attempt settled", action="mended", state="pending")
     (tmp_path / "plain").unlink()
     assert ends("mended", "succeeded")[0] > 1
     assert (tmp_path / "plain" / "x.jsonl").read_text().count("\n") == 1

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from router.domain.deliveries import State
+from router.domain.filters import Filter
 from router.store.sqlite.connection import connect
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver
@@ -108,8 +110,8 @@ def test_tail_shows_each_line_once_while_a_busy_daemon_is_killed(
 
         def complete() -> bool:
             with closing(SqliteOperatorStore(daemon.store)) as store:
-                busy = any(depth.due or depth.running or depth.blocked for depth in store.depths())
-            return not busy and len(tail.lines()) >= len(_stored(daemon.store))
+                unsettled = store.count(Filter(states=(State.PENDING, State.RUNNING)))
+            return not unsettled and len(tail.lines()) >= len(_stored(daemon.store))
 
         eventually(complete)
         code, err = tail.interrupt()

@@ -51,7 +51,9 @@ class Hosted:
         return str(until(lambda: next((line["error"] for line in self.lines() if line["level"] == "error"), None)))
 
     def lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        text = self.log.read_text()
+        whole = text[: text.rfind("\n") + 1]  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 Start = Callable[..., Hosted]

@@ -45,7 +45,7 @@ def serve() -> Iterator[Serve]:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
 
 def _failed_by(outcome: Outcome) -> tuple[Cause | None, int | None]:

@@ -252,8 +252,8 @@ def test_many_protected_paths_hardly_slow_a_write(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with (tmp_path / "x").open() as file:
         paths.check_file(file.fileno())
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(100):
             paths.check_file(file.fileno())
 
-    assert time.perf_counter() - started < 1  # without remembering: some 4 s
+    assert time.thread_time() - started < 1  # without remembering: some 4 s

@@ -157,7 +157,7 @@ class Admin:
         from router.rules.parsing import parse_event
 
         plan = self.ruleset.plan(parse_event(event, self.ruleset.sources[source]))
-        return self.store.append(event, plan.deliveries, self.ruleset.hash).result(10).event_id
+        return self.store.append(event, plan.deliveries, self.ruleset.hash).result(60).event_id
 
 
 def is_documented(method: str, path: str, status: int, kind: str, content: Any) -> None:
@@ -185,7 +185,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
     loader = Loader(REGISTRIES, {"PLANTED": "planted-secret"}, require_secrets=True)
     ruleset = loader.load(RULES, "rules.yaml", tmp_path).require()
     store = SqliteStore(tmp_path / "store.db")
-    store.put_ruleset(ruleset.text, NOW).result(10)
+    store.put_ruleset(ruleset.text, NOW).result(60)
     yield Admin(store, ruleset, tmp_path)
     store.close()
 
@@ -198,10 +198,10 @@ def settle(admin: Admin) -> Callable[..., None]:
 
     def end(state: State, target: str = "ci") -> None:
         outcome = Outcome.succeeded(200) if state is State.SUCCEEDED else Outcome.failed("gone", 410)
-        while claims := admin.store.claim({target: 500}, NOW + 1).result(10):
+        while claims := admin.store.claim({target: 500}, NOW + 1).result(60):
             done = [
                 Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 2, NOW + 3_600_000) for claim in claims
             ]
-            assert all(admin.store.settle(done).result(10))
+            assert all(admin.store.settle(done).result(60))
 
     return end

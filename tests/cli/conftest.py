@@ -51,7 +51,7 @@ class StoreCommands:
     def put_many(self, events: list[tuple[tuple[PlannedDelivery, ...], int, dict[str, Any]]]) -> list[str]:
         """As `put`, for many."""
         with self.opened() as store:
-            store.put_ruleset(RulesetText("r1", "rules: []", "/"), 0).result(10)
+            store.put_ruleset(RulesetText("r1", "rules: []", "/"), 0).result(60)
             futures = []
             for plans, age, given in events:
                 at = now_ms() - age
@@ -67,7 +67,7 @@ class StoreCommands:
                     "received_at": at,
                 }
                 futures.append(store.append(Event(**defaults | given), plans, "r1"))
-            return [future.result(10).event_id for future in futures]
+            return [future.result(60).event_id for future in futures]
 
     def end(self, state: State, error: str = "gone", excerpt: str = "", target: str = "ci") -> None:
         """Attempt all due deliveries of a target, with this result."""
@@ -78,9 +78,9 @@ class StoreCommands:
             )
             if state is State.PENDING:
                 outcome = Outcome.retry(error, 500, excerpt)
-            for claim in store.claim({target: 5000}, at).result(10):
+            for claim in store.claim({target: 5000}, at).result(60):
                 done = Settlement(claim.delivery.id, claim.token, outcome, state, at + 12, at + 3_600_000)
-                assert store.settle([done]).result(10)[0]
+                assert store.settle([done]).result(60)[0]
 
     def state(self, delivery_id: str) -> State:
         """The state of a delivery."""

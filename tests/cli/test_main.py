@@ -299,9 +299,9 @@ def test_test_reads_an_event_from_the_store(run: Run, rules: Path, tmp_path: Pat
     from router.store.sqlite.store import SqliteStore
 
     store = SqliteStore(tmp_path / "s.db")
-    store.put_ruleset(RulesetText("h", "", ""), 0).result(10)
+    store.put_ruleset(RulesetText("h", "", ""), 0).result(60)
     event: Any = Event(EVENT_ID, "a", "POST", "/hooks/a", "", (), b'{"x":1,"y":2}', "", 1_700_000_000_000)
-    store.append(event, [], "h").result(10)
+    store.append(event, [], "h").result(60)
     store.close()
 
     done = run("test", rules, "--event", EVENT_ID, "--store", f"sqlite:{tmp_path / 's.db'}", "--expect", "one")

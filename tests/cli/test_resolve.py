@@ -150,8 +150,8 @@ def test_rules_are_tried_on_an_event_by_its_beginning(
 def known(store_commands: StoreCommands, two: list[tuple[str, str]]) -> StoreCommands:
     """A store that has events, and the rules of a daemon."""
     with store_commands.opened() as store:
-        store.put_ruleset(RulesetText("r2", RULES, "/"), now_ms()).result(10)
-        store.put_note("rules", json.dumps({"hash": "r2"})).result(10)
+        store.put_ruleset(RulesetText("r2", RULES, "/"), now_ms()).result(60)
+        store.put_note("rules", json.dumps({"hash": "r2"})).result(60)
     return store_commands
 
 

@@ -80,7 +80,7 @@ def test_a_full_notify_socket_is_waited_for_briefly(systemd: Listening) -> None:
 
     told.works()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # a second for each that finds it full
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Running:
         ruleset = loader.load(text, "rules.yaml", folder).require()
         self.path = folder / "store.db"
         self.store = SqliteStore(self.path)
-        self.store.put_ruleset(ruleset.text, now_ms()).result(10)
+        self.store.put_ruleset(ruleset.text, now_ms()).result(60)
         self.current = CurrentRuleset(ruleset)
         compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731
         self.dispatcher = Dispatcher(self.current, self.store, compiled, registries.actions, now_ms)
@@ -69,7 +69,7 @@ class Running:
         headers = (("Content-Type", "application/json"),)
         event = Event(uuid7(now), "s", "POST", "/hooks/s", "", headers, json.dumps(payload).encode(), "127.0.0.1", now)
         plan = ruleset.plan(parse_event(event, ruleset.sources["s"]))
-        self.store.append(event, plan.deliveries, ruleset.hash).result(10)
+        self.store.append(event, plan.deliveries, ruleset.hash).result(60)
         return event.id
 
     def count(self, *states: State, rule: str | None = None) -> int:
@@ -127,7 +127,7 @@ def test_an_open_breaker_saves_attempts_at_a_target_that_is_down(
     daemon.receive({"to": "b"})
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b"))
     attempted = len(down.requests)
-    assert attempted <= 3 + 2 + 2  # those that opened it, those under way then, and tries to see
+    assert attempted <= 3 + 2 + 10  # those that opened it, those under way then, and tries to see. Without: 40 a second
 
     down.status = 200
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-a") == 20)
@@ -163,6 +163,7 @@ def test_a_hanging_target_blocks_only_its_own_slots(
         daemon.receive({"to": "b"})
 
     until(lambda: daemon.count(State.SUCCEEDED, rule="to-b") == 50)
+    until(lambda: len(hung.requests) >= 2)
     assert len(hung.requests) == 2
     assert daemon.count(State.RUNNING) == 2
     hung.answering.set()
@@ -183,7 +184,7 @@ def test_only_actions_that_read_the_payload_need_it_parsed(
     # As if it had come while its source took it for text.
     event = Event(uuid7(now), "s", "POST", "/hooks/s", "", headers, b"no {json}", "127.0.0.1", now)
     ruleset = daemon.current.ruleset
-    daemon.store.append(event, ruleset.plan(ParsedEvent(event, "no {json}")).deliveries, ruleset.hash).result(10)
+    daemon.store.append(event, ruleset.plan(ParsedEvent(event, "no {json}")).deliveries, ruleset.hash).result(60)
 
     until(lambda: daemon.count(State.SUCCEEDED, rule="as-it-is"))
     until(lambda: daemon.count(State.DEAD, rule="looks"))
@@ -204,7 +205,7 @@ def test_a_replayed_delivery_is_delivered_at_once(
     [dead] = daemon.store.deliveries()
 
     with closing(SqliteOperatorStore(daemon.path)) as beside:
-        assert beside.replay([dead.id], now_ms()).result(10) == [dead.id]
+        assert beside.replay([dead.id], now_ms()).result(60) == [dead.id]
 
     until(lambda: daemon.count(State.SUCCEEDED))
     assert [a.status for a in daemon.store.attempts(dead.id)] == [410, 200]
@@ -222,7 +223,7 @@ def test_a_delivery_cancelled_while_running_is_not_retried(
     [running_one] = daemon.store.deliveries()
 
     with closing(SqliteOperatorStore(daemon.path)) as beside:
-        assert beside.cancel([running_one.id], now_ms()).result(10) == [running_one.id]
+        assert beside.cancel([running_one.id], now_ms()).result(60) == [running_one.id]
     target.answering.set()
     daemon.receive({"to": "b"})  # and once this one was tried twice, the other would have been as well
     until(lambda: len(target.requests) >= 3)
@@ -276,8 +277,8 @@ rules: [{{name: r, actions: [{{forward: {{target: ci, path: /hang}}}}]}}]
     assert (daemon.load("ci").running, daemon.load("ci").breaker) == (1, BreakerState.CLOSED)
 
     receiver.release.set()
-    until(lambda: daemon.load("ci").breaker is BreakerState.OPEN)
-    assert (daemon.load("ci").running, daemon.load("ci").failures) == (0, 1)
+    until(lambda: daemon.load("ci").breaker is BreakerState.OPEN and not daemon.load("ci").running)
+    assert daemon.load("ci").failures == 1
 
     text = "sources: {s: {verify: none}}\n" + rules.format(url=receiver.url, slots=9)
     daemon.current.ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", daemon.path.parent).require()

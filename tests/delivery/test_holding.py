@@ -59,7 +59,7 @@ def swap(daemon: Running, receiver: Receiver, more: str = "", edit: tuple[str, s
     """Put other rules in the place of those that run, as a reload does."""
     text = "sources: {s: {verify: none}}\n" + (RULES % (receiver.url, more)).replace(*edit)
     ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", daemon.path.parent).require()
-    daemon.store.put_ruleset(ruleset.text, now_ms()).result(10)
+    daemon.store.put_ruleset(ruleset.text, now_ms()).result(60)
     daemon.current.ruleset = ruleset
 
 
@@ -75,22 +75,22 @@ ACTION_DISABLED = ("order_by: $.lane}", "order_by: $.lane, enabled: false}")
 def test_a_pause_by_another_process_holds_within_a_second(running: Callable[..., Running], receiver: Receiver) -> None:
     daemon = running()
     with closing(SqliteOperatorStore(daemon.path)) as operator, capture_logs() as lines:
-        operator.pause("a", None, now_ms()).result(10)
+        operator.pause("a", None, now_ms()).result(60)
         until(lambda: [line for line in lines if line["event"] == "target paused; its deliveries are held"])
         daemon.receive({"to": "one"})
         daemon.receive({"to": "two"})
         until(lambda: held(daemon) == 2)
         assert not receiver.requests
 
-        operator.resume("a", now_ms()).result(10)
+        operator.resume("a", now_ms()).result(60)
         until(lambda: daemon.count(State.SUCCEEDED) == 2)
     assert [line["target"] for line in lines if line["event"] == "held no longer; its deliveries go on"] == ["a"]
 
 
 def test_a_pause_ends_by_itself(running: Callable[..., Running], receiver: Receiver) -> None:
     daemon = running()
-    daemon.store.pause("a", now_ms() + 400, now_ms()).result(10)
     begun = time.monotonic()
+    daemon.store.pause("a", now_ms() + 400, now_ms()).result(60)
     daemon.receive({"to": "one"})
 
     until(lambda: daemon.count(State.SUCCEEDED) == 1)
@@ -100,7 +100,7 @@ def test_a_pause_ends_by_itself(running: Callable[..., Running], receiver: Recei
 
 def test_a_pause_survives_a_restart(running: Callable[..., Running], receiver: Receiver) -> None:
     first = running()
-    first.store.pause("a", None, now_ms()).result(10)
+    first.store.pause("a", None, now_ms()).result(60)
     first.receive({"to": "one"})
     with capture_logs() as lines:
         second = running()
@@ -109,7 +109,7 @@ def test_a_pause_survives_a_restart(running: Callable[..., Running], receiver: R
     until(lambda: held(second) == 2)
     assert not receiver.requests
 
-    second.store.resume("a", now_ms()).result(10)
+    second.store.resume("a", now_ms()).result(60)
     until(lambda: second.count(State.SUCCEEDED) == 2)
 
 
@@ -119,7 +119,7 @@ def test_a_target_paused_by_the_file_goes_on_when_the_file_says_so(
     daemon = running(", paused: true")
     daemon.receive({"to": "one"})
     until(lambda: held(daemon) == 1)
-    daemon.store.resume("a", now_ms()).result(10)  # undoes a command only
+    daemon.store.resume("a", now_ms()).result(60)  # undoes a command only
     assert held(daemon) == 1
 
     swap(daemon, receiver)
@@ -172,7 +172,7 @@ def test_a_replay_for_a_disabled_rule_spends_no_attempt(running: Callable[..., R
     [delivery] = daemon.store.deliveries()
     until(lambda: daemon.store.holds().by_file)
 
-    daemon.store.replay([delivery.id], now_ms()).result(10)
+    daemon.store.replay([delivery.id], now_ms()).result(60)
 
     until(lambda: held(daemon) == 1)
     assert len(receiver.requests) == 1
@@ -186,7 +186,7 @@ def test_a_running_attempt_finishes_under_a_pause(running: Callable[..., Running
     until(lambda: receiver.requests)
 
     with capture_logs() as lines:
-        daemon.store.pause("a", None, now_ms()).result(10)
+        daemon.store.pause("a", None, now_ms()).result(60)
         until(lambda: [line for line in lines if line["event"] == "target paused; its deliveries are held"])
     receiver.answering.set()
 
@@ -213,18 +213,18 @@ def test_the_give_up_clock_stands_still_while_held() -> None:
 
 def test_a_delivery_outlives_its_give_up_time_while_held(running: Callable[..., Running], receiver: Receiver) -> None:
     receiver.status = 503
-    edit = ("retry: {initial: 20ms, max: 20ms}", "retry: {initial: 100ms, max: 100ms, give_up_after: 600ms}")
+    edit = ("retry: {initial: 20ms, max: 20ms}", "retry: {initial: 100ms, max: 100ms, give_up_after: 2s}")
     daemon = running(edit=edit)
     daemon.receive({"to": "two"})
     until(lambda: receiver.requests)
-    daemon.store.pause("a", None, now_ms()).result(10)
+    daemon.store.pause("a", None, now_ms()).result(60)
     until(lambda: held(daemon) == 1 and not daemon.count(State.RUNNING))
     [delivery] = daemon.store.deliveries()
     first = delivery.first_attempt_at or 0
-    until(lambda: now_ms() > first + 1500)
+    until(lambda: now_ms() > first + 3000)
     tried = len(receiver.requests)
 
-    daemon.store.resume("a", now_ms()).result(10)
+    daemon.store.resume("a", now_ms()).result(60)
     until(lambda: len(receiver.requests) > tried + 1)  # one failed attempt would be the end without the hold
 
     until(lambda: daemon.count(State.DEAD) == 1)

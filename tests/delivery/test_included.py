@@ -29,14 +29,14 @@ def test_a_waiting_delivery_follows_the_recorded_text_of_its_file(tmp_path: Path
     planned_by = loader.load_file(tmp_path / "rules.yaml").require()
     event = Event(uuid7(now), "s", "POST", "/hooks/s", "", (), b"{}", "127.0.0.1", now)
     with closing(SqliteStore(tmp_path / "store.db")) as store:
-        store.put_ruleset(planned_by.text, now).result(10)
+        store.put_ruleset(planned_by.text, now).result(60)
         plan = planned_by.plan(parse_event(event, planned_by.sources["s"]))
-        store.append(event, plan.deliveries, planned_by.hash).result(10)
+        store.append(event, plan.deliveries, planned_by.hash).result(60)
     team.unlink()
 
     with closing(SqliteStore(tmp_path / "store.db")) as store:
         current = CurrentRuleset(loader.load(ALONE, "rules.yaml", tmp_path).require())
-        store.put_ruleset(current.ruleset.text, now).result(10)
+        store.put_ruleset(current.ruleset.text, now).result(60)
         compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731
         dispatcher = Dispatcher(current, store, compiled, REGISTRIES.actions, now_ms)
         dispatcher.start()

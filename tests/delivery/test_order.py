@@ -138,7 +138,7 @@ def test_a_replay_goes_to_the_end_of_its_order_and_new_work_waits_for_the_runnin
     # They run, nothing is behind them, and there is room for more at the target.
     _receive(running, [(lane, 4) for lane in lanes])
     witness.refused.clear()
-    assert sorted(running.store.replay(dead, now_ms()).result(10)) == sorted(dead)
+    assert sorted(running.store.replay(dead, now_ms()).result(60)) == sorted(dead)
     _receive(running, [(lane, 5) for lane in lanes])
     witness.answering.set()
     until(lambda: _settled(running))

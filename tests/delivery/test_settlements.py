@@ -32,8 +32,8 @@ def claimed(store: SqliteStore, count: int) -> list[Claim]:
     """Claims of one event's deliveries."""
     event = Event(uuid7(NOW), "s", "POST", "/hooks/s", "", (), b"{}", "127.0.0.1", NOW)
     plan = [PlannedDelivery(uuid7(NOW), "rule", "action", "forward", "t") for _ in range(count)]
-    store.append(event, plan, "r1").result(10)
-    return store.claim({"t": count}, NOW).result(10)
+    store.append(event, plan, "r1").result(60)
+    return store.claim({"t": count}, NOW).result(60)
 
 
 def ended(claim: Claim, status: int = 200) -> FinishedAttempt:
@@ -105,7 +105,7 @@ def test_waiting_settlements_are_stored_at_shutdown(store: SqliteStore) -> None:
         await settling.finish(0)
 
     asyncio.run(run())
-    store.put_note("after", "it").result(10)
+    store.put_note("after", "it").result(60)
 
     found = store.delivery(second.delivery.id)
     assert found is not None and found.state is State.SUCCEEDED
@@ -113,7 +113,7 @@ def test_waiting_settlements_are_stored_at_shutdown(store: SqliteStore) -> None:
 
 def test_a_delivery_is_counted_only_when_its_lease_still_holds(store: SqliteStore) -> None:
     ours, lost = claimed(store, 2)
-    assert store.release(lost).result(10)  # as an operator's cancel does, it takes the claim away
+    assert store.release(lost).result(60)  # as an operator's cancel does, it takes the claim away
     metrics = Metrics()
 
     async def run() -> None:

@@ -18,7 +18,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def noted(store: SqliteStore) -> dict[str, object]:
-    store.put_note("barrier", "{}").result(10)  # notes are committed in their order
+    store.put_note("barrier", "{}").result(60)  # notes are committed in their order
     return parsed_note(store.notes().get(WAITS_NOTE))
 
 

@@ -42,7 +42,7 @@ def receiver(tmp_path: Path, store: SqliteStore) -> Callable[..., WaitingReceive
 
     def make(rules: str, **environ: str) -> WaitingReceiver:
         ruleset = Loader(REGISTRIES, environ).load(rules, "rules.yaml", tmp_path).require()
-        store.put_ruleset(ruleset.text, 0).result(10)
+        store.put_ruleset(ruleset.text, 0).result(60)
         return WaitingReceiver(CurrentRuleset(ruleset), store, lambda: NOW)
 
     return make

@@ -6,6 +6,7 @@ They make the vectors of presets.yaml that no provider published (`origin: made`
 import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -254,6 +255,8 @@ SENDERS: dict[str, Sender] = {
     "coinbase-commerce": hex_in("X-CC-Webhook-Signature"),
     "okta": token_in("Authorization"),
     "nylas": hex_in("X-Nylas-Signature"),
+    "salesforce": base64_in("x-sfmc-ens-signature"),
+    "opsgenie": token_in("Authorization", "Bearer "),
 }
 
 
@@ -279,6 +282,22 @@ def certificate(key: bytes) -> bytes:
     return signed.public_bytes(serialization.Encoding.PEM)
 
 
+def paypal(key: bytes, body: bytes, **changed: str) -> Pairs:
+    """The headers of a PayPal event, signed by its documentation. zlib's CRC-32 is that of the documentation."""
+    sent = {"id": "69cd13f0-d67a-11e5-baa3-778b53f4ae55", "time": ISO, "webhook": WEBHOOK_ID, **changed}
+    message = f"{sent['id']}|{sent['time']}|{sent['webhook']}|{zlib.crc32(body)}".encode()
+    signature = rsa_key(key).sign(message, padding.PKCS1v15(), hashes.SHA256())
+    return (
+        ("Paypal-Transmission-Id", sent["id"]),
+        ("Paypal-Transmission-Time", sent["time"]),
+        ("Paypal-Transmission-Sig", b64(signature)),
+        ("Paypal-Cert-Url", PAYPAL_CERTIFICATE),
+        ("Paypal-Auth-Algo", "SHA256withRSA"),
+    )
+
+
+WEBHOOK_ID = "8PT597110X687430LKGECATA"
+PAYPAL_CERTIFICATE = "https://api.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-1d93a270"
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:topic"
 CERTIFICATE = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123abcd.pem"
 

@@ -243,6 +243,7 @@ WITHOUT_SIGNATURE = {name for name, case in CASES.items() if case.scheme in _CRE
     "gitlab, secret token"
 }
 ONLY_THE_PROVIDER_SIGNS = {"discord", "ecdsa", "jwt", "sns", "aws-sns", "sendgrid", "plaid", "google-pubsub"}
+ONLY_THE_PROVIDER_SIGNS |= {"paypal", "paypal-certificate"}
 """Schemes whose senders have a private key."""
 TOLERANCE_SECONDS = {name: 600 if name in ("twitch", "box") else 300 for name in CASES}
 WITH_TIMESTAMP = [

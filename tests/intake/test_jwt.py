@@ -240,7 +240,7 @@ class Provider:
         self.go.set()
 
     def fetch(self, _: str) -> bytes:
-        self.go.wait(10)
+        self.go.wait(60)
         self.asked += 1
         answer = self.answers[-1]
         if isinstance(answer, Exception):
@@ -255,7 +255,7 @@ class Provider:
 def _get(document: Fetched[Any]) -> Any:
     found = document.get()
     if isinstance(found, KeysAwaited):
-        found.fetched.result(10)
+        found.fetched.result(60)
         found = document.get()
     return found
 
@@ -264,7 +264,7 @@ def _settled(document: Fetched[Any]) -> None:
     with document._lock:
         fetching = document._fetching
     if fetching is not None:
-        fetching.result(10)
+        fetching.result(60)
 
 
 def test_a_key_set_is_fetched_once_and_again_after_an_hour() -> None:
@@ -323,7 +323,7 @@ def test_an_unknown_key_is_asked_for_once_a_minute() -> None:
     provider.now = AGAIN_SECONDS + 1
     newer = document.newer()
     assert newer is not None
-    newer.fetched.result(10)
+    newer.fetched.result(60)
     assert document.newer() is None
     assert provider.asked == 2
 
@@ -349,7 +349,7 @@ def test_requests_wait_for_the_keys_without_holding_a_thread(
     go = threading.Event()
 
     def answer(_: Asked) -> Response:
-        go.wait(10)
+        go.wait(60)
         return Response(jwks(KEY))
 
     httpserver.expect_request("/keys").respond_with_handler(answer)

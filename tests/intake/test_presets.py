@@ -10,15 +10,17 @@ import pytest
 from router.daemon.registries import REGISTRIES
 from router.domain.request import Inbound
 from router.domain.secrets import Secret
+from router.intake.verify.certificates import Certificates
 from router.intake.verify.fetched import Fetched
 from router.intake.verify.jwt import Jwt, read_jwks
 from router.intake.verify.message import signed_words
+from router.intake.verify.paypal import PayPal
 from router.intake.verify.preset import Preset, PresetScheme, presets
-from router.intake.verify.sns import Certificates, Sns
+from router.intake.verify.sns import Sns
 from router.plugins.build import Build
 from router.plugins.scheme import KeysAwaited, Unverified, Verified, Verifier
 from router.rules.compile.loader import Loader
-from tests.intake.preset_senders import BODY, SENDERS, certificate, sns, written_key
+from tests.intake.preset_senders import BODY, SENDERS, certificate, paypal, sns, written_key
 
 ALL = presets()
 VERIFYING = {name: preset for name, preset in ALL.items() if preset.scheme is not None}
@@ -27,7 +29,7 @@ WANTED = """bitbucket bitbucket-server gitea forgejo azure-devops circleci build
 sentry pagerduty grafana alertmanager datadog jira linear asana trello notion clickup zendesk intercom hubspot typeform
 calendly zoom webex mattermost telegram whatsapp meta twitch strava square paddle lemon-squeezy razorpay adyen plaid mailgun
 sendgrid sendgrid-inbound postmark mux svix clerk resend openai supabase woocommerce dropbox box microsoft-graph
-azure-event-grid cloudevents aws-sns google-pubsub plex docusign xero""".split()
+azure-event-grid cloudevents aws-sns jenkins opsgenie paypal salesforce google-pubsub plex docusign xero""".split()
 
 
 def _verifier(preset: Preset, **more: Any) -> Verifier:
@@ -48,6 +50,8 @@ def _verifier(preset: Preset, **more: Any) -> Verifier:
     if isinstance(made, Sns):
         certificates = Certificates(lambda _: vector["certificate"].encode())
         return Sns(made.topics, made.confirm, certificates=certificates)
+    if isinstance(made, PayPal):
+        return replace(made, certificates=Certificates(lambda _: vector["certificate"].encode()))
     return made
 
 
@@ -70,7 +74,7 @@ def test_a_preset_verifies_its_vector_and_no_other_body(name: str) -> None:
 
     found = verifier.verify(inbound, inbound.received_at)
     if isinstance(found, KeysAwaited):
-        found.fetched.result(10)
+        found.fetched.result(60)
         found = verifier.verify(inbound, inbound.received_at)
     assert isinstance(found, Verified)
     assert verifier.verifies
@@ -92,6 +96,10 @@ def test_the_origin_of_each_vector_is_true(name: str) -> None:
         assert vector["certificate"].encode() == certificate(b"new key")
         return
     assert vector["body"].encode() == BODY
+    if name == "paypal":
+        assert vector["headers"] == dict(paypal(b"new key", BODY))
+        assert vector["certificate"].encode() == certificate(b"new key")
+        return
     if name in ("plaid", "sendgrid"):  # a signature by an elliptic curve is another one each time
         return
     assert vector["headers"] == dict(SENDERS[name](b"new key", BODY))

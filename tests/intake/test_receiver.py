@@ -1,6 +1,7 @@
 """Receive: each request gets the answer it is due, and what was accepted is stored."""
 
 import gc
+import gzip
 import hmac
 import json
 import sys
@@ -20,8 +21,11 @@ from router.daemon.settings import networks
 from router.domain.events import ParsedEvent
 from router.domain.filters import Filter
 from router.domain.reply import Reply
+from router.domain.request import Inbound
 from router.http.contract import Pending, Request
+from router.http.limits import LARGE_BYTES
 from router.intake.rejection import MAX_QUERY
+from router.observe.metric_families import REQUESTS
 from router.store.sqlite.store import SqliteStore
 from tests.intake.conftest import NOW, WaitingReceiver
 from tests.intake.signed_requests import private_key, public_key
@@ -565,7 +569,7 @@ def test_a_long_respond_is_rendered_in_a_thread(receiver: Make, make_request: Ma
     pending = made.handle(make_request(json.dumps({"n": ["x"] * 100}).encode(), path="/hooks/s"))
 
     assert isinstance(pending, Pending)
-    pending.future.result(10)
+    pending.future.result(60)
     assert pending.reply(0).body == b"x" * 10_000
 
 
@@ -619,3 +623,24 @@ def _called(work: Callable[[], object]) -> list[str]:
     finally:
         sys.setprofile(None)
     return called
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_large_request_is_judged_elsewhere_or_sent_again(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, *, compressed: bool
+) -> None:
+    given: list[Inbound] = []
+    made = replace(receiver(OPEN), large=given.append, trusted_proxies=networks("192.0.2.1"))
+    sent, headers = b" " * (LARGE_BYTES + 1), [("X-Forwarded-For", "203.0.113.9")]
+    if compressed:
+        sent, headers = gzip.compress(sent), [*headers, ("Content-Encoding", "gzip")]
+
+    reply = made.receive(replace(make_request(sent, headers=tuple(headers)), ip="192.0.2.1"))
+
+    assert reply.status == 503
+    assert dict(reply.headers)["Retry-After"] == "5"
+    assert [(one.ip, one.body) for one in given] == [("203.0.113.9", sent)]
+    assert made.metrics.counted().counts[REQUESTS] == {("open", "503"): 1}
+    assert made.receive(make_request(b" " * LARGE_BYTES)).status == 202
+    assert made.receive(replace(make_request(sent), path="/hooks/none")).status == 404
+    assert len(given) == 1

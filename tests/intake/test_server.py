@@ -80,7 +80,7 @@ def test_pipelined_requests_are_answered_in_order(deferring: Server, store: Sqli
 
 def test_a_sender_that_disconnects_early_does_not_affect_others(deferring: Server, store: SqliteStore) -> None:
     for number in range(30):
-        with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
             connection.sendall(_post(number))
 
     assert b" 202 " in talk(deferring, _post(30, b"Connection: close"))
@@ -95,7 +95,7 @@ def test_an_event_is_counted_even_when_its_sender_disconnects(
 ) -> None:
     made = receiver(DEFERRED)
     server = serve(made)
-    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), 60) as connection:
         connection.sendall(_post(1))
         eventually(lambda: held)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # its close is a reset
@@ -140,8 +140,8 @@ def test_a_slow_response_gives_503(
     eventually: Callable[..., Any],
 ) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
-    deferring = serve(receiver(DEFERRED), answer_seconds=1)
-    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+    deferring = serve(receiver(DEFERRED), answer_seconds=2)
+    with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
         connection.sendall(_post(1))
         assert connection.recv(10_000).startswith(b"HTTP/1.1 503 ")
         connection.sendall(_post(2))
@@ -159,7 +159,7 @@ def test_a_large_body_is_verified_outside_the_loop(deferring: Server) -> None:
 
 
 def test_an_answered_request_leaves_no_reference_cycles(deferring: Server) -> None:
-    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
         collected = []
         for _ in range(2):  # the first round fills caches
             gc.collect()
@@ -176,7 +176,7 @@ def test_an_answered_request_leaves_no_reference_cycles(deferring: Server) -> No
 def test_the_last_response_at_a_stop_says_connection_close(
     deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any]
 ) -> None:
-    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
         connection.sendall(_post(1) + _post(2))
         eventually(lambda: len(held) == 1)
         stopper = threading.Thread(target=deferring.stop, args=(10,))
@@ -186,7 +186,7 @@ def test_the_last_response_at_a_stop_says_connection_close(
         eventually(lambda: len(held) == 2)
         held[1].set_result(Appended("second"))
         first, _, second = rest(connection).partition(b'"}')
-    stopper.join(10)
+    stopper.join(60)
 
     assert b" 202 " in first
     assert b"Connection: close" not in first
@@ -197,7 +197,7 @@ def test_the_last_response_at_a_stop_says_connection_close(
 def test_requests_still_waiting_at_the_end_of_a_stop_get_a_503(
     deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any]
 ) -> None:
-    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
         connection.sendall(_post(1))
         eventually(lambda: held)
         deferring.stop(0.1)
@@ -210,7 +210,7 @@ def test_requests_still_waiting_at_the_end_of_a_stop_get_a_503(
 def test_a_commit_after_the_stop_writes_to_no_reused_descriptor(
     deferring: Server, held: list["Future[Appended]"], eventually: Callable[..., Any], tmp_path: Path
 ) -> None:
-    with socket.create_connection(("127.0.0.1", deferring.port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", deferring.port), 60) as connection:
         connection.sendall(_post(1))
         eventually(lambda: held)
         deferring.stop(0)

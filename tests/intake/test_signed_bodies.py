@@ -232,6 +232,6 @@ def test_large_bodies_are_parsed_one_at_a_time_and_small_ones_never_wait(
         send(b'"' + b"a" * (SMALL_BODY - 2) + b'"')
         assert [reply.status for reply in replies] == [202]
         assert waiting.is_alive()
-    waiting.join(10)
+    waiting.join(60)
 
     assert [reply.status for reply in replies] == [202, 202]

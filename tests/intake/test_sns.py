@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from router.domain.request import Inbound
 from router.http.contract import Request
 from router.intake.handshake.sns import Sns as SnsHandshake
-from router.intake.verify.sns import MOST_CERTIFICATES, NEW_IN_A_MINUTE, Certificates, Sns, is_certificate_address
+from router.intake.verify.certificates import MOST_CERTIFICATES, NEW_IN_A_MINUTE, Certificates
+from router.intake.verify.sns import Sns, is_certificate_address
 from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verdict, Verified
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
@@ -55,7 +56,7 @@ def _inbound(body: bytes) -> Inbound:
 def _verify(verifier: Sns, body: bytes) -> Verdict:
     found = verifier.verify(_inbound(body), NOW)
     if isinstance(found, KeysAwaited):
-        found.fetched.result(10)
+        found.fetched.result(60)
         found = verifier.verify(_inbound(body), NOW)
     return found
 

@@ -108,7 +108,9 @@ def test_every_scheme_has_a_test_case() -> None:
         "none",
         "sns",
         "aws-sns",
-    }  # test_sns.py has these
+        "paypal",
+        "paypal-certificate",
+    }  # test_sns.py and test_paypal.py have these
 
 
 @pytest.mark.parametrize(

@@ -160,10 +160,10 @@ def test_a_rule_that_returns_keeps_counting(metrics: Metrics, store: SqliteStore
 
 def test_series_with_waiting_deliveries_are_kept(metrics: Metrics, store: SqliteStore, load: Load) -> None:
     ruleset = load()
-    store.put_ruleset(ruleset.text, 0).result(10)
+    store.put_ruleset(ruleset.text, 0).result(60)
     event = Event("e1", "a", "POST", "/hooks/a", "", (), b"{}", "127.0.0.1", 1)
     plan = [PlannedDelivery("d1", "one", "append", "append", "one/append")]
-    store.append(event, plan, ruleset.hash).result(10)
+    store.append(event, plan, ruleset.hash).result(60)
     forgetting = MetricExpiry(metrics, CurrentRuleset(load(rule="two")), store)
     work(metrics)
 
@@ -172,7 +172,7 @@ def test_series_with_waiting_deliveries_are_kept(metrics: Metrics, store: Sqlite
 
     kept = [f.ATTEMPT_SECONDS, f.ATTEMPTS, f.DELIVERIES, f.DELIVERY_SECONDS]
     assert sorted(set(names(metrics, "one"))) == sorted(family.name for family in kept)
-    store.cancel(["d1"], 2).result(10)
+    store.cancel(["d1"], 2).result(60)
     forgetting.forget(metrics.counted(), KEPT_SECONDS * 2)
     assert names(metrics, "one") == []
 

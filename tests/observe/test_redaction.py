@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from router.domain.outcomes import Outcome
+from router.domain.outcomes import Outcome, Sent
 from router.domain.secrets import Secret
 from router.observe.redaction import Redactor
 
@@ -13,7 +13,7 @@ URL = "https://ann:p%C3%A4ss@chat.example/services/T0/B0?key=abcdef"
 
 
 def _masks(**secrets: str | None) -> Redactor:
-    return Redactor({name: Secret(f"env {name}", value) for name, value in secrets.items()})
+    return Redactor(Secret(name, value) for name, value in secrets.items())
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,17 @@ def test_outcomes_mask_secrets_in_excerpt_and_error() -> None:
     assert (masked.error, masked.excerpt) == ("HTTP 500 <secret:key>", "you sent <secret:key>")
     assert (masked.kind, masked.status, masked.retry_after) == (outcome.kind, 500, 3.0)
     assert _masks().over(outcome) is outcome
+
+
+def test_what_was_sent_has_no_secret_even_where_it_is_cut() -> None:
+    sent = Sent(
+        "POST", "https://ci.example/0123456789abcdef/x", (("X-Key", "0123456789abcdef"), ("X-B", "a 01234…")), 900,
+        "44136f", "begin 0123456789abcdef … 0123456",
+    )  # fmt: skip
+
+    found = _masks(key="0123456789abcdef").over(Outcome(Outcome.succeeded().kind, sent=sent)).sent
+
+    assert found is not None
+    assert found.url == "https://ci.example/<secret:key>/x"
+    assert found.headers == (("X-Key", "<secret:key>"), ("X-B", "a <secret:key>…"))
+    assert found.start == "begin <secret:key> … <secret:key>"

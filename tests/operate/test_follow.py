@@ -26,7 +26,7 @@ NOW = 1_700_000_000_000
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """An empty store, with the ruleset r1."""
     with closing(SqliteStore(tmp_path / "store.db")) as store:
-        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
         yield store
 
 
@@ -43,16 +43,16 @@ def planned(rule: str = "deploy", target: str = "ci", at: int = NOW) -> PlannedD
 def attempt(store: SqliteStore, at: int = NOW, outcome: Outcome | None = None, target: str = "ci") -> list[str]:
     """Attempt what is due; the ids of those deliveries."""
     done = []
-    for claim in store.claim({target: 5000}, at).result(10):
+    for claim in store.claim({target: 5000}, at).result(60):
         result = outcome or Outcome.succeeded(200)
         state = State.DEAD if outcome else State.SUCCEEDED
         done.append(store.settle([Settlement(claim.delivery.id, claim.token, result, state, at, at)]))
-    return [str(future.result(10)[0]) for future in done]
+    return [str(future.result(60)[0]) for future in done]
 
 
 def put(store: SqliteStore, one: Event, *plan: PlannedDelivery) -> str:
     """Append and wait; the event's id."""
-    return store.append(one, plan, "r1").result(10).event_id
+    return store.append(one, plan, "r1").result(60).event_id
 
 
 def names(news: list[StreamItem]) -> list[tuple[str, str]]:
@@ -81,8 +81,8 @@ def test_an_attempt_follows_its_event_even_when_the_clock_was_set_back(store: Sq
     plan = planned()
     one = put(store, event(NOW), plan)
     other = put(store, event(NOW - 5))
-    [claim] = store.claim({"ci": 1}, NOW).result(10)
-    store.settle([Settlement(plan.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW - 9, NOW)]).result(10)
+    [claim] = store.claim({"ci": 1}, NOW).result(60)
+    store.settle([Settlement(plan.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW - 9, NOW)]).result(60)
 
     assert names(list(follower.new_items())) == [("event", one), ("attempt", plan.id), ("event", other)]
 
@@ -91,7 +91,7 @@ def test_more_than_one_page_of_events_and_attempts_is_followed(store: SqliteStor
     follower = Follower(store, store.newest())
     count = PAGE * 2 + 7
     for future in [store.append(event(NOW + n), [planned()], "r1") for n in range(count)]:
-        future.result(10)
+        future.result(60)
     assert len(attempt(store, NOW + count)) == count
 
     found = names(list(follower.new_items()))
@@ -174,21 +174,21 @@ class Turmoil:
             futures = [
                 self.store.append(event(at), [planned(at=at)] * (i % 2), "r1") for i in range(chance.randrange(8))
             ]
-            self.events |= {future.result(10).event_id for future in futures}
-            for claim in self.store.claim({"ci": chance.randrange(12)}, at).result(10):
+            self.events |= {future.result(60).event_id for future in futures}
+            for claim in self.store.claim({"ci": chance.randrange(12)}, at).result(60):
                 self._attempt(claim, at, chance.random())
             if n % 20 == 0:
-                done = self.store.prune(self.seen_until, self.seen_until, after or 0).result(10)
+                done = self.store.prune(self.seen_until, self.seen_until, after or 0).result(60)
                 self.pruned, after = self.pruned + done.events, done.next_after
 
     def _attempt(self, claim: Claim, at: int, chance: float) -> None:
         delivery = claim.delivery.id
         if chance < 0.1:
-            assert self.store.release(claim).result(10)
+            assert self.store.release(claim).result(60)
             return
         self.attempts.add((delivery, claim.attempt))
         if chance < 0.15:
-            assert self.store.cancel([delivery], at).result(10) == [delivery]
+            assert self.store.cancel([delivery], at).result(60) == [delivery]
             return
         retry = chance < 0.4
         outcome = Outcome.retry("down", 503) if retry else Outcome.succeeded(200)
@@ -196,7 +196,7 @@ class Turmoil:
         done = Settlement(
             delivery, claim.token, outcome, State.PENDING if retry else State.SUCCEEDED, at - 5000, at + 1
         )
-        assert self.store.settle([done]).result(10)[0]
+        assert self.store.settle([done]).result(60)[0]
 
 
 def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteStore, tmp_path: Path) -> None:
@@ -233,6 +233,6 @@ def test_pruned_events_do_not_stop_a_follower(store: SqliteStore) -> None:
     put(store, event(NOW), planned())
     attempt(store)
     put(store, event(NOW + 2))
-    store.prune(NOW + 1, NOW + 1).result(10)
+    store.prune(NOW + 1, NOW + 1).result(60)
 
     assert [kind for kind, _ in names(list(follower.new_items()))] == ["event"]

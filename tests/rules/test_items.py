@@ -173,7 +173,7 @@ def test_a_variable_of_a_template_may_still_be_called_item(load: Load) -> None:
 def test_the_store_keeps_the_place_of_each_item(load: Load, tmp_path: Path) -> None:
     ruleset, event = load(EACH_ALERT), _event(ALERTMANAGER)
     with closing(SqliteStore(tmp_path / "s.db")) as store:
-        store.append(event, ruleset.plan(parse_event(event, ruleset.sources["s"])).deliveries, ruleset.hash).result(10)
+        store.append(event, ruleset.plan(parse_event(event, ruleset.sources["s"])).deliveries, ruleset.hash).result(60)
         kept = store.deliveries()
 
     assert sorted((d.item, d.item_index) for d in kept) == [("$.alerts[1]", 1), ("$.alerts[2]", 2)]
@@ -203,8 +203,8 @@ def test_too_many_deliveries_of_one_event_fail_the_rule_that_would_plan_them(loa
 
 
 def _stored(store: SqliteStore, ruleset: Ruleset, event: Event) -> list[Delivery]:
-    store.put_ruleset(ruleset.text, NOW).result(10)
-    store.append(event, ruleset.plan(parse_event(event, ruleset.sources["s"])).deliveries, ruleset.hash).result(10)
+    store.put_ruleset(ruleset.text, NOW).result(60)
+    store.append(event, ruleset.plan(parse_event(event, ruleset.sources["s"])).deliveries, ruleset.hash).result(60)
     return store.deliveries()
 
 

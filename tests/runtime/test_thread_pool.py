@@ -36,7 +36,7 @@ def test_threads_never_exceed_running_calls_or_the_maximum() -> None:
 
     def meet() -> None:
         names.add(threading.current_thread().name)
-        gate.wait(10)
+        gate.wait(60)
 
     async def body(threads: Threads) -> None:
         await asyncio.gather(*[threads.call("a", meet) for _ in range(6)])

@@ -11,6 +11,8 @@ import pytest
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.events import Event
 from router.store.contract import Store
+from router.store.postgres.store import PostgresStore
+from router.store.postgres.url import parse_url
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -31,7 +33,15 @@ def sqlite_store(path: Path) -> Iterator[SqliteStore]:
         yield store
 
 
-@pytest.fixture(params=["sqlite_store"])
+@pytest.fixture
+def postgres_store(postgres_store_url: str) -> Iterator[PostgresStore]:
+    """An empty PostgreSQL store with the ruleset `r1`."""
+    with closing(PostgresStore(parse_url(postgres_store_url))) as store:
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
+        yield store
+
+
+@pytest.fixture(params=["sqlite_store", "postgres_store"])
 def store(request: pytest.FixtureRequest) -> Store:
     """An empty store of each implementation. To run the suite on another one, add its fixture's name above."""
     found: Store = request.getfixturevalue(request.param)

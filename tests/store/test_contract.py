@@ -530,7 +530,7 @@ def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
 def test_waits_are_shortened_in_small_batches(
     store: Store, event: MakeEvent, planned_delivery: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.store.sqlite.jobs.shorten_waits.LOOKED_AT", 3)
+    monkeypatch.setattr("router.store.limits.SHORTENED_LOOK", 3)
     for _ in range(8):
         put(store, event(), planned_delivery())
     done = take(store, ci=4)
@@ -842,7 +842,7 @@ def test_a_follower_hears_of_each_skipped_delivery_after_its_attempts(
     put(store, event(received_at=NOW + 8), first := planned_delivery(action="b", group=Once("[1]", 1000)))
     put(store, event(received_at=NOW + 9), second := planned_delivery(action="b", group=Once("[1]", 1000)))
 
-    ends = store.ended(0).ends
+    ends = store.ended({}).ends
 
     assert [(type(end).__name__, end.delivery_id) for end in ends] == [
         ("SkippedDelivery", waiting.id),
@@ -856,6 +856,6 @@ def test_a_follower_hears_of_each_skipped_delivery_after_its_attempts(
         (NOW + 7, SkipReason.NEWER, new.id),
         (NOW + 9, SkipReason.EARLIER, first.id),
     ]
-    assert store.position_at(NOW + 9).ended == ends[-1].seq - 1
+    assert store.position_at(NOW + 9).ended == {ends[-1].writer: ends[-1].seq - 1}
     store.replay([second.id], NOW).result(10)
-    assert len(store.ended(0).ends) == 3  # it is skipped no longer
+    assert len(store.ended({}).ends) == 3  # it is skipped no longer

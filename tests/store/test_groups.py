@@ -239,7 +239,7 @@ class Histories(RuleBasedStateMachine):
                 one.fresh = False
                 one.interruptions += 1
                 self.model.end(one, State.DEAD if one.interruptions >= MAX_INTERRUPTIONS else State.PENDING)
-                if one.state is State.SKIPPED:
+                if one.skip is not None:
                     self.recovered.add(one.id)
         self.open()
 

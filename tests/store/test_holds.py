@@ -125,7 +125,7 @@ def test_letting_go_reports_what_is_due(store: Store, event: MakeEvent, planned_
 def test_marks_come_in_steps(
     store: Store, event: MakeEvent, planned_delivery: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("router.store.sqlite.jobs.holds.MARKED", 2)
+    monkeypatch.setattr("router.store.limits.MARKED", 2)
     put(store, event(), *(planned_delivery() for _ in range(5)))
 
     steps, after = 0, 0
@@ -200,7 +200,7 @@ def test_old_ended_holds_are_forgotten(store: Store, monkeypatch: pytest.MonkeyP
     store.pause("b", None, NOW + 401 * day).result(10)
     assert store.holds().held_ms("ci", "r", "a", 0, NOW + 500 * day) == 0
 
-    monkeypatch.setattr("router.store.sqlite.jobs.holds.KEPT", 1)
+    monkeypatch.setattr("router.store.limits.KEPT_HOLDS", 1)
     for number in range(4):
         store.resume("b", NOW + 402 * day + 10 * number + 5).result(10)
         store.pause("b", None, NOW + 402 * day + 10 * number + 9).result(10)

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import apsw
-
 from router.domain.deliveries import IncludedText, PlannedDelivery, RulesetText
 from router.domain.events import Event
 from router.store.contract import Store
@@ -49,6 +47,6 @@ def test_they_are_pruned_with_their_ruleset(store: Store) -> None:
     store.prune(NOW + 10 * DAY, NOW + 10 * DAY).result(10)
 
     assert store.ruleset("several") is None
-    connection = apsw.Connection(store.location)
-    assert connection.execute("SELECT count(*) FROM included").get == 0
-    connection.close()
+    again = RulesetText("several", TEXT.text, TEXT.base_dir)
+    store.put_ruleset(again, NOW + 2).result(10)
+    assert store.ruleset("several") == again

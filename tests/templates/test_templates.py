@@ -405,17 +405,17 @@ def test_the_number_of_queued_renderings_is_bounded() -> None:
 
     def wait() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     first = thread.submit(wait)
-    assert begun.wait(10)
+    assert begun.wait(60)
     waiting, refused = thread.submit(int), thread.submit(int)
     go_on.set()
 
-    assert first.result(10) is None
-    assert waiting.result(10) == 0
+    assert first.result(60) is None
+    assert waiting.result(60) == 0
     with pytest.raises(RenderError, match="too many renderings wait"):
-        refused.result(10)
+        refused.result(60)
 
 
 def test_a_filter_that_a_later_jinja_has_is_refused_until_it_is_listed() -> None:

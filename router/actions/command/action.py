@@ -10,18 +10,20 @@ from typing import Any, Literal
 import orjson
 
 from router.actions.command.environment import environment, rendered_text
+from router.actions.command.guard import LeaseOver
 from router.actions.command.outcome import outcome_of_error, outcome_of_run
 from router.actions.command.process import run
+from router.actions.command.programs import Programs
 from router.actions.command.text_limits import check_text
 from router.actions.excerpt import excerpt
 from router.domain.errors import RenderError
 from router.domain.outcomes import Outcome
 from router.plugins.action import AttemptInput, Tools
 from router.plugins.target import TargetSpec
-from router.runtime.thread_pool import Threads
 from router.templates import Context, Template, context, render_without_blocking
 
 _STOP_CODES = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, 128 + signal.SIGTERM)
+_LEASE_OVER = "the node's lease ended"
 _STOP_SECONDS = 0.2  #: by then the daemon's own signal has arrived too
 
 
@@ -48,7 +50,7 @@ class CommandAction:
         what = {"shell": self.shell} if self.shell is not None else {"argv": self._arguments(values)}
         return {**what, "env": env, "cwd": str(self.cwd)}
 
-    async def attempt(self, job: AttemptInput, tools: Tools[Threads]) -> Outcome:
+    async def attempt(self, job: AttemptInput, tools: Tools[Programs]) -> Outcome:
         """See Action.attempt."""
         try:
             argv, env, stdin = await render_without_blocking(self._rendered, job)
@@ -57,7 +59,8 @@ class CommandAction:
         try:
             done = await run(
                 [text.encode() for text in argv],
-                threads=tools.resources,
+                threads=tools.resources.threads,
+                guard=await tools.resources.guarded(tools),
                 cwd=os.fsencode(self.cwd),
                 env=env,
                 stdin=stdin,
@@ -67,6 +70,10 @@ class CommandAction:
             )
         except OSError as error:
             return outcome_of_error(error, argv[0], self.cwd)
+        except LeaseOver:
+            return Outcome.interrupted(_LEASE_OVER)
+        if tools.lease.is_over:
+            return Outcome.interrupted(_LEASE_OVER)
         if done.code in _STOP_CODES and not done.timed_out:
             # A service manager tells the daemon and its commands to stop at the same moment, in any order.
             await asyncio.sleep(_STOP_SECONDS)

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from router.actions.command.guard import Guard, LeaseOver
 from router.actions.command.spawn import spawn
 from router.runtime.thread_pool import Threads
 
@@ -30,6 +32,7 @@ async def run(
     argv: Sequence[bytes],
     *,
     threads: Threads,
+    guard: Guard,
     cwd: bytes,
     env: Mapping[bytes, bytes],
     stdin: bytes,
@@ -37,7 +40,7 @@ async def run(
     kill_after: float,
     output_limit: int,
 ) -> Finished:
-    """Run it to its end. On timeout or cancellation the group gets TERM, then KILL. Raises OSError."""
+    """Run it to its end. On timeout or cancellation the group gets TERM, then KILL. Raises OSError, LeaseOver."""
     with contextlib.ExitStack() as ours:
         output, theirs = os.pipe()
         ours.callback(os.close, output)
@@ -48,11 +51,12 @@ async def run(
             raise
         if feeder is not None:
             ours.callback(feeder.close)
-        pid = await _spawned(threads, argv, cwd, env, source, theirs)
+        guarded = _Guarded(guard, os.fstat(output).st_ino)
+        pid = await _spawned(threads, guarded, argv, cwd, env, source, theirs)
         try:
-            running = _Running(pid, threads, output, feeder, output_limit)
+            running = _Running(pid, guarded, threads, output, feeder, output_limit)
         except BaseException:
-            _signal_group(pid, signal.SIGKILL)
+            guarded.kill(pid)
             threads.call("wait", os.waitpid, pid, 0)
             raise
         return await running.ended(timeout, kill_after)
@@ -68,30 +72,75 @@ def _input(data: bytes) -> "tuple[int, _Feeder | None]":
     return reading, None if feeder.closed else feeder
 
 
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    """One program, and the guard that knows it by the pipe of its output."""
+
+    guard: Guard
+    pipe: int  #: its inode
+
+    def start(self, starting: Callable[[], int]) -> int:
+        """Start it; its pid. Raises OSError."""
+        try:
+            pid = starting()
+        except BaseException:
+            self.guard.ended(self.pipe)
+            raise
+        self.guard.runs(self.pipe, pid)
+        return pid
+
+    def kill(self, pid: int) -> None:
+        """End what is left of its group. Its leader is not reaped yet, so no other group can have its number."""
+        _signal_group(pid, signal.SIGKILL)
+        self.guard.ended(self.pipe)
+
+
 async def _spawned(
-    threads: Threads, argv: Sequence[bytes], cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int
+    threads: Threads,
+    guarded: _Guarded,
+    argv: Sequence[bytes],
+    cwd: bytes,
+    env: Mapping[bytes, bytes],
+    stdin: int,
+    stdout: int,
 ) -> int:
-    """Start it in a thread; its pid. A cancellation meanwhile leaves nothing running. Raises OSError."""
+    """Start it in a thread; its pid. A cancellation meanwhile leaves nothing running. Raises OSError, LeaseOver."""
+    cancelled = threading.Event()
 
     def start() -> int:
-        return spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout)
+        try:
+            guarded.guard.starts(guarded.pipe)
+        except LeaseOver:
+            os.close(stdin)
+            os.close(stdout)
+            raise
+        pid = guarded.start(lambda: spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout))
+        if not cancelled.is_set():
+            return pid
+        guarded.kill(pid)
+        os.waitpid(pid, 0)
+        return 0
 
     starting = threads.call("spawn", start)
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
+        cancelled.set()
         await asyncio.wait([starting], timeout=_SPAWN_SECONDS)
-        if starting.done() and starting.exception() is None:
-            _signal_group(starting.result(), signal.SIGKILL)
-            await threads.call("wait", os.waitpid, starting.result(), 0)
+        if starting.done() and starting.exception() is None and (pid := starting.result()):
+            guarded.kill(pid)
+            await threads.call("wait", os.waitpid, pid, 0)
         raise
 
 
 class _Running:
     """A running program. Belongs to the loop."""
 
-    def __init__(self, pid: int, threads: Threads, output: int, feeder: "_Feeder | None", limit: int) -> None:
+    def __init__(
+        self, pid: int, guarded: _Guarded, threads: Threads, output: int, feeder: "_Feeder | None", limit: int
+    ) -> None:
         self._pid = pid
+        self._guarded = guarded
         self._exited = _exit_of(pid, threads)
         self._drain = _Drain(output, limit)
         self._feeder = feeder
@@ -111,9 +160,7 @@ class _Running:
             await self._end(_CANCELLED_KILL_AFTER)
             raise
         finally:
-            # The leader is not reaped yet, so no other group can have its number: KILL reaches exactly the processes
-            # that it left behind.
-            _signal_group(self._pid, signal.SIGKILL)
+            self._guarded.kill(self._pid)
             if self._feeder is not None:
                 self._feeder.close()
             self._drain.close()

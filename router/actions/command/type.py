@@ -8,12 +8,10 @@ from router.actions.command.options import CommandOptions
 from router.domain.outcomes import Cause
 from router.plugins.action import Action, ActionType
 from router.plugins.build import Build
-from router.runtime.thread_pool import open_threads
 
 if TYPE_CHECKING:
-    from router.runtime.thread_pool import Threads
+    from router.actions.command.programs import Programs
 
-_THREADS = 16  #: programs being started at once; each takes a millisecond, unless its mount is gone
 _HINTS: Mapping[str, tuple[str, ...]] = {
     "did you mean \"command\"? It runs a program: command: [program, argument], or command: {shell: …}":
         ("exec", "execute", "executecommand", "run", "script", "shell", "cmd", "bash", "sh", "python", "process",
@@ -32,8 +30,10 @@ def _compile(options: Any, build: Build) -> Action:
     return compile_command(options, build)
 
 
-def _open_threads() -> "AbstractAsyncContextManager[Threads]":
-    return open_threads("spawn", _THREADS)
+def _open_programs() -> "AbstractAsyncContextManager[Programs]":
+    from router.actions.command.programs import open_programs  # noqa: PLC0415 - a daemon alone runs any
+
+    return open_programs()
 
 
 COMMAND = ActionType(
@@ -49,5 +49,5 @@ COMMAND = ActionType(
     hints=_HINTS,
     status_word="exit code",
     status_prefix="exit ",
-    open_resources=_open_threads,
+    open_resources=_open_programs,
 )

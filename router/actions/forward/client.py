@@ -5,15 +5,18 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
 
+from router.actions.forward.connection import PLAIN, ConnectionSpec
 from router.actions.forward.exchange import Answer, CountedResponse, Exchanges, Request, Trace
 from router.actions.forward.exchange_check import checked
 from router.actions.forward.headers import StoppedHeaders
 from router.actions.forward.refused_addresses import refused
 from router.actions.forward.resolver import Resolver
+from router.actions.forward.url import is_address
 
 log = structlog.get_logger()
 
@@ -84,11 +87,28 @@ class Client:
             )
 
     async def exchange(
-        self, request: Request, *, named: bool, within: aiohttp.ClientTimeout, limit: int, trace: Trace
+        self,
+        request: Request,
+        *,
+        named: bool,
+        within: aiohttp.ClientTimeout,
+        limit: int,
+        trace: Trace,
+        connection: ConnectionSpec = PLAIN,
     ) -> Answer:
-        """See Exchanges.exchange; `named` reaches refused addresses as well."""
+        """See Exchanges.exchange; `named` reaches refused addresses as well.
+
+        With a proxy the addresses of names are the proxy's to look up, so only those that the URL writes out can be
+        refused here. The proxy's own address is checked as a target's is.
+        """
+        proxy = connection.proxy
+        if proxy is not None:
+            host = urlsplit(request.url).hostname or ""
+            if not named and is_address(host) and refused(host):
+                raise RefusedAddressError(f"{host} is a link-local or metadata address")
+            named = proxy.is_literal_address
         session = self.session(named=named, fresh=trace.fresh)
-        return await self.exchanges.exchange(session, request, within, limit, trace)
+        return await self.exchanges.exchange(session, request, within, limit, trace, connection)
 
     def session(self, *, named: bool = False, fresh: bool = False) -> aiohttp.ClientSession:
         """A session: `named` reaches refused addresses as well, `fresh` connects anew for each request."""

@@ -1,5 +1,6 @@
 """Compiles the options of a forward."""
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -7,6 +8,7 @@ import aiohttp
 from router.actions.compiled_template import compiled_template
 from router.actions.forward.action import ForwardAction
 from router.actions.forward.body import compile_body
+from router.actions.forward.connection import ConnectionSpec, compile_connection
 from router.actions.forward.options import ForwardOptions
 from router.actions.forward.signature import HEADERS as SIGNATURE_HEADERS
 from router.actions.forward.signature import KEY_BYTES, signing_key
@@ -31,12 +33,15 @@ def compile_forward(options: ForwardOptions, build: Build) -> ForwardAction:
     if options.pass_headers is None:
         for name in sorted(filter(tells_who_calls, build.matched)):
             build.warn(f"{name} is not passed on, though the rule matches on it: {_WHO_CALLS}")
+    target = _target(options, build, url)
+    connection = _connection(options, build, url, target)
     total = options.timeout or build.timeout or _TIMEOUT_SECONDS
     return ForwardAction(
-        target=_target(options, build, url),
+        target=target,
         url=url,
         method=options.method,
-        headers=_headers(options, build),
+        headers=_headers(options, build, connection),
+        connection=connection,
         pass_headers=tuple(options.pass_headers) if options.pass_headers is not None else None,
         body=compile_body(options.body, build),
         timeout=aiohttp.ClientTimeout(
@@ -97,7 +102,25 @@ def _is_literal_address(url: Url) -> bool:
     return origin is not None and is_address(urlsplit(origin).hostname or "")
 
 
-def _headers(options: ForwardOptions, build: Build) -> tuple[tuple[str, Template], ...]:
+def _connection(options: ForwardOptions, build: Build, url: Url, target: TargetSpec) -> ConnectionSpec:
+    """By the action, or by its target. An action's own auth goes before the target's, whose secret is not sent then."""
+    if options.target is not None:
+        for key in ("tls", "proxy"):
+            if getattr(options, key) is not None:
+                build.fault(f"{key} belongs to the target: write it under targets: {options.target}", key)
+    elif options.tls is not None and (url.origin or "").startswith("http://"):
+        build.fault("the URL begins with http://, where nothing is encrypted; write https://", "tls")
+    own = compile_connection(options, build)
+    of_target = target.connection
+    if not isinstance(of_target, ConnectionSpec):
+        return own
+    return replace(of_target, auth=own.auth, unusable=own.unusable) if options.auth is not None else of_target
+
+
+def _headers(options: ForwardOptions, build: Build, connection: ConnectionSpec) -> tuple[tuple[str, Template], ...]:
+    for name in options.headers:
+        if connection.auth is not None and connection.auth.replaces(name):
+            build.fault(f"{name} is set by auth; remove one of them", "headers", name)
     compiled = ((name, _header(name, text, build)) for name, text in options.headers.items())
     return tuple((name, template) for name, template in compiled if template is not None)
 

@@ -9,6 +9,7 @@ all requests go through the session, as unusual ones always do.
 
 import asyncio
 import functools
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
+
+from router.actions.forward.connection import PLAIN, ConnectionSpec, Proxy
 
 LARGEST = 256 * 1024  #: bytes of a body that is written at once; a larger one is written as fast as the target reads
 INTERIM = 20  #: answers of 1xx before the real one (RFC 9110, section 15.2); servers send one or two
@@ -84,29 +87,38 @@ class Exchanges:
     """Sends requests and reads answers. Belongs to the delivery loop."""
 
     direct: bool = False  #: whether usual requests bypass the session; set after the check
-    _origins: dict[tuple[int, str, str], aiohttp.ClientRequest] = field(default_factory=dict)
+    _origins: dict[tuple[int, int, str, str], aiohttp.ClientRequest] = field(default_factory=dict)
     _used: "WeakSet[ResponseHandler]" = field(default_factory=WeakSet)
 
     async def exchange(
-        self, session: aiohttp.ClientSession, request: Request, within: aiohttp.ClientTimeout, limit: int, trace: Trace
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        within: aiohttp.ClientTimeout,
+        limit: int,
+        trace: Trace,
+        by: ConnectionSpec = PLAIN,
     ) -> Answer:
         """Send a request, and read its answer, of the body at most `limit` bytes.
 
         Raises aiohttp.ClientError, OSError (a TimeoutError is one), or ValueError for a header that can't be sent.
         """
         url = encoded(request.url)
-        usual = request.method in _METHODS and 0 < len(request.body) <= LARGEST
+        usual = request.method in _METHODS and 0 < len(request.body) <= LARGEST and by.proxy is None
         if self.direct and usual and url.raw_user is None and url.raw_password is None and not trace.fresh:
             async with asyncio.timeout(within.total) as total:
-                return await self._directly(session, url, request, within, total, limit, trace)
+                return await self._directly(session, url, request, within, total, limit, trace, by.tls)
+        through, for_proxy = _through(by.proxy, url)
         async with session.request(
             request.method,
             url,
             data=request.body or None,
-            headers=request.headers,
+            headers=[*request.headers, *for_proxy],
             allow_redirects=False,
             timeout=within,
             trace_request_ctx=trace,
+            ssl=True if by.tls is None else by.tls,
+            **through,
         ) as response:
             body, whole = await _read(response.content, limit)
             if not whole:
@@ -122,8 +134,9 @@ class Exchanges:
         total: asyncio.Timeout,
         limit: int,
         trace: Trace,
+        tls: ssl.SSLContext | None,
     ) -> Answer:
-        origin = self._origin(session, url)
+        origin = self._origin(session, url, tls)
         head = _head(request, url.raw_path_qs, origin.headers["Host"])
         connector = session.connector
         assert connector is not None
@@ -182,16 +195,30 @@ class Exchanges:
         reusable = whole and not (connection.transport is None or connection.transport.get_write_buffer_size())
         return Answer(message.code, message.headers, body), reusable
 
-    def _origin(self, session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientRequest:
+    def _origin(self, session: aiohttp.ClientSession, url: URL, tls: ssl.SSLContext | None) -> aiohttp.ClientRequest:
         """The request object by which aiohttp's connector knows where to connect."""
-        key = (id(session), url.scheme, url.raw_authority)
+        key = (id(session), id(tls), url.scheme, url.raw_authority)
         found = self._origins.get(key)
         if found is None:
             if len(self._origins) >= _ORIGINS:
                 self._origins.clear()
             loop = asyncio.get_running_loop()
-            found = self._origins[key] = aiohttp.ClientRequest("POST", url.origin(), session=session, loop=loop)
+            found = self._origins[key] = aiohttp.ClientRequest(
+                "POST", url.origin(), session=session, loop=loop, ssl=True if tls is None else tls
+            )
         return found
+
+
+def _through(proxy: Proxy | None, url: URL) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """What the session has to know of the proxy, and the headers of a request that it passes on by plain HTTP."""
+    if proxy is None:
+        return {}, []
+    if proxy.authorization is None:
+        return {"proxy": proxy.url}, []
+    header = ("Proxy-Authorization", proxy.authorization.reveal())
+    if url.scheme == "https":  # for the proxy alone; what goes through the tunnel is for the target
+        return {"proxy": proxy.url, "proxy_headers": dict([header])}, []
+    return {"proxy": proxy.url}, [header]
 
 
 @functools.lru_cache(maxsize=1024)  # a URL caches its parts

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from router.domain.secrets import OneSecret
 from router.domain.units import Duration, Rate, Size
+from router.plugins.connection import ConnectionOptions
 from router.plugins.options import Options
 from router.plugins.target import BreakerField
 
@@ -16,7 +17,7 @@ class SignOptions(Options):
     secret: OneSecret = Field(description="The key, as whsec_… or base64.")
 
 
-class ForwardOptions(Options):
+class ForwardOptions(ConnectionOptions):
     """Send the event to an HTTP service."""
 
     url: str | None = Field(default=None, description="Where to; a template. Either url or target.")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import ssl
 
 import aiohttp
 
@@ -10,6 +11,8 @@ from router.actions.forward.client import RefusedAddressError
 from router.actions.forward.exchange import Answer, EndlessInterimError
 from router.actions.forward.retry_after import retry_after
 from router.domain.outcomes import Cause, Outcome
+
+_REFUSED = "a link-local or metadata address; write that address as the host if it is meant"
 
 
 def outcome_of_answer(answer: Answer, *, now: float) -> Outcome:
@@ -25,8 +28,10 @@ def outcome_of_answer(answer: Answer, *, now: float) -> Outcome:
     return Outcome.retry(reason, status, text, retry_after(answer.headers, now), cause=Cause.STATUS)
 
 
-def outcome_of_error(error: Exception, place: str, within: aiohttp.ClientTimeout) -> Outcome:
-    """The outcome of an error before the answer; `place` is how messages call the target."""
+def outcome_of_error(error: Exception, place: str, within: aiohttp.ClientTimeout, proxy: str | None = None) -> Outcome:
+    """The outcome of an error before the answer; `place` and `proxy` are how messages call the target and the proxy."""
+    if proxy is not None and (reason := _proxy_reason(error, place, proxy)) is not None:
+        return Outcome.retry(reason, cause=Cause.NETWORK)
     cause = Cause.TIMEOUT if isinstance(error, TimeoutError) else Cause.NETWORK
     return Outcome.retry(_reason(error, place, within), cause=cause)
 
@@ -42,6 +47,8 @@ def _reason(error: Exception, place: str, within: aiohttp.ClientTimeout) -> str:
         return f"the host of {place} can't be resolved"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return f"TLS with {place} failed: its certificate or protocol was not accepted"
+    if isinstance(error, RefusedAddressError):
+        return f"{place} leads to {_REFUSED}"
     if isinstance(error, aiohttp.ClientConnectorError):
         return _no_connection(error, place)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -52,12 +59,27 @@ def _reason(error: Exception, place: str, within: aiohttp.ClientTimeout) -> str:
         return f"{place} sends interim answers (1xx) without end"
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.ClientPayloadError):
         return f"the answer of {place} is no valid HTTP, or has too large headers"
-    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
-        return f"{place} closed the connection before it answered"
+    by_tls = place.startswith("https://")  # a server refuses a certificate after the handshake, and may just close
+    if isinstance(error, ssl.SSLError | aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionError):
+        closed = f"{place} closed the connection before it answered"
+        return f"{closed}; does it ask for a client certificate (tls: cert and key)?" if by_tls else closed
     return f"the exchange with {place} failed ({type(error).__name__})"
+
+
+def _proxy_reason(error: Exception, place: str, proxy: str) -> str | None:
+    """What went wrong between here and the proxy; None when it was something else."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        if error.status == 407:
+            return f"the proxy {proxy} wants other credentials (HTTP 407); see username and password of proxy"
+        return f"the proxy {proxy} made no connection to {place}: HTTP {error.status}"
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return _no_connection(error, f"the proxy {proxy}")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):  # the proxy looks up the target's name
+        return f"the host of the proxy {proxy} can't be resolved"
+    return None
 
 
 def _no_connection(error: aiohttp.ClientConnectorError, place: str) -> str:
     if isinstance(error.os_error, RefusedAddressError):
-        return f"{place} leads to a link-local or metadata address; write that address as the host if it is meant"
+        return f"{place} leads to {_REFUSED}"
     return f"no connection to {place}: {os.strerror(error.os_error.errno or errno.EIO)}"

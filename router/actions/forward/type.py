@@ -9,9 +9,11 @@ from router.domain.outcomes import Cause
 from router.domain.secrets import Secret
 from router.plugins.action import Action, ActionType, ChangedDefault
 from router.plugins.build import Build
+from router.plugins.connection import ConnectionOptions
 
 if TYPE_CHECKING:
     from router.actions.forward.client import Client
+    from router.actions.forward.connection import ConnectionSpec
 
 _HINTS: Mapping[str, tuple[str, ...]] = {
     "forward to its incoming webhook: forward: https://… with body: for the message":
@@ -38,6 +40,18 @@ def _check_target_url(text: str, secrets: Mapping[str, Secret]) -> list[str]:
     return check_target_url(text, secrets)
 
 
+def _compile_connection(options: ConnectionOptions, build: Build) -> "ConnectionSpec":
+    from router.actions.forward.connection import compile_connection  # noqa: PLC0415
+
+    return compile_connection(options, build)
+
+
+def _broken_connection(reason: str) -> "ConnectionSpec":
+    from router.actions.forward.connection import ConnectionSpec  # noqa: PLC0415
+
+    return ConnectionSpec(unusable=reason)
+
+
 def _open_client() -> "AbstractAsyncContextManager[Client]":
     from router.actions.forward.client import open_client  # noqa: PLC0415
 
@@ -51,7 +65,9 @@ FORWARD = ActionType(
     short_forms={str: "url"},
     causes=(Cause.STATUS, Cause.NETWORK, Cause.TIMEOUT),
     check_target_url=_check_target_url,
-    confidential_keys=frozenset({"sign"}),
+    compile_connection=_compile_connection,
+    broken_connection=_broken_connection,
+    confidential_keys=frozenset({"sign", "auth", "proxy"}),
     hints=_HINTS,
     changed_defaults=(
         ChangedDefault(

@@ -118,7 +118,7 @@ def _reroute(daemon: DaemonHandle, body: ReplayEvents, now: int) -> Reply:
 
 def _filter_of(chosen: EventsFilter, now: int) -> EventFilter | Reply:
     times = times_of(chosen, now)
-    return times if isinstance(times, Reply) else EventFilter(chosen.source, **times)
+    return times if isinstance(times, Reply) else EventFilter(chosen.source, times["since"], times["until"])
 
 
 ENDPOINTS = (

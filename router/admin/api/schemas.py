@@ -191,6 +191,17 @@ _SCHEMAS: dict[str, Schema] = {
             "status": NUMBER_OR_NULL,
             "error": TEXT,
             "excerpt": TEXT,
+            "sent": {"oneOf": [ref("Sent"), {"type": "null"}]},
+        }
+    ),
+    "Sent": closed_object(
+        {
+            "method": TEXT,
+            "url": TEXT,
+            "headers": array({"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}),
+            "size": COUNT,
+            "sha256": TEXT,
+            "start": TEXT,
         }
     ),
     "DeliveryList": page_of(ref("Delivery")),

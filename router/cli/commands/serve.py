@@ -10,7 +10,7 @@ import click
 
 from router.cli.commands.init import offer_rules
 from router.cli.options import setting, store_option
-from router.domain.errors import StartError
+from router.domain.errors import StartError, StoreUrlError
 
 if TYPE_CHECKING:
     from router.daemon.settings import Settings
@@ -164,7 +164,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
     """The daemon's settings from the values of the flags, by their names. Raises UsageError."""
     from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
-    from router.store.location import store_path  # noqa: PLC0415
+    from router.store.location import store_location  # noqa: PLC0415
 
     admin, commands = given["admin"], given["commands"]
     try:
@@ -172,7 +172,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             rules=given["rules"],
             listen=parse_listen_address(given["listen"]),
             admin=None if admin == "off" else parse_listen_address(admin),
-            store=store_path(given["store"]),
+            store=store_location(given["store"]),
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=given["grace"],
             trusted_proxies=networks(given["trusted_proxies"]),
@@ -189,6 +189,8 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             keep=retention(given["keep"]),
             keep_dead=retention(given["keep_dead"]),
         )
+    except StoreUrlError:
+        raise
     except StartError as error:
         raise click.UsageError(str(error)) from None
     if settings.processes > 1 and sys.version_info < (3, 11, 1):

@@ -58,6 +58,8 @@ def list_sources(*, as_json: bool) -> None:
         return
     rows = [(one.name, one.scheme or "can't be verified", one.title) for one in found]
     print_table(("NAME", "VERIFIED BY", "PROVIDER"), rows, folding=("PROVIDER",))
+    others = ", ".join(_without_preset())
+    click.echo(f"With a scheme of their own: {others}. `webhook-router init --source NAME` shows each.", err=True)
 
 
 @sources.command(help=_SHOW_HELP, short_help="Print what is known of a provider.")
@@ -70,6 +72,8 @@ def show(name: str, *, as_json: bool) -> None:
     from router.intake.verify.preset import presets  # noqa: PLC0415
 
     found = presets().get(name)
+    if name in _without_preset():
+        raise RouterError(f"{name} has a scheme of its own: `webhook-router init --source {name}` shows its settings")
     if found is None:
         cure = did_you_mean(name, presets()) or "; webhook-router sources list names all"
         raise RouterError(f"no provider is known as {name!r}{cure}")
@@ -77,6 +81,14 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(_as_json(found))
     else:
         _print(found)
+
+
+def _without_preset() -> list[str]:
+    """Starters of sources that no preset describes."""
+    from router.cli.starters.library import starters  # noqa: PLC0415 - `--help` need not wait
+    from router.intake.verify.preset import presets  # noqa: PLC0415
+
+    return sorted(set(starters()) - set(presets()))
 
 
 def _as_json(preset: "Preset") -> dict[str, Any]:

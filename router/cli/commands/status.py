@@ -83,8 +83,8 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
             words.append(f"for {span(now - process['started_at'])}")
         words += [f"{key} {process[key]}" for key in ("listen", "admin") if process.get(key)]
         if processes := process.get("processes"):
-            serving = sum(bool(one.get("serves")) for one in processes)
-            words.append(f"{serving} of {len(processes)} intake processes serve")
+            serving = [bool(one.get("serves")) for one in processes if one.get("number")]  # 0 takes none itself
+            words.append(f"{sum(serving)} of {len(serving)} intake processes serve")
     return safe(", ".join(words))
 
 

@@ -8,9 +8,10 @@ import click
 
 from router.actions.registry import status_word
 from router.cli.printing.table import print_columns, print_fields, print_table
-from router.cli.printing.text import local_time, safe, safe_lines, span
+from router.cli.printing.text import local_time, safe, safe_lines, size, span
 from router.domain.deliveries import Attempt, Delivery, State
 from router.domain.groups import SkipReason
+from router.domain.outcomes import Sent
 from router.domain.stream import SkippedDelivery
 from router.domain.target_state import Wait
 from router.operate.held import hold_words
@@ -129,6 +130,18 @@ def _print_attempt(a: Attempt, now: int, status_name: str) -> None:
     click.echo(f"\nattempt {a.number}: {local_time(a.started_at)}{duration}: {outcome}{status}")
     if a.error:
         click.echo(f"  {safe(a.error)}")
+    if a.sent is not None:
+        _print_sent(a.sent)
     if a.excerpt:
         for line in safe_lines(a.excerpt.rstrip("\r\n")):
             click.echo(f"  | {line}".rstrip())
+
+
+def _print_sent(sent: Sent) -> None:
+    click.echo(f"  sent {safe(sent.method)} {safe(sent.url)}")
+    for name, value in sent.headers:
+        click.echo(f"    {safe(name)}: {safe(value)}")
+    more = "…" if sent.size > len(sent.start.encode(errors="replace")) else ""
+    click.echo(f"    body: {size(sent.size)}, sha256 {sent.sha256}")
+    if sent.start:
+        click.echo(f"      {safe(sent.start)}{more}")

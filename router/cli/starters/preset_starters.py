@@ -9,7 +9,8 @@ from router.cli.starters.library import Starter, starters
 from router.intake.verify.preset import Preset, presets
 
 _KEYS = {"hex": '"$(openssl rand -hex 32)"', "base64": '"$(openssl rand -base64 32)"'}
-_ONLY_THE_PROVIDER_SIGNS = ("ecdsa", "jwt", "sns")
+_WITHOUT_SECRET = ("sns", "paypal-certificate")
+_ONLY_THE_PROVIDER_SIGNS = ("ecdsa", "jwt", "sns", "paypal-certificate")
 
 
 @cache
@@ -58,7 +59,7 @@ def flow(value: Any) -> str:
 
 
 def _secret_name(preset: Preset) -> str:
-    if preset.scheme == "sns" or "jwks" in {**preset.options, **preset.example}:
+    if preset.scheme in _WITHOUT_SECRET or "jwks" in {**preset.options, **preset.example}:
         return ""
     kind = "PUBLIC_KEY" if preset.scheme == "ecdsa" else "SECRET"
     return f"{preset.name.upper().replace('-', '_')}_{kind}"

@@ -18,14 +18,17 @@ from router.daemon.intake_server import own_server
 from router.daemon.processes.counts import encode_counts
 from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
 from router.daemon.processes.handed_events import HandedEvents
+from router.daemon.processes.large_requests import LargeRequests
+from router.daemon.processes.large_server import LargeServer
 from router.daemon.processes.link import Link
 from router.daemon.processes.sent_lines import SentLines
 from router.daemon.processes.start import ProcessStart, RulesToLoad, decode_rules, encode_problems
 from router.daemon.rules_loader import rules_loader
 from router.daemon.systemd import remove_variables
 from router.daemon.wall_clock import now_ms
+from router.domain.certificates import CertificateError
 from router.domain.errors import Problem
-from router.http.certificate import Certificate, CertificateError
+from router.http.certificate import Certificate
 from router.http.server import Server
 from router.intake.receiver import Receiver
 from router.observe.logging import libraries as log_libraries
@@ -40,16 +43,18 @@ QUIET_SECONDS = 0.25  #: the same for requests that become no event
 LAST_SECONDS = 1.0  #: for the last answers, once the main process is gone
 _SENT_SECONDS = 2.0  #: that the last frames may take
 _READ_BYTES = 65536
+_NICE = 5  #: added to the niceness of the process that judges large requests: with few cores, the others go first
 
 log = structlog.get_logger()
 
 
-def serve(sock: socket.socket, listening: socket.socket, start: ProcessStart) -> None:
-    """Serve until the main process says stop, or is gone."""
+def serve(sock: socket.socket, listening: socket.socket | None, large: socket.socket, start: ProcessStart) -> None:
+    """Serve until the main process says stop, or is gone. `large` is an end of the queue of large requests; the process
+    that judges them has nothing that listens."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the main process says when to stop
         signal.signal(number, signal.SIG_IGN)
     remove_variables(os.environ)
-    process, code = IntakeProcess(sock, listening, start), 0
+    process, code = IntakeProcess(sock, listening, large, start), 0
     try:
         process.run()
     except Exception:
@@ -62,8 +67,11 @@ def serve(sock: socket.socket, listening: socket.socket, start: ProcessStart) ->
 class IntakeProcess:
     """One intake process. `run` belongs to its main thread."""
 
-    def __init__(self, sock: socket.socket, listening: socket.socket, start: ProcessStart) -> None:
+    def __init__(
+        self, sock: socket.socket, listening: socket.socket | None, large: socket.socket, start: ProcessStart
+    ) -> None:
         self._sock = sock
+        self._large = large
         self._listening = listening
         self._start = start
         self._settings = start.settings
@@ -106,7 +114,7 @@ class IntakeProcess:
     # Before it serves: nothing else runs yet, so it may block.
 
     def _load_certificate(self) -> bool:
-        files = self._settings.tls
+        files = self._settings.tls if self._listening is not None else None
         try:
             self._certificate = None if files is None else Certificate(files)
         except CertificateError as error:
@@ -143,16 +151,21 @@ class IntakeProcess:
         with GC_PAUSED:
             return self._loader.load_again(rules.text, rules.file)
 
-    def _make_server(self) -> Server:
-        settings = self._settings
+    def _make_server(self) -> Server | LargeServer:
+        settings, judges_large = self._settings, self._listening is None
         receiver = Receiver(
             self._current,
             self._events,
             now_ms,
-            settings.trusted_proxies,
+            () if judges_large else settings.trusted_proxies,  # the other process knows the sender's address
             metrics=self._metrics,
+            large=None if judges_large else LargeRequests(self._large).judge,
             verbose=log.is_enabled_for(logging.DEBUG),
         )
+        if self._listening is None:
+            with contextlib.suppress(OSError):
+                os.nice(_NICE)
+            return LargeServer(receiver.handle, self._large)
         # Of the whole limit, since the kernel does not divide new connections evenly among the processes.
         connections = grant(settings.max_connections)
         return own_server(settings, receiver, self._certificate, connections, self._listening)

@@ -10,7 +10,7 @@ import orjson
 
 from router.domain.deliveries import PlannedDelivery
 from router.domain.errors import StoreError, StoreUnavailable
-from router.domain.events import Appended, Event
+from router.domain.events import Appended, Event, Routing
 from router.domain.groups import group_of
 
 _LENGTH = struct.Struct("<I")
@@ -23,15 +23,15 @@ class PlannedEvent(NamedTuple):
 
     event: Event
     plan: tuple[PlannedDelivery, ...]
-    ruleset: str
+    routing: Routing
     window: int  #: ms
 
 
-def encode_event(event: Event, plan: Sequence[PlannedDelivery], ruleset: str, window: int) -> tuple[bytes, ...]:
+def encode_event(event: Event, plan: Sequence[PlannedDelivery], routing: Routing, window: int) -> tuple[bytes, ...]:
     """The parts of the body: a list in JSON, and the event's body as it came. Raises StoreError when the event holds a
     text that no store can keep."""
     facts = (event.id, event.source, event.method, event.path, event.query, event.headers, event.ip, event.received_at,
-             event.dedupe_key, ruleset, window)  # fmt: skip
+             event.dedupe_key, routing.ruleset, routing.matched, routing.errors, window)  # fmt: skip
     planned = [_PLANNED(one) for one in plan]
     try:
         head = orjson.dumps((facts, planned))
@@ -45,9 +45,11 @@ def decode_event(body: bytes) -> PlannedEvent:
     start = _LENGTH.size
     end = start + _LENGTH.unpack_from(body)[0]
     facts, planned = orjson.loads(memoryview(body)[start:end])
-    id_, source, method, path, query, headers, ip, received_at, key, ruleset, window = facts
+    id_, source, method, path, query, headers, ip, received_at, key, *routing, window = facts
     event = Event(id_, source, method, path, query, tuple(map(tuple, headers)), body[end:], ip, received_at, key)
-    return PlannedEvent(event, tuple(map(_planned, planned)), ruleset, window)
+    ruleset, matched, errors = routing
+    known = Routing(ruleset, tuple(matched), tuple(map(tuple, errors)))
+    return PlannedEvent(event, tuple(map(_planned, planned)), known, window)
 
 
 def _planned(values: list[Any]) -> PlannedDelivery:

@@ -11,7 +11,7 @@ from router.daemon.processes.event_frames import decode_result, encode_event
 from router.daemon.processes.frames import Frame, Kind, pack
 from router.domain.deliveries import PlannedDelivery
 from router.domain.errors import StoreError, StoreUnavailable
-from router.domain.events import Appended, Event
+from router.domain.events import Appended, Event, Routing
 from router.runtime.wakeups import gathered
 
 CREDIT_BYTES = 8 * 1024 * 1024  #: of events that are sent and not answered, or one larger event; some 1,000 pushes
@@ -51,12 +51,20 @@ class HandedEvents:
         self._gone = False
 
     def append(
-        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+        self,
+        event: Event,
+        plan: Sequence[PlannedDelivery],
+        ruleset: str,
+        *,
+        matched: Sequence[str] = (),
+        errors: Sequence[tuple[str, str]] = (),
+        dedupe_window: int = 0,
     ) -> "Future[Appended]":
         """As the store's `append`."""
         committed = _Committed(self, next(self._numbers), event.id)
         try:
-            frame = pack(Kind.APPEND, committed.number, *encode_event(event, plan, ruleset, dedupe_window))
+            routing = Routing(ruleset, tuple(matched), tuple(errors))
+            frame = pack(Kind.APPEND, committed.number, *encode_event(event, plan, routing, dedupe_window))
         except StoreError as error:
             committed.set_exception(error)
             return committed

@@ -151,9 +151,11 @@ class Member:
                     self.ended_well = True
 
     def _append(self, frame: Frame) -> None:
-        event, plan, ruleset, window = decode_event(frame.body)
+        event, plan, routing, window = decode_event(frame.body)
         self.last_event = time.monotonic()
-        future = self._store.append(event, plan, ruleset, dedupe_window=window)
+        future = self._store.append(
+            event, plan, routing.ruleset, matched=routing.matched, errors=routing.errors, dedupe_window=window
+        )
         self._appends[frame.number] = future
         rules = {one.rule for one in plan}
         future.add_done_callback(partial(self._ended, frame.number, event.source, rules))

@@ -15,8 +15,9 @@ import structlog
 from router.daemon.processes.child import serve
 from router.daemon.processes.forkserver import forkserver
 from router.daemon.processes.frames import Kind, pack
+from router.daemon.processes.large_requests import queue
 from router.daemon.processes.member import Answer, Member
-from router.daemon.processes.start import Logging, ProcessStart, RulesToLoad
+from router.daemon.processes.start import LARGE, Logging, ProcessStart, RulesToLoad
 from router.daemon.settings import Settings
 from router.domain.errors import Problem, RulesError, StartError
 from router.http.binding import listen
@@ -74,6 +75,8 @@ class IntakeProcesses:
         self.port = int(self._listening.getsockname()[1])
         self._context = forkserver()
         self._places = [_Place(number) for number in range(1, settings.processes + 1)]
+        self._large = _Place(LARGE)  # of the process that judges large requests; they wait in this queue
+        self._to_judge, self._judged = queue()
         self._loop = new_event_loop()
         self._hub = threading.Thread(target=self._loop.run_forever, name="processes", daemon=True)
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -99,7 +102,7 @@ class IntakeProcesses:
         self._supervisor.start()
         until = time.monotonic() + FIRST_SECONDS
         with self._state:
-            self._state.wait_for(lambda: self._serving() == len(self._places) or self._first_problem(), FIRST_SECONDS)
+            self._state.wait_for(lambda: all(map(_serves, self._all_places())) or self._first_problem(), FIRST_SECONDS)
         problem = self._first_problem()
         if problem is not None or time.monotonic() > until:
             self.stop(0)
@@ -107,8 +110,7 @@ class IntakeProcesses:
             raise StartError(f"the intake processes can't serve: {reason}")
 
     def _first_problem(self) -> Problem | None:
-        members = [place.member for place in self._places if place.member is not None]
-        return next((member.problems[0] for member in members if member.problems), None)
+        return next((member.problems[0] for member in self._members() if member.problems), None)
 
     def is_busy(self) -> bool:
         """Whether events are arriving."""
@@ -117,7 +119,7 @@ class IntakeProcesses:
 
     def connections(self) -> tuple[int, int]:
         """How many are open in all processes, as they told last, and how many may be."""
-        states = [member.state for member in self._members()]
+        states = [place.member.state for place in self._places if place.member is not None]
         open_ = sum(state.get("connections", 0) for state in states)
         wanted = self._settings.max_connections
         limits = [state.get("limit", wanted) for state in states]
@@ -133,8 +135,8 @@ class IntakeProcesses:
         if self._stopping or not self._hub.is_alive():
             return False
         since = time.monotonic() - MISSING_SECONDS
-        missing = [place.missing_since for place in self._places if place.missing_since]
-        return len(missing) < len(self._places) and all(one > since for one in missing)
+        missing = [place.missing_since for place in self._all_places() if place.missing_since]
+        return self._serving() > 0 and all(one > since for one in missing)
 
     def ping(self, answer: Callable[[], None]) -> None:
         """Have the loop call a function in its next turn; any thread may ask."""
@@ -152,14 +154,17 @@ class IntakeProcesses:
         """Each process by number, for `status`."""
         return [
             {"number": place.number, "pid": place.member.pid if place.member else 0, "serves": _serves(place)}
-            for place in self._places
+            for place in self._all_places()
         ]
 
     def _serving(self) -> int:
         return sum(_serves(place) for place in self._places)
 
+    def _all_places(self) -> list[_Place]:
+        return [self._large, *self._places]
+
     def _members(self) -> list[Member]:
-        return [place.member for place in self._places if place.member is not None]
+        return [place.member for place in self._all_places() if place.member is not None]
 
     # Rules.
 
@@ -212,7 +217,7 @@ class IntakeProcesses:
     def _supervise(self) -> None:
         next_check = time.monotonic() + CHECK_SECONDS
         while not self._stopping:
-            for place in self._places:
+            for place in self._all_places():
                 try:
                     self._fill(place)
                 except Exception:  # the boundary of a thread that has to live on
@@ -224,7 +229,7 @@ class IntakeProcesses:
             if time.monotonic() >= next_check:
                 next_check = time.monotonic() + CHECK_SECONDS
                 self._check()
-            self._wake.wait(0.1 if any(place.member is None for place in self._places) else CHECK_SECONDS / 2)
+            self._wake.wait(0.1 if any(place.member is None for place in self._all_places()) else CHECK_SECONDS / 2)
             self._wake.clear()
 
     def _check(self) -> None:
@@ -261,8 +266,9 @@ class IntakeProcesses:
         ours, theirs = socket.socketpair()
         member = Member(place.number, self._store, self._metrics, self._lines, self._member_changed)
         start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._rules)
+        ends = (None, self._judged) if place is self._large else (self._listening, self._to_judge)
         try:
-            process = self._context.Process(target=serve, args=(theirs, self._listening, start), daemon=True)
+            process = self._context.Process(target=serve, args=(theirs, *ends, start), daemon=True)
             process.start()
         except BaseException:
             ours.close()
@@ -277,7 +283,7 @@ class IntakeProcesses:
 
     def _member_changed(self, member: Member) -> None:
         """In the loop."""
-        place = self._places[member.number - 1]
+        place = self._large if member.number == LARGE else self._places[member.number - 1]
         with self._state:
             if member.is_gone:
                 place.missing_since = place.missing_since or time.monotonic()
@@ -305,7 +311,17 @@ class IntakeProcesses:
         self._listening.close()  # the processes take what the kernel has queued, and close theirs
         if self._supervisor.is_alive():
             self._supervisor.join(_KILLED_SECONDS)
-        members = self._members()
+        self._end([place.member for place in self._places if place.member is not None], timeout)
+        self._end([] if self._large.member is None else [self._large.member], 0)  # the others waited for its answers
+        self._to_judge.close()
+        self._judged.close()
+        if self._hub.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._hub.join(_KILLED_SECONDS)
+        if not self._hub.is_alive():
+            self._loop.close()
+
+    def _end(self, members: list[Member], timeout: float) -> None:
         for member in members:
             member.link.send(pack(Kind.STOP, round(timeout * 1000)))
         with self._state:
@@ -317,11 +333,6 @@ class IntakeProcesses:
         for member in members:
             if member.process is not None:
                 member.process.join(_KILLED_SECONDS)
-        if self._hub.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._hub.join(_KILLED_SECONDS)
-        if not self._hub.is_alive():
-            self._loop.close()
 
     def _kill_all(self) -> None:
         self._stopping = True

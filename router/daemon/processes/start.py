@@ -10,6 +10,8 @@ from router.daemon.settings import Settings
 from router.domain.deliveries import IncludedText, RulesetText
 from router.domain.errors import Level, Problem
 
+LARGE = 0  #: the number of the process that judges large requests
+
 
 @dataclass(frozen=True, slots=True)
 class RulesToLoad:
@@ -59,7 +61,7 @@ class Logging:
 class ProcessStart:
     """One intake process."""
 
-    number: int  #: 1 for the first; a process that replaces another has its number
+    number: int  #: 1 for the first, 0 for the one that judges large requests; one that replaces another has its number
     settings: Settings
     environ: dict[str, str]
     logging: Logging

@@ -20,7 +20,15 @@ _OLD_SECONDS = 1.0
 
 _Identity = tuple[int, int]  #: device and inode
 
-STORE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".lock", ".token")  #: of the files of a store, after its name
+STORE_SUFFIXES = (
+    "",
+    "-wal",
+    "-shm",
+    "-journal",
+    ".lock",
+    ".guard",
+    ".token",
+)  #: of the files of a store, after its name
 
 
 class ProtectedPathError(Exception):

@@ -8,15 +8,12 @@ comes only from hosts of SNS. A SubscriptionConfirmation becomes no event; it is
 import json
 import re
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -26,14 +23,13 @@ from pydantic import Field
 from router.domain.credentials import without_credentials
 from router.domain.request import Inbound
 from router.domain.units import Duration
-from router.intake.verify.fetched import Fetch, Fetched, fetch_url, fetched
+from router.intake.verify.certificates import Certificates
+from router.intake.verify.fetched import Fetch, fetch_url
 from router.intake.verify.signature import WRONG_SIGNATURE, strict_base64
 from router.intake.verify.times import check_time
 from router.plugins.build import Build
 from router.plugins.options import Options as Base
 from router.plugins.scheme import (
-    KeysAwaited,
-    KeysUnavailable,
     SenderProfile,
     SignedParts,
     Unsignable,
@@ -61,8 +57,6 @@ _SIGNED_KEYS = {
 }
 _OPTIONAL = frozenset({"Subject"})
 _MAX_BODY = 1024 * 1024  #: SNS sends at most 256 KiB, in which JSON may double quotes
-MOST_CERTIFICATES = 16  #: that are kept; a region has one or two
-NEW_IN_A_MINUTE = 8  #: addresses that are fetched for the first time
 
 _COVERS = SignedParts()
 
@@ -75,38 +69,6 @@ class Options(Base):
     topics: list[str] = Field(min_length=1, description="ARNs of the topics whose messages are taken.")
     confirm: bool = Field(default=False, description="Whether a subscription to one of the topics is confirmed.")
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
-
-
-class Certificates:
-    """Keys by the address of their certificate. Any thread may ask.
-
-    Senders choose the address, within SNS's hosts. So new addresses are few in a minute, and push out no good key.
-    """
-
-    def __init__(self, fetch: Fetch = fetch_url, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fetch, self._clock = fetch, clock
-        self._lock = threading.Lock()
-        self._by_url: dict[str, Fetched[RSAPublicKey]] = {}
-        self._new: deque[float] = deque(maxlen=NEW_IN_A_MINUTE)  #: when addresses were asked for first
-
-    def get(self, url: str) -> RSAPublicKey | KeysAwaited | KeysUnavailable:
-        """The key; the address has been checked."""
-        with self._lock:
-            found = self._by_url.get(url) or self._add(url)
-        return KeysUnavailable("too many certificates were named") if found is None else found.get()
-
-    def _add(self, url: str) -> Fetched[RSAPublicKey] | None:
-        now = self._clock()
-        if len(self._new) == NEW_IN_A_MINUTE and now - self._new[0] < 60:
-            return None
-        if len(self._by_url) >= MOST_CERTIFICATES:
-            useless = next((known for known, one in self._by_url.items() if not one.is_usable), None)
-            if useless is None:
-                return None
-            del self._by_url[useless]
-        self._new.append(now)
-        self._by_url[url] = fetched(url, _read_certificate, self._fetch)
-        return self._by_url[url]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,13 +182,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) < len(pairs):
         raise ValueError("a key is repeated")
     return made
-
-
-def _read_certificate(text: bytes) -> RSAPublicKey:
-    key = x509.load_pem_x509_certificate(text).public_key()
-    if not isinstance(key, RSAPublicKey):
-        raise ValueError("the certificate has no RSA key")
-    return key
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from router.domain.errors import Level, Problem
+from router.domain.files.bounded import Unreadable, read_file
 from router.domain.files.protected import ProtectedPaths
-from router.domain.files.trust import readable_by_all
+from router.domain.files.trust import exposure, readable_by_all
 from router.domain.nearest_word import shortened
 from router.domain.secrets import SHORTEST, Found, Secret, SecretRef
 from router.plugins.build import Build, RuleFacts
@@ -25,6 +26,8 @@ from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
 from router.rules.yaml.schema import DefaultsOptions
 from router.runtime.pacing import paced
+
+MAX_NAMED_BYTES = 1024 * 1024  #: of a file of certificates; a bundle of all public authorities has a fifth
 
 
 @dataclass
@@ -51,6 +54,7 @@ class LoadContext:
     known: dict[frozenset[str], list[Condition]] = field(default_factory=dict)  #: by sources; hold for all their events
     secret_files: dict[Path, FileStat] = field(default_factory=dict)  #: the files read, as they were just before
     used_secrets: dict[str, Secret] = field(default_factory=dict)  #: by where they come from
+    sent_secrets: dict[str, Secret] = field(default_factory=dict)  #: of actions and targets, beside the declared ones
     listened_sources: int = 0  #: the sum, over the rules so far, of the sources that they listen to
     source_sets: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)  #: equal sets share one object
     globs: dict[str, frozenset[str]] = field(default_factory=dict)  #: by glob, the sources whose names match it
@@ -155,9 +159,46 @@ class LoadContext:
                 node_path.node, node_path.path, f"every user of this machine can read {ref.name}; {cure}", Level.NOTE
             )
 
-    def build(self, name: str, node_path: NodePath, facts: RuleFacts = RuleFacts()) -> Build:  # noqa: B008 - immutable
-        """The inputs of a plugin that compiles this node."""
-        find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: self.secret(  # noqa: E731
+    def read_file(self, name: str, node_path: NodePath, *, private: bool) -> bytes | None:
+        """A file that an option names, such as a certificate; reports one that can't be used."""
+        path = self.folder_of(node_path) / name
+        bounds = self.bounds
+        if bounds is not None and bounds.secrets is not None and (name.startswith("/") or ".." in name.split("/")):
+            node_path.error(f"only.secrets of {bounds.path} allows files below this file's folder")
+            return None
+        self.secret_files[path] = secret_file_stat(path)
+        self.protected.add(path, "a certificate or its key")
+        try:
+            content = read_file(path, MAX_NAMED_BYTES)
+        except Unreadable as error:
+            level = Level.ERROR if self.require_secrets else Level.NOTE
+            message = f"{name} can't be read: {error}; write it there before the daemon starts"
+            self.unset.append(node_path.report.add(node_path.node, node_path.path, message, level))
+            return None
+        if private and readable_by_all(path):
+            node_path.note(f"every user of this machine can read {name}; chmod o-r {name}")
+        exposed = exposure(path)
+        if exposed is None:
+            return content
+        message = f"{name}: {exposed.sentence('choose whom the router trusts, and who it is')}"
+        if not self.trusting:
+            level = Level.ERROR if self.require_secrets else Level.NOTE
+            node_path.report.add(node_path.node, node_path.path, message, level)
+            return None
+        node_path.note(f"serve refuses this: {message}")
+        return content
+
+    def sent_secret(self, ref: SecretRef, node_path: NodePath) -> Secret:
+        """See `secret`; outcomes of attempts hide its value."""
+        found = self.secret(ref, node_path)
+        if found.is_set:
+            self.sent_secrets[f"{node_path.report.file} {found.name}"] = found
+        return found
+
+    def build(self, name: str, node_path: NodePath, facts: RuleFacts = RuleFacts(), *, sends: bool = False) -> Build:  # noqa: B008 - immutable
+        """The inputs of a plugin that compiles this node; `sends`: its secrets are sent to others."""
+        secret = self.sent_secret if sends else self.secret
+        find: Callable[[SecretRef, tuple[str | int, ...]], Secret] = lambda ref, place: secret(  # noqa: E731
             ref, node_path.at(*place)
         )
         return Build(
@@ -166,6 +207,8 @@ class LoadContext:
             targets=self.targets,
             secrets=self.allowed_secrets(),
             find_secret=find,
+            find_file=lambda file, place, private: self.read_file(file, node_path.at(*place), private=private),
+            hidden=self.sent_secrets,
             require_secrets=self.require_secrets,
             timeout=self.defaults.timeout,
             commands=self.commands,

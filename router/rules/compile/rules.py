@@ -216,7 +216,10 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     grouping = load_grouping(node_path, scope)
     action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
     retry = _retry(context, node_path, types[0], action)
-    return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled, grouping) if action else None
+    if action is None:
+        return None
+    digest = node_path.at(types[0]).digest
+    return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled, digest, grouping)
 
 
 def _is_enabled(node_path: NodePath) -> bool:
@@ -264,7 +267,7 @@ def _compile(context: LoadContext, type_: str, name: str, node_path: NodePath, f
     options = read(node_path, action_type.options, values)
     if options is None:
         return None
-    build = context.build(name, node_path, facts)
+    build = context.build(name, node_path, facts, sends=True)
     action = action_type.compile(options, build)
     if (reason := context.forbidden_by(build)) is not None:
         action = ForbiddenAction(type_, action.target, reason)

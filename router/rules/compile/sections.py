@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from router.domain.deliveries import RulesetText
 from router.domain.secrets import SecretRef, check_form
@@ -71,6 +72,7 @@ def compile_ruleset(context: LoadContext, documents: Sequence[Document], text: R
         context.used_secrets,
         context.secret_files,
         context.protected,
+        sent_secrets=context.sent_secrets,
         disabled_unmatched=tuple(action for action in unmatched if not action.enabled),
     )
 
@@ -160,9 +162,23 @@ def _targets(context: LoadContext, node_path: NodePath) -> None:
             below.at("url").error(message)
         if options.paused:
             below.at("paused").note("the target is paused; its deliveries are held")
+        connection = _connection(context, name, below, options)
         context.targets[name] = TargetSpec(
-            name, options.concurrency, options.rate, options.url, options.breaker, options.paused
+            name, options.concurrency, options.rate, options.url, options.breaker, options.paused, connection
         )
+
+
+def _connection(context: LoadContext, name: str, node_path: NodePath, options: TargetOptions) -> Any:
+    """What `auth`, `tls` and `proxy` of a target give for its type of action."""
+    if options.auth is None and options.tls is None and options.proxy is None:
+        return None
+    build = context.build(name, node_path, sends=True)
+    found = context.registries.compile_connection(options, build)
+    reason = context.forbidden_by(build)
+    if reason is not None:
+        return context.registries.broken_connection(reason)
+    context.report_faults(build, node_path)
+    return found
 
 
 def _defaults(context: LoadContext, node_path: NodePath) -> None:

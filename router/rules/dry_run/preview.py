@@ -126,17 +126,20 @@ def preview(
     source = ruleset.sources.get(event.source)
     parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)
     match = ruleset.match(parsed)
-    deliveries = tuple(_previewed(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
+    deliveries = tuple(preview_delivery(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     disabled = arriving and source is not None and not source.enabled
     return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons, disabled)
 
 
-def _previewed(ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent, item: Item | None) -> PreviewedDelivery:
+def preview_delivery(
+    ruleset: Ruleset, action: RuleAction, parsed: ParsedEvent, item: Item | None, delivery_id: str | None = None
+) -> PreviewedDelivery:
+    """What an action would do with an event, or with an item of it. The delivery has a new id by default."""
     planned = action.plan(parsed, item)
     event = parsed.event
     delivery = Delivery(
-        id=planned.id,
+        id=delivery_id or planned.id,
         seq=0,
         event_id=event.id,
         rule=planned.rule,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from router.domain.units import Duration, Rate, Size
+from router.plugins.connection import ConnectionOptions
 from router.plugins.options import Options
 from router.plugins.target import BreakerField, BreakerSpec
 
@@ -56,7 +57,7 @@ class SourceOptions(Options):
     )
 
 
-class TargetOptions(Options):
+class TargetOptions(ConnectionOptions):
     """Where actions go, and the limits that all of them share there."""
 
     url: Text = Field(description="Base URL.")

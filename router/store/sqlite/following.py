@@ -8,7 +8,9 @@ import orjson
 from router.domain.deliveries import Attempt, State
 from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival, EndedAttempt, EndedPage, SkippedDelivery
+from router.domain.stream import Arrival, EndedAttempt, EndedPage, Place, SkippedDelivery, StreamPosition
+
+WRITER = 1  #: only one process at a time writes
 
 # The highest seq ever used, even if its event was pruned.
 NEWEST_EVENT = """
@@ -78,13 +80,23 @@ def arrival_row(row: tuple[Any, ...]) -> Arrival:
     """From a row of ARRIVALS."""
     seq, id_, source, method, path, received_at, size, plan = row
     planned = tuple((rule, action, target) for rule, action, target in orjson.loads(plan))
-    return Arrival(seq, id_, source, method, path, received_at, size, planned)
+    return Arrival(WRITER, seq, id_, source, method, path, received_at, size, planned)
 
 
-def ended_page(rows: Sequence[tuple[Any, ...]], after: int, limit: int) -> EndedPage:
+def position(event: int, ended: int) -> StreamPosition:
+    """The position after an event and an end of an attempt, by their seqs."""
+    return StreamPosition({WRITER: max(0, event)}, {WRITER: max(0, ended)})
+
+
+def seq_of(place: Place) -> int:
+    """The seq of the last one that was read; 0: none was."""
+    return place.get(WRITER, 0)
+
+
+def ended_page(rows: Sequence[tuple[Any, ...]], after: Place, limit: int) -> EndedPage:
     """From rows of ENDED."""
     ends = tuple(_ended_row(row) for row in rows if row[2] is not None)
-    return EndedPage(ends, rows[-1][0] if rows else after, len(rows) == limit)
+    return EndedPage(ends, {WRITER: rows[-1][0]} if rows else after, len(rows) == limit)
 
 
 def _ended_row(row: tuple[Any, ...]) -> EndedAttempt | SkippedDelivery:
@@ -92,8 +104,21 @@ def _ended_row(row: tuple[Any, ...]) -> EndedAttempt | SkippedDelivery:
     number, started_at, finished_at, outcome, status, error, at, reason, skipped_for = facts
     if number == 0:
         names = (event_id, source, delivery, rule, action, type_, target)
-        return SkippedDelivery(seq, event, *names, at, SkipReason(reason), skipped_for)
+        return SkippedDelivery(WRITER, seq, WRITER, event, *names, at, SkipReason(reason), skipped_for)
     attempt = Attempt(delivery, number, started_at, finished_at, OutcomeKind(outcome), status, error, "")
     return EndedAttempt(
-        seq, event, event_id, source, delivery, rule, action, type_, target, State(state), bool(last), attempt
+        WRITER,
+        seq,
+        WRITER,
+        event,
+        event_id,
+        source,
+        delivery,
+        rule,
+        action,
+        type_,
+        target,
+        State(state),
+        bool(last),
+        attempt,
     )

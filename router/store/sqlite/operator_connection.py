@@ -7,7 +7,7 @@ from typing import Any
 import apsw
 
 from router.domain.errors import StoreError, StoreUnavailable
-from router.domain.groups import Skipped
+from router.store.changes import Changes
 from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.jobs.job import WriteJob
 
@@ -46,20 +46,12 @@ class OperatorConnection:
         # Immediate, since a transaction that begins by reading can't wait for another one's commit.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            [result] = type(job).run(self._connection, [job], NoListener())
+            [result] = type(job).run(
+                self._connection, [job], Changes()
+            )  # a running daemon notices the commit by itself
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
         return result
-
-
-class NoListener:
-    """A running daemon notices the commit by itself, and no operator's write skips a delivery."""
-
-    def __call__(self, target: str, at: int) -> None:
-        """See DueListener."""
-
-    def skipped(self, delivery: Skipped) -> None:
-        """See DueListener."""

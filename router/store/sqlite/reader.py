@@ -7,12 +7,14 @@ from typing import Any, Literal
 
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
-from router.domain.events import Event
+from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
-from router.domain.stream import Arrival, EndedPage, StreamPosition
+from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
+from router.store.depths import depths_of
+from router.store.json_columns import routing_of
 from router.store.sqlite import following
 from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
@@ -23,13 +25,15 @@ from router.store.sqlite.read_connections import ReadConnections
 from router.store.sqlite.rows import (
     EVENT_COLUMNS,
     EVENT_HEADS,
+    ROUTING_COLUMNS,
     SHOWN_COLUMNS,
     attempt_row,
     delivery_row,
     event_head_row,
     event_row,
+    stored_event_row,
 )
-from router.store.sqlite.targets import DEPTHS, depths_of
+from router.store.sqlite.targets import DEPTHS
 
 
 class SqliteReader:
@@ -90,6 +94,23 @@ class SqliteReader:
         sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
         return [event_head_row(row) for row in self._read(EVENT_HEADS + sql, (*values, limit))]
 
+    def stored_events(
+        self,
+        which: EventFilter = EventFilter(),  # noqa: B008 - immutable
+        *,
+        limit: int = 100,
+        after: int = 0,
+        newest_first: bool = False,
+    ) -> list[StoredEvent]:
+        """See StoreReader.stored_events."""
+        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        return [stored_event_row(row) for row in self._read(_STORED_EVENTS + sql, (*values, limit))]
+
+    def routing(self, event_id: str) -> Routing | None:
+        """See StoreReader.routing."""
+        rows = self._read(_ROUTING, (event_id,))
+        return routing_of(*rows[0]) if rows else None
+
     def count_events(self, which: EventFilter) -> int:
         """See StoreReader.count_events."""
         condition, values = event_where(which)
@@ -119,23 +140,24 @@ class SqliteReader:
         rows = self._read(f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)  # noqa: S608 - constants
         return int(rows[0][0])
 
-    def newest(self) -> StreamPosition:
+    def newest(self, lines: int = 0) -> StreamPosition:
         """See StoreReader.newest."""
-        return StreamPosition(*self._read(following.NEWEST)[0])
+        [(event, ended)] = self._read(following.NEWEST)
+        return following.position(event - lines, ended - lines)
 
     def position_at(self, since: int) -> StreamPosition:
         """See StoreReader.position_at."""
         [(ended,)] = self._read(following.ENDED_BEFORE, (since,))  # read first: what ends later comes after both
         [(event,)] = self._read(following.EVENTS_BEFORE, (first_id(since), since))
-        return StreamPosition(event, ended)
+        return following.position(event, ended)
 
-    def arrivals(self, after: int, limit: int = PAGE) -> list[Arrival]:
+    def arrivals(self, after: Place, limit: int = PAGE) -> list[Arrival]:
         """See StoreReader.arrivals."""
-        return [following.arrival_row(row) for row in self._read(following.ARRIVALS, (after, limit))]
+        return [following.arrival_row(row) for row in self._read(following.ARRIVALS, (following.seq_of(after), limit))]
 
-    def ended(self, after: int, limit: int = PAGE) -> EndedPage:
+    def ended(self, after: Place, limit: int = PAGE) -> EndedPage:
         """See StoreReader.ended."""
-        return following.ended_page(self._read(following.ENDED, (after, limit)), after, limit)
+        return following.ended_page(self._read(following.ENDED, (following.seq_of(after), limit)), after, limit)
 
     def changes(self) -> int:
         """See StoreReader.changes."""
@@ -156,19 +178,19 @@ class SqliteReader:
     def attempts(self, delivery_id: str) -> list[Attempt]:
         """See StoreReader.attempts."""
         sql = (
-            "SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt"
+            "SELECT d.id, a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error, a.excerpt, a.sent"
             " FROM attempt a JOIN delivery d ON d.seq = a.delivery WHERE d.id = ? ORDER BY a.number"
         )
         return [attempt_row(row) for row in self._read(sql, (delivery_id,))]
 
     def ruleset(self, ruleset_hash: str) -> RulesetText | None:
         """See StoreReader.ruleset."""
-        rows = self._read("SELECT hash, text, base_dir FROM ruleset WHERE hash = ?", (ruleset_hash,))
+        rows = self._read("SELECT hash, text, base_dir, first_at FROM ruleset WHERE hash = ?", (ruleset_hash,))
         if not rows:
             return None
         included = self._read(_INCLUDED, (ruleset_hash,))
-        [(found, text, base_dir)] = rows
-        return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included))
+        [(found, text, base_dir, first_at)] = rows
+        return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included), first_at)
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
@@ -204,5 +226,7 @@ SELECT DISTINCT source, '', '', '' FROM (SELECT source FROM event ORDER BY seq D
 """
 _INCLUDED = "SELECT pattern, name, text, base_dir FROM included WHERE ruleset = ? ORDER BY number"
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
+_STORED_EVENTS = f"SELECT e.seq, {EVENT_COLUMNS}, {ROUTING_COLUMNS} FROM event e"  # noqa: S608 - constants
+_ROUTING = f"SELECT {ROUTING_COLUMNS} FROM event e WHERE id = ?"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
 _DELIVERIES = f"SELECT {SHOWN_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants

@@ -5,12 +5,14 @@ from typing import Any
 import orjson
 
 from router.domain.deliveries import Attempt, Claim, Delivery, State
-from router.domain.events import Event
+from router.domain.events import Event, StoredEvent
 from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
 from router.domain.summaries import EventHead
+from router.store.json_columns import routing_of, sent_of
 
 EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
+ROUTING_COLUMNS = "e.ruleset, e.matched, e.errors"
 DELIVERY_COLUMNS = (
     "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
     " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error, d.item, d.item_index"
@@ -74,7 +76,12 @@ def claimed_row(row: tuple[Any, ...], token: str) -> Claim:
 
 
 def attempt_row(row: tuple[Any, ...]) -> Attempt:
-    """From delivery id, number, started_at, finished_at, outcome, status, error, excerpt."""
-    delivery, number, started_at, finished_at, outcome, status, error, excerpt = row
+    """From delivery id, number, started_at, finished_at, outcome, status, error, excerpt, sent."""
+    delivery, number, started_at, finished_at, outcome, status, error, excerpt, sent = row
     kind = OutcomeKind(outcome) if outcome is not None else None
-    return Attempt(delivery, number, started_at, finished_at, kind, status, error, excerpt)
+    return Attempt(delivery, number, started_at, finished_at, kind, status, error, excerpt, sent_of(sent))
+
+
+def stored_event_row(row: tuple[Any, ...]) -> StoredEvent:
+    """From seq, EVENT_COLUMNS and ROUTING_COLUMNS."""
+    return StoredEvent(row[0], event_row(row[1 : 1 + _EVENT_WIDTH]), routing_of(*row[1 + _EVENT_WIDTH :]))

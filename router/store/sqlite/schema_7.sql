@@ -1,92 +1,39 @@
--- Version 7: groups. Of the deliveries of one latest_by or once_by value, some are skipped.
+-- Version 7: what the rules said of each event, what each attempt sent, and what searches need to be quick.
 
--- The values; none: not grouped, or replayed. A replayed delivery stands outside its group.
-ALTER TABLE delivery ADD COLUMN latest_key TEXT;
-ALTER TABLE delivery ADD COLUMN once_key TEXT;
+-- The hash of the rules that the event was routed by. None: it was received by an earlier version.
+ALTER TABLE event ADD COLUMN ruleset TEXT;
 
--- With `wait`: when the first delivery was received that this one and those before it stand for.
-ALTER TABLE delivery ADD COLUMN wait_since INTEGER;
+-- JSON: the names of the rules that matched.
+ALTER TABLE event ADD COLUMN matched TEXT;
 
--- Of a skipped delivery: 'newer' or 'earlier', and the id of the delivery that stands for it.
-ALTER TABLE delivery ADD COLUMN skip_reason TEXT;
-ALTER TABLE delivery ADD COLUMN skipped_for TEXT;
+-- JSON: [[rule, reason], …] of the rules that could not be judged. None: there are none.
+ALTER TABLE event ADD COLUMN errors TEXT;
 
-CREATE INDEX delivery_latest ON delivery (rule, action, latest_key)
-    WHERE latest_key IS NOT NULL AND state IN ('pending', 'running');
+-- JSON: see Sent. None: it sent nothing, or nothing is known.
+ALTER TABLE attempt ADD COLUMN sent TEXT;
 
--- `blocked` has a third bit. 4: an attempt at an earlier delivery of the same latest_by value is under way.
-DROP INDEX delivery_held;
-CREATE INDEX delivery_held ON delivery (rule, action, target, blocked) WHERE blocked & 2;
-DROP INDEX delivery_blocked;
-CREATE INDEX delivery_blocked ON delivery (target, created_at, blocked) WHERE state = 'pending' AND blocked IN (1, 4, 5);
+-- When the text was first current; none: by an earlier version, or never.
+ALTER TABLE ruleset ADD COLUMN first_at INTEGER;
 
--- The first delivery of each once_by value, until its time is over.
-CREATE TABLE once (
+CREATE INDEX event_source ON event (source);
+CREATE INDEX event_dedupe ON event (dedupe_key) WHERE dedupe_key IS NOT NULL;
+-- Only for queries that say rule <> '': the others have narrower indexes, and SQLite would take this one.
+CREATE INDEX delivery_rule ON delivery (rule, seq, event) WHERE rule <> '';
+CREATE INDEX delivery_unusual ON delivery (state, event) WHERE state NOT IN ('pending', 'running', 'succeeded');
+
+-- Rules that matched an event and planned no delivery of it. The rule `unmatched`: no rule matched.
+CREATE TABLE matched_alone (
     rule TEXT NOT NULL,
-    action TEXT NOT NULL,
-    key TEXT NOT NULL,
-    delivery TEXT NOT NULL, -- id
-    received_at INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
-    PRIMARY KEY (rule, action, key)
+    event INTEGER NOT NULL,
+    PRIMARY KEY (rule, event)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX once_expiry ON once (expires_at);
+INSERT INTO matched_alone (rule, event)
+SELECT 'unmatched', seq FROM event e WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE event = e.seq);
 
-DROP TRIGGER delivery_unblocks_the_next;
-CREATE TRIGGER delivery_unblocks_the_next AFTER UPDATE OF state ON delivery
-WHEN NEW.order_key IS NOT NULL
-    AND OLD.state IN ('pending', 'running')
-    AND NEW.state NOT IN ('pending', 'running')
+-- In the same statement, whoever removes an event.
+CREATE TRIGGER event_goes AFTER DELETE ON event
 BEGIN
-    UPDATE delivery SET blocked = blocked & ~1
-    WHERE blocked & 1 AND seq = (
-        SELECT seq FROM delivery
-        WHERE rule = NEW.rule AND action = NEW.action AND order_key = NEW.order_key
-            AND state IN ('pending', 'running')
-        ORDER BY coalesce(place, seq) LIMIT 1
-    );
+    DELETE FROM matched_alone
+    WHERE event = OLD.seq AND rule IN (SELECT value FROM json_each(OLD.matched) UNION SELECT 'unmatched');
 END;
-
--- An attempt ended. When a newer delivery waits for it, it begins, and a failed one is not tried again. Of one value, one
--- delivery at most is pending, and one running.
-CREATE TRIGGER delivery_makes_way AFTER UPDATE OF state ON delivery
-WHEN NEW.latest_key IS NOT NULL AND OLD.state = 'running' AND NEW.state <> 'running'
-BEGIN
-    UPDATE delivery SET state = 'skipped', token = NULL, blocked = 0, skip_reason = 'newer', skipped_for = (
-        SELECT n.id FROM delivery n
-        WHERE n.rule = NEW.rule AND n.action = NEW.action AND n.latest_key = NEW.latest_key AND n.latest_key IS NOT NULL
-            AND n.state IN ('pending', 'running') AND n.seq > NEW.seq
-    )
-    WHERE seq = NEW.seq AND NEW.state IN ('pending', 'dead') AND EXISTS (
-        SELECT 1 FROM delivery n
-        WHERE n.rule = NEW.rule AND n.action = NEW.action AND n.latest_key = NEW.latest_key AND n.latest_key IS NOT NULL
-            AND n.state IN ('pending', 'running') AND n.seq > NEW.seq
-    );
-    UPDATE delivery SET blocked = blocked & ~4
-    WHERE rule = NEW.rule AND action = NEW.action AND latest_key = NEW.latest_key AND latest_key IS NOT NULL
-        AND state IN ('pending', 'running') AND blocked & 4;
-END;
-
--- The next one counts as the first.
-CREATE TRIGGER first_fails AFTER UPDATE OF state ON delivery
-WHEN NEW.once_key IS NOT NULL AND NEW.state IN ('dead', 'cancelled')
-BEGIN
-    DELETE FROM once
-    WHERE rule = NEW.rule AND action = NEW.action AND key = NEW.once_key AND delivery = NEW.id;
-END;
-
--- For followers, as attempt number 0. When its attempt is under way, the writer adds it after the attempt's end.
-CREATE TRIGGER delivery_is_skipped AFTER UPDATE OF state ON delivery
-WHEN NEW.state = 'skipped'
-BEGIN
-    INSERT INTO settled (delivery, number)
-    SELECT NEW.seq, 0 WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE delivery = NEW.seq AND finished_at IS NULL);
-END;
-
--- One more state. SQLite has no statement that changes a CHECK (sqlite.org/lang_altertable.html, "Making Other Kinds Of
--- Table Schema Changes"); the last of this script, since the statements before go by the old text.
-PRAGMA writable_schema = ON;
-UPDATE sqlite_schema SET sql = replace(sql, '''dead'', ''cancelled'')', '''dead'', ''cancelled'', ''skipped'')')
-    WHERE type = 'table' AND name = 'delivery';
-PRAGMA writable_schema = RESET;

@@ -74,10 +74,17 @@ class SqliteStore(OperatorMethods):
             raise StoreError(f"the store {self._path} can't be written: {cause_of(error)}") from None
 
     def append(
-        self, event: Event, plan: Sequence[PlannedDelivery], ruleset: str, *, dedupe_window: int = 0
+        self,
+        event: Event,
+        plan: Sequence[PlannedDelivery],
+        ruleset: str,
+        *,
+        matched: Sequence[str] = (),
+        errors: Sequence[tuple[str, str]] = (),
+        dedupe_window: int = 0,
     ) -> "Future[Appended]":
         """See Store.append."""
-        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window))
+        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors))
 
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """See Store.put_ruleset."""

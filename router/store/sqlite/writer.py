@@ -14,6 +14,7 @@ import structlog
 from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.groups import Skipped
 from router.runtime.wakeups import gathered
+from router.store.changes import Changes
 from router.store.contract import CommitListener, Due
 from router.store.sqlite.checkpoint import Checkpointer
 from router.store.sqlite.connection import connect
@@ -22,7 +23,7 @@ from router.store.sqlite.jobs.claim import ClaimDue
 from router.store.sqlite.jobs.commit_probe import CommitProbe
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.targets import DUE
-from router.store.sqlite.write_queue import Batch, WriteQueue
+from router.store.write_queue import WriteQueue
 
 STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of queueing behind it
 NOTICE_SECONDS = 0.2  #: how often the writer looks for commits of an operator's command; a look takes 3 µs
@@ -34,22 +35,10 @@ _WAL_KEPT = 64 * 1024 * 1024  #: bytes that the write-ahead log is cut back to a
 
 log = structlog.get_logger()
 
+Batch = list[tuple[WriteJob, "Future[Any]"]]
+
 # Errors of one row.
 _UNSTORABLE = (apsw.Error, ValueError, TypeError, OverflowError)
-
-
-class _Changes:
-    """What a transaction changed that others wait for; a DueListener for its jobs."""
-
-    def __init__(self) -> None:
-        self.due: dict[str, int] = {}
-        self.skips: list[Skipped] = []
-
-    def __call__(self, target: str, at: int) -> None:
-        self.due[target] = min(at, self.due.get(target, at))
-
-    def skipped(self, delivery: Skipped) -> None:
-        self.skips.append(delivery)
 
 
 class _FileGone(Exception):
@@ -90,7 +79,7 @@ class Writer:
         self._listener = listener
         self._others_committed = others_committed
         self._on_commit = on_commit
-        self._queue = WriteQueue()
+        self._queue: WriteQueue[WriteJob] = WriteQueue()
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True
@@ -183,7 +172,7 @@ class Writer:
         return int(str(self._connection.pragma("data_version")))
 
     def _write(self, batch: Batch) -> None:
-        changes = _Changes()
+        changes = Changes()
         try:
             results = self._transaction([job for job, _ in batch], changes)
         except _UNAVAILABLE as error:
@@ -206,7 +195,7 @@ class Writer:
             return
         _fail(batch, StoreError(f"this can't be stored: {_reason(fault)}"))
 
-    def _committed(self, batch: Batch, results: list[Any], changes: _Changes) -> None:
+    def _committed(self, batch: Batch, results: list[Any], changes: Changes) -> None:
         # On a full disk a small commit fits now and then. It is no proof of room: `healthy` would flip at each event.
         if not self.healthy and (self._looks_healthy() or _has_probe(batch)):
             log.info("store commits again")
@@ -222,7 +211,7 @@ class Writer:
         self._checkpointer.committed()
         self._checkpointer.fold_rest(self._connection)
 
-    def _transaction(self, jobs: list[WriteJob], changes: _Changes) -> list[Any]:
+    def _transaction(self, jobs: list[WriteJob], changes: Changes) -> list[Any]:
         began = self._writing_since = time.monotonic()
         try:
             return self._commit(jobs, changes)
@@ -230,7 +219,7 @@ class Writer:
             self._writing_since = None
             self._took = time.monotonic() - began
 
-    def _commit(self, jobs: list[WriteJob], changes: _Changes) -> list[Any]:
+    def _commit(self, jobs: list[WriteJob], changes: Changes) -> list[Any]:
         # Jobs of one kind run together, since a dozen cost hardly more than one. Nobody can see in which order jobs of
         # one transaction ran, as long as those of a kind keep theirs. Claims run last, to get what the others made due.
         kinds: dict[type[WriteJob], list[int]] = {}

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def raw() -> Iterator[Callable[..., str]]:
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(10)
+                    connection.settimeout(60)
                     try:
                         handle(connection, number)
                     except OSError:
@@ -72,7 +73,7 @@ def raw() -> Iterator[Callable[..., str]]:
         stop.shutdown(socket.SHUT_RDWR)
         stop.close()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
 
 
 def test_the_original_body_and_its_headers_are_forwarded(
@@ -115,7 +116,13 @@ def test_the_original_body_and_its_headers_are_forwarded(
     action = act("forward", {"url": httpserver.url_for("/in"), "pass_headers": ["*"]})
     outcome = attempt(action, job({}, headers=headers, body=body))
 
-    assert outcome == Outcome.succeeded(200, "thanks")
+    assert replace(outcome, sent=None) == Outcome.succeeded(200, "thanks")
+    assert outcome.sent is not None
+    assert (outcome.sent.method, outcome.sent.url, outcome.sent.start) == (
+        "POST",
+        httpserver.url_for("/in"),
+        body.decode(),
+    )
     [request] = seen
     assert request.get_data() == body
     assert request.method == "POST"
@@ -467,7 +474,7 @@ def test_a_slow_response_times_out(
     outcome = attempt(act("forward", {"url": raw(drip), "timeout": "300ms"}), job({}))
     done.set()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # the response itself would take half an hour
     assert outcome.kind is (OutcomeKind.SUCCEEDED if head else OutcomeKind.RETRY)
 
 
@@ -616,12 +623,12 @@ def test_a_cancelled_attempt_leaves_no_connection(act: Make, job: Make, raw: Cal
     async def cancel() -> None:
         async with open_tools(action) as tools:
             task = asyncio.create_task(action.attempt(job({}), tools))
-            await asyncio.to_thread(began.wait, 10)
+            await asyncio.to_thread(began.wait, 60)
             task.cancel()
             await asyncio.wait([task])
 
     asyncio.run(cancel())
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 TRACE_ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

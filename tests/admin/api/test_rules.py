@@ -119,7 +119,7 @@ def test_a_wrong_pause_is_refused_with_its_cure(admin: Admin) -> None:
 
 
 def test_a_pause_by_the_rules_file_can_not_be_resumed_here(admin: Admin) -> None:
-    admin.store.put_file_holds([(HoldKind.TARGET, "ci")], NOW).result(10)
+    admin.store.put_file_holds([(HoldKind.TARGET, "ci")], NOW).result(60)
 
     refused = admin.ask("POST", "/api/targets/ci/resume")
 

@@ -108,14 +108,14 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A store, rules, and nothing counted."""
     ruleset = Loader(REGISTRIES, {"KEY": "k"}).load(RULES, "rules.yaml", tmp_path).require()
     with closing(SqliteStore(tmp_path / "store.db")) as store:
-        store.put_ruleset(ruleset.text, NOW).result(10)
+        store.put_ruleset(ruleset.text, NOW).result(60)
         yield Daemon(store, CurrentRuleset(ruleset))
 
 
 def wait_for_deliveries(daemon: Daemon, *planned: PlannedDelivery) -> None:
     """Have these wait since 90 seconds ago."""
     event = Event("e1", "open", "POST", "/hooks/open", "", (), b"{}", "127.0.0.1", NOW - 90_000)
-    daemon.store.append(event, planned, daemon.current.ruleset.hash).result(10)
+    daemon.store.append(event, planned, daemon.current.ruleset.hash).result(60)
 
 
 def test_every_target_has_its_gauges(daemon: Daemon) -> None:
@@ -265,11 +265,11 @@ def test_a_hanging_disk_drops_only_the_metrics_read_from_it(daemon: Daemon, monk
 def test_queue_depths_are_read_at_most_once_a_second(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     exposition = daemon.exposition()
     age = key("queue_depth", target="ci", state="pending")
+    began = time.monotonic()
     assert samples(exposition.reply().body.decode())[age] == 0
 
     wait_for_deliveries(daemon, PlannedDelivery("d1", "build", "forward", "forward", "ci"))
 
-    began = time.monotonic()
     seen = samples(exposition.reply().body.decode())[age]
     assert seen == 0 or time.monotonic() - began > depth_cache.DEPTHS_SECONDS
     monkeypatch.setattr(depth_cache, "DEPTHS_SECONDS", 0.0)
@@ -292,9 +292,9 @@ def test_a_removed_target_is_exposed_while_deliveries_wait_for_it(daemon: Daemon
 
 def test_dead_deliveries_of_a_removed_target_are_exposed(daemon: Daemon) -> None:
     wait_for_deliveries(daemon, PlannedDelivery("d1", "old", "forward", "forward", "gone"))
-    [claim] = daemon.store.claim({"gone": 1}, NOW).result(10)
+    [claim] = daemon.store.claim({"gone": 1}, NOW).result(60)
     end = Settlement("d1", claim.token, Outcome.failed("no"), State.DEAD, NOW, 0)
-    assert daemon.store.settle([end]).result(10)[0]
+    assert daemon.store.settle([end]).result(60)[0]
 
     assert daemon.scrape()[key("dead_deliveries", target="gone")] == 1
 

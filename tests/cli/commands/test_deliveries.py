@@ -204,7 +204,7 @@ def test_skipped_deliveries_are_explained(store_commands: StoreCommands, plan: P
     for one in (running, head, follower):
         store_commands.put(one)
     with store_commands.opened() as store:
-        assert store.claim({"slow": 1}, 2**42).result(10)
+        assert store.claim({"slow": 1}, 2**42).result(60)
         done = store_commands.run("deliveries", "replay", running.id, head.id, follower.id)
 
     assert "replayed 1 delivery" in done.stdout
@@ -263,10 +263,10 @@ def test_many_are_replayed_in_pages_and_in_their_order(store_commands: StoreComm
     assert "replaying" in shown  # the bar
     with store_commands.opened() as store:
         went: dict[str, list[str]] = {}
-        while claims := store.claim({"ci": 100}, 2**42).result(10):
+        while claims := store.claim({"ci": 100}, 2**42).result(60):
             for claim in claims:
                 went.setdefault(claim.delivery.order_key, []).append(claim.delivery.id)
-            store.cancel([claim.delivery.id for claim in claims], 2**42).result(10)
+            store.cancel([claim.delivery.id for claim in claims], 2**42).result(60)
     for n in range(7):
         assert went[f"[{n}]"] == [one.id for one in plans if one.order_key == f"[{n}]"]
 

@@ -109,3 +109,12 @@ def test_test_and_send_know_xml_and_multipart_by_their_bytes(tmp_path: Path) -> 
     assert "line: 3 a" in tested.stdout
     for file, content_type in (("order.xml", "application/xml"), ("form", 'multipart/form-data; boundary="b"')):
         assert f"Content-Type: {content_type}\n" in run_in_process("send", file, "--dry-run", folder=tmp_path).stdout
+
+
+def test_a_source_with_a_scheme_of_its_own_is_named_with_the_command_that_shows_it(tmp_path: Path) -> None:
+    listed = run_in_process("sources", "list", folder=tmp_path)
+    shown = run_in_process("sources", "show", "gitlab", folder=tmp_path)
+
+    assert "With a scheme of their own: deepgram, discord, gitlab," in listed.stderr
+    assert shown.returncode == 1
+    assert "webhook-router init --source gitlab" in shown.stderr

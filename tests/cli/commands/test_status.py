@@ -39,7 +39,7 @@ def put_notes(store_commands: StoreCommands, given: dict[str, str]) -> None:
     """Write them."""
     with store_commands.opened() as store:
         for name, value in given.items():
-            store.put_note(name, value).result(10)
+            store.put_note(name, value).result(60)
 
 
 def test_status_works_without_a_daemon(busy: StoreCommands) -> None:

@@ -23,8 +23,8 @@ rules:
 def ran(store_commands: StoreCommands, plan: Plan) -> StoreCommands:
     """A store on which rules ran, with two deliveries to ci."""
     with store_commands.opened() as store:
-        store.put_ruleset(RulesetText("r2", RULES, str(store_commands.folder)), now_ms()).result(10)
-        store.put_note("rules", json.dumps({"hash": "r2"})).result(10)
+        store.put_ruleset(RulesetText("r2", RULES, str(store_commands.folder)), now_ms()).result(60)
+        store.put_note("rules", json.dumps({"hash": "r2"})).result(60)
     store_commands.put(plan())
     store_commands.put(plan(), age=5000)
     return store_commands
@@ -117,7 +117,7 @@ def test_resuming_what_was_not_paused_says_so(ran: StoreCommands) -> None:
 
 def test_a_command_does_not_undo_the_rules_file(ran: StoreCommands) -> None:
     with ran.opened() as store:
-        store.put_file_holds([(HoldKind.TARGET, "ci")], now_ms()).result(10)
+        store.put_file_holds([(HoldKind.TARGET, "ci")], now_ms()).result(60)
 
     done = ran.run("targets", "resume", "ci", code=1)
     assert done.stderr == ("webhook-router: target ci is paused by the rules file; remove its `paused: true` there\n")
@@ -145,8 +145,8 @@ def test_held_deliveries_are_not_replayed_but_can_be_cancelled(ran: StoreCommand
 
 def test_what_a_disabled_rule_holds_is_listed(ran: StoreCommands, plan: Plan) -> None:
     with ran.opened() as store:
-        store.put_file_holds([(HoldKind.ACTION, "deploy/forward")], now_ms()).result(10)
-        store.mark_held("deploy", "forward").result(10)
+        store.put_file_holds([(HoldKind.ACTION, "deploy/forward")], now_ms()).result(60)
+        store.mark_held("deploy", "forward").result(60)
 
     assert {delivery["waits_for"] for delivery in ran.json("deliveries", "list")} == {"disabled"}
     [target] = ran.json("status")["targets"]

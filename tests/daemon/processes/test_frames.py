@@ -19,7 +19,7 @@ from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
 from router.daemon.processes.start import RulesToLoad, decode_problems, decode_rules, encode_problems
 from router.domain.deliveries import IncludedText, PlannedDelivery, RulesetText
 from router.domain.errors import Level, Problem, StoreError, StoreUnavailable
-from router.domain.events import Appended, Event
+from router.domain.events import Appended, Event, Routing
 from router.observe import metric_families as f
 from router.observe.metrics import Metrics
 
@@ -41,6 +41,18 @@ def test_frames_are_read_whole_in_pieces_of_any_size(frames: list[Frame], sizes:
     assert found == frames
 
 
+def test_a_large_frame_is_read_whole_among_small_ones() -> None:
+    small, large = Frame(Kind.LINE, 1, b"small"), Frame(Kind.APPEND, 2, bytes(range(256)) * 8192)
+    frames = [small, large, small, large, large, small]
+    data = b"".join(pack(Kind(frame.kind), frame.number, frame.body) for frame in frames)
+    reader, found = FrameReader(), []
+    for at in range(0, len(data), 1_000_003):
+        found += reader.feed(data[at : at + 1_000_003])
+
+    assert found == frames
+    assert reader.feed(pack(Kind.LINE, 1, b"small")) == [small]
+
+
 def test_an_event_keeps_every_part(event: Callable[..., Event]) -> None:
     sent = event(body=b"\x00\xff" * 5, headers=(("A", "1"), ("a", "\xe9\u2028")), dedupe_key='"k"')
     plan = (
@@ -48,15 +60,20 @@ def test_an_event_keeps_every_part(event: Callable[..., Event]) -> None:
         PlannedDelivery("e", "r", "b", "append", "r/b", None, "$.a[3]", 3),
     )
 
-    found = decode_event(b"".join(encode_event(sent, plan, "hash", 3000)))
+    routing = Routing("hash", ("r", "s"), (("u", "too many matches"),))
 
-    assert found == (sent, plan, "hash", 3000)
-    assert decode_event(b"".join(encode_event(replace(sent, body=b""), (), "h", 0))).event.body == b""
+    found = decode_event(b"".join(encode_event(sent, plan, routing, 3000)))
+
+    assert found == (sent, plan, routing, 3000)
+    assert decode_event(b"".join(encode_event(replace(sent, body=b""), (), routing, 0))).event.body == b""
+    large = replace(sent, body=b"x" * 2_000_000)
+    [frame] = FrameReader().feed(pack(Kind.APPEND, 1, *encode_event(large, plan, routing, 3000)))
+    assert decode_event(frame.body).event == large
 
 
 def test_an_event_that_no_store_can_keep_is_refused_alone(event: Callable[..., Event]) -> None:
     with pytest.raises(StoreError):
-        encode_event(event(dedupe_key="\ud800"), (), "hash", 0)
+        encode_event(event(dedupe_key="\ud800"), (), Routing("hash"), 0)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Ours:
         self.loop.call_soon_threadsafe(self.link.close)
         until(self.lost.is_set)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(30)
+        self.thread.join(60)
         self.loop.close()
 
 
@@ -73,7 +73,7 @@ def test_frames_of_many_threads_all_arrive_each_threads_in_order(ours: Ours) -> 
     found = ours.read(THREADS * FRAMES + 1)
 
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert found[0] == (Kind.PING, 0, b"")
     for number in range(THREADS):
         mine = [frame.number for frame in found if frame.body[:1] == bytes([number])]

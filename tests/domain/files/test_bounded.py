@@ -69,7 +69,7 @@ def test_a_pipes_writer_is_not_disturbed(tmp_path: Path) -> None:
     assert not opened.wait(0.2)
 
     (tmp_path / "pipe").open("rb").close()
-    writer.join(10)
+    writer.join(60)
     assert opened.is_set()
 
 

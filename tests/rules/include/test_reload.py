@@ -67,7 +67,7 @@ def test_a_glob_that_suddenly_matches_nothing_keeps_the_running_rules(several: W
     until(lambda: several.names == ("b",))
     team(several, "b.yaml").unlink()
 
-    until(lambda: several.why() is DriftReason.GONE)
+    until(lambda: several.was_refused_for(DriftReason.GONE))
     assert several.names == ("b",)
     assert "include: teams/?.yaml matches no file any more" in str(several.refused[-1].problems[0])
 
@@ -105,9 +105,9 @@ def test_the_line_that_includes_can_be_removed_together_with_the_files(several: 
 
 
 def test_several_files_are_taken_together_or_not_at_all(several: WatchedFile) -> None:
-    team(several, "a.yaml").write_text(RULE.format("a2"))
     team(several, "b.yaml").write_text("rules: [")
-    until(lambda: several.why() is DriftReason.PROBLEMS)
+    team(several, "a.yaml").write_text(RULE.format("a2"))
+    until(lambda: several.was_refused_for(DriftReason.PROBLEMS))
     assert several.names == ("a", "b")
     assert [problem.file for problem in several.refused[-1].problems] == [str(team(several, "b.yaml"))]
 
@@ -144,7 +144,7 @@ def test_rule_tests_and_dotfiles_beside_are_no_rules(several: WatchedFile) -> No
 def test_a_file_that_others_can_write_is_refused(several: WatchedFile) -> None:
     team(several, "b.yaml").chmod(0o666)
 
-    until(lambda: several.why() is DriftReason.WRITABLE)
+    until(lambda: several.was_refused_for(DriftReason.WRITABLE))
     assert several.names == ("a", "b")
     assert several.refused[-1].problems[0].file == str(team(several, "b.yaml"))
 
@@ -155,7 +155,7 @@ def test_a_file_that_others_can_write_is_refused(several: WatchedFile) -> None:
 def test_a_folder_that_others_can_write_is_refused(several: WatchedFile) -> None:
     team(several, "").chmod(0o777)
 
-    until(lambda: several.why() is DriftReason.WRITABLE)
+    until(lambda: several.was_refused_for(DriftReason.WRITABLE))
     assert "can replace files in the folder" in several.refused[-1].problems[0].message
 
     team(several, "").chmod(0o755)

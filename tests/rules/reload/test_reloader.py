@@ -101,6 +101,10 @@ class WatchedFile:
         drift = self.reloader.drift()
         return drift.why if drift else None
 
+    def was_refused_for(self, why: DriftReason) -> bool:
+        """Whether the last refusal has this reason. It is told after `why` shows it."""
+        return bool(self.refused) and self.refused[-1].why is why
+
     def said(self, message: str) -> list[Any]:
         """The log lines with this message."""
         return [line for line in self.lines if line["event"] == message]
@@ -452,7 +456,7 @@ def test_restoring_the_running_file_ends_the_refusal(watch: Callable[..., Watche
 
     watched.path.write_text(rules("good"))
 
-    until(lambda: watched.why() is None)
+    until(lambda: watched.drifts[-1:] == [None])
     assert [line["was"] for line in watched.said("rules file is what runs again")] == ["problems"]
     assert [drift.why if drift else None for drift in watched.drifts] == [
         DriftReason.PROBLEMS,

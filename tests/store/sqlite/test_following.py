@@ -1,4 +1,4 @@
-"""Following a store: positions are never reused, and ended attempts come in the order of their commits."""
+"""Following an SQLite store: what other processes commit, what is dropped, and what earlier versions wrote."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -8,9 +8,8 @@ import pytest
 
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.events import Event
-from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.stream import EndedAttempt, StreamPosition
+from router.domain.stream import EndedAttempt, Place, StreamPosition
 from router.store.contract import Store
 from router.store.sqlite.connection import connect
 from router.store.sqlite.operator_store import SqliteOperatorStore
@@ -38,7 +37,10 @@ def end(store: Store, claim: Claim, outcome: Outcome, state: State, at: int) -> 
     assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, at, at)]).result(10)[0]
 
 
-def ends(store: Store, after: int = 0) -> list[EndedAttempt]:
+START = StreamPosition().ended
+
+
+def ends(store: Store, after: Place = START) -> list[EndedAttempt]:
     """All of them, read in small pages."""
     found: list[EndedAttempt] = []
     more = True
@@ -49,111 +51,14 @@ def ends(store: Store, after: int = 0) -> list[EndedAttempt]:
     return found
 
 
-def test_events_arrive_with_their_plan_in_the_order_of_their_commits(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
-    late, early = uuid7(NOW + DAY), uuid7(NOW)
-    put(
-        store,
-        event(id=late, received_at=NOW + DAY, body=b"12345"),
-        planned_delivery("b"),
-        planned_delivery("a", rule="x", action="y"),
-    )
-    before = store.newest()
-    put(store, event(id=early))
-
-    first, second = store.arrivals(0)
-
-    assert (first.id, first.size, first.received_at) == (late, 5, NOW + DAY)
-    assert first.plan == (("deploy", "forward", "b"), ("x", "y", "a"))
-    assert (second.id, second.plan) == (early, ())
-    assert store.arrivals(before.event) == [second]
-    assert store.arrivals(0, 1) == [first]
-    assert store.arrivals(store.newest().event) == []
-
-
-def test_ended_attempts_come_in_commit_order(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
-    put(store, event(id="e"), planned_delivery(id="one"), planned_delivery(id="two", action="b"))
-    one, two = take(store)
-    assert ends(store) == []
-
-    end(store, two, Outcome.retry("down", 503), State.PENDING, NOW + 9)
-    end(store, one, Outcome.succeeded(200, "excerpt"), State.SUCCEEDED, NOW + 5)
-    [again] = take(store, NOW + 9)
-    end(store, again, Outcome.failed("gone", 410), State.DEAD, NOW + 1)
-
-    found = ends(store)
-    assert [(e.delivery_id, e.attempt.number, e.attempt.outcome, e.state, e.is_last) for e in found] == [
-        ("two", 1, OutcomeKind.RETRY, State.DEAD, False),
-        ("one", 1, OutcomeKind.SUCCEEDED, State.SUCCEEDED, True),
-        ("two", 2, OutcomeKind.FAILED, State.DEAD, True),
-    ]
-    assert {(e.event_id, e.source, e.rule, e.target) for e in found} == {("e", "github", "deploy", "ci")}
-    assert (found[0].attempt.status, found[0].attempt.error, found[0].attempt.finished_at) == (503, "down", NOW + 9)
-    assert ends(store, found[0].seq) == found[1:]
-    assert ends(store, store.newest().ended) == []
-
-
-def test_a_cancelled_attempt_ends_once_and_a_released_one_never(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
-    put(store, event(), planned_delivery(id="cancelled"), planned_delivery(id="released", action="b"))
-    claims = {claim.delivery.id: claim for claim in take(store)}
-
-    store.cancel(["cancelled"], NOW).result(10)
-    store.release(claims["released"]).result(10)
-    settled = Settlement("cancelled", claims["cancelled"].token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
-    assert not store.settle([settled]).result(10)[0]
-
-    [one] = ends(store)
-    assert (one.delivery_id, one.attempt.outcome, one.state) == ("cancelled", OutcomeKind.INTERRUPTED, State.CANCELLED)
-
-
-def test_pruned_rows_are_skipped_and_their_numbers_never_reused(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
-    for _ in range(5):
-        put(store, event(), planned_delivery())
-    for claim in take(store):
-        end(store, claim, Outcome.succeeded(), State.SUCCEEDED, NOW)
-    place = store.newest()
-    assert place.event >= 5
-    assert store.prune(NOW + DAY, NOW + DAY).result(10).events == 5
-
-    assert store.newest() == place
-    assert ends(store) == []
-    assert store.ended(0).next_after == place.ended
-    assert store.arrivals(0) == []
-    new = put(store, event(), planned_delivery())
-    [claim] = take(store)
-    end(store, claim, Outcome.succeeded(), State.SUCCEEDED, NOW)
-    assert [one.id for one in store.arrivals(place.event)] == [new]
-    assert [one.event_id for one in ends(store, place.ended)] == [new]
-
-
-def test_a_time_gives_the_position_before_it(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
-    assert store.position_at(NOW) == store.newest()
-    for n in range(4):
-        at = NOW + n * DAY
-        put(store, event(id=uuid7(at), received_at=at), planned_delivery(id=uuid7(at)))
-        [claim] = take(store, at)
-        end(store, claim, Outcome.succeeded(), State.SUCCEEDED, at + 5)
-
-    every = store.newest()
-    assert store.position_at(NOW - DAY) == StreamPosition(every.event - 4, every.ended - 4)
-    assert store.position_at(NOW + 2 * DAY) == StreamPosition(every.event - 2, every.ended - 2)
-    assert store.position_at(NOW + 2 * DAY + 1) == StreamPosition(every.event - 1, every.ended - 2)
-    assert store.position_at(NOW + 9 * DAY) == every
-
-
 def test_commits_of_other_connections_change_the_counter(
-    path: Path, store: Store, event: MakeEvent, planned_delivery: MakePlan
+    path: Path, sqlite_store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     with closing(SqliteOperatorStore(path)) as other:
         before = other.changes()
         assert other.changes() == before
 
-        put(store, event())
+        put(sqlite_store, event())
 
         assert other.changes() != before
 
@@ -185,7 +90,7 @@ def test_only_old_ended_attempts_are_dropped(path: Path, sqlite_store: SqliteSto
     assert most == rows
     assert 100_000 <= count < 102_000
     assert least == most - count + 1
-    assert sqlite_store.newest().ended == rows
+    assert sqlite_store.newest().ended == {1: rows}
 
 
 def test_a_migrated_store_numbers_its_ended_attempts(

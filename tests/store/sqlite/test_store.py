@@ -16,6 +16,7 @@ from router.domain.deliveries import PlannedDelivery, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
+from router.store.changes import Changes
 from router.store.sqlite import filters, reader, recovery, rows, targets
 from router.store.sqlite.connection import connect
 from router.store.sqlite.jobs import (
@@ -31,7 +32,6 @@ from router.store.sqlite.jobs import (
     shorten_waits,
 )
 from router.store.sqlite.jobs.claim import ClaimDue
-from router.store.sqlite.operator_connection import NoListener
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -195,7 +195,7 @@ _TRIGGER_SUBQUERY = """
             (None,) * 14,
             "delivery USING INDEX sqlite_auto",
         ),
-        (settle._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?)"), (None,) * 6, "attempt USING PRIMARY KEY (delivery=?)"),
+        (settle._END_ATTEMPTS.format("(?, ?, ?, ?, ?, ?, ?)"), (None,) * 7, "attempt USING PRIMARY KEY (delivery=?)"),
         (shorten_waits._SHORTEN, (NOW, 0, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (planned._UNBLOCKED_SINCE, (7,), "INTEGER PRIMARY KEY (rowid>?)"),
         (dedupe._firsts_sql(4), ("s", "k") * 4, "PRIMARY KEY (source=? AND key=?)"),
@@ -270,7 +270,7 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
 
     connection.set_progress_handler(counted, 100)  # each hundred instructions of SQLite's machine
 
-    [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], NoListener())
+    [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], Changes())
 
     assert [claim.delivery.id for claim in claims] == [f"d{n}0000" for n in range(1, 11)]
     assert 0 < steps < 10_000
@@ -288,6 +288,7 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
         (Filter(states=(State.DEAD,)), "delivery_dead (seq"),
         (Filter(states=(State.DEAD,), rule="r", since=NOW), "delivery_dead (seq"),
         (Filter(states=(State.PENDING,), rule="r"), "delivery_waiting (rule=? AND rowid"),
+        (Filter(rule="r"), "delivery_rule (rule=? AND seq"),
         (Filter(event_id="e"), "delivery_event (event=? AND rowid"),
         (Filter(since=NOW), "sqlite_autoindex_delivery_1 (id>?)"),
         (Filter(source="s"), "INTEGER PRIMARY KEY (rowid"),
@@ -303,13 +304,20 @@ def test_lists_of_deliveries_use_an_index_in_order(store: SqliteStore, path: Pat
         assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in plan), plan
 
 
-@pytest.mark.parametrize("which", [EventFilter(), EventFilter(source="s"), EventFilter(since=NOW)])
-def test_lists_of_events_use_an_index_in_order(store: SqliteStore, path: Path, which: EventFilter) -> None:
+@pytest.mark.parametrize(
+    ("which", "index"),
+    [
+        (EventFilter(), "INTEGER PRIMARY KEY"),
+        (EventFilter(source="s"), "INDEX event_source (source=? AND rowid"),
+        (EventFilter(since=NOW), "INTEGER PRIMARY KEY"),
+    ],
+)
+def test_lists_of_events_use_an_index_in_order(store: SqliteStore, path: Path, which: EventFilter, index: str) -> None:
     sql, values = filters.page(filters.event_where(which), "e", filters.event_floor(which), 0, newest_first=True)
 
     plan = _plan(path, rows.EVENT_HEADS + sql, (*values, 10))
 
-    assert any("SEARCH e USING INTEGER PRIMARY KEY" in step for step in plan), plan
+    assert any(f"SEARCH e USING {index}" in step for step in plan), plan
     assert any("delivery_event (event=?)" in step for step in plan), plan
     assert not any(step.startswith("SCAN e") for step in plan), plan
 

@@ -11,7 +11,8 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreUnavailable
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
-from router.store.sqlite import checkpoint, write_queue, writer
+from router.store import write_queue
+from router.store.sqlite import checkpoint, writer
 from router.store.sqlite import connection as sqlite_connection
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import until

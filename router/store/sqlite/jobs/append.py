@@ -1,18 +1,18 @@
 """Append: an event with its planned deliveries, unless it is a duplicate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apsw
 import orjson
 
 from router.domain.deliveries import PlannedDelivery
-from router.domain.events import Appended, Event
+from router.domain.events import UNMATCHED, Appended, Event
+from router.store.changes import DueListener
 from router.store.sqlite.following import NEWEST_EVENT
 from router.store.sqlite.jobs import dedupe
 from router.store.sqlite.jobs.groups import Member
-from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.planned import OrderKey, insert_planned, planned_rows
 
@@ -25,11 +25,20 @@ class AppendEvent:
     plan: Sequence[PlannedDelivery]
     ruleset: str
     window: int
+    matched: Sequence[str] = ()
+    errors: Sequence[tuple[str, str]] = ()
+    is_append: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
         """About how many bytes of memory the job takes while it waits."""
-        return len(self.event.body) + 1024 + 512 * len(self.plan)
+        return len(self.event.body) + 1024 + 512 * (len(self.plan) + len(self.errors))
+
+    @property
+    def alone(self) -> Iterable[str]:
+        """The rules that matched and planned no delivery; `unmatched` if none matched and none was planned."""
+        planned = {d.rule for d in self.plan}
+        return [name for name in self.matched if name not in planned] if self.matched or planned else (UNMATCHED,)
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["AppendEvent"], due: DueListener) -> list[Appended]:
@@ -39,6 +48,7 @@ class AppendEvent:
         seq = int(str(seq))
         events: list[tuple[Any, ...]] = []
         deliveries: list[tuple[Any, ...]] = []
+        alone: list[tuple[str, int]] = []
         ordered: set[OrderKey] = set()
         grouped: list[Member] = []
         keys: list[tuple[str, str, str, int, int]] = []
@@ -47,12 +57,14 @@ class AppendEvent:
                 continue
             seq += 1
             e = job.event
-            events.append(_event_row(seq, e))
+            events.append(_event_row(seq, job))
+            alone += [(name, seq) for name in job.alone]
             deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered, grouped)
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
         write_rows(connection, _INSERT_EVENT, events)
         insert_planned(connection, deliveries, last, due, grouped)
+        write_rows(connection, _INSERT_ALONE, alone)
         dedupe.bind(connection, keys)
         return results
 
@@ -62,9 +74,15 @@ _NEWEST = f"SELECT {NEWEST_EVENT}, coalesce((SELECT max(seq) FROM delivery), 0)"
 _INSERT_EVENT = "INSERT INTO event SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL"
 
 
-def _event_row(seq: int, e: Event) -> tuple[Any, ...]:
-    headers = orjson.dumps(e.headers).decode()
-    return seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key
+_INSERT_ALONE = "INSERT OR IGNORE INTO matched_alone SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL"
+
+
+def _event_row(seq: int, job: AppendEvent) -> tuple[Any, ...]:
+    e = job.event
+    headers, matched = orjson.dumps(e.headers).decode(), orjson.dumps(job.matched).decode()
+    errors = orjson.dumps(job.errors).decode() if job.errors else None
+    facts = (seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key)
+    return (*facts, job.ruleset, matched, errors)
 
 
 def _find_duplicates(connection: apsw.Connection, jobs: Sequence[AppendEvent]) -> list[Appended]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import apsw
 
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.delivery_page import DeliveryPage
 from router.store.sqlite.jobs.groups import after_attempt
-from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.order import report_first
 
 

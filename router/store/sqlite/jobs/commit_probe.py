@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)
@@ -15,6 +15,7 @@ class CommitProbe:
 
     room: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["CommitProbe"], due: DueListener) -> list[None]:  # noqa: ARG003

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from router.domain.errors import StoreError
 from router.store.contract import PAGE
@@ -13,6 +14,7 @@ class DeliveryPage:
 
     delivery_ids: Sequence[str]
     now: int
+    is_append: ClassVar[bool] = False
 
     @property
     def weight(self) -> int:

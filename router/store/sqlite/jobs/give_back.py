@@ -7,8 +7,8 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import Claim
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.groups import after_attempt
-from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)
@@ -19,6 +19,7 @@ class GiveBack:
     target: str | None = None
     held: bool = False  #: its rule or action is disabled
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["GiveBack"], due: DueListener) -> list[bool]:

@@ -8,7 +8,7 @@ import apsw
 
 from router.domain.deliveries import PlannedDelivery
 from router.domain.groups import Latest, Once, Skipped, SkipReason
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.order import report_first
 
 _PIECE = 2  #: expired first deliveries that are removed for each one that is added: the table shrinks to what counts
@@ -84,7 +84,7 @@ def report_skipped(connection: apsw.Connection, seq: Any, due: DueListener) -> N
 
 def after_attempt(connection: apsw.Connection, seq: Any, name: tuple[Any, Any, Any], due: DueListener) -> bool:
     """After an attempt at a delivery of a latest_by value (rule, action, key): report what it let go. Gives whether the
-    delivery was skipped for a newer one, by the trigger delivery_makes_way (schema_7.sql)."""
+    delivery was skipped for a newer one, by the trigger delivery_makes_way (schema_8.sql)."""
     report_skipped(connection, seq, due)
     for target, at in connection.execute(_NEXT, name):
         due(str(target), int(str(at)))

@@ -7,11 +7,8 @@ from typing import Any, ClassVar
 import apsw
 
 from router.domain.holds import Hold, HoldCause, HoldKind, HoldName
-from router.store.sqlite.jobs.job import DueListener
-
-MARKED = 1000  #: deliveries that one step marks or lets go, which takes some milliseconds
-KEPT = 10_000  #: ended holds; a pause each hour fills it in a year
-KEPT_MS = 400 * 86_400_000  #: an ended hold is kept for so long: longer than any sensible give_up_after
+from router.store import limits
+from router.store.changes import DueListener
 
 READ = "SELECT kind, name, cause, began_at, until, ended_at FROM hold ORDER BY seq"
 MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM delivery WHERE blocked & 2"
@@ -31,6 +28,7 @@ class PauseTarget:
     until: int | None
     now: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PauseTarget"], due: DueListener) -> list[None]:  # noqa: ARG003
@@ -39,7 +37,7 @@ class PauseTarget:
             # A pause whose time is over ended then: its time must not count as held.
             connection.execute(_END_OVER, (job.target, job.now))
             connection.execute(_PAUSE, (job.target, job.now, job.until))
-            connection.execute(_FORGET, (job.now - KEPT_MS, KEPT))
+            connection.execute(_FORGET, (job.now - limits.KEPT_HOLDS_MS, limits.KEPT_HOLDS))
         return [None] * len(jobs)
 
 
@@ -50,6 +48,7 @@ class ResumeTarget:
     target: str
     now: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["ResumeTarget"], due: DueListener) -> list[bool]:  # noqa: ARG003
@@ -68,6 +67,7 @@ class PutFileHolds:
     names: Collection[HoldName]
     now: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PutFileHolds"], due: DueListener) -> list[None]:  # noqa: ARG003
@@ -78,7 +78,7 @@ class PutFileHolds:
             wanted = set(job.names)
             connection.executemany(_END_OF_FILE, [(kind.value, name, job.now) for kind, name in held - wanted])
             connection.executemany(_BEGIN, [(kind.value, name, job.now) for kind, name in sorted(wanted - held)])
-            connection.execute(_FORGET, (job.now - KEPT_MS, KEPT))
+            connection.execute(_FORGET, (job.now - limits.KEPT_HOLDS_MS, limits.KEPT_HOLDS))
         return [None] * len(jobs)
 
 
@@ -90,18 +90,19 @@ class MarkHeld:
     action: str | None
     after: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["MarkHeld"], due: DueListener) -> list[int | None]:  # noqa: ARG003
         """Mark for each job; gives the `after` of the next step, None at the end."""
         results: list[int | None] = []
         for job in jobs:
-            rows = connection.execute(_WAITING, (job.rule, job.after, MARKED)).fetchall()
+            rows = connection.execute(_WAITING, (job.rule, job.after, limits.MARKED)).fetchall()
             chosen = [(seq,) for seq, action in rows if job.action in (None, action)]
             connection.executemany(
                 "UPDATE delivery SET blocked = blocked | 2 WHERE seq = ? AND state = 'pending'", chosen
             )
-            results.append(int(str(rows[-1][0])) if len(rows) == MARKED else None)
+            results.append(int(str(rows[-1][0])) if len(rows) == limits.MARKED else None)
         return results
 
 
@@ -111,6 +112,7 @@ class MarkIds:
 
     delivery_ids: Sequence[str]
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["MarkIds"], due: DueListener) -> list[None]:  # noqa: ARG003
@@ -127,17 +129,18 @@ class LetGo:
     rule: str
     action: str
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["LetGo"], due: DueListener) -> list[bool]:
         """Let go for each job; gives whether there may be more."""
         results = []
         for job in jobs:
-            rows = connection.execute(_LET_GO, (job.rule, job.action, MARKED)).fetchall()
+            rows = connection.execute(_LET_GO, (job.rule, job.action, limits.MARKED)).fetchall()
             for target, at, blocked in rows:
                 if not blocked:
                     due(str(target), int(str(at)))
-            results.append(len(rows) == MARKED)
+            results.append(len(rows) == limits.MARKED)
         return results
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)
@@ -16,6 +16,7 @@ class PutNote:
     name: str
     value: str
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PutNote"], due: DueListener) -> list[None]:  # noqa: ARG003

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import apsw
 
 from router.domain.deliveries import PlannedDelivery, RulesetText
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.planned import insert_planned, planned_rows
 from router.store.sqlite.jobs.rulesets import keep_included
 
@@ -19,6 +20,7 @@ class PlanAgain:
     plan: Sequence[PlannedDelivery]
     ruleset: RulesetText
     now: int
+    is_append: ClassVar[bool] = False
 
     @property
     def weight(self) -> int:

@@ -6,8 +6,8 @@ from typing import Any
 import apsw
 
 from router.domain.deliveries import PlannedDelivery
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.groups import Member, join_groups
-from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 
 OrderKey = tuple[str, str, str]

@@ -7,11 +7,8 @@ from typing import ClassVar
 import apsw
 
 from router.domain.summaries import Pruned
-from router.store.sqlite.jobs.job import DueListener
-
-LOOKED_AT = 1000  #: events that one step looks at, which takes some milliseconds
-REMOVED_AT_ONCE = 100  #: events that one step removes at most, each with its deliveries, attempts and index rows
-_TEXT_MARGIN_MS = 86_400_000  #: a retired ruleset's text must be this much older than every event, since clocks jump
+from router.store import limits
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)
@@ -22,6 +19,7 @@ class Prune:
     dead_before: int
     after: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Prune"], due: DueListener) -> list[Pruned]:  # noqa: ARG003
@@ -30,17 +28,19 @@ class Prune:
 
     @staticmethod
     def _prune(connection: apsw.Connection, job: "Prune") -> Pruned:
-        looked_at = connection.execute(_WINDOW, (job.after, LOOKED_AT)).fetchall()
+        looked_at = connection.execute(_WINDOW, (job.after, limits.PRUNED_LOOK)).fetchall()
         if not looked_at or all(int(str(received)) >= job.before for _, received in looked_at):
-            connection.execute(_PRUNE_TEXTS, (_TEXT_MARGIN_MS, job.before))
+            connection.execute(_PRUNE_TEXTS, (limits.TEXT_MARGIN_MS, job.before))
             return Pruned(0, None)
         last = looked_at[-1][0]
-        gone = connection.execute(_GONE, (job.after, last, job.before, job.dead_before, REMOVED_AT_ONCE)).fetchall()
+        gone = connection.execute(
+            _GONE, (job.after, last, job.before, job.dead_before, limits.PRUNED_AT_ONCE)
+        ).fetchall()
         connection.executemany("DELETE FROM attempt WHERE delivery IN (SELECT seq FROM delivery WHERE event = ?)", gone)
         connection.executemany("DELETE FROM delivery WHERE event = ?", gone)
         connection.executemany("DELETE FROM event WHERE seq = ?", gone)
         connection.executemany("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'event'", gone[-1:])
-        after = gone[-1][0] if len(gone) == REMOVED_AT_ONCE else last
+        after = gone[-1][0] if len(gone) == limits.PRUNED_AT_ONCE else last
         return Pruned(len(gone), int(str(after)))
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import apsw
 
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.delivery_page import DeliveryPage
-from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)

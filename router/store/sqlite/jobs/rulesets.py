@@ -7,7 +7,7 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import RulesetText
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)
@@ -17,13 +17,14 @@ class PutRuleset:
     ruleset: RulesetText
     now: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["PutRuleset"], due: DueListener) -> list[None]:  # noqa: ARG003
         """Keep the texts. The same text from another folder replaces the folder that its paths start from."""
         for job in jobs:
             connection.execute(_RETIRE_OTHERS, (job.now, job.ruleset.hash))
-            connection.execute(_KEEP, (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir))
+            connection.execute(_KEEP, (job.ruleset.hash, job.ruleset.text, job.ruleset.base_dir, job.now))
             keep_included(connection, job.ruleset)
         return [None] * len(jobs)
 
@@ -38,6 +39,7 @@ def keep_included(connection: apsw.Connection, ruleset: RulesetText) -> None:
 _RETIRE_OTHERS = "UPDATE ruleset SET retired_at = ? WHERE hash <> ? AND retired_at IS NULL"
 
 _KEEP = """
-INSERT INTO ruleset (hash, text, base_dir) VALUES (?, ?, ?)
-ON CONFLICT (hash) DO UPDATE SET base_dir = excluded.base_dir, retired_at = NULL
+INSERT INTO ruleset (hash, text, base_dir, first_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (hash) DO UPDATE SET
+    base_dir = excluded.base_dir, retired_at = NULL, first_at = coalesce(first_at, excluded.first_at)
 """

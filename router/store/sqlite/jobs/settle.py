@@ -8,8 +8,9 @@ import apsw
 
 from router.domain.deliveries import Settlement, State
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.store.changes import DueListener
+from router.store.json_columns import sent_text
 from router.store.sqlite.jobs.groups import after_attempt
-from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.order import report_first
 
@@ -20,6 +21,7 @@ class Settle:
 
     settlements: Sequence[Settlement]
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueListener) -> list[list[State | None]]:
@@ -74,7 +76,8 @@ def _settle_row(done: Settlement) -> tuple[Any, ...]:
 
 def _attempt_row(done: Settlement, seq: object) -> tuple[Any, ...]:
     outcome = done.outcome
-    texts = (_storable(outcome.error), _storable(outcome.excerpt))
+    sent = None if outcome.sent is None else sent_text(outcome.sent)
+    texts = (_storable(outcome.error), _storable(outcome.excerpt), sent)
     return (seq, done.finished_at, outcome.kind.value, outcome.status, *texts)
 
 
@@ -106,14 +109,14 @@ WHERE delivery.id = done.id AND delivery.state = 'running' AND delivery.token = 
 RETURNING delivery.id, seq, target, rule, action, order_key, latest_key
 """
 
-# After the end of its attempt, see schema_7.sql.
+# After the end of its attempt, see schema_8.sql.
 _TELL_SKIPPED = "INSERT INTO settled (delivery, number) VALUES (?, 0)"
 
 _END_ATTEMPTS = """
-WITH done (delivery, finished_at, outcome, status, error, excerpt) AS (VALUES {})
+WITH done (delivery, finished_at, outcome, status, error, excerpt, sent) AS (VALUES {})
 UPDATE attempt SET
     finished_at = done.finished_at, outcome = done.outcome, status = done.status, error = done.error,
-    excerpt = done.excerpt
+    excerpt = done.excerpt, sent = done.sent
 FROM done
 WHERE attempt.delivery = done.delivery AND attempt.finished_at IS NULL
 """

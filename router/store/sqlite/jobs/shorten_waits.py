@@ -6,9 +6,8 @@ from typing import ClassVar
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueListener
-
-LOOKED_AT = 5000  #: seqs that one step looks at, which takes some milliseconds
+from router.store import limits
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)
@@ -18,6 +17,7 @@ class ShortenWaits:
     now: int
     after: int
     weight: ClassVar[int] = 0
+    is_append: ClassVar[bool] = False
 
     @classmethod
     def run(cls, connection: apsw.Connection, jobs: Sequence["ShortenWaits"], due: DueListener) -> list[int | None]:
@@ -32,7 +32,7 @@ class ShortenWaits:
             if first is None:
                 return None
             after = int(str(first)) - 1
-        last = after + LOOKED_AT
+        last = after + limits.SHORTENED_LOOK
         for target, at, blocked in connection.execute(_SHORTEN, (job.now, after, last)).fetchall():
             if not blocked:
                 due(str(target), int(str(at)))

@@ -3,31 +3,42 @@
 import threading
 from collections import deque
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from router.domain.errors import StoreUnavailable
-from router.store.sqlite.jobs.append import AppendEvent
-from router.store.sqlite.jobs.job import WriteJob
 
 BATCH = 512  #: jobs in one transaction; more would save hardly any fsyncs, and delay the first answer
 BATCH_BYTES = 16 * 1024 * 1024  #: of appends in one transaction, for the same reason; one larger job goes alone
 MAX_WAITING_JOBS = 4096  #: appends that may wait; at some 5,000 a second that is about a second
 MAX_WAITING_BYTES = 256 * 1024 * 1024  #: memory that waiting appends may take
 
-Batch = list[tuple[WriteJob, "Future[Any]"]]
+
+class QueuedJob(Protocol):
+    """One write."""
+
+    is_append: ClassVar[bool]  #: it brings a new event, so that it is refused when too many wait
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory the job takes while it waits."""
+        ...
 
 
-class WriteQueue:
+Job = TypeVar("Job", bound=QueuedJob)
+
+
+class WriteQueue(Generic[Job]):
     """Jobs in the order of their submission. Any thread may call `put`; `take` belongs to the writer."""
 
-    def __init__(self) -> None:
-        self._jobs: deque[tuple[WriteJob, Future[Any]]] = deque()
+    def __init__(self, stalled_reason: str = "the disk does not answer") -> None:
+        self._stalled_reason = stalled_reason
+        self._jobs: deque[tuple[Job, Future[Any]]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._appends = 0  #: waiting ones
         self._bytes = 0  #: of the waiting appends
 
-    def put(self, job: WriteJob, *, stalled: bool) -> "Future[Any]":
+    def put(self, job: Job, *, stalled: bool) -> "Future[Any]":
         """Queue a job; its future fails with StoreUnavailable when there is no room for it.
 
         Only appends are refused: all other jobs finish work that was begun, and make room. `stalled`: the disk does not
@@ -39,14 +50,14 @@ class WriteQueue:
             if refusal is not None:
                 future.set_exception(StoreUnavailable(refusal))
                 return future
-            if isinstance(job, AppendEvent):
+            if job.is_append:
                 self._appends += 1
                 self._bytes += job.weight
             self._jobs.append((job, future))
             self._changed.notify()
         return future
 
-    def take(self, timeout: float) -> Batch | None:
+    def take(self, timeout: float) -> "list[tuple[Job, Future[Any]]] | None":
         """The next batch; an empty one after `timeout` seconds without a job, None when the queue is closed and empty.
 
         The futures in it are running: they can't be cancelled any more.
@@ -57,7 +68,7 @@ class WriteQueue:
                     return []
             if not self._jobs:
                 return None
-            batch: Batch = []
+            batch: list[tuple[Job, Future[Any]]] = []
             size = 0
             while self._jobs and len(batch) < BATCH:
                 job, future = self._jobs[0]
@@ -65,7 +76,7 @@ class WriteQueue:
                 if batch and size > BATCH_BYTES:
                     break
                 self._jobs.popleft()
-                if isinstance(job, AppendEvent):
+                if job.is_append:
                     self._appends -= 1
                     self._bytes -= job.weight
                 if future.set_running_or_notify_cancel():
@@ -78,7 +89,7 @@ class WriteQueue:
             self._closed = True
             self._changed.notify()
 
-    def drain(self) -> Batch:
+    def drain(self) -> "list[tuple[Job, Future[Any]]]":
         """Close, and remove all jobs that wait."""
         with self._changed:
             self._closed = True
@@ -86,13 +97,13 @@ class WriteQueue:
             self._jobs.clear()
         return left
 
-    def _refusal(self, job: WriteJob, *, stalled: bool) -> str | None:
+    def _refusal(self, job: Job, *, stalled: bool) -> str | None:
         if self._closed:
             return "the store is closed"
-        if not isinstance(job, AppendEvent):
+        if not job.is_append:
             return None
         if stalled:
-            return "the disk does not answer"
+            return self._stalled_reason
         if self._appends >= MAX_WAITING_JOBS or self._bytes + job.weight > MAX_WAITING_BYTES:
             return "the store is too far behind to take more"
         return None

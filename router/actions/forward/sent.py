@@ -1,0 +1,45 @@
+"""What is kept of a forward's request with its attempt: enough to see what the target got, and no secret."""
+
+import hashlib
+from urllib.parse import urlsplit, urlunsplit
+
+from router.actions.forward.exchange import Request
+from router.domain.credentials import CREDENTIALS
+from router.domain.outcomes import Sent
+
+MOST_HEADERS = 50  #: kept of a request; forwards usually send ten to twenty
+LONGEST_VALUE = 200  #: characters of a header's value, and the store stays small: most are below 100
+LONGEST_URL = 500  #: characters of a URL
+START_BYTES = 256  #: of the body; the first keys of a JSON body tell which one it is
+
+_CREDENTIAL_WORDS = ("auth", "cookie", "token", "secret", "password", "api-key", "apikey", "credential", "session")
+
+
+def sent_of(request: Request) -> Sent:
+    """The request in short. The values of headers that hold credentials or signatures are left out."""
+    return Sent(
+        request.method,
+        shown_url(request.url),
+        tuple([(name[:LONGEST_VALUE], _shown(name, value)) for name, value in request.headers[:MOST_HEADERS]]),
+        len(request.body),
+        hashlib.sha256(request.body).hexdigest(),
+        request.body[:START_BYTES].decode(errors="replace"),
+    )
+
+
+def shown_url(url: str) -> str:
+    """The URL without userinfo, query and fragment."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return _cut(urlunsplit((parts.scheme, place, parts.path, "", "")), LONGEST_URL)
+
+
+def _shown(name: str, value: str) -> str:
+    plain = name.lower().replace("_", "-")
+    if plain in CREDENTIALS or any(word in plain for word in _CREDENTIAL_WORDS):
+        return "<secret>"
+    return "<signature>" if "signature" in plain or "hmac" in plain else _cut(value, LONGEST_VALUE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"

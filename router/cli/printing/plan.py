@@ -1,0 +1,130 @@
+"""Prints a plan: as text for a terminal, or as Markdown for a comment, with ids and without payloads."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from router.cli.printing.table import print_table
+from router.cli.printing.text import counted, local_time, safe
+from router.operate.plan.changes import ChangeKind
+from router.operate.plan.report import NOT_COVERED, Entry, EntryKey, PlanReport
+
+_WORDS = {
+    ChangeKind.FAIL: ("!", "would be dead at once"),
+    ChangeKind.GO: ("-", "go"),
+    ChangeKind.COME: ("+", "come"),
+    ChangeKind.CHANGE: ("~", "change"),
+    ChangeKind.MEND: ("*", "would no longer be dead at once"),
+    ChangeKind.MOVE: (">", "move to another rule or action, and do the same"),
+}
+_HEADINGS = ("rule", "matched before", "after", "come", "go", "change", "fail", "mend", "move")
+
+
+def print_plan(facts: Mapping[str, Any], report: PlanReport) -> None:
+    """Print a plan for a person at a terminal."""
+    click.echo(_title(facts))
+    click.echo(_summary(report))
+    rows = list(_rule_rows(report))
+    if rows:
+        click.echo()
+        print_table(_HEADINGS, rows, folding=("rule",))
+    for entry in report.sorted_entries():
+        click.echo(f"\n{_WORDS[entry.key.kind][0]} {_entry_words(entry)}")
+        for sample in entry.samples:
+            click.echo(f"    {sample['event']}  {local_time(sample['received_at_ms'])}{_item(sample)}")
+            for name in entry.key.fields:
+                click.echo(f"      {name}: {_value(sample['before'][name])}")
+                click.echo(f"      {' ' * len(name)}  {_value(sample['after'][name])}")
+    for line in _other_lines(report):
+        click.echo(f"\n! {line}")
+    click.echo("\nnot covered: " + "; ".join(text.partition(" (")[0] for text in NOT_COVERED))
+
+
+def print_markdown(facts: Mapping[str, Any], report: PlanReport) -> None:
+    """Print a plan as Markdown, without anything of the payloads."""
+    click.echo(f"### {_cell(_title(facts))}\n")
+    click.echo(f"{_cell(_summary(report))}\n")
+    rows = list(_rule_rows(report))
+    if rows:
+        click.echo("| " + " | ".join(_HEADINGS) + " |")
+        click.echo("|---" * len(_HEADINGS) + "|")
+        for row in rows:
+            click.echo("| " + " | ".join([_code(row[0]), *row[1:]]) + " |")
+        click.echo()
+    for entry in report.sorted_entries():
+        click.echo(f"- **{_WORDS[entry.key.kind][0]}** {_cell(_entry_words(entry, with_reason=False))}")
+        if entry.samples:
+            click.echo("  " + ", ".join(f"`{sample['event']}`" for sample in entry.samples))
+    for line in _other_lines(report):
+        click.echo(f"- **!** {_cell(line)}")
+    if report.entries or list(_other_lines(report)):
+        click.echo()
+    click.echo("<sub>Not covered: " + "; ".join(NOT_COVERED) + ".</sub>")
+
+
+def _title(facts: Mapping[str, Any]) -> str:
+    against, of = facts["against"]["rules"], facts["against"]["hash"]
+    named = {"running": "the running rules", "then": "the rules by which each event was routed", "file": "other rules"}
+    with_hash = f" {of[:12]}" if of else ""
+    return f"plan: {safe(facts['new']['file'])} {facts['new']['hash'][:12]} against {named[against]}{with_hash}"
+
+
+def _summary(report: PlanReport) -> str:
+    if not report.events:
+        return "no event of that time was compared"
+    changed = f"{report.changed:,} with deliveries that differ" if report.changed else "all with the same deliveries"
+    return f"{counted(report.events, 'event')} compared, {changed}; {counted(report.same, 'delivery')} the same"
+
+
+def _rule_rows(report: PlanReport) -> Iterator[tuple[str, ...]]:
+    for rule in report.as_json()["rules"]:
+        counts = [rule[kind] for kind in ("come", "go", "change", "fail", "mend", "move")]
+        if any(counts) or rule["matched_before"] != rule["matched_after"] or rule["renamed_from"]:
+            was = f" (was {safe(rule['renamed_from'])})" if rule["renamed_from"] else ""
+            numbers = [f"{count:,}" if count else "" for count in counts]
+            yield (safe(rule["rule"]) + was, f"{rule['matched_before']:,}", f"{rule['matched_after']:,}", *numbers)
+
+
+def _entry_words(entry: Entry, *, with_reason: bool = True) -> str:
+    key = entry.key
+    fields = ": " + ", ".join(key.fields) if key.fields else ""
+    reason = f": {safe(key.reason)}" if with_reason and key.reason else ""
+    verb = _WORDS[key.kind][1]
+    if entry.count == 1:
+        verb = {"go": "goes", "come": "comes", "change": "changes"}.get(verb, verb)
+        verb = verb.replace("move to", "moves to").replace("and do the same", "and does the same")
+    return f"{counted(entry.count, 'delivery')} {verb}: {_place(key)}{fields}{reason}"
+
+
+def _place(key: EntryKey) -> str:
+    names = dict.fromkeys("/".join(side) for side in (key.before, key.after) if side is not None)
+    to = "" if key.target in names else f" to {key.target}"  # else it is the action's own
+    return safe(f"{' → '.join(names) or 'more'} ({key.type}{to})")
+
+
+def _item(sample: Mapping[str, Any]) -> str:
+    return f"  {safe(sample['item'])}" if sample["item"] is not None else ""
+
+
+def _value(value: Any) -> str:
+    return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _other_lines(report: PlanReport) -> Iterator[str]:
+    for (rule, reason), found in sorted(report.not_judged.items()):
+        yield f"{counted(found.count, 'event')}: rule {safe(rule)} could not be judged: {safe(reason)}"
+    for reason, found in sorted(report.not_accepted.items()):
+        yield f"{counted(found.count, 'event')} would not be accepted: {safe(reason)}"
+    for reason, found in sorted(report.not_compared.items()):
+        yield f"{counted(found.count, 'event')} not compared: {safe(reason)}"
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~" else c for c in text)
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('`', chr(39)).replace('|', '¦')}`"

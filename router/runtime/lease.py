@@ -1,0 +1,40 @@
+"""How long this process may run attempts before others may make them again."""
+
+import math
+import time
+from collections.abc import Callable
+
+# It goes on while the machine is suspended, and is the same in all processes of the machine.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", None) or time.CLOCK_MONOTONIC
+
+
+def lease_clock() -> float:
+    """Seconds of the clock that leases are measured by."""
+    return time.clock_gettime(_CLOCK)
+
+
+class Lease:
+    """Any thread may read it; one thread renews it. The lease of a daemon that owns its store alone never ends."""
+
+    def __init__(self, until: float = math.inf) -> None:
+        self.until = until  #: by lease_clock
+        self._listeners: list[Callable[[float], None]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether attempts must not run any more."""
+        return lease_clock() >= self.until
+
+    def renew(self, until: float) -> None:
+        """Attempts may run until that time, by lease_clock."""
+        self.until = until
+        for listener in list(self._listeners):
+            listener(until)
+
+    def on_renewed(self, listener: Callable[[float], None]) -> None:
+        """Call the listener with the new end at each renewal, in the renewing thread. It must be short."""
+        self._listeners.append(listener)
+
+    def forget(self, listener: Callable[[float], None]) -> None:
+        """Call that listener no more."""
+        self._listeners.remove(listener)

@@ -1,0 +1,60 @@
+"""Connections to the database."""
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg import Connection, errors
+
+from router.domain.errors import StoreUnusable
+from router.store.postgres.arrays import register
+from router.store.postgres.faults import reason
+from router.store.postgres.url import PostgresUrl
+
+Connected = Connection[tuple[Any, ...]]
+
+
+def connect(url: PostgresUrl, notice: Callable[[errors.Diagnostic], None] | None = None) -> Connected:
+    """A connection, each statement a transaction of its own. Raises psycopg.Error, StartError."""
+    connection: Connected = psycopg.connect(
+        url.conninfo(),
+        autocommit=True,
+        # Before 1.21 a pooler hands a prepared statement to a server that does not know it.
+        prepare_threshold=None if url.pgbouncer else 2,
+    )
+    register(connection)
+    if notice is not None:
+        connection.add_notice_handler(notice)
+    return connection
+
+
+def connect_or_explain(url: PostgresUrl) -> Connected:
+    """A connection. Raises StoreUnusable with the cure."""
+    try:
+        return connect(url)
+    except psycopg.Error as error:
+        raise StoreUnusable(f"the store {url} can't be reached: {explained(error)}") from None
+
+
+def explained(error: psycopg.Error) -> str:
+    """Why no connection came about, with its cure. libpq's texts hold hosts and users, and no passwords."""
+    text = reason(error)
+    for sign, cure in _CURES:
+        if sign in text:
+            return f"{text}; {cure}"
+    return text
+
+
+_CURES = (
+    ("password authentication failed", "give the right password by password_file=FILE, PGPASSWORD or ~/.pgpass"),
+    ("no password supplied", "give the password by password_file=FILE, PGPASSWORD or ~/.pgpass"),
+    ("server does not support SSL", "turn TLS on there, or say sslmode=disable on a network that you trust"),
+    ("certificate verify failed", "say sslrootcert=FILE with the authority that signed the server's certificate"),
+    ("root certificate file", "say sslrootcert=FILE with the authority that signed the server's certificate"),
+    ("does not match host name", "connect by the name in the server's certificate, or say sslmode=verify-ca"),
+    ("no pg_hba.conf entry", "allow this host and user in the server's pg_hba.conf"),
+    ("does not exist", "create it, or correct the URL"),
+    ("Connection refused", "start the server, or correct host and port"),
+    ("could not translate host name", "correct the host"),
+    ("failed to resolve host", "correct the host"),
+)

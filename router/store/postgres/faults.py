@@ -1,0 +1,51 @@
+"""What an error of PostgreSQL means: another try may work, the statement is at fault, or an operator must act."""
+
+import psycopg
+from psycopg import errors
+
+# Another transaction was in the way; the same one works a moment later.
+IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+
+_UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58", "XX")  #: of SQLSTATE: connection, read-only, resources, stop, I/O
+_UNAVAILABLE = (
+    *IN_THE_WAY,
+    errors.InsufficientPrivilege,
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.InvalidSchemaName,
+)
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether the database can't do it now, whatever it was asked."""
+    if isinstance(error, _UNAVAILABLE):
+        return True
+    if not isinstance(error, psycopg.Error):
+        return isinstance(error, MemoryError | OSError)
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate[:2] in _UNAVAILABLE_CLASSES
+
+
+def is_disconnect(error: Exception) -> bool:
+    """Whether the connection is gone, so that nobody knows whether the last COMMIT was done."""
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
+        state is None or state.startswith(("08", "57P"))
+    )
+
+
+def reason(error: Exception) -> str:
+    """The error in one line, with the cure that the operator needs. Never a value of a row, never a password."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    text = primary or str(error)
+    text = " ".join(text.split())
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return f"{text}; the server is read-only: a standby, or set so"
+    if isinstance(error, errors.InsufficientPrivilege):
+        return f"{text}; grant the user ALL on the schema webhook_router, its tables and sequences"
+    if isinstance(error, errors.DiskFull):
+        return f"{text}; the server's disk is full"
+    if isinstance(error, errors.TooManyConnections):
+        return f"{text}; raise max_connections, or lower the number of nodes"
+    return text

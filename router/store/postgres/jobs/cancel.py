@@ -1,0 +1,55 @@
+"""Cancel: pending, running and dead deliveries are given up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.types.numeric import Int8
+
+from router.store.changes import DueListener
+from router.store.postgres import lanes
+from router.store.postgres.arrays import Texts
+from router.store.postgres.jobs.delivery_page import DeliveryPage
+from router.store.postgres.jobs.job import Finish
+from router.store.postgres.transaction import Transaction
+
+
+@dataclass(slots=True)
+class Cancel(DeliveryPage):
+    """Deliveries that no attempt is to be made for."""
+
+    @classmethod
+    def send(cls, transaction: Transaction, jobs: Sequence["Cancel"]) -> Finish:
+        """Cancel each page."""
+        answers = []
+        for job in jobs:
+            ids = sorted(set(job.delivery_ids))
+            cancelled = transaction.run(_CANCEL, (Texts(ids), Int8(job.now), transaction.writer))
+            answers.append((cancelled, lanes.unblock(transaction, ids)))
+
+        def finish(due: DueListener) -> list[list[str]]:
+            results = []
+            for job, (cancelled, unblocked) in zip(jobs, answers, strict=True):
+                done = {id_ for (id_,) in cancelled.all()}
+                lanes.report(unblocked, due)
+                results.append([id_ for id_ in dict.fromkeys(job.delivery_ids) if id_ in done])
+            return results
+
+        return finish
+
+
+_CANCEL = """
+WITH cancelled AS (
+    UPDATE webhook_router.delivery d SET state = 'cancelled', token = NULL, node = NULL, blocked = 0
+    FROM unnest(%b::text[]) AS one (id)
+    WHERE d.id = one.id AND d.state IN ('pending', 'running', 'dead')
+    RETURNING d.seq, d.id, d.tries
+), ended AS (
+    UPDATE webhook_router.attempt a SET
+        finished_at = greatest(%b, a.started_at), outcome = 'interrupted', error = 'cancelled while it was made'
+    FROM cancelled WHERE a.delivery = cancelled.seq AND a.number = cancelled.tries AND a.finished_at IS NULL
+    RETURNING a.delivery, a.number
+), noted AS (
+    INSERT INTO webhook_router.settled (writer, delivery, number) SELECT %b, delivery, number FROM ended
+)
+SELECT id FROM cancelled
+"""

@@ -1,0 +1,95 @@
+"""Prune: one step of retention."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.types.numeric import Int8
+
+from router.domain.summaries import Pruned
+from router.store import limits
+from router.store.changes import DueListener
+from router.store.postgres.jobs.job import Finish, Simple
+from router.store.postgres.transaction import Transaction
+
+
+@dataclass(slots=True)
+class Prune(Simple):
+    """One step of retention."""
+
+    before: int
+    dead_before: int
+    after: int
+
+    @classmethod
+    def send(cls, transaction: Transaction, jobs: Sequence["Prune"]) -> Finish:
+        """Prune for each job."""
+        answers = []
+        for job in jobs:
+            values = (
+                Int8(job.after),
+                limits.PRUNED_LOOK,
+                Int8(job.before),
+                Int8(job.dead_before),
+                limits.PRUNED_AT_ONCE,
+                Int8(job.before),
+                limits.PRUNED_AT_ONCE,
+            )
+            answers.append(transaction.run(_PRUNE, values))
+            transaction.run(_PRUNE_TEXTS, (Int8(job.before), limits.TEXT_MARGIN_MS))
+            transaction.run(_PRUNE_ENDS, (limits.KEPT_ENDS,))
+
+        def finish(_: DueListener) -> list[Pruned]:
+            return [Pruned(*rows.all()[0]) for rows in answers]
+
+        return finish
+
+
+# Locked against `plan_again`. What another one has locked is left for the next round.
+_PRUNE = """
+WITH looked_at AS MATERIALIZED (
+    SELECT seq, received_at FROM webhook_router.event WHERE seq > %b ORDER BY seq LIMIT %s::int
+), gone AS MATERIALIZED (
+    SELECT e.seq FROM looked_at JOIN webhook_router.event e ON e.seq = looked_at.seq
+    WHERE e.received_at < %b AND NOT EXISTS (
+        SELECT 1 FROM webhook_router.delivery d
+        WHERE d.event = e.seq AND (d.state IN ('pending', 'running') OR d.state = 'dead' AND e.received_at >= %b)
+    )
+    ORDER BY e.seq LIMIT %s::int FOR UPDATE OF e SKIP LOCKED
+), deliveries AS (
+    DELETE FROM webhook_router.delivery d USING gone WHERE d.event = gone.seq RETURNING d.seq
+), attempts AS (
+    DELETE FROM webhook_router.attempt a USING deliveries WHERE a.delivery = deliveries.seq
+), alone AS (
+    DELETE FROM webhook_router.matched_alone m USING gone WHERE m.event = gone.seq
+), events AS (
+    DELETE FROM webhook_router.event e USING gone WHERE e.seq = gone.seq
+)
+SELECT (SELECT count(*) FROM gone), CASE
+    WHEN NOT EXISTS (SELECT 1 FROM looked_at WHERE received_at < %b) THEN NULL
+    WHEN (SELECT count(*) FROM gone) = %s::int THEN (SELECT max(seq) FROM gone)
+    ELSE (SELECT max(seq) FROM looked_at)
+END
+"""
+
+# Only texts that were retired before every event that is left, and that no live node runs.
+_PRUNE_TEXTS = """
+DELETE FROM webhook_router.ruleset r
+WHERE retired_at < coalesce((SELECT received_at FROM webhook_router.event ORDER BY seq LIMIT 1), %b) - %s::bigint
+    AND NOT EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.rules = r.hash)
+"""
+
+_PRUNE_ENDS = """
+DELETE FROM webhook_router.settled s USING (
+    WITH RECURSIVE w (writer) AS (
+        SELECT min(writer) FROM webhook_router.settled
+        UNION ALL
+        SELECT (SELECT min(writer) FROM webhook_router.settled WHERE writer > w.writer)
+        FROM w WHERE w.writer IS NOT NULL
+    )
+    SELECT w.writer, (
+        SELECT seq FROM webhook_router.settled
+        WHERE writer = w.writer ORDER BY seq DESC LIMIT 1 OFFSET %s::int
+    ) AS last FROM w WHERE w.writer IS NOT NULL
+) AS old
+WHERE s.writer = old.writer AND s.seq <= old.last
+"""

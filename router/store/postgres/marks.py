@@ -1,0 +1,44 @@
+"""Low-water marks: from which time on a target's deliveries may be due. A claim need not walk past what was claimed."""
+
+from collections.abc import Iterable, Mapping
+
+from router.domain.deliveries import Claim
+
+FULL_LOOK_SECONDS = 30.0  #: after which a claim begins at the first delivery again; also finds what nobody told of
+SLACK_MS = 5_000  #: below the mark: other nodes commit late what came to them before
+
+
+class Marks:
+    """By target. Belongs to the writer."""
+
+    def __init__(self, *, alone: bool = True) -> None:
+        self.alone = alone  #: no other node commits deliveries
+        self._marks: dict[str, int] = {}
+        self._looked_at: dict[str, float] = {}  #: monotonic; of the last claim from the first delivery on
+
+    def of(self, targets: Iterable[str], monotonic: float) -> dict[str, int]:
+        """The marks to claim from; a target without one is looked at from the start."""
+        found = {}
+        for target in targets:
+            if monotonic - self._looked_at.get(target, float("-inf")) >= FULL_LOOK_SECONDS:
+                self._looked_at[target] = monotonic
+                self._marks.pop(target, None)
+            elif target in self._marks:
+                found[target] = self._marks[target] - (0 if self.alone else SLACK_MS)
+        return found
+
+    def claimed(self, claims: Iterable[Claim]) -> None:
+        """All that was due before these is claimed. They come the earliest due first."""
+        for claim in claims:
+            self._marks[claim.delivery.target] = claim.delivery.next_attempt_at
+
+    def due(self, due: Mapping[str, int]) -> None:
+        """Something is due at these times (ms)."""
+        for target, at in due.items():
+            if at < self._marks.get(target, at):
+                self._marks[target] = at
+
+    def forget(self) -> None:
+        """Look at everything again: after replays by others, or a transaction whose end is unknown."""
+        self._marks.clear()
+        self._looked_at.clear()

@@ -1,0 +1,78 @@
+"""The schema's versions, and the migrations from one to the next."""
+
+from importlib.resources import files
+
+import psycopg
+from psycopg import errors
+
+from router.domain.errors import StoreUnusable
+from router.store.postgres.connection import Connected
+from router.store.postgres.faults import reason
+from router.store.postgres.url import PostgresUrl
+
+LOCK = (0x77687274, 1)  #: advisory key of migrations; the first number is the class of all our keys
+OLDEST_SERVER = 14
+
+
+def _script(number: int) -> str:
+    return files("router.store.postgres").joinpath(f"schema_{number}.sql").read_text()
+
+
+_SCRIPTS = tuple(_script(number) for number in range(1, 2))
+
+
+def newest_version() -> int:
+    """The schema version that this program works with."""
+    return len(_SCRIPTS)
+
+
+def version_of(connection: Connected) -> int:
+    """The schema version; 0 where there is no store yet. Raises psycopg.Error."""
+    found = connection.execute("SELECT to_regclass('webhook_router.meta') IS NOT NULL").fetchone()
+    if not found or not found[0]:
+        return 0
+    rows = connection.execute("SELECT version FROM webhook_router.meta").fetchall()
+    return int(rows[0][0]) if rows else 0
+
+
+def check_version(connection: Connected, url: PostgresUrl) -> int:
+    """The schema version. Raises StoreUnusable for a newer one, or an older server."""
+    if connection.info.server_version < OLDEST_SERVER * 10_000:
+        raise StoreUnusable(
+            f"the store {url} is PostgreSQL {connection.info.server_version // 10_000}; use 14 or newer"
+        )
+    version = version_of(connection)
+    # A step only adds: a node of the version before goes on beside newer ones.
+    if version > newest_version() + 1:
+        raise StoreUnusable(
+            f"the store {url} has schema version {version}, this program knows up to {newest_version()}; "
+            "use the newer program, or another database"
+        )
+    return version
+
+
+def migrate(connection: Connected, url: PostgresUrl) -> None:
+    """Bring the store to the newest version, unless another node does so just now. Each step and its version number are
+    one transaction. Raises StoreUnusable."""
+    try:
+        if check_version(connection, url) >= newest_version():
+            return
+        for number in range(1, newest_version() + 1):
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", LOCK)
+                if version_of(connection) < number:
+                    _apply(connection, number)
+    except errors.InsufficientPrivilege as error:
+        raise StoreUnusable(
+            f"the store {url} can't be prepared: {' '.join(str(error).split())}; let the user create schemas in the "
+            "database (GRANT CREATE ON DATABASE …), or run a command as a user that may"
+        ) from None
+    except psycopg.Error as error:
+        raise StoreUnusable(f"the store {url} can't be prepared: {reason(error)}") from None
+
+
+def _apply(connection: Connected, number: int) -> None:
+    if number == 1:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS webhook_router")
+    connection.execute(_script(number).encode())
+    connection.execute("UPDATE webhook_router.meta SET version = %s", (number,))

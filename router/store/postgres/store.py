@@ -1,0 +1,183 @@
+"""The store in a PostgreSQL database, as a daemon uses it."""
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import psycopg
+
+from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
+from router.domain.errors import StoreError
+from router.domain.events import Appended, Event
+from router.domain.groups import Skipped
+from router.domain.holds import HoldName
+from router.domain.summaries import Pruned
+from router.store.contract import CommitListener, Due
+from router.store.postgres.faults import reason
+from router.store.postgres.jobs.append import AppendEvent
+from router.store.postgres.jobs.claim import ClaimDue
+from router.store.postgres.jobs.give_back import GiveBack
+from router.store.postgres.jobs.holds import MARKED_ACTIONS, LetGo, MarkHeld, MarkIds, PutFileHolds
+from router.store.postgres.jobs.job import WriteJob
+from router.store.postgres.jobs.notes import PutNote
+from router.store.postgres.jobs.prune import Prune
+from router.store.postgres.jobs.rulesets import PutRuleset
+from router.store.postgres.jobs.settle import Settle
+from router.store.postgres.jobs.shorten_waits import ShortenWaits
+from router.store.postgres.opening import prepare
+from router.store.postgres.operator_store import OperatorMethods
+from router.store.postgres.targets import DUE
+from router.store.postgres.url import PostgresUrl
+from router.store.postgres.writer import Writer, WriterListeners
+
+T = TypeVar("T")
+
+
+class PostgresStore(OperatorMethods):
+    """Implements Store. Any thread may read and write."""
+
+    def __init__(self, url: PostgresUrl, *, on_commit: CommitListener = lambda *_: None) -> None:
+        """Join the store; a missing schema is made. Raises StoreError."""
+        self._listener: Callable[[Due], None] = lambda _: None
+        self._holds_listener: Callable[[], None] = lambda: None
+        self._skipped_listener: Callable[[Sequence[Skipped]], None] = lambda _: None
+        self._closing = threading.Lock()
+        self._closed = False
+        prepare(url)
+        super().__init__(url)
+        try:
+            self._writer = Writer(url, 0, WriterListeners(self._report_due, on_commit, self._report_skipped))
+        except psycopg.Error as error:
+            self._connections.close()
+            raise StoreError(f"the store {url} can't be written: {reason(error)}") from None
+
+    def append(
+        self,
+        event: Event,
+        plan: Sequence[PlannedDelivery],
+        ruleset: str,
+        *,
+        matched: Sequence[str] = (),
+        errors: Sequence[tuple[str, str]] = (),
+        dedupe_window: int = 0,
+    ) -> "Future[Appended]":
+        """See Store.append."""
+        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors))
+
+    def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
+        """See Store.put_ruleset."""
+        return self._submit(PutRuleset(ruleset, now))
+
+    def claim(self, wanted: Mapping[str, int], now: int, recorded: Collection[str] = ()) -> "Future[list[Claim]]":
+        """See Store.claim."""
+        return self._submit(ClaimDue(dict(wanted), now, frozenset(recorded)))
+
+    def last_claims(self) -> dict[str, int]:
+        """See Store.last_claims."""
+        return dict(self._read(_LAST_CLAIMS))
+
+    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[State | None]]":
+        """See Store.settle."""
+        return self._submit(Settle(settlements))
+
+    def release(self, claim: Claim, *, held: bool = False) -> "Future[bool]":
+        """See Store.release."""
+        return self._submit(GiveBack(claim, held=held))
+
+    def refile(self, claim: Claim, target: str) -> "Future[bool]":
+        """See Store.refile."""
+        return self._submit(GiveBack(claim, target))
+
+    def due(self) -> Due:
+        """See Store.due."""
+        return dict(self._read(DUE))
+
+    def on_due(self, listener: Callable[[Due], None]) -> None:
+        """See Store.on_due."""
+        self._listener = listener
+
+    def on_skipped(self, listener: Callable[[Sequence[Skipped]], None]) -> None:
+        """See Store.on_skipped."""
+        self._skipped_listener = listener
+
+    def on_holds(self, listener: Callable[[], None]) -> None:
+        """See Store.on_holds."""
+        self._holds_listener = listener
+
+    def pause(self, target: str, until: int | None, now: int) -> "Future[None]":
+        """See OperatorStore.pause."""
+        return self._told(super().pause(target, until, now))
+
+    def resume(self, target: str, now: int) -> "Future[bool]":
+        """See OperatorStore.resume."""
+        return self._told(super().resume(target, now))
+
+    def put_file_holds(self, names: Collection[HoldName], now: int) -> "Future[None]":
+        """See Store.put_file_holds."""
+        return self._submit(PutFileHolds(names, now))
+
+    def mark_held(self, rule: str, action: str | None, after: int = 0) -> "Future[int | None]":
+        """See Store.mark_held."""
+        return self._submit(MarkHeld(rule, action, after))
+
+    def mark_ids(self, delivery_ids: Sequence[str]) -> "Future[None]":
+        """See Store.mark_ids."""
+        return self._submit(MarkIds(delivery_ids))
+
+    def let_go(self, rule: str, action: str) -> "Future[bool]":
+        """See Store.let_go."""
+        return self._submit(LetGo(rule, action))
+
+    def marked_actions(self) -> list[tuple[str, str]]:
+        """See Store.marked_actions."""
+        return [(rule, action) for rule, action in self._read(MARKED_ACTIONS)]
+
+    def put_note(self, name: str, value: str) -> "Future[None]":
+        """See Store.put_note."""
+        return self._submit(PutNote(name, value))
+
+    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+        """See Store.prune."""
+        return self._submit(Prune(before, dead_before, after))
+
+    def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
+        """See Store.shorten_waits."""
+        return self._submit(ShortenWaits(now, after))
+
+    @property
+    def alive(self) -> bool:
+        """See Store.alive."""
+        return self._writer.alive
+
+    def writable(self) -> bool:
+        """See Store.writable."""
+        return self._writer.alive and self._writer.healthy and not self._writer.stalled
+
+    def close(self) -> None:
+        """Close: the writer, so that the queued writes are committed; then the readers."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._writer.stop()
+            self._connections.close()
+
+    def _told(self, future: "Future[T]") -> "Future[T]":
+        future.add_done_callback(lambda _: self._holds_listener())
+        return future
+
+    def _submit(self, job: WriteJob) -> "Future[Any]":
+        return self._writer.submit(job)
+
+    def _report_skipped(self, skips: Sequence[Skipped]) -> None:
+        self._skipped_listener(skips)
+
+    def _report_due(self, due: Due) -> None:
+        self._listener(due)
+
+
+_LAST_CLAIMS = """
+SELECT name, last_claim_at FROM webhook_router.target WHERE last_claim_at IS NOT NULL
+ORDER BY last_claim_at DESC LIMIT 1000
+"""

@@ -1,0 +1,69 @@
+"""One transaction whose statements go to the server in one flush."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg.types.numeric import Int8
+
+from router.store.postgres.connection import Connected
+
+LOCK_CLASS = 0x77687274  #: the first number of all our advisory keys, "whrt"
+LOCK_SECONDS = 2  #: that a statement waits for a lock; longer means that somebody is stuck
+Row = tuple[Any, ...]
+
+# In each transaction, since a pooler gives each one another session. Without the other ways to join and scan, a plan
+# that was made while a table was small, or by stale statistics, can't turn out to read whole tables: each statement of
+# the writer finds its rows by an index.
+_SETTINGS = (
+    "SELECT set_config('lock_timeout', '{lock}s', true), set_config('enable_seqscan', 'off', true),"
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
+    " set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),"
+    " set_config('plan_cache_mode', 'force_generic_plan', true),"
+    " set_config('idle_in_transaction_session_timeout', '{idle}s', true)"
+)
+
+
+class Rows:
+    """What one statement returns; known after the flush."""
+
+    def __init__(self, cursor: psycopg.Cursor[Row]) -> None:
+        self._cursor = cursor
+
+    def all(self) -> list[Row]:
+        """All rows."""
+        return self._cursor.fetchall()
+
+
+class Transaction:
+    """Statements from BEGIN to COMMIT. Belongs to the writer."""
+
+    def __init__(self, connection: Connected, writer: int, node: int | None, idle_seconds: int) -> None:
+        self._connection = connection
+        self.writer = Int8(writer)  #: see the sequence `writer`
+        self.node = None if node is None else Int8(node)
+        self._settings = _SETTINGS.format(lock=LOCK_SECONDS, idle=idle_seconds)
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        """Send a statement; the answer comes with the flush."""
+        cursor = self._connection.cursor(binary=True)
+        cursor.execute(sql.encode(), values, binary=True)
+        return Rows(cursor)
+
+    def commit(self, fill: Callable[["Transaction"], None]) -> None:
+        """Send BEGIN, what `fill` runs, and COMMIT. Raises psycopg.Error, and whatever `fill` raises."""
+        try:
+            with self._connection.pipeline():
+                self.run("BEGIN")
+                self.run(self._settings)
+                fill(self)
+                self.run("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        with suppress(psycopg.Error):
+            if not self._connection.closed:
+                self._connection.rollback()

@@ -1,0 +1,227 @@
+"""Group commit: one thread writes all queued jobs in one transaction, with one flush for all of them."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+
+from router.domain.errors import StoreError, StoreUnavailable
+from router.domain.groups import Skipped
+from router.runtime.wakeups import gathered
+from router.store.changes import Changes
+from router.store.contract import CommitListener, Due
+from router.store.postgres.commit import commit_jobs
+from router.store.postgres.connection import Connected, connect
+from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
+from router.store.postgres.jobs.claim import ClaimDue
+from router.store.postgres.jobs.job import WriteJob
+from router.store.postgres.marks import Marks
+from router.store.postgres.url import PostgresUrl
+from router.store.write_queue import WriteQueue
+
+STALLED_SECONDS = 5.0  #: of one transaction, after which appends are refused at once instead of queueing behind it
+IDLE_SECONDS = 0.2  #: how often an idle writer looks whether there is something to do
+TRIES = 5  #: of a transaction that another one was in the way of
+FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
+LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
+
+log = structlog.get_logger()
+
+Batch = list[tuple[WriteJob, "Future[Any]"]]
+
+
+@dataclass(slots=True)
+class WriterListeners:
+    """Called by the writer's thread. They must be short."""
+
+    due: Callable[[Due], None] = lambda _: None  #: deliveries that a commit made due
+    committed: CommitListener = lambda *_: None
+    skipped: Callable[[Sequence[Skipped]], None] = lambda _: None  #: deliveries that a commit skipped
+
+
+class Writer:
+    """Owns the writing connection. `submit` and `stop` may be called from any thread."""
+
+    def __init__(self, url: PostgresUrl, node: int | None, listeners: WriterListeners) -> None:
+        self._url = url
+        self._node = node
+        self._listeners = listeners
+        self._queue: WriteQueue[WriteJob] = WriteQueue("the database does not answer")
+        self._writing_since: float | None = None  #: monotonic; of the current transaction
+        self._took = 0.0  #: seconds, of the last transaction
+        self.healthy = True
+        self.deadlocks = 0  #: transactions that were made again since another one was in the way
+        self.marks = Marks()
+        self._unreplicated = False  #: the server said that the commit might not have reached the standby
+        self._pause = 0.0
+        self._connect_at = 0.0  #: monotonic; not before
+        self._connection: Connected | None = None
+        self._number = 0
+        self._connect()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the current transaction takes so long that no appends are taken. Any thread may ask."""
+        since = self._writing_since
+        return since is not None and time.monotonic() - since > STALLED_SECONDS
+
+    def submit(self, job: WriteJob) -> "Future[Any]":
+        """Queue a job."""
+        return self._queue.put(job, stalled=self.stalled)
+
+    def stop(self) -> None:
+        """Commit the queued jobs, then end the thread and the connection. No job is accepted from here on."""
+        self._queue.close()
+        self._thread.join()
+        self._disconnect()
+
+    def _run(self) -> None:
+        batch: Batch | None = []
+        try:
+            while (batch := self._queue.take(IDLE_SECONDS)) is not None:
+                if batch:
+                    self._write(batch)
+                elif not self.healthy:
+                    self._try_to_heal()
+        finally:  # however the thread ends, every future must be done
+            left = self._queue.drain()
+            _fail([*(batch or []), *left], StoreUnavailable("the store's writer has ended"))
+
+    def _try_to_heal(self) -> None:
+        """Without traffic nothing else would find out that the database is back."""
+        if time.monotonic() >= self._connect_at:
+            self._write([])
+
+    def _write(self, batch: Batch) -> None:
+        try:
+            results, changes = self._commit_stubbornly([job for job, _ in batch])
+        except Exception as error:  # noqa: BLE001 - one job's fault, a bug included, must not fail the other jobs
+            if is_unavailable(error):
+                self._unavailable(batch, error)
+                return
+            fault = error
+        else:
+            self._committed(batch, results, changes)
+            return
+        if len(batch) > 1:
+            # By halves and in order, so that one bad row among many costs few commits.
+            self._write(batch[: len(batch) // 2])
+            self._write(batch[len(batch) // 2 :])
+            return
+        _fail(batch, StoreError(f"this can't be stored: {_reason(fault)}"))
+
+    def _commit_stubbornly(self, jobs: Sequence[WriteJob]) -> tuple[list[Any], Changes]:
+        """Commit; again while another transaction is in the way, and once more when the connection was cut: whether it
+        was cut before or after the commit, each job then gives the same."""
+        began = self._writing_since = time.monotonic()
+        try:
+            for number in range(1, TRIES + 1):
+                changes = Changes()
+                cut = self._connection is not None
+                try:
+                    return self._commit(jobs, changes), changes
+                except IN_THE_WAY:
+                    self.deadlocks += 1
+                    if number == TRIES:
+                        raise
+                    time.sleep(random.uniform(0, 0.02 * number))  # noqa: S311 - so that two don't meet again
+                except psycopg.Error as error:
+                    if not (is_disconnect(error) and cut) or number == TRIES:
+                        raise
+                    self._disconnect()
+            raise AssertionError
+        finally:
+            self._writing_since = None
+            self._took = time.monotonic() - began
+
+    def _commit(self, jobs: Sequence[WriteJob], changes: Changes) -> list[Any]:
+        if self._connection is None:
+            self._connect()
+        assert self._connection is not None
+        for job in jobs:
+            if isinstance(job, ClaimDue):
+                job.marks = self.marks.of(job.wanted, time.monotonic())
+        self._unreplicated = False
+        results = commit_jobs(self._connection, self._number, self._node, jobs, changes)
+        if self._unreplicated:
+            raise psycopg.OperationalError("the commit might not have reached the standby")
+        return results
+
+    def _committed(self, batch: Batch, results: list[Any], changes: Changes) -> None:
+        if not self.healthy:
+            log.info("store commits again")
+            self.healthy = True
+        self._pause = 0.0
+        for (job, _), result in zip(batch, results, strict=True):
+            if isinstance(job, ClaimDue):
+                self.marks.claimed(result)
+        self.marks.due(changes.due)
+        with gathered():
+            for (_, future), result in zip(batch, results, strict=True):
+                future.set_result(result)
+            if changes.due:
+                self._report(lambda: self._listeners.due(changes.due))
+            if changes.skips:
+                self._report(lambda: self._listeners.skipped(changes.skips))
+        if batch:
+            self._listeners.committed(len(batch), self._took)
+
+    def _unavailable(self, batch: Batch, error: Exception) -> None:
+        if self.healthy:
+            log.error("store can't commit; requests are answered 503 until it can", error=reason(error))
+        self.healthy = False
+        self.marks.forget()
+        self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))
+        self._connect_at = time.monotonic() + self._pause
+        if is_disconnect(error):
+            self._disconnect()
+        _fail(batch, StoreUnavailable(f"the store can't commit: {reason(error)}"))
+
+    def _connect(self) -> None:
+        if time.monotonic() < self._connect_at:
+            raise psycopg.OperationalError("the database is away")
+        self._connection = connect(self._url, self._notice)
+        # A cut connection's last transaction may still commit: a new number, so that each one's are in order.
+        [(self._number,)] = self._connection.execute("SELECT nextval('webhook_router.writer')").fetchall()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        # "The transaction has already committed locally, but might not have been replicated to the standby."
+        if diagnostic.severity_nonlocalized == "WARNING" and "replicat" in (diagnostic.message_detail or ""):
+            self._unreplicated = True
+
+    def _report(self, report: Callable[[], None]) -> None:
+        try:
+            report()
+        except Exception:  # a listener's fault must not end the writer
+            log.exception("the store's listener failed")
+
+
+def _reason(fault: Exception) -> str:
+    if isinstance(fault, psycopg.Error | ValueError | TypeError | OverflowError):
+        return reason(fault)
+    log.error("store writer failed by a fault of ours", exc_info=fault)
+    return f"internal error ({type(fault).__name__})"
+
+
+def _fail(batch: Batch, error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

