@@ -1,7 +1,9 @@
 """A real daemon in its own process, a real receiver, and helpers that wait."""
 
 import contextlib
+import gc
 import http.client
+import importlib
 import io
 import json
 import os
@@ -44,6 +46,27 @@ THOROUGH = int(os.environ.get("WEBHOOK_ROUTER_TEST_EXAMPLES", "1"))  #: times as
 def examples(count: int) -> settings:
     """Settings for so many generated examples; for a multiple of them, and new ones in each run, in a long run."""
     return settings(max_examples=count * THOROUGH, derandomize=THOROUGH == 1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Divide the compiling of the tests among the workers: else each would compile all of them at the same time."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        root = Path(__file__).parents[1]
+        for path in sorted(root.glob("tests/**/test_*.py"))[number::workers]:
+            importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector away from thousands of tests, which all stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 Line = dict[str, Any]
@@ -106,6 +129,14 @@ def preloaded() -> Preloaded:
     if not _preloaded:
         _preloaded.append(Preloaded(PROGRAM))
     return _preloaded[0]
+
+
+def forked_program() -> str:
+    """A program for subprocess that is webhook-router without the second of processor time that its start takes.
+
+    PROGRAM itself is for tests of what a new process inherits.
+    """
+    return str(preloaded().shim)
 
 
 @pytest.fixture(scope="session", autouse=True)

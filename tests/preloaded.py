@@ -19,9 +19,12 @@ _SHIM = """#!{python} -IS
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 import preloaded_server
+PASSED_ON = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # until there is a process to pass them on to
 connection, _ = preloaded_server.start({path!r}, [{program!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ), [0, 1, 2])
-for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+for number in PASSED_ON:
     signal.signal(number, lambda number, _: connection.send(bytes([number])))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
 code = preloaded_server.read_number(connection)
 if code < 0:
     signal.signal(-code, signal.SIG_DFL)

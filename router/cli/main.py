@@ -12,6 +12,7 @@ from router.cli.commands.deliveries import deliveries
 from router.cli.commands.documents import openapi, schema
 from router.cli.commands.events import events
 from router.cli.commands.healthy import healthy
+from router.cli.commands.import_hooks import import_group
 from router.cli.commands.init import init
 from router.cli.commands.plan import plan
 from router.cli.commands.send import send
@@ -48,6 +49,7 @@ def cli() -> None:
 
 for _command in (
     init,
+    import_group,
     check,
     test,
     plan,

@@ -38,6 +38,12 @@ def chosen_source(sources: "Mapping[str, Source]", name: str | None) -> "Source"
         return next(iter(sources.values()))
     if name is None:
         raise click.UsageError(f"give --source: one of {', '.join(sorted(sources))}")
+    from router.domain.own_events import SOURCE  # noqa: PLC0415 - `--help` need not wait
+
+    if name == SOURCE and name not in sources:
+        from router.rules.own_source import OWN_SOURCE  # noqa: PLC0415 - `--help` need not wait
+
+        return OWN_SOURCE
     if name not in sources:
         raise click.UsageError(f"no source is called {name!r}; there is {', '.join(sorted(sources))}")
     return sources[name]

@@ -21,6 +21,7 @@ from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
 from router.daemon.lifecycle import Lifecycle
+from router.daemon.own_events import OwnEvents
 from router.daemon.parts import Intake, Parts
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.processes.start import Logging
@@ -147,7 +148,8 @@ class App:
             intake = processes or intake_server(settings, receiver, ruleset, certificates.get("intake"))
         expiry = MetricExpiry(metrics, current, store)
         sources = SourceLog(ListenAddress(settings.listen.host, intake.port), settings.tls is not None)
-        reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources)
+        own_events = OwnEvents(store, current, str(settings.rules), now_ms, settings.tells)
+        reports = RulesReports(settings, current, store, metrics, expiry, self._systemd, sources, own_events)
         if processes is not None:
             reports.processes = processes.serving
         reloader = Reloader(
@@ -164,7 +166,7 @@ class App:
         )
         retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed)
         watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
-        parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch)
+        parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
         if settings.admin is not None:
             try:
                 parts.admin = self._admin_listener(parts, settings.admin, certificates.get("admin"))

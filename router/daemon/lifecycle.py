@@ -55,6 +55,7 @@ class Lifecycle:
         parts.reports.sources.log_changes(ruleset)
         parts.reloader.start()
         parts.retention.start()
+        parts.own_events.start()
         parts.certificates.start()
         freeze_garbage()
         # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
@@ -79,6 +80,7 @@ class Lifecycle:
             self.watchdog.stop()
         parts.reloader.stop()
         parts.certificates.stop()
+        parts.own_events.stop()
         parts.retention.stop()
         parts.intake.stop(ANSWER_SECONDS)
         parts.dispatcher.stop(self.settings.grace)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
+from router.daemon.own_events import OwnEvents
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.retention import Retention
 from router.daemon.rules_reports import RulesReports
@@ -32,6 +33,7 @@ class Parts:
     retention: Retention
     stopping: threading.Event  #: set from the beginning of a stop
     certificates: CertificateWatch
+    own_events: OwnEvents
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from router.admin.metrics.expiry import MetricExpiry
+from router.daemon.own_events import OwnEvents
 from router.daemon.settings import Settings
 from router.daemon.source_log import SourceLog
 from router.daemon.status_notes import note_rules
@@ -33,6 +34,7 @@ class RulesReports:
     expiry: MetricExpiry
     systemd: Systemd
     sources: SourceLog
+    own_events: OwnEvents
     processes: Callable[[], tuple[int, int]] = field(default=lambda: (1, 1))  #: that serve, and that should
     loaded_at: int = 0  #: ms
     drift: Drift | None = field(default=None)  #: None: the rules file is what runs
@@ -53,11 +55,13 @@ class RulesReports:
         self._note(None)
         self.sources.log_changes(ruleset)
         self._warn_of_removed(change)
+        self.own_events.reloaded(ruleset, change)
 
-    def refused(self, _: ReloadRefused) -> None:
+    def refused(self, refused: ReloadRefused) -> None:
         """A reload was refused; the rules that ran go on."""
         self.metrics.refused()
         self.systemd.ready(self.status())
+        self.own_events.refused(refused)
 
     def drifted(self, drift: Drift | None) -> None:
         """The rules file began to differ from what runs, or agrees with it again."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from router.domain.errors import StartError
 from router.domain.listen_address import ListenAddress
 from router.domain.networks import Network, network
-from router.domain.units import seconds
+from router.domain.units import seconds, size
 from router.http.certificate import TlsFiles
 from router.http.limits import MAX_CONNECTIONS, REQUEST_SECONDS
 from router.store.location import StoreLocation
@@ -17,6 +17,18 @@ GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service man
 KEEP_SECONDS = 7 * 86400.0  #: of settled events: long enough to look into last week's; a day of 1 event/s takes 100 MB
 KEEP_DEAD_SECONDS = 30 * 86400.0  #: of events with a dead delivery, which somebody may replay
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
+
+
+BACKLOG_SECONDS = 3600.0  #: that a delivery may wait: the usual waits between attempts are not longer
+DISK_BYTES = 1024 * 1024 * 1024  #: free on the store's disk: with less, a busy day may fill it
+
+
+@dataclass(frozen=True, slots=True)
+class TellBounds:
+    """When the daemon tells of a backlog or the disk."""
+
+    backlog: float = BACKLOG_SECONDS  #: seconds
+    disk: int = DISK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,16 @@ class Settings:
     admin_hosts: tuple[str, ...] = ()  #: further host names, in lower case, under which the admin listener answers
     keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; None: for ever
     keep_dead: float | None = KEEP_DEAD_SECONDS  #: the same for events with a dead delivery, if longer
+    tells: TellBounds = TellBounds()
+
+
+def tells(backlog: str, disk: str) -> TellBounds:
+    """Parse a duration such as `1h` and a size such as `1GiB`. Raises StartError."""
+    try:
+        return TellBounds(seconds(backlog), size(disk))
+    except ValueError as error:
+        cure = "--backlog-old takes a duration such as 1h, --disk-low a size such as 1GiB"
+        raise StartError(f"{cure}: {error}") from None
 
 
 def retention(text: str) -> float | None:

@@ -93,7 +93,7 @@ class Attempts:
     def _input(self, claim: Claim, definition: Definition) -> AttemptInput:
         recorded, current = definition.ruleset, self._current.ruleset
         name = claim.event.source
-        source = current.sources.get(name) or recorded.sources.get(name)
+        source = current.source(name) or recorded.source(name)
         # The current secrets count: a recorded ruleset's may have been rotated since.
         secrets = current.secrets if recorded is current else {**recorded.secrets, **current.secrets}
         passing = recorded.passing.get(name) or current.passing.get(name) or frozenset()

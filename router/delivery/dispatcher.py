@@ -19,6 +19,7 @@ from router.delivery.clock import ClockWatch
 from router.delivery.committed import STORE_RETRY_SECONDS, CommittedWrites
 from router.delivery.definitions import Compile, Definitions
 from router.delivery.holding import Holding
+from router.delivery.own_events import OwnEvents
 from router.delivery.retry import settlement
 from router.delivery.settling import FinishedAttempt, Settling
 from router.delivery.skips import SkipReports
@@ -28,6 +29,7 @@ from router.delivery.tools import open_tools
 from router.delivery.wait_notes import WAITS_NOTE, WaitNotes, parsed_note
 from router.domain.deliveries import Claim, Delivery
 from router.domain.errors import RouterError
+from router.domain.own_events import is_own
 from router.domain.target_state import TargetLoad, Wait
 from router.observe.metrics import Metrics
 from router.plugins.action import ActionType
@@ -84,6 +86,7 @@ class Dispatcher:
         self._stopping = False
         self._grace = 0.0
         self._targets = Targets(current, store, now_ms)
+        self._own_events = OwnEvents(current, now_ms)
         self._wait_notes = WaitNotes(store)
         self._clock = ClockWatch()
         self._due: dict[str, int] = {}  #: by target: when (ms) the first of its deliveries is due
@@ -285,12 +288,13 @@ class Dispatcher:
     async def _deliver(self, claim: Claim, target: Target, *, decides: bool) -> None:
         """Attempt, which holds one of the target's slots, and have it settled, which doesn't."""
         started_at, clock = self._now_ms(), time.monotonic()
-        result = AttemptResult(None)
+        result, change = AttemptResult(None), None
         try:
             result = await self._attempts.make(claim)
         finally:
             # The target is judged by the outcome as it was, whatever the retry policy makes of it.
-            self._targets.finish(target, None if result.outcome is None else answered(result.outcome), decides=decides)
+            told = None if result.outcome is None else answered(result.outcome)
+            change = self._targets.finish(target, told, decides=decides, own=is_own(claim.event))
             self._wake.set()
         if result.outcome is None:
             return
@@ -305,7 +309,9 @@ class Dispatcher:
             spread=spread,
             held_ms=self._holding.held_ms(claim.delivery) if self._holding.ever else 0,
         )
-        self._settling.put(FinishedAttempt(claim, result.outcome, replace(done, ruleset=result.ruleset), took))
+        down = time.monotonic() - target.breaker.since
+        done = replace(done, ruleset=result.ruleset, notices=self._own_events.of(claim, done, change, down))
+        self._settling.put(FinishedAttempt(claim, result.outcome, done, took))
 
     async def _drain(self) -> None:
         """Wait for running attempts, then cut them off; each settles itself as interrupted."""

@@ -17,6 +17,7 @@ class Target:
         self.breaker = Breaker(spec.breaker)
         self.spec = spec
         self.running = 0
+        self.told_down = False  #: the router has told that it is down, and not yet that it is up again
         self._tokens = self._burst
         self._filled_at = now
 

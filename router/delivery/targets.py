@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import structlog
 
+from router.delivery.own_events import TargetChange
 from router.delivery.target import Target
 from router.domain.target_state import BreakerState, TargetLoad
 from router.plugins.target import TargetSpec
@@ -50,7 +51,9 @@ class Targets:
         known = self._current_specs()
         for key, note in breakers.items():
             if key in known and isinstance(note, dict):
-                self.get(key, time.monotonic()).breaker.resume(note, self._now_ms(), time.monotonic())
+                target = self.get(key, time.monotonic())
+                target.breaker.resume(note, self._now_ms(), time.monotonic())
+                target.told_down = target.breaker.state is not BreakerState.CLOSED
         self._note_breakers()
 
     def get(self, key: str, now: float) -> Target:
@@ -68,8 +71,24 @@ class Targets:
             self._note_breakers()
         return target
 
-    def finish(self, target: Target, answered: bool | None, *, decides: bool) -> None:
-        """An attempt at the target ended; see Target.finish."""
+    def finish(self, target: Target, answered: bool | None, *, decides: bool, own: bool = False) -> TargetChange | None:
+        """An attempt at the target ended; see Target.finish. Gives what the router has to tell of it.
+
+        `own`: it was of an event of the router itself. Of the state that it leaves a later attempt tells, of another.
+        """
+        self._finish(target, answered, decides=decides)
+        state = target.breaker.state
+        if own or answered is None:
+            return None
+        if not answered and state is not BreakerState.CLOSED and not target.told_down:
+            target.told_down = True
+            return TargetChange.DOWN
+        if answered and target.told_down:
+            target.told_down = False
+            return TargetChange.UP
+        return None
+
+    def _finish(self, target: Target, answered: bool | None, *, decides: bool) -> None:
         before = target.breaker.state
         target.finish(answered, time.monotonic(), decides=decides)
         after = target.breaker.state

@@ -1,11 +1,16 @@
 """Deliveries and their attempts: planned, claimed, settled."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from router.domain.events import Event
 from router.domain.groups import Group, SkipReason
 from router.domain.outcomes import Outcome, OutcomeKind, Sent
+
+if TYPE_CHECKING:
+    from router.domain.own_events import Notice
 
 
 class State(StrEnum):
@@ -103,6 +108,7 @@ class Settlement:
     finished_at: int  #: ms
     next_attempt_at: int  #: ms; read only when state is pending
     ruleset: str | None = None  #: hash of the rules that the attempt used; None: those that the delivery names
+    notices: "Sequence[Notice]" = ()  #: what the router tells of it, stored with it
 
 
 @dataclass(frozen=True, slots=True)

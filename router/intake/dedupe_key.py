@@ -22,5 +22,10 @@ def dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
     value = values[0] if values else None
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
         return None
+    return stored_key(value)
+
+
+def stored_key(value: str | float) -> str:
+    """A value as the store has it: JSON, or the hash of that if it is long."""
     key = orjson.dumps(value).decode()
     return key if len(key) <= _LONGEST_KEY else "sha256:" + hashlib.sha256(key.encode()).hexdigest()

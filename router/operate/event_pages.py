@@ -24,13 +24,14 @@ def events_in_order(store: StoreReader, which: EventFilter, position: ScanPositi
         after = max(after, page[-1].seq)
 
 
-def events_back(store: StoreReader, which: EventFilter, before: int = 0) -> Iterator[StoredEvent]:
+def events_back(store: StoreReader, which: EventFilter, before: int = 0) -> Iterator[tuple[EventHead, StoredEvent]]:
     """The events that match a filter, the newest first, from those older than seq `before` on. Raises StoreError."""
     after = before
     while page := store.event_heads(which, limit=PAGE, after=after, newest_first=True):
+        heads = {head.seq: head for head in page}
         for count in _portions(page):
             found = store.stored_events(which, limit=count, after=after, newest_first=True)
-            yield from found
+            yield from ((heads[one.seq], one) for one in found if one.seq in heads)
             if not found:
                 break
             after = found[-1].seq

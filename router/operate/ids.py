@@ -70,18 +70,6 @@ def find_delivery(store: OperatorStore, text: str) -> ResolvedId:
     raise NoSuchId(_not_found("delivery", text), only_missing=True)
 
 
-def no_such(store: OperatorStore, kind: Kind, text: str) -> str:
-    """The API's message for an unknown id; the API takes whole ids only. Raises StoreError."""
-    other: Kind = "delivery" if kind == "event" else "event"
-    message = f"the store has no {kind} with this id"
-    if len(text) == _ID_LENGTH and _ids(store, other, text):
-        found = "an event" if other == "event" else "a delivery"
-        return f"{message}: it is the id of {found}, see /api/{_PLURAL[other]}/{{id}}"
-    if _BEGINNING.fullmatch(text) and len(text) < _ID_LENGTH:
-        return f"{message}: ids are given whole here, all {_ID_LENGTH} characters"
-    return message
-
-
 def _ids(store: OperatorStore, kind: Kind, text: str) -> Sequence[str]:
     """The ids that the text fits, at most one more than an error names."""
     if text == LAST:

@@ -8,6 +8,7 @@ from router.domain.errors import RouterError
 from router.domain.events import UNMATCHED
 from router.domain.filters import EventFilter, Filter
 from router.domain.nearest_word import did_you_mean, shortened
+from router.domain.own_events import SOURCE
 from router.operate.follow import StreamFilter
 from router.operate.status import note
 from router.rules.compile.rules import ACTION_KEYS
@@ -50,7 +51,7 @@ def known_names(store: OperatorStore) -> KnownNames:
         rule=_texts([*(row[1] for row in rows), *(rule.get("name") for rule in written)]),
         action=_texts([*(row[2] for row in rows), *(_action_name(action) for action in actions)]),
         target=_texts([*(row[3] for row in rows), *_names(files, "targets"), *(d.target for d in store.depths())]),
-        source=_texts([*(row[0] for row in rows), *_names(files, "sources")]),
+        source=_texts([*(row[0] for row in rows), *_names(files, "sources"), SOURCE]),
     )
 
 
@@ -62,6 +63,10 @@ def describe_filter(which: Filter | EventFilter) -> str:
         wanted = getattr(which, word, None)
         if wanted is not None:
             parts.append(f'{word.removesuffix("_id")} "{shortened(wanted)}"')
+    if isinstance(which, EventFilter) and which.unmatched:
+        parts.append("that no rule matched")
+    if isinstance(which, EventFilter) and which.dedupe_keys:
+        parts.append("with that id of the provider (of a source with dedupe)")
     if which.since is not None or which.until is not None:
         parts.append("in that time")
     return ", ".join(parts)

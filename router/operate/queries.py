@@ -1,12 +1,17 @@
 """Lists events and deliveries, the newest first. Reads pages: a long read would let the write-ahead log grow."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
+
+import orjson
 
 from router.domain.deliveries import Delivery, State
 from router.domain.filters import EventFilter, Filter
 from router.domain.summaries import EventHead
-from router.store.contract import PAGE, OperatorStore
+from router.intake.dedupe_key import stored_key
+from router.store.contract import PAGE, StoreReader
 
 
 class _HasSeq(Protocol):
@@ -31,12 +36,28 @@ def filter_of(states: Iterable[State], given: Mapping[str, Any]) -> Filter:
     )
 
 
-def newest_deliveries(store: OperatorStore, which: Filter, limit: int, after: int = 0) -> list[Delivery]:
+def keys_of(provider_id: str) -> tuple[str, ...]:
+    """The dedupe keys that this id of a provider may have become: of a text, and of a number."""
+    is_number = _NUMBER.fullmatch(provider_id) is not None
+    return (stored_key(provider_id), *((stored_key(orjson.loads(provider_id)),) if is_number else ()))
+
+
+def of_provider(store: StoreReader, which: Filter, provider_id: str) -> Filter:
+    """The filter, of the newest event with this id of its provider's. Raises StoreError."""
+    found = store.event_heads(EventFilter(dedupe_keys=keys_of(provider_id)), limit=1, newest_first=True)
+    event_id = found[0].id if found else provider_id  # no event has such an id, so nothing is found
+    return replace(which, event_id=event_id if which.event_id in (None, event_id) else provider_id)
+
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?")
+
+
+def newest_deliveries(store: StoreReader, which: Filter, limit: int, after: int = 0) -> list[Delivery]:
     """Up to `limit` deliveries older than the one with seq `after` (0: from the newest on). Raises StoreError."""
     return _newest(lambda size, at: store.deliveries(which, limit=size, after=at, newest_first=True), limit, after)
 
 
-def newest_events(store: OperatorStore, which: EventFilter, limit: int, after: int = 0) -> list[EventHead]:
+def newest_events(store: StoreReader, which: EventFilter, limit: int, after: int = 0) -> list[EventHead]:
     """The same for events. Raises StoreError."""
     return _newest(lambda size, at: store.event_heads(which, limit=size, after=at, newest_first=True), limit, after)
 

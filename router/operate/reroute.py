@@ -9,9 +9,11 @@ from router.domain.errors import PayloadError
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
 from router.domain.ids import uuid7
+from router.domain.own_events import is_own
 from router.operate.patient_write import write_patiently
 from router.operate.scan import NO_LIMIT, ScanPosition, WorkLimit
 from router.operate.serialize import item_json
+from router.rules.own_source import OWN_SOURCE
 from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset
 from router.store.contract import PAGE, OperatorStore
@@ -132,7 +134,7 @@ def _matching(store: OperatorStore, which: EventFilter, position: ScanPosition) 
 
 def _plan(ruleset: Ruleset, event: Event) -> list[PlannedDelivery] | str:
     """The deliveries that the rules plan for an event, or why they plan none."""
-    source = ruleset.sources.get(event.source)
+    source = OWN_SOURCE if is_own(event) else ruleset.sources.get(event.source)
     if source is None:
         return f"these rules have no source {event.source}"
     try:

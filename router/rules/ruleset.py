@@ -14,6 +14,7 @@ from router.domain.files.protected import ProtectedPaths
 from router.domain.holds import HoldKind, HoldName
 from router.domain.identity_headers import tells_who_calls
 from router.domain.items import Item
+from router.domain.own_events import SOURCE, is_own
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
 from router.rules.compile.respond import RuleRespond
@@ -21,6 +22,7 @@ from router.rules.match.conditions import Condition, EventPredicate, headers_of
 from router.rules.match.fields import FieldValues, HeaderField
 from router.rules.match.for_each import MOST_DELIVERIES, ForEach
 from router.rules.match.index import Index
+from router.rules.own_source import OWN_SOURCE
 from router.rules.path_pattern import PathPatterns
 from router.rules.reload.file_stat import FileStat
 from router.rules.rule import Rule, RuleAction
@@ -36,6 +38,7 @@ class Match(NamedTuple):
     rules: tuple[Rule, ...]  #: in file order
     errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of rules whose evaluation failed
     items: Mapping[str, Sequence[Item]] = _NO_ITEMS  #: of matched rules with `for_each`, by name
+    own: bool = False  #: it is an event of the router itself, which reaches no `unmatched`
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,26 @@ class Ruleset:
 
     def match(self, parsed: ParsedEvent) -> "Match":
         """The rules that match, in file order, and those whose evaluation failed."""
+        if parsed.event.source == SOURCE and is_own(parsed.event):
+            return self._own_match(parsed)
         reads = FieldValues(parsed)
         return self._evaluate(self.candidates(reads), reads)
+
+    def _own_match(self, parsed: ParsedEvent) -> "Match":
+        """The rules that match an event of the router itself: none, when a source of the file has its name."""
+        if not self.hears_itself:
+            return Match((), own=True)
+        reads = FieldValues(parsed)
+        return self._evaluate(self.candidates(reads), reads)._replace(own=True)
+
+    @property
+    def hears_itself(self) -> bool:
+        """Whether a rule listens to the router's own events."""
+        return SOURCE in self.indexes and SOURCE not in self.sources
+
+    def source(self, name: str) -> Source | None:
+        """A source of the file, or that of the router's own events."""
+        return self.sources.get(name) or (OWN_SOURCE if name == SOURCE else None)
 
     def candidates(self, reads: FieldValues) -> Sequence[int]:
         """The numbers of the rules that may match the event, or raise for it, in file order."""
@@ -169,7 +190,9 @@ class Ruleset:
 
     def actions_of(self, match: "Match") -> Sequence[RuleAction]:
         """The actions of the matched rules, none of which has `for_each`, or of `unmatched`."""
-        return [action for rule in match.rules for action in rule.actions] if match.rules else self.unmatched
+        if match.own or match.rules:
+            return [action for rule in match.rules for action in rule.actions]
+        return self.unmatched
 
     def planned(self, match: "Match") -> Sequence[tuple[RuleAction, Item | None]]:
         """The actions of the matched rules, each with its item if the rule has `for_each`; or those of `unmatched`."""

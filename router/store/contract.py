@@ -19,6 +19,7 @@ from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.groups import Skipped
 from router.domain.holds import HoldName, Holds
+from router.domain.own_events import Gathered, Notice
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
 
@@ -319,7 +320,9 @@ class Store(EventSink, OperatorStore, Protocol):
         an interrupted one adds one to `interruptions` only. A delivery that becomes succeeded or dead unblocks the next
         of its order key. One that would become pending or dead while a newer one of its latest_by value is pending
         becomes skipped instead, and whatever the outcome, that newer one is unblocked. A ruleset that the settlement
-        names becomes the delivery's; its text has to be there already. One that can't be stored fails all of them.
+        names becomes the delivery's; its text has to be there already. The notices of a settlement that counts are told
+        in the same transaction, as by `tell`; not that a delivery is dead which is skipped instead. One that can't be
+        stored fails all of them.
         """
         ...
 
@@ -377,6 +380,27 @@ class Store(EventSink, OperatorStore, Protocol):
 
     def put_note(self, name: str, value: str) -> "Future[None]":
         """Keep a note of the daemon about itself (JSON), for other readers of the store. The last of a name stays."""
+        ...
+
+    def tell(self, notice: Notice) -> "Future[bool]":
+        """Store a notice's event with its planned deliveries, or gather it. False: it was gathered.
+
+        A notice is told when none of its kind and subject was told in the GATHER_MS before it. Otherwise only its
+        payload and the number of such notices are kept, for `gathered`. Of two in one transaction the second is
+        gathered.
+        """
+        ...
+
+    def gathered(self, now: int) -> list[Gathered]:
+        """By kind and subject what was gathered, where the last notice was told GATHER_MS before `now` (ms) or more;
+        with a count of 0 where nothing was. Also the notices that the store itself had to make of deliveries that
+        died when their owner did."""
+        ...
+
+    def tell_gathered(self, gathered: Gathered, notice: Notice | None, now: int) -> "Future[bool]":
+        """Tell what was gathered: store the notice's event with its planned deliveries, and begin to gather anew at
+        `now` (ms). None: forget it. False, and nothing changes, when more was gathered since it was read, or another
+        node has told it."""
         ...
 
     def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":

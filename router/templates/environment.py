@@ -4,6 +4,7 @@ The compiled code calls inner filters for reads such as `payload.repository.id`,
 (see rewriting.py). Templates can't call these filters by name.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,23 @@ from router.templates.text import as_text, in_url
 from router.templates.values import Context, Missing, item_of
 
 READ, KEEP, EACH, CUT, CONCAT, COMPARE = "_read", "_keep", "_each", "_cut", "_concat", "_compare"
-_LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})
+_OF_LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex", "revindex0"})  #: readable of `loop`
 _QUOTED = 1  #: characters that are percent-encoded in one step
+
+
+def loop_class() -> type | None:
+    """The class of `loop` in a `{% for %}`. Jinja documents its attributes only, so a template is asked for it.
+
+    None if another version of Jinja has no such object: then templates can't read `loop`.
+    """
+    found: list[type] = []
+    asked = ImmutableSandboxedEnvironment()
+    asked.globals["tell"] = lambda loop: found.append(type(loop))
+    asked.from_string("{% for _ in [0] %}{{ tell(loop) }}{% endfor %}").render()
+    return found[0] if found and found[0].__module__.startswith("jinja2.") else None
+
+
+_LOOP = loop_class()
 
 
 class RenderContext(jinja2.runtime.Context):
@@ -56,8 +72,9 @@ class Environment(ImmutableSandboxedEnvironment):
             found = obj.get(attribute)
             if found is not None:
                 return found
-        if isinstance(obj, jinja2.runtime.LoopContext) and attribute in _LOOP:
-            return getattr(obj, attribute)
+        if type(obj) is _LOOP and attribute in _OF_LOOP:
+            with contextlib.suppress(AttributeError):  # another version of Jinja may lack it
+                return getattr(obj, attribute)
         return obj if isinstance(obj, jinja2.Undefined) else item_of(obj, attribute, str, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:

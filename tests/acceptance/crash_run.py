@@ -16,7 +16,7 @@ from pathlib import Path
 import apsw
 
 from tests.acceptance.recording_receiver import RecordingReceiver
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, forked_program
 
 ORDER_KEYS = 8  #: each with one sender, which repeats an event without an answer before it goes on
 CONCURRENCY = 8  #: of each forward
@@ -133,7 +133,7 @@ class CrashRun:
     def kill_during_start(self, seconds: float) -> None:
         """Start the daemon, and kill it after some seconds, whether it serves by then or not."""
         number = len(self.runs) + 1
-        process = self._serve(number)
+        process = self._serve(PROGRAM, number)
         try:
             process.wait(seconds)
             self.answers.problems.append(f"run {number} ended by itself with {process.returncode}")
@@ -144,7 +144,7 @@ class CrashRun:
 
     def start_second_owner(self) -> None:
         """Start a second daemon on the store of a running one: it must refuse, and change nothing."""
-        process = self._serve(0)
+        process = self._serve(forked_program(), 0)
         try:
             if process.wait(PATIENCE_SECONDS) != 3:
                 self.answers.problems.append(f"a second owner exits {process.returncode}")
@@ -152,9 +152,9 @@ class CrashRun:
             process.kill()
             process.wait(PATIENCE_SECONDS)
 
-    def _serve(self, run: int) -> "subprocess.Popen[bytes]":
+    def _serve(self, program: str, run: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            [PROGRAM, "serve", str(self._rules), "--listen", "127.0.0.1:0", "--admin", "off", "--store",
+            [program, "serve", str(self._rules), "--listen", "127.0.0.1:0", "--admin", "off", "--store",
              f"sqlite:{self.store}", *self._flags],
             cwd=self.folder, env=self._env(run), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ def test_kills_and_stops_under_load_lose_no_accepted_event(tmp_path: Path, proce
             answered = partial(run.wait_for_answers, 30)
             run.run_daemon(partial(run.kill_processes, 4, answered), kill=True)
         for number in range(rounds):
-            run.run_daemon(partial(run.wait_for_answers, run.random.randrange(20, 120)), kill=number != rounds - 1)
+            run.run_daemon(partial(run.wait_for_answers, run.random.randrange(20, 70)), kill=number != rounds - 1)
         run.kill_during_start(0.4)
         run.run_daemon(run.start_second_owner, kill=True)
         run.run_daemon(run.wait_until_settled, kill=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon
+from tests.conftest import PATIENCE_SECONDS, Daemon, forked_program, run_in_process
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -62,14 +62,7 @@ def _rules(*actions: dict[str, Any], **more: Any) -> str:
 def _check(folder: Path, rules: str) -> dict[int, str]:
     """By rule: what `check` says against it."""
     (folder / "rules.yaml").write_text(rules)
-    done = subprocess.run(
-        [PROGRAM, "check", "--json", "rules.yaml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_SECONDS,
-    )
+    done = run_in_process("check", "--json", "rules.yaml", folder=folder)
     problems = [problem for problem in json.loads(done.stdout) if problem["level"] == "error"]
     return {int(problem["path"].split("]")[0].removeprefix("rules[")): problem["message"] for problem in problems}
 
@@ -131,7 +124,7 @@ def test_the_daemon_does_not_start_with_a_path_that_reaches_what_rules(tmp_path:
     (tmp_path / "rules.yaml").write_text(_rules({"append": path}))
 
     done = subprocess.run(
-        [PROGRAM, "serve", "rules.yaml", "--listen", "127.0.0.1:0", "--store", "sqlite:store/events.db"],
+        [forked_program(), "serve", "rules.yaml", "--listen", "127.0.0.1:0", "--store", "sqlite:store/events.db"],
         cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
 

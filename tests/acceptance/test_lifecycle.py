@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from router.store.sqlite.store import SqliteStore
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver, free_port
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver, forked_program, free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Wait = Callable[[Callable[[], Any]], Any]
@@ -346,7 +346,7 @@ def test_the_daemon_runs_when_nobody_reads_its_log(eventually: Wait, tmp_path: P
     rules.write_text(RULES)
     process = subprocess.Popen(
         [
-            *(PROGRAM, "serve", str(rules), "--listen", f"127.0.0.1:{port}", "--admin", "off"),
+            *(forked_program(), "serve", str(rules), "--listen", f"127.0.0.1:{port}", "--admin", "off"),
             *("--store", f"sqlite:{tmp_path / 's.db'}", "--log-format", style),
         ],
         stderr=writing,
@@ -373,7 +373,7 @@ def test_output_that_cannot_be_written_is_one_clear_line(tmp_path: Path, argumen
     (tmp_path / "rules.yaml").write_text(RULES)
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [PROGRAM, *arguments], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [forked_program(), *arguments], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
 
     assert done.returncode == 1

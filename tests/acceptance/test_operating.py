@@ -188,25 +188,25 @@ def test_many_dead_deliveries_are_replayed_by_a_filter_while_events_come_in(
     receiver.status = 410
     daemon = start(rules(receiver))
     operate = Operator(run, daemon)
-    events = [post(daemon, key=n % 5) for n in range(600)]
-    eventually(lambda: len(receiver.ids()) == 600)
-    eventually(lambda: operate.json("status")["dead"] == 600)
+    events = [post(daemon, key=n % 5) for n in range(300)]
+    eventually(lambda: len(receiver.ids()) == 300)
+    eventually(lambda: operate.json("status")["dead"] == 300)
     receiver.requests.clear()
     receiver.status = 200
     before = operate.states()
 
     dry = operate("deliveries", "replay", "--rule", "forward", "--dry-run").stdout
-    assert dry.endswith("would have replayed 600 deliveries\n")
+    assert dry.endswith("would have replayed 300 deliveries\n")
     assert operate.states() == before
     assert receiver.ids() == []
 
-    assert operate("deliveries", "replay", "--rule", "forward").stdout == "replayed 600 deliveries\n"
+    assert operate("deliveries", "replay", "--rule", "forward").stdout == "replayed 300 deliveries\n"
     later = [post(daemon, key=n % 5) for n in range(50)]
 
-    eventually(lambda: len(receiver.ids()) >= 650)
+    eventually(lambda: len(receiver.ids()) >= 350)
     eventually(lambda: set(operate.states()) == {"succeeded"})
     arrived = receiver.ids()
-    assert len(arrived) == 650
+    assert len(arrived) == 350
     numbers = {event: n for n, event in enumerate([*events, *later])}
     for key in range(5):
         lane = [numbers[event] for event in arrived if numbers[event] % 5 == key]

@@ -157,7 +157,10 @@ class Admin:
         from router.rules.parsing import parse_event
 
         plan = self.ruleset.plan(parse_event(event, self.ruleset.sources[source]))
-        return self.store.append(event, plan.deliveries, self.ruleset.hash).result(60).event_id
+        appended = self.store.append(
+            event, plan.deliveries, self.ruleset.hash, matched=plan.matched, errors=plan.errors
+        )
+        return appended.result(60).event_id
 
 
 def is_documented(method: str, path: str, status: int, kind: str, content: Any) -> None:

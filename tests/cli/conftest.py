@@ -19,7 +19,7 @@ from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, run_in_process
+from tests.conftest import PATIENCE_SECONDS, forked_program, run_in_process
 
 Done = subprocess.CompletedProcess[str]
 
@@ -52,6 +52,7 @@ class StoreCommands:
         """As `put`, for many."""
         with self.opened() as store:
             store.put_ruleset(RulesetText("r1", "rules: []", "/"), 0).result(60)
+            ids: list[str] = []
             futures = []
             for plans, age, given in events:
                 at = now_ms() - age
@@ -67,7 +68,10 @@ class StoreCommands:
                     "received_at": at,
                 }
                 futures.append(store.append(Event(**defaults | given), plans, "r1"))
-            return [future.result(60).event_id for future in futures]
+                if len(futures) == 500:  # the store refuses more than some thousands that wait
+                    ids += [future.result(60).event_id for future in futures]
+                    futures.clear()
+            return ids + [future.result(60).event_id for future in futures]
 
     def end(self, state: State, error: str = "gone", excerpt: str = "", target: str = "ci") -> None:
         """Attempt all due deliveries of a target, with this result."""
@@ -110,7 +114,7 @@ class StoreCommands:
         ours, theirs = pty.openpty()
         env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
         process = subprocess.Popen(
-            [PROGRAM, *arguments], cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs, env=env
+            [forked_program(), *arguments], cwd=self.folder, stdin=theirs, stdout=theirs, stderr=theirs, env=env
         )
         os.close(theirs)
         os.write(ours, answer.encode())

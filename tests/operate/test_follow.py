@@ -202,7 +202,7 @@ class Turmoil:
 def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteStore, tmp_path: Path) -> None:
     heard: list[tuple[str, object]] = []
     place = store.newest()
-    turmoil = Turmoil(store, 1500)
+    turmoil = Turmoil(store, 600)
     with closing(SqliteOperatorStore(tmp_path / "store.db")) as beside, ThreadPoolExecutor(1) as pool:
         running = pool.submit(turmoil.run)
         follower = Follower(beside, place)
@@ -221,11 +221,11 @@ def test_every_line_appears_exactly_once_under_load_and_retention(store: SqliteS
             seen = changes
         running.result()
 
-    assert turmoil.pruned > 100
+    assert turmoil.pruned > 40
     assert len(heard) == len(set(heard))
     assert {one for kind, one in heard if kind == "event"} == turmoil.events
     assert {one for kind, one in heard if kind == "attempt"} == turmoil.attempts
-    assert len(turmoil.attempts) > 1000
+    assert len(turmoil.attempts) > 400
 
 
 def test_pruned_events_do_not_stop_a_follower(store: SqliteStore) -> None:

@@ -1,6 +1,7 @@
 """multipart/form-data becomes a mapping: fields are texts, files are described."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -90,9 +91,8 @@ def test_a_boundary_is_needed(content_type: str) -> None:
         read_declared(b"x", content_type)
 
 
-@pytest.mark.parametrize(
-    "bomb",
-    [
+def _bombs() -> Iterator[bytes]:
+    yield from (
         field("a", "1") * (MAX_PARTS + 1) + b"--xyz--",
         field("a", "1") * 200_000 + b"--xyz--",
         part("1", *['Content-Disposition: form-data; name="a"'] * 1000) + b"--xyz--",
@@ -104,20 +104,21 @@ def test_a_boundary_is_needed(content_type: str) -> None:
         b"--xyz\r\n" + b"a" * 4_000_000,
         b"--" + b"x" * 4_000_000,
         b"--xyz\r\n" + b"a\r\n" * 1_000_000,
-    ],
-    ids=range(11),
-)
-def test_a_bomb_of_any_kind_is_refused_in_bounded_time(bomb: bytes) -> None:
-    began = time.process_time()
-    with pytest.raises(PayloadError):
-        read_declared(bomb, TYPE)
-    try:
-        found = read_signed(bomb, TYPE)
-    except PayloadError:
-        found = None
+    )
 
-    assert found is None or found.format is Format.TEXT
-    assert time.process_time() - began < 10
+
+def test_a_bomb_of_any_kind_is_refused_in_bounded_time() -> None:
+    for bomb in _bombs():
+        began = time.process_time()
+        with pytest.raises(PayloadError):
+            read_declared(bomb, TYPE)
+        try:
+            found = read_signed(bomb, TYPE)
+        except PayloadError:
+            found = None
+
+        assert found is None or found.format is Format.TEXT, bomb[:100]
+        assert time.process_time() - began < 10, bomb[:100]
 
 
 def test_a_large_file_is_described_and_not_kept() -> None:

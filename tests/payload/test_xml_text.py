@@ -1,6 +1,7 @@
 """XML becomes a mapping; what could harm does not get in."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -61,9 +62,8 @@ LAUGHS = (
 )
 
 
-@pytest.mark.parametrize(
-    "bomb",
-    [
+def _bombs() -> Iterator[bytes]:
+    yield from (
         LAUGHS,
         b'<?xml version="1.0"?>' + LAUGHS,
         b'<?xml version="1.0"?><!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>',
@@ -77,16 +77,17 @@ LAUGHS = (
         b"<" + b"a" * 4_000_000,
         b"<a>" + b"&amp;" * 600_000,
         b"<!--" + b"-" * 4_000_000,
-    ],
-    ids=range(13),
-)
-def test_a_bomb_of_any_kind_is_refused_in_bounded_time(bomb: bytes) -> None:
-    began = time.process_time()
-    for read in (read_signed, read_declared):
-        with pytest.raises(PayloadError):
-            read(bomb, "application/xml")
+    )
 
-    assert time.process_time() - began < 10
+
+def test_a_bomb_of_any_kind_is_refused_in_bounded_time() -> None:
+    for bomb in _bombs():
+        began = time.process_time()
+        for read in (read_signed, read_declared):
+            with pytest.raises(PayloadError):
+                read(bomb, "application/xml")
+
+        assert time.process_time() - began < 10, bomb[:100]
 
 
 def test_text_of_an_earlier_version_stays_readable() -> None:

@@ -19,8 +19,8 @@ MakePlan = Callable[..., PlannedDelivery]
 def test_a_store_keeps_what_the_rules_said(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     errors = [("slow", "more than 10,000 values")]
     one, other = event(), event()
-    store.append(one, [planned_delivery()], "r1", matched=["audit", "deploy"], errors=errors).result(10)
-    store.append(other, [], "r1").result(10)
+    store.append(one, [planned_delivery()], "r1", matched=["audit", "deploy"], errors=errors).result(60)
+    store.append(other, [], "r1").result(60)
 
     assert store.routing(one.id) == Routing("r1", ("audit", "deploy"), tuple(errors))
     assert store.routing(other.id) == Routing("r1")
@@ -34,8 +34,8 @@ def test_a_store_keeps_what_the_rules_said(store: Store, event: MakeEvent, plann
 def test_events_are_found_by_rule(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     """Also by a rule that matched and plans nothing, such as one that only responds."""
     one, other = event(), event()
-    store.append(one, [planned_delivery()], "r1", matched=["audit", "deploy"]).result(10)
-    store.append(other, [planned_delivery(action="b")], "r1", matched=["deploy"]).result(10)
+    store.append(one, [planned_delivery()], "r1", matched=["audit", "deploy"]).result(60)
+    store.append(other, [planned_delivery(action="b")], "r1", matched=["deploy"]).result(60)
 
     assert ids(store, rule="deploy") == [one.id, other.id]
     assert ids(store, rule="audit") == [one.id]
@@ -46,11 +46,11 @@ def test_events_are_found_by_the_state_of_their_deliveries(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     dead, waiting, nothing = event(), event(), event()
-    store.append(dead, [planned_delivery(), planned_delivery(rule="audit", target="files")], "r1").result(10)
-    store.append(waiting, [planned_delivery(target="files")], "r1").result(10)
-    store.append(nothing, [], "r1").result(10)
-    [claim] = store.claim({"ci": 1}, NOW).result(10)
-    store.settle([_settled(claim.delivery.id, claim.token, Outcome.failed("no"), State.DEAD)]).result(10)
+    store.append(dead, [planned_delivery(), planned_delivery(rule="audit", target="files")], "r1").result(60)
+    store.append(waiting, [planned_delivery(target="files")], "r1").result(60)
+    store.append(nothing, [], "r1").result(60)
+    [claim] = store.claim({"ci": 1}, NOW).result(60)
+    store.settle([_settled(claim.delivery.id, claim.token, Outcome.failed("no"), State.DEAD)]).result(60)
 
     assert ids(store, states=(State.DEAD,)) == [dead.id]
     assert ids(store, states=(State.PENDING,)) == [dead.id, waiting.id]
@@ -64,13 +64,13 @@ def test_events_without_a_rule_are_found_until_they_are_planned_again(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     silent, logged, matched = event(), event(), event()
-    store.append(silent, [], "r1").result(10)
-    store.append(logged, [planned_delivery(rule="unmatched")], "r1").result(10)
-    store.append(matched, [], "r1", matched=["audit"]).result(10)
+    store.append(silent, [], "r1").result(60)
+    store.append(logged, [planned_delivery(rule="unmatched")], "r1").result(60)
+    store.append(matched, [], "r1", matched=["audit"]).result(60)
     assert ids(store, unmatched=True) == [silent.id, logged.id]
     assert ids(store, rule="unmatched") == [silent.id, logged.id]
 
-    store.plan_again(silent.id, [planned_delivery()], RulesetText("r2", "", "/"), NOW).result(10)
+    store.plan_again(silent.id, [planned_delivery()], RulesetText("r2", "", "/"), NOW).result(60)
 
     assert ids(store, unmatched=True) == [logged.id]
 
@@ -78,9 +78,9 @@ def test_events_without_a_rule_are_found_until_they_are_planned_again(
 @pytest.mark.parametrize("source", [None, "github"])
 def test_events_are_found_by_their_dedupe_key(store: Store, event: MakeEvent, source: str | None) -> None:
     one = event(dedupe_key='"7d1"')
-    store.append(one, [], "r1").result(10)
-    store.append(event(dedupe_key='"7d2"'), [], "r1").result(10)
-    store.append(event(), [], "r1").result(10)
+    store.append(one, [], "r1").result(60)
+    store.append(event(dedupe_key='"7d2"'), [], "r1").result(60)
+    store.append(event(), [], "r1").result(60)
 
     assert ids(store, dedupe_keys=('"7d1"', "7"), source=source) == [one.id]
 
@@ -90,7 +90,7 @@ def test_events_are_found_by_rule_source_and_time_at_once(
 ) -> None:
     for at in range(4):
         made = replace(event(received_at=NOW + at), id=f"{NOW + at:012x}"[:8] + f"-{NOW + at:012x}"[-5:] + "-7000")
-        store.append(replace(made, source="ab"[at % 2]), [planned_delivery()], "r1", matched=["deploy"]).result(10)
+        store.append(replace(made, source="ab"[at % 2]), [planned_delivery()], "r1", matched=["deploy"]).result(60)
 
     found = store.event_heads(EventFilter("b", NOW + 1, NOW + 4, rule="deploy"), newest_first=True)
 
@@ -98,19 +98,19 @@ def test_events_are_found_by_rule_source_and_time_at_once(
 
 
 def test_removed_events_are_found_no_more(store: Store, event: MakeEvent) -> None:
-    store.append(event(), [], "r1", matched=["audit"]).result(10)
-    store.append(event(), [], "r1").result(10)
+    store.append(event(), [], "r1", matched=["audit"]).result(60)
+    store.append(event(), [], "r1").result(60)
 
-    store.prune(NOW + 1, NOW + 1).result(10)
+    store.prune(NOW + 1, NOW + 1).result(60)
 
     assert ids(store, rule="audit") == ids(store, unmatched=True) == []
 
 
 def test_a_ruleset_has_the_time_when_it_was_first_current(store: Store) -> None:
     text = RulesetText("r2", "rules: []", "/etc")
-    store.put_ruleset(text, NOW + 5).result(10)
-    store.put_ruleset(RulesetText("r3", "", "/etc"), NOW + 6).result(10)
-    store.put_ruleset(text, NOW + 7).result(10)
+    store.put_ruleset(text, NOW + 5).result(60)
+    store.put_ruleset(RulesetText("r3", "", "/etc"), NOW + 6).result(60)
+    store.put_ruleset(text, NOW + 7).result(60)
 
     found = store.ruleset("r2")
 
@@ -120,12 +120,12 @@ def test_a_ruleset_has_the_time_when_it_was_first_current(store: Store) -> None:
 
 @pytest.mark.parametrize("start", ["{}", "\udc80 half"])
 def test_an_attempt_keeps_what_it_sent(store: Store, event: MakeEvent, planned_delivery: MakePlan, start: str) -> None:
-    store.append(event(), [planned_delivery()], "r1").result(10)
-    [claim] = store.claim({"ci": 1}, NOW).result(10)
+    store.append(event(), [planned_delivery()], "r1").result(60)
+    [claim] = store.claim({"ci": 1}, NOW).result(60)
     sent = Sent("POST", "https://ci.example/build", (("X-A", "1"), ("X-A", "2")), 2, "44136f", start)
     outcome = replace(Outcome.succeeded(200), sent=sent)
 
-    store.settle([_settled(claim.delivery.id, claim.token, outcome, State.SUCCEEDED)]).result(10)
+    store.settle([_settled(claim.delivery.id, claim.token, outcome, State.SUCCEEDED)]).result(60)
 
     [attempt] = store.attempts(claim.delivery.id)
     assert attempt.sent == replace(sent, start=start.replace("\udc80", "?"))
@@ -133,7 +133,7 @@ def test_an_attempt_keeps_what_it_sent(store: Store, event: MakeEvent, planned_d
 
 def test_deliveries_are_found_by_rule_in_order(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     for number in range(3):
-        store.append(event(), [planned_delivery(rule=f"r{number % 2}", action="a")], "r1").result(10)
+        store.append(event(), [planned_delivery(rule=f"r{number % 2}", action="a")], "r1").result(60)
 
     assert [d.seq for d in store.deliveries(Filter(rule="r0"), newest_first=True)] == [3, 1]
 

@@ -5,21 +5,23 @@ import time
 
 from router.admin.api.bodies import times_of
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
-from router.admin.api.lists import change_reply, list_page, scan_position
-from router.admin.api.parameters import CURSOR, LIMITED, SINCE, STATES, UNTIL, text
-from router.admin.api.replies import body_problem, json_reply, problem_reply
+from router.admin.api.lists import change_reply, scan_position, search_page
+from router.admin.api.parameters import CURSOR, HEADERS, LIMITED, PROVIDER_ID, SINCE, STATES, UNTIL, WHERE, text
+from router.admin.api.replies import body_problem, json_reply, no_such, problem_reply
 from router.admin.api.request_models import CancelDeliveries, DeliveryFilter, ReplayDeliveries
+from router.admin.api.searches import bounds, event_test
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.deliveries import State
 from router.domain.filters import Filter
 from router.domain.reply import Reply
 from router.operate.bulk_change import BulkChange, ChangeReport, names_more_than_states
 from router.operate.delivery_operation import CANCEL, REPLAY, DeliveryOperation
-from router.operate.ids import no_such
+from router.operate.ids import NoSuchId, find_delivery
 from router.operate.next_ruleset import next_ruleset
 from router.operate.queries import filter_of as filter_by
-from router.operate.queries import newest_deliveries
+from router.operate.queries import of_provider
 from router.operate.scan import ScanPosition, WorkLimit
+from router.operate.search import find_deliveries
 from router.operate.serialize import attempt_json, delivery_json
 from router.operate.status import waits_of
 
@@ -30,19 +32,27 @@ STATE_SYNTAX = '"states": ["{}"]'  #: how a request names a state
 
 
 def _list(daemon: DaemonHandle, call: Call) -> Reply:
-    which, waits = filter_by(call.query["state"], call.query), waits_of(daemon.store, os.getpid())
-    return list_page(
+    query, waits = call.query, waits_of(daemon.store, os.getpid())
+    which, test = filter_by(query["state"], query), event_test(daemon, call)
+    if isinstance(test, Reply):
+        return test
+    if query["provider_id"] is not None:
+        which = of_provider(daemon.store, which, query["provider_id"])
+    return search_page(
         call,
         "deliveries",
-        lambda limit, after: newest_deliveries(daemon.store, which, limit, after),
+        lambda limit, after: find_deliveries(daemon.store, which, test, limit, bounds(daemon), after),
         lambda delivery: delivery_json(delivery, waits, call.now),
     )
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
-    delivery = daemon.store.delivery(call.path["id"])
+    try:
+        delivery = daemon.store.delivery(find_delivery(daemon.store, call.path["id"]).id)
+    except NoSuchId as error:
+        return no_such("delivery", error)
     if delivery is None:
-        return problem_reply(404, no_such(daemon.store, "delivery", call.path["id"]))
+        return problem_reply(404, "the delivery was pruned meanwhile")
     attempts = daemon.store.attempts(delivery.id)
     content = delivery_json(delivery, waits_of(daemon.store, os.getpid()), call.now)
     content["next_ruleset"] = next_ruleset(delivery, daemon.ruleset())
@@ -146,6 +156,9 @@ ENDPOINTS = (
             text("target", "Only those to this target."),
             text("source", "Only those whose event came in by this source."),
             text("event", "Only those of this event (an id)."),
+            PROVIDER_ID,
+            HEADERS,
+            WHERE,
             SINCE,
             UNTIL,
             LIMITED,

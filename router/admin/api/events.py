@@ -5,54 +5,109 @@ import os
 from router.admin.api.bodies import times_of
 from router.admin.api.deliveries import busy, run_change, work_limit
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
-from router.admin.api.lists import change_reply, list_page, scan_position
-from router.admin.api.parameters import CURSOR, LIMITED, SINCE, UNTIL, flag, text
-from router.admin.api.replies import body_problem, json_reply, problem_reply
+from router.admin.api.lists import change_reply, scan_position, search_page
+from router.admin.api.parameters import (
+    CURSOR,
+    HEADERS,
+    LIMITED,
+    PROVIDER_ID,
+    RULE,
+    SINCE,
+    STATES,
+    UNMATCHED,
+    UNTIL,
+    WHERE,
+    flag,
+    text,
+)
+from router.admin.api.replies import body_problem, json_reply, no_such, problem_reply
 from router.admin.api.request_models import EventsFilter, ReplayEvents
-from router.admin.api.rules import previewed
+from router.admin.api.rules import CHECK_SECONDS, CHECK_WAIT_SECONDS, MAX_EXPLAINED, unexplained
+from router.admin.api.searches import bounds, event_test
 from router.admin.daemon_handle import DaemonHandle
 from router.domain.deliveries import State
+from router.domain.errors import PayloadError
+from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
 from router.domain.reply import Reply
 from router.operate.bulk_change import ChangeReport, deliveries_of
 from router.operate.delivery_operation import REPLAY
-from router.operate.ids import no_such
-from router.operate.queries import newest_events
+from router.operate.explain_event import explain_event, routing_json
+from router.operate.ids import NoSuchId, find_event
+from router.operate.queries import keys_of
 from router.operate.reroute import Reroute, RerouteReport
+from router.operate.search import find_events
 from router.operate.serialize import body_json, delivery_json, event_head_json, event_json
 from router.operate.status import waits_of
+from router.runtime.pacing import TooLong, resting_while_busy
 
 MAX_REROUTED = 1_000  #: events of one request; each is read, parsed, planned and committed separately
 MAX_EVENTS = 1_000  #: events of one request whose deliveries are replayed
 
 
-def _no_event(daemon: DaemonHandle, call: Call) -> Reply:
-    return problem_reply(404, no_such(daemon.store, "event", call.path["id"]))
+def _event(daemon: DaemonHandle, call: Call) -> Event | Reply:
+    """The event that the path names: by its id, the beginning of one, last, or the id of one of its deliveries."""
+    try:
+        event_id = find_event(daemon.store, call.path["id"]).id
+    except NoSuchId as error:
+        return no_such("event", error)
+    return daemon.store.event(event_id) or problem_reply(404, "the event was pruned meanwhile")
 
 
 def _list(daemon: DaemonHandle, call: Call) -> Reply:
     query = call.query
-    which = EventFilter(query["source"], query["since"], query["until"])
-    return list_page(
-        call, "events", lambda limit, after: newest_events(daemon.store, which, limit, after), event_head_json
+    keys = keys_of(query["provider_id"]) if query["provider_id"] is not None else ()
+    which = EventFilter(
+        query["source"], query["since"], query["until"], query["rule"], query["state"], query["unmatched"], keys
+    )
+    test = event_test(daemon, call)
+    if isinstance(test, Reply):
+        return test
+    return search_page(
+        call,
+        "events",
+        lambda limit, after: find_events(daemon.store, which, test, limit, bounds(daemon), after),
+        event_head_json,
     )
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
-    event = daemon.store.event(call.path["id"])
-    if event is None:
-        return _no_event(daemon, call)
+    event = _event(daemon, call)
+    if isinstance(event, Reply):
+        return event
     deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=10_000)
     waits = waits_of(daemon.store, os.getpid())
-    content = {**event_json(event), "deliveries": [delivery_json(d, waits, call.now) for d in deliveries]}
+    routing = daemon.store.routing(event.id)
+    rules = daemon.store.ruleset(routing.ruleset) if routing is not None else None
+    listed = [delivery_json(d, waits, call.now) for d in deliveries]
+    content = {**event_json(event), "routing": routing_json(routing, rules), "deliveries": listed}
     return json_reply({**content, **body_json(event.body)} if call.query["body"] else content)
 
 
 def _explain(daemon: DaemonHandle, call: Call) -> Reply:
-    event = daemon.store.event(call.path["id"])
-    if event is None:
-        return _no_event(daemon, call)
-    return previewed(daemon.ruleset(), event, explained=True)
+    event = _event(daemon, call)
+    if isinstance(event, Reply):
+        return event
+    running = daemon.ruleset()
+    if not daemon.checking.acquire(timeout=CHECK_WAIT_SECONDS):
+        return problem_reply(503, "rules are being compiled; ask again when that has ended", ("Retry-After", "5"))
+    try:
+        with resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):
+            found = explain_event(
+                daemon.store,
+                event,
+                running,
+                lambda text: daemon.loader.load_recorded(text).ruleset,
+                now=call.query["now"],
+                most=MAX_EXPLAINED,
+            )
+    except PayloadError as error:
+        return problem_reply(422, f"the payload can't be parsed: {error}")
+    except TooLong:
+        return problem_reply(422, "compiling the rules of then is too much work for a running daemon")
+    finally:
+        daemon.checking.release()
+    return json_reply({**found.as_json(), **unexplained(running, found.shown)})
 
 
 def _replay(daemon: DaemonHandle, call: Call) -> Reply:
@@ -128,7 +183,19 @@ ENDPOINTS = (
         "List events, the newest first, with the states of their deliveries.",
         _list,
         {200: ResponseSpec("A page of them.", "EventList")},
-        (text("source", "Only those that came in by this source."), SINCE, UNTIL, LIMITED, CURSOR),
+        (
+            text("source", "Only those that came in by this source."),
+            RULE,
+            STATES,
+            UNMATCHED,
+            PROVIDER_ID,
+            HEADERS,
+            WHERE,
+            SINCE,
+            UNTIL,
+            LIMITED,
+            CURSOR,
+        ),
     ),
     Endpoint(
         "GET",
@@ -142,9 +209,10 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/api/events/{id}/explain",
-        "Show what the running rules would do with an event, and why; execute nothing.",
+        "Show what the rules that routed an event do with it, and why; execute nothing.",
         _explain,
-        {200: ResponseSpec("What `test --event ID --explain --json` prints.", "Tested")},
+        {200: ResponseSpec("What `events explain ID --json` prints.", "Explained")},
+        (flag("now", "By the rules that run now, instead of those that routed it."),),
         problems={404: "There is no such event.", 422: "Its payload can't be parsed."},
     ),
     Endpoint(

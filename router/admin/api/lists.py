@@ -23,22 +23,55 @@ class _Report(Protocol):
 
 
 _T = TypeVar("_T", bound=_HasSeq)
+_T_co = TypeVar("_T_co", bound=_HasSeq, covariant=True)
 
 
 def list_page(
     call: Call, kind: str, newest: Callable[[int, int], Sequence[_T]], to_json: Callable[[_T], Mapping[str, Any]]
 ) -> Reply:
     """A page of a list. `newest(limit, after)` gives at most `limit` rows older than seq `after`; 0: the newest."""
-    after, limit = 0, call.query["limit"]
-    if call.query["cursor"] is not None:
-        try:
-            [after] = cursor.decode(call.query["cursor"], kind, int)
-        except ValueError as error:
-            return problem_reply(400, f"parameter cursor: {error}", parameter="cursor")
+    after, limit = _after(call, kind), call.query["limit"]
+    if isinstance(after, Reply):
+        return after
     found = newest(limit + 1, after)
     page = found[:limit]
     following = cursor.encode(kind, page[-1].seq) if len(found) > limit else None
     return json_reply({"items": [to_json(row) for row in page], "next": following})
+
+
+def _after(call: Call, kind: str) -> int | Reply:
+    """The seq in the request's cursor, 0 without one; or a reply that says why it is not valid."""
+    if call.query["cursor"] is None:
+        return 0
+    try:
+        return int(*cursor.decode(call.query["cursor"], kind, int))
+    except ValueError as error:
+        return problem_reply(400, f"parameter cursor: {error}", parameter="cursor")
+
+
+class _Found(Protocol[_T_co]):
+    @property
+    def items(self) -> Sequence[_T_co]: ...
+
+    @property
+    def scanned(self) -> int: ...
+
+    @property
+    def scanned_to(self) -> _T_co | None: ...
+
+
+def search_page(
+    call: Call, kind: str, find: Callable[[int, int], _Found[_T]], to_json: Callable[[_T], Mapping[str, Any]]
+) -> Reply:
+    """As `list_page`, for a search that looks at a bounded number of rows, and says at how many."""
+    after, limit = _after(call, kind), call.query["limit"]
+    if isinstance(after, Reply):
+        return after
+    found = find(limit + 1, after)
+    page = found.items[:limit]
+    last = page[-1] if len(found.items) > limit else found.scanned_to
+    following = cursor.encode(kind, last.seq) if last is not None else None
+    return json_reply({"items": [to_json(row) for row in page], "next": following, "scanned": found.scanned})
 
 
 def scan_position(text: str | None, kind: str) -> ScanPosition | Reply:

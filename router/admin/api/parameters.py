@@ -88,6 +88,13 @@ def _flag(text: str, _: int) -> bool:
     return text == "true"
 
 
+def _header(text: str, _: int) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError("expected NAME: VALUE")
+    return name.strip().lower(), value.strip()
+
+
 def text(name: str, description: str) -> Parameter:
     """A parameter that takes any text."""
     return Parameter(name, description, {"type": "string"}, _text)
@@ -108,6 +115,24 @@ LIMITED = Parameter(
     {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": LIMIT},
     _limit,
     default=LIMIT,
+)
+RULE = text("rule", "Only those that this rule matched, or that have a delivery of it.")
+UNMATCHED = flag("unmatched", "Only those that no rule matched.")
+PROVIDER_ID = text("provider_id", "Only the one with this id of its provider's, as dedupe knows it.")
+HEADERS = Parameter(
+    "header",
+    "Only those of events with this header, as `NAME: VALUE`; repeatable. Looks at a bounded number, see `scanned`.",
+    {"type": "array", "items": {"type": "string"}},
+    _header,
+    repeatable=True,
+)
+WHERE = Parameter(
+    "where",
+    "Only those of events that fit this condition, as in `match`: `$.ref: main`; repeatable. Looks at "
+    "a bounded number, see `scanned`.",
+    {"type": "array", "items": {"type": "string"}},
+    _text,
+    repeatable=True,
 )
 STATES = Parameter(
     "state",

@@ -5,6 +5,7 @@ from typing import Any
 from router.domain.reply import Reply
 from router.http.json_reply import json_reply as reply_with
 from router.http.problem import PROBLEM_TYPE, problem
+from router.operate.ids import SHORTEST, NoSuchId
 
 __all__ = ["PROBLEM_TYPE", "body_problem", "json_reply", "problem_reply"]
 
@@ -14,6 +15,12 @@ problem_reply = problem
 def json_reply(content: dict[str, Any], status: int = 200) -> Reply:
     """A reply with a JSON object."""
     return reply_with(status, content)
+
+
+def no_such(kind: str, error: NoSuchId) -> Reply:
+    """No event or delivery has this id. A text that is no beginning of an id is not repeated."""
+    missing = f"the store has no {kind} with this id; a beginning needs {SHORTEST} characters or more"
+    return problem_reply(404, missing if error.only_missing else str(error))
 
 
 def body_problem(name: str, message: str) -> Reply:

@@ -22,7 +22,7 @@ from router.domain.filters import Filter
 from router.domain.nearest_word import did_you_mean
 from router.domain.reply import Reply
 from router.operate.serialize import problem_json
-from router.rules.dry_run.preview import body_of, made_event, preview
+from router.rules.dry_run.preview import Preview, body_of, made_event, preview
 from router.rules.grouping import Grouping, LatestBy, OnceBy
 from router.rules.match.operators.age import unix_ms
 from router.rules.rule import Rule
@@ -143,8 +143,15 @@ def previewed(ruleset: Ruleset, event: Event, *, arriving: bool = False, explain
         found = preview(ruleset, event, arriving=arriving, explained=explained, most=MAX_EXPLAINED)
     except PayloadError as error:
         return problem_reply(422, f"the payload can't be parsed: {error}; such a request is answered 400")
-    unexplained = len(ruleset.rules) - len(found.explained) if found.explained is not None else 0
-    return json_reply({**found.as_json(), **({"unexplained": unexplained} if unexplained else {})})
+    return json_reply({**found.as_json(), **unexplained(ruleset, found)})
+
+
+def unexplained(ruleset: Ruleset, found: Preview | None) -> dict[str, int]:
+    """The number of rules that a preview leaves unexplained, if there are any."""
+    if found is None or found.explained is None or len(found.explained) < MAX_EXPLAINED:
+        return {}
+    left = len(ruleset.rules) - len(found.explained)
+    return {"unexplained": left} if left > 0 else {}
 
 
 def _stored(daemon: DaemonHandle, request: TestRequest) -> Event | Reply:
@@ -155,7 +162,7 @@ def _stored(daemon: DaemonHandle, request: TestRequest) -> Event | Reply:
 
 
 def _made(ruleset: Ruleset, request: TestRequest, now: int) -> Event | Reply:
-    source = ruleset.sources.get(request.source or "")
+    source = ruleset.source(request.source or "")
     if request.source is None and len(ruleset.sources) == 1:
         source = next(iter(ruleset.sources.values()))
     if source is None:

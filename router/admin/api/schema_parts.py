@@ -41,6 +41,12 @@ def page_of(items: Schema) -> Schema:
     return closed_object({"items": array(items), "next": TEXT_OR_NULL})
 
 
+def searched_page_of(items: Schema) -> Schema:
+    """One page of a list that can be searched by header and payload."""
+    scanned = {"type": "integer", "minimum": 0, "description": "Rows that were looked at for `header` and `where`."}
+    return closed_object({"items": array(items), "next": TEXT_OR_NULL, "scanned": scanned})
+
+
 def times(name: str, *, null: bool = False) -> dict[str, Schema]:
     """A time under two keys: as ISO 8601, and in ms."""
     return {name: TIME_OR_NULL if null else TIME, f"{name}_ms": NUMBER_OR_NULL if null else NUMBER}

@@ -15,6 +15,7 @@ from router.admin.api.schema_parts import (
     closed_object,
     page_of,
     ref,
+    searched_page_of,
     times,
 )
 from router.domain.deliveries import State
@@ -77,8 +78,10 @@ _EVENT: dict[str, Schema] = {
     "headers": array({"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}),
     "size": COUNT,
     "dedupe_key": TEXT_OR_NULL,
+    "routing": {"oneOf": [ref("Routing"), {"type": "null"}]},
     "deliveries": array(ref("Delivery")),
 }
+_NOT_JUDGED = closed_object({"rule": TEXT, "error": TEXT})
 _DEPTH: dict[str, Schema] = {
     "target": TEXT,
     "due": COUNT,
@@ -204,7 +207,7 @@ _SCHEMAS: dict[str, Schema] = {
             "start": TEXT,
         }
     ),
-    "DeliveryList": page_of(ref("Delivery")),
+    "DeliveryList": searched_page_of(ref("Delivery")),
     "EventHead": closed_object(
         {
             "id": TEXT,
@@ -217,7 +220,10 @@ _SCHEMAS: dict[str, Schema] = {
             "deliveries": {"type": "object", "additionalProperties": COUNT, "propertyNames": ref("State")},
         }
     ),
-    "EventList": page_of(ref("EventHead")),
+    "Routing": closed_object(
+        {"ruleset": TEXT, **times("ruleset_first_at", null=True), "matched": array(TEXT), "errors": array(_NOT_JUDGED)}
+    ),
+    "EventList": searched_page_of(ref("EventHead")),
     "Event": closed_object(_EVENT, {"body": TEXT, "body_base64": TEXT}),
     "Replayed": closed_object({**_CHANGE, "replayed": COUNT}),
     "Cancelled": closed_object({**_CHANGE, "cancelled": COUNT}),
@@ -304,12 +310,29 @@ def schemas(action_types: Collection[str]) -> dict[str, Schema]:
     return {
         **_SCHEMAS,
         "ActionType": {"type": "string", "enum": [*action_types]},
-        "Tested": _tested(action_types),
+        "Tested": closed_object(*_tested(action_types)),
+        "Explained": _explained(action_types),
     }
 
 
-def _tested(action_types: Collection[str]) -> Schema:
-    return closed_object(
+def _explained(action_types: Collection[str]) -> Schema:
+    required, optional = _tested(action_types)
+    rules = {
+        "of": {"enum": ["then", "now"]},
+        "hash": TEXT_OR_NULL,
+        **times("first_at", null=True),
+        "unusable": {"type": ["string", "null"], "description": "Why these rules can't be used."},
+    }
+    recorded = closed_object({"matched": array(TEXT), "errors": array(_NOT_JUDGED)})
+    known: dict[str, Schema] = {
+        "rules": closed_object(rules),
+        "recorded": {"oneOf": [recorded, {"type": "null"}]},
+    }
+    return closed_object({**known, **required}, optional)
+
+
+def _tested(action_types: Collection[str]) -> tuple[dict[str, Schema], dict[str, Schema]]:
+    return (
         {
             "matched": array(TEXT),
             "deliveries": array(
@@ -328,7 +351,7 @@ def _tested(action_types: Collection[str]) -> Schema:
         },
         {
             "source_disabled": {"type": "boolean", "description": "Such a request would be answered 404."},
-            "errors": array(closed_object({"rule": TEXT, "error": TEXT})),
+            "errors": array(_NOT_JUDGED),
             "explain": array(
                 closed_object(
                     {

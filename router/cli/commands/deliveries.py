@@ -1,13 +1,14 @@
 """`webhook-router deliveries`: list, show, replay and cancel deliveries."""
 
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from router.cli.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
 from router.cli.resolve import print_no_match, resolve_event, resolve_id
+from router.cli.search_flags import event_test, print_scanned, search_options
 from router.domain.deliveries import State
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ Examples:
   webhook-router deliveries list --state dead --since 2h
   webhook-router deliveries list --rule deploy-main --json | jq -r '.[].id'
   webhook-router deliveries list --event last
+  webhook-router deliveries list --rule deploy-main --where '$.repository.full_name: acme/api'
 
 Exit codes: 0 done, 1 the store can't be read, 2 wrong usage.
 """
@@ -78,23 +80,44 @@ def deliveries() -> None:
 
 @deliveries.command(name="list", help=_LIST_HELP)
 @filter_options(list(State), "any")
+@search_options
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
 @store_option
 @json_option
-def list_(states: tuple[str, ...], limit: int, store: str, *, as_json: bool, **given: Any) -> None:
+def list_(
+    states: tuple[str, ...],
+    provider_id: str | None,
+    headers: tuple[str, ...],
+    where: tuple[str, ...],
+    scan: int,
+    limit: int,
+    store: str,
+    *,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """List deliveries."""
     from router.cli.printing.deliveries import print_deliveries  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.table import print_json  # noqa: PLC0415
-    from router.operate.queries import newest_deliveries  # noqa: PLC0415
+    from router.cli.progress import progress  # noqa: PLC0415
+    from router.operate.queries import of_provider  # noqa: PLC0415
+    from router.operate.search import Bounds, find_deliveries  # noqa: PLC0415
     from router.operate.serialize import delivery_json  # noqa: PLC0415
     from router.operate.status import waits_of  # noqa: PLC0415
 
     with closing(open_store(store)) as opened:
         which = filter_of(states, {**given, "event": resolve_event(opened, given["event"])})
-        found = newest_deliveries(opened, which, limit + 1)
+        if provider_id is not None:
+            which = of_provider(opened, which, provider_id)
+        test = event_test(opened, headers, where)
+        with progress("looking", scan) if test else nullcontext(lambda _: None) as advance:
+            result = find_deliveries(opened, which, test, limit + 1, Bounds(scan, advance=advance))
+        found = result.items
         if not found:
             print_no_match(opened, "delivery", which, as_json=as_json)
         waits = waits_of(opened, opened.owner())
+    if result.scanned_to is not None:
+        print_scanned(result.scanned, "delivery", result.scanned_to.created_at)
     listed = found[:limit]
     if as_json:
         now = now_ms()

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import click
 
 from router.cli.options import json_option, now_ms, open_store, store_option, time_options
 from router.cli.resolve import print_no_match, resolve_id, resolve_ids
+from router.cli.search_flags import event_test, print_scanned, search_options
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 
@@ -18,7 +19,13 @@ _LIST_HELP = """List events, the newest first, with the states of their deliveri
 Examples:
   webhook-router events list
   webhook-router events list --source github --since 2h
+  webhook-router events list --unmatched
+  webhook-router events list --rule deploy --state dead
+  webhook-router events list --provider-id 72d3162e-cc78-11e3-81ab-4c9367dc0958
+  webhook-router events list --header 'X-GitHub-Event: push' --where '$.repository.full_name: acme/api'
 
+--where takes conditions as a rule's match does, such as '$.commits[*].id: {prefix: 6dcb}'. No index holds headers and
+payloads, so the newest --scan events are looked at, and standard error says how to go on.
 Exit codes: 0 done, 1 the store can't be read, 2 wrong usage.
 """
 
@@ -33,6 +40,20 @@ Examples:
 With the id of a delivery, its event is shown.
 
 Exit codes: 0 done, 1 there is no such event or no store, 2 wrong usage.
+"""
+
+_EXPLAIN_HELP = """Show why an event went where it went: each rule with its conditions. Nothing is executed.
+
+\b
+Examples:
+  webhook-router events explain last
+  webhook-router events explain 0190… --now         (by the rules that run now)
+  webhook-router test new.yaml --event 0190… --explain     (by a rules file)
+
+The rules are those that routed the event when it was received; the store keeps their text as long as the event. If the
+text is gone, or no longer compiles, what the rules said then is shown, and the exit code is 1.
+
+Exit codes: 0 done, 1 there is no such event or no store, or the rules can't be used, 2 wrong usage.
 """
 
 _REPLAY_HELP = """Deliver events again. With --reroute: apply the current rules to them again.
@@ -61,6 +82,7 @@ def events() -> None:
     \b
     webhook-router events list --since 2h             what was received
     webhook-router events show 0190…                  its headers, and its deliveries
+    webhook-router events explain 0190…               which rules matched it, and why
     webhook-router events replay 0190…                deliver it again
     """
 
@@ -68,21 +90,54 @@ def events() -> None:
 @events.command(name="list", help=_LIST_HELP)
 @time_options
 @click.option("--source", metavar="SOURCE", help="Only from this source.")
+@click.option("--rule", metavar="RULE", help="Only those that this rule matched, or that have a delivery of it.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in State]),
+    help="Only those with a delivery in this state (with --rule: of that rule); repeatable.",
+)
+@click.option("--unmatched", is_flag=True, help="Only those that no rule matched.")
+@search_options
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
 @store_option
 @json_option
-def list_(source: str | None, since: int | None, until: int | None, limit: int, store: str, *, as_json: bool) -> None:
+def list_(
+    source: str | None,
+    rule: str | None,
+    states: tuple[str, ...],
+    provider_id: str | None,
+    headers: tuple[str, ...],
+    where: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    scan: int,
+    limit: int,
+    store: str,
+    *,
+    unmatched: bool,
+    as_json: bool,
+) -> None:
     """List events."""
     from router.cli.printing.events import print_events  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.table import print_json  # noqa: PLC0415
-    from router.operate.queries import newest_events  # noqa: PLC0415
+    from router.cli.progress import progress  # noqa: PLC0415
+    from router.operate.queries import keys_of  # noqa: PLC0415
+    from router.operate.search import Bounds, find_events  # noqa: PLC0415
     from router.operate.serialize import event_head_json  # noqa: PLC0415
 
+    keys = keys_of(provider_id) if provider_id is not None else ()
+    which = EventFilter(source, since, until, rule, tuple(map(State, states)), unmatched, keys)
     with closing(open_store(store)) as opened:
-        which = EventFilter(source, since, until)
-        found = newest_events(opened, which, limit + 1)
+        test = event_test(opened, headers, where)
+        with progress("looking", scan) if test else nullcontext(lambda _: None) as advance:
+            result = find_events(opened, which, test, limit + 1, Bounds(scan, advance=advance))
+        found = result.items
         if not found:
             print_no_match(opened, "event", which, as_json=as_json)
+    if result.scanned_to is not None:
+        print_scanned(result.scanned, "event", result.scanned_to.received_at)
     listed = found[:limit]
     if as_json:
         print_json([event_head_json(e) for e in listed])
@@ -103,6 +158,7 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
     """Show one event."""
     from router.cli.printing.events import print_body, print_event  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.table import print_json  # noqa: PLC0415
+    from router.operate.explain_event import routing_json  # noqa: PLC0415
     from router.operate.ids import find_event  # noqa: PLC0415
     from router.operate.serialize import body_json, delivery_json, event_json  # noqa: PLC0415
     from router.operate.status import waits_of  # noqa: PLC0415
@@ -112,16 +168,53 @@ def show(event_id: str, store: str, *, body: bool, as_json: bool) -> None:
         event = opened.event(event_id)
         deliveries = opened.deliveries(Filter(event_id=event_id), limit=10_000)
         waits = waits_of(opened, opened.owner())
+        routing = opened.routing(event_id)
+        rules = opened.ruleset(routing.ruleset) if routing is not None else None
     if event is None:
         click.echo(f"webhook-router: the event {event_id} was pruned meanwhile", err=True)
         sys.exit(1)
     if as_json:
-        content = {**event_json(event), "deliveries": [delivery_json(d, waits, now_ms()) for d in deliveries]}
+        listed = [delivery_json(d, waits, now_ms()) for d in deliveries]
+        content = {**event_json(event), "routing": routing_json(routing, rules), "deliveries": listed}
         print_json({**content, **body_json(event.body)} if body else content)
     elif body:
         print_body(event.body)
     else:
-        print_event(event, deliveries, now_ms(), waits)
+        print_event(event, deliveries, now_ms(), waits, routing, rules)
+
+
+@events.command(help=_EXPLAIN_HELP)
+@click.argument("event_id", metavar="ID")
+@click.option("--now", is_flag=True, help="By the rules that the daemon runs, or ran last.")
+@store_option
+@json_option
+def explain(event_id: str, store: str, *, now: bool, as_json: bool) -> None:
+    """Explain one event."""
+    from router.cli.options import loader, running_ruleset  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.explanation import print_explanation  # noqa: PLC0415
+    from router.cli.printing.table import print_json  # noqa: PLC0415
+    from router.domain.errors import PayloadError  # noqa: PLC0415
+    from router.operate.explain_event import explain_event  # noqa: PLC0415
+    from router.operate.ids import find_event  # noqa: PLC0415
+
+    recorded = loader(require_secrets=False)
+    with closing(open_store(store)) as opened:
+        event = opened.event(resolve_id(opened, event_id, find_event))
+        if event is None:
+            click.echo("webhook-router: the event was pruned meanwhile", err=True)
+            sys.exit(1)
+        running = running_ruleset(opened) if now else None
+        try:
+            found = explain_event(opened, event, running, lambda text: recorded.load_recorded(text).ruleset, now=now)
+        except PayloadError as error:
+            click.echo(f"webhook-router: the payload can't be parsed: {error}", err=True)
+            sys.exit(1)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print_explanation(event, found)
+    if found.shown is None:
+        sys.exit(1)
 
 
 @events.command(help=_REPLAY_HELP)

@@ -129,6 +129,18 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     help="The same for events with a dead delivery. The longer of both applies.",
 )
 @setting(
+    "--backlog-old",
+    default="1h",
+    metavar="DURATION",
+    help="How old a target's oldest waiting delivery is when rules for the router's own events hear of it.",
+)
+@setting(
+    "--disk-low",
+    default="1GiB",
+    metavar="SIZE",
+    help="How little room the store's disk has when rules for the router's own events hear of it.",
+)
+@setting(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -162,7 +174,7 @@ def serve(**given: Any) -> None:
 
 def settings_from(given: Mapping[str, Any]) -> "Settings":
     """The daemon's settings from the values of the flags, by their names. Raises UsageError."""
-    from router.daemon.settings import Settings, host_names, networks, retention, tls_files  # noqa: PLC0415
+    from router.daemon.settings import Settings, host_names, networks, retention, tells, tls_files  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
     from router.store.location import store_location  # noqa: PLC0415
 
@@ -188,6 +200,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             request_timeout=given["request_timeout"],
             keep=retention(given["keep"]),
             keep_dead=retention(given["keep_dead"]),
+            tells=tells(given["backlog_old"], given["disk_low"]),
         )
     except StoreUrlError:
         raise

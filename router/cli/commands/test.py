@@ -19,6 +19,7 @@ from router.domain.errors import PayloadError, Problem
 
 if TYPE_CHECKING:
     from router.domain.events import Event
+    from router.rules.ruleset import Ruleset
 
 _HELP = """Show which rules match a payload, and what each action would do. Runs no action, checks no signature.
 
@@ -30,6 +31,7 @@ Examples:
   webhook-router test rules.yaml --source github --payload push.json --explain
   webhook-router test rules.yaml --cases rules.cases.yaml --junit report.xml
   webhook-router test rules.yaml --event last --store sqlite:webhook-router.db
+  webhook-router test rules.yaml --event delivery.dead
 
 RULES is the rules file (default: rules.yaml). With --expect, exactly the named rules must match. Exit codes: 0 done,
 1 not as expected, or a file is invalid, 2 wrong usage.
@@ -53,7 +55,8 @@ RULES is the rules file (default: rules.yaml). With --expect, exactly the named 
     "--event",
     "event_id",
     metavar="ID",
-    help="Test a stored event instead of a payload: an id, the beginning of one, or last.",
+    help="Test a stored event instead of a payload (an id, the beginning of one, or last), or an example of one of the "
+    "router's own events, such as delivery.dead.",
 )
 @store_option_for("The store that has the --event.")
 @click.option("--expect", "expected", multiple=True, metavar="RULE", help="A rule that must match; repeatable.")
@@ -107,7 +110,7 @@ def test(
         _fail_with(loaded.problems)
     now = now_ms() if received_at is None else received_at_of(received_at)
     if event_id is not None:
-        event = _stored_event(store, event_id)
+        event = _own_example(loaded.ruleset, event_id, now) or _stored_event(store, event_id)
         event = event if received_at is None else replace(event, received_at=now)
     else:
         assert payload is not None  # checked above
@@ -136,6 +139,20 @@ def test(
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(sorted(names)) or "no rule"
+
+
+def _own_example(ruleset: "Ruleset", kind: str, now: int) -> "Event | None":
+    """The example of a kind of the router's own events; None for an id."""
+    from router.domain.nearest_word import did_you_mean  # noqa: PLC0415 - `--help` need not wait
+    from router.domain.own_events import KINDS, SOURCE, sample_event  # noqa: PLC0415
+
+    if "." not in kind:
+        return None
+    if kind not in KINDS:
+        _fail(f'no event of the router itself is called "{kind}"{did_you_mean(kind, KINDS)}')
+    if SOURCE in ruleset.sources:
+        _fail(f'"{SOURCE}" is a source of this file, so no rule can listen to the router\'s own events; rename it')
+    return sample_event(kind, now)
 
 
 def _stored_event(store: str, event_id: str) -> "Event":

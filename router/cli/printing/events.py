@@ -8,8 +8,8 @@ import click
 from router.cli.printing.deliveries import print_deliveries
 from router.cli.printing.table import print_fields, print_table
 from router.cli.printing.text import local_time, safe, safe_lines, size, span
-from router.domain.deliveries import Delivery
-from router.domain.events import Event
+from router.domain.deliveries import Delivery, RulesetText
+from router.domain.events import Event, Routing
 from router.domain.summaries import EventHead
 from router.operate.serialize import states_json
 from router.operate.waits import Waits
@@ -27,8 +27,15 @@ def _event_cells(e: EventHead, now: int) -> tuple[str, ...]:
     return (e.id, span(now - e.received_at), safe(e.source), request, size(e.size), counts or "none")
 
 
-def print_event(e: Event, deliveries: Sequence[Delivery], now: int, waits: Waits) -> None:
-    """Print an event with its headers and deliveries."""
+def print_event(
+    e: Event,
+    deliveries: Sequence[Delivery],
+    now: int,
+    waits: Waits,
+    routing: Routing | None = None,
+    rules: RulesetText | None = None,
+) -> None:
+    """Print an event with its headers and deliveries; `routing` is what the rules said of it, `rules` their text."""
     print_fields(
         [
             ("event", e.id),
@@ -38,6 +45,7 @@ def print_event(e: Event, deliveries: Sequence[Delivery], now: int, waits: Waits
             ("from", safe(e.ip)),
             ("body", size(len(e.body))),
             *([("dedupe key", safe(e.dedupe_key))] if e.dedupe_key is not None else []),
+            *_routing_fields(routing, rules, e.received_at),
         ]
     )
     click.echo("\nheaders")
@@ -46,6 +54,25 @@ def print_event(e: Event, deliveries: Sequence[Delivery], now: int, waits: Waits
     click.echo("\ndeliveries" if deliveries else "\nno deliveries: no rule matched")
     if deliveries:
         print_deliveries(deliveries, now, waits)
+
+
+def _routing_fields(routing: Routing | None, rules: RulesetText | None, received_at: int) -> list[tuple[str, str]]:
+    if routing is None:
+        return []
+    failed = [("not judged", safe(f"{rule}: {reason}")) for rule, reason in routing.errors]
+    matched = ", ".join(map(safe, routing.matched)) or "no rule"
+    return [("rules", rules_words(routing.ruleset, rules, received_at)), ("matched", matched), *failed]
+
+
+def rules_words(ruleset_hash: str, text: RulesetText | None, received_at: int) -> str:
+    """Rules by their hash, and the time since when they ran: `1a2b3c4d5e6f, first run 2026-01-31 12:00:00 CET`."""
+    if text is None:
+        return f"{ruleset_hash[:12]}, whose text is gone"
+    # Of a text that an earlier version recorded, only a later time is known.
+    known = text.first_at is not None and text.first_at <= received_at
+    return (
+        f"{ruleset_hash[:12]}, first run {local_time(text.first_at)}" if known and text.first_at else ruleset_hash[:12]
+    )
 
 
 def print_body(body: bytes) -> None:

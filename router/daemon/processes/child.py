@@ -144,7 +144,7 @@ class IntakeProcess:
             self._sock.sendall(pack(Kind.REFUSED, rules.generation, encode_problems(loaded.errors)))
             return False
         self._current = CurrentRuleset(loaded.ruleset)
-        self._sock.sendall(pack(Kind.READY, rules.generation))
+        self._sock.sendall(pack(Kind.READY, rules.generation, b"%d" % os.getppid()))
         return True
 
     def _load(self, rules: RulesToLoad) -> Loaded:

@@ -3,6 +3,18 @@
 import contextlib
 import multiprocessing.context
 import multiprocessing.forkserver
+import multiprocessing.process
+import os
+import signal
+import threading
+
+import structlog
+
+START_SECONDS = (
+    10.0  #: that one fork may take; it takes milliseconds, and a new forkserver loads its modules in 1 to 2 s
+)
+
+log = structlog.get_logger()
 
 
 def forkserver() -> multiprocessing.context.ForkServerContext:
@@ -17,3 +29,27 @@ def warm_up() -> None:
     forkserver()
     with contextlib.suppress(OSError):  # then the first process says why
         multiprocessing.forkserver.ensure_running()
+
+
+def start_process(process: multiprocessing.process.BaseProcess, pid: int) -> None:
+    """Start a process. If the forkserver with that pid does not answer, it is killed: this raises EOFError or OSError,
+    and the next call starts another forkserver."""
+    late = threading.Timer(START_SECONDS, end_forkserver, (pid,))
+    late.daemon = True
+    late.start()
+    try:
+        process.start()
+    finally:
+        late.cancel()
+
+
+def end_forkserver(pid: int) -> None:
+    """Kill a forkserver that does not answer; does nothing if this process has no such child. Its children live on."""
+    try:
+        ended = not pid or os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return
+    if not ended:
+        log.error("the process that intake processes are forked from does not answer; it is replaced", pid=pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

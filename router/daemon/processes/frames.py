@@ -12,7 +12,7 @@ class Kind(IntEnum):
     """What a frame says. Bodies are JSON, unless said otherwise."""
 
     # From an intake process.
-    READY = 1  #: rules of this generation (the number) are loaded, nothing is accepted yet
+    READY = 1  #: rules of this generation (the number) are loaded; the body is the pid of its forkserver
     SERVING = 2
     APPEND = 3  #: an event to commit; the number is the sender's, and its answer has the same (event_frames.py)
     CANCEL = 4  #: the sender of that event was told that it is not stored

@@ -49,6 +49,7 @@ class Member:
         """`changed` is called in the loop when the process is ready, serves, or is gone."""
         self.number = number
         self.generation = 0  #: of the rules that it has loaded
+        self.forked_from = 0  #: the forkserver's pid; 0 before it is known
         self.told_to_serve = self.serves = self.is_gone = False
         self.ended_well = False  #: it said that it ends
         self.problems: tuple[Problem, ...] = ()  #: why it can't load the rules at its start
@@ -142,7 +143,7 @@ class Member:
                     self.problems = decode_problems(frame.body)
                     self._answer(Kind.PREPARED, frame.number, self.problems)
                 case Kind.READY:
-                    self.generation = frame.number
+                    self.generation, self.forked_from = frame.number, int(frame.body)
                     self._changed(self)
                 case Kind.SERVING:
                     self.serves, self.since = True, time.monotonic()

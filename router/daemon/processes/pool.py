@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from router.daemon.processes.child import serve
-from router.daemon.processes.forkserver import forkserver
+from router.daemon.processes.forkserver import end_forkserver, forkserver, start_process
 from router.daemon.processes.frames import Kind, pack
 from router.daemon.processes.large_requests import queue
 from router.daemon.processes.member import Answer, Member
@@ -74,6 +74,7 @@ class IntakeProcesses:
         self._listening = listen(settings.listen.host, settings.listen.port)
         self.port = int(self._listening.getsockname()[1])
         self._context = forkserver()
+        self._forked_from = 0  #: the forkserver's pid; 0 before a process told it
         self._places = [_Place(number) for number in range(1, settings.processes + 1)]
         self._large = _Place(LARGE)  # of the process that judges large requests; they wait in this queue
         self._to_judge, self._judged = queue()
@@ -247,11 +248,7 @@ class IntakeProcesses:
             self._start(place)
 
     def _bury(self, place: _Place, member: Member) -> None:
-        process = member.process
-        code = None
-        if process is not None:
-            process.join(_KILLED_SECONDS)
-            code = process.exitcode
+        code = self._reap(member)
         failed = not member.told_to_serve
         place.start_at = time.monotonic() + AGAIN_SECONDS if failed else 0.0
         if not self._stopping:
@@ -262,6 +259,17 @@ class IntakeProcesses:
             )
         place.member = None
 
+    def _reap(self, member: Member) -> int | None:
+        """Wait for the end of a process that was killed or ended; gives its exit code."""
+        process = member.process
+        if process is None:
+            return None
+        process.join(_KILLED_SECONDS)
+        if process.exitcode is None:  # its forkserver has to tell, and does not
+            end_forkserver(self._forked_from)
+            process.join(_KILLED_SECONDS)
+        return process.exitcode
+
     def _start(self, place: _Place) -> None:
         ours, theirs = socket.socketpair()
         member = Member(place.number, self._store, self._metrics, self._lines, self._member_changed)
@@ -269,7 +277,7 @@ class IntakeProcesses:
         ends = (None, self._judged) if place is self._large else (self._listening, self._to_judge)
         try:
             process = self._context.Process(target=serve, args=(theirs, *ends, start), daemon=True)
-            process.start()
+            start_process(process, self._forked_from)
         except BaseException:
             ours.close()
             raise
@@ -283,6 +291,7 @@ class IntakeProcesses:
 
     def _member_changed(self, member: Member) -> None:
         """In the loop."""
+        self._forked_from = member.forked_from or self._forked_from
         place = self._large if member.number == LARGE else self._places[member.number - 1]
         with self._state:
             if member.is_gone:
@@ -331,8 +340,7 @@ class IntakeProcesses:
                 log.error("intake process does not stop; it is killed", process=member.number, pid=member.pid)
             member.kill()
         for member in members:
-            if member.process is not None:
-                member.process.join(_KILLED_SECONDS)
+            self._reap(member)
 
     def _kill_all(self) -> None:
         self._stopping = True

@@ -20,6 +20,7 @@ from router.rules.compile.documents import Document, Place
 from router.rules.compile.retry import RetryLayer
 from router.rules.include.bounds import Bounds, is_like
 from router.rules.match.conditions import Condition
+from router.rules.own_source import OWN_SOURCE
 from router.rules.reload.file_stat import FileStat, secret_file_stat
 from router.rules.source import Source
 from router.rules.yaml.node_path import NodePath
@@ -94,6 +95,10 @@ class LoadContext:
         if bounds is None or bounds.secrets is None:
             return self.secrets
         return {name: secret for name, secret in self.secrets.items() if bounds.allows("secrets", name)}
+
+    def source(self, name: str) -> Source:
+        """A source of the file, or that of the router's own events."""
+        return self.sources.get(name, OWN_SOURCE)
 
     def sources_like(self, glob: str) -> frozenset[str]:
         """The sources whose names match the glob."""

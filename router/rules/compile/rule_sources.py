@@ -4,10 +4,12 @@ import re
 from collections.abc import Set
 
 from router.domain.nearest_word import did_you_mean, known_words, shortened
+from router.domain.own_events import KINDS, SOURCE
 from router.domain.work_budget import spend
 from router.rules.compile.context import LoadContext
 from router.rules.compile.match import field_is_one_of
 from router.rules.match.conditions import Condition
+from router.rules.own_source import OWN_SOURCE
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.nodes import SequenceNode
 
@@ -44,6 +46,8 @@ def load_rule_sources(context: LoadContext, node_path: NodePath) -> frozenset[st
 
 def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[str]:
     if not _GLOB.search(text):
+        if text == SOURCE and text not in context.sources and text not in context.broken_sources:
+            return _own_events(context, node_path)
         if text not in context.sources and text not in context.broken_sources:
             node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
         elif context.bounds is not None and not context.bounds.allows("sources", text):
@@ -59,13 +63,23 @@ def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[
     return found
 
 
+def _own_events(context: LoadContext, node_path: NodePath) -> Set[str]:
+    """The router's own events: a bounded file may name them only if its bounds do, and no glob of those counts."""
+    bounds = context.bounds
+    if bounds is not None and bounds.sources is not None and SOURCE not in bounds.sources:
+        node_path.error(bounds.refusal("sources", SOURCE))
+    return {SOURCE}
+
+
 def known_conditions(context: LoadContext, sources: frozenset[str]) -> list[Condition]:
     """Conditions that hold for every event of the sources."""
     if sources and sources not in context.known:
-        found = [context.sources[name] for name in sources]
+        found = [context.source(name) for name in sources]
         methods = {method for source in found for method in source.methods}
         values = {"source": set(sources), "method": methods}
         if all(source.pattern is None for source in found):
             values["path"] = {source.path for source in found}
+        if SOURCE in sources and len(sources) == 1 and found[0] is OWN_SOURCE:
+            values["$.kind"] = set(KINDS)
         context.known[sources] = [field_is_one_of(name, sorted(texts)) for name, texts in values.items()]
     return context.known.get(sources, [])

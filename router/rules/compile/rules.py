@@ -26,6 +26,7 @@ from router.rules.compile.unsigned import warn_of_unsigned
 from router.rules.match.conditions import All, Condition, headers_of
 from router.rules.match.fields import AnyField
 from router.rules.match.hints import unknown_action
+from router.rules.own_source import OWN_SOURCE
 from router.rules.rule import Rule, RuleAction
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath, unknown_key
@@ -81,7 +82,7 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     sources = load_rule_sources(context, node_path)
     scope = replace(_scope(context, sources), has_item=node_path.has("for_each"))
     condition = _condition(context, node_path, sources, scope)
-    open_sources = [s for s in sorted(sources) if not context.sources[s].verifier.verifies]
+    open_sources = [s for s in sorted(sources) if not context.source(s).verifier.verifies]
     if node_path.at("allow_unverified").data is True:
         open_sources = []
     actions: list[RuleAction] = []
@@ -98,11 +99,13 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
         if node_path.has(key):
             check_read_headers(node_path.at(key))
     dangers = [danger for action in actions if (danger := context.registries.actions[action.action.type].danger)]
-    warn_of_unsigned(node_path, {s: context.sources[s] for s in sources}, condition, dangers)
+    warn_of_unsigned(node_path, {s: context.source(s) for s in sources}, condition, dangers)
     _check_item(node_path, has_item=scope.has_item)
     found = load_for_each(node_path, condition)
     if options is None:
         return None
+    if sources and all(context.source(name) is OWN_SOURCE for name in sources) and node_path.has("respond"):
+        node_path.key_error("respond", "an event of the router itself has no sender who could be answered")
     if options.stop and context.bounds is not None:
         node_path.at("stop").error(
             f"a rule of a file that {context.bounds.path} bounds by only: can't stop: that would hide events from "
@@ -144,13 +147,13 @@ def _check_name(context: LoadContext, node_path: NodePath, name: str) -> None:
 
 
 def _scope(context: LoadContext, sources: frozenset[str]) -> Scope:
-    patterns = [context.sources[name].pattern for name in sources]
+    patterns = [context.source(name).pattern for name in sources]
     names = frozenset(name for pattern in patterns if pattern is not None for name in pattern.names)
     return Scope(zone=context.zone, params=names)
 
 
 def _has_patterns(context: LoadContext, sources: frozenset[str]) -> bool:
-    return any(context.sources[name].pattern is not None for name in sources)
+    return any(context.source(name).pattern is not None for name in sources)
 
 
 def _condition(context: LoadContext, node_path: NodePath, sources: frozenset[str], scope: Scope) -> Condition:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.networks import Network, network
+from router.domain.own_events import SOURCE
 from router.domain.units import seconds
 from router.plugins.handshake import Handshake, HandshakeKind, Handshakes
 from router.plugins.preset import SourcePreset
@@ -57,6 +58,12 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
     if not SOURCE_NAME.fullmatch(name):
         parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it stands in a URL")
         return None
+    if name == SOURCE:
+        parent.key_note(
+            name,
+            f'"{SOURCE}" is this source here, so no rule can listen to the router\'s own events; for these give it '
+            f"another name, and path: {node_path.at('path').data if node_path.has('path') else '/hooks/' + SOURCE}",
+        )
     if not node_path.expect_mapping("settings with verify:"):
         return None
     verifier: Verifier | None = None

@@ -8,7 +8,7 @@ a part of a different planned delivery).
 import difflib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,7 +18,10 @@ import orjson
 from pydantic import Field
 
 from router.domain.errors import PayloadError, Problem
+from router.domain.events import Event
 from router.domain.files.bounded import MAX_PAYLOAD_BYTES, Unreadable, read_file
+from router.domain.nearest_word import did_you_mean
+from router.domain.own_events import KINDS, SOURCE, sample_event
 from router.plugins.options import Options
 from router.rules.dry_run.preview import Preview, body_of, made_event, preview
 from router.rules.match.operators.age import unix_ms
@@ -54,6 +57,9 @@ class CaseOptions(Options):
     headers: dict[str, Any] = Field(default_factory=dict, description="Request headers; a list for a repeated one.")
     query: dict[str, Any] = Field(default_factory=dict, description="Query parameters; a list for a repeated one.")
     content_type: str | None = Field(default=None, description="The body's type; application/json by default.")
+    event: str | None = Field(
+        default=None, description="Instead of source and payload: a kind of the router's own events, as an example."
+    )
     payload: Any = Field(default=None, description="The payload itself, or {file: PATH} with the raw body.")
     expect: ExpectOptions = Field(description="What the rules have to make of it.")
 
@@ -108,7 +114,9 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
     case = read(node_path, CaseOptions)
     if case is None:
         return None
-    source = ruleset.sources.get(case.source or "")
+    source = ruleset.source(case.source or "")
+    if case.event is not None:
+        return _own_case(ruleset, node_path, case, file, now)
     if case.source is None and len(ruleset.sources) == 1:
         source = next(iter(ruleset.sources.values()))
     if source is None:
@@ -116,12 +124,7 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
         more = f" and {len(known) - _MAX_NAMED} others" if len(known) > _MAX_NAMED else ""
         node_path.at("source").error(f"expected one of the sources {', '.join(known[:_MAX_NAMED])}{more}")
         return None
-    unknown = sorted(set(case.expect.rules or ()) - {rule.name for rule in ruleset.rules})
-    if unknown:
-        node_path.at("expect", "rules").error(f'the rules file has no rule "{unknown[0]}"')
-        return None
-    if not case.expect.rules and not case.expect.deliveries and not node_path.at("expect").has("rules"):
-        node_path.at("expect").error("this asks nothing; write rules: [] when none is to match")
+    if not _asks_something(ruleset, node_path, case):
         return None
     headers, query = _pairs(node_path.at("headers"), case.headers), _pairs(node_path.at("query"), case.query)
     if headers is None or query is None:
@@ -137,11 +140,52 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
     event = made_event(
         source, body, headers, urlencode(query), content_type, received_at, method=case.method, ip=case.ip
     )
+    return _judged(ruleset, event, node_path, case, file)
+
+
+def _judged(ruleset: Ruleset, event: Event, node_path: NodePath, case: CaseOptions, file: Path) -> Result:
     try:
         shown = preview(ruleset, event, arriving=True, explained=True)
     except PayloadError as error:
         return Result(str(file), node_path.node.line, case.name, (f"the payload can't be parsed: {error}",))
     return Result(str(file), node_path.node.line, case.name, tuple(_differences(case.expect, shown)))
+
+
+def _asks_something(ruleset: Ruleset, node_path: NodePath, case: CaseOptions) -> bool:
+    unknown = sorted(set(case.expect.rules or ()) - {rule.name for rule in ruleset.rules})
+    if unknown:
+        node_path.at("expect", "rules").error(f'the rules file has no rule "{unknown[0]}"')
+        return False
+    if not case.expect.rules and not case.expect.deliveries and not node_path.at("expect").has("rules"):
+        node_path.at("expect").error("this asks nothing; write rules: [] when none is to match")
+        return False
+    return True
+
+
+def _own_case(ruleset: Ruleset, node_path: NodePath, case: CaseOptions, file: Path, now: int) -> Result | None:
+    """A case of one of the router's own events: the example of its kind, with the values that the payload gives."""
+    others = sorted(case.model_fields_set - {"name", "event", "payload", "received_at", "expect"})
+    kind = case.event or ""
+    if others:
+        node_path.at(others[0]).error("an event of the router itself has its own; leave this out, or event")
+    elif kind not in KINDS:
+        node_path.at("event").error(f'no event of the router itself is called "{kind}"{did_you_mean(kind, KINDS)}')
+    elif SOURCE in ruleset.sources:
+        node_path.at("event").error(f'"{SOURCE}" is a source of the rules file, so no rule can listen to own events')
+    elif case.payload is not None and not isinstance(case.payload, dict):
+        node_path.at("payload").error("expected a mapping: what differs from the example of this kind")
+    elif _asks_something(ruleset, node_path, case) and (at := _received_at(node_path, case, now)) is not None:
+        event = sample_event(kind, at)
+        body = orjson.dumps(_merged(orjson.loads(event.body), case.payload or {}))
+        return _judged(ruleset, replace(event, body=body), node_path, case, file)
+    return None
+
+
+def _merged(whole: Any, part: Any) -> Any:
+    """The whole with the values of the part in their places."""
+    if not (isinstance(whole, dict) and isinstance(part, dict)):
+        return part
+    return {**whole, **{key: _merged(whole.get(key), value) for key, value in part.items()}}
 
 
 def _placed(node_path: NodePath, source: Source, case: CaseOptions) -> Source | None:

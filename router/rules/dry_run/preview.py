@@ -14,9 +14,11 @@ from router.domain.events import Event, ParsedEvent
 from router.domain.groups import Group, Latest, Once
 from router.domain.ids import uuid7
 from router.domain.items import Item
+from router.domain.own_events import is_own
 from router.domain.request import Inbound
 from router.plugins.action import AttemptInput
 from router.rules.dry_run.explain import ExplainedRule, explain
+from router.rules.own_source import OWN_SOURCE
 from router.rules.parsing import parse_arriving, parse_event
 from router.rules.rule import RuleAction
 from router.rules.ruleset import Ruleset
@@ -123,7 +125,7 @@ def preview(
 
     `arriving`: check the event against all limits; a stored one has passed them. Raises PayloadError.
     """
-    source = ruleset.sources.get(event.source)
+    source = OWN_SOURCE if is_own(event) else ruleset.sources.get(event.source)
     parsed = parse_arriving(event, source) if arriving and source is not None else parse_event(event, source)
     match = ruleset.match(parsed)
     deliveries = tuple(preview_delivery(ruleset, action, parsed, item) for action, item in ruleset.planned(match))

@@ -52,6 +52,10 @@ class NodePath:
         """Note something that is as it was meant, but worth knowing."""
         self.report.add(self.node, self.path, message, Level.NOTE)
 
+    def key_note(self, key: str, message: str) -> None:
+        """Note something about a key of this mapping that is as it was meant."""
+        self.report.add(self._key_node(key), self.path, message, Level.NOTE)
+
     def key_error(self, key: str, message: str) -> None:
         """Report an error of a key of this mapping, at the key's place."""
         self.report.add(self._key_node(key), self.path, message)

@@ -5,7 +5,7 @@ import psycopg
 from router.domain.errors import StoreError, StoreUnusable
 from router.store.postgres.connection import Connected, connect_or_explain
 from router.store.postgres.faults import reason
-from router.store.postgres.schema import check_version, migrate, newest_version
+from router.store.postgres.schema import MISSING_PRIVILEGES, check_version, migrate, newest_version
 from router.store.postgres.url import PostgresUrl
 
 _UNSAFE = {
@@ -82,8 +82,4 @@ def _check_privileges(connection: Connected, url: PostgresUrl) -> None:
         usable, missing = False, None
     if not usable or missing:
         what = f"on {missing}" if usable else "on the schema webhook_router"
-        raise StoreUnusable(
-            f"the user of the store {url} lacks privileges {what}; as the owner: GRANT USAGE ON SCHEMA webhook_router "
-            "TO …; GRANT ALL ON ALL TABLES IN SCHEMA webhook_router TO …; GRANT ALL ON ALL SEQUENCES IN SCHEMA "
-            "webhook_router TO …"
-        )
+        raise StoreUnusable(f"the user of the store {url} lacks privileges {what}; {MISSING_PRIVILEGES}")

@@ -9,6 +9,7 @@ from typing import Any
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.errors import StoreError
 from router.store.contract import Finding, Progress
+from router.store.postgres.check import check
 from router.store.postgres.jobs.cancel import Cancel
 from router.store.postgres.jobs.holds import PauseTarget, ResumeTarget
 from router.store.postgres.jobs.job import WriteJob
@@ -50,8 +51,7 @@ class OperatorMethods(PostgresReader):
 
     def check(self, progress: Progress) -> Iterator[Finding]:
         """See OperatorStore.check."""
-        progress(1, 1)
-        return iter(())
+        return check(self._url, progress)
 
     def backup(self, copy: Path, progress: Progress) -> int:  # noqa: ARG002
         """See OperatorStore.backup."""

@@ -14,11 +14,25 @@ LOCK = (0x77687274, 1)  #: advisory key of migrations; the first number is the c
 OLDEST_SERVER = 14
 
 
+MISSING_PRIVILEGES = (
+    "as the owner: GRANT USAGE ON SCHEMA webhook_router TO …; GRANT ALL ON ALL TABLES IN SCHEMA webhook_router TO …; "
+    "GRANT ALL ON ALL SEQUENCES IN SCHEMA webhook_router TO …"
+)
+_MAY_NOT_CREATE = "let the user make a schema, once: GRANT CREATE ON DATABASE … TO …"
+
+
 def _script(number: int) -> str:
     return files("router.store.postgres").joinpath(f"schema_{number}.sql").read_text()
 
 
-_SCRIPTS = tuple(_script(number) for number in range(1, 2))
+_SCRIPTS = tuple(_script(number) for number in range(1, 3))
+
+
+# By the catalog's rows: to_regclass keeps for the rest of a transaction that something was not there.
+_HAS_META = """
+SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'webhook_router' AND c.relname = 'meta'
+"""
 
 
 def newest_version() -> int:
@@ -28,11 +42,19 @@ def newest_version() -> int:
 
 def version_of(connection: Connected) -> int:
     """The schema version; 0 where there is no store yet. Raises psycopg.Error."""
-    found = connection.execute("SELECT to_regclass('webhook_router.meta') IS NOT NULL").fetchone()
-    if not found or not found[0]:
+    if not connection.execute(_HAS_META).fetchall():
         return 0
     rows = connection.execute("SELECT version FROM webhook_router.meta").fetchall()
     return int(rows[0][0]) if rows else 0
+
+
+def _is_too_new(connection: Connected, version: int) -> bool:
+    """Whether this program can't work with it. A step only adds, unless it says otherwise: nodes of the version before
+    go on, so that one node after the other can be upgraded."""
+    if version <= newest_version():
+        return False
+    rows = connection.execute("SELECT oldest_program FROM webhook_router.meta").fetchall()
+    return version > newest_version() + 1 or int(rows[0][0]) > newest_version()
 
 
 def check_version(connection: Connected, url: PostgresUrl) -> int:
@@ -42,8 +64,7 @@ def check_version(connection: Connected, url: PostgresUrl) -> int:
             f"the store {url} is PostgreSQL {connection.info.server_version // 10_000}; use 14 or newer"
         )
     version = version_of(connection)
-    # A step only adds: a node of the version before goes on beside newer ones.
-    if version > newest_version() + 1:
+    if _is_too_new(connection, version):
         raise StoreUnusable(
             f"the store {url} has schema version {version}, this program knows up to {newest_version()}; "
             "use the newer program, or another database"
@@ -63,10 +84,9 @@ def migrate(connection: Connected, url: PostgresUrl) -> None:
                 if version_of(connection) < number:
                     _apply(connection, number)
     except errors.InsufficientPrivilege as error:
-        raise StoreUnusable(
-            f"the store {url} can't be prepared: {' '.join(str(error).split())}; let the user create schemas in the "
-            "database (GRANT CREATE ON DATABASE …), or run a command as a user that may"
-        ) from None
+        cause = " ".join((error.diag.message_primary or "").split())
+        cure = MISSING_PRIVILEGES if "database" not in cause else _MAY_NOT_CREATE
+        raise StoreUnusable(f"the store {url} can't be prepared: {cause}; {cure}") from None
     except psycopg.Error as error:
         raise StoreUnusable(f"the store {url} can't be prepared: {reason(error)}") from None
 

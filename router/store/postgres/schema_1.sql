@@ -3,6 +3,7 @@
 
 CREATE TABLE webhook_router.meta (
     version integer NOT NULL,
+    oldest_program integer NOT NULL DEFAULT 1, -- the schema version that a program has to know
     identity uuid NOT NULL DEFAULT gen_random_uuid() -- another one: the store was replaced
 );
 INSERT INTO webhook_router.meta (version) VALUES (1);

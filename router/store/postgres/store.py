@@ -12,8 +12,10 @@ from router.domain.errors import StoreError
 from router.domain.events import Appended, Event
 from router.domain.groups import Skipped
 from router.domain.holds import HoldName
+from router.domain.own_events import Gathered, Notice
 from router.domain.summaries import Pruned
 from router.store.contract import CommitListener, Due
+from router.store.postgres.arrays import restored
 from router.store.postgres.faults import reason
 from router.store.postgres.jobs.append import AppendEvent
 from router.store.postgres.jobs.claim import ClaimDue
@@ -21,6 +23,7 @@ from router.store.postgres.jobs.give_back import GiveBack
 from router.store.postgres.jobs.holds import MARKED_ACTIONS, LetGo, MarkHeld, MarkIds, PutFileHolds
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.jobs.notes import PutNote
+from router.store.postgres.jobs.notices import FIND_GATHERED, Tell, TellGathered
 from router.store.postgres.jobs.prune import Prune
 from router.store.postgres.jobs.rulesets import PutRuleset
 from router.store.postgres.jobs.settle import Settle
@@ -136,6 +139,19 @@ class PostgresStore(OperatorMethods):
     def put_note(self, name: str, value: str) -> "Future[None]":
         """See Store.put_note."""
         return self._submit(PutNote(name, value))
+
+    def tell(self, notice: Notice) -> "Future[bool]":
+        """See Store.tell."""
+        return self._submit(Tell(notice))
+
+    def gathered(self, now: int) -> list[Gathered]:
+        """See Store.gathered."""
+        rows = self._read(FIND_GATHERED, (now,))
+        return [Gathered(kind, restored(subject), at, count, restored(last)) for kind, subject, at, count, last in rows]
+
+    def tell_gathered(self, gathered: Gathered, notice: Notice | None, now: int) -> "Future[bool]":
+        """See Store.tell_gathered."""
+        return self._submit(TellGathered(gathered, notice, now))
 
     def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
         """See Store.prune."""

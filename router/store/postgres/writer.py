@@ -142,6 +142,9 @@ class Writer:
                     if not (is_disconnect(error) and cut) or number == TRIES:
                         raise
                     self._disconnect()
+                    for job in jobs:
+                        if isinstance(job, ClaimDue):
+                            job.renew()
             raise AssertionError
         finally:
             self._writing_since = None

@@ -14,6 +14,7 @@ from router.domain.errors import StoreError
 from router.domain.events import Appended, Event
 from router.domain.groups import Skipped
 from router.domain.holds import HoldName
+from router.domain.own_events import Gathered, Notice
 from router.domain.summaries import Pruned
 from router.store.contract import CommitListener, Due
 from router.store.sqlite.connection import cause_of, connect
@@ -25,6 +26,7 @@ from router.store.sqlite.jobs.give_back import GiveBack
 from router.store.sqlite.jobs.holds import MARKED_ACTIONS, LetGo, MarkHeld, MarkIds, PutFileHolds
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.jobs.notes import PutNote
+from router.store.sqlite.jobs.notices import FIND_GATHERED, Tell, TellGathered
 from router.store.sqlite.jobs.prune import Prune
 from router.store.sqlite.jobs.rulesets import PutRuleset
 from router.store.sqlite.jobs.settle import Settle
@@ -157,6 +159,19 @@ class SqliteStore(OperatorMethods):
     def put_note(self, name: str, value: str) -> "Future[None]":
         """See Store.put_note."""
         return self._submit(PutNote(name, value))
+
+    def tell(self, notice: Notice) -> "Future[bool]":
+        """See Store.tell."""
+        return self._submit(Tell(notice))
+
+    def gathered(self, now: int) -> list[Gathered]:
+        """See Store.gathered."""
+        rows = self._read(FIND_GATHERED, (now,))
+        return [Gathered(str(k), str(s), int(str(at)), int(str(n)), str(last)) for k, s, at, n, last in rows]
+
+    def tell_gathered(self, gathered: Gathered, notice: Notice | None, now: int) -> "Future[bool]":
+        """See Store.tell_gathered."""
+        return self._submit(TellGathered(gathered, notice, now))
 
     def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
         """See Store.prune."""

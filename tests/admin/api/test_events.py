@@ -1,15 +1,17 @@
 """Events by the API: listed in pages, shown, explained, delivered again, planned again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from router.admin.api import events
+from router.admin.api import events, searches
 from router.admin.api.cursor import encode
 from router.daemon.registries import REGISTRIES
 from router.domain.deliveries import State
+from router.domain.ids import uuid7
 from router.rules.compile.loader import Loader
 from tests.admin.conftest import NOW, RULES, Admin
 
@@ -33,7 +35,7 @@ def test_the_api_filters_events_like_the_command(admin: Admin) -> None:
 
     for query, count in (("", 2), ("source=forms", 1), ("since=2h", 1), ("until=2h", 1), ("source=x", 0)):
         assert len(admin.get("/api/events", query)["items"]) == count, query
-    for query in ("rule=x", "limit=0", "cursor=" + encode("deliveries", 1), "since="):
+    for query in ("rul=x", "limit=0", "cursor=" + encode("deliveries", 1), "since="):
         assert admin.ask("GET", "/api/events", query=query).status == 400
 
 
@@ -55,16 +57,25 @@ def test_a_binary_body_is_shown_as_base64(admin: Admin) -> None:
     assert admin.get(f"/api/events/{event}", "body=true")["body_base64"] == "/wA="
 
 
-def test_a_404_says_what_the_id_is_instead(admin: Admin) -> None:
+def test_an_event_is_found_by_the_beginning_of_its_id_by_last_and_by_a_delivery(admin: Admin) -> None:
     event = admin.receive({"ref": "main"})
     delivery = admin.get(f"/api/events/{event}")["deliveries"][0]["id"]
 
+    for name in (event, event[:30], "last", delivery):
+        assert admin.get(f"/api/events/{name}")["id"] == event
+        assert admin.get(f"/api/events/{name}/explain")["matched"] == ["deploy main"]
+    last = admin.get("/api/deliveries/last")["id"]
+    assert admin.get(f"/api/deliveries/{last[:34]}")["id"] == last
+
+
+def test_a_404_says_what_the_id_is_instead(admin: Admin) -> None:
+    event = admin.receive({"ref": "main"})
+    other = admin.receive({"ref": "main"})
+
     for path, said in (
-        (f"/api/events/{delivery}", "it is the id of a delivery, see /api/deliveries/{id}"),
-        (f"/api/events/{delivery}/explain", "it is the id of a delivery"),
-        (f"/api/deliveries/{event}", "it is the id of an event, see /api/events/{id}"),
-        (f"/api/events/{event[:13]}", "ids are given whole here, all 36 characters"),
-        ("/api/deliveries/last", "the store has no delivery with this id"),
+        (f"/api/deliveries/{event}", f"{event} is an event"),
+        (f"/api/events/{event[:8]}", f"is the beginning of several events: {other} {event}"),
+        ("/api/events/01", "a beginning needs 8 characters"),
     ):
         reply = admin.ask("GET", path)
         assert reply.status == 404
@@ -85,12 +96,39 @@ def test_an_explanation_says_why_and_masks_secrets(admin: Admin) -> None:
     assert "planted" not in str(shown)
 
 
+def test_an_event_is_explained_by_the_rules_of_then_or_of_now(admin: Admin, tmp_path: Path) -> None:
+    event, then = admin.receive({"ref": "main"}), admin.ruleset.hash
+    text = RULES.replace("$.ref: main", "$.ref: other")
+    admin.ruleset = Loader(REGISTRIES, {"PLANTED": "x"}).load(text, "rules.yaml", tmp_path).require()
+
+    old, new = admin.get(f"/api/events/{event}/explain"), admin.get(f"/api/events/{event}/explain", query="now=true")
+
+    assert (old["rules"]["of"], old["rules"]["hash"], old["rules"]["first_at_ms"]) == ("then", then, NOW)
+    assert (old["matched"], old["recorded"]["matched"]) == (["deploy main"], ["deploy main"])
+    assert (new["rules"]["of"], new["rules"]["hash"]) == ("now", admin.ruleset.hash)
+    assert (new["matched"], new["recorded"]["matched"]) == ([], ["deploy main"])
+    routing = admin.get(f"/api/events/{event}")["routing"]
+    assert (routing["ruleset"], routing["ruleset_first_at_ms"], routing["matched"]) == (then, NOW, ["deploy main"])
+
+
+def test_rules_of_then_that_are_gone_are_said_to_be(admin: Admin) -> None:
+    stored = admin.store.event(admin.receive({"ref": "main"}))
+    assert stored is not None
+    lost = replace(stored, id=uuid7(NOW))
+    admin.store.append(lost, [], "0" * 64, matched=["old"], errors=[("slow", "too many values")]).result(60)
+
+    shown = admin.get(f"/api/events/{lost.id}/explain")
+
+    assert shown["rules"]["unusable"] == "the store no longer has their text"
+    assert shown["recorded"] == {"matched": ["old"], "errors": [{"rule": "slow", "error": "too many values"}]}
+
+
 def test_an_event_that_current_rules_cannot_parse_gets_a_422(admin: Admin, tmp_path: Path) -> None:
     event = admin.receive(b"no JSON", headers=(("Content-Type", "text/plain"),))
     text = RULES.replace("github: {verify: none}", "github: {verify: none, parse: json}")
     admin.ruleset = Loader(REGISTRIES, {"PLANTED": "x"}).load(text, "rules.yaml", tmp_path).require()
 
-    answer = admin.ask("GET", f"/api/events/{event}/explain")
+    answer = admin.ask("GET", f"/api/events/{event}/explain", query="now=true")
 
     assert answer.status == 422
     assert "can't be parsed" in answer.json["detail"]
@@ -185,3 +223,63 @@ def test_times_are_shown_as_milliseconds_and_as_text(admin: Admin) -> None:
     shown = admin.get(f"/api/events/{admin.receive({})}")
 
     assert (shown["received_at"], shown["received_at_ms"]) == ("2026-09-21T14:13:20.000Z", NOW)
+
+
+def test_events_are_found_by_rule_state_header_payload_and_provider_id(admin: Admin) -> None:
+    push = (("Content-Type", "application/json"), ("X-Kind", "push"), ("X-Kind", "second"))
+    one = admin.receive({"ref": "main", "n": 7}, headers=push, dedupe_key='"d-1"')
+    other = admin.receive({"a": 1})
+    nothing = admin.receive({"n": 8}, dedupe_key="12")
+
+    for query, wanted in (
+        ("rule=deploy%20main", [one]),
+        ("unmatched=true", [nothing]),
+        ("state=pending", [other, one]),
+        ("state=dead", []),
+        ("provider_id=d-1", [one]),
+        ("provider_id=12", [nothing]),
+        ("header=x-kind:%20second", [one]),
+        ("header=X-Kind:%20nothing", []),
+        ("where=$.n:%20{gte:%207}", [nothing, one]),
+        ("where=$.n:%20{gte:%207}&where=$.ref:%20main", [one]),
+        ("where=headers.X-Kind:%20push", [one]),
+        ("where=$.n:%208&unmatched=true&source=github", [nothing]),
+    ):
+        found = admin.get("/api/events", query)
+        assert [event["id"] for event in found["items"]] == wanted, query
+        assert found["next"] is None
+    assert admin.get("/api/events", "where=$.n:%208")["scanned"] == 3
+    for query, said in (
+        ("where=$.n:%20{gt8:%201}", 'unknown operator "gt8"'),
+        ("where=n", "mapping"),
+        ("header=X", "NAME: VALUE"),
+    ):
+        answer = admin.ask("GET", "/api/events", query=query)
+        assert (answer.status, said in answer.json["detail"]) == (400, True), answer.json
+
+
+def test_a_search_that_ends_early_goes_on_with_its_cursor(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searches, "SCANNED", 2)
+    wanted = [admin.receive({"n": 1}), *(admin.receive({"n": 2}) for _ in range(4))][0]
+
+    found, scanned, cursor = [], 0, ""
+    while True:
+        page = admin.get("/api/events", f"where=$.n:%201{cursor}")
+        found += page["items"]
+        scanned += page["scanned"]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+
+    assert ([event["id"] for event in found], scanned) == ([wanted], 5)
+
+
+def test_deliveries_are_found_by_what_their_event_holds(admin: Admin) -> None:
+    one = admin.receive({"ref": "main", "n": 7}, dedupe_key='"d-1"')
+    admin.receive({"ref": "main", "n": 8})
+
+    for query in ("where=$.n:%207", "provider_id=d-1", f"provider_id=d-1&event={one}"):
+        found = admin.get("/api/deliveries", query)["items"]
+        assert [(d["event"], d["action"]) for d in found] == [(one, "append"), (one, "build")], query
+    assert admin.get("/api/deliveries", "provider_id=nobody")["items"] == []
+    assert admin.ask("GET", "/api/deliveries", query="where=$.n:%20{x:%201}").status == 400

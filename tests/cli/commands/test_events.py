@@ -74,11 +74,11 @@ def test_an_event_is_shown_without_its_body(store_commands: StoreCommands, plan:
 def test_events_body_writes_the_original_bytes(store_commands: StoreCommands, body: bytes) -> None:
     import subprocess
 
-    from tests.conftest import PROGRAM
+    from tests.conftest import forked_program
 
     event = store_commands.put(body=body)
 
-    call = [PROGRAM, "events", "show", event, "--body"]
+    call = [forked_program(), "events", "show", event, "--body"]
     piped = subprocess.run(call, cwd=store_commands.folder, capture_output=True, check=True, timeout=60).stdout
     found = store_commands.json("events", "show", event, "--body")
 

@@ -23,12 +23,12 @@ def ran(store_commands: StoreCommands) -> StoreCommands:
     (store_commands.folder / "new.yaml").write_text(RULES.replace('"{{', '"now {{'))
     ruleset = Loader(REGISTRIES, {}, require_secrets=False).load_file(store_commands.folder / "rules.yaml").require()
     with store_commands.opened() as store:
-        store.put_ruleset(ruleset.text, now_ms()).result(10)
-        store.put_note("rules", json.dumps({"hash": ruleset.hash})).result(10)
+        store.put_ruleset(ruleset.text, now_ms()).result(60)
+        store.put_note("rules", json.dumps({"hash": ruleset.hash})).result(60)
     store_commands.put_many([((), 200 * HOUR, {"body": b'{"ref": "main"}'})])
     store_commands.put_many([((), HOUR, {"body": b'{"ref": "main"}'}), ((), HOUR, {"body": b'{"ref": "x|y"}'})])
     with store_commands.opened() as store:
-        store.put_ruleset(ruleset.text, now_ms()).result(10)
+        store.put_ruleset(ruleset.text, now_ms()).result(60)
     return store_commands
 
 
@@ -88,7 +88,7 @@ def test_faults_are_told_with_their_cure(ran: StoreCommands) -> None:
     assert "bad.yaml:1:10" in ran.run("plan", "bad.yaml", code=1).stderr
     assert "no such file" in ran.run("plan", "new.yaml", "--against", "runing", code=1).stderr.lower()
     with ran.opened() as store:
-        store.put_note("rules", "{}").result(10)
+        store.put_note("rules", "{}").result(60)
     assert "--against FILE" in ran.run("plan", "new.yaml", code=1).stderr
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from router.domain.deliveries import PlannedDelivery, State
 from tests.cli.conftest import StoreCommands
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, until
+from tests.conftest import PATIENCE_SECONDS, forked_program, until
 
 MakePlan = Callable[..., PlannedDelivery]
 
@@ -28,7 +28,7 @@ class Tail:
         """The first `lines` lines; more would be a fault, which the interrupt gives it the time to show."""
         with self._out.open("wb") as out:
             self._process = subprocess.Popen(
-                [PROGRAM, "tail", *flags], cwd=self._shop.folder, stdout=out, stderr=subprocess.PIPE
+                [forked_program(), "tail", *flags], cwd=self._shop.folder, stdout=out, stderr=subprocess.PIPE
             )
         until(lambda: self._out.read_text().count("\n") >= lines)
         self._process.send_signal(signal.SIGINT)
@@ -129,7 +129,7 @@ def test_tail_escapes_control_characters(store_commands: StoreCommands, tail: Ta
 def test_tail_ends_when_its_store_is_replaced(store_commands: StoreCommands) -> None:
     store_commands.put()
     process = subprocess.Popen(
-        [PROGRAM, "tail"], cwd=store_commands.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [forked_program(), "tail"], cwd=store_commands.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stdout.readline()
@@ -159,7 +159,10 @@ def test_an_unknown_name_is_reported_at_once(store_commands: StoreCommands, plan
     store_commands.put(plan(rule="deploy"))
 
     process = subprocess.Popen(
-        [PROGRAM, "tail", "--rule", "deplyo"], cwd=store_commands.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [forked_program(), "tail", "--rule", "deplyo"],
+        cwd=store_commands.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     try:
         assert process.stderr is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from router.daemon.processes import pool
+from router.daemon.processes import forkserver, pool
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.processes.start import Logging
 from router.daemon.rules_loader import rules_loader
@@ -127,6 +127,51 @@ def test_a_process_that_starts_during_a_reload_serves_by_the_new_rules(
     until(lambda: processes.serving() == (2, 2))
 
     assert answers(processes) == {b"second"}
+
+
+def test_a_forkserver_that_is_frozen_or_gone_is_replaced(
+    begin: Callable[[Ruleset], IntakeProcesses], compiled: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_KILLED_SECONDS", 0.5)
+    processes = begin(compiled(RULES))
+    for replaced, number in enumerate((signal.SIGSTOP, signal.SIGKILL)):
+        first, second, third = (process["pid"] for process in processes.processes())
+        forkserver = parent(third)
+        os.kill(forkserver, number)
+        os.kill(third, signal.SIGKILL)
+
+        until(partial(_was_replaced, processes, replaced))
+        until(lambda: processes.serving() == (2, 2))
+
+        assert [process["pid"] for process in processes.processes()][:2] == [first, second]
+        assert answers(processes) == {b"BODY"}
+        assert parent(processes.processes()[2]["pid"]) not in (forkserver, 1)
+
+
+def test_a_fork_that_takes_too_long_ends_its_forkserver(
+    begin: Callable[[Ruleset], IntakeProcesses], compiled: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = begin(compiled(RULES))
+    monkeypatch.setattr(forkserver, "START_SECONDS", 0.2)
+    pid = parent(processes.processes()[0]["pid"])
+    os.kill(pid, signal.SIGSTOP)
+    process = forkserver.forkserver().Process(target=os.getpid)
+
+    with pytest.raises((EOFError, OSError)):
+        forkserver.start_process(process, pid)
+
+    until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z")
+    forkserver.end_forkserver(os.getppid())  # not its child: nothing is killed
+
+
+def state(pid: int) -> str:
+    """As the kernel says it; Z: it has ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def parent(pid: int) -> int:
+    """The process that started it."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_processes_that_can_t_load_the_rules_at_the_start_say_why(

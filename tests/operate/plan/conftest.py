@@ -41,7 +41,7 @@ class Planned:
 
     def receive(self, ruleset: Ruleset, *payloads: Any, headers: tuple[tuple[str, str], ...] = ()) -> list[str]:
         """Store events that these rules route."""
-        self.store.put_ruleset(ruleset.text, NOW).result(10)
+        self.store.put_ruleset(ruleset.text, NOW).result(60)
         ids = []
         for payload in payloads:
             self._count += 1
@@ -50,7 +50,7 @@ class Planned:
             sent = (("Content-Type", "application/json"), *headers)
             event = Event(uuid7(at), "hub", "POST", "/hooks/hub", "", sent, body, "192.0.2.1", at)
             plan = ruleset.plan(parse_event(event, ruleset.sources["hub"]))
-            appended = self.store.append(event, plan.deliveries, ruleset.hash, matched=plan.matched).result(10)
+            appended = self.store.append(event, plan.deliveries, ruleset.hash, matched=plan.matched).result(60)
             ids.append(appended.event_id)
         return ids
 

@@ -249,7 +249,7 @@ def test_events_whose_rules_are_gone_are_counted(planned: Planned) -> None:
     [event] = planned.receive(rules, PUSH)
     stored = planned.store.event(event)
     assert stored is not None
-    planned.store.append(replace(stored, id=event[:-4] + "ffff"), [], "0" * 64).result(10)
+    planned.store.append(replace(stored, id=event[:-4] + "ffff"), [], "0" * 64).result(60)
 
     report = planned.plan(None, rules)
 

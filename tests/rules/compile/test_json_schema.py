@@ -1,6 +1,7 @@
 """The JSON Schema of rules files: it takes the good ones, refuses misspelt ones, and is what stands in the clone."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,20 @@ ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "tests" / "configs"
 
 
-SCHEMA = json_schema(REGISTRIES)  # making it takes a third of a second
-CONDITIONS = Draft7Validator({"$ref": "#/definitions/match", "definitions": SCHEMA["definitions"]})
+@cache
+def _schema() -> dict[str, Any]:
+    """The schema of main files; making it takes a third of a second."""
+    return json_schema(REGISTRIES)
+
+
+@cache
+def _conditions() -> Draft7Validator:
+    """Validates a rule's `match` alone."""
+    return Draft7Validator({"$ref": "#/definitions/match", "definitions": _schema()["definitions"]})
 
 
 def _faults(text: str) -> list[Any]:
-    return list(Draft7Validator(SCHEMA).iter_errors(data(read(text)[0])))
+    return list(Draft7Validator(_schema()).iter_errors(data(read(text)[0])))
 
 
 def test_the_schema_of_included_files_takes_what_they_may_hold() -> None:
@@ -72,7 +81,7 @@ def test_the_schema_knows_include(text: str, valid: bool) -> None:
 
 
 def test_the_schema_is_valid_json_schema() -> None:
-    Draft7Validator.check_schema(SCHEMA)
+    Draft7Validator.check_schema(_schema())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +132,7 @@ def test_the_schema_rejects_mistakes(change: tuple[str, str]) -> None:
 @examples(50)
 @given(match=MATCHES)
 def test_the_schema_accepts_every_condition_that_loads(match: Match) -> None:
-    assert list(CONDITIONS.iter_errors(match)) == []
+    assert list(_conditions().iter_errors(match)) == []
 
 
 # What only `check` can know: what other places define, what paths, patterns and templates say, what this machine has.
@@ -153,7 +162,7 @@ def test_the_schema_rejects_every_kind_of_structural_mistake(path: Path) -> None
 
 
 def test_the_published_schema_is_current() -> None:
-    assert json.loads((ROOT / "rules.schema.json").read_text()) == SCHEMA
+    assert json.loads((ROOT / "rules.schema.json").read_text()) == _schema()
 
 
 def test_the_example_names_the_schema_in_its_first_line() -> None:

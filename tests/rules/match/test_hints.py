@@ -72,14 +72,14 @@ def test_an_operator_of_other_tools_gets_its_cure(name: str, cure: str) -> None:
 
 
 @pytest.mark.parametrize("negation", ["not_", "not", "is_not_", "doesNot", "non_", "!", "no_", "isn't_", "never_"])
-@pytest.mark.parametrize(
-    "word", sorted({*WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"})
-)
-def test_a_negated_word_gets_a_negated_suggestion(negation: str, word: str) -> None:
-    said = hint(negation + word)
+def test_a_negated_word_gets_a_negated_suggestion(negation: str) -> None:
+    words = {*WORDS, *hints._SYNONYMS, *hints._WORDS} - {"not", "without", "nor", "noneof", "none", "unset"}
+    assert len(words) > 150
+    for word in words:
+        said = hint(negation + word)
 
-    assert not re.search(r'did you mean "(?!not"|none")', said), said
-    assert "not" in said or "exists: " in said or said.startswith("known:"), said
+        assert not re.search(r'did you mean "(?!not"|none")', said), (word, said)
+        assert "not" in said or "exists: " in said or said.startswith("known:"), (word, said)
 
 
 @pytest.mark.parametrize("name", ["xyz", "foo", "g", "nt", "nope", "1", "", "größer", "…", "a" * 300])

@@ -11,13 +11,16 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import orjson
 import pytest
 
-from router.domain.deliveries import PlannedDelivery, Settlement, State
+from router.domain.deliveries import PlannedDelivery, RulesetText, Settlement, State
 from router.domain.errors import StoreError, StoreInUse
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
+from router.domain.own_events import PATH, SOURCE
 from router.domain.summaries import Depth
+from router.store.contract import MAX_INTERRUPTIONS
 from router.store.sqlite import schema
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
@@ -272,3 +275,29 @@ def test_opening_a_store_restores_wal_mode(path: Path) -> None:
 
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("journal_mode") == "wal"
+
+
+def test_a_delivery_that_its_owner_left_dead_is_told_of_by_the_next(
+    path: Path, event: Callable[..., Event], planned_delivery: Callable[..., PlannedDelivery]
+) -> None:
+    ids = {}
+    with closing(SqliteStore(path)) as store:
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
+        for source, place in (("shop", "/hooks/shop"), (SOURCE, PATH)):
+            plan = planned_delivery(source, rule=source)
+            ids[source] = plan.id
+            store.append(event(source=source, path=place), [plan], "r1").result(10)
+    for _ in range(MAX_INTERRUPTIONS):
+        with closing(SqliteStore(path)) as store:
+            assert store.gathered(NOW) == []
+            assert len(store.claim({"shop": 1, SOURCE: 1}, NOW).result(10)) == 2
+
+    with closing(SqliteStore(path)) as store:
+        assert {one.state for one in store.deliveries()} == {State.DEAD}
+        [gathered] = store.gathered(NOW)  # a dead delivery of an own event tells of nothing
+
+    assert (gathered.kind, gathered.subject, gathered.count) == ("delivery.dead", "shop/forward", 1)
+    facts = orjson.loads(gathered.last)
+    assert facts["delivery"]["id"] == ids["shop"]
+    assert facts["delivery"]["error"].startswith("interrupted 3 times in a row")
+    assert facts["event"]["source"] == "shop"

@@ -10,6 +10,7 @@ from jsonpath_ng.ext import parse as library_parse  # type: ignore[attr-defined]
 
 from router.domain.work_budget import PATHS, spend
 from router.rules.match.jsonpath.error import PathError
+from router.rules.match.jsonpath.library_check import is_as_expected, unknown_library
 from router.rules.match.jsonpath.names import quote_names
 from router.rules.match.jsonpath.negation import parse_negations
 
@@ -23,6 +24,8 @@ def parse(text: str) -> Any:
     plain = _plain(text)
     if plain is not None:
         return plain
+    if not is_as_expected():
+        raise unknown_library()
     if not spend("paths"):
         raise PathError(f"the file has more than {PATHS:,} different paths that are more than names; split it")
     try:

@@ -10,8 +10,8 @@ import orjson
 from router.domain.deliveries import PlannedDelivery
 from router.domain.events import UNMATCHED, Appended, Event
 from router.store.changes import DueListener
-from router.store.postgres import groups, lanes
 from router.store.postgres.arrays import Blobs, Numbers, Texts, Uuids, columns, digest
+from router.store.postgres.groups import groups_of
 from router.store.postgres.jobs.job import Finish
 from router.store.postgres.jobs.planned import insert_planned, lanes_of
 from router.store.postgres.transaction import Rows, Transaction
@@ -50,7 +50,7 @@ class AppendEvent:
     @property
     def groups(self) -> Sequence[UUID]:
         """See WriteJob.groups."""
-        return groups.groups_of(self.plan)
+        return groups_of(self.plan)
 
     @property
     def key(self) -> UUID | None:
@@ -105,11 +105,7 @@ class _Round:
         alone = [(rule, job.event.id) for job in self._jobs for rule in job.alone]
         if alone:
             transaction.run(_MATCHED_ALONE, columns(alone, Texts, Texts))
-        self._planned: Rows | None = insert_planned(transaction, plans, only_new=True) if plans else None
-        grouped = [(d, job.event.received_at) for job in self._jobs for d in job.plan if d.group is not None]
-        self._joined = groups.join(transaction, grouped) if grouped else None
-        self._let_go = lanes.unblock_after_skips(transaction, [d.id for d, _ in grouped]) if grouped else None
-        self._grouped = {d.id for d, _ in grouped}
+        self._planned = insert_planned(transaction, plans, only_new=True) if plans else None
 
     @staticmethod
     def _reserve(transaction: Transaction, jobs: Sequence[tuple[AppendEvent, UUID | None]]) -> None:
@@ -130,12 +126,8 @@ class _Round:
         for id_, first in self._firsts.all() if self._firsts is not None else ():
             if first is not None and first != id_ and id_ not in stored:
                 found[id_] = Appended(first, duplicate=True)
-        for id_, target, at, blocked in self._planned.all() if self._planned is not None else ():
-            if not blocked and id_ not in self._grouped:
-                due(target, at)
-        if self._joined is not None and self._let_go is not None:
-            groups.report(self._joined, due)
-            lanes.report_orders(self._let_go, due)
+        if self._planned is not None:
+            self._planned.report(due)
         return found
 
 

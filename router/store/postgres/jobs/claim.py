@@ -28,6 +28,10 @@ class ClaimDue(Simple):
     marks: Mapping[str, int] = field(default_factory=dict)  #: by target: nothing is due before
     token: str = field(default_factory=lambda: secrets.token_hex(16))  #: with the delivery's id it proves the ownership
 
+    def renew(self) -> None:
+        """Claim anew after a commit whose answer was lost. What it may have claimed is known by the token before."""
+        self.token = secrets.token_hex(16)
+
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["ClaimDue"]) -> Finish:
         """Claim for each job."""

@@ -11,7 +11,7 @@ from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.store.changes import DueListener
 from router.store.postgres.arrays import stored
 from router.store.postgres.jobs.job import Finish
-from router.store.postgres.jobs.planned import insert_planned, lanes_of
+from router.store.postgres.jobs.planned import Inserted, insert_planned, lanes_of
 from router.store.postgres.jobs.rulesets import keep_included
 from router.store.postgres.transaction import Rows, Transaction
 
@@ -48,15 +48,13 @@ class PlanAgain:
             results = []
             for found, planned in answers:
                 results.append(bool(found.all()))
-                for _, target, at, blocked in planned.all():
-                    if not blocked:
-                        due(target, at)
+                planned.report(due)
             return results
 
         return finish
 
     @staticmethod
-    def _plan(transaction: Transaction, job: "PlanAgain") -> tuple[Rows, Rows]:
+    def _plan(transaction: Transaction, job: "PlanAgain") -> tuple[Rows, Inserted]:
         text = job.ruleset
         # Locked, so that retention does not take it away meanwhile.
         found = transaction.run("SELECT seq FROM webhook_router.event WHERE id = %s FOR SHARE", (job.event_id,))

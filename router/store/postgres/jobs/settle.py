@@ -11,7 +11,10 @@ from router.store.changes import DueListener
 from router.store.json_columns import sent_text
 from router.store.postgres import lanes
 from router.store.postgres.arrays import Numbers, Texts, columns
+from router.store.postgres.groups import groups_of
 from router.store.postgres.jobs.job import Finish
+from router.store.postgres.jobs.notices import tell
+from router.store.postgres.jobs.planned import lanes_of
 from router.store.postgres.transaction import Transaction
 
 
@@ -23,8 +26,16 @@ class Settle:
     is_append: ClassVar[bool] = False
     order: ClassVar[int] = 1
     weight: ClassVar[int] = 0
-    lanes: ClassVar[Sequence[UUID]] = ()
-    groups: ClassVar[Sequence[UUID]] = ()
+
+    @property
+    def lanes(self) -> Sequence[UUID]:
+        """See WriteJob.lanes: of what its notices plan."""
+        return [lane for done in self.settlements for notice in done.notices for lane in lanes_of(notice.plan)]
+
+    @property
+    def groups(self) -> Sequence[UUID]:
+        """See WriteJob.groups: of what its notices plan."""
+        return [group for done in self.settlements for notice in done.notices for group in groups_of(notice.plan)]
 
     @property
     def ids(self) -> Sequence[str]:
@@ -63,6 +74,7 @@ def _rounds(every: Sequence[Settlement]) -> Iterable[list[int]]:
 def _send(transaction: Transaction, every: Sequence[Settlement]) -> Any:
     settled = transaction.run(_SETTLE, (*columns([_row(done) for done in every], *_KINDS), transaction.writer))
     unblocked = lanes.unblock(transaction, [done.delivery_id for done in every])
+    told = [tell(transaction, notice, settled=done.delivery_id) for done in every for notice in done.notices]
 
     def finish(due: DueListener) -> list[State | None]:
         skipped = lanes.report(unblocked, due)
@@ -71,6 +83,8 @@ def _send(transaction: Transaction, every: Sequence[Settlement]) -> Any:
             states[id_] = State.SKIPPED if id_ in skipped else State(state)
             if is_owned and states[id_] is State.PENDING:
                 due(target, at)
+        for finish_one in told:
+            finish_one(due)
         return [states.get(done.delivery_id) for done in every]
 
     return finish

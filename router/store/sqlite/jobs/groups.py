@@ -84,7 +84,7 @@ def report_skipped(connection: apsw.Connection, seq: Any, due: DueListener) -> N
 
 def after_attempt(connection: apsw.Connection, seq: Any, name: tuple[Any, Any, Any], due: DueListener) -> bool:
     """After an attempt at a delivery of a latest_by value (rule, action, key): report what it let go. Gives whether the
-    delivery was skipped for a newer one, by the trigger delivery_makes_way (schema_8.sql)."""
+    delivery was skipped for a newer one, by the trigger delivery_makes_way (schema_9.sql)."""
     report_skipped(connection, seq, due)
     for target, at in connection.execute(_NEXT, name):
         due(str(target), int(str(at)))

@@ -12,6 +12,7 @@ from router.store.changes import DueListener
 from router.store.json_columns import sent_text
 from router.store.sqlite.jobs.groups import after_attempt
 from router.store.sqlite.jobs.many_rows import write_rows
+from router.store.sqlite.jobs.notices import tell
 from router.store.sqlite.jobs.order import report_first
 
 
@@ -52,6 +53,14 @@ def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due:
             due(str(target), done.next_attempt_at)
         elif order_key is not None:
             report_first(connection, (rule, action, order_key), due)
+    notices = [
+        notice
+        for done in settled
+        for notice in done.notices
+        if not (done.delivery_id in skipped and notice.kind == "delivery.dead")
+    ]
+    if notices:
+        tell(connection, notices, due)
     return [_state(done, owned, skipped) for done in settlements]
 
 
@@ -109,7 +118,7 @@ WHERE delivery.id = done.id AND delivery.state = 'running' AND delivery.token = 
 RETURNING delivery.id, seq, target, rule, action, order_key, latest_key
 """
 
-# After the end of its attempt, see schema_8.sql.
+# After the end of its attempt, see schema_9.sql.
 _TELL_SKIPPED = "INSERT INTO settled (delivery, number) VALUES (?, 0)"
 
 _END_ATTEMPTS = """

@@ -1,0 +1,1 @@
+"""Importers: rules files from the configuration of other programs."""

@@ -1,0 +1,1 @@
+"""hooks.json or hooks.yaml of adnanh/webhook to rules.yaml."""

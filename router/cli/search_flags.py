@@ -1,0 +1,77 @@
+"""Flags that search events by headers, payload and the provider's id."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from router.cli.options import running_ruleset
+from router.cli.request_flags import header_of
+
+if TYPE_CHECKING:
+    from router.operate.search import EventTest
+    from router.store.contract import OperatorStore
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SCANNED = 20_000  #: the default of --scan: some 3 seconds
+
+
+def search_options(command: Command) -> Command:
+    """`--header`, `--where`, `--provider-id` and `--scan`."""
+    for option in (
+        click.option(
+            "--scan",
+            type=click.IntRange(1, 100_000_000),
+            default=SCANNED,
+            show_default=True,
+            help="With --header or --where: look at so many at most.",
+        ),
+        click.option(
+            "--provider-id", metavar="ID", help="Only of the event with this id of its provider's, as dedupe knows it."
+        ),
+        click.option(
+            "--header",
+            "headers",
+            multiple=True,
+            metavar="'NAME: VALUE'",
+            help="Only of events with this header; repeatable.",
+        ),
+        click.option(
+            "--where",
+            multiple=True,
+            metavar="CONDITION",
+            help="Only of events that fit, as in match: '$.repository.full_name: acme/api'; repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def print_scanned(count: int, noun: str, oldest_at: int) -> None:
+    """Say how far the search has looked, and how to go on. `oldest_at` is the time (ms) of the last that was seen."""
+    from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.json_times import iso  # noqa: PLC0415
+
+    # One ms later, so that others of the same ms are not left out.
+    click.echo(
+        f"looked at the newest {counted(count, noun)}; older ones: --until {iso(oldest_at + 1)}, or more with --scan",
+        err=True,
+    )
+
+
+def event_test(store: "OperatorStore", headers: Sequence[str], where: Sequence[str]) -> "EventTest":
+    """What the flags ask. Raises UsageError, StoreError."""
+    from router.operate.search import EventTest, headers_test, path_names  # noqa: PLC0415 - `--help` need not wait
+    from router.rules.compile.where import WhereError, compile_where  # noqa: PLC0415
+
+    asked = headers_test([header_of(header) for header in headers])
+    if not where:
+        return EventTest(asked)
+    running = running_ruleset(store)
+    sources = running.sources if running is not None else {}
+    try:
+        condition = compile_where(where, "--where", path_names(sources))
+    except WhereError as error:
+        raise click.UsageError(str(error)) from None
+    return EventTest(asked, condition, sources)

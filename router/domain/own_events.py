@@ -1,0 +1,163 @@
+"""The router's own events: what it tells of itself, for rules that name `source: router`.
+
+A payload has `kind`, `subject`, `count`, `at`, and the facts of its kind. No secret, and no payload or query
+of a sender, is in it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from router.domain.deliveries import PlannedDelivery
+from router.domain.events import Event, Routing
+from router.domain.ids import uuid7
+from router.domain.iso_time import iso
+
+SOURCE = "router"  #: the name that rules listen to, unless a source of the file has it
+PATH = "/-/router"  #: of the events; no source of a file can have it
+GATHER_MS = 600_000  #: after a notice, further ones of its kind and subject are gathered for that long
+LONGEST_TEXT = 500  #: characters of an error in a payload
+
+KINDS: Mapping[str, str] = {
+    "delivery.dead": "a delivery was given up",
+    "target.down": "a target fails, and its deliveries wait",
+    "target.up": "a target that was down answers again",
+    "rules.refused": "the rules file has changed, and can't be loaded",
+    "rules.reloaded": "changed rules run",
+    "backlog.old": "a target's oldest delivery waits for long",
+    "disk.low": "the store's disk has little room left",
+    "node.lost": "a node has stopped without a word",
+    "source.failing": "a source that asks gets no answer",
+}
+"""Each kind, and when it comes."""
+
+_DELIVERY = {
+    "id": "01a21084-c67e-7002-b259-2086cc2fb830",
+    "rule": "orders",
+    "action": "forward",
+    "type": "forward",
+    "target": "crm",
+    "attempts": 12,
+    "error": "HTTP 503; gave up: the next attempt would be later than give_up_after",
+    "created_at": "2024-05-01T09:30:00.000Z",
+}
+SAMPLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "delivery.dead": (
+        "orders/forward",
+        {"delivery": _DELIVERY, "event": {"id": "01a21084-c67e-7001-b259-2086cc2fb830", "source": "shop"}},
+    ),
+    "target.down": ("crm", {"target": {"name": "crm", "error": "HTTP 503"}}),
+    "target.up": ("crm", {"target": {"name": "crm", "down_seconds": 184}}),
+    "rules.refused": (
+        "rules",
+        {
+            "rules": {
+                "file": "rules.yaml",
+                "hash": "3f1c9a7be2d4",
+                "why": "problems",
+                "problems": ['rules.yaml:14:7: rules[2].match: unknown operator "equal"; did you mean "equals"?'],
+            }
+        },
+    ),
+    "rules.reloaded": (
+        "rules",
+        {
+            "rules": {
+                "file": "rules.yaml",
+                "hash": "3f1c9a7be2d4",
+                "added": ["refunds"],
+                "removed": [],
+                "changed": ["orders"],
+                "besides": ["targets.crm"],
+            }
+        },
+    ),
+    "backlog.old": ("crm", {"target": {"name": "crm", "oldest_seconds": 3720, "waiting": 41}}),
+    "disk.low": ("store", {"disk": {"store": "/var/lib/webhook-router/events.db", "free_bytes": 900_000_000}}),
+    "node.lost": ("node-2", {"node": {"id": "node-2", "host": "hooks-2"}}),
+    "source.failing": ("builds", {"source": {"name": "builds", "error": "HTTP 503"}}),
+}
+"""An example of each kind: its subject and facts. Those of `node.lost` and `source.failing` are reserved names yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """An own event with the deliveries that the rules plan for it."""
+
+    kind: str
+    subject: str  #: what it is about, such as a target: notices of one kind and subject are gathered
+    event: Event
+    plan: Sequence[PlannedDelivery]
+    routing: Routing
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was gathered since a notice of this kind and subject was told."""
+
+    kind: str
+    subject: str
+    opened_at: int  #: ms, when the last one was told; 0: none was
+    count: int  #: of those that were not told
+    last: str  #: the payload of the last one, JSON
+
+
+def own_event(kind: str, subject: str, facts: Mapping[str, Any], now: int, *, count: int = 1) -> Event:
+    """The event that tells something of a kind at `now`, in ms; `count` is how many it stands for."""
+    body = {"kind": kind, "subject": subject, "count": count, "at": iso(now), **facts}
+    return _event(orjson.dumps(body), now)
+
+
+def gathered_event(gathered: Gathered, now: int) -> Event:
+    """The event that tells what was gathered: the last one's facts, with their number."""
+    return _event(orjson.dumps({**orjson.loads(gathered.last), "count": gathered.count}), now)
+
+
+def sample_event(kind: str, now: int) -> Event:
+    """An example of an event of a kind."""
+    subject, facts = SAMPLES[kind]
+    return own_event(kind, subject, facts, now)
+
+
+def is_own(event: Event) -> bool:
+    """Whether the router made the event itself, whatever the name of its source."""
+    return event.source == SOURCE and event.path == PATH
+
+
+def died(
+    *,
+    delivery_id: str,
+    rule: str,
+    action: str,
+    type_: str,
+    target: str,
+    attempts: int,
+    error: str,
+    created_at: int,
+    event_id: str,
+    source: str,
+) -> tuple[str, Mapping[str, Any]]:
+    """Subject and facts of `delivery.dead`."""
+    delivery = {
+        "id": delivery_id,
+        "rule": rule,
+        "action": action,
+        "type": type_,
+        "target": target,
+        "attempts": attempts,
+        "error": shortened(error),
+        "created_at": iso(created_at),
+    }
+    return f"{rule}/{action}", {"delivery": delivery, "event": {"id": event_id, "source": source}}
+
+
+def shortened(text: str) -> str:
+    """A text of another program for a payload: of bounded length, and Unicode."""
+    return text[:LONGEST_TEXT].encode(errors="replace").decode()
+
+
+def _event(body: bytes, now: int) -> Event:
+    headers = (("Content-Type", "application/json"),)
+    return Event(uuid7(now), SOURCE, "POST", PATH, "", headers, body, "127.0.0.1", now)

@@ -1,0 +1,98 @@
+"""Why a stored event went where it went: by the rules of then, or by those that run now, and which of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from router.domain.deliveries import RulesetText
+from router.domain.events import Event, Routing
+from router.operate.json_times import times
+from router.rules.dry_run.preview import Preview, preview
+from router.rules.ruleset import Ruleset
+from router.store.contract import StoreReader
+
+Compile = Callable[[RulesetText], Ruleset | None]
+"""Compiles a recorded text; None when it no longer compiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedEvent:
+    """What rules say of an event, beside what was recorded when it was received."""
+
+    now: bool  #: by the rules that run; else by those that routed the event
+    hash: str | None  #: of these rules; None: it is not known
+    first_at: int | None  #: ms; when the store first had them as the current ones
+    recorded: Routing | None  #: what the rules said then; None: a version that didn't keep it received the event
+    shown: Preview | None  #: None: these rules can't be used
+    unusable: str = ""  #: why not
+
+    def as_json(self) -> dict[str, Any]:
+        """As `events explain --json` prints it."""
+        rules = {
+            "of": "now" if self.now else "then",
+            "hash": self.hash,
+            **times(first_at=self.first_at),
+            "unusable": self.unusable or None,
+        }
+        shown = self.shown.as_json() if self.shown is not None else {"matched": [], "deliveries": []}
+        recorded = (
+            None
+            if self.recorded is None
+            else {"matched": list(self.recorded.matched), "errors": errors_json(self.recorded)}
+        )
+        return {"rules": rules, "recorded": recorded, **shown}
+
+
+def explain_event(
+    store: StoreReader,
+    event: Event,
+    running: Ruleset | None,
+    compile_recorded: Compile,
+    *,
+    now: bool,
+    most: int | None = None,
+) -> ExplainedEvent:
+    """Explain an event by the rules of then, or of `now`. Of the rules the first `most` are explained.
+
+    Raises StoreError, PayloadError.
+    """
+    recorded = store.routing(event.id)
+    ruleset_hash = (running.hash if running is not None else None) if now else recorded.ruleset if recorded else None
+    text = store.ruleset(ruleset_hash) if ruleset_hash is not None else None
+    found = _usable(running, compile_recorded, ruleset_hash, text, now=now)
+    first_at = text.first_at if text is not None else None
+    if isinstance(found, str):
+        return ExplainedEvent(now, ruleset_hash, first_at, recorded, None, found)
+    return ExplainedEvent(now, found.hash, first_at, recorded, preview(found, event, explained=True, most=most))
+
+
+def _usable(
+    running: Ruleset | None, compile_recorded: Compile, ruleset_hash: str | None, text: RulesetText | None, *, now: bool
+) -> Ruleset | str:
+    """The rules, or why there are none."""
+    if running is not None and (now or ruleset_hash == running.hash):
+        return running
+    if now:
+        return "the store has no rules that a daemon ran and that still compile"
+    if ruleset_hash is None:
+        return "the event was received before the store kept which rules it was routed by"
+    if text is None:
+        return "the store no longer has their text"
+    return compile_recorded(text) or "their text no longer compiles; this version refuses something in it"
+
+
+def routing_json(routing: Routing | None, text: RulesetText | None) -> dict[str, Any] | None:
+    """What the rules said of an event, as `events show --json` prints it; `text` is theirs, if it is still there."""
+    if routing is None:
+        return None
+    return {
+        "ruleset": routing.ruleset,
+        **times(ruleset_first_at=text.first_at if text is not None else None),
+        "matched": list(routing.matched),
+        "errors": errors_json(routing),
+    }
+
+
+def errors_json(routing: Routing) -> list[dict[str, str]]:
+    """The rules that could not be judged."""
+    return [{"rule": rule, "error": reason} for rule, reason in routing.errors]

@@ -1,0 +1,355 @@
+"""What `import adnanh` writes for each kind of hook, what it says, and that the result passes `check`."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import run_in_process
+
+Run = Callable[..., Any]
+REF = {"source": "payload", "name": "ref"}
+HUB = {"source": "header", "name": "X-Hub-Signature-256"}
+HMAC = {"match": {"type": "payload-hmac-sha256", "secret": "twenty letters long", "parameter": HUB}}
+
+
+def value(value: Any, parameter: Any = REF) -> dict[str, Any]:
+    return {"match": {"type": "value", "value": value, "parameter": parameter}}
+
+
+class Imported:
+    """What an import wrote and said."""
+
+    def __init__(self, folder: Path, code: int, said: str) -> None:
+        self.folder, self.code, self.said = folder, code, said
+        path = folder / "rules.yaml"
+        self.text = path.read_text() if path.exists() else ""
+        self.rules = yaml.safe_load(self.text) if self.text else {}
+
+    @property
+    def source(self) -> Any:
+        return next(iter(self.rules["sources"].values()))
+
+    @property
+    def rule(self) -> Any:
+        return self.rules["rules"][0]
+
+    @property
+    def command(self) -> Any:
+        return self.rule["actions"][0]["command"]
+
+    def check(self, *flags: str) -> str:
+        done = run_in_process("check", *flags, "rules.yaml", folder=self.folder)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Run:
+    script = tmp_path / "deploy.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+
+    def run(*flags: str, text: str | None = None, **hook: Any) -> Imported:
+        keys = {key.replace("_", "-"): given for key, given in hook.items()}
+        made = json.dumps([{"id": "deploy", "execute-command": "./deploy.sh", **keys}])
+        (tmp_path / "hooks.json").write_text(made if text is None else text)
+        command = ("import", "adnanh", "hooks.json", "--output", "rules.yaml", "--force", *flags)
+        done = run_in_process(*command, folder=tmp_path)
+        assert "Traceback" not in done.stderr
+        return Imported(tmp_path, done.returncode, done.stderr)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("rule", "match"),
+    [
+        (value("main"), {"$.ref": "main"}),
+        (value(5), {"$.ref": ["5", 5]}),
+        (value(True), {"$.ref": ["true", True]}),
+        (value("<nil>"), {"$.ref": ["<nil>", None]}),
+        (value('{"a":1}'), {"$.ref": ['{"a":1}', {"equals": {"a": 1}}]}),
+        (value("x", {"source": "payload", "name": "a.0.b-c"}), {"$.a[0]['b-c']": "x"}),
+        (value("x", {"source": "payload", "name": "root.1.b"}), {"$[1].b": "x"}),
+        (value("x", {"source": "url", "name": "q"}), {"query.q": "x"}),
+        (value("1", {"source": "header", "name": "X-A"}), {"headers.X-A": "1"}),
+        (value("GET", {"source": "request", "name": "method"}), {"method": "GET"}),
+        (value("x", {"source": "raw-request-body"}), {"$": "x"}),
+        ({"match": {"type": "regex", "regex": "^v", "parameter": REF}}, {"$.ref": {"regex": "^v"}}),
+        ({"match": {"type": "regex", "regex": ".*", "parameter": REF}}, {"$.ref": {"exists": True}}),
+        ({"match": {"type": "regex", "regex": "^t", "parameter": REF}}, {"$.ref": [{"regex": "^t"}, True]}),
+        ({"not": value("x")}, {"$.ref": {"not": "x"}}),
+        ({"and": [{"not": value("x")}]}, {"$.ref": {"exists": True, "not": "x"}}),
+        ({"or": [{"not": value("x")}]}, {"$.ref": {"not": "x"}}),
+        ({"or": [value("x"), value("y")]}, {"$.ref": ["x", "y"]}),
+        (
+            {"and": [value("x"), {"or": [value("y", {"source": "query", "name": "q"}), {"and": [value("z")]}]}]},
+            {"$.ref": "x", "any": [{"query.q": "y"}, {"$.ref": "z"}]},
+        ),
+        ({"not": {"or": [value("x"), value("y", HUB)]}}, {"none": [{"$.ref": "x"}, {"headers.X-Hub-Signature-256": "y"}]}),
+        ({"or": [{"match": {"type": "ip-whitelist", "ip-range": "10.0.0.1/8 ::1"}}, value("x")]},
+         {"any": [{"ip": {"cidr": ["10.0.0.0/8", "::1"]}}, {"$.ref": "x"}]}),
+    ],
+    ids=json.dumps,
+)  # fmt: skip
+def test_a_trigger_rule_becomes_a_condition(rule: Any, match: Any, imported: Run) -> None:
+    found = imported(trigger_rule=rule)
+
+    assert found.rule["match"] == match
+    assert found.code == 0
+    found.check()
+
+
+@pytest.mark.parametrize(
+    ("rule", "verify"),
+    [
+        (HMAC, {"scheme": "hmac", "header": "X-Hub-Signature-256", "parts": {"separator": ",", "signature": "sha256"}}),
+        (
+            {"match": {"type": "payload-hash-sha1", "secret": "twenty letters long", "parameter": {"source": "header", "name": "X-Sig"}}},
+            {"scheme": "hmac", "header": "X-Sig", "algorithm": "sha1"},
+        ),
+        (
+            {"match": {"type": "scalr-signature", "secret": "twenty letters long"}},
+            {"scheme": "hmac", "header": "X-Signature", "algorithm": "sha1", "signed": "{body}{header:Date}"},
+        ),
+        (value("0123456789", {"source": "header", "name": "X-Gitlab-Token"}), {"scheme": "token", "header": "X-Gitlab-Token"}),
+        (value("0123456789", {"source": "url", "name": "token"}), {"scheme": "token", "query": "token"}),
+        (value("Bearer 0123456789", {"source": "header", "name": "Authorization"}), {"scheme": "bearer"}),
+        (value("Basic YW5uOjAxMjM0NTY3", {"source": "header", "name": "authorization"}), {"scheme": "basic", "username": "ann"}),
+    ],
+    ids=lambda given: given.get("scheme", ""),
+)  # fmt: skip
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_signature_or_token_becomes_verify(rule: Any, verify: Any, nested: bool, imported: Run) -> None:
+    found = imported(
+        "--secrets", "secrets.env", trigger_rule={"and": [{"and": [rule]}, value("x")]} if nested else rule
+    )
+
+    assert found.source["verify"] == {**verify, "secret": {"env": "HOOK_DEPLOY_SECRET"}}
+    assert found.rule.get("match") == ({"$.ref": "x"} if nested else None)
+    assert "allow_unverified" not in found.rule
+    assert "0123456789" not in found.text + found.said
+    assert "twenty" not in found.text + found.said
+    secrets = found.folder / "secrets.env"
+    assert secrets.read_text().startswith("HOOK_DEPLOY_SECRET='")
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+    found.check("--strict")
+
+
+def test_several_secrets_of_one_header_are_a_list_if_failures_are_soft(imported: Run) -> None:
+    other = {"match": {**HMAC["match"], "secret": "another of that length"}}
+
+    soft = imported(trigger_rule={"or": [HMAC, other]}, trigger_signature_soft_failures=True)
+    hard = imported(trigger_rule={"or": [HMAC, other]})
+
+    assert soft.source["verify"]["secret"] == [{"env": "HOOK_DEPLOY_SECRET_1"}, {"env": "HOOK_DEPLOY_SECRET_2"}]
+    assert hard.source["verify"]["secret"] == {"env": "HOOK_DEPLOY_SECRET"}
+    assert "never tries the next secret" in hard.said
+
+
+def test_of_signatures_by_several_hashes_the_strongest_is_asked_for(imported: Run) -> None:
+    sha1 = {"match": {"type": "payload-hmac-sha1", "secret": "twenty letters long", "parameter": {"source": "header", "name": "X-Hub-Signature"}}}  # fmt: skip
+
+    found = imported(trigger_rule={"or": [sha1, HMAC]}, trigger_signature_soft_failures=True)
+
+    assert found.source["verify"]["header"] == "X-Hub-Signature-256"
+    assert "every request needs the one of X-Hub-Signature-256" in found.said
+    found.check()
+
+
+def test_an_address_range_is_asked_of_the_source(imported: Run) -> None:
+    found = imported(
+        trigger_rule={"and": [{"match": {"type": "ip-whitelist", "ip-range": "192.168.0.1/24"}}, value("x")]}
+    )
+
+    assert found.source["allow_ips"] == ["192.168.0.0/24"]
+    assert found.rule["match"] == {"$.ref": "x"}
+    assert found.rule["allow_unverified"] is True
+    found.check("--strict")
+
+
+@pytest.mark.parametrize(
+    ("hook", "reason"),
+    [
+        ({"trigger_rule": {"or": [HMAC, value("x")]}}, "payload-hmac-sha256 stands below or/not"),
+        ({"trigger_rule": {"not": HMAC}}, "payload-hmac-sha256 stands below or/not"),
+        ({"trigger_rule": value("x", {"source": "entire-payload"})}, 'can\'t read the source "entire-payload"'),
+        ({"trigger_rule": value("x", {"source": "header", "name": "X_A"})}, "names with _ are dropped on arrival"),
+        ({"trigger_rule": {"or": [value("x", {"source": "header", "name": "Cookie"})]}}, "Cookie is for verification"),
+        ({"trigger_rule": {"match": {"type": "regex", "regex": "(", "parameter": REF}}}, 'the regex "(" is not valid'),
+        ({"trigger_rule": {"match": {"type": "ip-whitelist", "ip-range": "10.0.0"}}}, '"10.0.0" is no address'),
+        ({"trigger_rule": {"or": []}}, "the trigger rule is never true"),
+        ({"trigger_rule": value("x", {"source": "request", "name": "remote-addr"})}, "holds the sender's port too"),
+        ({"pass_arguments_to_command": [{"source": "template", "name": "x"}]}, 'stands for the source "template"'),
+        ({"pre_hook_command": "x"}, "a command that runs before the rules are judged"),
+        ({"keep_file_environment": True}, "the files of a multipart body"),
+        ({"parse_parameters_as_json": [{"source": "header", "name": "X-A"}]}, "only one field of a form can be parsed"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_a_hook_with_a_part_that_cant_be_carried_over_is_off_and_loads(hook: Any, reason: str, imported: Run) -> None:
+    found = imported(**hook)
+
+    assert found.code == 1
+    assert found.source["enabled"] is found.rule["enabled"] is False
+    assert "can't be carried over:" in found.said
+    assert reason in found.said
+    assert reason in " ".join(line.strip(" #") for line in found.text.splitlines())
+    assert "twenty" not in found.text + found.said
+    found.check()
+
+
+def test_values_of_every_source_become_templates(imported: Run) -> None:
+    found = imported(
+        pass_arguments_to_command=[
+            {"source": "payload", "name": "a.0.b c"},
+            {"source": "header", "name": "X-A"},
+            {"source": "query", "name": "q"},
+            {"source": "string", "name": "{{ x }}"},
+            {"source": "entire-payload"},
+            {"source": "entire-headers"},
+            {"source": "entire-query"},
+            {"source": "request", "name": "remote-addr"},
+        ],
+        pass_environment_to_command=[REF, {"source": "header", "name": "X-B", "envname": "HOOK_B"}],
+    )
+
+    assert found.command["argv"][1:] == [
+        "{{ payload.a[0]['b c'] | default('') }}",
+        "{{ headers['X-A'] | default('') }}",
+        "{{ query.q | default('') }}",
+        "{{ '{{ x }}' }}",
+        "{{ payload | tojson }}",
+        "{{ headers | tojson }}",
+        "{{ query | tojson }}",
+        "{{ event.ip }}",
+    ]
+    assert found.command["env"] == {
+        "HOOK_ref": "{{ payload.ref | default('') }}",
+        "HOOK_B": "{{ headers['X-B'] | default('') }}",
+    }
+    assert found.command["stdin"] == "none"
+    found.check("--strict")
+
+
+def test_answers_methods_and_content_type_are_carried_over(imported: Run) -> None:
+    found = imported(
+        response_message="got {{ it }}",
+        response_headers=[{"name": "X-A", "value": "b"}, {"name": "Content-Type", "value": "text/html"}],
+        success_http_response_code=201,
+        trigger_rule_mismatch_http_response_code=400,
+        http_methods=["post", " GET "],
+        incoming_payload_content_type="application/json",
+        trigger_rule=value("x"),
+    )
+
+    assert found.rule["respond"] == {
+        "status": 201,
+        "body": "{{ 'got {{ it }}' }}",
+        "content_type": "text/html",
+        "headers": {"X-A": "b"},
+    }
+    assert found.source["respond"] == {"status": 200, "body": "Hook rules were not satisfied."}
+    assert found.source["methods"] == ["POST", "GET"]
+    assert found.source["parse"] == "json"
+    assert "trigger-rule-mismatch-http-response-code is 400" in found.said
+    found.check("--strict")
+
+
+def test_the_json_of_a_form_field_is_the_payload(imported: Run) -> None:
+    parameter = {"source": "payload", "name": "payload"}
+
+    found = imported(
+        parse_parameters_as_json=[parameter], trigger_rule=value("x", {"source": "payload", "name": "payload.a"})
+    )
+
+    assert found.source["json_field"] == "payload"
+    assert found.rule["match"] == {"$.a": "x"}
+    found.check("--strict")
+
+
+def test_a_program_that_may_take_text_as_code_needs_a_word_that_says_so(imported: Run) -> None:
+    found = imported(execute_command="/usr/bin/git", pass_arguments_to_command=[REF], trigger_rule=HMAC)
+
+    assert found.rule["allow_code"] is True
+    assert "webhook gives the sender's text to any program" in found.text
+    found.check()
+
+
+def test_a_working_directory_holds_the_program_too(imported: Run, tmp_path: Path) -> None:
+    found = imported(execute_command="deploy.sh", command_working_directory=str(tmp_path))
+
+    assert found.command["argv"] == [f"{tmp_path}/deploy.sh"]
+    assert found.command["cwd"] == str(tmp_path)
+    found.check("--strict")
+
+
+def test_go_templates_name_secrets_from_outside(imported: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOLDER", ".")
+    secret = {"match": {**HMAC["match"], "secret": "SECRET"}}
+    text = json.dumps([{"id": "a", "execute-command": "FOLDER/deploy.sh", "trigger-rule": secret}])
+    text = text.replace('"SECRET"', '"{{ getenv "GITHUB_SECRET" | js }}"').replace("FOLDER", '{{getenv "FOLDER"}}')
+
+    found = imported("--template", text=text)
+
+    assert found.source["verify"]["secret"] == {"env": "GITHUB_SECRET"}
+    assert found.command["argv"] == ["./deploy.sh"]
+    from_file = imported("--template", text=text.replace('getenv "GITHUB_SECRET"', 'secret "github"'))
+    assert from_file.source["verify"]["secret"] == {"file": "/run/secrets/github"}
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "said"),
+    [
+        ("[{", (), "hooks.json:2:1: did not find"),
+        ("{}", (), "hooks.json:1:1: expected a list of hooks"),
+        ("[]", (), "hooks.json:1:1: no hooks are in this file"),
+        ('[{"id": "a"}]', (), "hooks.json:1:2: a hook needs an execute-command"),
+        ('[{"id": "a", "execute-command": "x"}, {"ID": "a", "execute-command": "x"}]', (), 'the id "a" stands in line 1'),
+        ('[{"id": "a", "execute-command": "x", "http-methods": 5}]', (), "hooks.json:1:54: expected a list of methods"),
+        ('[{"id": "a", "execute-command": "{{ range x }}"}]', ("--template",), "this Go template can't be carried over"),
+        ('[{"id": "a", "execute-command": "{{ getenv "NOT_SET_HERE" }}"}]', ("--template",), "NOT_SET_HERE is not known"),
+        ('[{"id": "a", "execute-command": "{{ getenv "X" }}"}]', (), "say --template"),
+    ],
+)  # fmt: skip
+def test_an_unreadable_file_is_said_with_its_place(text: str, flags: Any, said: str, imported: Run) -> None:
+    found = imported(*flags, text=text)
+
+    assert found.code == 1
+    assert said in found.said
+    assert found.text == ""
+
+
+def test_yaml_is_read_as_webhook_reads_it(imported: Run) -> None:
+    found = imported(
+        text="- id: 007\n  Execute-Command: ./deploy.sh\n  trigger-rule:\n    match: {type: value, value: yes, "
+        "parameter: {source: payload, name: 1.50}}\n"
+    )
+
+    assert list(found.rules["sources"]) == ["7"]
+    assert found.rule["match"] == {"$['1'][5]": ["true", True]}
+
+
+def test_an_existing_file_is_kept(imported: Run, tmp_path: Path) -> None:
+    imported()
+    before = (tmp_path / "rules.yaml").read_text()
+
+    done = run_in_process("import", "adnanh", "hooks.json", "--output", "rules.yaml", folder=tmp_path)
+
+    assert done.returncode == 1
+    assert "--force to overwrite it" in done.stderr
+    assert (tmp_path / "rules.yaml").read_text() == before
+
+
+def test_the_rules_go_to_standard_output_without_a_name(imported: Run, tmp_path: Path) -> None:
+    text = imported().text
+
+    done = run_in_process("import", "adnanh", "hooks.json", folder=tmp_path)
+
+    assert done.stdout == text
+    assert "imported 1 hook" in done.stderr

@@ -1,0 +1,209 @@
+"""What is refused when a store is opened, each with one line that says the cure."""
+
+import contextlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from router.domain.errors import StoreError, StoreUnusable
+from router.store.postgres import schema
+from router.store.postgres.operator_store import PostgresOperatorStore
+from router.store.postgres.store import PostgresStore
+from router.store.postgres.url import parse_url
+from tests.http.authority import Authority
+from tests.postgres import Server
+
+SECRET = "s3cr3t"
+
+
+def refusal(url: str) -> str:
+    """Why a daemon can't start on a store."""
+    with pytest.raises(StoreUnusable) as caught:
+        PostgresStore(parse_url(url)).close()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert SECRET not in text
+    return text
+
+
+def test_a_server_that_does_not_run() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        text = refusal(f"postgresql://me:{SECRET}@127.0.0.1:{port}/hooks")
+
+    assert "Connection refused" in text
+    assert "start the server" in text
+
+
+def test_a_database_that_does_not_exist(postgres_server: Server) -> None:
+    assert "create it" in refusal(postgres_server.url("nobody_made_it"))
+
+
+def test_tls_that_the_server_does_not_speak(postgres_url: str) -> None:
+    assert "sslmode=disable" in refusal(f"{postgres_url}?sslmode=require")
+
+
+def test_a_password_that_is_missing_or_wrong() -> None:
+    server = Server()
+    try:
+        server.execute(f"ALTER ROLE postgres PASSWORD '{SECRET}'")
+        (server.data / "pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+        server.stop()
+        server.start(server.url().replace("postgres@", f"postgres:{SECRET}@"))
+
+        assert "password_file=FILE" in refusal(server.url())
+        assert "give the right password" in refusal(server.url().replace("postgres@", f"postgres:{SECRET}x@"))
+    finally:
+        server.remove()
+
+
+class TlsGreeter:
+    """Speaks PostgreSQL as far as TLS begins, with a certificate for localhost. The test's server speaks no TLS."""
+
+    def __init__(self, authority: Authority) -> None:
+        files = authority.issue()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(files.cert, files.key)
+        self._socket = socket.create_server(("127.0.0.2", 0))
+        self.port = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            with client, contextlib.suppress(OSError):
+                client.recv(8)
+                client.send(b"S")
+                self._context.wrap_socket(client, server_side=True).close()
+
+
+def test_a_certificate_that_does_not_fit(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    greeter = TlsGreeter(authority)
+    url = f"postgresql://me:{SECRET}@127.0.0.2:{greeter.port}/hooks"
+    try:
+        assert "sslrootcert=FILE" in refusal(f"{url}?sslmode=verify-ca&sslrootcert={tmp_path / 'none.pem'}")
+        assert "sslrootcert=FILE" in refusal(f"{url}?sslmode=verify-ca&sslrootcert={other.path}")
+        assert "the name in the server's certificate" in refusal(
+            f"{url}?sslmode=verify-full&sslrootcert={authority.path}"
+        )
+    finally:
+        greeter.close()
+
+
+def test_a_newer_schema(postgres_store_url: str) -> None:
+    with psycopg.connect(postgres_store_url) as connection:
+        connection.execute("UPDATE webhook_router.meta SET version = version + 2")
+
+    assert "use the newer program, or another database" in refusal(postgres_store_url)
+
+
+def test_a_schema_that_is_one_step_newer_is_served_by_nodes_that_still_run(postgres_store_url: str) -> None:
+    with psycopg.connect(postgres_store_url) as connection:
+        connection.execute("UPDATE webhook_router.meta SET version = version + 1")
+
+    PostgresStore(parse_url(postgres_store_url)).close()
+
+
+def test_a_newer_schema_that_says_that_this_program_is_too_old(postgres_store_url: str) -> None:
+    with psycopg.connect(postgres_store_url) as connection:
+        connection.execute("UPDATE webhook_router.meta SET version = version + 1, oldest_program = version + 1")
+
+    assert "use the newer program" in refusal(postgres_store_url)
+
+
+def test_a_server_that_may_forget() -> None:
+    server = Server({"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"})
+    try:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            assert f"ALTER SYSTEM SET {setting} = on" in refusal(server.url())
+            server.settings[setting] = "on"
+            server.stop()
+            server.start()
+        PostgresStore(parse_url(server.url())).close()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def role(postgres_server: Server) -> Iterator[Callable[[str, str], str]]:
+    """Make a user who may do nothing; gives the URL of a database as that user."""
+    name = f"guest_{os.getpid()}"
+    used: list[str] = []
+
+    def url(database_url: str, *grants: str) -> str:
+        used.append(database_url)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            for grant in grants:
+                connection.execute(grant.replace("guest", name).encode())
+        return database_url.replace("postgres@", f"{name}:{SECRET}@")
+
+    postgres_server.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
+    yield url
+    for database_url in used:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(f"DROP OWNED BY {name}".encode())
+    postgres_server.execute(f"DROP ROLE {name}")
+
+
+def test_a_user_who_may_not_make_the_schema(postgres_url: str, role: Callable[..., str]) -> None:
+    assert "GRANT CREATE ON DATABASE" in refusal(role(postgres_url))
+
+
+def test_a_user_who_may_not_use_the_schema(postgres_store_url: str, role: Callable[..., str]) -> None:
+    assert "GRANT USAGE ON SCHEMA" in refusal(role(postgres_store_url))
+
+
+def test_a_user_who_may_only_read(postgres_store_url: str, role: Callable[..., str]) -> None:
+    url = role(
+        postgres_store_url,
+        "GRANT USAGE ON SCHEMA webhook_router TO guest",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA webhook_router TO guest",
+    )
+
+    assert "delivery" in refusal(url)
+
+
+def test_a_user_with_the_named_privileges_can_serve(postgres_store_url: str, role: Callable[..., str]) -> None:
+    url = role(
+        postgres_store_url,
+        "GRANT USAGE ON SCHEMA webhook_router TO guest",
+        "GRANT ALL ON ALL TABLES IN SCHEMA webhook_router TO guest",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA webhook_router TO guest",
+    )
+
+    PostgresStore(parse_url(url)).close()
+
+
+def test_commands_never_make_a_store(postgres_url: str) -> None:
+    with pytest.raises(StoreError, match="there is no store in .*; a daemon makes it when it first serves"):
+        PostgresOperatorStore(parse_url(postgres_url))
+
+
+def test_two_nodes_that_start_at_once_make_one_schema(postgres_url: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(lambda _: PostgresStore(parse_url(postgres_url)), range(4)))
+    for store in stores:
+        store.close()
+
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT version FROM webhook_router.meta").fetchall() == [(schema.newest_version(),)]
