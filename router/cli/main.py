@@ -8,13 +8,16 @@ import click
 
 from router import __version__
 from router.cli.commands.check import check
+from router.cli.commands.completion import completion
 from router.cli.commands.deliveries import deliveries
 from router.cli.commands.documents import openapi, schema
 from router.cli.commands.events import events
 from router.cli.commands.healthy import healthy
 from router.cli.commands.import_hooks import import_group
 from router.cli.commands.init import init
+from router.cli.commands.man import man
 from router.cli.commands.plan import plan
+from router.cli.commands.reload import reload
 from router.cli.commands.send import send
 from router.cli.commands.serve import serve
 from router.cli.commands.sources import sources
@@ -23,6 +26,7 @@ from router.cli.commands.store import store as store_commands
 from router.cli.commands.tail import tail
 from router.cli.commands.targets import targets
 from router.cli.commands.test import test
+from router.cli.completion import complete_names
 from router.cli.standard_streams import drop_output, is_output_error, open_standard_streams
 from router.domain.errors import RouterError, RulesError, StartError, StoreUnusable
 
@@ -61,12 +65,16 @@ for _command in (
     deliveries,
     targets,
     store_commands,
+    reload,
     healthy,
     sources,
     schema,
     openapi,
+    completion,
+    man,
 ):
     cli.add_command(_command)
+complete_names(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from router.rules.compile.loader import Loader
     from router.rules.ruleset import Ruleset
     from router.store.contract import OperatorStore
+    from router.store.location import StoreLocation
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -88,18 +89,23 @@ def filter_of(states: Sequence[str], flags: dict[str, Any]) -> Filter:
     return filter_by(map(State, states), flags)
 
 
-def open_store(text: str) -> "OperatorStore":
-    """Open an existing store, beside a daemon or without one. Raises StoreError, UsageError."""
-    from router.store.location import store_location  # noqa: PLC0415 - `--help` need not wait for it
-    from router.store.open import open_operator_store  # noqa: PLC0415
+def store_location(text: str) -> "StoreLocation":
+    """Read a store's location. Raises UsageError, or StoreUrlError."""
+    from router.store.location import store_location as parse  # noqa: PLC0415 - `--help` need not wait for it
 
     try:
-        location = store_location(text)
+        return parse(text)
     except StoreUrlError:
         raise
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    return open_operator_store(location)
+
+
+def open_store(text: str) -> "OperatorStore":
+    """Open an existing store, beside a daemon or without one. Raises StoreError, UsageError."""
+    from router.store.open import open_operator_store  # noqa: PLC0415 - `--help` need not wait for it
+
+    return open_operator_store(store_location(text))
 
 
 def loader(*, require_secrets: bool) -> "Loader":

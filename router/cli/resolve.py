@@ -78,7 +78,7 @@ def print_no_match(store: "OperatorStore", noun: str, which: Filter | EventFilte
 
     wanted = describe_filter(which)
     if not as_json:
-        click.echo(f"no such {noun}{f': looked for {safe(wanted)}' if wanted else ''}", err=True)
+        click.echo(f"no such {noun}: looked for {safe(wanted)}" if wanted else f"the store has no {noun} yet", err=True)
     print_unknown_names(store, which)
 
 

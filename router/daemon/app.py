@@ -3,6 +3,7 @@
 import logging as levels
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from router import __version__
 from router.actions.registry import ACTIONS
 from router.admin.auth.token import find_token
 from router.admin.daemon_handle import DaemonHandle
@@ -21,6 +23,8 @@ from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
 from router.daemon.lifecycle import Lifecycle
+from router.daemon.no_intake import NoIntake
+from router.daemon.node import Node
 from router.daemon.own_events import OwnEvents
 from router.daemon.parts import Intake, Parts
 from router.daemon.processes.pool import IntakeProcesses
@@ -44,7 +48,9 @@ from router.observe.logging.line_writer import Lines
 from router.observe.metrics import Metrics
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.runtime.lease import Lease
 from router.store.contract import Store
+from router.store.fleet import NodeFacts
 from router.store.location import beside
 from router.store.open import open_store
 
@@ -121,7 +127,8 @@ class App:
         stopping = threading.Event()
         current = CurrentRuleset(ruleset)
         recorded = RecordedRules(store, self._loader, current)
-        recorded.record(ruleset)
+        lease = Lease()
+        node = self._join(store, current, recorded, lease)
         dispatcher = Dispatcher(
             current,
             store,
@@ -130,7 +137,9 @@ class App:
             now_ms,
             stopping.is_set,
             metrics,
+            lease=lease,
             guard_lock=_guard_lock(settings),
+            node=node,
         )
         receiver = Receiver(
             current,
@@ -141,9 +150,13 @@ class App:
             verbose=log.is_enabled_for(levels.DEBUG),
         )
         certificates = self._load_certificates()
-        processes = self._intake_processes(store, ruleset) if settings.processes > 1 else None
-        if self._make_intake is not None:
-            intake: Intake = self._make_intake(receiver)
+        processes = (
+            self._intake_processes(store, ruleset) if settings.processes > 1 and "intake" in settings.roles else None
+        )
+        if "intake" not in settings.roles:
+            intake: Intake = NoIntake()
+        elif self._make_intake is not None:
+            intake = self._make_intake(receiver)
         else:
             intake = processes or intake_server(settings, receiver, ruleset, certificates.get("intake"))
         expiry = MetricExpiry(metrics, current, store)
@@ -164,9 +177,11 @@ class App:
             drifted=reports.drifted,
             busy=intake.is_busy,
         )
-        retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed)
+        leads = node.leads if node is not None else lambda: True
+        retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads)
         watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
         parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
+        parts.node, parts.delivers = node, "delivery" in settings.roles
         if settings.admin is not None:
             try:
                 parts.admin = self._admin_listener(parts, settings.admin, certificates.get("admin"))
@@ -174,6 +189,25 @@ class App:
                 intake.stop(0)
                 raise
         return parts
+
+    def _join(self, store: Store, current: CurrentRuleset, recorded: RecordedRules, lease: Lease) -> Node | None:
+        """Become a node of a store that several share; record the rules, unless they are older than the fleet's. Raises
+        StoreError."""
+        fleet, settings = store.fleet, self._settings
+        if fleet is None:
+            recorded.record(current.ruleset)
+            return None
+        host = socket.gethostname()
+        facts = NodeFacts(settings.node or host, host, os.getpid(), __version__, settings.roles, settings.actions)
+        node = Node(fleet, store, facts, lease, settings.lease, lambda: current.ruleset.hash)
+        node.activate = lambda: recorded.record(current.ruleset)
+        node.join()
+        try:
+            node.record_rules()
+        except BaseException:
+            node.stop()
+            raise
+        return node
 
     def _intake_processes(self, store: Store, ruleset: Ruleset) -> IntakeProcesses:
         lines = self._lines or Lines(sys.stderr.buffer)
@@ -229,9 +263,11 @@ class App:
         return ours + (processes.lines_lost() if processes is not None else 0)
 
 
-def _guard_lock(settings: Settings) -> Path:
-    """A restarted daemon runs interrupted commands at once, so it waits for the guard of the one before it."""
-    return Path(f"{os.path.realpath(beside(settings.store))}.guard")
+def _guard_lock(settings: Settings) -> Path | None:
+    """A restarted owner of a store runs interrupted commands at once, so it waits for the guard of the one before it. A
+    node's are run again when its lease has ended."""
+    store = settings.store
+    return Path(f"{os.path.realpath(store)}.guard") if isinstance(store, Path) else None
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:

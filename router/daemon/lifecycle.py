@@ -47,7 +47,10 @@ class Lifecycle:
         ruleset = parts.current.ruleset
         parts.reports.started()
         self._started_at = parts.reports.loaded_at
-        parts.dispatcher.start()
+        if parts.delivers:
+            parts.dispatcher.start()
+        if parts.node is not None:
+            parts.node.start(parts.dispatcher if parts.delivers else None)
         parts.intake.start()
         self._note_process()
         if parts.admin is not None:
@@ -86,6 +89,8 @@ class Lifecycle:
         parts.dispatcher.stop(self.settings.grace)
         if parts.admin is not None:
             parts.admin.stop(1)
+        if parts.node is not None:
+            parts.node.stop()
         parts.store.close()
         log.info("stopped")
 
@@ -105,7 +110,9 @@ class Lifecycle:
         if seconds is None:
             return
         parts = self.parts
-        loops = {"intake": parts.intake.ping, "delivery": parts.dispatcher.ping}
+        loops = {"intake": parts.intake.ping}
+        if parts.delivers:
+            loops["delivery"] = parts.dispatcher.ping
         threads = {"store": lambda: parts.store.alive, "reload": lambda: parts.reloader.alive}
         self.watchdog = Watchdog(seconds, self.systemd.works, loops, threads)
         self.watchdog.start()

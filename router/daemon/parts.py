@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
+from router.daemon.no_intake import NoIntake
+from router.daemon.node import Node
 from router.daemon.own_events import OwnEvents
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.retention import Retention
@@ -17,7 +19,7 @@ from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset
 from router.store.contract import Store
 
-Intake = IntakeServer | IntakeProcesses | WsgiIntake
+Intake = IntakeServer | IntakeProcesses | WsgiIntake | NoIntake
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Parts:
     stopping: threading.Event  #: set from the beginning of a stop
     certificates: CertificateWatch
     own_events: OwnEvents
+    node: Node | None = field(default=None)  #: None: it owns its store alone
+    delivers: bool = True  #: False: a node that takes events only
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
 
     @property
@@ -46,7 +50,7 @@ class Parts:
         return {
             "store": self.store.writable(),
             "rules": True,  # a daemon without rules does not start, and a reload never takes them away
-            "dispatcher": self.dispatcher.alive,
+            "dispatcher": self.dispatcher.alive or not self.delivers,
             # False as soon as a stop begins: senders have to be sent elsewhere before the intake closes.
             "intake": self.intake.alive and not self.stopping.is_set(),
         }

@@ -31,7 +31,10 @@ class Retention:
         keep_dead: float | None,
         now_ms: Callable[[], int],
         removed: Callable[[int], None] = lambda _: None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`leads`: whether this daemon is the one that does it, of those that share the store."""
+        self._leads = leads
         self._store = store
         self._keep = keep
         self._keep_dead = keep_dead
@@ -53,6 +56,8 @@ class Retention:
 
     def _run(self) -> None:
         while not self._stopping.wait(PASS_SECONDS):
+            if not self._leads():
+                continue
             try:
                 removed = self.sweep()
             except (StoreError, TimeoutError) as error:

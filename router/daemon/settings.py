@@ -1,15 +1,18 @@
 """The daemon's settings from the command line. All other settings are in the rules file."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from router.domain.errors import StartError
 from router.domain.listen_address import ListenAddress
+from router.domain.nearest_word import nearest
 from router.domain.networks import Network, network
 from router.domain.units import seconds, size
 from router.http.certificate import TlsFiles
 from router.http.limits import MAX_CONNECTIONS, REQUEST_SECONDS
+from router.store.fleet import LEASE_SECONDS, ROLES
 from router.store.location import StoreLocation
 
 GRACE_SECONDS = 10.0  #: how long a stop waits for running attempts; service managers kill after 90 s or so
@@ -50,6 +53,10 @@ class Settings:
     admin_tls: TlsFiles | None = None  #: of the admin listener
     admin_token_file: Path | None = None  #: None: from the environment, or generated and kept beside the store
     admin_hosts: tuple[str, ...] = ()  #: further host names, in lower case, under which the admin listener answers
+    roles: tuple[str, ...] = ROLES  #: of a node that shares its store
+    actions: tuple[str, ...] = ()  #: types that it delivers; empty: all
+    node: str = ""  #: its name; empty: the host's
+    lease: float = LEASE_SECONDS
     keep: float | None = KEEP_SECONDS  #: seconds that an event is kept; None: for ever
     keep_dead: float | None = KEEP_DEAD_SECONDS  #: the same for events with a dead delivery, if longer
     tells: TellBounds = TellBounds()
@@ -99,3 +106,14 @@ def tls_files(listener: str, cert: Path | None, key: Path | None, client_ca: Pat
             raise StartError(f"{listener}-{given} needs {listener}-cert, the certificate to show")
         return None
     return TlsFiles(cert, key or cert, client_ca)
+
+
+def names_of(text: str, flag: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Parse `intake,delivery`: some of the known words, with commas between. Raises StartError."""
+    words = tuple(part.strip() for part in text.split(",") if part.strip())
+    for word in words:
+        if word not in known:
+            near = nearest(word, known)
+            hint = f"did you mean {near}?" if near else f"write some of {', '.join(known)}"
+            raise StartError(f"{flag}: unknown word {word!r}; {hint}")
+    return words

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from router.plugins.action import AttemptInput, Tools
 from router.rules.ruleset import CurrentRuleset
 from router.store.contract import Store
 
+LEASE_OVER = "the node's lease ended"  #: the message by which an attempt is cancelled
 _DEFAULT_POLICY = RetryPolicy()
 
 log = structlog.get_logger()
@@ -46,7 +47,10 @@ class Attempts:
         store: Store,
         writes: CommittedWrites,
         tools: Mapping[str, Tools[Any]],
+        fleet_rules: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """`fleet_rules`: the hash of the rules of the fleet that this daemon is a node of; None without a fleet."""
+        self._fleet_rules = fleet_rules
         self._current = current
         self._definitions = definitions
         self._store = store
@@ -60,14 +64,14 @@ class Attempts:
         """Attempt it once. Errors and a cancellation are outcomes as well."""
         ruleset: str | None = None
         try:
-            definition = await self._definitions.of(claim.delivery)
+            definition = await self._definitions.of(claim.delivery, self._fleet_rules())
             if isinstance(definition, str):
                 return AttemptResult(Outcome.failed(definition))
             ruleset = definition.ruleset.hash
             policy = definition.action.retry
             return AttemptResult(await self._attempt(claim, definition, policy), policy, ruleset)
-        except asyncio.CancelledError:
-            return AttemptResult(Outcome.interrupted("the daemon stopped"), ruleset=ruleset)
+        except asyncio.CancelledError as cut:
+            return AttemptResult(interruption(cut), ruleset=ruleset)
         except Exception as error:  # noqa: BLE001 - the border of the loop: one delivery must not end it
             return AttemptResult(_internal_error(claim, error), ruleset=ruleset)
 
@@ -75,7 +79,7 @@ class Attempts:
         action = definition.action.action
         if claim.delivery.interruptions and not policy.retry_interrupted:
             return Outcome.failed("an attempt was interrupted, and the action says interrupted: dead")
-        if action.target.key != claim.delivery.target:
+        if action.target.key != claim.delivery.target and self._may_move:
             if self._verbose:
                 log.debug("delivery moved to the target that its action now has", **ids(claim), to=action.target.key)
             await self._writes.write(lambda: self._store.refile(claim, action.target.key))
@@ -84,11 +88,16 @@ class Attempts:
             job = self._input(claim, definition)
             outcome = await action.attempt(job, self._tools[action.type])
             return self._redactor_of(definition, job.secrets).over(outcome)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cut:
             why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"
-            return Outcome.interrupted(f"the daemon stopped{why}")
+            return interruption(cut, why)
         except Exception as error:  # noqa: BLE001 - the action's own policy counts: a program may have run
             return _internal_error(claim, error)
+
+    @property
+    def _may_move(self) -> bool:
+        """Whether the rules that run here say which target a delivery goes to: a fleet's newest do."""
+        return self._fleet_rules() in (None, self._current.ruleset.hash)
 
     def _input(self, claim: Claim, definition: Definition) -> AttemptInput:
         recorded, current = definition.ruleset, self._current.ruleset
@@ -110,6 +119,13 @@ class Attempts:
         if self._redactor[0] is not ruleset:
             self._redactor = (ruleset, Redactor([*secrets.values(), *ruleset.sent_secrets.values()]))
         return self._redactor[1]
+
+
+def interruption(cut: asyncio.CancelledError, why: str = "") -> Outcome:
+    """The outcome of an attempt that was cut off."""
+    if LEASE_OVER in cut.args:
+        return Outcome.excused(f"{LEASE_OVER}{why}")
+    return Outcome.interrupted(f"the daemon stopped{why}")
 
 
 def _internal_error(claim: Claim, error: Exception) -> Outcome:

@@ -62,6 +62,10 @@ class Breaker:
             self._pause = min(self.spec.max_pause, self._pause * 2 or self.spec.pause)
             self.state, self.until = BreakerState.OPEN, now + self._pause
 
+    def close(self) -> None:
+        """Another node found that the target answers."""
+        self.state, self.failures, self._pause = BreakerState.CLOSED, 0, 0.0
+
     def resume(self, noted: Mapping[str, object], now_ms: int, now: float) -> None:
         """Go on with the state that an earlier process noted. Times are bounded, since a clock may have been set."""
         failures, since, until, pause = (noted.get(key) for key in ("failures", "since", "until", "pause_ms"))

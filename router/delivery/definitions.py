@@ -34,12 +34,16 @@ class Definitions:
         self._compile = compile_recorded
         self._recorded: OrderedDict[str, asyncio.Future[Ruleset]] = OrderedDict()
 
-    async def of(self, delivery: Delivery) -> Definition | str:
+    async def of(self, delivery: Delivery, fleet_rules: str | None = None) -> Definition | str:
         """The definition, or the reason why none can be used.
 
         The current rules win while name, type and `for_each` agree, so that a corrected URL helps deliveries that wait.
+        A node whose rules are older than the fleet's goes by the fleet's, as far as it can compile their text.
         """
         ruleset = self._current.ruleset
+        if fleet_rules not in (None, ruleset.hash):
+            newer = await self._ruleset(str(fleet_rules))
+            ruleset = ruleset if isinstance(newer, str) else newer
         action = ruleset.actions.get((delivery.rule, delivery.action))
         if action is not None and _defines(action, delivery):
             return Definition(action, ruleset)

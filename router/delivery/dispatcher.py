@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import structlog
 
-from router.delivery.attempt import AttemptResult, Attempts, ids
+from router.delivery.attempt import LEASE_OVER, AttemptResult, Attempts, ids
 from router.delivery.breaker import answered
 from router.delivery.clock import ClockWatch
 from router.delivery.committed import STORE_RETRY_SECONDS, CommittedWrites
 from router.delivery.definitions import Compile, Definitions
 from router.delivery.holding import Holding
+from router.delivery.lease_watch import LeaseWatch
+from router.delivery.node import DeliveringNode
 from router.delivery.own_events import OwnEvents
 from router.delivery.retry import settlement
 from router.delivery.settling import FinishedAttempt, Settling
@@ -29,6 +32,7 @@ from router.delivery.tools import open_tools
 from router.delivery.wait_notes import WAITS_NOTE, WaitNotes, parsed_note
 from router.domain.deliveries import Claim, Delivery
 from router.domain.errors import RouterError
+from router.domain.holds import Hold
 from router.domain.own_events import is_own
 from router.domain.target_state import TargetLoad, Wait
 from router.observe.metrics import Metrics
@@ -37,6 +41,7 @@ from router.rules.ruleset import CurrentRuleset
 from router.runtime.lease import Lease
 from router.runtime.loop_inbox import Inbox
 from router.store.contract import Store
+from router.store.fleet import Limits, Share
 
 RESCAN_SECONDS = 1.0  #: between two looks for due deliveries that no commit of this process announced
 _STOP_SECONDS = 3.0  #: what a stop allows for the settles of attempts that it cut off
@@ -71,7 +76,13 @@ class Dispatcher:
         metrics: Metrics | None = None,
         lease: Lease | None = None,
         guard_lock: Path | None = None,
+        node: DeliveringNode | None = None,
     ) -> None:
+        """`node`: what this daemon is in a fleet; None: it owns the store alone."""
+        self._node = node
+        self._types = node.action_types if node is not None else ()  #: that are delivered here; empty: all
+        self._held: Counter[str] = Counter()  #: tokens of claims that are not settled
+        self._attempting: set[asyncio.Task[None]] = set()
         self._current = current
         self._store = store
         self._compile_recorded = compile_recorded
@@ -85,13 +96,15 @@ class Dispatcher:
         self._started = threading.Event()
         self._stopping = False
         self._grace = 0.0
-        self._targets = Targets(current, store, now_ms)
+        self._targets = Targets(current, store, now_ms, node.breaker if node is not None else None)
         self._own_events = OwnEvents(current, now_ms)
         self._wait_notes = WaitNotes(store)
         self._clock = ClockWatch()
         self._due: dict[str, int] = {}  #: by target: when (ms) the first of its deliveries is due
         self._running: set[asyncio.Task[None]] = set()
         self._recalled = False
+        self._looks_again = False
+        self._shares: Mapping[str, Share] = {}
         self._shortening: asyncio.Task[None] | None = None
         self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: it costs more than most lines
 
@@ -133,10 +146,11 @@ class Dispatcher:
 
     async def _run(self) -> None:
         self._inbox = Inbox()
-        writes = CommittedWrites(self._inbox)
-        self._settling = Settling(self._store, writes.write, self._metrics, self._held_again)
+        self._writes = writes = CommittedWrites(self._inbox)
+        self._settling = Settling(self._store, writes.write, self._metrics, self._held_again, self._let_go)
         self._wake = asyncio.Event()
-        self._holding = Holding(self._current, self._store, self._inbox, writes.write, self._now_ms)
+        self._watch = LeaseWatch(self._lease, self._inbox, self._cut_off)
+        self._holding = Holding(self._current, self._store, self._inbox, writes.write, self._now_ms, self._sets_holds)
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
         self._store.on_skipped(SkipReports(self._metrics).report)
@@ -145,7 +159,7 @@ class Dispatcher:
         self._started.set()
         definitions = Definitions(self._current, self._store, self._compile_recorded)
         async with open_tools(self._action_types, self._told_to_stop, self._lease, self._guard_lock) as tools:
-            self._attempts = Attempts(self._current, definitions, self._store, writes, tools)
+            self._attempts = Attempts(self._current, definitions, self._store, writes, tools, self._fleet_rules)
             await self._dispatch()
             await self._drain()
 
@@ -162,10 +176,16 @@ class Dispatcher:
         while not self._stopping:
             self._check_clock()
             try:
+                if self._lease.is_over:
+                    await self._sleep(RESCAN_SECONDS)
+                    self._wake.clear()
+                    continue
                 if not self._recalled:
                     await self._recall()
-                if time.monotonic() >= rescan_at:
-                    self._remember_due(await asyncio.to_thread(self._store.due))
+                if time.monotonic() >= rescan_at or self._looks_again:
+                    self._looks_again = False
+                    due = await asyncio.to_thread(self._store.due, self._types)
+                    self._remember_due(due, known=True)
                     rescan_at = time.monotonic() + RESCAN_SECONDS
                     self._holding.log_changes()
                 self._wake.clear()
@@ -203,6 +223,66 @@ class Dispatcher:
 
     def _on_due(self, due: Mapping[str, int]) -> None:
         self._inbox.call(partial(self._remember_due, due))
+        if self._node is not None:
+            self._node.due()
+
+    def look_again(self) -> None:
+        """Another node, or a command, made something due. Any thread may call it."""
+        if self._started.is_set():
+            self._inbox.call(self._look_again)
+
+    def _look_again(self) -> None:
+        self._looks_again = True
+        self._wake.set()
+
+    def known_tokens(self) -> set[str]:
+        """Of the claims that are not settled. Any thread may call it."""
+        return set(dict(self._held))
+
+    def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
+        """See Targets.wanted_shares. Any thread may call it."""
+        return self._targets.wanted_shares(self._delivers, sets_limits=sets_limits)
+
+    def take_shares(self, shares: Mapping[str, Share]) -> None:
+        """What this node may use from now on of the targets' limits. Any thread but the loop may call it."""
+        if not self._started.is_set() or shares == self._shares:
+            return
+        last_claims = self._store.last_claims()
+        self._shares = shares
+        self._inbox.call(partial(self._take_shares, shares, last_claims))
+
+    def _take_shares(self, shares: Mapping[str, Share], last_claims: Mapping[str, int]) -> None:
+        self._targets.take_shares(shares, last_claims)
+        self._look_again()
+
+    def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
+        """See Targets.take_breakers. Any thread may call it."""
+        if self._started.is_set():
+            self._inbox.call(partial(self._targets.take_breakers, breakers, read_at))
+
+    def _sets_holds(self) -> bool:
+        """Of a fleet, nodes with the newest rules do."""
+        return self._fleet_rules() in (None, self._current.ruleset.hash)
+
+    def _fleet_rules(self) -> str | None:
+        return self._node.fleet_rules if self._node is not None else None
+
+    def _delivers(self, target: str) -> bool:
+        """Whether this node delivers to the target, as far as the current rules tell."""
+        if not self._types:
+            return True
+        actions = self._current.ruleset.actions.values()
+        known = {action.action.type for action in actions if action.action.target.key == target}
+        return bool(known & set(self._types)) if known else target in self._due
+
+    def _cut_off(self) -> None:
+        for task in self._attempting:
+            task.cancel(LEASE_OVER)
+
+    def _let_go(self, claim: Claim) -> None:
+        self._held[claim.token] -= 1
+        if self._held[claim.token] <= 0:
+            del self._held[claim.token]
 
     def _on_holds(self) -> None:
         self._holding.changed()
@@ -212,8 +292,11 @@ class Dispatcher:
         if self._holding.any:
             self._holding.settled_pending(delivery)
 
-    def _remember_due(self, due: Mapping[str, int]) -> None:
+    def _remember_due(self, due: Mapping[str, int], *, known: bool = False) -> None:
+        """`known`: this node delivers to these targets."""
         for target, at in due.items():
+            if self._types and not known and not self._delivers(target):
+                continue
             self._due[target] = min(at, self._due.get(target, at))
         self._wake.set()
 
@@ -239,11 +322,14 @@ class Dispatcher:
         counts = dict.fromkeys(wanted, 0)
         for claim in claims:
             counts[claim.delivery.target] += 1
+            self._held[claim.token] += 1
             hold = self._holding.of(claim.delivery) if self._holding.any else None
-            if hold is None:
+            if self._lease.is_over:
+                self._keep(asyncio.create_task(self._release(claim)))
+            elif hold is None:
                 self._begin(claim, clock)
             else:
-                self._keep(asyncio.create_task(self._holding.give_back(claim, hold)))
+                self._keep(asyncio.create_task(self._give_back(claim, hold)))
         # A target that gave as many as it had room for may have more.
         self._remember_due({key: now for key, count in counts.items() if count == wanted[key]})
         return 0.0
@@ -252,6 +338,7 @@ class Dispatcher:
         look = _Look()
         for key, at in self._due.items():
             target = self._targets.get(key, clock)
+            target.tests = self._targets.tests(key)
             if at > now:
                 look.pause = min(look.pause, (at - now) / 1000)
             elif self._holding.any and (paused := self._holding.paused_for(key, now)) != 0:
@@ -274,12 +361,24 @@ class Dispatcher:
                 look.pause = look.pause if seconds is None else min(look.pause, seconds)
         return look
 
+    async def _give_back(self, claim: Claim, hold: Hold) -> None:
+        await self._holding.give_back(claim, hold)
+        self._let_go(claim)
+
+    async def _release(self, claim: Claim) -> None:
+        """Give back a claim that came after the end of the lease."""
+        await self._writes.write(lambda: self._store.release(claim))
+        self._let_go(claim)
+
     def _begin(self, claim: Claim, clock: float) -> None:
         target = self._targets.get(claim.delivery.target, clock)
         decides = target.start()
         if self._verbose:
             log.debug("attempt begins", **ids(claim), attempt=claim.attempt)
-        self._keep(asyncio.create_task(self._deliver(claim, target, decides=decides)))
+        attempt = asyncio.create_task(self._deliver(claim, target, decides=decides))
+        self._attempting.add(attempt)
+        attempt.add_done_callback(self._attempting.discard)
+        self._keep(attempt)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
@@ -297,6 +396,7 @@ class Dispatcher:
             change = self._targets.finish(target, told, decides=decides, own=is_own(claim.event))
             self._wake.set()
         if result.outcome is None:
+            self._let_go(claim)
             return
         now, took = self._now_ms(), time.monotonic() - clock  # the wall clock may have been set meanwhile
         spread = random.uniform(-1, 1)  # noqa: S311 - jitter

@@ -23,8 +23,16 @@ class Holding:
     """Belongs to the delivery loop; `changed` may be called from any thread."""
 
     def __init__(
-        self, current: CurrentRuleset, store: Store, inbox: Inbox, write: Write, now_ms: Callable[[], int]
+        self,
+        current: CurrentRuleset,
+        store: Store,
+        inbox: Inbox,
+        write: Write,
+        now_ms: Callable[[], int],
+        sets_holds: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`sets_holds`: whether what the rules file here holds is held."""
+        self._sets_holds = sets_holds
         self._current = current
         self._store = store
         self._inbox = inbox
@@ -53,7 +61,7 @@ class Holding:
         ruleset, self._changed = self._current.ruleset, False
         try:
             found = await asyncio.to_thread(self._store.holds)
-            if found.by_file != ruleset.holds:
+            if found.by_file != ruleset.holds and self._sets_holds():
                 await self._inbox.result(self._store.put_file_holds(ruleset.holds, self._now_ms()))
                 found = await asyncio.to_thread(self._store.holds)
         except BaseException:

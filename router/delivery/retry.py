@@ -71,7 +71,8 @@ def settlement(
     elif outcome.kind is OutcomeKind.FAILED:
         state = State.DEAD
     elif outcome.kind is OutcomeKind.INTERRUPTED:
-        if not policy.retry_interrupted or delivery.interruptions + 1 >= MAX_INTERRUPTIONS:
+        too_often = delivery.interruptions + 1 >= MAX_INTERRUPTIONS and not outcome.is_excused
+        if too_often or not policy.retry_interrupted:
             state = State.DEAD
     elif not retries(policy, outcome):
         reason = f"{outcome.error}; not tried again: retry.on does not list it" if policy.on else outcome.error

@@ -36,10 +36,16 @@ class Settling:
     """Belongs to the delivery loop."""
 
     def __init__(
-        self, store: Store, commit: Commit, metrics: Metrics, waits: Callable[[Delivery], None] = lambda _: None
+        self,
+        store: Store,
+        commit: Commit,
+        metrics: Metrics,
+        waits: Callable[[Delivery], None] = lambda _: None,
+        settled: Callable[[Claim], None] = lambda _: None,
     ) -> None:
-        """`waits` is called with each delivery that waits for another attempt."""
+        """`waits` is called with each delivery that waits for another attempt, `settled` with each recorded claim."""
         self._waits = waits
+        self._settled = settled
         self._store = store
         self._commit = commit
         self._metrics = metrics
@@ -79,6 +85,7 @@ class Settling:
             log.error("settle can't be stored; made again after a restart", error=str(error), **ids(batch[0].claim))
             return
         for finished, state in zip(batch, settled, strict=True):
+            self._settled(finished.claim)
             self._count(finished, state)
             self._log_line(finished, state)
             if state is State.PENDING:

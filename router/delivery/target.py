@@ -14,6 +14,7 @@ class Target:
     """Slots, rate and breaker of one target. Belongs to the delivery loop; others may ask for its load only."""
 
     def __init__(self, spec: TargetSpec, now: float) -> None:
+        self.tests = True  #: whether this node makes the attempts that test it while its breaker is open
         self.breaker = Breaker(spec.breaker)
         self.spec = spec
         self.running = 0
@@ -59,7 +60,7 @@ class Target:
         slots = self.spec.concurrency - self.running
         allowed = self.breaker.allowed(now)
         if allowed is not None:
-            slots = min(slots, allowed)
+            slots = min(slots, allowed if self.tests else 0)
         if self.spec.rate is None:
             return max(0, slots)
         self._tokens = self._tokens_at(now)

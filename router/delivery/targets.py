@@ -9,11 +9,13 @@ import orjson
 import structlog
 
 from router.delivery.own_events import TargetChange
-from router.delivery.target import Target
+from router.delivery.target import RESTART_SECONDS, Target
+from router.delivery.wait_notes import parsed_note
 from router.domain.target_state import BreakerState, TargetLoad
 from router.plugins.target import TargetSpec
 from router.rules.ruleset import CurrentRuleset
 from router.store.contract import Store
+from router.store.fleet import Limits, Share
 
 BREAKERS_NOTE = "breakers"  #: the store's note of breakers that are not closed
 
@@ -23,7 +25,19 @@ log = structlog.get_logger()
 class Targets:
     """Belongs to the delivery loop; only `loads` may be called from any thread."""
 
-    def __init__(self, current: CurrentRuleset, store: Store, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        current: CurrentRuleset,
+        store: Store,
+        now_ms: Callable[[], int],
+        tell: Callable[[str, str | None], None] | None = None,
+    ) -> None:
+        """`tell` is called with a target and its breaker, for the other nodes of a fleet; None: there are none."""
+        self._tell = tell
+        self._shares: Mapping[str, Share] = {}
+        self._shared: dict[str, tuple[TargetSpec, Share | None, TargetSpec]] = {}  #: made of a spec and a share
+        self._theirs: dict[str, str] = {}  #: breakers that are not closed, as told to or by the other nodes
+        self._changed_at: dict[str, float] = {}  #: monotonic: when the breaker changed here
         self._current = current
         self._store = store
         self._now_ms = now_ms
@@ -60,6 +74,8 @@ class Targets:
         """A target with the limits of the current rules; `now` in monotonic seconds."""
         # A target that the current rules don't name belongs to removed rules: one attempt at a time is always safe.
         spec = self._current_specs().get(key) or TargetSpec(key, concurrency=1)
+        if self._tell is not None:
+            spec = self._shared_spec(key, spec)
         target = self._targets.get(key)
         if target is None:
             target = self._targets[key] = Target(spec, now)
@@ -69,6 +85,7 @@ class Targets:
         target.follow(spec)
         if target.breaker.state is not before:
             self._note_breakers()
+            self._tell_breaker(target)
         return target
 
     def finish(self, target: Target, answered: bool | None, *, decides: bool, own: bool = False) -> TargetChange | None:
@@ -94,6 +111,7 @@ class Targets:
         after = target.breaker.state
         if after is before:
             return
+        self._tell_breaker(target)
         if after is BreakerState.CLOSED:
             log.info("target answers again", target=target.spec.key)
         elif before is BreakerState.CLOSED:
@@ -102,6 +120,76 @@ class Targets:
                 "target fails; its deliveries wait", target=target.spec.key, failures=failures, seconds=round(pause, 1)
             )
         self._note_breakers()
+
+    def wanted_shares(
+        self, delivers: Callable[[str], bool], *, sets_limits: bool
+    ) -> dict[str, tuple[Limits | None, int]]:
+        """See Fleet.share; of targets that this node delivers to. Any thread may call it."""
+        targets, specs = dict(self._targets), self._current_specs()
+        found: dict[str, tuple[Limits | None, int]] = {}
+        for key in {*specs, *targets}:
+            target = targets.get(key)
+            running = target.running if target is not None else 0
+            if delivers(key) or running:
+                spec = specs.get(key) if sets_limits else None
+                found[key] = (None if spec is None else _limits(spec), running)
+        return found
+
+    def take_shares(self, shares: Mapping[str, Share], last_claims: Mapping[str, int]) -> None:
+        """What this node may use of the limits from now on, and when (ms) any node claimed last."""
+        before, self._shares = self._shares, shares
+        self._last_claims = last_claims
+        for key, share in shares.items():
+            target = self._targets.get(key)
+            gained = share.slots and not (before[key].slots if key in before else 0)
+            if target is not None and gained and share.rate is not None:
+                self.get(key, time.monotonic())
+                target.resume((self._now_ms() - last_claims.get(key, self._now_ms())) / 1000)
+
+    def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
+        """The breakers of all nodes that are not closed, as read at that monotonic time."""
+        for key in {*breakers, *self._theirs}:
+            text = breakers.get(key)
+            if text == self._theirs.get(key) or self._changed_at.get(key, 0.0) >= read_at:
+                continue
+            target = self.get(key, time.monotonic())
+            if text is None:
+                del self._theirs[key]
+                target.breaker.close()
+                target.told_down = False
+            else:
+                self._theirs[key] = text
+                target.breaker.resume(parsed_note(text), self._now_ms(), time.monotonic())
+                target.told_down = True  # the node that found it told of it
+            self._note_breakers()
+
+    def _shared_spec(self, key: str, spec: TargetSpec) -> TargetSpec:
+        share = self._shares.get(key)
+        made = self._shared.get(key)
+        if made is None or made[0] is not spec or made[1] != share:
+            slots = 0 if share is None else share.slots
+            rate = None if share is None else share.rate
+            made = self._shared[key] = (spec, share, replace(spec, concurrency=slots, rate=rate))
+        return made[2]
+
+    def tests(self, key: str) -> bool:
+        """Whether this node makes the attempts that test a target whose breaker is open."""
+        share = self._shares.get(key)
+        return self._tell is None or share is None or share.tests
+
+    def _tell_breaker(self, target: Target) -> None:
+        if self._tell is None:
+            return
+        key, breaker = target.spec.key, target.breaker
+        self._changed_at[key] = time.monotonic()
+        if breaker.state is BreakerState.HALF_OPEN:
+            return
+        if breaker.state is BreakerState.CLOSED:
+            if self._theirs.pop(key, None) is not None:
+                self._tell(key, None)
+            return
+        self._theirs[key] = orjson.dumps(breaker.note(self._now_ms(), time.monotonic())).decode()
+        self._tell(key, self._theirs[key])
 
     def _note_breakers(self) -> None:
         """Tell the store of the breakers that are not closed, for `status` and for the next process."""
@@ -120,3 +208,7 @@ class Targets:
             specs = {action.action.target.key: action.action.target for action in ruleset.actions.values()}
             self._specs = (ruleset, specs)
         return self._specs[1]
+
+
+def _limits(spec: TargetSpec) -> Limits:
+    return Limits(spec.concurrency, spec.rate, alone=spec.rate is not None and spec.rate * RESTART_SECONDS < 1)

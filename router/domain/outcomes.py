@@ -49,6 +49,7 @@ class Outcome:
     retry_after: float | None = None  #: seconds that the target asked to wait
     cause: Cause | None = None  #: why a retry is needed; None otherwise
     sent: Sent | None = None  #: what the target was sent, if it was a request
+    is_excused: bool = False  #: interrupted by the loss of the database, which says nothing about the delivery
 
     @classmethod
     def succeeded(cls, status: int | None = None, excerpt: str = "") -> "Outcome":
@@ -77,3 +78,8 @@ class Outcome:
     def interrupted(cls, error: str) -> "Outcome":
         """The daemon's stop ended the attempt; how far it came is unknown."""
         return cls(OutcomeKind.INTERRUPTED, error)
+
+    @classmethod
+    def excused(cls, error: str) -> "Outcome":
+        """The node's lease ended the attempt. However often that happens, the delivery is not dead for it."""
+        return cls(OutcomeKind.INTERRUPTED, error, is_excused=True)

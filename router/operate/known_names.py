@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from router.domain.errors import RouterError
@@ -67,8 +68,10 @@ def describe_filter(which: Filter | EventFilter) -> str:
         parts.append("that no rule matched")
     if isinstance(which, EventFilter) and which.dedupe_keys:
         parts.append("with that id of the provider (of a source with dedupe)")
-    if which.since is not None or which.until is not None:
-        parts.append("in that time")
+    for word in ("since", "until"):
+        at = getattr(which, word)
+        if at is not None:
+            parts.append(f"{word} {datetime.fromtimestamp(at / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}")
     return ", ".join(parts)
 
 

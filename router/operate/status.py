@@ -14,6 +14,7 @@ from router.operate.json_times import times
 from router.operate.parse_time import LAST_MS
 from router.operate.waits import Waits, waits_from
 from router.store.contract import OperatorStore
+from router.store.fleet import NodeState
 
 NOTES = ("process", "rules", "breakers", "waits")
 
@@ -29,6 +30,7 @@ class Status:
     holds: Holds
     size: int  #: bytes of the store's file
     log_size: int  #: bytes of its write-ahead log
+    nodes: Sequence[NodeState] = ()  #: that share the store, the oldest first
 
     @property
     def oldest_at(self) -> int | None:
@@ -46,6 +48,7 @@ class Status:
             "running": self.pid is not None,
             "pid": self.pid or None,
             "store": {"path": self.location, "bytes": self.size, "wal_bytes": self.log_size},
+            **({"nodes": [node_json(node, now) for node in self.nodes]} if self.nodes else {}),
             **self._notes_json(),
             "pending": sum(d.due + d.blocked + d.held for d in self.depths),
             "held": sum(d.held for d in self.depths),
@@ -66,6 +69,23 @@ class Status:
             "rules": _timed(rules, "loaded_at"),
             "breakers": {target: _breaker_json(breaker) for target, breaker in self.notes["breakers"].items()},
         }
+
+
+def node_json(node: NodeState, now: int) -> dict[str, Any]:
+    """A node, as `status --json` prints it."""
+    facts = node.facts
+    return {
+        "name": facts.name,
+        "host": facts.host,
+        "pid": facts.process,
+        "version": facts.version,
+        "roles": list(facts.roles),
+        "actions": list(facts.actions),
+        "rules": node.rules,
+        "lives": node.lives,
+        **times(started_at=node.started_at, renewed_at=node.renewed_at),
+        "renewed_age_ms": _age(node.renewed_at, now),
+    }
 
 
 def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) -> dict[str, Any]:
@@ -95,7 +115,7 @@ def read_status(store: OperatorStore, pid: int | None) -> Status:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
     size, holds = store.size(), store.holds()
     depths = held_depths(store.depths(), holds, time.time_ns() // 1_000_000)
-    return Status(store.location, pid, notes, depths, holds, size.data, size.log)
+    return Status(store.location, pid, notes, depths, holds, size.data, size.log, store.nodes())
 
 
 def waits_of(store: OperatorStore, pid: int | None) -> Waits:

@@ -16,25 +16,29 @@ def lease_clock() -> float:
 class Lease:
     """Any thread may read it; one thread renews it. The lease of a daemon that owns its store alone never ends."""
 
-    def __init__(self, until: float = math.inf) -> None:
-        self.until = until  #: by lease_clock
-        self._listeners: list[Callable[[float], None]] = []
+    def __init__(self, until: float = math.inf, end: float | None = None) -> None:
+        """See `renew`."""
+        self.until = until  #: by lease_clock: attempts are stopped then
+        self.end = until if end is None else end  #: by lease_clock: what is left of them is killed
+        self.lapses = 0  #: how often it was over before it was renewed: what began before may run elsewhere by now
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def is_over(self) -> bool:
         """Whether attempts must not run any more."""
         return lease_clock() >= self.until
 
-    def renew(self, until: float) -> None:
-        """Attempts may run until that time, by lease_clock."""
-        self.until = until
+    def renew(self, until: float, end: float | None = None) -> None:
+        """Attempts may run until that time, and are over by `end`, by lease_clock."""
+        self.lapses += self.is_over
+        self.until, self.end = until, until if end is None else end
         for listener in list(self._listeners):
-            listener(until)
+            listener()
 
-    def on_renewed(self, listener: Callable[[float], None]) -> None:
-        """Call the listener with the new end at each renewal, in the renewing thread. It must be short."""
+    def on_renewed(self, listener: Callable[[], None]) -> None:
+        """Call the listener at each renewal, in the renewing thread. It must be short."""
         self._listeners.append(listener)
 
-    def forget(self, listener: Callable[[float], None]) -> None:
+    def forget(self, listener: Callable[[], None]) -> None:
         """Call that listener no more."""
         self._listeners.remove(listener)

@@ -22,6 +22,7 @@ from router.domain.holds import HoldName, Holds
 from router.domain.own_events import Gathered, Notice
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
+from router.store.fleet import Fleet, NodeState
 
 PAGE = 500  #: rows that an operator's command may change in one transaction; the daemon's commits wait for it
 MAX_INTERRUPTIONS = 3  #: interrupted attempts in a row after which a delivery is dead: it may be what kills the daemon
@@ -188,6 +189,10 @@ class StoreReader(Protocol):
         replayed since is left out. The store remembers at least the last 100,000."""
         ...
 
+    def nodes(self) -> tuple[NodeState, ...]:
+        """The nodes that serve from this store, the oldest first; none for a store that one daemon owns alone."""
+        ...
+
     def changes(self) -> int:
         """A counter that changes when another connection commits. Cheap to call; compare values of one thread only."""
         ...
@@ -335,8 +340,9 @@ class Store(EventSink, OperatorStore, Protocol):
         """Give a claim back without an attempt, under another target; skipped when `release` would skip it."""
         ...
 
-    def due(self) -> Due:
-        """The pending, unblocked deliveries. One quick look for each target, however many deliveries wait."""
+    def due(self, types: Collection[str] = ()) -> Due:
+        """The pending, unblocked deliveries; of these types of actions only, if there are any. One quick look for each
+        target, however many deliveries wait."""
         ...
 
     def on_due(self, listener: Callable[[Due], None]) -> None:
@@ -350,6 +356,16 @@ class Store(EventSink, OperatorStore, Protocol):
     def on_skipped(self, listener: Callable[[Sequence[Skipped]], None]) -> None:
         """Call the listener from the store's thread after each commit of this process that skipped deliveries, each
         once. It must be short. An exception in it is logged, nothing more."""
+        ...
+
+    @property
+    def fleet(self) -> Fleet | None:
+        """The nodes that share this store; None for a store that one daemon owns alone."""
+        ...
+
+    def changed_by_others(self, *, alone: bool) -> None:
+        """Another node or a command changed something: look at everything again. `alone`: no other node adds any
+        deliveries."""
         ...
 
     def on_holds(self, listener: Callable[[], None]) -> None:

@@ -279,6 +279,7 @@ def test_help_has_examples(command: tuple[str, ...]) -> None:
         ("targets",),
         ("store",),
         ("sources",),
+        ("import",),
     )  # to commands, which have their own
     assert ("Examples:" in text) != leads_on
     assert ("Exit codes: 0" in text) != (leads_on or command in (("schema",), ("openapi",)))

@@ -56,6 +56,7 @@ class CommandAction:
             argv, env, stdin = await render_without_blocking(self._rendered, job)
         except RenderError as error:
             return Outcome.failed(str(error))
+        lapses = tools.lease.lapses
         try:
             done = await run(
                 [text.encode() for text in argv],
@@ -71,9 +72,9 @@ class CommandAction:
         except OSError as error:
             return outcome_of_error(error, argv[0], self.cwd)
         except LeaseOver:
-            return Outcome.interrupted(_LEASE_OVER)
-        if tools.lease.is_over:
-            return Outcome.interrupted(_LEASE_OVER)
+            return Outcome.excused(_LEASE_OVER)
+        if tools.lease.is_over or tools.lease.lapses != lapses:
+            return Outcome.excused(_LEASE_OVER)
         if done.code in _STOP_CODES and not done.timed_out:
             # A service manager tells the daemon and its commands to stop at the same moment, in any order.
             await asyncio.sleep(_STOP_SECONDS)

@@ -80,9 +80,9 @@ class Guard:
             del self._running[pipe]
             self._tell(f"ended {pipe}\n")
 
-    def _renewed(self, until: float) -> None:
+    def _renewed(self) -> None:
         with self._mutex:
-            self._tell(f"lease {until!r}\n")
+            self._tell(f"lease {self._lease.end!r}\n")
 
     def _tell(self, text: str) -> None:
         if self._pipe is None:
@@ -123,7 +123,7 @@ class Guard:
             return False
         with self._mutex:
             self.pid, self._pipe = pid, pipe
-            self._tell(f"lease {self._lease.until!r}\n")
+            self._tell(f"lease {self._lease.end!r}\n")
             for inode, leader in self._running.items():
                 self._tell(f"starts {inode}\n" if leader is None else f"runs {inode} {leader}\n")
         try:

@@ -51,6 +51,8 @@ class Guard:
         elif word == b"ended":
             self.running.pop(int(numbers[0]), None)
         elif word == b"lease":
+            if self.seconds_left() == 0:  # this process was frozen too
+                self.end_lease()
             self.until = float(numbers[0])
             self._is_over = False
 

@@ -35,7 +35,11 @@ _SECRET_MODE, _RULES_MODE = 0o600, 0o644  #: before the umask
 
 @click.group("import", short_help="Write a rules file from another program's configuration.")
 def import_group() -> None:
-    """Write a rules file from the configuration of another program."""
+    """Write a rules file from the configuration of another program.
+
+    \b
+    webhook-router import adnanh hooks.json --output rules.yaml
+    """
 
 
 @import_group.command(help=_HELP, short_help="From hooks.json or hooks.yaml of adnanh/webhook.")

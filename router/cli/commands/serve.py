@@ -57,6 +57,25 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 )
 @store_option
 @setting(
+    "--roles",
+    default="intake,delivery",
+    metavar="ROLES",
+    help="What this node of a PostgreSQL store does: intake, delivery, or both.",
+)
+@setting(
+    "--actions",
+    default="",
+    metavar="TYPES",
+    help="Types of actions that this node delivers, such as forward,command. Default: all.",
+)
+@setting("--node", default="", metavar="NAME", help="Name of this node, for status and logs. Default: the host's name.")
+@setting(
+    "--lease",
+    type=click.FloatRange(3, 600),
+    default=15.0,
+    help="Seconds after which other nodes take over what a node that is gone had running.",
+)
+@setting(
     "--commands",
     default="any",
     metavar="any|off|DIR",
@@ -174,8 +193,18 @@ def serve(**given: Any) -> None:
 
 def settings_from(given: Mapping[str, Any]) -> "Settings":
     """The daemon's settings from the values of the flags, by their names. Raises UsageError."""
-    from router.daemon.settings import Settings, host_names, networks, retention, tells, tls_files  # noqa: PLC0415
+    from router.actions.registry import ACTIONS  # noqa: PLC0415 - `--help` need not wait
+    from router.daemon.settings import (  # noqa: PLC0415
+        Settings,
+        host_names,
+        names_of,
+        networks,
+        retention,
+        tells,
+        tls_files,
+    )
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
+    from router.store.fleet import ROLES  # noqa: PLC0415
     from router.store.location import store_location  # noqa: PLC0415
 
     admin, commands = given["admin"], given["commands"]
@@ -187,6 +216,10 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             store=store_location(given["store"]),
             commands=commands if commands in ("any", "off") else os.path.realpath(commands),
             grace=given["grace"],
+            roles=names_of(given["roles"], "--roles", ROLES),
+            actions=names_of(given["actions"], "--actions", tuple(ACTIONS)),
+            node=given["node"],
+            lease=given["lease"],
             trusted_proxies=networks(given["trusted_proxies"]),
             admin_token_file=given["admin_token_file"],
             admin_hosts=host_names(given["admin_hosts"]),
@@ -208,12 +241,22 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
         raise click.UsageError(str(error)) from None
     if settings.processes > 1 and sys.version_info < (3, 11, 1):
         raise click.UsageError("--processes needs Python 3.11.1 or newer: 3.11.0 lets other users in (CVE-2022-42919)")
+    _check_node(settings)
     if settings.server == "waitress":
         if settings.tls is not None:
             raise click.UsageError("--tls-cert needs --server own: waitress speaks no TLS")
         if settings.processes > 1:
             raise click.UsageError("--processes needs --server own: waitress serves in one process, with threads")
     return settings
+
+
+def _check_node(settings: "Settings") -> None:
+    if not settings.roles:
+        raise click.UsageError("--roles: write intake, delivery, or both")
+    if "delivery" not in settings.roles and settings.actions:
+        raise click.UsageError("--actions needs the role delivery")
+    if isinstance(settings.store, Path) and (settings.actions or len(settings.roles) < 2):
+        raise click.UsageError("--roles and --actions need --store postgresql://…: a SQLite store has one daemon")
 
 
 def from_environment() -> tuple["Settings", str, str]:

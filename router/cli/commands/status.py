@@ -12,6 +12,7 @@ from router.domain.summaries import Depth
 if TYPE_CHECKING:
     from router.operate.status import Status
     from router.operate.waits import Waits
+    from router.store.fleet import NodeState
 
 _HELP = """Show the daemon, its rules, what waits at each target, breakers, and the store's size.
 
@@ -53,7 +54,8 @@ def _print(found: "Status", now: int) -> None:
     log = f" and {size(found.log_size)} of write-ahead log" if found.log_size else ""
     print_fields(
         [
-            ("daemon", _daemon(found.pid, notes["process"], now)),
+            *([] if found.nodes else [("daemon", _daemon(found.pid, notes["process"], now))]),
+            *_nodes(found.nodes, now),
             ("rules", _rules(notes["rules"], now)),
             *_drift(notes["rules"], now),
             ("store", f"{safe(found.location)}, {size(found.size)}{log}"),
@@ -86,6 +88,24 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
             serving = [bool(one.get("serves")) for one in processes if one.get("number")]  # 0 takes none itself
             words.append(f"{sum(serving)} of {len(serving)} intake processes serve")
     return safe(", ".join(words))
+
+
+def _nodes(nodes: Sequence["NodeState"], now: int) -> list[tuple[str, str]]:
+    """A field for each node that shares the store."""
+    from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
+
+    fields = []
+    for node in nodes:
+        facts = node.facts
+        words = [f"process {facts.process} on {facts.host}", f"version {facts.version}", "+".join(facts.roles)]
+        if facts.actions:
+            words.append(f"delivers {', '.join(facts.actions)}")
+        words.append(f"rules {node.rules[:12]}")
+        words.append(f"for {span(now - node.started_at)}")
+        if not node.lives:
+            words.append(f"LOST: not heard for {span(now - node.renewed_at)}; others take over what it had")
+        fields.append((f"node {safe(facts.name)}", safe(", ".join(words))))
+    return fields
 
 
 def _rules(rules: dict[str, Any], now: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from router.cli.options import json_option, open_store, store_option
+from router.cli.options import json_option, open_store, store_location, store_option
 
 _CHECK_HELP = """Check that the store is sound; change nothing.
 
@@ -32,13 +32,27 @@ Exit codes: 0 done, 1 the copy could not be made, 2 wrong usage.
 """
 
 
+_COPY_HELP = """Copy the store FROM into the new store TO, while no daemon runs on either.
+
+\b
+Examples:
+  webhook-router store copy sqlite:webhook-router.db postgresql://router@db/hooks
+  webhook-router store copy postgresql://router@db/hooks sqlite:webhook-router.db
+
+All is copied: events, deliveries with their attempts and what they wait for, dedupe keys, pauses, the rules' texts.
+FROM stays as it is. TO must not exist yet, or be a database without events; when the copy fails, nothing is left of it.
+Exit codes: 0 done, 1 the copy could not be made, 2 wrong usage, 3 a database can't be used.
+"""
+
+
 @click.group()
 def store() -> None:
-    """Check the store, and back it up.
+    """Check the store, back it up, and copy it.
 
     \b
     webhook-router store check                        look for damage
     webhook-router store backup copy.db               copy it, while the daemon runs
+    webhook-router store copy FROM TO                 move between SQLite and PostgreSQL
     """
 
 
@@ -93,6 +107,28 @@ def backup(file: Path, store: str) -> None:
     with closing(open_store(store)) as opened, progress("copying, in percent", 100) as advance:
         written = opened.backup(file, _percent(advance))
     click.echo(f"{safe(str(file))}: {size(written)}")
+
+
+@store.command(help=_COPY_HELP)
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(source: str, target: str) -> None:
+    """Copy the store into another one."""
+    from router.cli.progress import progress  # noqa: PLC0415 - `--help` need not wait
+    from router.store.copying.copy import copy_store  # noqa: PLC0415
+
+    reading, writing = store_location(source), store_location(target)
+    with progress("copying, in percent", 100) as advance:
+        copied = copy_store(reading, writing, _percent(advance))
+    what = f"{copied.events:,} events, {copied.deliveries:,} deliveries, {copied.pending:,} of them pending"
+    click.echo(f"copied {what}; now start the daemon with --store {_shown(target, writing)}")
+
+
+def _shown(text: str, location: object) -> str:
+    """A store as it was given; a URL without its password."""
+    from router.cli.printing.text import safe  # noqa: PLC0415
+
+    return safe(text if isinstance(location, Path) else str(location))
 
 
 def _percent(advance: Callable[[int], None]) -> Callable[[int, int], None]:

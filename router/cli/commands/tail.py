@@ -1,7 +1,6 @@
 """`webhook-router tail`: prints events and attempts as they are committed."""
 
 import json
-import os
 import select
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.options import json_option, open_store, store_option, time_value
+from router.cli.printing.colors import colors_on
 from router.cli.resolve import print_unknown_names
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
@@ -124,15 +124,10 @@ def _print_lines(items: "Iterable[StreamItem]", which: "StreamFilter", line_of: 
         if which.matches(item):
             lines.append(line_of(item))
         if len(lines) == 500:
-            click.echo("\n".join(lines), color=_color())
+            click.echo("\n".join(lines), color=colors_on())
             lines.clear()
     if lines:
-        click.echo("\n".join(lines), color=_color())
-
-
-def _color() -> bool | None:
-    """False if NO_COLOR is set (no-color.org); None: click colors on a terminal only."""
-    return False if os.environ.get("NO_COLOR") else None
+        click.echo("\n".join(lines), color=colors_on())
 
 
 def _json_line(item: "StreamItem") -> str:

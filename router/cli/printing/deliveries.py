@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from router.actions.registry import status_word
+from router.cli.printing.colors import colored
 from router.cli.printing.table import print_columns, print_fields, print_table
 from router.cli.printing.text import local_time, safe, safe_lines, size, span
 from router.domain.deliveries import Attempt, Delivery, State
@@ -127,7 +128,7 @@ def _print_attempt(a: Attempt, now: int, status_name: str) -> None:
     duration = "" if a.finished_at is None else f", took {'-' if ms is None else span(ms)}"
     outcome = a.outcome.value if a.outcome else f"under way for {span(now - a.started_at)}"
     status = "" if a.status is None else f", {status_name} {a.status}"
-    click.echo(f"\nattempt {a.number}: {local_time(a.started_at)}{duration}: {outcome}{status}")
+    click.echo(f"\nattempt {a.number}: {local_time(a.started_at)}{duration}: {colored('outcome', outcome)}{status}")
     if a.error:
         click.echo(f"  {safe(a.error)}")
     if a.sent is not None:

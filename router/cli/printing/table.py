@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from router.cli.printing.colors import color_of, colored, colors_on
+
 
 def print_json(value: Any) -> None:
     """Print a value for programs."""
@@ -26,7 +28,10 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], folding:
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    cells = [[Text(cell) for cell in row] for row in rows]
+    cells = [
+        [Text(cell, style=color_of(heading, cell) or "") for heading, cell in zip(headings, row, strict=True)]
+        for row in rows
+    ]
     for at, heading in enumerate(headings):
         widest = max(len(heading), *(row[at].cell_len for row in cells)) if cells else len(heading)
         if heading in folding:
@@ -35,14 +40,17 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], folding:
             table.add_column(heading, no_wrap=True, min_width=widest)
     for row in cells:
         table.add_row(*row)
-    Console().print(table)
+    Console(color_system="auto" if colors_on() else None).print(table)
 
 
 def print_columns(lines: Sequence[Sequence[str]], below: Sequence[str] = ()) -> None:
     """Print columns as wide as their widest cell. `below` has a line to print under each line but the first."""
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     for number, line in enumerate(lines):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        if number and colors_on():
+            padded = [colored(heading, cell) for heading, cell in zip(lines[0], padded, strict=True)]
+        click.echo("  ".join(padded).rstrip())
         if below and number:
             click.echo(below[number - 1])
 
@@ -52,4 +60,4 @@ def print_fields(fields: Iterable[tuple[str, str]]) -> None:
     pairs = list(fields)
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        click.echo(f"{name.ljust(width)}  {value}".rstrip())
+        click.echo(f"{name.ljust(width)}  {colored(name, value)}".rstrip())

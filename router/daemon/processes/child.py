@@ -25,7 +25,7 @@ from router.daemon.processes.sent_lines import SentLines
 from router.daemon.processes.start import ProcessStart, RulesToLoad, decode_rules, encode_problems
 from router.daemon.rules_loader import rules_loader
 from router.daemon.systemd import remove_variables
-from router.daemon.wall_clock import now_ms
+from router.daemon.wall_clock import CLOCK, now_ms
 from router.domain.certificates import CertificateError
 from router.domain.errors import Problem
 from router.http.certificate import Certificate
@@ -54,6 +54,7 @@ def serve(sock: socket.socket, listening: socket.socket | None, large: socket.so
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the main process says when to stop
         signal.signal(number, signal.SIG_IGN)
     remove_variables(os.environ)
+    CLOCK.decode(start.clock)
     process, code = IntakeProcess(sock, listening, large, start), 0
     try:
         process.run()
@@ -186,6 +187,7 @@ class IntakeProcess:
             self._count_soon()
         for frame in frames:
             if frame.kind == Kind.PING:
+                CLOCK.decode(bytes(frame.body))
                 self._link.send(pack(Kind.PONG, frame.number))
             elif frame.kind == Kind.COLLECT:
                 self._send_counts(frame.number)

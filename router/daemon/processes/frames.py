@@ -28,7 +28,7 @@ class Kind(IntEnum):
     # From the main process.
     SERVE = 20  #: take requests
     RESULT = 21  #: what became of an event (event_frames.py)
-    PING = 22
+    PING = 22  #: the body is the main process's clock (wall_clock.py)
     COLLECT = 23  #: send COUNTS now
     PREPARE = 24  #: load this text
     SWAP = 25  #: judge by the prepared rules

@@ -19,6 +19,7 @@ from router.daemon.processes.event_frames import decode_event, encode_failure, e
 from router.daemon.processes.frames import Frame, Kind, pack
 from router.daemon.processes.link import Link
 from router.daemon.processes.start import RulesToLoad, decode_problems
+from router.daemon.wall_clock import CLOCK
 from router.domain.errors import Problem, StoreUnavailable
 from router.domain.events import Appended
 from router.observe.logging.setup import LineLogger
@@ -102,7 +103,7 @@ class Member:
             return False
         self._pings += 1
         if self.serves:
-            self.link.send(pack(Kind.PING, self._pings))
+            self.link.send(pack(Kind.PING, self._pings, CLOCK.encode()))
         else:
             self._pongs = self._pings  # loading rules takes as long as it takes
         return True

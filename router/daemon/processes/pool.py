@@ -19,6 +19,7 @@ from router.daemon.processes.large_requests import queue
 from router.daemon.processes.member import Answer, Member
 from router.daemon.processes.start import LARGE, Logging, ProcessStart, RulesToLoad
 from router.daemon.settings import Settings
+from router.daemon.wall_clock import CLOCK
 from router.domain.errors import Problem, RulesError, StartError
 from router.http.binding import listen
 from router.http.limits import BUSY_SECONDS
@@ -273,7 +274,7 @@ class IntakeProcesses:
     def _start(self, place: _Place) -> None:
         ours, theirs = socket.socketpair()
         member = Member(place.number, self._store, self._metrics, self._lines, self._member_changed)
-        start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._rules)
+        start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._rules, CLOCK.encode())
         ends = (None, self._judged) if place is self._large else (self._listening, self._to_judge)
         try:
             process = self._context.Process(target=serve, args=(theirs, *ends, start), daemon=True)

@@ -66,6 +66,7 @@ class ProcessStart:
     environ: dict[str, str]
     logging: Logging
     rules: RulesToLoad
+    clock: bytes = b""  #: the main process's (wall_clock.py)
 
     @property
     def rules_path(self) -> Path:

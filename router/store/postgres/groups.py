@@ -16,16 +16,23 @@ from router.store.changes import DueListener
 from router.store.postgres.arrays import Texts, digest, stored
 from router.store.postgres.transaction import Row, Rows, Transaction
 
-_LATEST, _ONCE = "latest", "once"
-
 
 def group_of(planned: PlannedDelivery) -> UUID | None:
     """The group of a planned delivery; None if it stands alone."""
     group = planned.group
     if group is None:
         return None
-    kind = _LATEST if isinstance(group, Latest) else _ONCE
-    return digest(planned.rule, planned.action, kind, group.key)
+    return (latest_lane if isinstance(group, Latest) else once_lane)(planned.rule, planned.action, group.key)
+
+
+def latest_lane(rule: str, action: str, key: str) -> UUID:
+    """The group of a latest_by value."""
+    return digest(rule, action, "latest", key)
+
+
+def once_lane(rule: str, action: str, key: str) -> UUID:
+    """The group of a once_by value."""
+    return digest(rule, action, "once", key)
 
 
 def groups_of(plan: Iterable[PlannedDelivery]) -> list[UUID]:
@@ -158,8 +165,8 @@ DELETE FROM webhook_router.once o USING (
 """
 
 _PUT_FIRST = """
-INSERT INTO webhook_router.once AS o (digest, delivery, received_at, expires_at)
-SELECT d.group_lane, d.id, given.at, given.at + given.within
+INSERT INTO webhook_router.once AS o (digest, rule, action, key, delivery, received_at, expires_at)
+SELECT d.group_lane, d.rule, d.action, d.once_key, d.id, given.at, given.at + given.within
 FROM (VALUES (%b, %b)) AS given (at, within), webhook_router.delivery d
 WHERE d.id = %s AND d.once_key IS NOT NULL AND d.xmin = pg_current_xact_id()::xid
 ON CONFLICT (digest) DO UPDATE SET

@@ -11,6 +11,7 @@ from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
 from router.store.depths import depths_of
+from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.postgres import following
 from router.store.postgres.arrays import restored, stored
@@ -18,6 +19,7 @@ from router.store.postgres.filters import event_floor, event_where, first_id, fl
 from router.store.postgres.following import place_values
 from router.store.postgres.jobs.holds import READ as READ_HOLDS
 from router.store.postgres.jobs.holds import hold_row
+from router.store.postgres.nodes import READ_NODES, node_state
 from router.store.postgres.read_connections import ReadConnections
 from router.store.postgres.rows import (
     EVENT_COLUMNS,
@@ -54,7 +56,11 @@ class PostgresReader:
 
     def owner(self) -> int | None:
         """See StoreReader.owner."""
-        return None
+        return 0 if any(node.lives for node in self.nodes()) else None
+
+    def nodes(self) -> tuple[NodeState, ...]:
+        """See StoreReader.nodes."""
+        return tuple(node_state(row) for row in self._read(READ_NODES))
 
     def is_replaced(self) -> bool:
         """See StoreReader.is_replaced."""

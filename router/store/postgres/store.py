@@ -15,8 +15,10 @@ from router.domain.holds import HoldName
 from router.domain.own_events import Gathered, Notice
 from router.domain.summaries import Pruned
 from router.store.contract import CommitListener, Due
+from router.store.fleet import Fleet
 from router.store.postgres.arrays import restored
 from router.store.postgres.faults import reason
+from router.store.postgres.fleet import PostgresFleet
 from router.store.postgres.jobs.append import AppendEvent
 from router.store.postgres.jobs.claim import ClaimDue
 from router.store.postgres.jobs.give_back import GiveBack
@@ -54,6 +56,17 @@ class PostgresStore(OperatorMethods):
         except psycopg.Error as error:
             self._connections.close()
             raise StoreError(f"the store {url} can't be written: {reason(error)}") from None
+        self._fleet = PostgresFleet(url, self._submit, self._writer.claim_as)
+
+    @property
+    def fleet(self) -> Fleet:
+        """See Store.fleet."""
+        return self._fleet
+
+    def changed_by_others(self, *, alone: bool) -> None:
+        """See Store.changed_by_others."""
+        self._writer.look_again(alone=alone)
+        self._holds_listener()
 
     def append(
         self,
@@ -92,9 +105,9 @@ class PostgresStore(OperatorMethods):
         """See Store.refile."""
         return self._submit(GiveBack(claim, target))
 
-    def due(self) -> Due:
+    def due(self, types: Collection[str] = ()) -> Due:
         """See Store.due."""
-        return dict(self._read(DUE))
+        return {target: at for target, at, type_ in self._read(DUE) if not types or type_ in types}
 
     def on_due(self, listener: Callable[[Due], None]) -> None:
         """See Store.on_due."""

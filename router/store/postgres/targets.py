@@ -9,11 +9,11 @@ WITH RECURSIVE target (name) AS (
         SELECT min(target) FROM webhook_router.delivery WHERE state = 'pending' AND blocked = 0 AND target > name
     ) FROM target WHERE name IS NOT NULL
 )
-SELECT name, (
-    SELECT min(next_attempt_at) FROM webhook_router.delivery
-    WHERE state = 'pending' AND blocked = 0 AND target = name
-)
-FROM target WHERE name IS NOT NULL
+SELECT name, first.next_attempt_at, first.type FROM target CROSS JOIN LATERAL (
+    SELECT next_attempt_at, type FROM webhook_router.delivery
+    WHERE state = 'pending' AND blocked = 0 AND target = name ORDER BY next_attempt_at, seq LIMIT 1
+) AS first
+WHERE name IS NOT NULL
 """
 
 # Each part reads one index and few rows.

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from router.store.postgres.commit import commit_jobs
 from router.store.postgres.connection import Connected, connect
 from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
 from router.store.postgres.jobs.claim import ClaimDue
+from router.store.postgres.jobs.holds import PauseTarget, PutFileHolds, ResumeTarget
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.marks import Marks
 from router.store.postgres.url import PostgresUrl
@@ -30,6 +32,8 @@ IDLE_SECONDS = 0.2  #: how often an idle writer looks whether there is something
 TRIES = 5  #: of a transaction that another one was in the way of
 FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
 LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
+
+_TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: what every node has to know at once
 
 log = structlog.get_logger()
 
@@ -58,6 +62,8 @@ class Writer:
         self.healthy = True
         self.deadlocks = 0  #: transactions that were made again since another one was in the way
         self.marks = Marks()
+        self._alone = True
+        self._looks_again = False
         self._unreplicated = False  #: the server said that the commit might not have reached the standby
         self._pause = 0.0
         self._connect_at = 0.0  #: monotonic; not before
@@ -77,6 +83,15 @@ class Writer:
         """Whether the current transaction takes so long that no appends are taken. Any thread may ask."""
         since = self._writing_since
         return since is not None and time.monotonic() - since > STALLED_SECONDS
+
+    def claim_as(self, node: int) -> None:
+        """Claim as this node from now on."""
+        self._node = node
+
+    def look_again(self, *, alone: bool) -> None:
+        """Others may have made deliveries due that lie below the marks; `alone`: no other node commits any."""
+        self._alone = alone
+        self._looks_again = True
 
     def submit(self, job: WriteJob) -> "Future[Any]":
         """Queue a job."""
@@ -154,6 +169,10 @@ class Writer:
         if self._connection is None:
             self._connect()
         assert self._connection is not None
+        if self._looks_again:
+            self._looks_again = False
+            self.marks.alone = self._alone
+            self.marks.forget()
         for job in jobs:
             if isinstance(job, ClaimDue):
                 job.marks = self.marks.of(job.wanted, time.monotonic())
@@ -161,7 +180,16 @@ class Writer:
         results = commit_jobs(self._connection, self._number, self._node, jobs, changes)
         if self._unreplicated:
             raise psycopg.OperationalError("the commit might not have reached the standby")
+        if any(isinstance(job, _TOLD) for job in jobs):
+            self._tell(self._connection)
         return results
+
+    @staticmethod
+    def _tell(connection: Connected) -> None:
+        """Have the other nodes look. Nothing depends on it: they look by themselves, only later."""
+        with suppress(psycopg.Error):
+            connection.execute("SELECT nextval('webhook_router.signal')")
+            connection.execute("SELECT pg_notify('webhook_router', '')")
 
     def _committed(self, batch: Batch, results: list[Any], changes: Changes) -> None:
         if not self.healthy:

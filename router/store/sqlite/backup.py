@@ -36,8 +36,8 @@ def backup(store: Path, copy: Path, progress: Progress, *, pages: int = PAGES) -
         raise _failure(copy, f"{os.strerror(error.errno or 0)}; its folder must exist and be writable") from None
     try:
         _copy(store, draft, progress, pages)
-        _check(draft, copy)
-        _name(draft, copy)
+        check_copy(draft, copy)
+        name_copy(draft, copy)
         return copy.stat().st_size
     except apsw.Error as error:
         raise _failure(copy, f"{_cause(error)}; nothing is left of it") from None
@@ -76,7 +76,7 @@ def _copy(store: Path, draft: Path, progress: Progress, pages: int) -> None:
         source.close()
 
 
-def _check(draft: Path, copy: Path) -> None:
+def check_copy(draft: Path, copy: Path) -> None:
     """Raise StoreError unless the copy opens, has the current schema and is sound."""
     connection = apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READONLY)
     try:
@@ -88,7 +88,8 @@ def _check(draft: Path, copy: Path) -> None:
         raise _failure(copy, f"the copy is damaged ({flaw}); look at the store with `webhook-router store check`")
 
 
-def _name(draft: Path, copy: Path) -> None:
+def name_copy(draft: Path, copy: Path) -> None:
+    """Sync a complete copy, and give it its name unless that is taken. Raises StoreError, OSError."""
     descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -14,6 +14,7 @@ from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
 from router.store.depths import depths_of
+from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.sqlite import following
 from router.store.sqlite.disk import file_identity, size_of
@@ -57,6 +58,10 @@ class SqliteReader:
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise StoreError(f"the size of the store {self._path} can't be read: {reason}") from None
+
+    def nodes(self) -> tuple[NodeState, ...]:
+        """See StoreReader.nodes."""
+        return ()
 
     def owner(self) -> int | None:
         """See StoreReader.owner."""

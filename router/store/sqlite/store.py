@@ -75,6 +75,14 @@ class SqliteStore(OperatorMethods):
         except apsw.Error as error:
             raise StoreError(f"the store {self._path} can't be written: {cause_of(error)}") from None
 
+    @property
+    def fleet(self) -> None:
+        """See Store.fleet."""
+        return None
+
+    def changed_by_others(self, *, alone: bool) -> None:
+        """See Store.changed_by_others."""
+
     def append(
         self,
         event: Event,
@@ -112,7 +120,7 @@ class SqliteStore(OperatorMethods):
         """See Store.refile."""
         return self._submit(GiveBack(claim, target))
 
-    def due(self) -> Due:
+    def due(self, types: Collection[str] = ()) -> Due:  # noqa: ARG002 - one daemon delivers all types
         """See Store.due."""
         return {str(target): int(str(at)) for target, at in self._read(DUE)}
 

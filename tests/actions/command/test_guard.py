@@ -101,7 +101,7 @@ def test_a_command_whose_lease_ends_is_interrupted(act: Act, job: Job) -> None:
         async with ACTIONS["command"].open_resources() as programs:
             return await action.attempt(job({}), Tools(programs, lease=Lease(lease_clock() + 1)))
 
-    assert asyncio.run(run()) == Outcome.interrupted("the node's lease ended")
+    assert asyncio.run(run()) == Outcome.excused("the node's lease ended")
 
 
 def test_after_the_lease_no_program_is_started(act: Act, job: Job, tmp_path: Path) -> None:

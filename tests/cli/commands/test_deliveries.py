@@ -43,8 +43,9 @@ def test_a_list_in_a_pipe_is_plain_with_whole_ids_newest_first(store_commands: S
     ],
 )
 def test_a_list_at_a_terminal_fits_it_and_keeps_its_ids_whole(
-    store_commands: StoreCommands, dead: list[str], columns: int, row: str
+    store_commands: StoreCommands, dead: list[str], columns: int, row: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
     code, shown = store_commands.on_a_terminal("deliveries", "list", columns=columns)
 
     assert code == 0

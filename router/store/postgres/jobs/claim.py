@@ -9,6 +9,7 @@ from psycopg.types.numeric import Int8
 from router.domain.deliveries import Claim
 from router.store.changes import DueListener
 from router.store.postgres.arrays import Numbers, Texts, stored
+from router.store.postgres.clock import NOW
 from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, claimed_row
 from router.store.postgres.transaction import Rows, Transaction
@@ -49,6 +50,7 @@ class ClaimDue(Simple):
         wanted = [(target, count) for target, count in sorted(job.wanted.items()) if count > 0]
         targets = [target for target, _ in wanted]
         values = (
+            transaction.node,
             Texts(targets),
             Numbers(count for _, count in wanted),
             Numbers(job.marks.get(target, FROM_THE_START) for target in targets),
@@ -66,12 +68,17 @@ class ClaimDue(Simple):
 # From the mark on, since the index keeps dead entries of what was claimed before, for as long as somebody holds an old
 # snapshot; to walk past them makes a claim ten times slower.
 CLAIM = f"""
-WITH due AS MATERIALIZED (
+WITH me AS (
+    -- A node that was frozen may claim after others took over what it had.
+    SELECT one.id = 0 OR EXISTS (
+        SELECT 1 FROM webhook_router.node n WHERE n.id = one.id AND n.expires_at > {NOW}
+    ) AS lives FROM (VALUES (%b)) AS one (id)
+), due AS MATERIALIZED (
     SELECT found.seq FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS wanted (target, number, mark)
     CROSS JOIN LATERAL (
         SELECT d.seq FROM webhook_router.delivery d
         WHERE d.target = wanted.target AND d.state = 'pending' AND d.blocked = 0
-            AND d.next_attempt_at >= wanted.mark AND d.next_attempt_at <= %b
+            AND d.next_attempt_at >= wanted.mark AND d.next_attempt_at <= %b AND (SELECT lives FROM me)
         ORDER BY d.next_attempt_at, d.seq LIMIT wanted.number FOR UPDATE SKIP LOCKED
     ) AS found
 ), d AS (

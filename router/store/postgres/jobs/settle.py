@@ -109,7 +109,8 @@ def _row(done: Settlement) -> tuple[Any, ...]:
 
 
 def _is_counted(outcome: Outcome) -> int:
-    return int(outcome.kind is not OutcomeKind.INTERRUPTED)
+    """1: as an attempt; 0: as an interruption; -1: as neither."""
+    return -1 if outcome.is_excused else int(outcome.kind is not OutcomeKind.INTERRUPTED)
 
 
 def _storable(text: str) -> str:
@@ -134,8 +135,8 @@ WITH done AS MATERIALIZED (
         token = NULL,
         node = NULL,
         next_attempt_at = CASE WHEN done.state = 'pending' THEN done.at ELSE d.next_attempt_at END,
-        attempts = d.attempts + done.counted::int,
-        interruptions = CASE WHEN done.counted = 1 THEN 0 ELSE d.interruptions + 1 END,
+        attempts = d.attempts + (done.counted = 1)::int,
+        interruptions = CASE WHEN done.counted = 1 THEN 0 ELSE d.interruptions + (done.counted = 0)::int END,
         first_attempt_at = CASE WHEN done.counted = 1 AND d.first_attempt_at IS NULL
             THEN (SELECT a.started_at FROM webhook_router.attempt a WHERE a.delivery = d.seq AND a.number = d.tries)
             ELSE d.first_attempt_at END,

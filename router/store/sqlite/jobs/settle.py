@@ -91,7 +91,8 @@ def _attempt_row(done: Settlement, seq: object) -> tuple[Any, ...]:
 
 
 def _is_counted(outcome: Outcome) -> int:
-    return int(outcome.kind is not OutcomeKind.INTERRUPTED)
+    """1: as an attempt; 0: as an interruption; -1: as neither."""
+    return -1 if outcome.is_excused else int(outcome.kind is not OutcomeKind.INTERRUPTED)
 
 
 def _storable(text: str) -> str:
@@ -106,9 +107,9 @@ UPDATE delivery SET
     state = done.state,
     token = NULL,
     next_attempt_at = CASE WHEN done.state = 'pending' THEN done.at ELSE next_attempt_at END,
-    attempts = attempts + done.counted,
-    interruptions = CASE WHEN done.counted THEN 0 ELSE interruptions + 1 END,
-    first_attempt_at = CASE WHEN done.counted AND first_attempt_at IS NULL
+    attempts = attempts + (done.counted = 1),
+    interruptions = CASE WHEN done.counted = 1 THEN 0 ELSE interruptions + (done.counted = 0) END,
+    first_attempt_at = CASE WHEN done.counted = 1 AND first_attempt_at IS NULL
         THEN (SELECT started_at FROM attempt WHERE delivery = delivery.seq AND finished_at IS NULL)
         ELSE first_attempt_at END,
     error = done.error,

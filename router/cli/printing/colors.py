@@ -1,0 +1,56 @@
+"""Colors of tables and fields on a terminal: what failed is red, what waits yellow, what is done green.
+
+None is used in a pipe or file, with NO_COLOR (no-color.org), or on a terminal that has none.
+"""
+
+import os
+import sys
+
+import click
+
+_STATES = {
+    "succeeded": "green",
+    "pending": "yellow",
+    "running": "cyan",
+    "held": "yellow",
+    "retry": "yellow",
+    "interrupted": "yellow",
+    "failed": "red",
+    "dead": "red",
+    "open": "red",
+    "half-open": "yellow",
+}  #: by the word that a cell begins with
+_COUNTS = {
+    "dead": "red",
+    "fail": "red",
+    "go": "red",
+    "held": "yellow",
+    "change": "yellow",
+    "come": "green",
+    "mend": "green",
+}  #: by the heading of a number that is not 0
+_NOTED = {"paused": "yellow", "waits for": "yellow", "error": "red", "file": "red"}  #: by the heading of any text
+_WORST_FIRST = ("dead", "pending", "running", "succeeded")
+
+
+def colors_on() -> bool:
+    """Whether standard output takes colors, and the user wants them."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def color_of(heading: str, cell: str) -> str | None:
+    """The color of a cell below this heading, or of a field with this name; None for the usual one."""
+    cell = cell.strip()
+    if heading in ("state", "breaker", "outcome"):
+        return _STATES.get(cell.replace(",", " ").partition(" ")[0])
+    if heading == "deliveries":
+        return next((_STATES[word] for word in _WORST_FIRST if word in cell), None)
+    if heading in _COUNTS:
+        return _COUNTS[heading] if cell[:1].isdigit() and cell[:1] != "0" else None
+    return _NOTED.get(heading) if cell not in ("", "-") else None
+
+
+def colored(heading: str, cell: str) -> str:
+    """The text in its color, where colors are on."""
+    color = color_of(heading, cell) if colors_on() else None
+    return cell if color is None else click.style(cell, fg=color)

@@ -1,0 +1,303 @@
+"""This process as one of several nodes of a store: its lease, what it takes over from others, and what it is told.
+
+One thread does it all, on a connection of its own: a heartbeat at a third of the lease; a look at the fleet each
+second; at once, what another node tells.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import structlog
+
+from router.daemon.wall_clock import CLOCK
+from router.domain.errors import RouterError
+from router.runtime.lease import Lease, lease_clock
+from router.store.contract import Store
+from router.store.fleet import Fleet, FleetState, Limits, NodeFacts, NodeState, Released, Share
+
+SURE_SECONDS = 30.0  #: between two looks at what may have changed without anybody telling
+LOOK_SECONDS = 1.0  #: between two looks at the fleet: a pause by command reaches every node within it
+STOP_AT, END_AT = 0.75, 0.9  #: parts of the lease after which attempts are stopped, and what is left of them is killed
+TELL_SECONDS = 0.02  #: between two notices to the other nodes at least
+UNKNOWN_SECONDS = 15.0  #: between two looks for claims whose answer was lost
+RETENTION = "retention"  #: a task that one node does for all
+
+log = structlog.get_logger()
+
+
+class Deliveries(Protocol):
+    """The delivery loop, for the node's thread."""
+
+    def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
+        """See Fleet.share. `sets_limits`: the limits of this node's rules are the fleet's."""
+        ...
+
+    def take_shares(self, shares: Mapping[str, Share]) -> None:
+        """What this node may use from now on."""
+        ...
+
+    def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
+        """The breakers of all nodes that are not closed, as read at that time by the monotonic clock."""
+        ...
+
+    def known_tokens(self) -> set[str]:
+        """Of the claims that are not settled."""
+        ...
+
+    def look_again(self) -> None:
+        """Something may be due."""
+        ...
+
+
+class Node:
+    """`start`, `stop` and `now_ms` belong to any thread, `due` and `breaker` to the store's and the delivery loop's."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        store: Store,
+        facts: NodeFacts,
+        lease: Lease,
+        seconds: float,
+        rules: Callable[[], str],
+    ) -> None:
+        """`seconds`: how long the lease is; `rules`: the hash of the rules that run here."""
+        self._fleet = fleet
+        self._store = store
+        self._facts = facts
+        self._lease = lease
+        self._seconds = seconds
+        self._rules = rules
+        self._deliveries: Deliveries | None = None
+        self._stopping = threading.Event()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(target=self._run, name="node", daemon=True)
+        self._is_due = False  #: other nodes should hear that something is
+        self._breakers: OrderedDict[str, str | None] = OrderedDict()  #: to be told, by target
+        self._lock = threading.Lock()
+        self._unbroken_since: float | None = None  #: by lease_clock: the database has answered since
+        self._uncounted_before = 0  #: ms: leases that ended before did so while the database was away
+        self._server_started_at = 0
+        self._renew_at = self._tell_at = self._unknown_at = self._sure_at = 0.0
+        self._changes = -1
+        self._leads = False
+        self.activate: Callable[[], None] = lambda: None  #: makes the rules that run here the fleet's
+        self.id = 0
+        self.state: FleetState | None = None  #: as last read
+
+    def join(self) -> None:
+        """Become a node, before anything is claimed. Raises StoreError."""
+        began = lease_clock()
+        beat = self._fleet.join(self._facts, self._rules(), round(self._seconds * 1000))
+        self.id, self._server_started_at = beat.id, beat.server_started_at
+        self._renewed(began, beat.now)
+        self._unbroken_since = began
+        self.state = self._fleet.state()
+
+    def record_rules(self) -> None:
+        """Make the rules that run here the fleet's, unless live nodes run newer ones. Raises StoreError."""
+        if self._fleet.activates(self._rules()):
+            self.activate()
+        else:
+            log.warning("the rules file here is older than the fleet's; deliveries go by the fleet's rules")
+        self.state = self._fleet.state()
+
+    def start(self, deliveries: Deliveries | None) -> None:
+        """Begin; None: this node delivers nothing."""
+        self._deliveries = deliveries
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Leave, once all attempts are settled. Others go on with what is left at once."""
+        self._stopping.set()
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        try:
+            self._fleet.leave()
+            self._fleet.tell()
+        except RouterError as error:
+            log.warning("the node can't leave; others take over when its lease ends", error=str(error))
+        self._fleet.close()
+
+    @property
+    def runs_fleet_rules(self) -> bool:
+        """Whether the rules that run here are the fleet's."""
+        state = self.state
+        return state is None or state.rules in ("", self._rules())
+
+    @property
+    def fleet_rules(self) -> str:
+        """The hash of the fleet's rules."""
+        return (self.state.rules if self.state is not None else "") or self._rules()
+
+    def leads(self) -> bool:
+        """Whether this node does what one node does for all."""
+        return self._leads and not self._lease.is_over
+
+    def peers(self) -> tuple[NodeState, ...]:
+        """The living nodes, as last read."""
+        return tuple(node for node in (self.state.nodes if self.state else ()) if node.lives)
+
+    @property
+    def action_types(self) -> tuple[str, ...]:
+        """The types of actions that it delivers; empty: all."""
+        return self._facts.actions
+
+    def due(self) -> None:
+        """A commit here made something due, which another node may take."""
+        if not self._is_due and any("delivery" in node.facts.roles for node in self.peers() if node.id != self.id):
+            self._is_due = True
+            self.wake()
+
+    def breaker(self, target: str, noted: str | None) -> None:
+        """The breaker of a target changed here; None: it is closed."""
+        with self._lock:
+            self._breakers[target] = noted
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the thread look now."""
+        with contextlib.suppress(BlockingIOError):  # then it is woken already
+            os.write(self._wake_write, b"\0")
+
+    def _run(self) -> None:
+        look_at, pause = 0.0, 0.0
+        while not self._stopping.is_set():
+            try:
+                if lease_clock() >= self._renew_at:
+                    self._renew()
+                if lease_clock() >= look_at:
+                    self._look()
+                    look_at = lease_clock() + LOOK_SECONDS
+                self._tell()
+                pause = 0.0
+                if self._fleet.wait(min(look_at, self._renew_at, self._next_tell()) - lease_clock(), self._wake_read):
+                    self._told()
+                    look_at = 0.0
+                self._take_wakes()
+            except RouterError as error:
+                if self._unbroken_since is not None:
+                    log.error("the node can't reach the database; its lease may end", error=str(error))
+                self._unbroken_since = None
+                pause = min(LOOK_SECONDS, 2 * pause or 0.1)
+                self._stopping.wait(pause)
+            except Exception:  # a fault of ours must not end the lease of a node that works
+                log.exception("the node's thread failed by a fault of ours")
+                self._stopping.wait(LOOK_SECONDS)
+
+    def _take_wakes(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_read, 4096)
+
+    def _renew(self) -> None:
+        began = lease_clock()
+        beat = self._fleet.renew(self._rules(), round(self._seconds * 1000))
+        if beat is None:
+            log.warning("others took over what this node had; it joins anew")
+            self.join()
+            return
+        if self._unbroken_since is None or beat.server_started_at != self._server_started_at:
+            if self._unbroken_since is None:
+                log.info("the node reaches the database again")
+            # Nobody could renew meanwhile.
+            self._unbroken_since, self._uncounted_before = began, beat.now
+            self._server_started_at = beat.server_started_at
+            self._changes = -1
+        self._renewed(began, beat.now)
+
+    def _renewed(self, began: float, now: int) -> None:
+        ended = lease_clock()
+        CLOCK.set(now, (began + ended) / 2)
+        was_over = self._lease.is_over
+        self._lease.renew(began + STOP_AT * self._seconds, began + END_AT * self._seconds)
+        self._renew_at = began + self._seconds / 3
+        if was_over and self._deliveries is not None:
+            self._deliveries.look_again()
+
+    def _look(self) -> None:
+        read_at = time.monotonic()
+        state = self._fleet.state()
+        changed = state.changes != self._changes or lease_clock() >= self._sure_at
+        if changed:
+            self._sure_at = lease_clock() + SURE_SECONDS
+        alone = sum(node.lives for node in state.nodes) <= 1
+        was_alone = len(self.peers()) <= 1
+        self.state, self._changes = state, state.changes
+        if changed or alone is not was_alone:
+            self._store.changed_by_others(alone=alone)
+        if self._deliveries is not None:
+            self._deliveries.take_shares(
+                self._fleet.share(self._deliveries.wanted_shares(sets_limits=self.runs_fleet_rules))
+            )
+            self._deliveries.take_breakers(state.breakers, read_at)
+            if changed:
+                self._deliveries.look_again()
+            if lease_clock() >= self._unknown_at:
+                self._unknown_at = lease_clock() + UNKNOWN_SECONDS
+                if found := self._fleet.unknown(self._deliveries.known_tokens):
+                    log.warning("claims whose answer was lost were given back", deliveries=found)
+            self._take_over()
+        self._follow_rules(state)
+        self._leads = self._fleet.leads(RETENTION, round(self._seconds * 1000))
+
+    def _follow_rules(self, state: FleetState) -> None:
+        """Go back to the rules that run here once no node runs the newer ones any more."""
+        mine = self._rules()
+        if state.rules not in ("", mine) and not any(n.rules == state.rules for n in state.nodes if n.lives):
+            log.warning("no node runs the fleet's rules any more; those that run here are the fleet's now")
+            self.activate()
+
+    def _take_over(self) -> None:
+        """Take over from nodes that are gone; only if the database was here long enough for the others to renew."""
+        since = self._unbroken_since
+        if since is None or lease_clock() - since < self._seconds or self._lease.is_over:
+            return
+        while released := self._fleet.take_over(self._uncounted_before):
+            for one in released:
+                _log_released(one)
+
+    def _told(self) -> None:
+        if self._deliveries is not None:
+            self._deliveries.look_again()
+
+    def _tell(self) -> None:
+        with self._lock:
+            breakers, self._breakers = self._breakers, OrderedDict()
+        try:
+            while breakers:
+                target, noted = next(iter(breakers.items()))
+                self._fleet.put_breaker(target, noted)
+                del breakers[target]
+        finally:
+            with self._lock:  # what could not be told is told later, unless something newer is
+                self._breakers = OrderedDict({**breakers, **self._breakers})
+        if self._is_due and lease_clock() >= self._tell_at:
+            self._is_due = False
+            self._tell_at = lease_clock() + TELL_SECONDS
+            self._fleet.tell()
+
+    def _next_tell(self) -> float:
+        return self._tell_at if self._is_due else float("inf")
+
+
+def _log_released(one: Released) -> None:
+    log.warning(
+        "attempt settled",
+        event_id=one.event_id,
+        delivery_id=one.delivery_id,
+        rule=one.rule,
+        action=one.action,
+        target=one.target,
+        attempt=one.attempt,
+        outcome="interrupted",
+        state=one.state.value,
+        error="the node that ran it was lost",
+    )

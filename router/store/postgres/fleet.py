@@ -1,0 +1,233 @@
+"""The fleet in a PostgreSQL database; see router.store.fleet."""
+
+import select
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import psycopg
+
+from router.domain.errors import StoreError
+from router.store.contract import PAGE
+from router.store.fleet import Beat, FleetState, Limits, NodeFacts, Released, Share
+from router.store.postgres import shares
+from router.store.postgres.clock import NOW
+from router.store.postgres.connection import Connected, connect_or_explain
+from router.store.postgres.faults import reason
+from router.store.postgres.jobs.job import WriteJob
+from router.store.postgres.jobs.take_over import RemoveNode, TakeOver
+from router.store.postgres.nodes import read_nodes
+from router.store.postgres.url import PostgresUrl
+
+CHANNEL = "webhook_router"  #: of notifications: the id of the node that tells, or nothing for an operator's command
+_WRITE_SECONDS = 30.0  #: what a write may take; the writer's thread does it
+
+
+class PostgresFleet:
+    """Implements Fleet. Belongs to one thread."""
+
+    def __init__(
+        self, url: PostgresUrl, submit: Callable[[WriteJob], "Future[Any]"], claims_as: Callable[[int], None]
+    ) -> None:
+        """`submit` hands a job to the store's writer; `claims_as` has it claim as a node from now on."""
+        self._url = url
+        self._submit = submit
+        self._claims_as = claims_as
+        self._connection: Connected | None = None
+        self._told = False
+        self._unknown: set[str] = set()  #: tokens that were unknown at the last look
+        self.id = 0
+
+    def join(self, facts: NodeFacts, rules: str, lease_ms: int) -> Beat:
+        """See Fleet.join."""
+        place = (facts.name, facts.host, facts.process, facts.version)
+        values = (*place, list(facts.roles), list(facts.actions), rules, lease_ms)
+        [(self.id, now, started)] = self._run(_JOIN, values)
+        self._claims_as(self.id)
+        return Beat(self.id, now, started)
+
+    def renew(self, rules: str, lease_ms: int) -> Beat | None:
+        """See Fleet.renew."""
+        rows = self._run(_RENEW, (rules, lease_ms, self.id))
+        return Beat(self.id, *rows[0]) if rows else None
+
+    def leave(self) -> None:
+        """See Fleet.leave."""
+        self._write(RemoveNode(self.id, leaves=True))
+
+    def state(self) -> FleetState:
+        """See Fleet.state."""
+        connection = self._connected()
+        try:
+            now, nodes = read_nodes(connection)
+            [(rules, changes)] = connection.execute(_STATE).fetchall()
+            breakers: dict[str, str] = dict(connection.execute(_BREAKERS).fetchall())
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+        return FleetState(now, nodes, rules or "", changes, breakers)
+
+    def take_over(self, uncounted_before: int) -> Sequence[Released]:
+        """See Fleet.take_over."""
+        released: list[Released] = []
+        for node, renewed_at, now in self._run(_GONE, ()):
+            ids = [id_ for (id_,) in self._run(_RUNNING, (node, PAGE))]
+            if ids:
+                released += self._write(TakeOver(node, ids, renewed_at >= uncounted_before, now))
+            else:
+                self._write(RemoveNode(node))
+        return released
+
+    def unknown(self, tokens: Callable[[], set[str]]) -> int:
+        """See Fleet.unknown. An answer may be under way, so twice unknown is unknown."""
+        rows = self._run(_RUNNING_TOKENS, (self.id, PAGE))
+        known = tokens()  # read later than the rows: what was claimed meanwhile is in neither
+        before, self._unknown = self._unknown, {token for _, token, _ in rows} - known
+        lost = [(id_, token, now) for id_, token, now in rows if token in self._unknown & before]
+        if not lost:
+            return 0
+        ids, held = [id_ for id_, _, _ in lost], sorted({token for _, token, _ in lost})
+        return len(self._write(TakeOver(self.id, ids, counts=False, now=lost[0][2], tokens=held)))
+
+    def leads(self, task: str, lease_ms: int) -> bool:
+        """See Fleet.leads."""
+        return bool(self._run(_LEAD, (task, self.id, lease_ms)))
+
+    def share(self, wanted: Mapping[str, tuple[Limits | None, int]]) -> Mapping[str, Share]:
+        """See Fleet.share."""
+        connection = self._connected()
+        try:
+            return shares.share(connection, self.id, wanted)
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+
+    def put_breaker(self, target: str, noted: str | None) -> None:
+        """See Fleet.put_breaker."""
+        self._run(_PUT_BREAKER, (target, noted))
+
+    def activates(self, ruleset: str) -> bool:
+        """See Fleet.activates."""
+        return not self._run(_IS_OLDER, (ruleset, self.id, ruleset))
+
+    def tell(self) -> None:
+        """See Fleet.tell."""
+        self._run("SELECT pg_notify(%s, %s)", (CHANNEL, str(self.id)))
+
+    def wait(self, seconds: float, wake: int) -> bool:
+        """See Fleet.wait. Behind a pooler nothing can be told, and the time is waited for."""
+        sockets = [wake]
+        if self._connection is not None:
+            sockets.append(self._connection.fileno())
+        ready, _, _ = select.select(sockets, [], [], max(0.0, seconds))
+        if self._connection is None or self._connection.fileno() not in ready:
+            return False
+        self._told = False
+        self._run("SELECT 1", ())  # takes what has arrived
+        return self._told
+
+    def close(self) -> None:
+        """See Fleet.close."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _run(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        connection = self._connected()
+        try:
+            cursor = connection.execute(sql.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+
+    def _write(self, job: WriteJob) -> Any:
+        try:
+            return self._submit(job).result(_WRITE_SECONDS)
+        except TimeoutError:
+            raise StoreError(f"the store {self._url} does not answer") from None
+
+    def _connected(self) -> Connected:
+        if self._connection is None:
+            connection = connect_or_explain(self._url)
+            connection.add_notify_handler(self._notified)
+            try:
+                if not self._url.pgbouncer:
+                    connection.execute(f"LISTEN {CHANNEL}".encode())
+                    connection.execute("SET lock_timeout = '2s'")
+            except psycopg.Error as error:
+                connection.close()
+                raise self._failed(error) from None
+            self._connection = connection
+        return self._connection
+
+    def _notified(self, notify: psycopg.Notify) -> None:
+        self._told = self._told or notify.payload != str(self.id)
+
+    def _failed(self, error: psycopg.Error) -> StoreError:
+        self.close()
+        return StoreError(f"the store {self._url} can't be reached: {reason(error)}")
+
+
+_STARTED = "(extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint"
+
+_JOIN = f"""
+INSERT INTO webhook_router.node AS n
+    (name, host, process, version, roles, actions, rules, started_at, renewed_at, expires_at)
+SELECT %s, %s, %s, %s, %s, %s, %s, at.now, at.now, at.now + %s FROM (VALUES ({NOW})) AS at (now)
+RETURNING id, renewed_at, {_STARTED}
+"""  # noqa: S608 - a constant
+
+_RENEW = f"""
+UPDATE webhook_router.node SET rules = %s, renewed_at = at.now, expires_at = at.now + %s
+FROM (VALUES ({NOW})) AS at (now) WHERE id = %s
+RETURNING renewed_at, {_STARTED}
+"""  # noqa: S608 - a constant
+
+_STATE = """
+SELECT (SELECT hash FROM webhook_router.ruleset WHERE retired_at IS NULL ORDER BY first_at DESC NULLS LAST LIMIT 1),
+    (SELECT last_value FROM webhook_router.signal)
+"""
+
+_BREAKERS = "SELECT name, breaker FROM webhook_router.target WHERE breaker IS NOT NULL"
+
+# Nodes whose lease is over, and those that are forgotten but committed a claim after that.
+_GONE = f"""
+WITH RECURSIVE running (node) AS (
+    SELECT min(node) FROM webhook_router.delivery WHERE state = 'running'
+    UNION ALL
+    SELECT (SELECT min(d.node) FROM webhook_router.delivery d WHERE d.state = 'running' AND d.node > running.node)
+    FROM running WHERE running.node IS NOT NULL
+), found AS (
+    SELECT node AS id FROM running WHERE node IS NOT NULL UNION SELECT id FROM webhook_router.node
+)
+SELECT found.id, coalesce(n.renewed_at, 0), {NOW} FROM found LEFT JOIN webhook_router.node n ON n.id = found.id
+WHERE n.id IS NULL OR n.expires_at <= {NOW}
+"""  # noqa: S608 - a constant
+
+_RUNNING = """
+SELECT id FROM webhook_router.delivery WHERE state = 'running' AND node = %s ORDER BY seq LIMIT %s::int
+"""
+
+_RUNNING_TOKENS = f"""
+SELECT id, token, {NOW} FROM webhook_router.delivery WHERE state = 'running' AND node = %s ORDER BY seq LIMIT %s::int
+"""  # noqa: S608 - a constant
+
+_LEAD = f"""
+INSERT INTO webhook_router.leader AS l (task, node, expires_at) SELECT %s, %s, {NOW} + %s
+ON CONFLICT (task) DO UPDATE SET node = excluded.node, expires_at = excluded.expires_at
+WHERE l.node = excluded.node OR l.expires_at <= {NOW}
+RETURNING node
+"""
+
+_PUT_BREAKER = """
+INSERT INTO webhook_router.target (name, breaker) VALUES (%s, %s)
+ON CONFLICT (name) DO UPDATE SET breaker = excluded.breaker
+"""
+
+_IS_OLDER = f"""
+SELECT 1 FROM webhook_router.ruleset mine, webhook_router.ruleset theirs
+WHERE mine.hash = %s AND mine.first_at IS NOT NULL AND theirs.retired_at IS NULL
+    AND EXISTS (
+        SELECT 1 FROM webhook_router.node n
+        WHERE n.rules = theirs.hash AND n.id <> %s AND n.expires_at > {NOW}
+    )
+    AND theirs.hash <> %s
+"""  # noqa: S608 - a constant

@@ -1,0 +1,143 @@
+"""Takes over what a node that is gone had running, and removes the node."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from psycopg.types.numeric import Int8
+
+from router.domain.deliveries import State
+from router.store.changes import DueListener
+from router.store.contract import MAX_INTERRUPTIONS
+from router.store.fleet import Released
+from router.store.postgres import lanes
+from router.store.postgres.arrays import Texts
+from router.store.postgres.clock import NOW
+from router.store.postgres.jobs.job import Finish, Simple
+from router.store.postgres.transaction import Transaction
+
+_ENDED = "the node that ran it was lost"
+_FORGOTTEN = "the answer to its claim was lost"
+_TOO_OFTEN = (
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the nodes; replay it once that is mended"
+)
+
+
+@dataclass(slots=True)
+class TakeOver:
+    """Some deliveries of a node become pending again."""
+
+    node: int
+    delivery_ids: Sequence[str]
+    counts: bool  #: as an interruption
+    now: int
+    tokens: Sequence[str] | None = None  #: of claims that a living node does not know; None: the node must be gone
+    is_append: ClassVar[bool] = False
+    order: ClassVar[int] = 2
+    weight: ClassVar[int] = 0
+    lanes: ClassVar[Sequence[UUID]] = ()
+    groups: ClassVar[Sequence[UUID]] = ()
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """See WriteJob.ids."""
+        return self.delivery_ids
+
+    @classmethod
+    def send(cls, transaction: Transaction, jobs: Sequence["TakeOver"]) -> Finish:
+        """Take over for each job."""
+        answers = []
+        for job in jobs:
+            transaction.run(_LOCK_NODE, (Int8(job.node),))
+            values = (
+                Texts(job.delivery_ids),
+                Int8(job.node),
+                Texts(job.tokens or ()),
+                _FORGOTTEN if job.tokens is not None else _ENDED,
+                int(job.counts),
+                MAX_INTERRUPTIONS,
+                _TOO_OFTEN,
+                Int8(job.now),
+                transaction.writer,
+            )
+            taken = transaction.run(_TAKE, values)
+            answers.append((taken, lanes.unblock(transaction, job.delivery_ids)))
+
+        def finish(due: DueListener) -> list[list[Released]]:
+            results = []
+            for taken, unblocked in answers:
+                found = []
+                skipped = lanes.report(unblocked, due)
+                for event, id_, rule, action, target, attempt, state, at, blocked in taken.all():
+                    now = State.SKIPPED if id_ in skipped else State(state)
+                    found.append(Released(event, id_, rule, action, target, attempt, now))
+                    if now is State.PENDING and not blocked:
+                        due(target, at)
+                results.append(found)
+            return results
+
+        return finish
+
+
+@dataclass(slots=True)
+class RemoveNode(Simple):
+    """A node that is gone, and runs nothing any more, is forgotten with its shares."""
+
+    node: int
+    leaves: bool = False  #: it says so itself
+
+    @classmethod
+    def send(cls, transaction: Transaction, jobs: Sequence["RemoveNode"]) -> Finish:
+        """Remove each."""
+        for job in jobs:
+            node = Int8(job.node)
+            if job.leaves:
+                transaction.run("UPDATE webhook_router.node SET expires_at = 0 WHERE id = %b", (node,))
+            transaction.run(_REMOVE, (node,))
+            transaction.run(_REMOVE_SHARES, (node, node))
+        return lambda _: [None] * len(jobs)
+
+
+_LOCK_NODE = "SELECT 1 FROM webhook_router.node WHERE id = %b FOR UPDATE"
+
+_TAKE = f"""
+WITH gone AS MATERIALIZED (
+    SELECT d.seq FROM unnest(%b::text[]) AS one (id) JOIN webhook_router.delivery d ON d.id = one.id,
+        (VALUES (%b, %b::text[])) AS job (node, tokens)
+    WHERE d.state = 'running' AND d.node = job.node AND (
+        d.token = ANY (job.tokens)
+        OR NOT EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.id = job.node AND n.expires_at > {NOW})
+    )
+    ORDER BY d.seq FOR UPDATE OF d
+), how (error, counts, most, too_often, now) AS (
+    VALUES (%s::text, %s::int, %s::int, %s::text, %b)
+), taken AS (
+    UPDATE webhook_router.delivery d SET
+        token = NULL, node = NULL, interruptions = d.interruptions + how.counts,
+        state = CASE WHEN d.interruptions + how.counts >= how.most THEN 'dead' ELSE 'pending' END,
+        error = CASE WHEN d.interruptions + how.counts >= how.most THEN how.too_often ELSE d.error END
+    FROM gone, how WHERE d.seq = gone.seq
+    RETURNING d.seq, d.id, d.event, d.rule, d.action, d.target, d.tries, d.state, d.next_attempt_at, d.blocked
+), ended AS (
+    UPDATE webhook_router.attempt a SET
+        finished_at = greatest(a.started_at, how.now), outcome = 'interrupted', error = how.error
+    FROM taken, how WHERE a.delivery = taken.seq AND a.number = taken.tries AND a.finished_at IS NULL
+    RETURNING a.delivery, a.number
+), noted AS (
+    INSERT INTO webhook_router.settled (writer, delivery, number) SELECT %b, delivery, number FROM ended
+)
+SELECT e.id, taken.id, taken.rule, taken.action, taken.target,
+    taken.tries, taken.state, taken.next_attempt_at, taken.blocked
+FROM taken JOIN webhook_router.event e ON e.seq = taken.event ORDER BY taken.seq
+"""  # noqa: S608 - a constant
+
+_REMOVE = f"""
+DELETE FROM webhook_router.node n WHERE n.id = %b AND n.expires_at <= {NOW}
+    AND NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.state = 'running' AND d.node = n.id)
+"""  # noqa: S608 - a constant
+
+_REMOVE_SHARES = """
+DELETE FROM webhook_router.share s WHERE s.node = %b
+    AND NOT EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.id = %b)
+"""

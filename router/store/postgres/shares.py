@@ -1,0 +1,136 @@
+"""Divides the limits of targets among the nodes.
+
+Each node that wants a target has a row. It takes no more than its part of the slots and of the rate, and no more than
+others have left; who has too much gives it back once his attempts have ended. So the rows never add up to more than the
+limit, and nothing is written while nobody joins, leaves or changes a limit.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from router.store.fleet import Limits, Share
+from router.store.postgres.clock import NOW
+from router.store.postgres.connection import Connected
+
+WHOLE = 10_000  #: parts of a rate
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a node has of a target."""
+
+    node: int
+    slots: int
+    parts: int
+    lives: bool = True
+
+
+@dataclass(slots=True)
+class Division:
+    """The division of one target."""
+
+    limits: Limits
+    rows: list[Row] = field(default_factory=list)  #: of all nodes
+
+    def mine(self, node: int, running: int) -> tuple[Row, bool]:
+        """What a node takes, given that it has so many attempts under way; and whether it tests an open breaker."""
+        before = next((row for row in self.rows if row.node == node), Row(node, 0, 0))
+        others = [row for row in self.rows if row.node != node]
+        members = self._members(node)
+        slots, parts = self._part(members, node)
+        slots = min(slots, self.limits.concurrency - sum(row.slots for row in others))
+        slots = max(slots, min(running, before.slots), 0)  # what runs can't be given back
+        parts = max(0, min(parts if slots else 0, WHOLE - sum(row.parts for row in others)))
+        return Row(node, slots, parts), members[:1] == [node]
+
+    def _members(self, node: int) -> list[int]:
+        """The nodes that get a part, the oldest first."""
+        living = sorted({row.node for row in self.rows if row.lives} | {node})
+        if not self.limits.alone:
+            return living[: self.limits.concurrency]
+        holding = [row.node for row in self.rows if row.lives and row.slots]
+        return [min(holding, default=living[0])]
+
+    def _part(self, members: list[int], node: int) -> tuple[int, int]:
+        if node not in members:
+            return 0, 0
+        most, more = divmod(self.limits.concurrency, len(members))
+        return most + (members.index(node) < more), WHOLE // len(members)
+
+
+def share(connection: Connected, node: int, wanted: Mapping[str, tuple[Limits | None, int]]) -> dict[str, Share]:
+    """See Fleet.share. Raises psycopg.Error."""
+    names = sorted(wanted)
+    found = _read(connection, names)
+    changed = [name for name in names if _changes(found.get(name), node, *wanted[name])]
+    if changed:
+        with connection.transaction():
+            connection.execute(_ADD, (changed,))
+            connection.execute(_LOCK, (changed,))
+            now = _read(connection, changed)
+            for name in changed:
+                now[name] = _write(connection, name, now[name], node, *wanted[name])
+        found |= now
+    return {name: _share(found[name], node, wanted[name][1]) for name in names}
+
+
+def _changes(division: Division | None, node: int, limits: Limits | None, running: int) -> bool:
+    if division is None or (limits is not None and division.limits != limits):
+        return True
+    row, _ = division.mine(node, running)
+    return row not in division.rows
+
+
+def _write(
+    connection: Connected, name: str, division: Division, node: int, limits: Limits | None, running: int
+) -> Division:
+    if limits is not None and limits != division.limits:
+        connection.execute(_SET, (limits.concurrency, limits.rate, limits.alone, name))
+        division.limits = limits
+    row, _ = division.mine(node, running)
+    connection.execute(_PUT, (name, node, row.slots, row.parts))
+    division.rows = [*(other for other in division.rows if other.node != node), row]
+    return division
+
+
+def _share(division: Division, node: int, running: int) -> Share:
+    row, tests = division.mine(node, running)
+    rate = division.limits.rate
+    return Share(row.slots, None if rate is None else rate * row.parts / WHOLE, tests)
+
+
+def _read(connection: Connected, names: list[str]) -> dict[str, Division]:
+    found = {
+        name: Division(Limits(concurrency or 1, rate, alone))
+        for name, concurrency, rate, alone in connection.execute(_TARGETS, (names,)).fetchall()
+    }
+    for name, row in _rows(connection.execute(_SHARES, (names,)).fetchall()):
+        if name in found:
+            found[name].rows.append(row)
+    return found
+
+
+def _rows(rows: Iterable[tuple[object, ...]]) -> Iterable[tuple[str, Row]]:
+    for name, node, slots, parts, lives in rows:
+        assert isinstance(node, int)
+        assert isinstance(slots, int)
+        assert isinstance(parts, int)
+        yield str(name), Row(node, slots, parts, bool(lives))
+
+
+_TARGETS = "SELECT name, concurrency, rate, alone FROM webhook_router.target WHERE name = ANY (%s)"
+_SHARES = f"""
+SELECT s.target, s.node, s.slots, s.parts,
+    EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.id = s.node AND n.expires_at > {NOW})
+FROM webhook_router.share s WHERE s.target = ANY (%s)
+""".encode()  # noqa: S608 - a constant
+_ADD = """
+INSERT INTO webhook_router.target (name) SELECT name FROM unnest(%s::text[]) AS one (name) ORDER BY name
+ON CONFLICT DO NOTHING
+"""
+_LOCK = "SELECT 1 FROM webhook_router.target WHERE name = ANY (%s) ORDER BY name FOR UPDATE"
+_SET = "UPDATE webhook_router.target SET concurrency = %s, rate = %s, alone = %s WHERE name = %s"
+_PUT = """
+INSERT INTO webhook_router.share (target, node, slots, parts) VALUES (%s, %s, %s, %s)
+ON CONFLICT (target, node) DO UPDATE SET slots = excluded.slots, parts = excluded.parts
+"""

@@ -1,0 +1,81 @@
+"""The manifests are what Kubernetes takes, and fit the program."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from router.admin.api.routes import ENDPOINTS
+from router.cli.commands.serve import serve
+
+FOLDER = Path(__file__).parents[2] / "contrib" / "kubernetes"
+
+
+def _objects() -> Iterator[dict[str, Any]]:
+    for path in sorted(FOLDER.glob("*.yaml")):
+        yield from yaml.safe_load_all(path.read_text())
+
+
+OBJECTS = list(_objects())
+
+
+def _one(kind: str) -> dict[str, Any]:
+    [found] = [one for one in OBJECTS if one["kind"] == kind]
+    return found
+
+
+def _container() -> dict[str, Any]:
+    [container] = _one("Deployment")["spec"]["template"]["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+@pytest.mark.parametrize("one", OBJECTS, ids=lambda one: str(one["kind"]))
+def test_each_object_fits_its_schema(one: dict[str, Any]) -> None:
+    kubernetes_validate.validate(one, "1.29", strict=True)
+
+
+def test_the_validator_finds_a_wrong_key() -> None:
+    wrong = {**_one("Deployment"), "spec": {**_one("Deployment")["spec"], "replica": 3}}
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.29", strict=True)
+
+
+def test_each_variable_is_one_of_serve() -> None:
+    known = {option.envvar for option in serve.params if isinstance(option.envvar, str)}
+
+    assert {one["name"] for one in _container()["env"]} <= known
+
+
+def test_probes_ask_what_the_admin_listener_answers() -> None:
+    container = _container()
+    paths = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+
+    assert paths == {"/-/healthy", "/-/ready"}
+    assert paths <= {endpoint.path for endpoint in ENDPOINTS}
+
+
+def test_the_rules_in_the_config_map_load(tmp_path: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    text = _one("ConfigMap")["data"]["rules.yaml"]
+    secret = tmp_path / "github"
+    secret.write_text("0123456789abcdef0123456789abcdef")
+    secret.chmod(0o600)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(re.sub(r"/run/secrets/webhook-router/github", str(secret), text))
+
+    done = run("check", "--strict", rules)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_stop_has_more_time_than_serve_takes() -> None:
+    grace = next(option.default for option in serve.params if option.name == "grace")
+    assert isinstance(grace, float)
+
+    assert _one("Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] >= grace + 30 + 5
