@@ -1,11 +1,16 @@
-"""The action types that rules may use. This is the one list of them."""
+"""The action types that rules may use: those of the program, of which this is the one list, and plugins."""
 
 from router.actions.append.type import APPEND
 from router.actions.command.type import COMMAND
 from router.actions.forward.type import FORWARD
 from router.plugins.action import ActionType
+from router.plugins.entry_points import ACTIONS as ACTIONS_GROUP
+from router.plugins.entry_points import find
+from router.plugins.foreign import fit_action
 
-ACTIONS: dict[str, ActionType] = {one.name: one for one in (FORWARD, COMMAND, APPEND)}
+BUILT_IN: dict[str, ActionType] = {one.name: one for one in (FORWARD, COMMAND, APPEND)}
+PLUGINS = find(ACTIONS_GROUP, lambda: BUILT_IN, fit_action)
+ACTIONS: dict[str, ActionType] = {**BUILT_IN, **PLUGINS.usable}
 
 
 def status_word(type_name: str) -> str:

@@ -8,6 +8,7 @@ import structlog
 
 from router import __version__
 from router.daemon.parts import Parts
+from router.daemon.registries import REGISTRIES
 from router.daemon.settings import Settings
 from router.daemon.signals import Signals
 from router.daemon.status_notes import note_process
@@ -63,6 +64,7 @@ class Lifecycle:
         freeze_garbage()
         # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
         gc.set_threshold(*GC_THRESHOLD)
+        self._log_plugins()
         self._log_serving()
         self.systemd.ready(parts.reports.status())
         if parts.processes is not None:
@@ -97,7 +99,7 @@ class Lifecycle:
     def _note_process(self) -> None:
         processes = self.parts.processes
         told = processes.processes() if processes is not None else ()
-        note_process(self.parts.store, self._started_at, *self._addresses(), told)
+        note_process(self.parts.store, self._started_at, *self._addresses(), told, REGISTRIES.plugins)
 
     def _processes_changed(self) -> None:
         """An intake process ended, or another one serves in its place."""
@@ -116,6 +118,14 @@ class Lifecycle:
         threads = {"store": lambda: parts.store.alive, "reload": lambda: parts.reloader.alive}
         self.watchdog = Watchdog(seconds, self.systemd.works, loops, threads)
         self.watchdog.start()
+
+    def _log_plugins(self) -> None:
+        for one in REGISTRIES.plugins:
+            facts = {"kind": one.kind, "name": one.name, "package": one.package}
+            if one.error:
+                log.warning("plugin can't be used", **facts, error=one.error)
+            else:
+                log.info("plugin loaded", **facts)
 
     def _log_serving(self) -> None:
         listen, admin = self._addresses()

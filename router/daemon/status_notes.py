@@ -1,9 +1,9 @@
 """Notes of the daemon about itself in the store, for `status`, which also reads those of a dead daemon.
 
 Each note is JSON: `process` {pid, version, started_at, listen, admin, processes: a list of {number, pid, serves}, left
-out when there are none}; `rules` {file, hash, rules, loaded_at,
-drift: null or {why, since, problems}}, where problems are texts. The delivery loop adds `breakers` and `waits`. The
-daemon does not wait for a note: one that can't be written is lost.
+out when there are none, plugins: a list of {kind, name, package, error: null or a text}, left out when there are none};
+`rules` {file, hash, rules, loaded_at, drift: null or {why, since, problems}}, where problems are texts. The delivery
+loop adds `breakers` and `waits`. The daemon does not wait for a note: one that can't be written is lost.
 """
 
 import os
@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from router import __version__
+from router.plugins.entry_points import InstalledPlugin
 from router.rules.reload.drift import Drift
 from router.rules.ruleset import Ruleset
 from router.store.contract import Store
@@ -22,10 +23,19 @@ _PROBLEMS = 5  #: of a refused file that are kept; `check` prints all
 
 
 def note_process(
-    store: Store, now: int, listen: str, admin: str | None, processes: Sequence[Mapping[str, Any]] = ()
+    store: Store,
+    now: int,
+    listen: str,
+    admin: str | None,
+    processes: Sequence[Mapping[str, Any]] = (),
+    plugins: Sequence[InstalledPlugin] = (),
 ) -> None:
-    """Note that the daemon serves, since now (ms), with these intake processes beside its own."""
+    """Note that the daemon serves, since now (ms), with these intake processes beside its own, and these plugins."""
     listening: dict[str, Any] = {"listen": listen, "admin": admin}
+    if plugins:
+        listening["plugins"] = [
+            {"kind": one.kind, "name": one.name, "package": one.package, "error": one.error or None} for one in plugins
+        ]
     if processes:
         listening["processes"] = processes
     _note(store, "process", {"pid": os.getpid(), "version": __version__, "started_at": now, **listening})

@@ -24,6 +24,7 @@ from router.store.contract import Store
 
 LEASE_OVER = "the node's lease ended"  #: the message by which an attempt is cancelled
 _DEFAULT_POLICY = RetryPolicy()
+_NO_TOOLS: Tools[None] = Tools(None)  #: of an action of recorded rules whose plugin is gone
 
 log = structlog.get_logger()
 
@@ -86,7 +87,7 @@ class Attempts:
             return None
         try:
             job = self._input(claim, definition)
-            outcome = await action.attempt(job, self._tools[action.type])
+            outcome = await action.attempt(job, self._tools.get(action.type, _NO_TOOLS))
             return self._redactor_of(definition, job.secrets).over(outcome)
         except asyncio.CancelledError as cut:
             why = "" if policy.retry_interrupted else ", and the action says interrupted: dead"

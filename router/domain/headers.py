@@ -15,11 +15,20 @@ class Headers(Mapping[str, str]):
 
     __slots__ = ("by_name", "items_as_received")
 
+    by_name: dict[str, list[str]]  #: lower-case names, with all values
+
     def __init__(self, items: tuple[tuple[str, str], ...]) -> None:
         self.items_as_received = items
-        self.by_name: dict[str, list[str]] = {}  #: lower-case names, with all values
-        for name, value in items:
-            self.by_name.setdefault(name.lower(), []).append(value)
+
+    def __getattr__(self, name: str) -> dict[str, list[str]]:
+        # Made when somebody looks: most events that are stored or claimed are only passed on.
+        if name != "by_name":
+            raise AttributeError(name)
+        found: dict[str, list[str]] = {}
+        for key, value in self.items_as_received:
+            found.setdefault(key.lower(), []).append(value)
+        self.by_name = found
+        return found
 
     def __getitem__(self, name: str) -> str:
         return self.by_name[name.lower()][0]

@@ -1,6 +1,6 @@
 """The plugins that a rules file may name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from router.domain.secrets import Secret
 from router.plugins.action import ActionType
 from router.plugins.build import Build
 from router.plugins.connection import ConnectionOptions
+from router.plugins.entry_points import InstalledPlugin
 from router.plugins.handshake import HandshakeKind, ProbeKind
 from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme
@@ -23,6 +24,16 @@ class Registries:
     handshakes: Mapping[str, HandshakeKind]
     probes: ProbeKind
     presets: Mapping[str, SourcePreset]  #: of providers that can't be verified
+    plugins: Sequence[InstalledPlugin] = ()  #: of other packages
+
+    def danger(self, type_name: str) -> str | None:
+        """See ActionType.danger; None for a type that is not installed any more."""
+        return self.actions[type_name].danger if type_name in self.actions else None
+
+    def broken_plugin(self, group: str, name: str) -> str | None:
+        """Why the plugin of that name can't be used, if there is one."""
+        broken = (one for one in self.plugins if one.group == group and one.name == name and one.error)
+        return next((one.sentence() for one in broken), None)
 
     @property
     def target_causes(self) -> tuple[Cause, ...]:

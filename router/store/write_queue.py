@@ -32,7 +32,7 @@ class WriteQueue(Generic[Job]):
 
     def __init__(self, stalled_reason: str = "the disk does not answer") -> None:
         self._stalled_reason = stalled_reason
-        self._jobs: deque[tuple[Job, Future[Any]]] = deque()
+        self._jobs: deque[tuple[Job, Future[Any], int]] = deque()  # with their weights
         self._changed = threading.Condition()
         self._closed = False
         self._appends = 0  #: waiting ones
@@ -45,15 +45,16 @@ class WriteQueue(Generic[Job]):
         answer, so no append is taken.
         """
         future: Future[Any] = Future()
+        weight = job.weight
         with self._changed:
-            refusal = self._refusal(job, stalled=stalled)
+            refusal = self._refusal(weight, stalled=stalled, is_append=job.is_append)
             if refusal is not None:
                 future.set_exception(StoreUnavailable(refusal))
                 return future
             if job.is_append:
                 self._appends += 1
-                self._bytes += job.weight
-            self._jobs.append((job, future))
+                self._bytes += weight
+            self._jobs.append((job, future, weight))
             self._changed.notify()
         return future
 
@@ -71,14 +72,14 @@ class WriteQueue(Generic[Job]):
             batch: list[tuple[Job, Future[Any]]] = []
             size = 0
             while self._jobs and len(batch) < BATCH:
-                job, future = self._jobs[0]
-                size += job.weight
+                job, future, weight = self._jobs[0]
+                size += weight
                 if batch and size > BATCH_BYTES:
                     break
                 self._jobs.popleft()
                 if job.is_append:
                     self._appends -= 1
-                    self._bytes -= job.weight
+                    self._bytes -= weight
                 if future.set_running_or_notify_cancel():
                     batch.append((job, future))
             return batch
@@ -93,17 +94,17 @@ class WriteQueue(Generic[Job]):
         """Close, and remove all jobs that wait."""
         with self._changed:
             self._closed = True
-            left = [one for one in self._jobs if one[1].set_running_or_notify_cancel()]
+            left = [(job, future) for job, future, _ in self._jobs if future.set_running_or_notify_cancel()]
             self._jobs.clear()
         return left
 
-    def _refusal(self, job: Job, *, stalled: bool) -> str | None:
+    def _refusal(self, weight: int, *, stalled: bool, is_append: bool) -> str | None:
         if self._closed:
             return "the store is closed"
-        if not job.is_append:
+        if not is_append:
             return None
         if stalled:
             return self._stalled_reason
-        if self._appends >= MAX_WAITING_JOBS or self._bytes + job.weight > MAX_WAITING_BYTES:
+        if self._appends >= MAX_WAITING_JOBS or self._bytes + weight > MAX_WAITING_BYTES:
             return "the store is too far behind to take more"
         return None

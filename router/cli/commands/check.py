@@ -88,6 +88,7 @@ def check(
 
     problems: list[Problem] = []
     schedules: list[dict[str, Any]] = []
+    problems += _broken_plugins()
     for file in files:
         main = included_by or main_of(file)
         found = loader(require_secrets=require_secrets)
@@ -123,6 +124,14 @@ def check(
     bad = {Level.ERROR, Level.WARNING} if strict else {Level.ERROR}
     if any(problem.level in bad for problem in problems):
         sys.exit(1)
+
+
+def _broken_plugins() -> list[Problem]:
+    """A note for each plugin that can't be used: nothing else fails by it."""
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
+
+    broken = [one for one in REGISTRIES.plugins if one.error]
+    return [Problem(f"package {one.package}", 1, 1, "", one.sentence(), Level.NOTE) for one in broken]
 
 
 def _included(file: Path, loaded: "Loaded", main: Path | None) -> list[Path]:

@@ -57,6 +57,7 @@ def _print(found: "Status", now: int) -> None:
             *([] if found.nodes else [("daemon", _daemon(found.pid, notes["process"], now))]),
             *_nodes(found.nodes, now),
             ("rules", _rules(notes["rules"], now)),
+            *_plugins(notes["process"]),
             *_drift(notes["rules"], now),
             ("store", f"{safe(found.location)}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
@@ -88,6 +89,17 @@ def _daemon(pid: int | None, process: dict[str, Any], now: int) -> str:
             serving = [bool(one.get("serves")) for one in processes if one.get("number")]  # 0 takes none itself
             words.append(f"{sum(serving)} of {len(serving)} intake processes serve")
     return safe(", ".join(words))
+
+
+def _plugins(process: dict[str, Any]) -> list[tuple[str, str]]:
+    """A field for each plugin that can't be used."""
+    from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
+
+    broken = [one for one in process.get("plugins") or () if isinstance(one, dict) and one.get("error")]
+    return [
+        ("plugin", safe(f'{one.get("kind")} "{one.get("name")}" ({one.get("package")}) can\'t be used: {one["error"]}'))
+        for one in broken
+    ]
 
 
 def _nodes(nodes: Sequence["NodeState"], now: int) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from functools import partial
 
 import structlog
@@ -165,12 +165,13 @@ class Member:
     def _ended(self, number: int, source: str, rules: set[str], future: "Future[Appended]") -> None:
         """The store's thread, or the loop's, which cancels."""
         self._appends.pop(number, None)
-        if future.cancelled():
+        try:
+            stored = future.result()
+        except CancelledError:
             body = encode_failure(StoreUnavailable("its sender was answered already"))
-        elif (error := future.exception()) is not None:
+        except Exception as error:  # noqa: BLE001 - its sender gets it
             body = encode_failure(error)
         else:
-            stored = future.result()
             body = encode_result(stored)
             self._expect_counts(source, rules, stored)
         self.link.put(pack(Kind.RESULT, number, body))

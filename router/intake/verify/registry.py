@@ -18,6 +18,9 @@ from router.intake.verify import (
     twilio,
 )
 from router.intake.verify.preset import Preset, PresetScheme, presets
+from router.plugins.entry_points import SCHEMES as SCHEMES_GROUP
+from router.plugins.entry_points import find
+from router.plugins.foreign import fit_scheme
 from router.plugins.scheme import Scheme
 
 BASE_SCHEMES: dict[str, Scheme] = {
@@ -37,8 +40,11 @@ BASE_SCHEMES: dict[str, Scheme] = {
 }
 
 
+PLUGINS = find(SCHEMES_GROUP, lambda: {*BASE_SCHEMES, *presets()}, fit_scheme)
+
+
 class Schemes(Mapping[str, Scheme]):
-    """All schemes by name: the base schemes, then the presets that verify."""
+    """All schemes by name: the base schemes, then the presets that verify, then plugins."""
 
     def __init__(self) -> None:
         self._made: dict[str, Scheme] = {}
@@ -46,6 +52,8 @@ class Schemes(Mapping[str, Scheme]):
     def __getitem__(self, name: str) -> Scheme:
         if name in BASE_SCHEMES:
             return BASE_SCHEMES[name]
+        if name in PLUGINS.usable:
+            return PLUGINS.usable[name]
         if name not in self._made:
             preset = presets()[name]
             if preset.scheme is None:
@@ -56,6 +64,7 @@ class Schemes(Mapping[str, Scheme]):
     def __iter__(self) -> Iterator[str]:
         yield from BASE_SCHEMES
         yield from (name for name, preset in presets().items() if preset.scheme is not None)
+        yield from PLUGINS.usable
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -9,6 +9,8 @@ from router.domain.nearest_word import shortened
 from router.domain.retry_policy import RetryPolicy
 from router.plugins.action import Action
 from router.plugins.build import RuleFacts
+from router.plugins.entry_points import ACTIONS as ACTIONS_GROUP
+from router.plugins.target import TargetSpec
 from router.rules.compile.context import LoadContext
 from router.rules.compile.documents import Document, Place
 from router.rules.compile.field_key import load_field
@@ -98,7 +100,7 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     for key in ("actions", "respond"):
         if node_path.has(key):
             check_read_headers(node_path.at(key))
-    dangers = [danger for action in actions if (danger := context.registries.actions[action.action.type].danger)]
+    dangers = [danger for action in actions if (danger := context.registries.danger(action.action.type))]
     warn_of_unsigned(node_path, {s: context.source(s) for s in sources}, condition, dangers)
     _check_item(node_path, has_item=scope.has_item)
     found = load_for_each(node_path, condition)
@@ -190,7 +192,7 @@ def _actions(
                 f'duplicate action name "{action.name}" in this rule'
                 + ("" if named else "; an action is named by its type unless it has a name:")
             )
-        danger = context.registries.actions[action.action.type].danger
+        danger = context.registries.danger(action.action.type)
         for source in open_sources if danger else ():
             item.key_error(action.action.type, f'source "{source}" has verify: none, so anybody could {danger}; {cure}')
         actions.setdefault(action.name, action)
@@ -202,6 +204,8 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
         return None
     types = [key for key, _ in node_path.entries() if key in context.registries.actions]
     unknown = [key for key, _ in node_path.entries() if key not in types and key not in ACTION_KEYS]
+    if context.recorded and not types and len(unknown) == 1:
+        return _of_missing_plugin(rule, node_path, unknown[0], facts)
     for key in unknown:
         node_path.key_error(key, _unknown_key(context, key, types))
     if unknown and not types:
@@ -225,6 +229,14 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled, digest, grouping)
 
 
+def _of_missing_plugin(rule: str, node_path: NodePath, type_: str, facts: RuleFacts) -> RuleAction:
+    """An action of recorded rules whose type was a plugin's that is not there any more: it alone fails."""
+    name = _action_name(node_path, type_)
+    reason = f'the action "{type_}" is of a plugin that is not installed, or can\'t be used'
+    action = ForbiddenAction(type_, TargetSpec(f"{rule}/{name}", 1), reason)
+    return RuleAction(rule, name, action, RetryPolicy(), None, facts.has_item, _is_enabled(node_path))
+
+
 def _is_enabled(node_path: NodePath) -> bool:
     if not node_path.has("enabled"):
         return True
@@ -239,6 +251,8 @@ def _is_enabled(node_path: NodePath) -> bool:
 
 
 def _unknown_key(context: LoadContext, key: str, types: list[str]) -> str:
+    if not types and (broken := context.registries.broken_plugin(ACTIONS_GROUP, key)) is not None:
+        return broken
     for type_ in types or context.registries.actions:
         if key in context.registries.actions[type_].options.model_fields:
             return f'unknown key "{key}" here; it belongs inside {type_}: {{ … }}'

@@ -2,8 +2,9 @@
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from router.domain.nearest_word import did_you_mean, shortened
 from router.domain.networks import Network, network
 from router.domain.own_events import SOURCE
 from router.domain.units import seconds
+from router.plugins.entry_points import SCHEMES as SCHEMES_GROUP
 from router.plugins.handshake import Handshake, HandshakeKind, Handshakes
 from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme, Verifier
@@ -110,7 +112,15 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
 
 def _verifier(context: LoadContext, name: str, node_path: NodePath) -> tuple[Verifier | None, dict[str, Any], Any]:
     """The verifier, the source's defaults by its scheme, and the settings in force."""
-    found = _plugin(context.registries.schemes, node_path, node_path.data, "settings", context.registries.presets)
+    registries = context.registries
+    found = _plugin(
+        registries.schemes,
+        node_path,
+        node_path.data,
+        "settings",
+        registries.presets,
+        partial(registries.broken_plugin, SCHEMES_GROUP),
+    )
     if found is None:
         return None, {}, _OFF
     scheme, settings = found
@@ -217,6 +227,7 @@ def _plugin(
     written: Any,
     noun: str,
     presets: Mapping[str, SourcePreset] | None = None,
+    broken: Callable[[str], str | None] = lambda _: None,
 ) -> tuple[P, dict[str, Any]] | None:
     """The plugin of `NAME` or `{scheme: NAME, …}`, with its options; None after an error."""
     if isinstance(written, str):
@@ -242,7 +253,8 @@ def _plugin(
         cure = did_you_mean(str(word), plugins)
         if presets and isinstance(word, str) and word in presets:
             cure = f"; {word} signs nothing: write preset: {word} beside a verify of your choice"
-        node_path.at("scheme").error(f'unknown scheme "{shortened(str(word))}"{cure}')
+        broken_plugin = broken(word) if isinstance(word, str) else None
+        node_path.at("scheme").error(broken_plugin or f'unknown scheme "{shortened(str(word))}"{cure}')
         return None
     return plugins[word], {key: value for key, value in written.items() if key != "scheme"}
 

@@ -25,7 +25,7 @@ _KEPT_TO_ITSELF = {
     "dedupe": {"digest"},
     "once": {"digest"},
     "notice": {"event", "newest"},
-    "target": {"breaker"},
+    "target": {"breaker", "concurrency", "rate", "alone"},
 }
 _MORE = {"dedupe": {"source", "key"}}  #: what its rows have beside the table's columns
 _OF_NO_EVENT = ("note", "hold", "included", "ruleset", "dedupe", "once")  #: what a daemon has that served nothing

@@ -1,0 +1,115 @@
+"""Plugins of other packages, by entry points: what they give, and what is wrong with those that can't be used."""
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+ACTIONS = "webhook_router.actions"
+SCHEMES = "webhook_router.schemes"
+RESERVED = frozenset(
+    {
+        *("name", "enabled", "retry", "order_by", "latest_by", "wait", "max_wait", "once_by", "within", "if", "item"),
+        *("none", "scheme"),
+    }
+)
+"""Keys beside an action's type or a scheme's name, which no plugin can take."""
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_LONGEST_REASON = 300  #: characters
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPlugin:
+    """A plugin that is installed, whether or not it can be used."""
+
+    group: str  #: of its entry point
+    name: str  #: the word in a rules file
+    package: str  #: with its version
+    error: str = ""  #: why it can't be used
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return "action" if self.group == ACTIONS else "scheme"
+
+    def sentence(self) -> str:
+        """What is wrong with it."""
+        return f'the plugin for the {self.kind} "{self.name}" (package {self.package}) can\'t be used: {self.error}'
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """The plugins of one group."""
+
+    usable: dict[str, T]
+    installed: Sequence[InstalledPlugin]
+
+
+def find(group: str, taken: Callable[[], Collection[str]], fit: Callable[[str, str, Any], T]) -> Found[T]:
+    """Load the plugins of a group; `taken` gives the names of the program itself.
+
+    `fit` is called with name, package and object, and raises ValueError with the reason when it does not fit. A plugin
+    that fails in any way is only reported.
+    """
+    usable: dict[str, T] = {}
+    installed: list[InstalledPlugin] = []
+    points = _points(group)
+    own = taken() if points else ()
+    for point in points:
+        package = _package(point)
+        try:
+            _check_name(point.name, own, usable)
+            usable[point.name] = fit(point.name, package, point.load())
+            error = ""
+        except (Exception, SystemExit) as found:  # noqa: BLE001 - a foreign module may do anything while it is imported
+            error = _reason(found)
+        installed.append(InstalledPlugin(group, point.name, package, error))
+    return Found(usable, tuple(installed))
+
+
+@functools.cache
+def _points(group: str) -> tuple[EntryPoint, ...]:
+    found = {(point.name, _package(point), point.value): point for point in entry_points(group=group)}
+    return tuple(found[key] for key in sorted(found))
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown"
+
+
+def _check_name(name: str, taken: Collection[str], usable: Collection[str]) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError("its name is no word of lower-case letters, digits, _ and -, up to 64")
+    if name in RESERVED:
+        raise ValueError("its name is a key of the rules file; the package has to choose another")
+    if name in taken:
+        raise ValueError("its name is taken by the program itself; the package has to choose another")
+    if name in usable:
+        raise ValueError("its name is taken by another plugin; remove one of the packages")
+
+
+def _reason(error: BaseException) -> str:
+    """Its text for a person, in one line. An error of an import may quote code, but no secret."""
+    text = " ".join(str(error).split())[:_LONGEST_REASON]
+    if type(error) is ValueError:
+        return text
+    place = _place(error)
+    return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the plugin's own code that the error came through."""
+    trace = error.__traceback__
+    found = ""
+    own = sys.modules[__name__].__file__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file != own and "importlib" not in file:
+            found = f" ({file}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return found

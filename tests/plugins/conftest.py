@@ -1,0 +1,59 @@
+"""The package of docs/extending.md, and others that are broken, built and installed into folders of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
+_FILES = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def documented_files() -> dict[str, str]:
+    """The files that the page has its reader write."""
+    return dict(_FILES.findall(PAGE.read_text()))
+
+
+def built(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write the files, build a wheel of them and install it, all without an index; gives the folder to put on the path."""
+    source, wheels, target = folder / "source", folder / "wheels", folder / "installed"
+    for name, text in files.items():
+        file = source / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    _pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(source))
+    [wheel] = wheels.glob("*.whl")
+    _pip("install", "--no-index", "--no-deps", "--target", str(target), str(wheel))
+    return target
+
+
+def _pip(*arguments: str) -> None:
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    command = [sys.executable, "-m", "pip", "--quiet", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def written(folder: Path, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> Path:
+    """Modules with the metadata of an installed package, by entry points' groups; gives the folder for the path."""
+    folder.mkdir(parents=True)
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text)
+    info = folder / "broken_plugins-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugins\nVersion: 2.0\n")
+    lines = [
+        line for group, names in points.items() for line in (f"[{group}]", *(f"{k} = {v}" for k, v in names.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def acme(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which the page's package is installed."""
+    return built(tmp_path_factory.mktemp("acme"), documented_files())

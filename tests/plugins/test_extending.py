@@ -1,0 +1,267 @@
+"""docs/extending.md is true: its package is built, installed, and runs in a real daemon."""
+
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message as MessageHandler
+
+from router.plugins.entry_points import RESERVED
+from router.rules.compile.rules import ACTION_KEYS
+from tests.conftest import PROGRAM, Daemon, free_port
+from tests.plugins.conftest import PAGE, written
+
+Start = Callable[..., Daemon]
+Wait = Callable[[Callable[[], Any]], Any]
+RULES = """
+sources:
+  acme: {{verify: {{scheme: acme, secret: {{env: ACME_KEY}}}}}}
+rules:
+  - name: alarm
+    match: {{$.level: alarm}}
+    actions:
+      - mail:
+          host: 127.0.0.1
+          port: {port}
+          tls: none
+          sender: router@example.com
+          to: [ops@example.com]
+          subject: "{{{{ payload.title }}}}"
+          text: "{{{{ payload.text }}}}"
+"""
+KEY = "key-of-acme-for-tests"
+
+
+class _Inbox(MessageHandler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[Message] = []
+
+    def handle_message(self, message: Message) -> None:
+        self.messages.append(message)
+
+
+@pytest.fixture
+def smtp() -> Iterator[tuple[int, _Inbox]]:
+    """A real SMTP server: its port and what it got."""
+    inbox = _Inbox()
+    port = free_port()
+    controller = Controller(inbox, hostname="127.0.0.1", port=port, ready_timeout=60)
+    controller.start()
+    try:
+        yield port, inbox
+    finally:
+        controller.stop()
+
+
+def _run(folder: Path, path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(path), "ACME_KEY": KEY}
+    command = [PROGRAM, *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_the_page_s_package_verifies_events_and_sends_mail(
+    start: Start, eventually: Wait, acme: Path, smtp: tuple[int, _Inbox], tmp_path: Path
+) -> None:
+    port, inbox = smtp
+    daemon = start(RULES.format(port=port), env={"PYTHONPATH": str(acme), "ACME_KEY": KEY}, program=(PROGRAM,))
+    (tmp_path / "alarm.json").write_text('{"level": "alarm", "title": "Disk full", "text": "on host 7 é"}')
+
+    assert daemon.post("/hooks/acme", b"{}", {"X-Acme-Time": "1", "X-Acme-Signature": "00"}).status == 401
+    to = f"127.0.0.1:{daemon.port}"
+    sent = _run(tmp_path, acme, "send", "alarm.json", "--source", "acme", "--rules", daemon.rules, "--to", to)
+
+    assert sent.returncode == 0, sent.stderr
+    [message] = eventually(lambda: inbox.messages)
+    assert (message["Subject"], message["To"]) == ("Disk full", "ops@example.com")
+    assert message.get_payload(decode=True).decode().strip() == "on host 7 é"
+    daemon.wait_for_line("attempt settled", outcome="succeeded")
+    assert daemon.wait_for_line("plugin loaded", kind="action", name="mail", package="acme-router-plugins 1.0")
+    assert daemon.wait_for_line("plugin loaded", kind="scheme", name="acme")
+    status = json.loads(_run(tmp_path, acme, "status", "--store", f"sqlite:{daemon.store}", "--json").stdout)
+    assert [(one["name"], one["error"]) for one in status["process"]["plugins"]] == [("mail", None), ("acme", None)]
+
+
+def test_commands_know_the_plugin(acme: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES.format(port=25))
+    (tmp_path / "alarm.json").write_text('{"level": "alarm", "title": "Disk\\nfull", "text": "x"}')
+
+    checked = _run(tmp_path, acme, "check", "--strict")
+    tried = _run(tmp_path, acme, "test", "--payload", "alarm.json")
+    schema = json.loads(_run(tmp_path, acme, "schema").stdout)
+
+    assert checked.stdout == "rules.yaml: fine, 1 rule, 1 source\n"
+    assert "the subject would have a line break" in tried.stdout
+    mail = {"host": "h", "sender": "a@b", "to": ["a@b"], "subject": "s", "text": "t"}
+    rules: dict[str, Any] = {
+        "sources": {"acme": {"verify": {"scheme": "acme", "secret": {"env": "X"}}}},
+        "rules": [{"name": "r", "actions": [{"mail": mail, "retry": {"on": ["network"]}}]}],
+    }
+    jsonschema.validate(rules, schema)
+    for wrong in ({**mail, "prt": 25}, {**mail, "tls": "no"}):
+        rules["rules"][0]["actions"][0]["mail"] = wrong
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(rules, schema)
+
+
+def test_errors_in_a_plugin_s_options_have_their_place(acme: Path, tmp_path: Path) -> None:
+    text = (
+        RULES.format(port=25).replace("ops@example.com", "ops").replace("tls: none", "tls: non\n          usrname: x")
+    )
+    (tmp_path / "rules.yaml").write_text(text.replace("tls: non\n", "tls: none\n"))
+
+    checked = _run(tmp_path, acme, "check")
+
+    assert checked.returncode == 1
+    assert 'rules[0] "alarm".actions[0].mail: unknown key "usrname"; did you mean "username"?' in checked.stderr
+    (tmp_path / "rules.yaml").write_text(RULES.format(port=25).replace("ops@example.com", "ops"))
+    assert "mail.to[0]: expected one address, such as ops@example.com" in _run(tmp_path, acme, "check").stderr
+
+
+BROKEN = {
+    "webhook_router.actions": {
+        "gone": "no_such_module:X",
+        "raises": "raises:X",
+        "exits": "exits:X",
+        "odd": "odd:NUMBER",
+        "other": "odd:TYPE",
+        "forward": "odd:TYPE",
+        "retry": "odd:TYPE",
+        "Loud": "odd:TYPE",
+        "fails": "odd:FAILS",
+    },
+    "webhook_router.schemes": {"github": "odd", "half": "odd", "shut": "shut"},
+}
+MODULES = {
+    "raises": 'raise RuntimeError("it is broken")',
+    "exits": "import sys; sys.exit(3)",
+    "odd": (
+        "from router.plugins.action import ActionType\nfrom router.plugins.options import Options\nNUMBER = 5\n"
+        'TYPE = ActionType(name="another", options=Options, compile=lambda o, b: None)\n'
+        "def _fails(options, build):\n    raise KeyError('oh')\n"
+        'FAILS = ActionType(name="fails", options=Options, compile=_fails)\n'
+    ),
+    "shut": (
+        "from router.plugins.options import Options as Base\nfrom router.plugins.scheme import SenderProfile\n"
+        "DEFAULTS = {}\nPROFILE = SenderProfile()\nclass Options(Base):\n    pass\n"
+        "class V:\n    verifies = True\n    signed_parts = None\n    def verify(self, inbound, now):\n        return 1 / 0\n"
+        "    def sign(self, inbound, now):\n        return 1 / 0\n"
+        "def compile(options, build):\n    return V()\n"
+    ),
+}
+REASONS = {
+    "gone": "ModuleNotFoundError: No module named 'no_such_module'",
+    "raises": "RuntimeError: it is broken (",
+    "exits": "SystemExit: 3 (",
+    "odd": "expected an ActionType of router.plugins.action, found int",
+    "other": 'its ActionType is called "another", and its entry point "other"; they have to agree',
+    "forward": "its name is taken by the program itself; the package has to choose another",
+    "retry": "its name is a key of the rules file; the package has to choose another",
+    "Loud": "its name is no word of lower-case letters",
+    "github": "its name is taken by the program itself",
+    "half": "a scheme has Options, DEFAULTS, PROFILE and compile; it lacks DEFAULTS, PROFILE, compile",
+}
+
+
+def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
+    start: Start, eventually: Wait, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "path", BROKEN, MODULES)
+    good = "sources: {open: {verify: none}, shut: {verify: {scheme: shut}}}\nrules: [{name: r, source: open, actions: [append: out/x.jsonl]}]\nunmatched: [append: out/y]\n"
+    daemon = start(good, env={"PYTHONPATH": str(path)}, program=(PROGRAM,))
+
+    assert daemon.post("/hooks/open", b"{}", {"Content-Type": "application/json"}).status == 202
+    eventually((tmp_path / "out" / "x.jsonl").exists)
+    assert daemon.post("/hooks/shut", b"{}", {}).status == 503  # a scheme that fails lets nobody in
+    checked = _run(tmp_path, path, "check", "--strict")
+    status = _run(tmp_path, path, "status", "--store", f"sqlite:{daemon.store}").stdout
+    logged = {one["name"]: one["error"] for one in daemon.lines if one["message"] == "plugin can't be used"}
+    daemon.stop()
+
+    assert checked.returncode == 0
+    assert checked.stdout == "rules.yaml: fine, 1 rule, 2 sources\n"
+    assert set(logged) == set(REASONS)
+    for name, reason in REASONS.items():
+        assert logged[name].startswith(reason)
+        assert re.search(
+            rf'"{name}" \(package broken-plugins 2\.0\) can\'t be used: {re.escape(reason)}', checked.stderr
+        )
+        assert f'"{name}" (broken-plugins 2.0) can\'t be used: {reason[:40]}' in " ".join(status.split())
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ("raises: {}", 'the plugin for the action "raises" (package broken-plugins 2.0) can\'t be used: RuntimeError'),
+        ("fails: {}", "the plugin of broken-plugins 2.0 fails: KeyError: 'oh'"),
+    ],
+)
+def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(tmp_path: Path, rule: str, problem: str) -> None:
+    path = written(tmp_path / "path", BROKEN, MODULES)
+    text = f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{{{rule}}}]}}]\n"
+    (tmp_path / "rules.yaml").write_text(text)
+
+    checked = _run(tmp_path, path, "check")
+
+    assert checked.returncode == 1
+    assert problem in checked.stderr
+    assert "Traceback" not in checked.stderr
+
+
+def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, eventually: Wait, acme: Path, tmp_path: Path) -> None:
+    text = (
+        "sources: {open: {verify: none}}\ndefaults: {retry: {initial: 1h}}\nrules:\n  - name: r\n    actions:\n"
+        "      - mail: {host: 127.0.0.1, port: 1, tls: none, sender: a@b, to: [a@b], subject: s, text: t}\n"
+        "      - append: out/x.jsonl\n"
+    )
+    daemon = start(text, env={"PYTHONPATH": str(acme)}, program=(PROGRAM,))
+    daemon.post("/hooks/open", b"{}", {"Content-Type": "application/json"})
+    line = daemon.wait_for_line("attempt settled", action="mail")
+    assert line["error"] == "no mail by 127.0.0.1:1: ConnectionRefusedError"
+    daemon.stop()
+
+    (tmp_path / "rules.yaml").write_text(
+        "sources: {open: {verify: none}}\nrules: [{name: other, actions: [append: out/z]}]"
+    )
+    daemon = start(tmp_path / "rules.yaml")
+    store = f"sqlite:{daemon.store}"
+    _run(tmp_path, tmp_path, "deliveries", "replay", "--store", store, "--rule", "r", "--state", "succeeded")
+    _run(tmp_path, tmp_path, "deliveries", "replay", "--store", store, "--rule", "r", "--state", "pending")
+
+    failed = daemon.wait_for_line("attempt settled", action="mail")
+    assert (failed["state"], failed["error"]) == (
+        "dead",
+        'the action "mail" is of a plugin that is not installed, or can\'t be used',
+    )
+    assert daemon.wait_for_line("attempt settled", action="append")["state"] == "succeeded"
+
+
+def test_every_name_that_plugins_may_rely_on_is_there_and_says_what_it_is() -> None:
+    table = re.findall(r"^\| `(router\.[\w.]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert len(table) >= 15
+    for module, cell in table:
+        found = importlib.import_module(module)
+        for name, members in re.findall(r"`(\w+)`(?: \(([^)]*)\))?", cell):
+            if name.islower() and not hasattr(found, name):
+                continue  # a member, which stands in parentheses after its class
+            value = getattr(found, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                assert inspect.getdoc(value), f"{module}.{name}"
+            for member in re.findall(r"`(\w+)`", members or ""):
+                assert hasattr(value, member) or member in value.__dataclass_fields__, f"{module}.{name}.{member}"
+
+
+def test_no_key_of_an_action_can_be_a_plugin_s_name() -> None:
+    assert set(ACTION_KEYS) <= RESERVED
