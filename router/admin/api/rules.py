@@ -236,6 +236,7 @@ ENDPOINTS = (
         {200: ResponseSpec("Every problem, as `check --json` prints them.", "Checked")},
         (flag("strict", "Warnings count as well."), flag("require_secrets", "Unset secrets are errors.")),
         body="yaml",
+        reads=True,
         problems={422: "Checking the file is too much work for a running daemon."},
     ),
     Endpoint(
@@ -245,6 +246,7 @@ ENDPOINTS = (
         _test,
         {200: ResponseSpec("What `test --json` prints, with `--explain` unless that is false.", "Tested")},
         body=TestRequest,
+        reads=True,
         problems={422: "The payload can't be parsed."},
     ),
 )
