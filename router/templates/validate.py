@@ -12,6 +12,7 @@ from jinja2 import nodes
 
 from router.domain.errors import RenderError, TemplateError
 from router.domain.nearest_word import did_you_mean, nearest
+from router.templates.environment import RenderContext
 from router.templates.filters.patterns import compiled
 from router.templates.filters.times import READ, WRITTEN, check_time_format, zone_of
 from router.templates.printf import check_format
@@ -182,7 +183,8 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     """The parameters that a template gives to the function."""
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
-    return signature.replace(parameters=parameters[1:] if hasattr(function, "jinja_pass_arg") else parameters)
+    gets_context = bool(parameters) and parameters[0].annotation is RenderContext  # which Jinja itself hands over
+    return signature.replace(parameters=parameters[1:] if gets_context else parameters)
 
 
 def _check_operator(node: nodes.BinExpr) -> None:
@@ -279,7 +281,7 @@ def header_cure(text: str) -> str:
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
-    """The known word that is most like this one, or all known words."""
+    """The most similar known word, or all known words."""
     return did_you_mean(word, known, most=100)
 
 

@@ -23,7 +23,7 @@ _KEPT_TO_ITSELF = {
     "delivery": {"lane", "token", "node"},
     "dedupe": {"digest"},
     "notice": {"event", "newest"},
-    "target": {"breaker"},
+    "target": {"breaker", "concurrency", "rate", "alone"},
 }
 _MORE = {"dedupe": {"source", "key"}}  #: what its rows have beside the table's columns
 _ORDER = {"event": "seq", "delivery": "seq", "hold": "seq", "ruleset": "first_at NULLS FIRST"}

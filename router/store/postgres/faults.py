@@ -4,11 +4,12 @@ import psycopg
 from psycopg import errors
 
 # Another transaction was in the way; the same one works a moment later.
-IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
+IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58", "XX")  #: of SQLSTATE: connection, read-only, resources, stop, I/O
 _UNAVAILABLE = (
     *IN_THE_WAY,
+    errors.LockNotAvailable,
     errors.InsufficientPrivilege,
     errors.UndefinedTable,
     errors.UndefinedColumn,

@@ -1,0 +1,126 @@
+"""The writer's statements find their rows by an index, whatever the planner believes of the tables."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from router.domain.deliveries import PlannedDelivery, Settlement, State
+from router.domain.events import Event
+from router.domain.outcomes import Outcome
+from router.store.postgres import lanes
+from router.store.postgres.arrays import register
+from router.store.postgres.connection import Connected
+from router.store.postgres.jobs.append import AppendEvent
+from router.store.postgres.jobs.cancel import Cancel
+from router.store.postgres.jobs.claim import ClaimDue
+from router.store.postgres.jobs.give_back import GiveBack
+from router.store.postgres.jobs.job import WriteJob
+from router.store.postgres.jobs.replay import Replay
+from router.store.postgres.jobs.settle import Settle
+from router.store.postgres.store import PostgresStore
+from router.store.postgres.transaction import Rows, Transaction
+from router.store.postgres.url import parse_url
+
+ROWS = 20_000
+NOW = 1_700_000_000_000
+MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
+
+_FILL = f"""
+INSERT INTO webhook_router.event
+    (writer, id, source, method, path, query, headers, body, ip, received_at, ruleset, matched)
+SELECT 1, 'old' || n, 's', 'POST', '/', '', '[]', '', '', {NOW}, 'r1', '[]' FROM generate_series(1, {ROWS}) AS n;
+INSERT INTO webhook_router.delivery
+    (id, event, rule, action, type, target, ruleset, state, next_attempt_at, created_at, token, node)
+SELECT 'old' || e.seq, e.seq, 'r', 'a', 'forward', 'ci', 'r1',
+    CASE WHEN e.seq % 2 = 0 THEN 'pending' ELSE 'running' END, {NOW}, {NOW},
+    CASE WHEN e.seq % 2 = 1 THEN 't' END, CASE WHEN e.seq % 2 = 1 THEN 1 END
+FROM webhook_router.event e WHERE e.id LIKE 'old%';
+INSERT INTO webhook_router.attempt (delivery, number, started_at)
+SELECT seq, 1, {NOW} FROM webhook_router.delivery WHERE id LIKE 'old%' AND state = 'running';
+"""
+
+
+class Explained(Transaction):
+    """Explains statements, and runs none."""
+
+    def __init__(self, connection: Connected) -> None:
+        super().__init__(connection, 1, 1, 4)
+        super().run(self._settings)
+        self.ways: dict[str, set[str]] = {}  #: by table: how the statements read it
+        self._explained = connection
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> Rows:
+        """Explain."""
+        cursor = self._explained.execute(f"EXPLAIN (FORMAT JSON) {sql}".encode(), values, binary=True)
+        [(plan,)] = cursor.fetchall()
+        self._walk(plan[0]["Plan"])
+        return Rows(cursor)
+
+    def _walk(self, node: dict[str, Any]) -> None:
+        if "Relation Name" in node and node["Node Type"] != "ModifyTable":
+            self.ways.setdefault(node["Relation Name"], set()).add(node.get("Index Name", node["Node Type"]))
+        for child in node.get("Plans", ()):
+            self._walk(child)
+
+
+@pytest.fixture
+def connection(postgres_store_url: str) -> Iterator[Connected]:
+    """A connection in a transaction that is rolled back."""
+    with psycopg.connect(postgres_store_url) as connection:
+        register(connection)
+        yield connection
+        connection.rollback()
+
+
+def ways(connection: Connected, job: WriteJob) -> dict[str, set[str]]:
+    """By table: how the writer would read it for a job."""
+    transaction = Explained(connection)
+    lanes.lock(transaction, job.lanes, job.ids)
+    type(job).send(transaction, [job])
+    return transaction.ways
+
+
+def settlement(delivery: str) -> Settlement:
+    """The end of an attempt."""
+    return Settlement(delivery, "t", Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
+
+
+@pytest.mark.parametrize("statistics", ["none", "of an empty table", "right"])
+def test_claims_and_settles_read_what_they_change(connection: Connected, statistics: str) -> None:
+    if statistics == "of an empty table":
+        connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")
+    connection.execute(_FILL.encode())
+    if statistics == "right":
+        connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")
+
+    claimed = ways(connection, ClaimDue({"ci": 64, "other": 64}, NOW))
+    settled = ways(connection, Settle([settlement(f"old{number}") for number in range(64)]))
+
+    assert claimed["delivery"] == {"delivery_due", "delivery_pkey"}
+    assert claimed["event"] == {"event_pkey"}
+    assert settled["attempt"] == {"attempt_pkey"}
+    assert {"delivery_id_key"} <= settled["delivery"]
+    assert "Seq Scan" not in settled["delivery"]
+
+
+def test_nothing_that_a_node_writes_reads_a_whole_table(
+    connection: Connected, event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
+) -> None:
+    store = PostgresStore(parse_url(postgres_store_url))
+    store.append(event(), [planned_delivery("now")], "r1").result(10)
+    [claim] = store.claim({"now": 1}, NOW).result(10)
+    store.close()
+    connection.execute(_FILL.encode())
+    connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")
+    jobs: list[WriteJob] = [
+        AppendEvent(event(dedupe_key="k"), [planned_delivery(order_key="k"), planned_delivery()], "r1", 1000),
+        Cancel(["old2"], NOW),
+        Replay(["old2"], NOW),
+        GiveBack(claim),
+    ]
+    for job in jobs:
+        for table, found in ways(connection, job).items():
+            assert "Seq Scan" not in found, (type(job).__name__, table)
