@@ -8,7 +8,7 @@ import click
 
 from router.cli.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
 from router.cli.resolve import print_no_match, resolve_event, resolve_id
-from router.cli.search_flags import event_test, print_scanned, search_options
+from router.cli.search_flags import asked_words, event_test, print_scanned, search_options
 from router.domain.deliveries import State
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ Examples:
   webhook-router deliveries replay --all
 
 A dead or cancelled delivery starts over, with all its tries. A pending one is just tried at once. A succeeded one is
-delivered again only with --state succeeded. A running daemon begins within a second.
+delivered again only with --state succeeded, a skipped one only with --state skipped. A replayed delivery skips nothing,
+and nothing skips it. A running daemon begins within a second.
 Exit codes: 0 done, 1 one of the IDs does not exist or there is no store, 2 wrong usage.
 """
 
@@ -113,7 +114,7 @@ def list_(
             result = find_deliveries(opened, which, test, limit + 1, Bounds(scan, advance=advance))
         found = result.items
         if not found:
-            print_no_match(opened, "delivery", which, as_json=as_json)
+            print_no_match(opened, "delivery", which, as_json=as_json, searched=asked_words(headers, where))
         waits = waits_of(opened, opened.owner())
     if result.scanned_to is not None:
         print_scanned(result.scanned, "delivery", result.scanned_to.created_at)
@@ -184,7 +185,10 @@ def _change_options(command: Any) -> Any:
 
 @deliveries.command(help=_REPLAY_HELP)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@filter_options([State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED], "dead; with IDs, any but succeeded")
+@filter_options(
+    [State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED, State.SKIPPED],
+    "dead; with IDs, any but succeeded and skipped",
+)
 @_change_options
 def replay(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: Any) -> None:
     """Deliver again."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.commands.init import offer_rules
-from router.cli.options import setting, store_option
+from router.cli.options import rules_argument, setting, store_option
 from router.domain.errors import StartError, StoreUrlError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 
 
 @click.command(help=_HELP, short_help="Run the daemon.")
-@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml", envvar="WEBHOOK_ROUTER_RULES")
+@rules_argument(envvar="WEBHOOK_ROUTER_RULES")
 @setting(
     "--listen",
     metavar="HOST:PORT",
@@ -48,6 +48,11 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     "--admin-token-file",
     type=click.Path(path_type=Path),
     help="File with the admin token. Without it: $WEBHOOK_ROUTER_ADMIN_TOKEN, or a token file made beside the store.",
+)
+@setting(
+    "--admin-read-token-file",
+    type=click.Path(path_type=Path),
+    help="File with a second token, which may only read. Without it: $WEBHOOK_ROUTER_ADMIN_READ_TOKEN, or none.",
 )
 @setting(
     "--admin-hosts",
@@ -222,6 +227,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             lease=given["lease"],
             trusted_proxies=networks(given["trusted_proxies"]),
             admin_token_file=given["admin_token_file"],
+            admin_read_token_file=given["admin_read_token_file"],
             admin_hosts=host_names(given["admin_hosts"]),
             max_connections=given["max_connections"],
             server=given["server"],
