@@ -1,6 +1,7 @@
 """Group commit: one thread writes all queued jobs in one transaction, with one flush for all of them."""
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ IDLE_SECONDS = 0.2  #: how often an idle writer looks whether there is something
 TRIES = 5  #: of a transaction that another one was in the way of
 FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
 LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
+STUCK_SECONDS = 30.0  #: of one transaction, after which its connection is cut: a server or a proxy may be frozen
+WATCH_SECONDS = 1.0  #: between two looks whether it is stuck
 
 _TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: what every node has to know at once
 
@@ -67,6 +70,9 @@ class Writer:
         self._connection: Connected | None = None
         self._number = 0
         self._connect()
+        self._closing = threading.Event()
+        self._watch = threading.Thread(target=self._cut_when_stuck, name="store-writer-watch", daemon=True)
+        self._watch.start()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -98,7 +104,21 @@ class Writer:
         """Commit the queued jobs, then end the thread and the connection. No job is accepted from here on."""
         self._queue.close()
         self._thread.join()
+        self._closing.set()
+        self._watch.join()
         self._disconnect()
+
+    def _cut_when_stuck(self) -> None:
+        """A peer that acknowledges what it gets, and never answers, is noticed by nothing else."""
+        while not self._closing.wait(WATCH_SECONDS):
+            since, connection = self._writing_since, self._connection
+            if since is None or connection is None or time.monotonic() - since < STUCK_SECONDS:
+                continue
+            with suppress(psycopg.Error, OSError):  # it may be closed meanwhile
+                duplicate = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+                with duplicate:
+                    duplicate.shutdown(socket.SHUT_RDWR)
+                log.warning("the database did not answer; its connection is cut", seconds=STUCK_SECONDS)
 
     def _run(self) -> None:
         batch: Batch | None = []
