@@ -42,6 +42,7 @@ from router.plugins.action import AttemptInput
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_arriving
 from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.runtime.lease import Lease
 from router.store.sqlite.store import SqliteStore
 
 HEADERS = (
@@ -168,7 +169,7 @@ async def attempt_part(ruleset: Ruleset, claims: Sequence[Claim], rounds: int) -
     """µs of this thread's CPU for an attempt."""
     source = ruleset.sources["github"]
     action, least = ruleset.rules[0].actions[0].action, float("inf")
-    async with open_tools(REGISTRIES.actions, lambda: False) as tools:
+    async with open_tools(REGISTRIES.actions, lambda: False, Lease(), None) as tools:
 
         async def attempt(claim: Claim) -> Outcome:
             job = AttemptInput(claim, partial(parse_arriving, claim.event, source), ruleset.secrets, frozenset())

@@ -7,7 +7,7 @@ from router.http.limits import BACKLOG
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind and listen, on a socket that never blocks. Raises StartError when the address is not available."""
+    """Bind and listen, and make the socket non-blocking. Raises StartError if the address can't be used."""
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -61,9 +61,9 @@ class Connection(asyncio.BufferedProtocol):
         self._reader = Reader(owner.body_limit)
         self._current: Message | None = None  # the request that is being answered
         self._kept = b""  # bytes that came meanwhile, not parsed yet
-        self._paused = False  # reading stands still, because bytes are kept
-        self._began_at = 0.0  # monotonic, of the request that is arriving; 0: none is
-        self._blocked_at = 0.0  # monotonic, since when the sender reads no replies; 0: it does
+        self._paused = False  # reading is paused while bytes wait to be parsed
+        self._began_at = 0.0  # monotonic, when the request that is arriving began; 0: none is
+        self._blocked_at = 0.0  # monotonic, since when the sender reads no replies; 0: it reads them
         self._lingers_at = 0.0  # monotonic, since when incoming bytes are discarded; 0: they are read
         self._closing_at = 0.0
         self._ended = False  # the sender has closed its direction
@@ -124,7 +124,7 @@ class Connection(asyncio.BufferedProtocol):
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from asyncio's
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         return self._owner.buffer

@@ -25,7 +25,7 @@ class Pending:
     """A reply to come, usually after a commit. It holds no thread while it waits."""
 
     future: "Future[Any]"  #: what it waits for
-    reply: Callable[[float], Reply]  #: the reply, after at most that many seconds; 503 when they were too few
+    reply: Callable[[float], Reply]  #: waits at most so many seconds for the reply; a 503 if it takes longer
 
 
 Handler = Callable[[Request], Reply | Pending]

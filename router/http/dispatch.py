@@ -143,7 +143,7 @@ class Dispatch:
                 self._loop.call_soon_threadsafe(function)
 
     def stop_waking(self) -> None:
-        """Drop wake-ups from here on, because the loop is about to be closed."""
+        """Drop wake-ups from now on: the loop is about to be closed."""
         with self._waking:
             self._stopped_waking = True
 

@@ -15,7 +15,7 @@ from router.http.limits import ACCEPTED_SECONDS, GRACE_SECONDS
 
 
 def to_evict(connections: Iterable[Connection], most: int, now: float) -> list[Connection]:
-    """At most `most` of them, first the one to close first; now is monotonic."""
+    """Up to `most` connections, the first to close first; now is monotonic."""
     useless: list[Connection] = []
     useful: list[Connection] = []
     since, before = now - ACCEPTED_SECONDS, now - GRACE_SECONDS

@@ -53,7 +53,7 @@ class Listener:
         self._refusals = refusals
         self._tls = tls
         self._at_once = at_once
-        self._insists = 0.0  # monotonic, until when others are evicted for those that no other process takes
+        self._insists = 0.0  # monotonic; until then a connection that no other process accepts may evict others
         self._accepting = False
         self._is_full = False  # and the log says so
 

@@ -4,7 +4,7 @@ import asyncio
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop that belongs to nobody yet."""
+    """A new event loop."""
     try:
         import uvloop  # noqa: PLC0415 - an extra
     except ImportError:

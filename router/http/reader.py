@@ -90,7 +90,7 @@ class Reader:
         except httptools.HttpParserError as error:
             # Bytes after the last request of a connection are ignored.
             if not self.over:
-                self._refuse(400, str(error))  # one of llhttp's own texts: nothing of the sender's is in it
+                self._refuse(400, str(error))  # a constant text of llhttp: it holds nothing that the sender wrote
             return None
         self._check_progress()
         return None
@@ -200,7 +200,7 @@ class Reader:
         elif name == b"content-length":
             if len(text) > _LONGEST_LENGTH:
                 self._stop(400, "length")
-            self._length = int(text)  # httptools has seen that it is one
+            self._length = int(text)  # httptools has checked that it is a number
         elif name == b"transfer-encoding":
             if text.lower() != "chunked":
                 self._stop(400, "transfer encoding")

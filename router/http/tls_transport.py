@@ -29,7 +29,7 @@ class Inner(Protocol):
         """So many decrypted bytes are in the shared buffer."""
 
     def eof_received(self) -> bool:
-        """The sender says nothing more; whether to keep the connection open for replies."""
+        """The sender has closed its direction. Returns whether to keep the connection open for replies."""
         ...
 
     def pause_writing(self) -> None:
@@ -66,8 +66,8 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
         self._deadline: asyncio.TimerHandle | None = None  # of the handshake; None: it is done, or not begun
         self._is_open = False  # the handshake is done
         self._is_paused = False
-        self._input_ends = False  # asyncio's transport has no more for us
-        self._input_ended = False  # the connection knows
+        self._input_ends = False  # asyncio's transport has ended
+        self._input_ended = False  # the connection was told of the sender's end
         self._discards = False  # what still comes is not read any more
 
     # What asyncio's transport calls.
@@ -151,7 +151,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             except ssl.SSLWantReadError:
                 if not self._input_ends:
                     break
-                count = 0  # without TLS's own end: HTTP knows by itself whether a request is whole
+                count = 0  # closed without TLS's end message: HTTP knows by itself whether a request is whole
             except ssl.SSLZeroReturnError:
                 count = 0
             except ssl.SSLError:
@@ -209,7 +209,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
             self._under.write_eof()
 
     def _say_end(self) -> None:
-        with contextlib.suppress(ssl.SSLError):  # the peer's own end may never come, and need not
+        with contextlib.suppress(ssl.SSLError):  # the peer's end message may never come, and is not needed
             self._tls.unwrap()
         self._flush()
 
@@ -229,7 +229,7 @@ class TlsTransport(asyncio.BufferedProtocol, asyncio.Transport):
 
 
 def handshake_fault(error: ssl.SSLError) -> str:
-    """Why a handshake failed, in OpenSSL's own constant words: nothing of the sender's is in them."""
+    """Why a handshake failed, in OpenSSL's constant words, which hold nothing that the sender wrote."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate was refused: {error.verify_message}"
     return (error.reason or "the handshake failed").lower().replace("_", " ")

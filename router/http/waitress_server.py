@@ -93,7 +93,7 @@ class WaitressServer:
             outbuf_high_watermark=_OUTPUT_BYTES,
             asyncore_loop_timeout=_TURN_SECONDS,
             asyncore_use_poll=True,  # select ends at descriptor 1023
-            clear_untrusted_proxy_headers=False,  # they are data here: nothing believes them
+            clear_untrusted_proxy_headers=False,  # they stay headers like others: nothing trusts them
             expose_tracebacks=False,
             log_socket_errors=False,
         )
@@ -150,7 +150,7 @@ class WaitressServer:
             wake()
 
     def _end_workers(self) -> None:
-        """Its threads are daemons, so that they may be left where it has no such method."""
+        """Its threads are daemons: where waitress has no such method, they end with the process."""
         shutdown = getattr(getattr(self._server, "task_dispatcher", None), "shutdown", None)
         if shutdown is not None:
             shutdown(timeout=1)
@@ -235,7 +235,9 @@ def correct_writable(server: Any) -> bool:
 
 
 def _spins(channel_class: Any) -> bool:
-    """Whether a connection with output and a request under way calls itself writable; no when it is made otherwise."""
+    """Whether this waitress calls a connection writable that has output and a running request.
+
+    False as well if the class is built in another way."""
     try:
         probe = channel_class.__new__(channel_class)
         probe.will_close = probe.close_when_flushed = False

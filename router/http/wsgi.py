@@ -60,7 +60,7 @@ def wsgi_app(
         try:
             given = handler(request)
             return given.reply(answer_seconds) if isinstance(given, Pending) else given
-        except Exception as error:  # the sender has to hear something
+        except Exception as error:  # the sender must get an answer
             log.error("request failed by a fault of ours", method=shown_method(request.method), exc_info=error)
             answered(path, 500)
             return refusal(500)
@@ -79,7 +79,7 @@ def wsgi_app(
 
 
 def _raw_target(environ: Environ) -> str:
-    """As it stood in the request line, where the server tells; else as it would be written."""
+    """The target as it stood in the request line if the server passes it on; else rebuilt from the path."""
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if raw:
         return str(raw)
@@ -89,7 +89,7 @@ def _raw_target(environ: Environ) -> str:
 
 
 def _body(environ: Environ, largest: int) -> bytes | None:
-    """None when it is larger than that."""
+    """The body; None if it is larger than the limit."""
     length = environ.get("CONTENT_LENGTH", "")
     if length.isdigit():
         if int(length) > largest:

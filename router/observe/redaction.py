@@ -36,7 +36,7 @@ class Redactor:
         return replace(outcome, excerpt=self.hide(outcome.excerpt), error=self.hide(outcome.error), sent=sent)
 
     def _over_sent(self, sent: Sent) -> Sent:
-        # Neither a URL nor a header has a line end, so one look serves for all of them.
+        # Neither a URL nor a header has a line end, so one search covers all of them.
         texts = self._hide_whole("\n".join((sent.url, *[value for _, value in sent.headers]))).split("\n")
         url, *values = [self._hide_end(text) if text.endswith("…") else text for text in texts]
         headers = tuple([(name, value) for (name, _), value in zip(sent.headers, values, strict=True)])

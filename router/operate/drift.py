@@ -7,7 +7,7 @@ from typing import Any
 from router.rules.reload.drift import DriftReason
 from router.rules.reload.rules_file import RulesFile, Unusable
 
-_RELOAD_MS = 10_000  #: a healthy daemon has loaded an edit, or noted why not, within this time
+_RELOAD_MS = 10_000  #: within this time a healthy daemon has loaded an edit, or noted why it could not
 
 
 def drift(note: Mapping[str, Any], *, running: bool, now: int) -> dict[str, Any] | None:

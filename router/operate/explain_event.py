@@ -1,4 +1,4 @@
-"""Why a stored event went where it went: by the rules of then, or by those that run now, and which of them."""
+"""Explains the routing of a stored event: by the rules that routed it, or by those that run now."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Compile = Callable[[RulesetText], Ruleset | None]
 
 @dataclass(frozen=True, slots=True)
 class ExplainedEvent:
-    """What rules say of an event, beside what was recorded when it was received."""
+    """An event with what the rules say of it now, and what was recorded when it was received."""
 
     now: bool  #: by the rules that run; else by those that routed the event
     hash: str | None  #: of these rules; None: it is not known
@@ -52,7 +52,7 @@ def explain_event(
     now: bool,
     most: int | None = None,
 ) -> ExplainedEvent:
-    """Explain an event by the rules of then, or of `now`. Of the rules the first `most` are explained.
+    """Explain an event by the rules that routed it, or by those of `now`. At most `most` rules are explained.
 
     Raises StoreError, PayloadError.
     """

@@ -39,7 +39,7 @@ class Follower:
     """Yields each event and each ended attempt once. Belongs to one thread.
 
     Each writer's events come in the order of its commits, and so do its attempts. An event comes before its attempts;
-    otherwise the two are merged by time. Each read is short: a long one would keep the store from tidying up.
+    otherwise the two are merged by time. Each read is short: a long one would let the write-ahead log grow.
     """
 
     def __init__(self, store: OperatorStore, position: StreamPosition) -> None:

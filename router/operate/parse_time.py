@@ -8,7 +8,7 @@ LAST_MS = 253_402_300_799_999  #: the end of the year 9999, the last that dateti
 
 
 def parse_time(text: str, now: int) -> int:
-    """`2h` (before now, ms), or an ISO 8601 time, local unless it names its zone; in ms. Raises ValueError."""
+    """The time in ms: `2h` is two hours before now (ms); ISO 8601 is local if it names no zone. Raises ValueError."""
     try:
         return now - round(seconds(text) * 1000)
     except ValueError:

@@ -18,7 +18,7 @@ from router.store.contract import OperatorStore
 
 
 class UnknownTarget(RouterError):
-    """No action goes to a target of this name, and nothing waits there; the text has the cure."""
+    """No action names this target, and no delivery waits for it; the message says what to do."""
 
     def __init__(self, name: str, cure: str) -> None:
         super().__init__(f'no target "{shortened(name)}" is known{cure}')
@@ -84,7 +84,7 @@ def paused_by_file(holds: Holds, target: str, now: int) -> bool:
 
 
 def check_known(found: TargetList, ruleset: Ruleset | None, names: Iterable[str]) -> None:
-    """Raise UnknownTarget for the first name that is no target's."""
+    """Raise UnknownTarget for the first name that is not a target."""
     for name in names:
         if name not in found.names:
             raise UnknownTarget(name, _cure(found, ruleset, name))

@@ -1,4 +1,7 @@
-"""Finds events by what no index holds: headers, and conditions on the payload. It looks at a bounded number of them."""
+"""Finds events by headers and by conditions on the payload.
+
+No index holds these, so a search reads events one by one, up to a bound.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ from router.store.contract import PAGE, StoreReader
 
 @dataclass(frozen=True, slots=True)
 class EventTest:
-    """What is asked of an event beside what the store's filter asks."""
+    """Conditions on an event beside those of the store's filter."""
 
     headers: tuple[tuple[str, str], ...] = ()  #: (name in lower case, value): some value equals that
     where: Condition | None = None

@@ -117,7 +117,7 @@ def _signed_structure(
     except NotXml:
         if parse == "xml" or (_is_xml_type(media_type) and bounded):
             raise
-    except PayloadError:  # one that was stored by an earlier version, which took it for text
+    except PayloadError:  # stored by an earlier version, which read it as text
         if bounded:
             raise
     return None
@@ -142,7 +142,7 @@ def _structured(
     except PayloadError:
         if bounded or parse is not None:
             raise
-        return Body(Format.TEXT, decoded(body, charset))  # stored by an earlier version, which took it for text
+        return Body(Format.TEXT, decoded(body, charset))  # stored by an earlier version, which read it as text
 
 
 def _multipart(body: bytes, boundary: str | None, json_field: str | None, *, bounded: bool) -> Body:

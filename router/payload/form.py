@@ -13,7 +13,7 @@ from router.payload.json_text import without_bom
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_FIELDS = 10_000  #: real ones have some dozens
 
-# A name and an equals sign, without blanks except at the end: the encoding leaves no blanks, and prose has some.
+# A name and an equals sign, without blanks except at the end: the encoding removes blanks, and prose has them.
 _FORM = re.compile(rb"[A-Za-z0-9_.\-\[\]%+&*~!$'():;@,/?|]+=[^\x00-\x20\x7f]*+[\r\n]*+")
 _BROKEN = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _PIECE = 64 * 1024  #: bytes decoded at once; the library takes fifty times the memory of its input

@@ -14,7 +14,7 @@ from router.domain.errors import PayloadError
 from router.payload.charset import UTF_8, decoded
 from router.runtime.pacing import GC_PAUSED
 
-MAX_DEPTH = 200  #: code that walks a payload recursively must never run out of stack
+MAX_DEPTH = 200  #: code that walks a payload recursively must not run out of stack
 MAX_VALUES = 1_000_000  #: twice those of 25 MiB of ordinary JSON; as `[[],[],…]` they take 0.1 GB of memory
 MAX_HALVES = 100_000  #: half surrogate pairs that are replaced; real senders have a few, from cut texts
 LARGE = 256 * 1024  #: bytes from which the garbage collector would slow down reading
@@ -137,7 +137,7 @@ def _values(data: bytes) -> int:
 
 
 def nested_deeper(data: bytes, payload: Any, limit: int) -> bool:
-    """Whether JSON, given as text and parsed, is nested deeper than the limit. Mostly the brackets' number tells."""
+    """Whether JSON, given as text and parsed, is nested deeper than the limit. Mostly the number of brackets tells."""
     return _brackets(data, limit + 1) > limit and _is_deeper(payload, limit)
 
 

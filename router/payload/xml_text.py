@@ -32,7 +32,7 @@ def is_like_xml(body: bytes) -> bool:
 def read_xml(body: bytes, charset: str = UTF_8) -> Any:
     """The mapping. Raises NotXml, or PayloadError for a document type or beyond a limit.
 
-    `charset`: of the Content-Type; the declaration of the text holds unless this is another than UTF-8.
+    `charset`: the charset of the Content-Type. If it is UTF-8, the text's own declaration decides.
     """
     reader = _Reader()
     # Expat is told UTF-8 always: it would look an unknown name up in Python's registry, whose cache keeps every name.

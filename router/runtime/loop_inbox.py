@@ -1,4 +1,4 @@
-"""Calls from other threads to an event loop. However many gather, they wake the loop once."""
+"""Calls from other threads to an event loop. Any number of waiting calls wakes the loop once."""
 
 import asyncio
 import contextlib

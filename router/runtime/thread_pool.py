@@ -32,7 +32,7 @@ class Threads:
         return self._under_way[key]
 
     def call(self, key: str, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        """Start a call. Cancelled before its turn, it is not made; later, it goes on to its end."""
+        """Start a call. If it is cancelled before a thread takes it, it is not made; after that it runs to its end."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._under_way[key] += 1
         self._queue.put((future, key, function, arguments))

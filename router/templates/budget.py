@@ -94,7 +94,7 @@ class RenderBudget:
         return value
 
     def _charge_nested(self, value: Any, what: str, per_step: int) -> bool:
-        """Charge all values in a value; whether there is an iterator among them.
+        """Charge all values in a value. Returns whether there is an iterator among them.
 
         A list may hold the same value many times, and be huge when it is written: each occurrence counts.
         """

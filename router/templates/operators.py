@@ -41,7 +41,7 @@ def concat(budget: RenderBudget, values: list[Any]) -> str:
 
 
 def compare(budget: RenderBudget, values: list[Any], operators: tuple[str, ...]) -> Any:
-    """`a < b < c`, `a in b`: the first comparison that is false, or the last one."""
+    """`a < b < c`, `a in b`: the result of the first false comparison, or of the last one."""
     result: Any = True
     for i, name in enumerate(operators):
         left, right = values[i], values[i + 1]

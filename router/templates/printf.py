@@ -83,7 +83,7 @@ def _converted(budget: RenderBudget, match: re.Match[str], value: Any) -> str:
     if kind == "s":
         value = as_text(budget.charge_value(value, "a format"))
     elif isinstance(value, jinja2.Undefined):
-        return str(value)  # raises its own error
+        return str(value)  # writing it raises the error
     elif not isinstance(value, int | float):
         raise RenderError(f"%{kind} of a format takes a number{_CURE}")
     budget.check_number(value, "a format")

@@ -37,7 +37,7 @@ def reads(tree: nodes.Node) -> Iterator[nodes.Node]:
             stack += node.iter_child_nodes()
 
 
-_OWN = "__own"  #: added to the names of a template's own variables that are called as a later word of the language
+_OWN = "__own"  #: added to a template's own variables whose names became words of the language later
 
 
 def parsed(environment: Environment, text: str) -> nodes.Template:

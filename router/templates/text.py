@@ -24,7 +24,7 @@ def as_text(value: Any) -> str:
     if value is None:
         raise RenderError("a value is missing (null)")
     if type(value) is int:
-        return str(value)  # of any size
+        return str(value)  # an integer of any size
     return as_json(value).decode()
 
 

@@ -11,6 +11,7 @@ from jinja2 import nodes
 
 from router.domain.errors import TemplateError
 from router.domain.nearest_word import did_you_mean, nearest
+from router.templates.environment import RenderContext
 from router.templates.printf import check_format
 from router.templates.rewriting import path_of, reads
 from router.templates.values import NAMES
@@ -150,7 +151,8 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     """The parameters that a template gives to the function."""
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
-    return signature.replace(parameters=parameters[1:] if hasattr(function, "jinja_pass_arg") else parameters)
+    gets_context = bool(parameters) and parameters[0].annotation is RenderContext  # which Jinja itself hands over
+    return signature.replace(parameters=parameters[1:] if gets_context else parameters)
 
 
 def _check_operator(node: nodes.BinExpr) -> None:
@@ -247,7 +249,7 @@ def header_cure(text: str) -> str:
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
-    """The known word that is most like this one, or all known words."""
+    """The most similar known word, or all known words."""
     return did_you_mean(word, known, most=100)
 
 

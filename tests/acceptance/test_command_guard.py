@@ -1,4 +1,4 @@
-"""A killed daemon leaves no command running: none runs a second time while its first run still works."""
+"""A killed daemon leaves no command running, so no command runs twice at the same time."""
 
 import os
 import signal

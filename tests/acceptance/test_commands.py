@@ -64,17 +64,17 @@ def _descendants(folder: Path, daemon: int) -> list[str]:
     return found
 
 
-def _children(pid: int) -> list[str]:
-    """The state of each child that is not reaped."""
-    states = []
+def _children(pid: int) -> set[str]:
+    """The ids of the children that are not reaped."""
+    found = set()
     for process in Path("/proc").iterdir():
         try:
             if process.name.isdigit():
-                state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
-                states += [state] if int(parent) == pid else []
+                parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+                found |= {process.name} if int(parent) == pid else set()
         except OSError:
             continue
-    return states
+    return found
 
 
 def _descriptors(pid: int) -> int:
@@ -104,8 +104,9 @@ def test_unusual_commands_end_as_documented_and_leave_no_process(
         (tmp_path / name).chmod(0o755)
     (tmp_path / "folder").mkdir()
     daemon = start(_rules({name: command for name, command, *_ in ODD}))
-    _run(daemon, "deaf")  # the first attempt opens what stays open
-    before = _descriptors(daemon.process.pid)
+    _run(daemon, "deaf")  # the first attempt opens what stays open, and starts the guard of all commands
+    before, guard = _descriptors(daemon.process.pid), _children(daemon.process.pid)
+    assert len(guard) <= 1
 
     for name, _, outcome, status, error in ODD:
         # never-reads and deaf get more than any pipe holds.
@@ -115,7 +116,7 @@ def test_unusual_commands_end_as_documented_and_leave_no_process(
         assert error in (line.get("error") or ""), line
 
     eventually(lambda: _descendants(tmp_path, daemon.process.pid) == [])
-    eventually(lambda: _children(daemon.process.pid) == [])
+    eventually(lambda: _children(daemon.process.pid) == guard)
     eventually(lambda: _descriptors(daemon.process.pid) <= before)
 
 
@@ -132,7 +133,8 @@ def test_gigabytes_of_output_are_not_held_in_memory(start: Start) -> None:
 def test_hundreds_of_runs_leave_no_descriptor_and_no_zombie(start: Start, eventually: Wait) -> None:
     daemon = start(_rules({"quick": "{argv: [/bin/true], concurrency: 16}"}))
     _run(daemon, "quick")
-    before = _descriptors(daemon.process.pid)
+    before, guard = _descriptors(daemon.process.pid), _children(daemon.process.pid)
+    assert len(guard) <= 1
 
     senders = [
         threading.Thread(target=lambda: [daemon.post("/hooks/open", b"{}", {"X-Run": "quick"}) for _ in range(50)])
@@ -144,7 +146,7 @@ def test_hundreds_of_runs_leave_no_descriptor_and_no_zombie(start: Start, eventu
         sender.join()
 
     eventually(lambda: sum(line.get("outcome") == "succeeded" for line in list(daemon.lines)) == 401)
-    eventually(lambda: _children(daemon.process.pid) == [])
+    eventually(lambda: _children(daemon.process.pid) == guard)
     eventually(lambda: _descriptors(daemon.process.pid) <= before + 1)
 
 

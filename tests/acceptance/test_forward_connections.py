@@ -1,4 +1,4 @@
-"""A real daemon that shows who it is to its targets: renewed certificates, and secrets that are kept nowhere."""
+"""A real daemon with client certificates: it takes renewed ones, and stores no secret of theirs."""
 
 import base64
 from collections.abc import Callable

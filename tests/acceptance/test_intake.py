@@ -1,4 +1,4 @@
-"""The intake of a real daemon stores or refuses each request, whatever happens to disk, rules and process."""
+"""The intake of a real daemon stores or refuses each request, also when the disk is full, rules change, or the process is killed."""
 
 import hmac
 import http.client
@@ -43,7 +43,7 @@ def _stored(daemon: Daemon) -> set[str]:
 
 @dataclass
 class Sender:
-    """Posts on one connection after the other until it is told to stop, or nobody listens any more."""
+    """Posts on one connection after the other until it is told to stop, or the connection is refused."""
 
     port: int
     headers: Callable[[bytes], dict[str, str]] = lambda _: {}

@@ -368,7 +368,7 @@ def _admin(daemon: Daemon, ids: dict[str, list[str]]) -> Iterator[tuple[str, str
 
 
 def _leaks(text: str, what: str, mark: str = MARK) -> list[str]:
-    """Where the mark stands in a text, however it is spelled, with what is around it."""
+    """Each place where the mark stands in a text, in any encoding, with the text around it."""
     forms = {mark, mark.encode().hex(), quote(mark, safe="")}
     for before in range(3):  # its base64 depends on the bytes before it: only the characters of the secret alone
         packed = base64.b64encode(b"x" * before + mark.encode()).decode()

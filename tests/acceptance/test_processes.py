@@ -1,4 +1,4 @@
-"""`serve --processes N`: what is killed, stopped or reloaded while events come in, and what senders and store say then."""
+"""`serve --processes N`: processes are killed, stopped and reloaded under load; answers and store stay consistent."""
 
 import contextlib
 import gzip

@@ -1,4 +1,4 @@
-"""The admin listener answers those who call it by its own name, and have the token."""
+"""The admin listener answers requests that use its own host name and have the token."""
 
 import dataclasses
 import threading
@@ -150,7 +150,7 @@ def test_a_body_where_none_is_expected_gets_a_400(admin: Admin) -> None:
 def test_a_closed_store_gives_503(admin: Admin) -> None:
     admin.store.close()
 
-    for path in ("/api/status", "/api/events", "/api/deliveries/x", "/api/targets"):
+    for path in ("/api/status", "/api/events", "/api/deliveries/01a21faf-e4a8-7001-be7c-9f33de523ba1", "/api/targets"):
         answer = admin.ask("GET", path)
         assert (answer.status, answer.headers["retry-after"]) == (503, "5")
         assert str(admin.folder) not in answer.json["detail"]

@@ -1,6 +1,7 @@
 """Ids by their beginning, of the other kind, or `last`; and names in filters that nothing has."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,3 +216,16 @@ def test_states_survive_a_filter_that_finds_nothing(known: StoreCommands) -> Non
 
     assert known.states() == before
     assert set(before.values()) == {State.PENDING}
+
+
+def test_a_time_that_nothing_matched_is_named(store_commands: StoreCommands) -> None:
+    empty = store_commands.run("events", "list")
+    bounded = store_commands.run(
+        "deliveries", "list", "--since", "2020-01-01T00:00:00Z", "--until", "2020-01-02T00:00:00Z"
+    )
+
+    assert empty.stderr == "the store has no event yet\n"
+    assert re.fullmatch(
+        r"no such delivery: looked for since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d \S+, until 2020-01-0\d .+\n",
+        bounded.stderr,
+    )

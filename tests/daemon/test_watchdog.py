@@ -63,7 +63,7 @@ def watching(
 
 
 def wait(release: threading.Event) -> None:
-    """Hold up who calls it."""
+    """Block the caller."""
     release.wait(30)
 
 

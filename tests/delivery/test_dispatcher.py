@@ -310,6 +310,6 @@ def test_a_failed_claim_is_retried_after_a_pause(running: Callable[[str], Runnin
     away = daemon.path.with_name("away")
     with capture_logs() as lines:
         began = time.monotonic()
-        daemon.path.rename(away)  # what is claimed now would be gone with this process
+        daemon.path.rename(away)  # a delivery that is claimed now would be lost with this process
         _failures_are_a_second_apart(lines, began)
     away.rename(daemon.path)

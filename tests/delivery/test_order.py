@@ -1,4 +1,4 @@
-"""Deliveries of one order key arrive one at a time and in the store's order, whatever goes wrong."""
+"""Deliveries of one order key arrive one at a time and in the store's order, also after failures and restarts."""
 
 import random
 import threading

@@ -188,7 +188,7 @@ def test_a_retry_on_list_replaces_the_default(entry: RetryOn, yes: list[Outcome]
 
     assert all(retries(policy, outcome) for outcome in yes)
     assert not any(retries(policy, outcome) for outcome in no)
-    assert retries(policy, _other(Cause.FAULT))  # a fault of ours is never held against the delivery
+    assert retries(policy, _other(Cause.FAULT))  # a fault of the router does not count as an attempt of the delivery
 
 
 def test_each_outcome_gives_its_state() -> None:

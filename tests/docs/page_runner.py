@@ -71,7 +71,7 @@ class PageRunner:
         self._running.clear()
 
     def abandon(self) -> None:
-        """End what still runs, whatever it says."""
+        """Kill the programs that still run."""
         for running in self._running:
             running.signal(signal.SIGKILL)
 

@@ -82,7 +82,7 @@ class Authority:
         return made.sign(self.key, hashes.SHA256())
 
     def client(self, identity: TlsFiles | None = None) -> ssl.SSLContext:
-        """For a client that trusts this authority alone, with a certificate of its own or none."""
+        """The context of a client that trusts only this authority; with `identity` it shows a certificate."""
         context = ssl.create_default_context(cafile=str(self.path))
         if identity is not None:
             context.load_cert_chain(identity.cert, identity.key)

@@ -1,4 +1,4 @@
-"""Whoever takes all connections keeps nobody out."""
+"""A flood that takes all connections keeps no other sender out."""
 
 import contextlib
 import itertools
@@ -97,7 +97,7 @@ def test_a_legitimate_sender_gets_in_at_once(plain: Serve, kind: str, addresses:
     assert server.connections()[0] <= LIMIT
 
 
-def test_those_that_hold_all_connections_are_let_be_where_nobody_else_wants_in(own: Serve) -> None:
+def test_connections_are_kept_while_no_other_sender_waits(own: Serve) -> None:
     server = own(handler, connections=LIMIT)
     held = [connect(server) for _ in range(LIMIT)]
     for one in held:
@@ -181,7 +181,7 @@ def test_idle_ones_that_were_accepted_make_room_when_there_are_no_others(own: Se
         one.close()
 
 
-def test_a_crowd_is_told_of_once(own: Serve) -> None:
+def test_full_connections_are_logged_once(own: Serve) -> None:
     with capture_logs() as lines:
         server = own(handler, connections=8)
         held = [connect(server) for _ in range(40)]
@@ -193,7 +193,7 @@ def test_a_crowd_is_told_of_once(own: Serve) -> None:
     assert [line["connections"] for line in told] == [8]
 
 
-def test_who_holds_all_of_waitress_connections_keeps_nobody_out(waitress: Serve) -> None:
+def test_a_flood_on_waitress_keeps_no_sender_out(waitress: Serve) -> None:
     server = waitress(handler, connections=8)
     with contextlib.ExitStack() as stack:
         held = []

@@ -1,4 +1,4 @@
-"""Where a request ends is never guessed, and what is refused is refused at once."""
+"""The reader never guesses where a request ends, and refuses invalid requests at once."""
 
 import contextlib
 import json
@@ -125,11 +125,11 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "expected"), REFUSED)
-def test_what_is_not_plain_http_is_a_problem_that_repeats_nothing(own: Serve, request_: bytes, expected: int) -> None:
+def test_invalid_http_gets_a_problem_without_the_senders_text(own: Serve, request_: bytes, expected: int) -> None:
     seen = Recorder()
     server = own(seen)
 
-    answer = talk(server, request_, AFTER, close=False)  # it is the server who ends the connection
+    answer = talk(server, request_, AFTER, close=False)  # the server ends the connection
 
     assert status(answer) == expected
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -183,7 +183,7 @@ WAITRESS_TAKES = {
 
 
 @pytest.mark.parametrize("request_", [request for request, _ in REFUSED])
-def test_waitress_refuses_it_too_but_for_what_is_documented(waitress: Serve, request_: bytes) -> None:
+def test_waitress_refuses_the_same_except_documented_cases(waitress: Serve, request_: bytes) -> None:
     seen = Recorder()
     server = waitress(seen)
 
@@ -215,7 +215,7 @@ def test_waitress_refuses_it_too_but_for_what_is_documented(waitress: Serve, req
         (GET + b"Connection: upgrade, close\r\nUpgrade: h2c\r\n\r\n", 0),
     ],
 )
-def test_what_is_odd_but_clear_is_taken(serve: Serve, request_: bytes, length: int) -> None:
+def test_unusual_but_clear_requests_are_accepted(serve: Serve, request_: bytes, length: int) -> None:
     answer = talk(serve(echo), request_)
 
     assert status(answer) == 200
@@ -297,7 +297,7 @@ def test_chunks_that_hold_little_are_bounded_too(own: Serve) -> None:
     assert status(answer) == 413
 
 
-def test_nobody_is_invited_to_send_what_is_refused(own: Serve) -> None:
+def test_a_100_continue_comes_before_an_accepted_body(own: Serve) -> None:
     server = own(echo, body_limit=lambda _: 1000)
     expecting = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
 
@@ -331,7 +331,7 @@ def test_an_invitation_comes_after_the_replies_before_it(own: Serve) -> None:
         assert b'"length": 5' in rest(connection)
 
 
-def test_a_body_that_there_is_no_room_for_is_a_503(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_without_room_on_the_disk_gets_503(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     server = own(echo, body_limit=lambda _: 1 << 24)
     head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n"
@@ -364,7 +364,7 @@ def test_no_bytes_take_the_square_of_their_length(own: Serve, request_: bytes) -
     assert time.process_time() - before < 1
 
 
-def test_who_ends_in_the_middle_is_told_so(own: Serve) -> None:
+def test_a_request_that_ends_in_the_middle_gets_400(own: Serve) -> None:
     server = own(echo)
     for request in (b"GET / HT", GET, HEAD + b"Content-Length: 5\r\n\r\nhell", CHUNKED + HELLO):
         assert status(talk(server, request)) == 400
@@ -413,7 +413,7 @@ _BODIES = st.sampled_from((b"", b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"hello, a
 
 
 def _ours(data: bytes, step: int) -> list[tuple[str, str, list[tuple[str, str]], bytes]] | None:
-    """What our reader finds whole; none when it refuses."""
+    """The whole requests that our reader finds; None if it refuses one."""
     reader = Reader(lambda _: 1000)
     for at in range(0, len(data), step):
         reader.feed(data[at : at + step])
@@ -449,7 +449,7 @@ def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, st
 
 @examples(500)
 @given(_HEADS, _BODIES, st.sampled_from((1, 7, 100_000)))
-def test_what_is_taken_means_what_it_means_to_h11(head: str, body: bytes, step: int) -> None:
+def test_accepted_requests_mean_the_same_to_h11(head: str, body: bytes, step: int) -> None:
     data = head.encode("latin-1", "replace") + body
 
     ours = _ours(data, step)
@@ -468,7 +468,7 @@ def test_what_is_taken_means_what_it_means_to_h11(head: str, body: bytes, step: 
         HEAD + b"Content-Length: 5\r\n\r\nhello" + GET + b"\r\n" + CHUNKED + HELLO + END,
     ],
 )
-def test_what_senders_send_is_taken_as_h11_takes_it(request_: bytes) -> None:
+def test_usual_requests_mean_the_same_to_h11(request_: bytes) -> None:
     ours = _ours(request_, 100_000)
 
     assert ours

@@ -104,7 +104,7 @@ def test_a_connection_is_kept_where_http_says_so(serve: Serve) -> None:
     assert answer.count(b"Connection: close") == 1
 
 
-def test_what_comes_after_the_last_request_is_nobodys(serve: Serve) -> None:
+def test_bytes_after_the_last_request_are_ignored(serve: Serve) -> None:
     seen = Recorder()
     server = serve(seen)
 
@@ -129,13 +129,13 @@ def test_a_fault_of_the_handler_is_a_500_and_counted(serve: Serve) -> None:
     assert answered == [("/a", 500), ("/large", 500)]
 
 
-def test_a_reply_that_is_no_http_is_a_500(own: Serve) -> None:
+def test_an_invalid_reply_becomes_a_500(own: Serve) -> None:
     server = own(lambda _: Reply(200, b"", "text/plain", (("X", "\u2028"),)))
 
     assert status(talk(server, get(), close=False)) == 500
 
 
-def test_a_fault_of_ours_ends_one_connection_at_the_most(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_server_ends_at_most_one_connection(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     sweeps: list[int] = []
 
@@ -161,7 +161,7 @@ def test_a_fault_of_ours_ends_one_connection_at_the_most(own: Serve, monkeypatch
 # Turns.
 
 
-def test_who_sends_many_in_one_breath_takes_turns_with_the_others(plain: Serve) -> None:
+def test_a_sender_of_many_requests_takes_turns_with_the_others(plain: Serve) -> None:
     began, go, served = threading.Event(), threading.Event(), list[str]()
 
     def record(request: Request) -> Reply:
@@ -196,7 +196,7 @@ def test_a_flood_of_pipelined_requests_is_answered_in_order_and_in_bounded_memor
     assert b"</last>" in answer
 
 
-def test_who_does_not_take_its_answers_gets_no_more_and_holds_up_nobody(serve: Serve) -> None:
+def test_a_sender_that_reads_no_replies_delays_no_other(serve: Serve) -> None:
     served: list[str] = []
 
     def large(request: Request) -> Reply:
@@ -213,7 +213,7 @@ def test_who_does_not_take_its_answers_gets_no_more_and_holds_up_nobody(serve: S
     assert served.count("/slow") == 10
 
 
-def test_who_takes_no_answers_is_cut_in_the_end(own: Serve, monkeypatch: pytest.MonkeyPatch, eventually: Wait) -> None:
+def test_a_sender_that_reads_no_replies_is_cut(own: Serve, monkeypatch: pytest.MonkeyPatch, eventually: Wait) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "IDLE_SECONDS", 0.3)
     served: list[Request] = []
@@ -364,7 +364,7 @@ def test_a_sender_goes_on_after_requests_that_waited_for_a_pending_reply(own: Se
     ],
     ids=["body", "chunks", "headers", "first line", "blank lines"],
 )
-def test_who_takes_too_long_is_answered_408(own: Serve, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
+def test_a_request_that_takes_too_long_gets_408(own: Serve, monkeypatch: pytest.MonkeyPatch, beginning: bytes) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     server = own(echo, request_seconds=0.2)
     with connect(server) as one:
@@ -405,7 +405,7 @@ def test_headers_have_a_deadline_of_their_own(own: Serve, monkeypatch: pytest.Mo
         assert status(rest(one)) == 200
 
 
-def test_who_says_nothing_is_let_go(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_connection_is_closed(own: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(connection, "IDLE_SECONDS", 0.2)
     server = own(echo)
@@ -443,7 +443,7 @@ def test_connections_beyond_descriptor_1023_are_served(serve: Serve) -> None:
             sock.close()
 
 
-def test_a_sender_that_leaves_hurts_nobody(serve: Serve, eventually: Wait) -> None:
+def test_a_sender_that_disconnects_does_not_affect_the_next(serve: Serve, eventually: Wait) -> None:
     server = serve(yes)
     for request in (b"", b"GET / HT", GET, LARGE, LARGE[:500], GET * 100):
         for reset in (True, False):
@@ -503,7 +503,7 @@ def test_a_server_that_never_started_can_be_stopped() -> None:
         server.stop(1)
 
 
-def test_a_stop_answers_what_has_begun_and_accepts_nothing_new(serve: Serve) -> None:
+def test_a_stop_answers_running_requests_and_accepts_no_new_ones(serve: Serve) -> None:
     gate = Gate()
     server = serve(gate)
     answers: list[bytes] = []
@@ -545,7 +545,7 @@ def test_a_stop_is_bounded(serve: Serve) -> None:
     gate.open.set()
 
 
-def test_a_stop_waits_for_who_is_still_sending(own: Serve) -> None:
+def test_a_stop_waits_for_a_sender_that_is_still_sending(own: Serve) -> None:
     server = own(echo)
     with connect(server) as one:
         one.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
@@ -561,7 +561,7 @@ def test_a_stop_waits_for_who_is_still_sending(own: Serve) -> None:
     assert b"Connection: close" in answer
 
 
-def test_who_connected_before_a_stop_is_answered(plain: Serve) -> None:
+def test_requests_sent_before_a_stop_are_answered(plain: Serve) -> None:
     gate = Gate()
     server = plain(gate)
     first = connect(server)

@@ -22,7 +22,7 @@ def test_a_flood_of_one_kind_is_a_few_lines_and_a_count() -> None:
     }  # fmt: skip
 
 
-def test_what_was_left_out_is_told_of_though_nothing_more_comes() -> None:
+def test_left_out_log_lines_are_counted_without_further_requests() -> None:
     now = [100.0]
     refusals = Refusals("admin", clock=lambda: now[0])
     with capture_logs() as lines:

@@ -79,7 +79,7 @@ def test_another_form_of_a_path_is_not_the_path(serve: Serve, target: str) -> No
 
 
 @pytest.mark.parametrize("target", MALFORMED)
-def test_what_is_no_target_is_a_400(serve: Serve, target: str) -> None:
+def test_an_invalid_target_gets_400(serve: Serve, target: str) -> None:
     seen = Recorder()
     server = serve(seen)
 

@@ -270,7 +270,7 @@ def _client_hello(context: ssl.SSLContext) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["silent", "half a hello", "waiting after the hello", "silent after the handshake"])
-def test_half_open_handshakes_keep_nobody_out(start: Start, authority: Authority, kind: str) -> None:
+def test_half_open_handshakes_keep_no_sender_out(start: Start, authority: Authority, kind: str) -> None:
     server = start(Certificate(authority.issue()), connections=LIMIT)
     context = authority.client()
     hello = _client_hello(context)

@@ -1,4 +1,4 @@
-"""gzip bodies are decoded within the size that the source takes; what is signed is what the file says."""
+"""gzip bodies are decoded up to the source's size limit; the signature covers what the rules file says."""
 
 import gzip
 import hmac

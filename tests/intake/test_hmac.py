@@ -1,4 +1,4 @@
-"""Scheme hmac: every way to write what is signed, by whom, when and where."""
+"""Scheme hmac: all options for the signed text, the key, the time and the place of the signature."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -210,7 +210,7 @@ def test_what_can_not_be_meant_is_a_fault(options: dict[str, Any], message: str)
         b"\xff",
     ],
 )
-def test_a_key_set_without_a_public_key_is_none(text: bytes) -> None:
+def test_a_key_set_needs_a_public_key(text: bytes) -> None:
     with pytest.raises(ValueError, match="it holds no"):
         read_jwks(text)
 

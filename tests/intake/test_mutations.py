@@ -52,7 +52,7 @@ def _raw(case: Case, headers: Pairs, body: bytes) -> bytes:
 
 def _variants(case: Case, name: str) -> Iterator[tuple[str, Pairs, bytes]]:
     headers = case.headers("new key")
-    # Blanks around a value are no part of it in HTTP.
+    # In HTTP, blanks around a value do not belong to it.
     kept = tuple((name.lower(), value) for name, value in headers)
     for what, mutated in mutations(headers):
         if tuple((name.lower(), value.strip(" \t")) for name, value in mutated) != kept:
@@ -81,7 +81,7 @@ def test_every_mutated_request_is_refused_without_a_500(server: Server, store: S
             answers.setdefault(status, set()).add(answer.partition(b"\r\n\r\n")[2].decode())
 
     assert not store.events()
-    assert len(answers[b"401"]) == 1  # whatever was wrong
+    assert len(answers[b"401"]) == 1  # the same answer for every fault
     reasons = {line["reason"] for line in logs if line["event"] == "request refused" and line["status"] == 401}
     assert len(reasons) >= 3
     assert b" 202 " in talk(server, _raw(case, case.headers("new key"), case.body))

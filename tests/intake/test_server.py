@@ -44,7 +44,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list["Future[Appended]"]:
 
     def append(*_: Any, **__: Any) -> Future[Appended]:
         futures.append(Future())
-        futures[-1].set_running_or_notify_cancel()  # what is being committed can't be taken back
+        futures[-1].set_running_or_notify_cancel()  # a commit under way can't be cancelled
         return futures[-1]
 
     monkeypatch.setattr(SqliteStore, "append", append)

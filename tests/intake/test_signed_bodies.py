@@ -1,4 +1,4 @@
-"""What was signed is what is read, whatever unsigned headers say of it."""
+"""A signed body is read by its bytes; unsigned headers do not change its meaning."""
 
 import hmac
 import json
@@ -91,7 +91,7 @@ def test_json_beyond_a_bound_is_refused_and_never_read_as_something_else() -> No
                 read_signed(body, content_type, json_field="payload")
 
 
-def test_an_empty_body_is_null_whatever_its_type() -> None:
+def test_an_empty_body_of_any_type_is_null() -> None:
     assert {read_signed(b"", content_type).payload for content_type in TYPES} == {None}
 
 

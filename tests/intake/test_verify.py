@@ -1,4 +1,4 @@
-"""Each scheme lets in what is signed right, and nothing that was changed in any way."""
+"""Each scheme accepts correctly signed requests, and refuses any change of them."""
 
 import re
 from dataclasses import replace
@@ -272,7 +272,7 @@ def test_a_form_that_twilio_signed_can_not_pass_for_json() -> None:
         headers = twilio("new key", URL, fields)
         request = _request(headers, body, "", "application/x-www-form-urlencoded")
         refused = isinstance(verifier.verify(request, NOW), Unverified)
-        assert refused or b"[" in body  # [=] is no JSON
+        assert refused or b"[" in body  # [=] is not JSON
 
 
 @pytest.mark.parametrize("name", ["basic", "bearer"])

@@ -45,7 +45,7 @@ def test_json_in_a_form_is_in_the_forms_charset_too() -> None:
     assert parse_payload(b"payload=%EF%BB%BF1", MEDIA_TYPE, json_field="payload") == (1, False)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name() -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_name() -> None:
     assert as_mapping(read_fields(b"\xef\xbb\xbfa=1")) == {"a": "1"}
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import PayloadError
+from router.payload import json_text
 from router.payload.json_text import MAX_HALVES, MAX_VALUES, NotJson, read_json
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -68,17 +69,26 @@ def test_only_halves_change(text: str) -> None:
     ("item", "values"),
     [(b"[]", 1), (b"{}", 1), (b"1", 1), (b'""', 1), (b'{"a":[]}', 2), (rb'"[,{\"\\"', 1), (b'[{"a":{}}]', 3)],
 )
-def test_a_million_values_are_taken_and_more_are_not(item: bytes, values: int) -> None:
-    items = (MAX_VALUES - 1) // values
+def test_values_of_each_kind_are_taken_up_to_the_limit(
+    monkeypatch: pytest.MonkeyPatch, item: bytes, values: int
+) -> None:
+    monkeypatch.setattr(json_text, "MAX_VALUES", 10_000)
+    items = (10_000 - 1) // values
 
     def text(count: int) -> bytes:
         return b"[" + b",".join([item] * count) + b"]"
 
     assert len(read_json(text(items), "the body")) == items
-    with pytest.raises(PayloadError, match="the body holds more than 1,000,000 values") as caught:
+    with pytest.raises(PayloadError, match="the body holds more than 10,000 values") as caught:
         read_json(text(items + 1), "the body")
     assert not isinstance(caught.value, NotJson)
     assert len(read_json(text(items + 1), "the body", bounded=False)) == items + 1
+
+
+def test_a_million_values_are_taken_and_more_are_not() -> None:
+    assert len(read_json(b"[" + b"[]," * (MAX_VALUES - 2) + b"[]]", "the body")) == MAX_VALUES - 1
+    with pytest.raises(PayloadError, match="the body holds more than 1,000,000 values"):
+        read_json(b"[" + b"[]," * (MAX_VALUES - 1) + b"[]]", "the body")
 
 
 def test_values_inside_a_text_are_not_counted() -> None:

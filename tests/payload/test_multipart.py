@@ -76,7 +76,7 @@ def test_json_in_a_field_becomes_the_payload() -> None:
         b"--xyz\nContent-Disposition: form-data; name=a\n\n1\n--xyz--",
     ],
 )
-def test_what_is_broken_is_refused_where_it_is_declared(body: bytes) -> None:
+def test_broken_multipart_is_refused_where_it_is_declared(body: bytes) -> None:
     with pytest.raises(PayloadError):
         read_declared(body, TYPE)
     assert read_declared(body, TYPE, bounded=False).format is Format.TEXT

@@ -45,7 +45,7 @@ def test_the_charset_of_the_content_type_holds() -> None:
     "text",
     [b"<a>", b"<a></b>", b"<a/><b/>", b"<a b=1/>", b"<a>&x;</a>", b"<a>\xff</a>", b"<a>\x00</a>", b'<?xml version="1.0" encoding="rot13"?><a/>'],
 )  # fmt: skip
-def test_what_is_not_well_formed_is_no_xml(text: bytes) -> None:
+def test_malformed_text_is_not_xml(text: bytes) -> None:
     with pytest.raises(NotXml) as caught:
         read_xml(text)
 
@@ -91,7 +91,7 @@ def test_a_bomb_of_any_kind_is_refused_in_bounded_time() -> None:
 
 
 def test_text_of_an_earlier_version_stays_readable() -> None:
-    """Events that are stored were taken for text, whatever their XML."""
+    """An earlier version stored XML as text, also XML that is refused now."""
     for text in (LAUGHS, b"<a>"):
         assert read_declared(text, "text/xml", bounded=False).payload == text.decode()
         assert read_signed(text, "text/xml", bounded=False).payload == text.decode()

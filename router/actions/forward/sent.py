@@ -1,6 +1,7 @@
 """What is kept of a forward's request with its attempt: enough to see what the target got, and no secret."""
 
 import hashlib
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 from router.actions.forward.exchange import Request
@@ -19,7 +20,7 @@ def sent_of(request: Request) -> Sent:
     """The request in short. The values of headers that hold credentials or signatures are left out."""
     return Sent(
         request.method,
-        shown_url(request.url),
+        (_shown_url if len(request.url) <= LONGEST_URL else shown_url)(request.url),
         tuple([(name[:LONGEST_VALUE], _shown(name, value)) for name, value in request.headers[:MOST_HEADERS]]),
         len(request.body),
         hashlib.sha256(request.body).hexdigest(),
@@ -34,11 +35,22 @@ def shown_url(url: str) -> str:
     return _cut(urlunsplit((parts.scheme, place, parts.path, "", "")), LONGEST_URL)
 
 
+_shown_url = lru_cache(maxsize=256)(shown_url)  # targets have few URLs; a long one, made of a payload, is not kept
+
+
 def _shown(name: str, value: str) -> str:
+    return (_cached_mask if len(name) <= LONGEST_VALUE else _mask)(name) or _cut(value, LONGEST_VALUE)
+
+
+def _mask(name: str) -> str:
+    """What is kept instead of the header's value; empty for a harmless header."""
     plain = name.lower().replace("_", "-")
     if plain in CREDENTIALS or any(word in plain for word in _CREDENTIAL_WORDS):
         return "<secret>"
-    return "<signature>" if "signature" in plain or "hmac" in plain else _cut(value, LONGEST_VALUE)
+    return "<signature>" if "signature" in plain or "hmac" in plain else ""
+
+
+_cached_mask = lru_cache(maxsize=1024)(_mask)
 
 
 def _cut(text: str, longest: int) -> str:

@@ -65,10 +65,14 @@ def reload(
 
 
 def _admin_of(store: str) -> str | None:
-    """The admin listener of the daemon that runs on the store; None if none runs, or the store can't be read."""
+    """The admin listener of the daemon that runs on the store; None if none runs, the store can't be read, or daemons
+    of other machines use it too."""
     from router.operate.status import note  # noqa: PLC0415 - `--help` need not wait
+    from router.store.location import store_location  # noqa: PLC0415
 
     try:
+        if not isinstance(store_location(store), Path):
+            return None
         with closing(open_store(store)) as opened:
             process = note(opened, "process") if opened.owner() is not None else {}
     except RouterError:
@@ -77,6 +81,10 @@ def _admin_of(store: str) -> str | None:
 
 
 def _signal(store: str) -> None:
+    from router.store.location import store_location  # noqa: PLC0415 - `--help` need not wait
+
+    if not isinstance(store_location(store), Path):
+        raise click.UsageError("a database does not tell which process is this machine's; send it SIGHUP yourself")
     with closing(open_store(store)) as opened:
         pid = opened.owner()
     if not pid:

@@ -27,7 +27,7 @@ def forkserver() -> multiprocessing.context.ForkServerContext:
 def warm_up() -> None:
     """Start it now. It loads its modules while this process does something else."""
     forkserver()
-    with contextlib.suppress(OSError):  # then the first process says why
+    with contextlib.suppress(OSError, AttributeError):  # then the first process starts it, and says why it can't
         multiprocessing.forkserver.ensure_running()
 
 

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 def listen() -> None:
-    """Log, from here on, the messages that libraries and Python would write to standard error."""
+    """From now on, log the messages that libraries and Python would write to standard error."""
     root = logging.getLogger()
     root.handlers[:] = [_Listener()]
     root.setLevel(logging.WARNING)

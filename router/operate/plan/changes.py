@@ -11,7 +11,7 @@ from router.operate.plan.routed import DeliveryKey, Routed, changed_fields, fact
 
 
 class ChangeKind(StrEnum):
-    """What becomes of a delivery under the new rules."""
+    """What happens to a delivery under the new rules."""
 
     COME = "come"  #: only the new rules plan it
     GO = "go"  #: only the old rules plan it
@@ -23,7 +23,7 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What becomes of one delivery."""
+    """What happens to one delivery."""
 
     kind: ChangeKind
     before: DeliveryKey | None  #: None: the old rules don't plan it

@@ -1,4 +1,4 @@
-"""Tells whether two rulesets define an action alike, so that its deliveries need not be rendered."""
+"""Tells whether two rulesets define an action alike. Then its deliveries need not be rendered."""
 
 from dataclasses import dataclass, field
 

@@ -83,7 +83,7 @@ class Refused:
 
 @dataclass
 class PlanReport:
-    """What becomes of the deliveries of many events."""
+    """What happens to the deliveries of many events."""
 
     samples: int = SAMPLES
     events: int = 0  #: compared
@@ -101,7 +101,7 @@ class PlanReport:
 
     @property
     def differs(self) -> bool:
-        """Whether the new rules do anything else than the old ones, as far as a plan can tell. A move alone is none."""
+        """Whether the new rules act differently, as far as a plan can tell. A move alone does not count."""
         if self.not_judged or self.not_accepted or any(key.kind is not ChangeKind.MOVE for key in self.entries):
             return True
         # Rules without deliveries, such as one that only responds.

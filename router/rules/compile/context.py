@@ -127,7 +127,7 @@ class LoadContext:
         return Secret(name, secret.reveal()) if name else secret
 
     def _check_bounds(self, ref: SecretRef, node_path: NodePath) -> None:
-        """Report a secret from elsewhere than `only.secrets` allows: its own name would say nothing."""
+        """Report a secret whose origin `only.secrets` does not allow. The name alone would not protect it."""
         bounds = self.bounds
         if bounds is None or bounds.secrets is None:
             return

@@ -18,7 +18,7 @@ from router.rules.yaml.yaml_problem import DocumentError, YamlProblem
 
 
 def parse_document(text: bytes | str, report: ProblemReport) -> NodePath | None:
-    """The document of a file's text; reports its problems, and gives None where it can't be read."""
+    """The document of a file's text; None if it can't be parsed, which is reported."""
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8-sig")

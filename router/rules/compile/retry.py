@@ -25,7 +25,7 @@ class RetryLayer:
 
 
 def load_retry(node_path: NodePath, causes: Sequence[Cause] = EVERY_CAUSE) -> RetryLayer | None:
-    """Read a `retry` for actions that fail by these causes; none after an error."""
+    """Read a `retry` for actions that fail by these causes; None after an error."""
     options = read(node_path, RetryOptions)
     on = load_on(node_path.at("on"), causes) if node_path.has("on") else None
     return RetryLayer(node_path, options, on) if options is not None else None
@@ -52,7 +52,7 @@ def _with(made: RetryPolicy, options: RetryOptions) -> RetryPolicy:
 
 
 def _concerning(on: Entries, causes: Sequence[Cause]) -> Entries | None:
-    """What a list says to actions that fail by these causes; none when it speaks of other types only.
+    """The entries of a list for actions that fail by these causes; None if it concerns other types only.
 
     A list of `defaults` that was written for forwards must not make every append whose disk is full dead at once.
     """

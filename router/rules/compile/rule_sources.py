@@ -64,7 +64,7 @@ def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[
 
 
 def _own_events(context: LoadContext, node_path: NodePath) -> Set[str]:
-    """The router's own events: a bounded file may name them only if its bounds do, and no glob of those counts."""
+    """The router's own events: a file with bounds may use them only if its bounds name them; a glob does not."""
     bounds = context.bounds
     if bounds is not None and bounds.sources is not None and SOURCE not in bounds.sources:
         node_path.error(bounds.refusal("sources", SOURCE))

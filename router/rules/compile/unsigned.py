@@ -20,7 +20,7 @@ from router.rules.yaml.node_path import NodePath
 class _Basis(IntEnum):
     """The strongest thing that a condition depends on."""
 
-    NOTHING = 0  #: nothing that an event of this source could lack
+    NOTHING = 0  #: true of every event of this source
     UNSIGNED = 1  #: values that an attacker with a recorded request can change
     SIGNED = 2  #: values that only the sender can have written, or the sender's address
 
@@ -82,7 +82,7 @@ def _is_signed(field: AnyField, signed: SignedParts) -> bool:
 
 
 def _needs_value(test: Test) -> bool:
-    """Whether the field has to have a value for the test to hold."""
+    """Whether the test can hold only if the field has a value."""
     if isinstance(test, Exists):
         return test.wanted
     if isinstance(test, EachTest):

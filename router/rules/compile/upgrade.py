@@ -1,4 +1,4 @@
-"""Finds what in a rules file means something else than under the version that it was written for."""
+"""Finds the places of a rules file whose meaning has changed since the version it was written for."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ _VALUES = ("equals", "in")  #: below them stand values, not operators
 
 
 def changes_of(path: Path, types: Mapping[str, ActionType]) -> list[Problem]:
-    """What `changed_meanings` says of a file; empty if it can't be read, which loading it reports."""
+    """The result of `changed_meanings` for a file; empty if it can't be read, which the loader reports."""
     try:
         return changed_meanings(read_file(path, MAX_BYTES, pipes=False).decode("utf-8-sig"), str(path), types)
     except (Unreadable, UnicodeDecodeError):
@@ -57,7 +57,7 @@ def _check_path(source: NodePath) -> None:
 
 
 def _check_contains(node_path: NodePath) -> None:
-    """All `contains` of a condition."""
+    """Finds each `contains` of a condition."""
     for key, below in node_path.entries():
         if key == "contains" and isinstance(below.node, SequenceNode):
             cure = f'{{"$.field[*]": {{equals: {below.data}}}}}'
@@ -69,7 +69,7 @@ def _check_contains(node_path: NodePath) -> None:
 
 
 def _check_text(match: NodePath) -> None:
-    """Conditions on a body that was text."""
+    """Finds conditions on a body that was text before."""
     if match.has("$"):
         cure = "parse: text in the source"
         _note(match.at("$"), "a body of XML or multipart/form-data was text", "it is a mapping", cure)
@@ -87,7 +87,7 @@ def _check_action(action: NodePath, types: Mapping[str, ActionType]) -> None:
 
 
 def _check_key(node_path: NodePath | None) -> None:
-    """A `dedupe` or an `order_by` whose path may give the same place once where it gave it twice."""
+    """Finds a `dedupe` or `order_by` whose path gives a place once that it gave twice before."""
     if node_path is None:
         return
     for text in _texts(node_path):

@@ -28,5 +28,5 @@ class Bounds:
 
 
 def is_like(name: str, globs: Sequence[str]) -> bool:
-    """Whether a name is one of these, or like one of these globs."""
+    """Whether a name is listed, or matches one of the globs."""
     return any(fnmatchcase(name, glob) for glob in globs)

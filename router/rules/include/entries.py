@@ -54,7 +54,7 @@ class IncludePattern:
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether a pattern is more than a name."""
+    """Whether a pattern has wildcards."""
     return any(c in pattern for c in "*?[")
 
 

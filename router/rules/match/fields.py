@@ -136,7 +136,7 @@ class ItemField:
         return self.compiled.read(value)
 
     def values(self, _: ParsedEvent) -> list[Any]:
-        """An event alone has no item."""
+        """None: an event alone has no item."""
         return []
 
 

@@ -124,7 +124,7 @@ def _fields(condition: Condition) -> Iterator[AnyField]:
 
 
 def _in_payload(condition: Condition, items: str) -> Condition:
-    """The condition with the fields of all items together for those of one; it holds if any item's does.
+    """The condition on all items at once: it holds if that of any one item does.
 
     Only for the index, which asks what some value has to look like, and reads nothing from a negation.
     """

@@ -1,6 +1,6 @@
 """Suggests what to write instead of an unknown word: operators, fields and actions as other tools name them.
 
-No suggestion may mean the opposite of the word: for a negated word it contains `not`, or there is none.
+No suggestion may mean the opposite of the word: for a negated word, the suggestion contains `not` or is left out.
 """
 
 import re

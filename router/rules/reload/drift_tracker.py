@@ -1,4 +1,4 @@
-"""Remembers that the rules file is not what runs, and reminds of it in the log."""
+"""Remembers that the rules file differs from the running rules, and repeats it in the log."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import structlog
 from router.domain.errors import Problem
 from router.rules.reload.drift import Drift, DriftReason
 
-REMIND_SECONDS = 3600.0  #: from line to line while the file is not what runs: the log of last week is rarely read
+REMIND_SECONDS = 3600.0  #: between two such lines: few people read the log of last week
 
 log = structlog.get_logger()
 

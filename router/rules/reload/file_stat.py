@@ -31,7 +31,7 @@ def secret_file_stat(path: Path) -> FileStat:
 
 
 def exists(seen: FileStat) -> bool:
-    """Whether the state is that of a file."""
+    """Whether there is a file."""
     return len(seen) > 1
 
 

@@ -18,7 +18,7 @@ _MAX_READS = 64  #: reads in one look; a program that writes faster than we read
 
 
 class OpenWriters:
-    """Belongs to one thread. On other systems than Linux every answer is None."""
+    """Belongs to one thread. On systems other than Linux every answer is None."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None

@@ -67,7 +67,7 @@ def read_with_problems(text: str) -> tuple[Node, list[YamlProblem]]:
 
 
 def _check_directives(text: str) -> None:
-    """Raise DocumentError for so many %TAG lines that the parser would hardly end."""
+    """Raise DocumentError for too many %TAG lines: the parser's time grows with their square."""
     for number, found in enumerate(_DIRECTIVE.finditer(text), start=1):
         if number > MAX_DIRECTIVES:
             message = f"more than {MAX_DIRECTIVES} %TAG lines; a rules file needs none, remove them"

@@ -49,11 +49,11 @@ class NodePath:
         self.report.add(self.node, self.path, message, Level.WARNING)
 
     def note(self, message: str) -> None:
-        """Note something that is as it was meant, but worth knowing."""
+        """Note something that is right, but worth knowing."""
         self.report.add(self.node, self.path, message, Level.NOTE)
 
     def key_note(self, key: str, message: str) -> None:
-        """Note something about a key of this mapping that is as it was meant."""
+        """Note something about a key of this mapping that is right, but worth knowing."""
         self.report.add(self._key_node(key), self.path, message, Level.NOTE)
 
     def key_error(self, key: str, message: str) -> None:

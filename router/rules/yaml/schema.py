@@ -91,7 +91,7 @@ class RetryOptions(Options):
 
 
 class DefaultsOptions(Options):
-    """What holds for all actions unless they say otherwise."""
+    """Settings of all actions; each action may override them."""
 
     retry: Any = Field(default=None, description="As in an action.")
     timeout: Duration | None = Field(default=None, description="How long one attempt may take.")

@@ -19,7 +19,7 @@ _CURES = (
 
 
 def syntax_problem(error: yaml.MarkedYAMLError, text: str, max_depth: int) -> YamlProblem:
-    """The problem that a syntax error of the parser stands for."""
+    """The problem to report for a syntax error of the parser."""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     lines = text.splitlines()

@@ -20,7 +20,7 @@ MAX_PLACES = 400  #: of `round`, on both sides of the point; a float reaches fro
 @template_filter("number")
 def _number(c: RenderContext, value: Any, places: int | None = None, thousands: str = "", point: str = ".") -> str:
     if isinstance(value, jinja2.Undefined):
-        return str(value)  # raises its own error
+        return str(value)  # reading it raises the error
     return decimal_text(c.budget, value, places, thousands, point)
 
 

@@ -1,4 +1,4 @@
-"""Filters that make texts of texts."""
+"""Filters that change texts."""
 
 from collections.abc import Iterator
 from typing import Any

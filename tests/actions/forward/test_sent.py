@@ -34,7 +34,7 @@ def test_no_credential_is_kept() -> None:
 
 
 @pytest.mark.parametrize("body", [b"\xff" * 100_000, b""])
-def test_what_is_kept_is_bounded(body: bytes) -> None:
+def test_the_kept_part_of_a_request_is_bounded(body: bytes) -> None:
     sent = sent_of(Request("POST", "https://ci.example/" + "a" * 9000, [("X" * 900, "v" * 9000)] * 900, body))
 
     assert len(sent.headers) == MOST_HEADERS

@@ -259,7 +259,7 @@ def test_the_error_for_an_unknown_key_suggests_the_nearest_key(admin: Admin) -> 
 def test_a_long_replay_can_be_continued_by_its_cursor(
     admin: Admin, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also of what has succeeded, which the same filter finds again and again."""
+    """Also for succeeded deliveries, which the same filter finds again after their replay."""
     for _ in range(1_200):
         admin.receive({"ref": "main"})
     settle(State.SUCCEEDED)

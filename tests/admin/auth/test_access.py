@@ -1,4 +1,4 @@
-"""Guessing the admin token is bounded, whatever is guessed."""
+"""Guesses of the admin token are limited."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The exposition: whatever was counted under whatever name, Prometheus can read it."""
+"""The exposition: Prometheus can read all counts, under any names."""
 
 import re
 import threading

@@ -1,4 +1,4 @@
-"""The work for a rules file is bounded by its size, whatever stands in it."""
+"""The work of loading a rules file is bounded by its size, for any content."""
 
 import time
 from collections.abc import Callable

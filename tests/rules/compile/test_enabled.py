@@ -1,4 +1,4 @@
-"""`enabled` and `paused` in a rules file: what no longer happens, what is held, and what `check` says."""
+"""`enabled` and `paused` in a rules file: which rules and deliveries stop, which are held, and what `check` says."""
 
 from pathlib import Path
 

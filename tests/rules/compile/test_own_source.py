@@ -117,7 +117,7 @@ def test_a_user_s_own_source_of_that_name_keeps_its_meaning() -> None:
     )
 
 
-def test_nobody_can_be_answered() -> None:
+def test_the_routers_own_events_get_no_reply() -> None:
     loaded = _load(
         f"{SOURCES}rules: [{{name: r, source: router, respond: {{body: x}}, actions: [append: x]}}]\nunmatched: [append: y]"
     )
@@ -126,7 +126,9 @@ def test_nobody_can_be_answered() -> None:
 
 
 @pytest.mark.parametrize(("only", "allowed"), [("[router]", True), ("[shop]", False), ('["*"]', False), (None, True)])
-def test_a_bounded_file_names_them_if_its_bounds_do(tmp_path: Path, only: str | None, allowed: bool) -> None:
+def test_a_file_with_bounds_may_use_own_events_if_its_bounds_name_them(
+    tmp_path: Path, only: str | None, allowed: bool
+) -> None:
     (tmp_path / "team.yaml").write_text("rules: [{name: r, source: router, actions: [append: out/x]}]")
     entry = "team.yaml" if only is None else f"{{files: team.yaml, only: {{sources: {only}, actions: [append]}}}}"
 

@@ -1,4 +1,4 @@
-"""Rule tests: cases that pass, cases that fail with a readable difference, and files that are none."""
+"""Rule tests: cases that pass, cases that fail with a readable difference, and invalid files."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Linux tells readers of a file whether somebody is writing to it."""
+"""Linux tells the readers of a file whether a program is writing to it."""
 
 import os
 import sys

@@ -87,7 +87,7 @@ class WatchedFile:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether what is on the disk now has been decided upon."""
+        """Whether the reloader has decided about the files as they are now."""
         now = self.reloader._file.snapshot(list(self.reloader._secrets))
         return self.reloader._judged == now and self.reloader._changing_since is None
 
@@ -113,7 +113,7 @@ class WatchedFile:
 @pytest.fixture
 def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., WatchedFile]]:
     """Watch a file with this text (or the one that is there)."""
-    # Looks come sooner after one another than in a daemon, and so see more of what is half done; it saves half a minute.
+    # More looks than in a daemon: they see more half-written states, and save half a minute.
     monkeypatch.setattr(reloader, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(reloader, "NEAR_SECONDS", 0.02)
     begun: list[WatchedFile] = []
@@ -308,7 +308,7 @@ def test_a_folder_renamed_and_put_back_is_followed(watch: Callable[..., WatchedF
 
 @pytest.fixture
 def nobody() -> Iterator[Callable[[], None]]:
-    """Become a user who may not read everything, if we are root; and root again at the end."""
+    """If the tests run as root, become an ordinary user; root again at the end."""
     yield lambda: os.seteuid(65534) if os.getuid() == 0 else None
     os.seteuid(os.getuid())
 

@@ -53,7 +53,7 @@ def test_every_node_knows_its_line_and_column() -> None:
     assert (value.line, value.column) == (3, 3)
 
 
-def test_keys_are_text_whatever_they_look_like() -> None:
+def test_keys_are_always_text() -> None:
     assert data(read("on: 1\n200: 2\ntrue: 3")[0]) == {"on": 1, "200": 2, "true": 3}
 
 

@@ -124,7 +124,7 @@ def constants_of(clause: Clause) -> list[Any]:
 
 
 def mark_containers(constraints: Constraints) -> None:
-    """Note of each field that another one needs a value inside it: `$.a.b` makes `$.a` a mapping."""
+    """Mark each field that must hold a value inside it, as another field asks: `$.a.b` makes `$.a` a mapping."""
     by_names = {
         f.compiled.names: f for f in constraints if isinstance(f, PayloadField) and f.compiled.names is not None
     }

@@ -52,7 +52,7 @@ def reason_of(constraints: Constraints, known: Sequence[Condition]) -> str | Non
 
 
 def needs_search(conditions: Sequence[Condition], known: Sequence[Condition]) -> bool:
-    """False for different plain fields, which can't contradict each other; most mappings are such."""
+    """False for different plain fields: they can't contradict each other. Most mappings hold only such."""
     if not all(isinstance(condition, FieldCondition) for condition in conditions):
         return True
     fields = [condition.field for condition in (*known, *conditions) if isinstance(condition, FieldCondition)]

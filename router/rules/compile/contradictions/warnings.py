@@ -45,7 +45,7 @@ def warn_of_map(node_path: NodePath, tests: Sequence[Test], flags: Flags) -> Non
 
 
 def _is_one_operator(tests: Sequence[Test], flags: Flags) -> bool:
-    """Whether there is one operator only, of a kind that some value always satisfies."""
+    """Whether there is only one operator, and some value satisfies it."""
     if not (len(tests) == 1 and isinstance(tests[0], OneValue) and len(tests[0].clauses) == 1):
         return False
     operator = tests[0].clauses[0].operator
@@ -55,7 +55,7 @@ def _is_one_operator(tests: Sequence[Test], flags: Flags) -> bool:
 def warn_of_conjunction(
     node_path: NodePath, entries: Sequence[tuple[str, Condition]], known: Sequence[Condition] = ()
 ) -> None:
-    """Warn if the entries of a mapping, given compiled, exclude each other, or what is `known` to hold."""
+    """Warn if the entries of a mapping exclude each other, or the conditions that are `known` to hold."""
     if not needs_search([condition for _, condition in entries], known):
         return
     # First all at once: the search entry by entry takes time that grows with the square of their number.

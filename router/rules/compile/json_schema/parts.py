@@ -47,13 +47,17 @@ def _plain(value: Any, defs: dict[str, Any]) -> Any:
     if "$ref" in value:
         return _plain(defs[str(value["$ref"]).rpartition("/")[2]], defs)
     options = [option for option in value.get("anyOf", ()) if option != {"type": "null"}]
-    if "anyOf" in value and len(options) == 1:  # null is Python's word for a key that is left out, not the file's
+    if (
+        "anyOf" in value and len(options) == 1
+    ):  # in the models None means a key that is left out; the file has no null there
         return _plain(
             {**{key: inner for key, inner in value.items() if key != "anyOf"}, **_plain(options[0], defs)}, defs
         )
     default = value.get("default")
     if default is None or isinstance(default, dict) or ("pattern" in value and not isinstance(default, str)):
-        value = {key: inner for key, inner in value.items() if key != "default"}  # not as the file would have it
+        value = {
+            key: inner for key, inner in value.items() if key != "default"
+        }  # written in another way than in the file
     return {
         key: {name: _plain(inner, defs) for name, inner in part.items()} if key == "properties" else _plain(part, defs)
         for key, part in value.items()

@@ -27,7 +27,7 @@ class Path:
     read: Accessor
     names: tuple[str, ...] | None = None  #: the names of a path such as `$.a.b`, the most common form; None for others
     may_raise: bool = False  #: whether reading may raise
-    single: bool = False  #: it selects at most one value
+    single: bool = False  #: whether it selects at most one value
 
 
 @lru_cache(maxsize=50_000)
