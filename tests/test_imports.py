@@ -48,7 +48,7 @@ LIBRARIES = {
     "aiohttp": ("actions",),
     "click": ("cli",),
     "rich": ("cli",),
-    "jinja2": ("templates",),
+    "jinja2": ("templates", "admin"),
     "jsonpath_ng": ("rules",),
     "prometheus_client": ("admin",),
     "yaml": ("rules", "cli", "intake"),

@@ -1,6 +1,6 @@
 """The Falcon application of the admin listener: checks access, finds the endpoint, reads the request, runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import falcon
@@ -14,6 +14,7 @@ from router.admin.api.routes import find, needs_token
 from router.admin.auth.access import AccessCheck
 from router.admin.concurrency_limit import ConcurrencyLimit
 from router.admin.daemon_handle import DaemonHandle
+from router.admin.page.site import Site
 from router.admin.sink import sink_app, write_reply
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
@@ -28,31 +29,43 @@ CONNECTIONS = 128  #: open at once: operators, probes and scrapes are few
 log = structlog.get_logger()
 
 
-def admin_app(daemon: DaemonHandle, access: AccessCheck) -> "falcon.App[Any, Any]":
-    """The WSGI application."""
+def admin_app(daemon: DaemonHandle, access: AccessCheck, site: Site | None = None) -> "falcon.App[Any, Any]":
+    """The WSGI application; `site` is the operator's page."""
+    site = site or Site(daemon, access)
     limits = {"store": ConcurrencyLimit(AT_ONCE, WAITING), "scrapes": ConcurrencyLimit(SCRAPES, SCRAPES_WAITING)}
 
     def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
         # Set first, so that the reply to an unexpected error has them too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
-        write_reply(response, _reply(request, daemon, access, limits))
+        write_reply(response, _reply(request, daemon, access, site, limits))
 
     return sink_app(serve)
 
 
 def _reply(
-    request: falcon.Request, daemon: DaemonHandle, access: AccessCheck, limits: Mapping[str, ConcurrencyLimit]
+    request: falcon.Request,
+    daemon: DaemonHandle,
+    access: AccessCheck,
+    site: Site,
+    limits: Mapping[str, ConcurrencyLimit],
 ) -> Reply:
     headers = _headers(request)
     # Repeated headers are joined, so two Host headers match no allowed name.
-    refusal = access.check_origin({name: ", ".join(values) for name, values in headers.items()})
+    joined = {name: ", ".join(values) for name, values in headers.items()}
+    refusal = access.check_host(joined)
     if refusal is not None:
         return refusal
     path = _path(request)
+    if site.has(path):
+        return _limited(limits["store"], lambda: site.reply(request, path))
+    refusal = access.check_origin(joined)
+    if refusal is not None:
+        return refusal
     found = find(request.method, path)
     if access.closed or needs_token(found, path):
-        refusal = access.check_token(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""))
+        acts = not isinstance(found, Reply) and found[0].acts
+        refusal = access.check_token(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""), acts=acts)
         if refusal is not None:
             return refusal
     if isinstance(found, Reply):
@@ -97,11 +110,15 @@ def _call(request: falcon.Request, endpoint: Endpoint, fields: Mapping[str, str]
 def _run(endpoint: Endpoint, daemon: DaemonHandle, call: Call, limits: Mapping[str, ConcurrencyLimit]) -> Reply:
     if endpoint.limit is None:
         return endpoint.run(daemon, call)
-    with limits[endpoint.limit].slot(WAIT_SECONDS) as admitted:
+    return _limited(limits[endpoint.limit], lambda: endpoint.run(daemon, call))
+
+
+def _limited(limit: ConcurrencyLimit, run: Callable[[], Reply]) -> Reply:
+    with limit.slot(WAIT_SECONDS) as admitted:
         if not admitted:
             return problem_reply(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
         try:
-            return endpoint.run(daemon, call)
+            return run()
         except StoreError as error:
             log.error("admin request failed: the store can't be read or written", error=str(error))
             return problem_reply(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))

@@ -6,7 +6,7 @@ from router.admin.api.endpoint import RULES_BYTES
 from router.admin.api.routes import body_limit
 from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.auth.access import AccessCheck
-from router.admin.daemon_handle import DaemonHandle
+from router.admin.page.site import Site
 from router.domain.listen_address import ListenAddress
 from router.http.certificate import Certificate
 from router.http.problem import refusal
@@ -18,16 +18,13 @@ from router.http.wsgi_handler import wsgi_handler
 
 
 def admin_listener(
-    daemon: DaemonHandle,
+    site: Site,
     address: ListenAddress,
-    token: bytes,
-    names: Collection[str],
     request_seconds: float,
     certificate: Certificate | None = None,
 ) -> WaitressServer | Server:
-    """Bind the address, without serving yet. `names` are further host names of the listener. Raises StartError."""
-    access = AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback)
-    app, refusals = admin_app(daemon, access), Refusals("admin")
+    """Bind the address, without serving yet. Raises StartError."""
+    app, refusals = admin_app(site.daemon, site.access, site), Refusals("admin")
     if certificate is not None:
         return Server(
             wsgi_handler(app),
@@ -51,6 +48,11 @@ def admin_listener(
         request_seconds=request_seconds,
         name="admin",
     )
+
+
+def access_check(address: ListenAddress, token: bytes, read_token: bytes | None, names: Collection[str]) -> AccessCheck:
+    """Who may ask. `names` are further host names of the listener."""
+    return AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback, read_token=read_token)
 
 
 def _with_body_limit(app: Application, refusals: Refusals) -> Application:

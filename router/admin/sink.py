@@ -29,7 +29,10 @@ def write_reply(response: falcon.Response, reply: Reply) -> None:
     if reply.content_type is not None:
         response.content_type = reply.content_type
     for name, value in reply.headers:
-        response.set_header(name, value)
+        if name == "Set-Cookie":
+            response.append_header(name, value)  # the only one that Falcon does not set
+        else:
+            response.set_header(name, value)
 
 
 def _fault(request: falcon.Request, response: falcon.Response, error: Exception, _: Any) -> None:

@@ -15,10 +15,11 @@ import structlog
 
 from router import __version__
 from router.actions.registry import ACTIONS
-from router.admin.auth.token import find_token
+from router.admin.auth.token import find_read_token, find_token
 from router.admin.daemon_handle import DaemonHandle
-from router.admin.listener import admin_listener
+from router.admin.listener import access_check, admin_listener
 from router.admin.metrics.expiry import MetricExpiry
+from router.admin.page.site import Site
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import intake_server
@@ -235,7 +236,9 @@ class App:
             now_ms=now_ms,
         )
         token = find_token(settings.admin_token_file, self._environ, beside(settings.store))
-        return admin_listener(daemon, address, token, settings.admin_hosts, settings.request_timeout, certificate)
+        read_token = find_read_token(settings.admin_read_token_file, self._environ, token)
+        parts.site = Site(daemon, access_check(address, token, read_token, settings.admin_hosts))
+        return admin_listener(parts.site, address, settings.request_timeout, certificate)
 
     def _exposition(self, parts: Parts) -> "Exposition":
         # `check` and the like need not wait for it.

@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 from dataclasses import dataclass, field
 
 import structlog
@@ -66,6 +67,7 @@ class Lifecycle:
         gc.set_threshold(*GC_THRESHOLD)
         self._log_plugins()
         self._log_serving()
+        self._show_link()
         self.systemd.ready(parts.reports.status())
         if parts.processes is not None:
             parts.processes.changed = self._processes_changed
@@ -143,6 +145,16 @@ class Lifecycle:
             **({"processes": self.settings.processes} if self.settings.processes > 1 else {}),
             **({"tls": parts.certificates.listeners} if parts.certificates.listeners else {}),
         )
+
+    def _show_link(self) -> None:
+        """Print a link to the page, for the person at the terminal. It never goes to a log, since it signs in."""
+        _, admin = self._addresses()
+        if admin is None or self.parts.site is None or not sys.stderr.isatty():
+            return
+        scheme = "http" if self.settings.admin_tls is None else "https"
+        code = self.parts.site.sessions.make_code()
+        sys.stderr.write(f"The page: {scheme}://{admin}/sign-in?code={code} (once, within 10 minutes)\n")
+        sys.stderr.flush()
 
     def _addresses(self) -> tuple[str, str | None]:
         """The addresses of intake and admin listener, with the ports that were bound."""

@@ -298,6 +298,6 @@ def _log_released(one: Released) -> None:
         target=one.target,
         attempt=one.attempt,
         outcome="interrupted",
-        state="dead" if one.is_dead else "pending",
+        state=one.state.value,
         error="the node that ran it was lost",
     )

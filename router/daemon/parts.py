@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 
+from router.admin.page.site import Site
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.intake_server import IntakeServer
 from router.daemon.no_intake import NoIntake
@@ -39,6 +40,7 @@ class Parts:
     node: Node | None = field(default=None)  #: None: it owns its store alone
     delivers: bool = True  #: False: a node that takes events only
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
+    site: Site | None = None  #: the operator's page, on the admin listener
 
     @property
     def processes(self) -> IntakeProcesses | None:

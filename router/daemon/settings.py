@@ -52,6 +52,7 @@ class Settings:
     tls: TlsFiles | None = None  #: of the intake; None: plain HTTP
     admin_tls: TlsFiles | None = None  #: of the admin listener
     admin_token_file: Path | None = None  #: None: from the environment, or generated and kept beside the store
+    admin_read_token_file: Path | None = None  #: the token that may only read; None: from the environment, or none
     admin_hosts: tuple[str, ...] = ()  #: further host names, in lower case, under which the admin listener answers
     roles: tuple[str, ...] = ROLES  #: of a node that shares its store
     actions: tuple[str, ...] = ()  #: types that it delivers; empty: all

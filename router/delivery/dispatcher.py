@@ -25,6 +25,7 @@ from router.delivery.node import DeliveringNode
 from router.delivery.own_events import OwnEvents
 from router.delivery.retry import settlement
 from router.delivery.settling import FinishedAttempt, Settling
+from router.delivery.skips import SkipReports
 from router.delivery.target import Target
 from router.delivery.targets import BREAKERS_NOTE, Targets
 from router.delivery.tools import open_tools
@@ -152,6 +153,7 @@ class Dispatcher:
         self._holding = Holding(self._current, self._store, self._inbox, writes.write, self._now_ms, self._sets_holds)
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
+        self._store.on_skipped(SkipReports(self._metrics).report)
         with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
             await self._recall()
         self._started.set()

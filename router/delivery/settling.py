@@ -16,7 +16,7 @@ from router.store.contract import Store
 
 log = structlog.get_logger()
 
-Commit = Callable[[Callable[[], "Future[list[bool]]"]], Awaitable[list[bool]]]
+Commit = Callable[[Callable[[], "Future[list[State | None]]"]], Awaitable[list[State | None]]]
 """Write until it is committed; raises StoreError, never StoreUnavailable, for what can't be stored."""
 
 _FINE = (OutcomeKind.SUCCEEDED, OutcomeKind.INTERRUPTED)
@@ -84,32 +84,32 @@ class Settling:
                 return
             log.error("settle can't be stored; made again after a restart", error=str(error), **ids(batch[0].claim))
             return
-        for finished, owned in zip(batch, settled, strict=True):
+        for finished, state in zip(batch, settled, strict=True):
             self._settled(finished.claim)
-            self._count(finished, owned)
-            self._log_line(finished, owned)
-            if owned and finished.done.state is State.PENDING:
+            self._count(finished, state)
+            self._log_line(finished, state)
+            if state is State.PENDING:
                 self._waits(finished.claim.delivery)
 
-    def _count(self, finished: FinishedAttempt, owned: bool) -> None:
+    def _count(self, finished: FinishedAttempt, state: State | None) -> None:
         delivery, done = finished.claim.delivery, finished.done
         # A delivery that someone else owns is not settled by this: only the attempt counts.
-        settled = (done.state, max(0, done.finished_at - delivery.created_at) / 1000) if owned else ()
+        settled = () if state is None else (state, max(0, done.finished_at - delivery.created_at) / 1000)
         self._metrics.attempted(
             delivery.rule, delivery.action, delivery.target, done.outcome.kind, finished.took, *settled
         )
 
-    def _log_line(self, finished: FinishedAttempt, owned: bool) -> None:
+    def _log_line(self, finished: FinishedAttempt, state: State | None) -> None:
         outcome, done = finished.outcome, finished.done
         write = self._log.info if outcome.kind in _FINE else self._log.warning
-        waits = done.state is State.PENDING
+        waits = (state or done.state) is State.PENDING
         again_in = round((done.next_attempt_at - done.finished_at) / 1000, 1) if waits else None
         write(
-            "attempt settled" if owned else "attempt lost: someone else owns the delivery",
+            "attempt lost: someone else owns the delivery" if state is None else "attempt settled",
             **ids(finished.claim),
             attempt=finished.claim.attempt,
             outcome=done.outcome.kind.value,
-            state=done.state.value,
+            state=(state or done.state).value,
             cause=outcome.cause.value if outcome.cause else None,
             status=outcome.status,
             error=done.outcome.error or None,

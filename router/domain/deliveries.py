@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from router.domain.events import Event
+from router.domain.groups import Group, SkipReason
 from router.domain.outcomes import Outcome, OutcomeKind, Sent
 
 if TYPE_CHECKING:
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 class State(StrEnum):
     """The state of a delivery."""
 
-    PENDING = "pending"  #: due at next_attempt_at, or blocked by order
+    PENDING = "pending"  #: due at next_attempt_at, or blocked
     RUNNING = "running"  #: claimed by a dispatcher
     SUCCEEDED = "succeeded"
     DEAD = "dead"  #: given up; stays until it is replayed, cancelled or pruned
     CANCELLED = "cancelled"  #: by an operator
+    SKIPPED = "skipped"  #: another delivery stands for it, by latest_by or once_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class PlannedDelivery:
     order_key: str | None = None  #: canonical JSON of order_by's values; None: unordered
     item: str | None = None  #: the place of its item, such as $.alerts[3]; None: it is of the whole event
     item_index: int | None = None  #: the item's number among those of the rule, from 0
+    group: Group | None = None  #: by its action's latest_by or once_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,12 @@ class Delivery:
     error: str = ""  #: the last attempt's error
     item: str | None = None  #: see PlannedDelivery
     item_index: int | None = None
+    # A claim leaves out what follows: nothing that makes an attempt asks for it.
+    behind: bool = False  #: an attempt at an earlier delivery of its latest_by value is under way
+    latest_key: str | None = None  #: latest_by's value; None: not grouped, or replayed
+    once_key: str | None = None  #: once_by's value; None: not grouped, or replayed
+    skip_reason: SkipReason | None = None  #: while skipped
+    skipped_for: str | None = None  #: while skipped: id of the delivery that stands for it
 
 
 @dataclass(frozen=True, slots=True)

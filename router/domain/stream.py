@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from router.domain.deliveries import Attempt, State
+from router.domain.groups import SkipReason
 
 Place = Mapping[int, int]
 """By writer: the number of the last one that was read; none was of a writer that it leaves out. Each writer commits in
@@ -20,7 +21,7 @@ class StreamPosition:
     """A position in the store's history, for a follower to go on from."""
 
     events: Place = field(default_factory=dict)  #: the last events before it
-    ended: Place = field(default_factory=dict)  #: the last ends of attempts before it
+    ended: Place = field(default_factory=dict)  #: the last ends before it: of attempts, and of deliveries skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,29 @@ class EndedAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class EndedPage:
-    """A page of ended attempts."""
+class SkippedDelivery:
+    """A delivery that was skipped, for a follower."""
 
-    attempts: tuple[EndedAttempt, ...]  #: without pruned ones
+    writer: int
+    seq: int  #: in the same order as ended attempts
+    event_writer: int
+    event: int  #: its event's seq
+    event_id: str
+    source: str
+    delivery_id: str
+    rule: str
+    action: str
+    type: str
+    target: str
+    at: int  #: ms
+    reason: SkipReason
+    skipped_for: str  #: id of the delivery that stands for it
+
+
+@dataclass(frozen=True, slots=True)
+class EndedPage:
+    """A page of ended attempts and skipped deliveries."""
+
+    ends: tuple[EndedAttempt | SkippedDelivery, ...]  #: without pruned ones
     next_after: Place  #: the `after` of the next page
     more: bool  #: the next page may have some already

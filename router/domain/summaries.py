@@ -27,7 +27,7 @@ class Depth:
 
     target: str
     due: int = 0  #: pending; they wait for their time or the target's limits
-    blocked: int = 0  #: pending behind an earlier one of the same order key
+    blocked: int = 0  #: pending behind an earlier one of the same order key or latest_by value
     running: int = 0
     dead: int = 0
     oldest_at: int | None = None  #: ms; when the oldest pending one was planned; held ones do not count

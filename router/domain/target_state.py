@@ -18,6 +18,8 @@ class Wait(StrEnum):
     PAUSED = "paused"  #: its target is paused
     DISABLED = "disabled"  #: its rule or action is disabled
     ORDER = "order"  #: an earlier delivery of its order key
+    LATEST = "latest"  #: the attempt at an earlier delivery of its latest_by value
+    WAIT = "wait"  #: the end of its action's `wait`
     RETRY = "retry"  #: the time of its next try
     RATE = "rate"  #: the target's rate
     BREAKER = "breaker"  #: the target's breaker

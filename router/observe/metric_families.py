@@ -50,7 +50,9 @@ ANSWER_SECONDS = MetricFamily(
     _SECONDS_OF_ANSWERS,
 )
 
-DELIVERIES = _counter("deliveries", "Deliveries that ended: succeeded or dead.", "rule", "action", "target", "outcome")
+DELIVERIES = _counter(
+    "deliveries", "Deliveries that ended: succeeded, dead or skipped.", "rule", "action", "target", "outcome"
+)
 ATTEMPTS = _counter("attempts", "Attempts that ended, by outcome.", "rule", "action", "target", "outcome")
 ATTEMPT_SECONDS = MetricFamily(
     "histogram",

@@ -38,6 +38,7 @@ Labels = tuple[str, ...]
 """A value for each of a family's labels, in their order."""
 
 _NO_RULE = (UNMATCHED,)
+_COUNTED_ELSEWHERE = (State.PENDING, State.SKIPPED)  #: not settled yet; counted by `skipped`
 
 
 @dataclass(slots=True)
@@ -110,15 +111,19 @@ class Metrics:
         age: float = 0.0,
     ) -> None:
         """An attempt ended after `took` seconds; its delivery is in this state now, `age` seconds after its event came.
-        The delivery is counted unless it is pending again."""
+        The delivery is counted unless it is pending again, or skipped."""
         with self._lock:
             self._attempts[rule, action, target, outcome.value] += 1
             self._observe(ATTEMPT_SECONDS, (target,), took)
-            if state is State.PENDING:
+            if state in _COUNTED_ELSEWHERE:
                 return
             self._deliveries[rule, action, target, state.value] += 1
             if state is State.SUCCEEDED:
                 self._observe(DELIVERY_SECONDS, (target,), age)
+
+    def skipped(self, rule: str, action: str, target: str) -> None:
+        """A delivery became skipped."""
+        self._add(DELIVERIES, rule, action, target, State.SKIPPED.value)
 
     def committed(self, jobs: int, seconds: float) -> None:
         """The store committed a transaction of so many jobs."""

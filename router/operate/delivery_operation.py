@@ -38,6 +38,8 @@ class DeliveryOperation:
             return f"it is held, since {hold_words(hold)}, and goes on when that ends"
         if self.name == "replay" and d.blocked:
             return "it waits for an earlier one of its order, and goes in its turn"
+        if self.name == "replay" and d.behind:
+            return "it waits for the attempt at an earlier one of its latest_by value, and goes then"
         if d.state not in states:
             return f"it is {d.state}; {state_syntax.format(d.state)} would {self.name} it all the same"
         return None
@@ -67,4 +69,5 @@ _NOT_ALLOWED = {
     ("replay", State.RUNNING): "an attempt is under way, or was when the daemon ended: its next start goes on with it",
     ("cancel", State.SUCCEEDED): "it has succeeded",
     ("cancel", State.CANCELLED): "it is cancelled already",
+    ("cancel", State.SKIPPED): "it is skipped: another one stands for it",
 }

@@ -1,19 +1,19 @@
-"""Follows a store: events and ended attempts, merged into one stream, as they are committed."""
+"""Follows a store: events, ended attempts and skipped deliveries, merged into one stream, as they are committed."""
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival, EndedAttempt, StreamPosition, has_passed
+from router.domain.stream import Arrival, EndedAttempt, SkippedDelivery, StreamPosition, has_passed
 from router.store.contract import PAGE, OperatorStore
 
-StreamItem = Arrival | EndedAttempt
+StreamItem = Arrival | EndedAttempt | SkippedDelivery
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFilter:
-    """Which events and attempts to keep. None in a field: any."""
+    """Which events, attempts and skips to keep. None in a field: any."""
 
     source: str | None = None
     rule: str | None = None
@@ -29,6 +29,8 @@ class StreamFilter:
             return self._has_route(item.rule, item.target) and (failed or not self.failed)
         if self.failed:
             return False
+        if isinstance(item, SkippedDelivery):
+            return self._has_route(item.rule, item.target)
         return any(self._has_route(rule, target) for rule, _, target in item.plan) or self.rule is self.target is None
 
     def _has_route(self, rule: str, target: str) -> bool:
@@ -36,7 +38,7 @@ class StreamFilter:
 
 
 class Follower:
-    """Yields each event and each ended attempt once. Belongs to one thread.
+    """Yields each event, each ended attempt and each skipped delivery once. Belongs to one thread.
 
     Each writer's events come in the order of its commits, and so do its attempts. An event comes before its attempts;
     otherwise the two are merged by time. Each read is short: a long one would let the write-ahead log grow.
@@ -56,9 +58,9 @@ class Follower:
             page = self._store.ended(self._position.ended)
             if not self._pending:
                 self._fill()
-            for attempt in page.attempts:
-                yield from self._events_before(attempt)
-                yield attempt
+            for end in page.ends:
+                yield from self._events_before(end)
+                yield end
             self._position = StreamPosition(dict(self._read), page.next_after)
             more = page.more
         more = True
@@ -67,22 +69,23 @@ class Follower:
                 yield self._pending.popleft()
             more = self._fill()
 
-    def _events_before(self, attempt: EndedAttempt) -> Iterator[Arrival]:
-        """The events that come before an attempt: its own event, and events received before the attempt ended."""
-        while self._pending or not has_passed(self._read, attempt.event_writer, attempt.event):
+    def _events_before(self, end: EndedAttempt | SkippedDelivery) -> Iterator[Arrival]:
+        """The events that come before an end: its own event, and events received before that time."""
+        at = end.at if isinstance(end, SkippedDelivery) else end.attempt.finished_at or 0
+        while self._pending or not has_passed(self._read, end.event_writer, end.event):
             if not self._pending:
                 self._fill()
                 if not self._pending:
-                    return  # the attempt's event was pruned meanwhile
+                    return  # its event was pruned meanwhile
             event = self._pending[0]
-            if not self._has_pending(attempt) and event.received_at > (attempt.attempt.finished_at or 0):
+            if not self._has_pending(end) and event.received_at > at:
                 return
             yield self._pending.popleft()
 
-    def _has_pending(self, attempt: EndedAttempt) -> bool:
+    def _has_pending(self, end: EndedAttempt | SkippedDelivery) -> bool:
         """Whether its event may be among the pending ones."""
-        first = next((event for event in self._pending if event.writer == attempt.event_writer), None)
-        return first is not None and first.seq <= attempt.event
+        first = next((event for event in self._pending if event.writer == end.event_writer), None)
+        return first is not None and first.seq <= end.event
 
     def _fill(self) -> bool:
         """Read a page of events. True if there may be more."""

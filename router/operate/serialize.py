@@ -28,7 +28,7 @@ def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:
         "target": d.target,
         "order_key": d.order_key,
         "state": d.state.value,
-        "blocked": d.blocked,
+        "blocked": d.blocked or d.behind,
         "attempts": d.attempts,
         "interruptions": d.interruptions,
         **times(
@@ -41,6 +41,10 @@ def delivery_json(d: Delivery, waits: Waits, now: int) -> dict[str, Any]:
         "error": d.error,
         "ruleset": d.ruleset,
         **item_json(d.item, d.item_index),
+        "latest_key": d.latest_key,
+        "once_key": d.once_key,
+        "skip_reason": d.skip_reason.value if d.skip_reason else None,
+        "skipped_for": d.skipped_for,
     }
 
 

@@ -1,6 +1,6 @@
 """What a pending delivery waits for, and until when if that is known.
 
-Order and retry time are read from the delivery; rate, breaker and concurrency from what the daemon noted
+Order, group and times are read from the delivery; rate, breaker and concurrency from what the daemon noted
 (router/delivery/wait_notes.py).
 """
 
@@ -43,8 +43,11 @@ class Waits:
             return _held(hold)
         if delivery.blocked:
             return Waiting(Wait.ORDER)
+        if delivery.behind:
+            return Waiting(Wait.LATEST)
         if delivery.next_attempt_at > now:
-            return Waiting(Wait.RETRY, delivery.next_attempt_at)
+            begun = delivery.latest_key is None or delivery.attempts or delivery.interruptions
+            return Waiting(Wait.RETRY if begun else Wait.WAIT, delivery.next_attempt_at)
         return self.at(delivery.target, now)
 
     def at_depth(self, depth: Depth, now: int) -> Waiting | None:

@@ -1,24 +1,18 @@
 """A rule and its actions, compiled."""
 
-import hashlib
 from dataclasses import dataclass
 
-import orjson
-
 from router.domain.deliveries import PlannedDelivery
-from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.ids import uuid7
 from router.domain.items import Item
 from router.domain.retry_policy import RetryPolicy
 from router.plugins.action import Action
 from router.rules.compile.respond import RuleRespond
+from router.rules.grouping import Grouping, key_of
 from router.rules.match.conditions import Condition
-from router.rules.match.fields import ItemField
 from router.rules.match.for_each import ForEach
 from router.rules.source import Field
-
-LONGEST_KEY = 1024  #: bytes; longer order keys are stored as their hash, with every delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +27,7 @@ class RuleAction:
     for_each: bool = False  #: its deliveries are of items
     enabled: bool = True
     digest: str = ""  #: of what the file says below its type, to tell whether two rules files define the same
+    grouping: Grouping | None = None
 
     def plan(self, parsed: ParsedEvent, item: Item | None = None) -> PlannedDelivery:
         """The delivery of this event, or of an item of it, to this action."""
@@ -42,26 +37,15 @@ class RuleAction:
             action=self.name,
             type=self.action.type,
             target=self.action.target.key,
-            order_key=None if self.order_by is None else self.order_key(parsed, item),
+            order_key=None if self.order_by is None else key_of(self.order_by, parsed, item),
             item=None if item is None else item.place,
             item_index=None if item is None else item.index,
+            group=None if self.grouping is None else self.grouping.group(parsed, item),
         )
 
     def order_key(self, parsed: ParsedEvent, item: Item | None = None) -> str | None:
-        """Canonical JSON of order_by's values, or its hash if long; None without order_by, and if it can't be read."""
-        if self.order_by is None:
-            return None
-        try:
-            if isinstance(self.order_by, ItemField):
-                values = [] if item is None else self.order_by.of(item.value)
-            else:
-                values = self.order_by.values(parsed)
-        except EvaluationError:
-            return None
-        if not values:
-            return None
-        key = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
-        return key.decode() if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key).hexdigest()}"
+        """The order key; None without order_by, and if it can't be read."""
+        return None if self.order_by is None else key_of(self.order_by, parsed, item)
 
 
 @dataclass(frozen=True, slots=True)

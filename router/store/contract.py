@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement
+from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
+from router.domain.groups import Skipped
 from router.domain.holds import HoldName, Holds
 from router.domain.own_events import Gathered, Notice
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
@@ -188,8 +189,9 @@ class StoreReader(StoreState, Protocol):
         ...
 
     def ended(self, after: Place, limit: int = PAGE) -> EndedPage:
-        """Attempts that ended after a position's `ended`, each writer's in the order of its commits, for whatever
-        reason they ended. The store remembers at least the last 100,000."""
+        """Attempts that ended, and deliveries that were skipped, after a position's `ended`, each writer's in the order
+        of its commits, for whatever reason they ended. A skipped delivery comes after its last attempt; one that was
+        replayed since is left out. The store remembers at least the last 100,000."""
         ...
 
     def nodes(self) -> tuple[NodeState, ...]:
@@ -227,20 +229,23 @@ class OperatorStore(StoreReader, Upkeep, Protocol):
     def replay(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
         """Make deliveries due at once, at most PAGE of them. Gives the ids of the deliveries that became due.
 
-        A settled delivery starts again: no attempts counted, its retry policy's clock unset, and last in its order. A
-        pending delivery that waits for its next try becomes due now. A running or a blocked delivery stays as it is.
+        A settled delivery starts again: no attempts counted, its retry policy's clock unset, last in its order, and
+        outside its group: it skips nothing, nothing skips it, and no newer one waits for it. A pending delivery
+        that waits for a time becomes due now, and stays in its group. A running or a blocked delivery stays as it is.
         """
         ...
 
     def cancel(self, delivery_ids: Sequence[str], now: int) -> "Future[list[str]]":
         """Cancel deliveries that are pending, running or dead, at most PAGE of them. Gives the ids of the cancelled
-        deliveries. A running attempt goes on, but its outcome is not recorded."""
+        deliveries. A running attempt goes on, but its outcome is not recorded: a newer one of its latest_by value
+        begins, and the next one of its once_by value counts as the first."""
         ...
 
     def plan_again(
         self, event_id: str, plan: Sequence[PlannedDelivery], ruleset: RulesetText, now: int
     ) -> "Future[bool]":
-        """Add deliveries to a stored event, due now and last in their order. False when the event is not stored.
+        """Add deliveries to a stored event, due now, last in their order and outside their groups. False when the event
+        is not stored.
 
         Their ids must be made now, not at the event's time: a filter by time finds deliveries by their ids.
         """
@@ -280,6 +285,20 @@ class EventSink(Protocol):
 
         A delivery with an order key is blocked while an earlier one of the same (rule, action, key) is pending or
         running.
+
+        Groups: deliveries of the same (rule, action, key) that were not replayed, in the order of their commits, those
+        of one event in the order of the plan. A group is found by an index. All of it is in the same transaction.
+
+        With a `Latest` group, the delivery skips the group's pending one, which may wait for a retry or be held, and is
+        blocked while an attempt at an earlier one is under way. So at most one of a group is pending, and one running.
+        With a wait it is due wait_ms after received_at, but max_wait_ms after the first delivery at the latest that
+        came since the last claim of the group, and never before received_at.
+
+        With a `Once` group, the delivery is skipped when the group has a first delivery that was received less than
+        within_ms before or after received_at; else it becomes the first. A first one that is dead or cancelled is none
+        any more; one that was pruned still is.
+
+        A delivery that becomes skipped lets the next one of its order key go.
         """
         ...
 
@@ -307,24 +326,27 @@ class Store(EventSink, OperatorStore, Protocol):
         """By target: when (ms) a claim that named it in `recorded` last gave a delivery; the newest 1,000 targets."""
         ...
 
-    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
-        """Finish attempts in one transaction. False for one whose token no longer owns the delivery: log and drop it.
+    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[State | None]]":
+        """Finish attempts in one transaction. Gives the deliveries' new states; None for one whose token no longer owns
+        the delivery: log and drop it.
 
         A counted outcome adds one to `attempts`, sets first_attempt_at if it was unset and clears `interruptions`;
         an interrupted one adds one to `interruptions` only. A delivery that becomes succeeded or dead unblocks the next
-        of its order key. A ruleset that the settlement names becomes the delivery's; its text has to be there already.
-        The notices of a settlement that counts are told in the same transaction, as by `tell`.
-        One that can't be stored fails all of them.
+        of its order key. One that would become pending or dead while a newer one of its latest_by value is pending
+        becomes skipped instead, and whatever the outcome, that newer one is unblocked. A ruleset that the settlement
+        names becomes the delivery's; its text has to be there already. The notices of a settlement that counts are told
+        in the same transaction, as by `tell`; not that a delivery is dead which is skipped instead. One that can't be
+        stored fails all of them.
         """
         ...
 
     def release(self, claim: Claim, *, held: bool = False) -> "Future[bool]":
         """Give a claim back without an attempt: pending as before, and its started attempt removed. If `held`, marked
-        as by `mark_held`."""
+        as by `mark_held`. Skipped instead when a newer one of its latest_by value is pending, as by `settle`."""
         ...
 
     def refile(self, claim: Claim, target: str) -> "Future[bool]":
-        """Give a claim back without an attempt, under another target."""
+        """Give a claim back without an attempt, under another target; skipped when `release` would skip it."""
         ...
 
     def due(self, types: Collection[str] = ()) -> Due:
@@ -338,6 +360,11 @@ class Store(EventSink, OperatorStore, Protocol):
         It doesn't hear of deliveries that were due before: call `due` once the listener is set. An exception in it is
         logged, nothing more.
         """
+        ...
+
+    def on_skipped(self, listener: Callable[[Sequence[Skipped]], None]) -> None:
+        """Call the listener from the store's thread after each commit of this process that skipped deliveries, each
+        once. It must be short. An exception in it is logged, nothing more."""
         ...
 
     @property
@@ -411,7 +438,8 @@ class Store(EventSink, OperatorStore, Protocol):
     def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
         """Correct, in one small transaction, some waits that are too long because the clock was set back to `now` (ms).
 
-        A pending delivery without a counted attempt since it was planned or replayed becomes due at once. A delivery
+        A pending delivery without a counted attempt since it was planned or replayed becomes due at once; one that
+        waits by its group since a time after `now` waits from `now` on, at most its max_wait_ms. A delivery
         whose last attempt ended after `now` waits from `now` on, as long as it was to wait then. Gives the `after` of
         the next call; None at the end.
         """

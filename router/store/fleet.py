@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from router.domain.deliveries import State
+
 LEASE_SECONDS = 15.0  #: long enough for a short hang of database or network; a dead node's work waits for so long
 ROLES = ("intake", "delivery")
 
@@ -85,7 +87,7 @@ class Released:
     action: str
     target: str
     attempt: int
-    is_dead: bool  #: it was interrupted too often
+    state: State  #: pending; dead: it was interrupted too often; skipped: a newer one of its latest_by value waits
 
 
 class Fleet(Protocol):

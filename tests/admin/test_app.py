@@ -10,7 +10,8 @@ import pytest
 
 from router.admin import app
 from router.admin.api.routes import ENDPOINTS
-from router.admin.listener import admin_listener
+from router.admin.listener import access_check, admin_listener
+from router.admin.page.site import Site
 from router.daemon.settings import host_names
 from router.domain.errors import StartError
 from router.domain.listen_address import ListenAddress
@@ -110,7 +111,7 @@ def test_a_token_in_the_query_or_a_cookie_is_not_accepted(admin: Admin, query: s
 
 
 def test_an_unknown_path_gives_404_and_a_wrong_method_405(admin: Admin) -> None:
-    assert admin.ask("GET", "/", token=None).status == 404
+    assert admin.ask("GET", "/nothing", token=None).status == 404
     assert admin.ask("GET", "/api/nothing").status == 404
     assert admin.ask("GET", "/api/events/").status == 404
     answer = admin.ask("POST", "/-/ready")
@@ -205,7 +206,9 @@ def test_probes_answer_while_many_requests_wait(
 
     scrape, reload = slow(Reply(200, b"", "text/plain")), slow(Reloaded("h", 1, RulesetDiff()))
     daemon = dataclasses.replace(admin.daemon, reload=reload, metrics=scrape)
-    listener = admin_listener(daemon, ListenAddress("127.0.0.1", 0), TOKEN.encode(), (), PATIENCE_SECONDS)
+    address = ListenAddress("127.0.0.1", 0)
+    site = Site(daemon, access_check(address, TOKEN.encode(), None, ()))
+    listener = admin_listener(site, address, PATIENCE_SECONDS)
     listener.start()
     statuses: SimpleQueue[int] = SimpleQueue()
     token = {"Authorization": f"Bearer {TOKEN}"}

@@ -42,19 +42,19 @@ def ended(claim: Claim, status: int = 200) -> FinishedAttempt:
     return FinishedAttempt(claim, outcome, done, 0.005)
 
 
-async def once(write: "Callable[[], Future[list[bool]]]") -> list[bool]:
+async def once(write: "Callable[[], Future[list[State | None]]]") -> list[State | None]:
     """Commit as the dispatcher does where the store is well."""
     return await asyncio.wrap_future(write())
 
 
 def test_attempts_that_end_during_a_commit_settle_in_the_next(store: SqliteStore) -> None:
     first, *others = claimed(store, 4)
-    commits: list[list[bool]] = []
+    commits: list[list[State | None]] = []
 
     async def run() -> None:
         held = asyncio.Event()
 
-        async def commit(write: "Callable[[], Future[list[bool]]]") -> list[bool]:
+        async def commit(write: "Callable[[], Future[list[State | None]]]") -> list[State | None]:
             await held.wait()
             commits.append(await once(write))
             return commits[-1]
@@ -69,7 +69,7 @@ def test_attempts_that_end_during_a_commit_settle_in_the_next(store: SqliteStore
 
     asyncio.run(run())
 
-    assert commits == [[True], [True, True, True]]
+    assert commits == [[State.SUCCEEDED], [State.SUCCEEDED] * 3]
 
 
 def test_a_settlement_that_cannot_be_stored_does_not_affect_others(store: SqliteStore) -> None:
@@ -94,7 +94,7 @@ def test_waiting_settlements_are_stored_at_shutdown(store: SqliteStore) -> None:
     first, second = claimed(store, 2)
 
     async def run() -> None:
-        async def never(_: "Callable[[], Future[list[bool]]]") -> list[bool]:
+        async def never(_: "Callable[[], Future[list[State | None]]]") -> list[State | None]:
             await asyncio.Event().wait()
             return []
 

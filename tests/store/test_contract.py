@@ -10,7 +10,9 @@ from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settle
 from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.events import Event
 from router.domain.filters import Filter
+from router.domain.groups import Latest, Once, Skipped, SkipReason
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.domain.stream import SkippedDelivery
 from router.store.contract import Store
 
 NOW = 1_700_000_000_000
@@ -31,7 +33,7 @@ def take(store: Store, now: int = NOW, **wanted: int) -> list[Claim]:
 def settle(store: Store, claim: Claim, outcome: Outcome, state: State, at: int = NOW) -> bool:
     """Settle and wait."""
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=NOW + 5, next_attempt_at=at)
-    return store.settle([done]).result(10)[0]
+    return store.settle([done]).result(10)[0] is not None
 
 
 def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
@@ -42,6 +44,16 @@ def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned
     assert store.event(first.id) == first
     assert store.events() == [first]
     assert store.event("nobody") is None
+
+
+def test_a_body_may_be_a_view_of_the_bytes_that_arrived(store: Store, event: MakeEvent) -> None:
+    body = bytes(range(256)) * 5000
+    first, second = event(body=memoryview(b"frame" + body)[5:]), event(body=b"small")
+
+    both = [store.append(one, (), "r1") for one in (first, second)]
+
+    assert {one.result(10).duplicate for one in both} == {False}
+    assert [one.body for one in map(store.event, (first.id, second.id)) if one is not None] == [body, b"small"]
 
 
 def test_planned_deliveries_are_due_at_once_in_commit_order(
@@ -164,8 +176,9 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
     futures = [store.settle([one]) for one in done[1:20]]
     together = store.settle([done[0], *done[20:]])
 
-    assert [future.result(10) for future in futures] == [[True]] * 19
-    assert together.result(10) == [False, *[True] * 31]
+    states = [kinds[number % 4][1] for number in range(1, 51)]
+    assert [future.result(10) for future in futures] == [[state] for state in states[:19]]
+    assert together.result(10) == [None, *states[19:]]
     for number, claim in enumerate([*claims[1:], again], 1):
         outcome, state = kinds[number % 4]
         found, tried = store.delivery(claim.delivery.id), store.attempts(claim.delivery.id)[-1]
@@ -555,6 +568,304 @@ def test_one_transaction_settles_any_number_of_rows(
     ]
 
     assert len(claims) == count
-    assert store.settle(ends).result(10) == [True] * count
+    assert store.settle(ends).result(10) == [State.SUCCEEDED] * count
     assert store.count(Filter()) == store.count(Filter(states=(State.SUCCEEDED,))) == count
     assert all(len(store.attempts(claim.delivery.id)) == 1 for claim in claims)
+
+
+# Groups.
+
+
+def state_of(store: Store, planned: PlannedDelivery) -> tuple[State, SkipReason | None, str | None]:
+    """Its state, and why and for which one it is skipped."""
+    found = store.delivery(planned.id)
+    assert found is not None
+    return found.state, found.skip_reason, found.skipped_for
+
+
+PENDING = (State.PENDING, None, None)
+
+
+def test_the_newest_delivery_of_a_value_skips_the_one_that_waits(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    old, other, new = (planned_delivery(group=Latest(key)) for key in ("[1]", "[2]", "[1]"))
+    told: list[Skipped] = []
+    store.on_skipped(told.extend)
+    first = event()
+    put(store, first, old, other)
+
+    put(store, event(), new)
+
+    assert state_of(store, old) == (State.SKIPPED, SkipReason.NEWER, new.id)
+    assert state_of(store, other) == state_of(store, new) == PENDING
+    assert [claim.delivery.id for claim in take(store)] == [other.id, new.id]
+    assert told == [Skipped(old.id, first.id, "deploy", "forward", "ci", SkipReason.NEWER, new.id)]
+    assert store.count(Filter(states=(State.SKIPPED,))) == 1
+
+
+def test_groups_are_of_one_rule_and_action(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    plan = [
+        planned_delivery(group=Latest("[1]")),
+        planned_delivery(group=Latest("[1]"), action="b"),
+        planned_delivery(group=Latest("[1]"), rule="b"),
+        planned_delivery(group=Once("[1]", 1000), rule="c"),
+        planned_delivery(group=Once("[1]", 1000), rule="c", action="b"),
+        planned_delivery(),
+    ]
+
+    put(store, event(), *plan)
+
+    assert [state_of(store, one) for one in plan] == [PENDING] * 6
+
+
+def test_a_delivery_that_waits_for_a_retry_or_is_held_is_skipped_too(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    tried, held = planned_delivery(group=Latest("[1]")), planned_delivery(group=Latest("[1]"), rule="off")
+    put(store, event(), tried, held)
+    store.mark_held("off", None).result(10)
+    [claim] = take(store)
+    settle(store, claim, Outcome.retry("x"), State.PENDING, at=NOW + 60_000)
+
+    put(store, event(), new := planned_delivery(group=Latest("[1]")), planned_delivery(group=Latest("[1]"), rule="off"))
+
+    assert state_of(store, tried) == (State.SKIPPED, SkipReason.NEWER, new.id)
+    assert state_of(store, held)[0] is State.SKIPPED
+    assert len(take(store)) == 2
+    assert store.marked_actions() == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "becomes"),
+    [
+        (Outcome.succeeded(200), State.SUCCEEDED, State.SUCCEEDED),
+        (Outcome.retry("x"), State.PENDING, State.SKIPPED),
+        (Outcome.failed("x"), State.DEAD, State.SKIPPED),
+        (Outcome.interrupted("x"), State.PENDING, State.SKIPPED),
+    ],
+)
+def test_a_newer_delivery_waits_for_a_running_one_which_is_skipped_when_it_fails(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, outcome: Outcome, state: State, becomes: State
+) -> None:
+    put(store, event(), old := planned_delivery(group=Latest("[1]")))
+    [claim] = take(store)
+    put(store, event(), between := planned_delivery(group=Latest("[1]")))
+    put(store, event(), new := planned_delivery(group=Latest("[1]")))
+    heard: list[Any] = []
+    store.on_due(heard.append)
+
+    assert take(store) == []
+    assert [d.id for d in store.deliveries() if d.behind] == [new.id]
+    done = Settlement(old.id, claim.token, outcome, state, NOW + 5, NOW + 60_000)
+    assert store.settle([done]).result(10) == [becomes]
+
+    assert heard == [{"ci": NOW}]
+    assert state_of(store, old)[0] is becomes
+    assert state_of(store, between) == (State.SKIPPED, SkipReason.NEWER, new.id)
+    assert [claim.delivery.id for claim in take(store)] == [new.id]
+    found = store.delivery(old.id)
+    assert found is not None and found.error == outcome.error
+    assert [attempt.outcome for attempt in store.attempts(old.id)] == [outcome.kind]
+
+
+def test_a_claim_given_back_is_skipped_when_a_newer_delivery_waits(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), old := planned_delivery(group=Latest("[1]")))
+    [claim] = take(store)
+    put(store, event(), new := planned_delivery(group=Latest("[1]")))
+
+    assert store.release(claim).result(10)
+
+    assert state_of(store, old) == (State.SKIPPED, SkipReason.NEWER, new.id)
+    assert store.attempts(old.id) == []
+    assert [claim.delivery.id for claim in take(store)] == [new.id]
+
+
+def test_without_a_newer_delivery_a_failed_one_is_tried_again(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), old := planned_delivery(group=Latest("[1]")))
+    [claim] = take(store)
+    put(store, event(), new := planned_delivery(group=Latest("[1]")))
+    store.cancel([new.id], NOW).result(10)
+
+    settle(store, claim, Outcome.retry("x"), State.PENDING)
+
+    assert state_of(store, old) == PENDING
+
+
+def test_a_cancelled_running_delivery_lets_the_newer_one_go(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), old := planned_delivery(group=Latest("[1]")))
+    take(store)
+    put(store, event(), new := planned_delivery(group=Latest("[1]")))
+
+    store.cancel([old.id], NOW).result(10)
+
+    assert state_of(store, old)[0] is State.CANCELLED
+    assert [claim.delivery.id for claim in take(store)] == [new.id]
+
+
+def test_a_skipped_delivery_lets_the_next_of_its_order_go(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), planned_delivery(order_key="a", group=Latest("[1]")))
+    put(store, event(), next_one := planned_delivery(order_key="a"))
+    heard: list[Any] = []
+    store.on_due(heard.append)
+
+    put(store, event(received_at=NOW + 9), planned_delivery(order_key="a", group=Latest("[1]")))
+
+    assert heard == [{"ci": NOW}]
+    assert [claim.delivery.id for claim in take(store)] == [next_one.id]
+
+
+def test_a_wait_begins_anew_with_each_delivery_and_ends(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    due = []
+    for after in (0, 20, 40, 60, 80, 200):
+        put(store, event(received_at=NOW + after), planned_delivery(group=Latest("[1]", 30, 70)))
+        due.append(store.due()["ci"] - NOW)
+    assert due == [30, 50, 70, 70, 80, 200]
+
+    [claim] = take(store, now=NOW + 200)
+    settle(store, claim, Outcome.retry("x"), State.PENDING)
+    put(store, event(received_at=NOW + 210), planned_delivery(group=Latest("[1]", 30, 70)))
+
+    assert store.due() == {"ci": NOW + 240}  # an attempt was made: it begins anew
+
+
+def test_a_wait_is_no_longer_after_the_clock_was_set_back(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
+    store.shorten_waits(NOW + 1).result(10)
+    assert store.due() == {"ci": NOW + 300}
+
+    for now in (NOW - 5000, NOW - 9000, NOW - 9000):
+        store.shorten_waits(now).result(10)
+        assert store.due() == {"ci": now + 300}
+
+    put(store, event(received_at=NOW - 8900), planned_delivery(group=Latest("[1]", 300, 700)))
+    assert store.due() == {"ci": NOW - 8600}
+
+
+def test_the_first_delivery_of_a_value_stands_for_those_within_its_time(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    plan = [planned_delivery(group=Once("[1]", 1000)) for _ in range(5)]
+    for one, after in zip(plan, (0, 999, 1000, 1001, 1999), strict=True):
+        put(store, event(received_at=NOW + after), one)
+
+    first, second, third, *others = plan
+    assert state_of(store, first) == state_of(store, third) == PENDING
+    assert state_of(store, second) == (State.SKIPPED, SkipReason.EARLIER, first.id)
+    assert [state_of(store, one) for one in others] == [(State.SKIPPED, SkipReason.EARLIER, third.id)] * 2
+
+
+def test_a_clock_set_back_closes_a_value_no_longer_than_its_time(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(received_at=NOW), planned_delivery(group=Once("[1]", 1000)))
+    put(store, event(received_at=NOW - 999), near := planned_delivery(group=Once("[1]", 1000)))
+    put(store, event(received_at=NOW - 1000), far := planned_delivery(group=Once("[1]", 1000)))
+
+    assert state_of(store, near)[0] is State.SKIPPED
+    assert state_of(store, far) == PENDING
+
+
+@pytest.mark.parametrize("end", ["dead", "cancelled"])
+def test_after_a_first_delivery_that_died_or_was_cancelled_the_next_is_made(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan, end: str
+) -> None:
+    put(store, event(), first := planned_delivery(group=Once("[1]", 1000)))
+    put(store, event(), second := planned_delivery(group=Once("[1]", 1000)))
+    if end == "dead":
+        [claim] = take(store)
+        settle(store, claim, Outcome.failed("x"), State.DEAD)
+    else:
+        store.cancel([first.id], NOW).result(10)
+
+    put(store, event(), third := planned_delivery(group=Once("[1]", 1000)))
+    put(store, event(), fourth := planned_delivery(group=Once("[1]", 1000)))
+
+    assert state_of(store, second)[0] is State.SKIPPED
+    assert state_of(store, third) == PENDING
+    assert state_of(store, fourth) == (State.SKIPPED, SkipReason.EARLIER, third.id)
+
+
+def test_deliveries_of_one_event_join_their_group_in_the_order_of_the_plan(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    latest = [planned_delivery(group=Latest("[1]")) for _ in range(3)]
+    once = [planned_delivery(group=Once("[1]", 1000), action="b") for _ in range(3)]
+
+    put(store, event(), *latest, *once)
+
+    assert [state_of(store, one)[0] for one in latest] == [State.SKIPPED, State.SKIPPED, State.PENDING]
+    assert [state_of(store, one)[0] for one in once] == [State.PENDING, State.SKIPPED, State.SKIPPED]
+
+
+def test_a_replayed_delivery_stands_outside_its_group(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), old := planned_delivery(group=Latest("[1]")))
+    put(store, event(), new := planned_delivery(group=Latest("[1]")))
+
+    assert store.replay([old.id], NOW).result(10) == [old.id]
+    put(store, event(), newest := planned_delivery(group=Latest("[1]")))
+
+    assert state_of(store, old) == state_of(store, newest) == PENDING
+    assert state_of(store, new) == (State.SKIPPED, SkipReason.NEWER, newest.id)
+    assert [claim.delivery.id for claim in take(store)] == [old.id, newest.id]
+    assert store.plan_again(
+        store.events()[0].id, [again := planned_delivery(group=Latest("[1]"))], RulesetText("r2", "", ""), NOW
+    ).result(10)
+    assert [claim.delivery.id for claim in take(store)] == [again.id]
+
+
+def test_the_first_delivery_still_counts_when_it_is_replayed(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), first := planned_delivery(group=Once("[1]", 1000)))
+    [claim] = take(store)
+    settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
+    store.replay([first.id], NOW).result(10)
+
+    put(store, event(), second := planned_delivery(group=Once("[1]", 1000)))
+
+    assert state_of(store, second) == (State.SKIPPED, SkipReason.EARLIER, first.id)
+
+
+def test_a_follower_hears_of_each_skipped_delivery_after_its_attempts(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(), tried := planned_delivery(group=Latest("[1]")))
+    [claim] = take(store)
+    put(store, event(received_at=NOW + 3), waiting := planned_delivery(group=Latest("[1]")))
+    put(store, event(received_at=NOW + 7), new := planned_delivery(group=Latest("[1]")))
+    settle(store, claim, Outcome.retry("x"), State.PENDING)
+    put(store, event(received_at=NOW + 8), first := planned_delivery(action="b", group=Once("[1]", 1000)))
+    put(store, event(received_at=NOW + 9), second := planned_delivery(action="b", group=Once("[1]", 1000)))
+
+    ends = store.ended({}).ends
+
+    assert [(type(end).__name__, end.delivery_id) for end in ends] == [
+        ("SkippedDelivery", waiting.id),
+        ("EndedAttempt", tried.id),
+        ("SkippedDelivery", tried.id),
+        ("SkippedDelivery", second.id),
+    ]
+    skips = [end for end in ends if isinstance(end, SkippedDelivery)]
+    assert [(skip.at, skip.reason, skip.skipped_for) for skip in skips] == [
+        (NOW + 7, SkipReason.NEWER, new.id),
+        (NOW + 7, SkipReason.NEWER, new.id),
+        (NOW + 9, SkipReason.EARLIER, first.id),
+    ]
+    assert store.position_at(NOW + 9).ended == {ends[-1].writer: ends[-1].seq - 1}
+    store.replay([second.id], NOW).result(10)
+    assert len(store.ended({}).ends) == 3  # it is skipped no longer

@@ -39,7 +39,7 @@ def ends(store: Store, after: Place = START) -> list[EndedAttempt]:
     more = True
     while more:
         page = store.ended(after, 2)
-        found += page.attempts
+        found += [end for end in page.ends if isinstance(end, EndedAttempt)]
         after, more = page.next_after, page.more
     return found
 

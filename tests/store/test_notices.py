@@ -7,6 +7,7 @@ import pytest
 
 from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.events import Event, Routing
+from router.domain.groups import Latest
 from router.domain.outcomes import Outcome
 from router.domain.own_events import GATHER_MS, SOURCE, Gathered, Notice, gathered_event, is_own, own_event
 from router.store.contract import Store
@@ -138,7 +139,7 @@ def test_a_settlement_s_notice_is_committed_with_it(
     token = _claimed(store, event(), plan)
     done = Settlement(plan.id, token, Outcome.failed("no"), State.DEAD, NOW + 5, NOW + 5, notices=[notice(NOW + 5)])
 
-    assert store.settle([done]).result(10) == [True]
+    assert store.settle([done]).result(10) == [State.DEAD]
 
     assert numbers(store) == [(1, 1)]
     assert [one.state for one in store.deliveries()] == [State.DEAD, State.PENDING]
@@ -151,7 +152,7 @@ def test_a_settlement_that_does_not_count_tells_nothing(
     _claimed(store, event(), plan)
     done = Settlement(plan.id, "another", Outcome.failed("no"), State.DEAD, NOW + 5, NOW + 5, notices=[notice()])
 
-    assert store.settle([done]).result(10) == [False]
+    assert store.settle([done]).result(10) == [None]
 
     assert own(store) == []
     assert store.gathered(NOW + GATHER_MS) == []
@@ -170,7 +171,7 @@ def test_of_many_in_one_transaction_the_first_is_told(
         for number, one in enumerate(claims)
     ]
 
-    assert store.settle(done).result(10) == [True] * 5
+    assert store.settle(done).result(10) == [State.DEAD] * 5
 
     assert numbers(store) == [(0, 1)]
     assert [one.count for one in store.gathered(NOW + GATHER_MS)] == [4]
@@ -185,3 +186,17 @@ def test_a_clock_set_back_does_not_hold_notices_for_long(
 
     assert told is (back > GATHER_MS)
     assert [one.count for one in store.gathered(NOW + 5 * GATHER_MS)] == [0 if told else 1]
+
+
+def test_that_a_delivery_is_dead_is_not_told_of_one_that_is_skipped(
+    store: Store, event: MakeEvent, planned_delivery: Make, notice: Callable[..., Notice]
+) -> None:
+    old = planned_delivery("ci", group=Latest("[1]"))
+    token = _claimed(store, event(), old)
+    store.append(event(), [planned_delivery("ci", group=Latest("[1]"))], "r1").result(10)
+    done = Settlement(old.id, token, Outcome.failed("no"), State.DEAD, NOW + 5, NOW + 5, notices=[notice(NOW + 5)])
+
+    assert store.settle([done]).result(10) == [State.SKIPPED]
+
+    assert own(store) == []
+    assert store.gathered(NOW + GATHER_MS) == []

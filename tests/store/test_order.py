@@ -85,7 +85,7 @@ class History:
             ]
         )
         done = Settlement(one, claim.token, outcome, state, self.now, self.now)
-        assert self.store.settle([done]).result(10)[0] == (self.state[one] is State.RUNNING)
+        assert bool(self.store.settle([done]).result(10)[0]) == (self.state[one] is State.RUNNING)
         if self.state[one] is State.RUNNING:
             self.become(one, state)
 

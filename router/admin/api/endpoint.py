@@ -54,6 +54,7 @@ class Endpoint:
     body: type[RequestBody] | str | None = None  #: a model, or `yaml` for a rules file
     problems: Mapping[int, str] = field(default_factory=dict)  #: statuses besides those of every endpoint
     is_open: bool = False  #: needs no token on loopback
+    reads: bool = False  #: changes nothing, though it is a POST
     limit: Literal["store", "scrapes"] | None = (
         "store"  #: the concurrency limit that it counts to; None: it never waits
     )
@@ -64,6 +65,11 @@ class Endpoint:
         parts = re.split(r"(\{\w+\})", self.path)
         text = "".join(fields.get(part) or re.escape(part) for part in parts)
         object.__setattr__(self, "pattern", re.compile(text, re.DOTALL))
+
+    @property
+    def acts(self) -> bool:
+        """Whether it changes anything, which the token that may only read does not allow."""
+        return self.method != "GET" and not self.reads
 
     @property
     def path_fields(self) -> list[str]:
@@ -78,7 +84,7 @@ class Endpoint:
     def statuses(self) -> dict[int, str]:
         """Every error status, with its meaning."""
         found = {
-            403: "It comes from another site's page.",
+            403: "It comes from another site's page, or the token may only read.",
             421: "The Host header names another server.",
             500: "A fault of the router's; please report it.",
         }

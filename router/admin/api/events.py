@@ -125,8 +125,11 @@ def _replay(daemon: DaemonHandle, call: Call) -> Reply:
     if len(body.ids) > MAX_EVENTS:
         return body_problem("ids", f"expected at most {MAX_EVENTS}; send the others in another request")
     report = ChangeReport(REPLAY, body.dry_run)
-    states = tuple(State(state) for state in body.states or State)
+    states = tuple(map(State, body.states)) if body.states else _REPLAYED
     return run_change(daemon, report, states, ids=deliveries_of(daemon.store, body.ids, report))
+
+
+_REPLAYED = tuple(state for state in State if state is not State.SKIPPED)
 
 
 def _reroute(daemon: DaemonHandle, body: ReplayEvents, now: int) -> Reply:

@@ -8,7 +8,7 @@ from router.admin.api.parameters import TIME_FORM
 
 MAX_IDS = 10_000  #: of one request; send more in another request
 
-ReplayState = Literal["pending", "succeeded", "dead", "cancelled"]
+ReplayState = Literal["pending", "succeeded", "dead", "cancelled", "skipped"]
 CancelState = Literal["pending", "running", "dead"]
 Ids = list[str]
 
@@ -59,7 +59,7 @@ class ReplayDeliveries(_Change):
     states: list[ReplayState] | None = Field(
         default=None,
         min_length=1,
-        description="Those in these states. Default: dead; of those with ids, any but succeeded.",
+        description="Those in these states. Default: dead; of those with ids, any but succeeded and skipped.",
     )
 
 

@@ -23,6 +23,7 @@ from router.domain.nearest_word import did_you_mean
 from router.domain.reply import Reply
 from router.operate.serialize import problem_json
 from router.rules.dry_run.preview import Preview, body_of, made_event, preview
+from router.rules.grouping import Grouping, LatestBy, OnceBy
 from router.rules.match.operators.age import unix_ms
 from router.rules.rule import Rule
 from router.rules.ruleset import Ruleset
@@ -73,6 +74,7 @@ def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
                 "target": action.action.target.key,
                 "enabled": action.enabled,
                 "order_by": action.order_by.text if action.order_by is not None else None,
+                **_grouping_json(action.grouping),
             }
             for action in (*rule.actions, *rule.disabled_actions)
         ],
@@ -81,6 +83,18 @@ def _rule_json(rule: Rule, waiting: dict[str, int]) -> dict[str, Any]:
         "responds": rule.respond is not None,
         "digest": rule.digest,
         "waiting": waiting.get(rule.name, 0),
+    }
+
+
+def _grouping_json(grouping: Grouping | None) -> dict[str, Any]:
+    latest = grouping if isinstance(grouping, LatestBy) else None
+    once = grouping if isinstance(grouping, OnceBy) else None
+    return {
+        "latest_by": latest.field.text if latest else None,
+        "wait_ms": latest.wait_ms if latest else None,
+        "max_wait_ms": latest.max_wait_ms if latest else None,
+        "once_by": once.field.text if once else None,
+        "within_ms": once.within_ms if once else None,
     }
 
 
@@ -222,6 +236,7 @@ ENDPOINTS = (
         {200: ResponseSpec("Every problem, as `check --json` prints them.", "Checked")},
         (flag("strict", "Warnings count as well."), flag("require_secrets", "Unset secrets are errors.")),
         body="yaml",
+        reads=True,
         problems={422: "Checking the file is too much work for a running daemon."},
     ),
     Endpoint(
@@ -231,6 +246,7 @@ ENDPOINTS = (
         _test,
         {200: ResponseSpec("What `test --json` prints, with `--explain` unless that is false.", "Tested")},
         body=TestRequest,
+        reads=True,
         problems={422: "The payload can't be parsed."},
     ),
 )

@@ -19,6 +19,7 @@ from router.admin.api.schema_parts import (
     times,
 )
 from router.domain.deliveries import State
+from router.domain.groups import SkipReason
 from router.domain.holds import HoldCause, HoldKind
 from router.domain.outcomes import OutcomeKind
 from router.domain.target_state import Wait
@@ -51,6 +52,20 @@ _DELIVERY: dict[str, Schema] = {
     **times("waits_until", null=True),
     "error": TEXT,
     "ruleset": TEXT,
+    "latest_key": {**TEXT_OR_NULL, "description": "The value of latest_by; null once it was replayed."},
+    "once_key": {**TEXT_OR_NULL, "description": "The value of once_by, if it counts as the first."},
+    "skip_reason": {
+        "enum": [*(reason.value for reason in SkipReason), None],
+        "description": "Why it is skipped: a newer or an earlier one stands for it.",
+    },
+    "skipped_for": {**TEXT_OR_NULL, "description": "While it is skipped: id of the delivery that stands for it."},
+}
+_GROUP: dict[str, Schema] = {
+    "latest_key": TEXT,
+    "wait_ms": COUNT,
+    "max_wait_ms": COUNT,
+    "once_key": TEXT,
+    "within_ms": COUNT,
 }
 _EVENT: dict[str, Schema] = {
     "id": TEXT,
@@ -94,7 +109,20 @@ _RULE: dict[str, Schema] = {
     "enabled": FLAG,
     "sources": array(TEXT),
     "actions": array(
-        closed_object({"name": TEXT, "type": TEXT, "target": TEXT, "enabled": FLAG, "order_by": TEXT_OR_NULL})
+        closed_object(
+            {
+                "name": TEXT,
+                "type": TEXT,
+                "target": TEXT,
+                "enabled": FLAG,
+                "order_by": TEXT_OR_NULL,
+                "latest_by": TEXT_OR_NULL,
+                "wait_ms": NUMBER_OR_NULL,
+                "max_wait_ms": NUMBER_OR_NULL,
+                "once_by": TEXT_OR_NULL,
+                "within_ms": NUMBER_OR_NULL,
+            }
+        )
     ),
     "for_each": TEXT_OR_NULL,
     "stop": FLAG,
@@ -317,7 +345,7 @@ def _tested(action_types: Collection[str]) -> tuple[dict[str, Schema], dict[str,
                         "order_key": TEXT_OR_NULL,
                         "error": TEXT_OR_NULL,
                     },
-                    {**dict.fromkeys(action_types, MAP), "held": TEXT, "item": TEXT},
+                    {**dict.fromkeys(action_types, MAP), "held": TEXT, "item": TEXT, **_GROUP},
                 )
             ),
         },

@@ -26,43 +26,71 @@ class AccessCheck:
     token: bytes
     names: Collection[str]  #: host names besides addresses and localhost, in lower case
     closed: bool  #: whether every request needs the token, because the listener is not on loopback
+    read_token: bytes | None = None  #: a second token, which may only read; None: there is none
     clock: Callable[[], float] = time.monotonic
     _failures: FailedLogins = field(default_factory=FailedLogins)
     _logged_at: float = float("-inf")
     _unlogged: int = 0
 
-    def check_origin(self, headers: Mapping[str, str]) -> Reply | None:
-        """Refuse a foreign Host, and requests from other sites' pages; header names in lower case."""
+    def check_host(self, headers: Mapping[str, str]) -> Reply | None:
+        """Refuse a foreign Host; header names in lower case."""
         if not is_ours(headers.get("host", ""), self.names):
             detail = (
                 "the Host header names another server; use the admin listener's own address, or start it with"
                 " --admin-hosts"
             )
             return problem_reply(421, detail)
+        return None
+
+    def check_origin(self, headers: Mapping[str, str]) -> Reply | None:
+        """Refuse requests from other sites' pages; header names in lower case."""
         if is_of_another_site(headers, self.names):
             return problem_reply(403, "this comes from another site's page; ask the admin listener directly")
         return None
 
-    def check_token(self, authorizations: Sequence[str], ip: str) -> Reply | None:
-        """Refuse a missing or wrong token, and addresses with too many wrong ones."""
+    def check_token(self, authorizations: Sequence[str], ip: str, *, acts: bool = True) -> Reply | None:
+        """Refuse a missing or wrong token, one that may only read where `acts`, and addresses with too many wrong
+        ones."""
+        refusal = self.check_guesses(ip)
+        if refusal is not None:
+            return refusal
         now = self.clock()
-        seconds = self._failures.wait(ip, now)
-        if seconds:
-            self._log_refusal("too many wrong tokens", ip, now)
-            detail = f"too many wrong tokens came from this address, or from all; try again in {seconds} s"
-            return problem_reply(429, detail, ("Retry-After", str(seconds)))
         if not authorizations:  # not a guess, so not counted
             self._log_refusal("no token", ip, now)
             return _challenge("this needs the admin token: Authorization: Bearer TOKEN")
         found = _BEARER.fullmatch(authorizations[0]) if len(authorizations) == 1 else None
-        if found is not None and hmac.compare_digest(found[1].encode("latin-1"), self.token):
+        may_act = None if found is None else self._may_act(found[1].encode("latin-1"))
+        if may_act is not None:
             self._failures.succeeded(ip)
+            if acts and not may_act:
+                return problem_reply(403, "this token may only read")
             return None
         self._failures.add(ip, now)
         self._log_refusal("wrong token" if found else "malformed Authorization header", ip, now)
         return _challenge(
             "this is not the admin token" if found else "send one header, Authorization: Bearer TOKEN, and nothing else"
         )
+
+    def check_guesses(self, ip: str) -> Reply | None:
+        """Refuse an address with too many wrong guesses."""
+        now = self.clock()
+        seconds = self._failures.wait(ip, now)
+        if not seconds:
+            return None
+        self._log_refusal("too many wrong tokens", ip, now)
+        detail = f"too many wrong tokens came from this address, or from all; try again in {seconds} s"
+        return problem_reply(429, detail, ("Retry-After", str(seconds)))
+
+    def guessed_wrong(self, ip: str) -> None:
+        """Count a wrong guess at another secret of the listener: the code of a link."""
+        now = self.clock()
+        self._failures.add(ip, now)
+        self._log_refusal("wrong or used link", ip, now)
+
+    def _may_act(self, given: bytes) -> bool | None:
+        """Whether the holder of this token may change anything; None for no token of ours. Compares both."""
+        reads = self.read_token is not None and hmac.compare_digest(given, self.read_token)
+        return True if hmac.compare_digest(given, self.token) else False if reads else None
 
     def _log_refusal(self, reason: str, ip: str, now: float) -> None:
         """Log a refusal, at most once in _LOG_SECONDS; the count is approximate between threads."""

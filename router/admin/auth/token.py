@@ -16,6 +16,7 @@ from router.domain.files.bounded import Unreadable, read_all, read_file
 from router.domain.files.planted import planted
 
 VARIABLE = "WEBHOOK_ROUTER_ADMIN_TOKEN"  #: not a flag, whose value every `ps` shows
+READ_VARIABLE = "WEBHOOK_ROUTER_ADMIN_READ_TOKEN"  #: the token that may only read
 SHORTEST = 16  #: characters of a token; half of what `openssl rand -hex 16` gives
 _LONGEST = 4096  #: bytes of a token's file; a longer file is the wrong one
 _RANDOM_BYTES = 32  #: of a generated token: 256 bits
@@ -35,6 +36,21 @@ def find_token(file: Path | None, environ: Mapping[str, str], store: Path) -> by
     if made:
         log.info("admin token made", file=str(path))
     return token
+
+
+def find_read_token(file: Path | None, environ: Mapping[str, str], token: bytes) -> bytes | None:
+    """The token that may only read: in the file, else in the environment, else none. Raises StartError."""
+    if file is not None:
+        found = token_of_file(file)
+    elif READ_VARIABLE in environ:
+        found = given_token(environ[READ_VARIABLE], READ_VARIABLE)
+    else:
+        return None
+    if found == token:
+        raise StartError(
+            "the token that may only read is the admin token; make another one with `openssl rand -hex 32`"
+        )
+    return found
 
 
 def given_token(text: str, where: str) -> bytes:

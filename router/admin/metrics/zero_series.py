@@ -24,7 +24,7 @@ def add_zeros(counted: MetricCounts, known: RulesetNames) -> None:
         if rule != UNMATCHED:
             counts[f.EVALUATION_ERRORS].setdefault((rule,), 0)
     for action in known.actions:
-        for state in (State.SUCCEEDED, State.DEAD):
+        for state in (State.SUCCEEDED, State.DEAD, State.SKIPPED):
             counts[f.DELIVERIES].setdefault((*action, state.value), 0)
     for outcome in ("succeeded", "failed"):
         counts[f.RELOADS].setdefault((outcome,), 0)

@@ -48,7 +48,8 @@ Examples:
   webhook-router deliveries replay --all
 
 A dead or cancelled delivery starts over, with all its tries. A pending one is just tried at once. A succeeded one is
-delivered again only with --state succeeded. A running daemon begins within a second.
+delivered again only with --state succeeded, a skipped one only with --state skipped. A replayed delivery skips nothing,
+and nothing skips it. A running daemon begins within a second.
 Exit codes: 0 done, 1 one of the IDs does not exist or there is no store, 2 wrong usage.
 """
 
@@ -184,7 +185,10 @@ def _change_options(command: Any) -> Any:
 
 @deliveries.command(help=_REPLAY_HELP)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@filter_options([State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED], "dead; with IDs, any but succeeded")
+@filter_options(
+    [State.PENDING, State.SUCCEEDED, State.DEAD, State.CANCELLED, State.SKIPPED],
+    "dead; with IDs, any but succeeded and skipped",
+)
 @_change_options
 def replay(ids: tuple[str, ...], states: tuple[str, ...], store: str, **given: Any) -> None:
     """Deliver again."""

@@ -72,6 +72,9 @@ Exit codes: 0 done, 1 one of the IDs does not exist, the rules are invalid, or t
 """
 
 
+_REPLAYED = [state for state in State if state is not State.SKIPPED]  #: without --state; as with ids of deliveries
+
+
 @click.group()
 def events() -> None:
     """List and show received events, and deliver them again.
@@ -226,7 +229,7 @@ def explain(event_id: str, store: str, *, now: bool, as_json: bool) -> None:
     "states",
     multiple=True,
     type=click.Choice([state.value for state in State if state is not State.RUNNING]),
-    help="Without --reroute: only deliveries in this state; repeatable. Default: any.",
+    help="Without --reroute: only deliveries in this state; repeatable. Default: any but skipped.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @store_option
@@ -256,7 +259,7 @@ def replay(
             raise click.UsageError("--rules and --again go with --reroute")
         if not ids:
             raise click.UsageError("say which events to replay: their ids")
-        _replay(ids, [State(state) for state in states] or list(State), store, dry_run=dry_run, as_json=as_json)
+        _replay(ids, [State(state) for state in states] or _REPLAYED, store, dry_run=dry_run, as_json=as_json)
         return
     if states:
         raise click.UsageError("--state goes without --reroute")

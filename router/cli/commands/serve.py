@@ -50,6 +50,11 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     help="File with the admin token. Without it: $WEBHOOK_ROUTER_ADMIN_TOKEN, or a token file made beside the store.",
 )
 @setting(
+    "--admin-read-token-file",
+    type=click.Path(path_type=Path),
+    help="File with a second token, which may only read. Without it: $WEBHOOK_ROUTER_ADMIN_READ_TOKEN, or none.",
+)
+@setting(
     "--admin-hosts",
     default="",
     metavar="NAMES",
@@ -222,6 +227,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             lease=given["lease"],
             trusted_proxies=networks(given["trusted_proxies"]),
             admin_token_file=given["admin_token_file"],
+            admin_read_token_file=given["admin_read_token_file"],
             admin_hosts=host_names(given["admin_hosts"]),
             max_connections=given["max_connections"],
             server=given["server"],

@@ -17,7 +17,7 @@ from router.cli.resolve import print_unknown_names
 from router.domain.deliveries import State
 from router.domain.errors import StoreError
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival
+from router.domain.stream import Arrival, SkippedDelivery
 
 if TYPE_CHECKING:
     from router.operate.follow import StreamFilter, StreamItem
@@ -33,7 +33,8 @@ Examples:
   webhook-router tail --json | jq 'select(.kind == "attempt" and .duration_ms > 1000)'
 
 It reads the daemon's store, and keeps following while the daemon is stopped or restarted. An attempt is printed when it
-has ended. --rule and --target print the matching deliveries' attempts, and the events that have such a delivery.
+has ended, a delivery when it is skipped for another one (latest_by, once_by). --rule and
+--target print what becomes of the matching deliveries, and the events that have such a delivery.
 Exit codes: 0 ended by Ctrl-C, 1 the store can't be read or was replaced, 2 wrong usage.
 """
 _POLL_SECONDS = 0.1  #: feels immediate; a poll that finds nothing new takes some 10 microseconds
@@ -145,6 +146,21 @@ def _json_line(item: "StreamItem") -> str:
             "matched": _rules(item),
             "deliveries": len(item.plan),
         }
+    elif isinstance(item, SkippedDelivery):
+        content = {
+            "kind": "skip",
+            "event": item.event_id,
+            "source": item.source,
+            "delivery": item.delivery_id,
+            "rule": item.rule,
+            "action": item.action,
+            "type": item.type,
+            "target": item.target,
+            "state": State.SKIPPED.value,
+            **times(skipped_at=item.at),
+            "reason": item.reason.value,
+            "skipped_for": item.skipped_for,
+        }
     else:
         a = item.attempt
         content = {
@@ -182,7 +198,8 @@ _COLORS = {
 
 def _text_line(item: "StreamItem") -> str:
     from router.actions.registry import status_prefix  # noqa: PLC0415 - `--help` need not wait
-    from router.cli.printing.text import safe, size, span  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.deliveries import skip_words  # noqa: PLC0415
+    from router.cli.printing.text import safe, size, span  # noqa: PLC0415
     from router.operate.serialize import attempt_duration_ms  # noqa: PLC0415
 
     if isinstance(item, Arrival):
@@ -190,6 +207,9 @@ def _text_line(item: "StreamItem") -> str:
         matched = click.style(rules, bold=True) if rules else click.style("no rule matched", dim=True)
         what = f"{safe(item.source)} {safe(item.method)} {safe(item.path)} {size(item.size)} -> {matched}"
         return f"{_clock(item.received_at)} {item.id} {what}"
+    if isinstance(item, SkippedDelivery):
+        route = f"{safe(item.source)} {safe(item.rule)}/{safe(item.action)}"
+        return f"{_clock(item.at)} {item.event_id} {route} {click.style('skipped', dim=True)}: {skip_words(item)}"
     a = item.attempt
     outcome = a.outcome or OutcomeKind.INTERRUPTED
     word = "dead" if item.state is State.DEAD and item.is_last else outcome.value

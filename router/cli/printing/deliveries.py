@@ -11,7 +11,9 @@ from router.cli.printing.colors import colored
 from router.cli.printing.table import print_columns, print_fields, print_table
 from router.cli.printing.text import local_time, safe, safe_lines, size, span
 from router.domain.deliveries import Attempt, Delivery, State
+from router.domain.groups import SkipReason
 from router.domain.outcomes import Sent
+from router.domain.stream import SkippedDelivery
 from router.domain.target_state import Wait
 from router.operate.held import hold_words
 from router.operate.serialize import attempt_duration_ms
@@ -38,7 +40,8 @@ def print_deliveries(deliveries: Sequence[Delivery], now: int, waits: Waits) -> 
 def _delivery_cells(d: Delivery, now: int, waits: Waits) -> tuple[str, ...]:
     action = safe(f"{d.rule}/{d.action}" if d.item is None else f"{d.rule}/{d.action} {d.item}")
     age = span(now - d.created_at)
-    return d.id, d.state.value, action, safe(d.target), str(d.attempts), next_try(d, now, waits), age, safe(d.error)
+    why = skip_words(d) if d.state is State.SKIPPED else safe(d.error)
+    return d.id, d.state.value, action, safe(d.target), str(d.attempts), next_try(d, now, waits), age, why
 
 
 def next_try(d: Delivery, now: int, waits: Waits) -> str:
@@ -50,9 +53,17 @@ def next_try(d: Delivery, now: int, waits: Waits) -> str:
         return "due"
     if waiting.reason is Wait.ORDER:
         return "in its turn"
-    if waiting.reason is Wait.RETRY and waiting.until is not None:
+    if waiting.reason is Wait.LATEST:
+        return "after the running one"
+    if waiting.reason in (Wait.RETRY, Wait.WAIT) and waiting.until is not None:
         return f"in {span(waiting.until - now)}"
     return wait_words(waiting, now)
+
+
+def skip_words(skipped: Delivery | SkippedDelivery) -> str:
+    """Why a delivery is skipped: `a newer one stands for it, 0190…`."""
+    reason = skipped.skip_reason if isinstance(skipped, Delivery) else skipped.reason
+    return f"{'a newer' if reason is SkipReason.NEWER else 'an earlier'} one stands for it, {skipped.skipped_for}"
 
 
 def wait_words(waiting: Waiting, now: int) -> str:
@@ -65,6 +76,7 @@ _WAIT_TEXTS = {
     Wait.RATE: "waits for the target's rate",
     Wait.BREAKER: "waits for the target's breaker",
     Wait.CONCURRENCY: "waits for an attempt at the target to end",
+    Wait.LATEST: "waits for the attempt at an earlier one of its latest_by value",
 }
 
 
@@ -87,10 +99,13 @@ def print_delivery(d: Delivery, attempts: Sequence[Attempt], now: int, waits: Wa
             ("delivery", d.id),
             ("event", d.event_id),
             ("state", d.state.value + next_try_text),
+            *([("skipped", skip_words(d))] if d.state is State.SKIPPED else []),
             ("rule/action", safe(f"{d.rule}/{d.action} ({d.type})")),
             ("target", safe(d.target)),
             *([("item", safe(d.item))] if d.item is not None else []),
             *([("order key", safe(d.order_key))] if d.order_key is not None else []),
+            *([("latest_by", safe(d.latest_key))] if d.latest_key is not None else []),
+            *([("once_by", safe(d.once_key))] if d.once_key is not None else []),
             ("planned", f"{local_time(d.created_at)} ({span(now - d.created_at)} ago)"),
             ("attempts", f"{d.attempts} counted since the first one or the last replay"),
             ("rules", _ruleset_text(d, next_ruleset, attempted=bool(attempts))),

@@ -1,11 +1,13 @@
 """Prints what the rules would do with an event, and why."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from router.cli.printing.text import safe
+from router.domain.units import as_duration
 from router.rules.dry_run.explain import Explained, ExplainedRule
 
 
@@ -23,6 +25,8 @@ def print_preview(result: dict[str, Any]) -> None:
         click.echo(
             f"\n{delivery['rule']} / {delivery['action']}{of_item}: {delivery['type']} to {delivery['target']}{ordered}"
         )
+        for line in _group_lines(delivery):
+            click.echo(f"  {line}")
         if "held" in delivery:
             click.echo(f"  held: {delivery['held']}")
         if delivery["error"] is not None:
@@ -30,6 +34,17 @@ def print_preview(result: dict[str, Any]) -> None:
             continue
         for key, value in delivery[delivery["type"]].items():
             click.echo(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+def _group_lines(delivery: dict[str, Any]) -> Iterator[str]:
+    if "latest_key" in delivery:
+        yield f"of the waiting deliveries of {delivery['latest_key']} only the newest is made"
+    if "wait_ms" in delivery:
+        wait, most = as_duration(delivery["wait_ms"] / 1000), as_duration(delivery["max_wait_ms"] / 1000)
+        yield f"begins when nothing newer has come for {wait}, after {most} at the latest"
+    if "once_key" in delivery:
+        within = as_duration(delivery["within_ms"] / 1000)
+        yield f"skipped if an earlier one of {delivery['once_key']} came within {within}"
 
 
 def print_explained(rule: ExplainedRule) -> None:

@@ -1,11 +1,13 @@
-"""Texts for a terminal: made safe, and numbers, times and sizes in the units that people read.
+"""Texts for a terminal: made safe, and times in the local zone; beside the words that the page uses too.
 
 Texts from senders may hold anything. `safe` escapes control characters; no markup is ever interpreted.
 """
 
 from datetime import UTC, datetime
 
-_SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
+from router.operate.words import counted, size, span
+
+__all__ = ["counted", "local_time", "safe", "safe_lines", "size", "span"]
 
 
 def safe(text: str) -> str:
@@ -23,28 +25,3 @@ def safe_lines(text: str) -> list[str]:
 def local_time(at: int) -> str:
     """A time (ms) in the local zone, with the zone's name."""
     return datetime.fromtimestamp(at / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
-def span(ms: int) -> str:
-    """A duration in the unit that fits: `850ms`, `42s`, `5m`, `3h`, `2d`."""
-    for unit, size in (("d", 2 * _DAY), ("h", 2 * _HOUR), ("m", 2 * _MINUTE), ("s", _SECOND)):
-        if ms >= size:
-            return f"{ms // {'d': _DAY, 'h': _HOUR, 'm': _MINUTE, 's': _SECOND}[unit]}{unit}"
-    return f"{max(0, ms)}ms"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 delivery`, `1,200 deliveries`, `2 rules`."""
-    if number != 1:
-        noun = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{number:,} {noun}"
-
-
-def size(count: int) -> str:
-    """A number of bytes: `300 B`, `1.5 KiB`, `2.0 GiB`."""
-    if count < 1024:
-        return f"{count} B"
-    for unit, factor in (("KiB", 1024), ("MiB", 1024**2)):
-        if count < 1024 * factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count / 1024**3:.1f} GiB"

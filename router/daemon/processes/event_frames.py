@@ -4,13 +4,14 @@ import struct
 from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from router.domain.deliveries import PlannedDelivery
 from router.domain.errors import StoreError, StoreUnavailable
 from router.domain.events import Appended, Event, Routing
+from router.domain.groups import group_of
 
 _LENGTH = struct.Struct("<I")
 _PLANNED = attrgetter(*(one.name for one in fields(PlannedDelivery)))
@@ -48,7 +49,13 @@ def decode_event(body: bytes) -> PlannedEvent:
     event = Event(id_, source, method, path, query, tuple(map(tuple, headers)), body[end:], ip, received_at, key)
     ruleset, matched, errors = routing
     known = Routing(ruleset, tuple(matched), tuple(map(tuple, errors)))
-    return PlannedEvent(event, tuple(PlannedDelivery(*one) for one in planned), known, window)
+    return PlannedEvent(event, tuple(map(_planned, planned)), known, window)
+
+
+def _planned(values: list[Any]) -> PlannedDelivery:
+    if values[-1] is not None:
+        values[-1] = group_of(values[-1])
+    return PlannedDelivery(*values)
 
 
 def encode_result(stored: Appended) -> bytes:

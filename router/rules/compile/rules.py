@@ -16,6 +16,7 @@ from router.rules.compile.documents import Document, Place
 from router.rules.compile.field_key import load_field
 from router.rules.compile.for_each import check_item_names, load_for_each
 from router.rules.compile.forbidden import ForbiddenAction
+from router.rules.compile.grouping import GROUP_KEYS, load_grouping
 from router.rules.compile.match import parse_match
 from router.rules.compile.request_headers import check_read_headers
 from router.rules.compile.respond import load_rule_respond
@@ -35,7 +36,7 @@ from router.rules.yaml.nodes import MappingNode, ScalarNode
 from router.rules.yaml.schema import RuleOptions
 from router.runtime.pacing import yield_turn
 
-ACTION_KEYS = ("name", "enabled", "retry", "order_by")  #: of an action, beside its type
+ACTION_KEYS = ("name", "enabled", "retry", "order_by", *GROUP_KEYS)  #: of an action, beside its type
 ACTION_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
@@ -219,12 +220,13 @@ def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFac
     name = _action_name(node_path, types[0])
     enabled = _is_enabled(node_path)
     order_by = _order_by(node_path, scope)
+    grouping = load_grouping(node_path, scope)
     action = _compile(context, types[0], f"{rule}/{name}", node_path.at(types[0]), facts)
     retry = _retry(context, node_path, types[0], action)
     if action is None:
         return None
     digest = node_path.at(types[0]).digest
-    return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled, digest)
+    return RuleAction(rule, name, action, retry, order_by, facts.has_item, enabled, digest, grouping)
 
 
 def _of_missing_plugin(rule: str, node_path: NodePath, type_: str, facts: RuleFacts) -> RuleAction:

@@ -11,6 +11,7 @@ from router.domain.credentials import without_credentials
 from router.domain.deliveries import Claim, Delivery, State
 from router.domain.errors import RenderError
 from router.domain.events import Event, ParsedEvent
+from router.domain.groups import Group, Latest, Once
 from router.domain.ids import uuid7
 from router.domain.items import Item
 from router.domain.own_events import is_own
@@ -37,6 +38,7 @@ class PreviewedDelivery:
     does: dict[str, Any] | None  #: what the attempt would do; None with an error
     held: str | None = None  #: why it would be held; None if it would be attempted at once
     item: str | None = None  #: the place of its item; None: it is of the whole event
+    group: Group | None = None  #: by latest_by or once_by
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -52,6 +54,12 @@ class PreviewedDelivery:
             shown["held"] = self.held
         if self.item is not None:
             shown["item"] = self.item
+        if isinstance(self.group, Latest):
+            shown |= {"latest_key": self.group.key}
+            if self.group.wait_ms:
+                shown |= {"wait_ms": self.group.wait_ms, "max_wait_ms": self.group.max_wait_ms}
+        elif isinstance(self.group, Once):
+            shown |= {"once_key": self.group.key, "within_ms": self.group.within_ms}
         if self.does is not None:
             shown[self.type] = self.does
         return shown
@@ -169,4 +177,5 @@ def preview_delivery(
         does,
         held,
         planned.item,
+        planned.group,
     )

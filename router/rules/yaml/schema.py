@@ -97,6 +97,22 @@ class DefaultsOptions(Options):
     timeout: Duration | None = Field(default=None, description="How long one attempt may take.")
 
 
+class GroupOptions(Options):
+    """The keys of an action by which some of its deliveries stand for others."""
+
+    latest_by: Text | None = Field(
+        default=None, description="A field: of the waiting deliveries of one value only the newest is made."
+    )
+    wait: Duration | None = Field(
+        default=None, description="With latest_by: begin when nothing newer has come for that long."
+    )
+    max_wait: Duration | None = Field(default=None, description="The longest wait in all; 10 times wait.")
+    once_by: Text | None = Field(
+        default=None, description="A field: of the deliveries of one value only the first is made."
+    )
+    within: Duration | None = Field(default=None, description="How long the first stands for those after it.")
+
+
 class ForEachOptions(Options):
     """The long form of `for_each`."""
 

@@ -13,6 +13,7 @@ _ENDED = "the daemon ended under it"
 _TOO_OFTEN = (
     f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
 )
+_BEHIND = 4  #: the bit of the column `blocked`: an attempt at an earlier one of its latest_by value is under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class Recovery:
             state = State.DEAD if dead else State.PENDING
             error = _TOO_OFTEN if dead else row["error"]
             row = {**row, "state": state.value, "interruptions": interruptions, "error": error}
+            if row.get("latest_key") is not None:  # made as if replayed: a newer one may be pending
+                row = {**row, "latest_key": None}
+        if row["blocked"] & _BEHIND:
+            row = {**row, "blocked": row["blocked"] & ~_BEHIND}
         self.pending += row["state"] == State.PENDING
         return row
 

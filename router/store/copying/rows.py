@@ -15,6 +15,7 @@ TABLES = (
     "delivery",
     "attempt",
     "dedupe",
+    "once",
     "hold",
     "note",
     "notice",

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from router.store.changes import DueListener
 from router.store.postgres import lanes
 from router.store.postgres.connection import Connected
-from router.store.postgres.jobs.job import DueListener, Finish, WriteJob
+from router.store.postgres.jobs.job import Finish, WriteJob
 from router.store.postgres.transaction import Transaction
 
 IDLE_SECONDS = 4  #: then the server ends a transaction whose node is frozen; below a third of the lease
@@ -26,7 +27,8 @@ def commit_jobs(
 
     def fill(transaction: Transaction) -> None:
         known = {lane for job in jobs for lane in job.lanes}
-        lanes.lock(transaction, known, sorted({id_ for job in jobs for id_ in job.ids}))
+        joined = {group for job in jobs for group in job.groups}
+        lanes.lock(transaction, known, sorted({id_ for job in jobs for id_ in job.ids}), joined)
         for kind in sorted(kinds, key=lambda kind: kind.order):
             finish = kind.send(transaction, [jobs[index] for index in kinds[kind]])
             finishers.append((kind, finish))

@@ -10,6 +10,7 @@ from router.store.copying.rows import LastNumbers, Row
 from router.store.postgres.arrays import digest, restored, stored
 from router.store.postgres.connection import Connected, connect_or_explain
 from router.store.postgres.faults import reason
+from router.store.postgres.groups import latest_lane, once_lane
 from router.store.postgres.lanes import lane_of
 from router.store.postgres.opening import check_existing, prepare
 from router.store.postgres.schema import LOCK
@@ -20,12 +21,14 @@ _PIECE = 1000  #: rows that are fetched at once
 #: what only this store keeps: it is made anew, or ends with the nodes
 _KEPT_TO_ITSELF = {
     "event": {"writer"},
-    "delivery": {"lane", "token", "node"},
+    "delivery": {"lane", "group_lane", "token", "node"},
     "dedupe": {"digest"},
+    "once": {"digest"},
     "notice": {"event", "newest"},
     "target": {"breaker", "concurrency", "rate", "alone"},
 }
 _MORE = {"dedupe": {"source", "key"}}  #: what its rows have beside the table's columns
+_OF_NO_EVENT = ("note", "hold", "included", "ruleset", "dedupe", "once")  #: what a daemon has that served nothing
 _ORDER = {"event": "seq", "delivery": "seq", "hold": "seq", "ruleset": "first_at NULLS FIRST"}
 # A key is known by its hash alone; its event has it in words. Without its event nothing is copied of it.
 _DEDUPE = """
@@ -127,7 +130,14 @@ class PostgresTarget:
                     f"the store {url} has events already, and a copy never overwrites; use another database"
                 )
             [(self._writer,)] = self._connection.execute("SELECT nextval('webhook_router.writer')").fetchall()
-            for table in ("note", "hold", "included", "ruleset", "dedupe"):  # of a daemon that has served nothing
+            for table in (
+                "note",
+                "hold",
+                "included",
+                "ruleset",
+                "dedupe",
+                "once",
+            ):  # of a daemon that has served nothing
                 self._connection.execute(f"DELETE FROM webhook_router.{table}".encode())  # noqa: S608 - constants
         except psycopg.Error as error:
             self._connection.close()
@@ -182,11 +192,13 @@ class PostgresTarget:
         if table == "event":
             return {"writer": lambda _: self._writer}
         if table == "delivery":
-            return {"lane": _lane}
+            return {"lane": _lane, "group_lane": _group_lane}
         if table == "notice":
             return {"event": lambda _: "", "newest": lambda _: ""}
         if table == "dedupe":
             return {"digest": lambda row: digest(row["source"], row["key"])}
+        if table == "once":
+            return {"digest": lambda row: once_lane(row["rule"], row["action"], row["key"])}
         return {}
 
     def _failure(self, error: psycopg.Error) -> StoreError:
@@ -195,6 +207,13 @@ class PostgresTarget:
 
 def _lane(row: Row) -> Any:
     return None if row["order_key"] is None else lane_of(row["rule"], row["action"], row["order_key"])
+
+
+def _group_lane(row: Row) -> Any:
+    latest, once = row.get("latest_key"), row.get("once_key")
+    if latest is not None:
+        return latest_lane(row["rule"], row["action"], latest)
+    return None if once is None else once_lane(row["rule"], row["action"], once)
 
 
 def _value(value: Any) -> Any:

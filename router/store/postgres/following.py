@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from router.domain.deliveries import Attempt, State
+from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival, EndedAttempt, EndedPage, Place
+from router.domain.stream import Arrival, EndedAttempt, EndedPage, Place, SkippedDelivery
 from router.store.postgres.arrays import restored
 
 
@@ -56,12 +57,22 @@ SELECT w.writer, coalesce((SELECT first - 1 FROM since WHERE since.writer = w.wr
 FROM w WHERE w.writer IS NOT NULL
 """  # noqa: S608 - constants
 
+# A delivery was skipped when its last attempt ended, or when the one that stands for it came.
+_SKIPPED_AT = """
+CASE WHEN d.seq IS NOT NULL THEN greatest(
+    d.created_at,
+    (SELECT n.created_at FROM webhook_router.delivery n WHERE n.id = d.skipped_for AND d.skip_reason = 'newer'),
+    (SELECT max(done.finished_at) FROM webhook_router.attempt done WHERE done.delivery = d.seq)
+) END
+"""
+
 # Reads every remembered end of an attempt: an index by time would make every attempt slower.
 ENDED_BEFORE = f"""
 WITH {_writers("settled")}, since AS (
     SELECT s.writer, min(s.seq) AS first FROM webhook_router.settled s
-    JOIN webhook_router.attempt a ON a.delivery = s.delivery AND a.number = s.number
-    WHERE a.finished_at >= %s GROUP BY s.writer
+    LEFT JOIN webhook_router.attempt a ON a.delivery = s.delivery AND a.number = s.number
+    LEFT JOIN webhook_router.delivery d ON d.seq = s.delivery AND s.number = 0 AND d.state = 'skipped'
+    WHERE coalesce(a.finished_at, {_SKIPPED_AT}) >= %s GROUP BY s.writer
 )
 SELECT w.writer, coalesce((SELECT first - 1 FROM since WHERE since.writer = w.writer), {_last("settled")})
 FROM w WHERE w.writer IS NOT NULL
@@ -82,12 +93,13 @@ CROSS JOIN LATERAL (
 ORDER BY e.seq LIMIT %s
 """  # noqa: S608 - constants
 
-# Pruned attempts give rows of NULLs, so that the position goes past them.
+# Pruned attempts, and skipped deliveries that were replayed, give rows of NULLs, so that the position goes past them.
 ENDED = f"""
 WITH {_writers("settled")}
 SELECT s.writer, s.seq, e.writer, e.seq, e.id, e.source, d.id, d.rule, d.action, d.type, d.target, d.state,
     NOT EXISTS (SELECT 1 FROM webhook_router.attempt n WHERE n.delivery = a.delivery AND n.number > a.number),
-    a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error
+    s.number, a.started_at, a.finished_at, a.outcome, a.status, a.error,
+    CASE WHEN s.number = 0 THEN {_SKIPPED_AT} END, d.skip_reason, d.skipped_for
 FROM (
     SELECT s.* FROM w LEFT JOIN unnest(%s::bigint[], %s::bigint[]) AS place (writer, seq) ON place.writer = w.writer
     CROSS JOIN LATERAL (
@@ -97,7 +109,8 @@ FROM (
     ORDER BY s.seq LIMIT %s
 ) AS s
 LEFT JOIN webhook_router.attempt a ON a.delivery = s.delivery AND a.number = s.number
-LEFT JOIN webhook_router.delivery d ON d.seq = a.delivery
+LEFT JOIN webhook_router.delivery d ON d.seq = s.delivery
+    AND (a.number IS NOT NULL OR s.number = 0 AND d.state = 'skipped')
 LEFT JOIN webhook_router.event e ON e.seq = d.event
 ORDER BY s.seq
 """  # noqa: S608 - constants
@@ -122,14 +135,16 @@ def arrival_row(row: tuple[Any, ...]) -> Arrival:
 
 def ended_page(rows: Sequence[tuple[Any, ...]], after: Place, limit: int) -> EndedPage:
     """From rows of ENDED."""
-    attempts = tuple(_ended_row(row) for row in rows if row[4] is not None)
-    return EndedPage(attempts, {**after, **{row[0]: row[1] for row in rows}}, len(rows) == limit)
+    ends = tuple(_ended_row(row) for row in rows if row[4] is not None)
+    return EndedPage(ends, {**after, **{row[0]: row[1] for row in rows}}, len(rows) == limit)
 
 
-def _ended_row(row: tuple[Any, ...]) -> EndedAttempt:
+def _ended_row(row: tuple[Any, ...]) -> EndedAttempt | SkippedDelivery:
     writer, seq, event_writer, event, event_id, source, delivery, *names, state, last = row[:13]
-    number, started_at, finished_at, outcome, status, error = row[13:]
-    attempt = Attempt(delivery, number, started_at, finished_at, OutcomeKind(outcome), status, restored(error), "")
+    number, started_at, finished_at, outcome, status, error, at, reason, skipped_for = row[13:]
     rule, action, type_, target = names
     ids = (event_id, source, delivery, rule, action, type_, target)
+    if number == 0:
+        return SkippedDelivery(writer, seq, event_writer, event, *ids, at, SkipReason(reason), skipped_for)
+    attempt = Attempt(delivery, number, started_at, finished_at, OutcomeKind(outcome), status, restored(error), "")
     return EndedAttempt(writer, seq, event_writer, event, *ids, State(state), last, attempt)

@@ -5,10 +5,12 @@ that statement sees what the last holder committed.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
-from router.store.postgres.arrays import Numbers, Texts, digest
-from router.store.postgres.jobs.job import DueListener
+from router.store.changes import DueListener
+from router.store.postgres.arrays import Numbers, Texts, Uuids, digest
+from router.store.postgres.groups import make_way, report_way
 from router.store.postgres.transaction import LOCK_CLASS, Rows, Transaction
 
 BUCKETS = 1024  #: of lane locks; each takes a slot of the server's shared memory, which some thousands exhaust
@@ -24,43 +26,102 @@ def bucket(lane: UUID) -> int:
     return lane.bytes[0] << 2 | lane.bytes[1] >> 6
 
 
-def lock(transaction: Transaction, lanes: Iterable[UUID], ids: Sequence[str]) -> None:
-    """Lock lanes, and those of deliveries, in one order for all writers. The first statement of a transaction."""
+def lock(transaction: Transaction, lanes: Iterable[UUID], ids: Sequence[str], groups: Iterable[UUID] = ()) -> None:
+    """Lock groups and lanes, and those of deliveries, in one order for all writers: groups before lanes. The first
+    statements of a transaction."""
     known = sorted({bucket(lane) for lane in lanes})
-    if known or ids:
-        transaction.run(_LOCK, (Numbers(known), Texts(ids)))
+    joined = sorted(set(groups), key=lambda group: group.bytes)
+    if joined:
+        # What is in a group is known once the group is locked. Its pending delivery leaves its order.
+        transaction.run(_LOCK_GROUPS, (Numbers(sorted({bucket(group) for group in joined})), Texts(ids)))
+    if known or ids or joined:
+        transaction.run(_LOCK, (Numbers(known), Texts(ids), Uuids(joined)))
 
 
-def unblock(transaction: Transaction, ids: Sequence[str]) -> Rows:
-    """Unblock the first of each order that one of these deliveries has left."""
-    return transaction.run(_UNBLOCK, (Texts(ids),))
+@dataclass(frozen=True, slots=True)
+class Unblocked:
+    """The answers to `unblock`."""
+
+    groups: Rows
+    orders: Rows
 
 
-def report(rows: Rows, due: DueListener) -> None:
-    """Report what was unblocked, from the answer to `unblock`."""
+def unblock(transaction: Transaction, ids: Sequence[str]) -> Unblocked:
+    """Let go what waited for one of these deliveries: the one of its group, and the first of its order."""
+    groups = make_way(transaction, ids)
+    return Unblocked(groups, transaction.run(_UNBLOCK, (Texts(ids), Texts(()))))
+
+
+def unblock_after_skips(transaction: Transaction, ids: Sequence[str]) -> Rows:
+    """Unblock the first of each order that these deliveries, or those that are skipped for them, have left."""
+    return transaction.run(_UNBLOCK, (Texts(ids), Texts(ids)))
+
+
+def report(unblocked: Unblocked, due: DueListener) -> set[str]:
+    """Report what was unblocked; gives the ids of deliveries that are skipped now."""
+    report_orders(unblocked.orders, due)
+    return report_way(unblocked.groups, due)
+
+
+def report_orders(rows: Rows, due: DueListener) -> None:
+    """Report the first deliveries of orders that became due."""
     for target, at, state, blocked in rows.all():
         if state == "pending" and not blocked:
             due(target, at)
 
 
-_LOCK = f"""
-SELECT pg_advisory_xact_lock({LOCK_CLASS}, lock.bucket::int + 16) FROM (
+_GROUPS = 16  #: number of the first group's lock
+_LANES = _GROUPS + BUCKETS  #: number of the first lane's lock
+
+
+def _bucket_of(column: str) -> str:
+    return f"('x' || substr({column}::text, 1, 3))::bit(12)::bigint >> 2"
+
+
+_LOCK_GROUPS = f"""
+SELECT pg_advisory_xact_lock({LOCK_CLASS}, lock.bucket::int + {_GROUPS}) FROM (
     SELECT bucket FROM unnest(%b::bigint[]) AS known (bucket)
     UNION
-    SELECT ('x' || substr(d.lane::text, 1, 3))::bit(12)::bigint >> 2
+    SELECT {_bucket_of("d.group_lane")}
     FROM unnest(%b::text[]) AS one (id) JOIN webhook_router.delivery d ON d.id = one.id
+    WHERE d.group_lane IS NOT NULL
+    ORDER BY 1
+) AS lock
+"""  # noqa: S608 - constants
+
+_LOCK = f"""
+WITH given (known, ids, joined) AS (VALUES (%b::bigint[], %b::text[], %b::uuid[])), changed AS MATERIALIZED (
+    SELECT d.lane, d.group_lane FROM given, unnest(given.ids) AS one (id)
+    JOIN webhook_router.delivery d ON d.id = one.id
+    WHERE d.lane IS NOT NULL OR d.group_lane IS NOT NULL
+)
+SELECT pg_advisory_xact_lock({LOCK_CLASS}, lock.number::int) FROM (
+    SELECT bucket + {_LANES} AS number FROM given, unnest(given.known) AS known (bucket)
+    UNION
+    SELECT ({_bucket_of("lane")}) + {_LANES} FROM changed WHERE lane IS NOT NULL
+    UNION
+    SELECT ({_bucket_of("group_lane")}) + {_GROUPS} FROM changed WHERE group_lane IS NOT NULL
+    UNION
+    SELECT ({_bucket_of("d.lane")}) + {_LANES} FROM given, unnest(given.joined) AS one (name)
+    JOIN webhook_router.delivery d ON d.group_lane = one.name AND d.latest_key IS NOT NULL
+        AND d.state IN ('pending', 'running')
     WHERE d.lane IS NOT NULL
     ORDER BY 1
 ) AS lock
-"""  # noqa: S608 - a constant
+"""  # noqa: S608 - constants
 
 _UNBLOCK = """
 UPDATE webhook_router.delivery d SET blocked = d.blocked & ~1
 FROM (
     SELECT DISTINCT first.seq FROM (
-        SELECT DISTINCT gone.lane FROM unnest(%b::text[]) AS one (id)
+        SELECT gone.lane FROM unnest(%b::text[]) AS one (id)
         JOIN webhook_router.delivery gone ON gone.id = one.id
         WHERE gone.lane IS NOT NULL AND gone.state NOT IN ('pending', 'running')
+        UNION
+        SELECT gone.lane FROM unnest(%b::text[]) AS one (id)
+        JOIN webhook_router.delivery newest ON newest.id = one.id
+        JOIN webhook_router.delivery gone ON gone.skipped_for = newest.id
+        WHERE gone.lane IS NOT NULL AND gone.state = 'skipped'
     ) AS left_lane
     CROSS JOIN LATERAL (
         SELECT seq FROM webhook_router.delivery

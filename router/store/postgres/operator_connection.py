@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from router.domain.errors import StoreError, StoreUnavailable
+from router.store.changes import Changes
 from router.store.postgres.commit import commit_jobs
 from router.store.postgres.connection import Connected, connect_or_explain
 from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
@@ -49,7 +50,7 @@ class OperatorConnection:
         try:
             for number in range(1, TRIES + 1):
                 try:
-                    results = commit_jobs(connection, self._writer, None, jobs, lambda *_: None)
+                    results = commit_jobs(connection, self._writer, None, jobs, Changes())
                     connection.execute("SELECT nextval('webhook_router.signal')")
                     connection.execute("SELECT pg_notify('webhook_router', '')")
                 except IN_THE_WAY:

@@ -22,10 +22,10 @@ from router.store.postgres.jobs.holds import hold_row
 from router.store.postgres.nodes import READ_NODES, node_state
 from router.store.postgres.read_connections import ReadConnections
 from router.store.postgres.rows import (
-    DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     EVENT_HEADS,
     ROUTING_COLUMNS,
+    SHOWN_COLUMNS,
     attempt_row,
     delivery_row,
     event_head_row,
@@ -243,5 +243,5 @@ _STORED_EVENTS = f"SELECT e.seq, {EVENT_COLUMNS}, {ROUTING_COLUMNS} FROM webhook
 _ROUTING = f"SELECT {ROUTING_COLUMNS} FROM webhook_router.event e WHERE id = %s"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM webhook_router.event WHERE id = %s) ORDER BY seq DESC LIMIT %s"
 _DELIVERIES = f"""
-SELECT {DELIVERY_COLUMNS} FROM webhook_router.delivery d JOIN webhook_router.event e ON e.seq = d.event
+SELECT {SHOWN_COLUMNS} FROM webhook_router.delivery d JOIN webhook_router.event e ON e.seq = d.event
 """  # noqa: S608 - constants

@@ -6,6 +6,7 @@ import orjson
 
 from router.domain.deliveries import Attempt, Claim, Delivery, State
 from router.domain.events import Event, StoredEvent
+from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
 from router.domain.summaries import EventHead
 from router.store.json_columns import routing_of, sent_of
@@ -16,6 +17,8 @@ DELIVERY_COLUMNS = (
     "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
     " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error, d.item, d.item_index"
 )
+#: with what only lists and reports show
+SHOWN_COLUMNS = f"{DELIVERY_COLUMNS}, d.blocked & 4, d.latest_key, d.once_key, d.skip_reason, d.skipped_for"
 ROUTING_COLUMNS = "e.ruleset, e.matched, e.errors"
 _EVENT_WIDTH = 10
 _DELIVERY_WIDTH = 19
@@ -48,10 +51,14 @@ def event_head_row(row: tuple[Any, ...]) -> EventHead:
 
 
 def delivery_row(row: tuple[Any, ...]) -> Delivery:
-    """From DELIVERY_COLUMNS."""
+    """From DELIVERY_COLUMNS or SHOWN_COLUMNS."""
     values = list(row)
     values[9] = State(values[9])
     values[15] = bool(values[15] & _BLOCKED)
+    if len(values) > _DELIVERY_WIDTH:
+        behind, latest, once, reason, skipped_for = values[_DELIVERY_WIDTH:]
+        keys = [None if key is None else restored(key) for key in (latest, once)]
+        values[_DELIVERY_WIDTH:] = [bool(behind), *keys, None if reason is None else SkipReason(reason), skipped_for]
     values[16] = restored(values[16])
     if values[7] is not None:
         values[7] = restored(values[7])

@@ -77,8 +77,9 @@ CREATE TABLE webhook_router.delivery (
     place bigint, -- where a replayed delivery stands in its order; none: where it was planned (seq)
     ruleset text COLLATE "C" NOT NULL,
     state text NOT NULL DEFAULT 'pending'
-        CHECK (state IN ('pending', 'running', 'succeeded', 'dead', 'cancelled')),
-    blocked smallint NOT NULL DEFAULT 0, -- bits; 1: an earlier delivery of its order is not settled, 2: held
+        CHECK (state IN ('pending', 'running', 'succeeded', 'dead', 'cancelled', 'skipped')),
+    blocked smallint NOT NULL DEFAULT 0, 
+        -- bits; 1: an earlier delivery of its order is not settled, 2: held, 4: one of its latest_by value is running
     next_attempt_at bigint NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
     interruptions integer NOT NULL DEFAULT 0,
@@ -89,7 +90,14 @@ CREATE TABLE webhook_router.delivery (
     token text, -- proof of the claim, while running
     node bigint, -- the one that runs it
     item text,
-    item_index integer
+    item_index integer,
+    -- By latest_by or once_by. A replayed delivery stands outside its group.
+    latest_key text,
+    once_key text, -- while it counts as the first
+    group_lane uuid, -- hash of rule, action, kind and key; none: not grouped
+    wait_since bigint, -- with `wait`: when the first was received that this one and those before it stand for
+    skip_reason text, -- of a skipped one: 'newer' or 'earlier'
+    skipped_for text -- the id of the delivery that stands for it
 ) WITH (
     -- A queue: most rows are updated twice within seconds, then never again.
     fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
@@ -101,8 +109,11 @@ CREATE INDEX delivery_running ON webhook_router.delivery (node, seq) WHERE state
 CREATE INDEX delivery_order ON webhook_router.delivery (lane, coalesce(place, seq))
     WHERE lane IS NOT NULL AND state IN ('pending', 'running');
 CREATE INDEX delivery_waiting ON webhook_router.delivery (rule, seq) WHERE state IN ('pending', 'running');
-CREATE INDEX delivery_blocked ON webhook_router.delivery (target, created_at) WHERE state = 'pending' AND blocked = 1;
-CREATE INDEX delivery_held ON webhook_router.delivery (rule, action, target, blocked) WHERE blocked >= 2;
+CREATE INDEX delivery_blocked ON webhook_router.delivery (target, created_at) WHERE state = 'pending' AND blocked IN (1, 4, 5);
+CREATE INDEX delivery_held ON webhook_router.delivery (rule, action, target, blocked) WHERE blocked & 2 = 2;
+CREATE INDEX delivery_latest ON webhook_router.delivery (group_lane)
+    WHERE latest_key IS NOT NULL AND state IN ('pending', 'running');
+CREATE INDEX delivery_skipped ON webhook_router.delivery (skipped_for) WHERE skipped_for IS NOT NULL;
 CREATE INDEX delivery_dead ON webhook_router.delivery (seq, target) WHERE state = 'dead';
 CREATE INDEX delivery_rule ON webhook_router.delivery (rule, seq);
 CREATE INDEX delivery_unusual ON webhook_router.delivery (state, event)
@@ -138,6 +149,18 @@ CREATE TABLE webhook_router.dedupe (
     expires_at bigint NOT NULL
 );
 CREATE INDEX dedupe_expiry ON webhook_router.dedupe (expires_at);
+
+-- The first delivery of each once_by value, until its time is over.
+CREATE TABLE webhook_router.once (
+    digest uuid PRIMARY KEY, -- see delivery.group_lane
+    rule text NOT NULL,
+    action text NOT NULL,
+    key text NOT NULL,
+    delivery text COLLATE "C" NOT NULL, -- id
+    received_at bigint NOT NULL,
+    expires_at bigint NOT NULL
+);
+CREATE INDEX once_expiry ON webhook_router.once (expires_at);
 
 CREATE TABLE webhook_router.note (
     name text PRIMARY KEY,

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement
+from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Appended, Event
+from router.domain.groups import Skipped
 from router.domain.holds import HoldName
 from router.domain.own_events import Gathered, Notice
 from router.domain.summaries import Pruned
@@ -45,12 +46,13 @@ class PostgresStore(OperatorMethods):
         """Join the store; a missing schema is made. Raises StoreError."""
         self._listener: Callable[[Due], None] = lambda _: None
         self._holds_listener: Callable[[], None] = lambda: None
+        self._skipped_listener: Callable[[Sequence[Skipped]], None] = lambda _: None
         self._closing = threading.Lock()
         self._closed = False
         prepare(url)
         super().__init__(url)
         try:
-            self._writer = Writer(url, 0, WriterListeners(self._report_due, on_commit))
+            self._writer = Writer(url, 0, WriterListeners(self._report_due, on_commit, self._report_skipped))
         except psycopg.Error as error:
             self._connections.close()
             raise StoreError(f"the store {url} can't be written: {reason(error)}") from None
@@ -91,7 +93,7 @@ class PostgresStore(OperatorMethods):
         """See Store.last_claims."""
         return dict(self._read(_LAST_CLAIMS))
 
-    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
+    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[State | None]]":
         """See Store.settle."""
         return self._submit(Settle(settlements))
 
@@ -110,6 +112,10 @@ class PostgresStore(OperatorMethods):
     def on_due(self, listener: Callable[[Due], None]) -> None:
         """See Store.on_due."""
         self._listener = listener
+
+    def on_skipped(self, listener: Callable[[Sequence[Skipped]], None]) -> None:
+        """See Store.on_skipped."""
+        self._skipped_listener = listener
 
     def on_holds(self, listener: Callable[[], None]) -> None:
         """See Store.on_holds."""
@@ -197,6 +203,9 @@ class PostgresStore(OperatorMethods):
 
     def _submit(self, job: WriteJob) -> "Future[Any]":
         return self._writer.submit(job)
+
+    def _report_skipped(self, skips: Sequence[Skipped]) -> None:
+        self._skipped_listener(skips)
 
     def _report_due(self, due: Due) -> None:
         self._listener(due)

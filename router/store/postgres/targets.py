@@ -22,9 +22,9 @@ SELECT target, 'due', count(*), min(created_at) FROM webhook_router.delivery
     WHERE state = 'pending' AND blocked = 0 GROUP BY target
 UNION ALL
 SELECT target, 'blocked', count(*), min(created_at) FROM webhook_router.delivery
-    WHERE state = 'pending' AND blocked = 1 GROUP BY target
+    WHERE state = 'pending' AND blocked IN (1, 4, 5) GROUP BY target
 UNION ALL
-SELECT target, 'held', count(*), NULL FROM webhook_router.delivery WHERE blocked >= 2 GROUP BY target
+SELECT target, 'held', count(*), NULL FROM webhook_router.delivery WHERE blocked & 2 = 2 GROUP BY target
 UNION ALL
 SELECT target, 'running', count(*), NULL FROM webhook_router.delivery WHERE state = 'running' GROUP BY target
 UNION ALL

@@ -14,7 +14,9 @@ import psycopg
 import structlog
 
 from router.domain.errors import StoreError, StoreUnavailable
+from router.domain.groups import Skipped
 from router.runtime.wakeups import gathered
+from router.store.changes import Changes
 from router.store.contract import CommitListener, Due
 from router.store.postgres.commit import commit_jobs
 from router.store.postgres.connection import Connected, connect
@@ -50,6 +52,7 @@ class WriterListeners:
 
     due: Callable[[Due], None] = lambda _: None  #: deliveries that a commit made due
     committed: CommitListener = lambda *_: None
+    skipped: Callable[[Sequence[Skipped]], None] = lambda _: None  #: deliveries that a commit skipped
 
 
 class Writer:
@@ -142,16 +145,15 @@ class Writer:
             self._write([])
 
     def _write(self, batch: Batch) -> None:
-        due: dict[str, int] = {}
         try:
-            results = self._commit_stubbornly([job for job, _ in batch], due)
+            results, changes = self._commit_stubbornly([job for job, _ in batch])
         except Exception as error:  # noqa: BLE001 - one job's fault, a bug included, must not fail the other jobs
             if is_unavailable(error):
                 self._unavailable(batch, error)
                 return
             fault = error
         else:
-            self._committed(batch, results, due)
+            self._committed(batch, results, changes)
             return
         if len(batch) > 1:
             # By halves and in order, so that one bad row among many costs few commits.
@@ -160,16 +162,16 @@ class Writer:
             return
         _fail(batch, StoreError(f"this can't be stored: {_reason(fault)}"))
 
-    def _commit_stubbornly(self, jobs: Sequence[WriteJob], due: dict[str, int]) -> list[Any]:
+    def _commit_stubbornly(self, jobs: Sequence[WriteJob]) -> tuple[list[Any], Changes]:
         """Commit; again while another transaction is in the way, and once more when the connection was cut: whether it
         was cut before or after the commit, each job then gives the same."""
         began = self._writing_since = time.monotonic()
         try:
             for number in range(1, TRIES + 1):
-                due.clear()
+                changes = Changes()
                 cut = self._connection is not None
                 try:
-                    return self._commit(jobs, due)
+                    return self._commit(jobs, changes), changes
                 except IN_THE_WAY:
                     self.deadlocks += 1
                     if number == TRIES:
@@ -187,10 +189,7 @@ class Writer:
             self._writing_since = None
             self._took = time.monotonic() - began
 
-    def _commit(self, jobs: Sequence[WriteJob], due: dict[str, int]) -> list[Any]:
-        def note(target: str, at: int) -> None:
-            due[target] = min(at, due.get(target, at))
-
+    def _commit(self, jobs: Sequence[WriteJob], changes: Changes) -> list[Any]:
         if self._connection is None:
             self._connect()
         assert self._connection is not None
@@ -202,7 +201,7 @@ class Writer:
             if isinstance(job, ClaimDue):
                 job.marks = self.marks.of(job.wanted, time.monotonic())
         self._unreplicated = False
-        results = commit_jobs(self._connection, self._number, self._node, jobs, note)
+        results = commit_jobs(self._connection, self._number, self._node, jobs, changes)
         if self._unreplicated:
             raise psycopg.OperationalError("the commit might not have reached the standby")
         if any(isinstance(job, _TOLD) for job in jobs):
@@ -216,7 +215,7 @@ class Writer:
             connection.execute("SELECT nextval('webhook_router.signal')")
             connection.execute("SELECT pg_notify('webhook_router', '')")
 
-    def _committed(self, batch: Batch, results: list[Any], due: Due) -> None:
+    def _committed(self, batch: Batch, results: list[Any], changes: Changes) -> None:
         if not self.healthy:
             log.info("store commits again")
             self.healthy = True
@@ -224,12 +223,14 @@ class Writer:
         for (job, _), result in zip(batch, results, strict=True):
             if isinstance(job, ClaimDue):
                 self.marks.claimed(result)
-        self.marks.due(due)
+        self.marks.due(changes.due)
         with gathered():
             for (_, future), result in zip(batch, results, strict=True):
                 future.set_result(result)
-            if due:
-                self._report(due)
+            if changes.due:
+                self._report(lambda: self._listeners.due(changes.due))
+            if changes.skips:
+                self._report(lambda: self._listeners.skipped(changes.skips))
         if batch:
             self._listeners.committed(len(batch), self._took)
             self._tidy(batch)
@@ -269,9 +270,9 @@ class Writer:
         if diagnostic.severity_nonlocalized == "WARNING" and "replicat" in (diagnostic.message_detail or ""):
             self._unreplicated = True
 
-    def _report(self, due: Due) -> None:
+    def _report(self, report: Callable[[], None]) -> None:
         try:
-            self._listeners.due(due)
+            report()
         except Exception:  # a listener's fault must not end the writer
             log.exception("the store's listener failed")
 

@@ -63,8 +63,34 @@ INVARIANTS = (
         _ANEW,
     ),
     Invariant(
+        "of one latest_by value one delivery at most is pending, and one running",
+        """
+        SELECT min(id) FROM delivery
+        WHERE latest_key IS NOT NULL AND state IN ('pending', 'running')
+        GROUP BY rule, action, latest_key, state HAVING count(*) > 1
+        """,
+        "webhook-router deliveries cancel ID for the older ones",
+    ),
+    Invariant(
+        "a delivery waits for another one of its latest_by value exactly while that one is running",
+        """
+        SELECT id FROM delivery d
+        WHERE (state = 'pending' AND latest_key IS NOT NULL OR blocked & 4) AND (blocked & 4 <> 0) <> EXISTS (
+            SELECT 1 FROM delivery e
+            WHERE e.rule = d.rule AND e.action = d.action AND e.latest_key = d.latest_key AND e.latest_key IS NOT NULL
+                AND e.state IN ('pending', 'running') AND e.state = 'running'
+        )
+        """,
+        _ANEW,
+    ),
+    Invariant(
+        "a delivery names the one that stands for it exactly while it is skipped",
+        "SELECT id FROM delivery WHERE (state = 'skipped') <> (skip_reason IS NOT NULL AND skipped_for IS NOT NULL)",
+        "none is needed; webhook-router deliveries replay ID --state skipped delivers it",
+    ),
+    Invariant(
         "only pending deliveries are held",
-        "SELECT id FROM delivery WHERE blocked >= 2 AND state <> 'pending'",
+        "SELECT id FROM delivery WHERE blocked & 2 AND state <> 'pending'",
         "start the daemon again: it marks anew what is held",
     ),
     Invariant(

@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 
 from router.domain.deliveries import Attempt, State
+from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
-from router.domain.stream import Arrival, EndedAttempt, EndedPage, Place, StreamPosition
+from router.domain.stream import Arrival, EndedAttempt, EndedPage, Place, SkippedDelivery, StreamPosition
 
 WRITER = 1  #: only one process at a time writes
 
@@ -21,17 +22,32 @@ max(
 
 NEWEST = f"SELECT {NEWEST_EVENT}, coalesce((SELECT max(seq) FROM settled), 0)"  # noqa: S608 - constants
 
+# A delivery was skipped when its last attempt ended, or when the one that stands for it came.
+_SKIPPED_AT = """
+max(
+    d.created_at,
+    coalesce((SELECT created_at FROM delivery WHERE id = d.skipped_for AND d.skip_reason = 'newer'), 0),
+    coalesce((SELECT max(finished_at) FROM attempt WHERE delivery = d.seq), 0)
+)
+"""
+
 # Reads every remembered end of an attempt: an index by time would make every attempt slower.
-ENDED_BEFORE = """
+ENDED_BEFORE = f"""
 SELECT coalesce(
     (
-        SELECT min(s.seq) - 1 FROM settled s CROSS JOIN attempt a ON a.delivery = s.delivery AND a.number = s.number
-        WHERE a.finished_at >= ?
+        SELECT min(seq) - 1 FROM (
+            SELECT min(s.seq) AS seq
+            FROM settled s CROSS JOIN attempt a ON a.delivery = s.delivery AND a.number = s.number
+            WHERE a.finished_at >= ?1
+            UNION ALL
+            SELECT min(s.seq) FROM settled s CROSS JOIN delivery d ON d.seq = s.delivery
+            WHERE s.number = 0 AND d.state = 'skipped' AND {_SKIPPED_AT} >= ?1
+        )
     ),
     (SELECT max(seq) FROM settled),
     0
 )
-"""
+"""  # noqa: S608 - constants
 
 # An event's id begins with a time, never less than the event's: the index on ids leads to the first event.
 EVENTS_BEFORE = f"""
@@ -46,17 +62,18 @@ SELECT e.seq, e.id, e.source, e.method, e.path, e.received_at, length(e.body), (
 FROM event e WHERE e.seq > ? ORDER BY e.seq LIMIT ?
 """
 
-# Pruned attempts give rows of NULLs, so that the position goes past them.
-ENDED = """
+# Pruned attempts, and skipped deliveries that were replayed, give rows of NULLs, so that the position goes past them.
+ENDED = f"""
 SELECT s.seq, e.seq, e.id, e.source, d.id, d.rule, d.action, d.type, d.target, d.state,
     NOT EXISTS (SELECT 1 FROM attempt n WHERE n.delivery = a.delivery AND n.number > a.number),
-    a.number, a.started_at, a.finished_at, a.outcome, a.status, a.error
+    s.number, a.started_at, a.finished_at, a.outcome, a.status, a.error,
+    CASE WHEN s.number = 0 THEN {_SKIPPED_AT} END, d.skip_reason, d.skipped_for
 FROM settled s
 LEFT JOIN attempt a ON a.delivery = s.delivery AND a.number = s.number
-LEFT JOIN delivery d ON d.seq = a.delivery
+LEFT JOIN delivery d ON d.seq = s.delivery AND (a.number IS NOT NULL OR s.number = 0 AND d.state = 'skipped')
 LEFT JOIN event e ON e.seq = d.event
 WHERE s.seq > ? ORDER BY s.seq LIMIT ?
-"""
+"""  # noqa: S608 - constants
 
 
 def arrival_row(row: tuple[Any, ...]) -> Arrival:
@@ -78,13 +95,16 @@ def seq_of(place: Place) -> int:
 
 def ended_page(rows: Sequence[tuple[Any, ...]], after: Place, limit: int) -> EndedPage:
     """From rows of ENDED."""
-    attempts = tuple(_ended_row(row) for row in rows if row[2] is not None)
-    return EndedPage(attempts, {WRITER: rows[-1][0]} if rows else after, len(rows) == limit)
+    ends = tuple(_ended_row(row) for row in rows if row[2] is not None)
+    return EndedPage(ends, {WRITER: rows[-1][0]} if rows else after, len(rows) == limit)
 
 
-def _ended_row(row: tuple[Any, ...]) -> EndedAttempt:
+def _ended_row(row: tuple[Any, ...]) -> EndedAttempt | SkippedDelivery:
     seq, event, event_id, source, delivery, rule, action, type_, target, state, last, *facts = row
-    number, started_at, finished_at, outcome, status, error = facts
+    number, started_at, finished_at, outcome, status, error, at, reason, skipped_for = facts
+    if number == 0:
+        names = (event_id, source, delivery, rule, action, type_, target)
+        return SkippedDelivery(WRITER, seq, WRITER, event, *names, at, SkipReason(reason), skipped_for)
     attempt = Attempt(delivery, number, started_at, finished_at, OutcomeKind(outcome), status, error, "")
     return EndedAttempt(
         WRITER,

@@ -7,6 +7,7 @@ from typing import Any
 import apsw
 
 from router.domain.errors import StoreError, StoreUnavailable
+from router.store.changes import Changes
 from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.jobs.job import WriteJob
 
@@ -45,14 +46,12 @@ class OperatorConnection:
         # Immediate, since a transaction that begins by reading can't wait for another one's commit.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            [result] = type(job).run(self._connection, [job], _no_listener)
+            [result] = type(job).run(
+                self._connection, [job], Changes()
+            )  # a running daemon notices the commit by itself
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
         return result
-
-
-def _no_listener(target: str, at: int) -> None:
-    """A running daemon notices the commit by itself."""

@@ -24,10 +24,10 @@ from router.store.sqlite.jobs.holds import hold_row
 from router.store.sqlite.owner_lock import owner_of
 from router.store.sqlite.read_connections import ReadConnections
 from router.store.sqlite.rows import (
-    DELIVERY_COLUMNS,
     EVENT_COLUMNS,
     EVENT_HEADS,
     ROUTING_COLUMNS,
+    SHOWN_COLUMNS,
     attempt_row,
     delivery_row,
     event_head_row,
@@ -234,4 +234,4 @@ _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event e"  # noqa: S608 - constants
 _STORED_EVENTS = f"SELECT e.seq, {EVENT_COLUMNS}, {ROUTING_COLUMNS} FROM event e"  # noqa: S608 - constants
 _ROUTING = f"SELECT {ROUTING_COLUMNS} FROM event e WHERE id = ?"  # noqa: S608 - constants
 _OLDER = " WHERE seq < (SELECT seq FROM event WHERE id = ?) ORDER BY seq DESC LIMIT ?"
-_DELIVERIES = f"SELECT {DELIVERY_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants
+_DELIVERIES = f"SELECT {SHOWN_COLUMNS} FROM delivery d JOIN event e ON e.seq = d.event"  # noqa: S608 - constants

@@ -1,6 +1,7 @@
 """Releases the claims of a dead owner when the next owner opens the store."""
 
 import apsw
+import orjson
 import structlog
 
 from router.domain.own_events import PATH, died, own_event
@@ -21,9 +22,12 @@ def release_running(connection: apsw.Connection) -> None:
         dying = connection.execute(_DYING, (MAX_INTERRUPTIONS, PATH)).fetchall()
         connection.execute(_INTERRUPT_ATTEMPTS, (_ENDED,))
         connection.execute(_RELEASE_RUNNING, (MAX_INTERRUPTIONS, _TOO_OFTEN))
+        ids = orjson.dumps([row[1] for row in released]).decode()
+        states = {str(id_): str(state) for id_, state in connection.execute(_STATES, (ids,))}
         for row in dying:
-            connection.execute(LEFT, _left(row))
-    for event, delivery, rule, action, target, number, interruptions in released:
+            if states[str(row[0])] == "dead":  # not one that is skipped
+                connection.execute(LEFT, _left(row))
+    for event, delivery, rule, action, target, number in released:
         log.warning(
             "attempt settled",
             event_id=event,
@@ -33,7 +37,7 @@ def release_running(connection: apsw.Connection) -> None:
             target=target,
             attempt=number,
             outcome="interrupted",
-            state="dead" if int(str(interruptions)) + 1 >= MAX_INTERRUPTIONS else "pending",
+            state=states[str(delivery)],
             error=_ENDED,
         )
 
@@ -62,10 +66,12 @@ _TOO_OFTEN = (
 )
 
 _RUNNING = """
-SELECT event.id, delivery.id, rule, action, target, number, interruptions
+SELECT event.id, delivery.id, rule, action, target, number
 FROM delivery JOIN event ON event.seq = delivery.event JOIN attempt ON attempt.delivery = delivery.seq
 WHERE state = 'running' AND finished_at IS NULL
 """
+
+_STATES = "SELECT id, state FROM delivery WHERE id IN (SELECT value FROM json_each(?))"
 
 _DYING = """
 SELECT delivery.id, rule, action, type, target, attempts, created_at, event.id, source, started_at

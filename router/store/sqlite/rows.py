@@ -6,6 +6,7 @@ import orjson
 
 from router.domain.deliveries import Attempt, Claim, Delivery, State
 from router.domain.events import Event, StoredEvent
+from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
 from router.domain.summaries import EventHead
 from router.store.json_columns import routing_of, sent_of
@@ -16,9 +17,12 @@ DELIVERY_COLUMNS = (
     "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
     " d.attempts, d.interruptions, d.first_attempt_at, d.created_at, d.blocked, d.error, d.item, d.item_index"
 )
+#: with what only lists and reports show
+SHOWN_COLUMNS = f"{DELIVERY_COLUMNS}, d.blocked & 4, d.latest_key, d.once_key, d.skip_reason, d.skipped_for"
 _EVENT_WIDTH = 10
 _DELIVERY_WIDTH = 19
 _BLOCKED = 1  #: the bit of the column `blocked`, see schema_5.sql
+_SKIP_REASON = 22  #: its place in SHOWN_COLUMNS
 
 # The deliveries that a claim takes, as they will be: running, with the number of the attempt that the claim starts.
 DUE_NOW = f"""
@@ -53,10 +57,14 @@ def event_head_row(row: tuple[Any, ...]) -> EventHead:
 
 
 def delivery_row(row: tuple[Any, ...]) -> Delivery:
-    """From DELIVERY_COLUMNS."""
+    """From DELIVERY_COLUMNS or SHOWN_COLUMNS."""
     values = list(row)
     values[9] = State(values[9])
     values[15] = bool(values[15] & _BLOCKED)
+    if len(values) > _DELIVERY_WIDTH:
+        values[_DELIVERY_WIDTH] = bool(values[_DELIVERY_WIDTH])
+        reason = values[_SKIP_REASON]
+        values[_SKIP_REASON] = None if reason is None else SkipReason(reason)
     return Delivery(*values)
 
 

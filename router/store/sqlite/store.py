@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import apsw
 
-from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement
+from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Appended, Event
+from router.domain.groups import Skipped
 from router.domain.holds import HoldName
 from router.domain.own_events import Gathered, Notice
 from router.domain.summaries import Pruned
@@ -51,6 +52,7 @@ class SqliteStore(OperatorMethods):
         real = Path(os.path.realpath(path))
         self._listener: Callable[[Due], None] = lambda _: None
         self._holds_listener: Callable[[], None] = lambda: None
+        self._skipped_listener: Callable[[Sequence[Skipped]], None] = lambda _: None
         self._closing = threading.Lock()
         self._closed = False
         self._lock = lock_store(real)
@@ -69,7 +71,7 @@ class SqliteStore(OperatorMethods):
                 release_running(connection)
             finally:
                 connection.close()
-            return Writer(self._path, self._report_due, on_commit, self._report_holds)
+            return Writer(self._path, self._report_due, on_commit, self._report_holds, self._report_skipped)
         except apsw.Error as error:
             raise StoreError(f"the store {self._path} can't be written: {cause_of(error)}") from None
 
@@ -106,7 +108,7 @@ class SqliteStore(OperatorMethods):
         """See Store.last_claims."""
         return last_claims.read(self._read(last_claims.FIND))
 
-    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[bool]]":
+    def settle(self, settlements: Sequence[Settlement]) -> "Future[list[State | None]]":
         """See Store.settle."""
         return self._submit(Settle(settlements))
 
@@ -125,6 +127,10 @@ class SqliteStore(OperatorMethods):
     def on_due(self, listener: Callable[[Due], None]) -> None:
         """See Store.on_due."""
         self._listener = listener
+
+    def on_skipped(self, listener: Callable[[Sequence[Skipped]], None]) -> None:
+        """See Store.on_skipped."""
+        self._skipped_listener = listener
 
     def on_holds(self, listener: Callable[[], None]) -> None:
         """See Store.on_holds."""
@@ -213,6 +219,9 @@ class SqliteStore(OperatorMethods):
 
     def _report_holds(self) -> None:
         self._holds_listener()
+
+    def _report_skipped(self, skips: Sequence[Skipped]) -> None:
+        self._skipped_listener(skips)
 
     def _submit(self, job: WriteJob) -> "Future[Any]":
         return self._writer.submit(job)

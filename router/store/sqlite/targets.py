@@ -19,10 +19,10 @@ FROM target WHERE name IS NOT NULL
 DEPTHS = """
 SELECT target, 'due', count(*), min(created_at) FROM delivery WHERE state = 'pending' AND blocked = 0 GROUP BY target
 UNION ALL
-SELECT target, 'blocked', count(*), min(created_at) FROM delivery WHERE state = 'pending' AND blocked = 1
+SELECT target, 'blocked', count(*), min(created_at) FROM delivery WHERE state = 'pending' AND blocked IN (1, 4, 5)
     GROUP BY target
 UNION ALL
-SELECT target, 'held', count(*), NULL FROM delivery WHERE blocked >= 2 GROUP BY target
+SELECT target, 'held', count(*), NULL FROM delivery WHERE blocked & 2 GROUP BY target
 UNION ALL
 SELECT target, 'running', count(*), NULL FROM delivery WHERE state = 'running' GROUP BY target
 UNION ALL

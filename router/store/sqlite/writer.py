@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import apsw
 import structlog
 
 from router.domain.errors import StoreError, StoreUnavailable
+from router.domain.groups import Skipped
 from router.runtime.wakeups import gathered
+from router.store.changes import Changes
 from router.store.contract import CommitListener, Due
 from router.store.sqlite.checkpoint import Checkpointer
 from router.store.sqlite.connection import connect
@@ -71,7 +73,9 @@ class Writer:
         listener: Callable[[Due], None],
         on_commit: CommitListener,
         others_committed: Callable[[], None] = lambda: None,
+        on_skipped: Callable[[Sequence[Skipped]], None] = lambda _: None,
     ) -> None:
+        self._on_skipped = on_skipped
         self._listener = listener
         self._others_committed = others_committed
         self._on_commit = on_commit
@@ -159,7 +163,8 @@ class Writer:
             others = self._commits_of_others()
             if others != self._others:
                 self._others_committed()
-                self._report({str(target): int(str(at)) for target, at in self._connection.execute(DUE)})
+                due = {str(target): int(str(at)) for target, at in self._connection.execute(DUE)}
+                self._report(lambda: self._listener(due))
                 self._others = others
 
     def _commits_of_others(self) -> int:
@@ -167,9 +172,9 @@ class Writer:
         return int(str(self._connection.pragma("data_version")))
 
     def _write(self, batch: Batch) -> None:
-        due: dict[str, int] = {}
+        changes = Changes()
         try:
-            results = self._transaction([job for job, _ in batch], due)
+            results = self._transaction([job for job, _ in batch], changes)
         except _UNAVAILABLE as error:
             self._rollback()
             if self.healthy:
@@ -180,7 +185,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - one job's fault, a bug included, must not fail the other jobs
             fault = error
         else:
-            self._committed(batch, results, due)
+            self._committed(batch, results, changes)
             return
         self._rollback()
         if len(batch) > 1:
@@ -190,7 +195,7 @@ class Writer:
             return
         _fail(batch, StoreError(f"this can't be stored: {_reason(fault)}"))
 
-    def _committed(self, batch: Batch, results: list[Any], due: Due) -> None:
+    def _committed(self, batch: Batch, results: list[Any], changes: Changes) -> None:
         # On a full disk a small commit fits now and then. It is no proof of room: `healthy` would flip at each event.
         if not self.healthy and (self._looks_healthy() or _has_probe(batch)):
             log.info("store commits again")
@@ -198,24 +203,23 @@ class Writer:
         with gathered():
             for (_, future), result in zip(batch, results, strict=True):
                 future.set_result(result)
-            if due:
-                self._report(due)
+            if changes.due:
+                self._report(lambda: self._listener(changes.due))
+            if changes.skips:
+                self._report(lambda: self._on_skipped(changes.skips))
         self._on_commit(len(batch), self._took)
         self._checkpointer.committed()
         self._checkpointer.fold_rest(self._connection)
 
-    def _transaction(self, jobs: list[WriteJob], due: dict[str, int]) -> list[Any]:
-        def note(target: str, at: int) -> None:
-            due[target] = min(at, due.get(target, at))
-
+    def _transaction(self, jobs: list[WriteJob], changes: Changes) -> list[Any]:
         began = self._writing_since = time.monotonic()
         try:
-            return self._commit(jobs, note)
+            return self._commit(jobs, changes)
         finally:
             self._writing_since = None
             self._took = time.monotonic() - began
 
-    def _commit(self, jobs: list[WriteJob], note: Callable[[str, int], None]) -> list[Any]:
+    def _commit(self, jobs: list[WriteJob], changes: Changes) -> list[Any]:
         # Jobs of one kind run together, since a dozen cost hardly more than one. Nobody can see in which order jobs of
         # one transaction ran, as long as those of a kind keep theirs. Claims run last, to get what the others made due.
         kinds: dict[type[WriteJob], list[int]] = {}
@@ -227,7 +231,7 @@ class Writer:
             raise _FileGone(f"{self._path} was removed or replaced; put it back, or start the daemon anew")
         self._connection.execute("BEGIN IMMEDIATE")
         for kind in sorted(kinds, key=lambda kind: kind is ClaimDue):
-            done = kind.run(self._connection, [jobs[index] for index in kinds[kind]], note)
+            done = kind.run(self._connection, [jobs[index] for index in kinds[kind]], changes)
             for index, result in zip(kinds[kind], done, strict=True):
                 results[index] = result
         self._connection.execute("COMMIT")
@@ -238,9 +242,9 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
-    def _report(self, due: Due) -> None:
+    def _report(self, report: Callable[[], None]) -> None:
         try:
-            self._listener(due)
+            report()
         except Exception:  # a listener's fault must not end the writer
             log.exception("the store's listener failed")
 

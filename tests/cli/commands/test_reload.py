@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.conftest import StoreCommands
-from tests.conftest import Daemon, run_in_process
+from tests.conftest import Daemon, run_in_process, until
 
 RULES = """\
 sources: {{open: {{verify: none}}}}
@@ -18,6 +18,8 @@ rules:
 
 def test_a_reload_says_what_runs_or_why_the_old_rules_stay(start: Callable[..., Daemon], tmp_path: Path) -> None:
     daemon = start(RULES.format(name="before"))
+    # The daemon's notes are committed soon after it serves.
+    until(lambda: json.loads(run_in_process("status", "--json", folder=tmp_path).stdout)["process"].get("admin"))
 
     unchanged = run_in_process("reload", folder=tmp_path)
     assert unchanged.returncode == 0

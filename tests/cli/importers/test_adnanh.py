@@ -353,3 +353,71 @@ def test_the_rules_go_to_standard_output_without_a_name(imported: Run, tmp_path:
 
     assert done.stdout == text
     assert "imported 1 hook" in done.stderr
+
+
+def test_signed_headers_and_newer_keys_are_carried_over(imported: Run) -> None:
+    given = {**HUB, "headers-to-add-to-signature-payload": ["X-Time", "not-canonical"]}
+
+    found = imported(
+        trigger_rule={"match": {**HMAC["match"], "parameter": given}}, command_timeout="90s", max_concurrency=3
+    )
+
+    assert found.source["verify"]["signed"] == "{body}{header:X-Time}"
+    assert (found.command["timeout"], found.command["concurrency"]) == ("90s", 3)
+    found.check("--strict")
+
+
+def test_files_and_the_raw_body_are_made_by_a_constant_script(imported: Run) -> None:
+    found = imported(
+        pass_arguments_to_command=[{"source": "raw-request-body"}, REF],
+        pass_file_to_command=[
+            {"source": "raw-request-body", "envname": "HOOK_BODY"},
+            {"source": "payload", "name": "data", "base64decode": True},
+        ],
+    )
+
+    shell, flag, script, program, *arguments = found.command["argv"]
+    assert (shell, flag, program) == ("sh", "-c", "./deploy.sh")
+    assert '"$0" "$body" "${2}"' in script
+    assert 'printf %s "$HOOK_DATA_2" | base64 -d > "$HOOK_DATA"' in script
+    assert 'rm -f "$HOOK_BODY" "$HOOK_DATA"' in script
+    assert arguments == ["", "{{ payload.ref | default('') }}"]
+    assert found.command["stdin"] == "body"
+    found.check("--strict")
+
+
+def test_ids_become_paths_and_names(imported: Run, tmp_path: Path) -> None:
+    hooks = [{"id": name, "execute-command": "./deploy.sh"} for name in ("team/a", "team-a", "router")]
+    (tmp_path / "more.yaml").write_text("- {id: last, execute-command: ./deploy.sh}\n")
+
+    found = imported("more.yaml", "--url-prefix", "/x/y/", text=json.dumps(hooks))
+
+    assert {name: one["path"] for name, one in found.rules["sources"].items()} == {
+        "team-a": "/x/y/team/a",
+        "team-a-2": "/x/y/team-a",
+        "router-2": "/x/y/router",
+        "last": "/x/y/last",
+    }
+    assert imported("--url-prefix", "").source["path"] == "/deploy"
+    found.check("--strict")
+
+
+def test_a_hook_that_would_not_load_is_a_comment(imported: Run) -> None:
+    hooks = [{"id": "a b", "execute-command": "./deploy.sh"}, {"id": "good", "execute-command": "./deploy.sh"}]
+
+    found = imported(text=json.dumps(hooks))
+
+    assert found.code == 1
+    assert list(found.rules["sources"]) == ["good"]
+    assert [rule["name"] for rule in found.rules["rules"]] == ["good"]
+    assert "OFF: this source a-b does not load: expected an absolute path" in found.text
+    assert "1 of them switched off: a b" in found.said
+    found.check("--strict")
+
+
+def test_nothing_is_written_when_no_hook_can_be_carried_over(imported: Run) -> None:
+    found = imported(text=json.dumps([{"id": "a b", "execute-command": "./deploy.sh"}]))
+
+    assert found.code == 1
+    assert "none of the hooks could be carried over" in found.said
+    assert found.text == ""

@@ -7,7 +7,7 @@ import pytest
 
 from router.daemon.registries import REGISTRIES
 from router.rules.compile.loader import Loader
-from router.rules.rule import LONGEST_KEY
+from router.rules.grouping import LONGEST_KEY
 from tests.rules.match.strategies import event
 
 

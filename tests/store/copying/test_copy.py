@@ -12,6 +12,7 @@ from router.domain.deliveries import IncludedText, PlannedDelivery, RulesetText,
 from router.domain.errors import StoreError, StoreInUse
 from router.domain.events import Event
 from router.domain.filters import Filter
+from router.domain.groups import Latest, Once
 from router.domain.holds import HoldKind
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome, Sent
@@ -59,7 +60,7 @@ def fill(store: Store, event: MakeEvent, planned: MakePlan) -> None:
     for target, (outcome, state) in ends.items():
         [claim] = store.claim({target: 1}, NOW, recorded=[target]).result(10)
         end = Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 5, NOW + 9000)
-        assert store.settle([end]).result(10) == [True]
+        assert store.settle([end]).result(10) == [state]
     store.cancel([d.id for d in store.deliveries(Filter(target="cancelled"))], NOW).result(10)
     first = store.deliveries(Filter(target="replayed"))[0].id
     store.cancel([first], NOW).result(10)
@@ -185,3 +186,29 @@ def test_every_column_is_copied_or_known_not_to_be(filled: Path, postgres_store_
         tables = {name for (name,) in rows}
     assert sqlite - {*TABLES, "settled", "sqlite_sequence"} == set()
     assert tables - {*TABLES, "settled", "meta", "node", "share", "leader"} == set()
+
+
+def test_groups_go_on_in_a_copy(
+    path: Path, postgres_store_url: str, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    def send(store: Store, *groups: Latest | Once) -> list[str]:
+        plan = [planned_delivery(group=group) for group in groups]
+        store.append(event(), plan, "r1").result(10)
+        return [one.id for one in plan]
+
+    with closing(SqliteStore(path)) as store:
+        store.put_ruleset(RulesetText("r1", "", "/"), NOW).result(10)
+        [running, first] = send(store, Latest("[1]", 30, 60), Once("[1]", 10**9))
+        assert len(store.claim({"ci": 2}, NOW + 30).result(10)) == 2
+        [waiting] = send(store, Latest("[1]", 30, 60))
+    copy(path, store_location(postgres_store_url))
+    copy(store_location(postgres_store_url), path.with_name("back.db"))
+
+    for location in (store_location(postgres_store_url), path.with_name("back.db")):
+        with closing(open_store(location)) as copied:
+            newest, earlier = send(copied, Latest("[1]", 30, 60), Once("[1]", 10**9))
+            states = {delivery.id: (delivery.state, delivery.skipped_for) for delivery in copied.deliveries()}
+            assert states[waiting] == (State.SKIPPED, newest)
+            assert states[earlier] == (State.SKIPPED, first)
+            assert {one.delivery.id for one in copied.claim({"ci": 9}, NOW + 60).result(10)} == {running, first, newest}
+            assert not any(finding.broken for finding in copied.check(lambda *_: None))

@@ -71,8 +71,8 @@ def test_a_stopped_server_is_found_again(
         own_server.start()
 
     until(store.writable)
-    assert store.settle([done]).result(30) == [True]
-    assert store.settle([done]).result(30) == [True]  # the answer to the first one may have been lost
+    assert store.settle([done]).result(30) == [State.SUCCEEDED]
+    assert store.settle([done]).result(30) == [State.SUCCEEDED]  # the answer to the first one may have been lost
     append(store, event())
     assert [found.id for found in store.events()][1:] == [first.id]
 

@@ -16,6 +16,7 @@ from router.domain.deliveries import PlannedDelivery, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
+from router.store.changes import Changes
 from router.store.sqlite import filters, reader, recovery, rows, targets
 from router.store.sqlite.connection import connect
 from router.store.sqlite.jobs import (
@@ -269,7 +270,7 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
 
     connection.set_progress_handler(counted, 100)  # each hundred instructions of SQLite's machine
 
-    [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], lambda _, __: None)
+    [claims] = ClaimDue.run(connection, [ClaimDue({"free": 10}, NOW)], Changes())
 
     assert [claim.delivery.id for claim in claims] == [f"d{n}0000" for n in range(1, 11)]
     assert 0 < steps < 10_000

@@ -20,6 +20,7 @@ from router.rules.yaml.schema import (
     DedupeOptions,
     DefaultsOptions,
     ForEachOptions,
+    GroupOptions,
     RespondOptions,
     RetryOptions,
     RuleOptions,
@@ -154,6 +155,11 @@ def _without_defaults(properties: Schema) -> Schema:
     return {name: {key: value for key, value in one.items() if key != "default"} for name, one in properties.items()}
 
 
+def _grouping() -> Schema:
+    properties: Schema = model_schema(GroupOptions)["properties"]
+    return {key: {**schema, **_FIELD} if key.endswith("_by") else schema for key, schema in properties.items()}
+
+
 def _actions(registries: Registries) -> list[Schema]:
     """One alternative for each type: its key, with the long or a short form, and what every action may have."""
     shorts: dict[type, Schema] = {str: TEXT, list: {"type": "array", "minItems": 1}}
@@ -173,8 +179,16 @@ def _actions(registries: Registries) -> list[Schema]:
                 },
                 "retry": ref(f"retry_{name}"),
                 "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
+                **_grouping(),
             },
             "required": [name],
+            "dependencies": {
+                "wait": ["latest_by"],
+                "max_wait": ["wait"],
+                "once_by": ["within"],
+                "within": ["once_by"],
+            },
+            "not": {"required": ["latest_by", "once_by"]},
             "additionalProperties": False,
         }
         for name, found in registries.actions.items()

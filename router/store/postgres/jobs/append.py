@@ -9,8 +9,10 @@ import orjson
 
 from router.domain.deliveries import PlannedDelivery
 from router.domain.events import UNMATCHED, Appended, Event
+from router.store.changes import DueListener
 from router.store.postgres.arrays import Blobs, Numbers, Texts, Uuids, columns, digest
-from router.store.postgres.jobs.job import DueListener, Finish
+from router.store.postgres.groups import groups_of
+from router.store.postgres.jobs.job import Finish
 from router.store.postgres.jobs.planned import insert_planned, lanes_of
 from router.store.postgres.transaction import Rows, Transaction
 
@@ -44,6 +46,11 @@ class AppendEvent:
     def lanes(self) -> Sequence[UUID]:
         """See WriteJob.lanes."""
         return lanes_of(self.plan)
+
+    @property
+    def groups(self) -> Sequence[UUID]:
+        """See WriteJob.groups."""
+        return groups_of(self.plan)
 
     @property
     def key(self) -> UUID | None:
@@ -98,7 +105,7 @@ class _Round:
         alone = [(rule, job.event.id) for job in self._jobs for rule in job.alone]
         if alone:
             transaction.run(_MATCHED_ALONE, columns(alone, Texts, Texts))
-        self._planned: Rows | None = insert_planned(transaction, plans, only_new=True) if plans else None
+        self._planned = insert_planned(transaction, plans, only_new=True) if plans else None
 
     @staticmethod
     def _reserve(transaction: Transaction, jobs: Sequence[tuple[AppendEvent, UUID | None]]) -> None:
@@ -119,9 +126,8 @@ class _Round:
         for id_, first in self._firsts.all() if self._firsts is not None else ():
             if first is not None and first != id_ and id_ not in stored:
                 found[id_] = Appended(first, duplicate=True)
-        for target, at, blocked in self._planned.all() if self._planned is not None else ():
-            if not blocked:
-                due(target, at)
+        if self._planned is not None:
+            self._planned.report(due)
         return found
 
 

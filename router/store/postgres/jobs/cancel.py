@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from psycopg.types.numeric import Int8
 
+from router.store.changes import DueListener
 from router.store.postgres import lanes
 from router.store.postgres.arrays import Texts
 from router.store.postgres.jobs.delivery_page import DeliveryPage
-from router.store.postgres.jobs.job import DueListener, Finish
+from router.store.postgres.jobs.job import Finish
 from router.store.postgres.transaction import Transaction
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from psycopg.types.numeric import Int8
 
 from router.domain.deliveries import Claim
+from router.store.changes import DueListener
 from router.store.postgres.arrays import Numbers, Texts, stored
 from router.store.postgres.clock import NOW
-from router.store.postgres.jobs.job import DueListener, Finish, Simple
+from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, claimed_row
 from router.store.postgres.transaction import Rows, Transaction
 

@@ -18,6 +18,7 @@ class DeliveryPage:
     is_append: ClassVar[bool] = False
     order: ClassVar[int] = 3
     lanes: ClassVar[Sequence[UUID]] = ()
+    groups: ClassVar[Sequence[UUID]] = ()
 
     @property
     def weight(self) -> int:

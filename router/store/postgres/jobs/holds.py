@@ -8,12 +8,13 @@ from psycopg.types.numeric import Int8
 
 from router.domain.holds import Hold, HoldCause, HoldKind, HoldName
 from router.store import limits
+from router.store.changes import DueListener
 from router.store.postgres.arrays import Texts, columns, stored
-from router.store.postgres.jobs.job import DueListener, Finish, Simple, none_for
+from router.store.postgres.jobs.job import Finish, Simple, none_for
 from router.store.postgres.transaction import Transaction
 
 READ = "SELECT kind, name, cause, began_at, until, ended_at FROM webhook_router.hold ORDER BY seq"
-MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM webhook_router.delivery WHERE blocked >= 2"
+MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM webhook_router.delivery WHERE blocked & 2 = 2"
 
 
 def hold_row(row: tuple[Any, ...]) -> Hold:
@@ -185,7 +186,7 @@ WITH found AS MATERIALIZED (
 ), marked AS (
     UPDATE webhook_router.delivery d SET blocked = d.blocked | 2
     FROM found, (VALUES (%s::text)) AS chosen (action)
-    WHERE d.seq = found.seq AND d.state = 'pending' AND d.blocked < 2
+    WHERE d.seq = found.seq AND d.state = 'pending' AND d.blocked & 2 = 0
         AND (chosen.action IS NULL OR found.action = chosen.action)
 )
 SELECT count(*), max(seq) FROM found
@@ -198,10 +199,10 @@ FROM unnest(%b::text[]) AS one (id) WHERE d.id = one.id AND d.state = 'pending'
 
 _LET_GO = """
 WITH found AS MATERIALIZED (
-    SELECT seq FROM webhook_router.delivery WHERE rule = %s AND action = %s AND blocked >= 2
+    SELECT seq FROM webhook_router.delivery WHERE rule = %s AND action = %s AND blocked & 2 = 2
     ORDER BY seq LIMIT %s::int
 )
 UPDATE webhook_router.delivery d SET blocked = d.blocked & ~2
-FROM found WHERE d.seq = found.seq AND d.blocked >= 2
+FROM found WHERE d.seq = found.seq AND d.blocked & 2 = 2
 RETURNING d.target, d.next_attempt_at, d.blocked
 """

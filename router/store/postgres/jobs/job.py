@@ -4,11 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
+from router.store.changes import DueListener
 from router.store.postgres.transaction import Transaction
 from router.store.write_queue import QueuedJob
-
-DueListener = Callable[[str, int], None]
-"""Called for each target that got pending, unblocked deliveries, with the time (ms) at which one is due."""
 
 Finish = Callable[[DueListener], list[Any]]
 """Makes a result for each job from the answers of the flush."""
@@ -25,8 +23,13 @@ class WriteJob(QueuedJob, Protocol):
         ...
 
     @property
+    def groups(self) -> Sequence[UUID]:
+        """The groups that it adds to."""
+        ...
+
+    @property
     def ids(self) -> Sequence[str]:
-        """Deliveries whose orders it may change."""
+        """Deliveries whose orders or groups it may change."""
         ...
 
     @classmethod
@@ -43,6 +46,7 @@ class Simple:
     order: ClassVar[int] = 5
     weight: ClassVar[int] = 0
     lanes: ClassVar[Sequence[UUID]] = ()
+    groups: ClassVar[Sequence[UUID]] = ()
     ids: ClassVar[Sequence[str]] = ()
 
 

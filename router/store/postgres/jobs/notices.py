@@ -6,15 +6,16 @@ and the event is inserted only where it is that one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import orjson
 from psycopg.types.numeric import Int8
 
 from router.domain.own_events import GATHER_MS, Gathered, Notice
+from router.store.changes import DueListener
 from router.store.postgres.arrays import Texts, columns, stored
-from router.store.postgres.jobs.job import DueListener, Finish, Simple
+from router.store.postgres.groups import groups_of
+from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.jobs.planned import insert_planned, lanes_of
 from router.store.postgres.transaction import Rows, Transaction
 
@@ -29,6 +30,11 @@ class Tell(Simple):
     def lanes(self) -> Sequence[UUID]:  # type: ignore[override]
         """See WriteJob.lanes."""
         return lanes_of(self.notice.plan)
+
+    @property
+    def groups(self) -> Sequence[UUID]:  # type: ignore[override]
+        """See WriteJob.groups."""
+        return groups_of(self.notice.plan)
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["Tell"]) -> Finish:
@@ -50,6 +56,11 @@ class TellGathered(Simple):
         """See WriteJob.lanes."""
         return lanes_of(self.notice.plan) if self.notice is not None else ()
 
+    @property
+    def groups(self) -> Sequence[UUID]:  # type: ignore[override]
+        """See WriteJob.groups."""
+        return groups_of(self.notice.plan) if self.notice is not None else ()
+
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["TellGathered"]) -> Finish:
         """Tell each that has not changed since it was read."""
@@ -59,12 +70,12 @@ class TellGathered(Simple):
 
 def tell(transaction: Transaction, notice: Notice, *, settled: str | None = None) -> Callable[[DueListener], bool]:
     """Tell or gather a notice; its answer is True when it was told. With `settled`, the id of a delivery, only if this
-    transaction has ended its attempt."""
+    transaction has ended its attempt; that a delivery is dead, only if it is not skipped instead."""
     event = notice.event
     at, text = Int8(event.received_at), stored(event.body.decode())
     values = (notice.kind, stored(notice.subject), at, text, event.id, event.id, *_window(), *_window(), *_window())
     statement = _TELL if settled is None else _TELL_SETTLED
-    found = transaction.run(statement, values if settled is None else (*values[:6], settled, *values[6:]))
+    found = transaction.run(statement, values if settled is None else (*values[:6], settled, notice.kind, *values[6:]))
     return _with_event(transaction, notice, found)
 
 
@@ -98,10 +109,8 @@ def _with_event(transaction: Transaction, notice: Notice, found: Rows) -> Callab
         transaction.run(_ALONE, columns([(name, event.id) for name in alone], Texts, Texts))
 
     def finish(due: DueListener) -> bool:
-        rows: list[tuple[Any, ...]] = planned.all() if planned is not None else []
-        for target, at, blocked in rows:
-            if not blocked:
-                due(target, at)
+        if planned is not None:
+            planned.report(due)
         return any(told for (told,) in found.all())
 
     return finish
@@ -127,6 +136,7 @@ _TELL_SETTLED = _UPSERT.format(
     SELECT 1 FROM webhook_router.delivery d
     JOIN webhook_router.attempt a ON a.delivery = d.seq AND a.number = d.tries
     WHERE d.id = %b::text AND a.xmin = pg_current_xact_id()::xid AND a.finished_at IS NOT NULL
+        AND (d.state <> 'skipped' OR %b::text <> 'delivery.dead')
 )"""
 )
 

@@ -8,9 +8,10 @@ from uuid import UUID
 from psycopg.types.numeric import Int8
 
 from router.domain.deliveries import PlannedDelivery, RulesetText
+from router.store.changes import DueListener
 from router.store.postgres.arrays import stored
-from router.store.postgres.jobs.job import DueListener, Finish
-from router.store.postgres.jobs.planned import insert_planned, lanes_of
+from router.store.postgres.jobs.job import Finish
+from router.store.postgres.jobs.planned import Inserted, insert_planned, lanes_of
 from router.store.postgres.jobs.rulesets import keep_included
 from router.store.postgres.transaction import Rows, Transaction
 
@@ -26,6 +27,7 @@ class PlanAgain:
     is_append: ClassVar[bool] = False
     order: ClassVar[int] = 3
     ids: ClassVar[Sequence[str]] = ()
+    groups: ClassVar[Sequence[UUID]] = ()
 
     @property
     def weight(self) -> int:
@@ -46,15 +48,13 @@ class PlanAgain:
             results = []
             for found, planned in answers:
                 results.append(bool(found.all()))
-                for target, at, blocked in planned.all():
-                    if not blocked:
-                        due(target, at)
+                planned.report(due)
             return results
 
         return finish
 
     @staticmethod
-    def _plan(transaction: Transaction, job: "PlanAgain") -> tuple[Rows, Rows]:
+    def _plan(transaction: Transaction, job: "PlanAgain") -> tuple[Rows, Inserted]:
         text = job.ruleset
         # Locked, so that retention does not take it away meanwhile.
         found = transaction.run("SELECT seq FROM webhook_router.event WHERE id = %s FOR SHARE", (job.event_id,))

@@ -1,11 +1,14 @@
 """Inserts planned deliveries, for new events or once more for a stored one."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from router.domain.deliveries import PlannedDelivery
+from router.store.changes import DueListener
+from router.store.postgres import groups
 from router.store.postgres.arrays import Numbers, Texts, Uuids, columns
-from router.store.postgres.lanes import lane_of
+from router.store.postgres.lanes import lane_of, report_orders, unblock_after_skips
 from router.store.postgres.transaction import Rows, Transaction
 
 EventPlan = tuple[str, Sequence[PlannedDelivery], str, int]
@@ -17,9 +20,36 @@ def lanes_of(plan: Iterable[PlannedDelivery]) -> list[UUID]:
     return [lane_of(d.rule, d.action, d.order_key) for d in plan if d.order_key is not None]
 
 
-def insert_planned(transaction: Transaction, plans: Sequence[EventPlan], *, only_new: bool) -> Rows:
-    """Insert the deliveries of stored events; gives target, next_attempt_at and blocked of each. The lanes are locked.
-    With `only_new`, of events that this transaction has stored."""
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """The answers to `insert_planned`."""
+
+    rows: Rows
+    grouped: frozenset[str]  #: ids of those that joined a group
+    joined: groups.Joined | None
+    let_go: Rows | None  #: by what the groups skipped
+
+    def report(self, due: DueListener) -> None:
+        """Report what is due, and what was skipped."""
+        for id_, target, at, blocked in self.rows.all():
+            if not blocked and id_ not in self.grouped:
+                due(target, at)
+        if self.joined is not None and self.let_go is not None:
+            groups.report(self.joined, due)
+            report_orders(self.let_go, due)
+
+
+def insert_planned(transaction: Transaction, plans: Sequence[EventPlan], *, only_new: bool) -> Inserted:
+    """Insert the deliveries of stored events. Their lanes and groups are locked. With `only_new`, of events that this
+    transaction has stored; else they stand outside their groups."""
+    members = [(d, at) for _, plan, _, at in plans for d in plan if only_new and d.group is not None]
+    rows = _insert(transaction, plans, only_new=only_new)
+    joined = groups.join(transaction, members) if members else None
+    let_go = unblock_after_skips(transaction, [d.id for d, _ in members]) if members else None
+    return Inserted(rows, frozenset(d.id for d, _ in members), joined, let_go)
+
+
+def _insert(transaction: Transaction, plans: Sequence[EventPlan], *, only_new: bool) -> Rows:
     rows = []
     for event, plan, ruleset, at in plans:
         for d in plan:
@@ -52,7 +82,7 @@ FROM unnest(
 JOIN webhook_router.event e ON e.id = p.event {condition}
 ORDER BY p.number
 ON CONFLICT (id) DO NOTHING
-RETURNING target, next_attempt_at, blocked
+RETURNING id, target, next_attempt_at, blocked
 """
 
 _INSERT_NEW = _INSERT.format(condition="AND e.xmin = pg_current_xact_id()::xid")

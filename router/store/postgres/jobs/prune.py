@@ -7,7 +7,8 @@ from psycopg.types.numeric import Int8
 
 from router.domain.summaries import Pruned
 from router.store import limits
-from router.store.postgres.jobs.job import DueListener, Finish, Simple
+from router.store.changes import DueListener
+from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.transaction import Transaction
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from psycopg.types.numeric import Int8
 
+from router.store.changes import DueListener
 from router.store.postgres.arrays import Texts
 from router.store.postgres.jobs.delivery_page import DeliveryPage
-from router.store.postgres.jobs.job import DueListener, Finish
+from router.store.postgres.jobs.job import Finish
 from router.store.postgres.transaction import Rows, Transaction
 
 
@@ -53,7 +54,7 @@ _START_AGAIN = """
 WITH wanted AS MATERIALIZED (
     SELECT one.number, d.seq, d.lane FROM unnest(%b::text[]) WITH ORDINALITY AS one (id, number)
     JOIN webhook_router.delivery d ON d.id = one.id
-    WHERE d.state IN ('succeeded', 'dead', 'cancelled')
+    WHERE d.state IN ('succeeded', 'dead', 'cancelled', 'skipped')
     ORDER BY one.number FOR UPDATE OF d
 ), placed AS MATERIALIZED (
     SELECT seq, lane, nextval('webhook_router.delivery_seq_seq') AS place,
@@ -67,12 +68,18 @@ UPDATE webhook_router.delivery d SET
     interruptions = 0,
     first_attempt_at = NULL,
     error = '',
+    latest_key = NULL,
+    once_key = NULL,
+    group_lane = NULL,
+    wait_since = NULL,
+    skip_reason = NULL,
+    skipped_for = NULL,
     place = placed.place,
     blocked = CASE WHEN d.lane IS NULL THEN 0 WHEN placed.turn > 1 THEN 1 ELSE (EXISTS (
         SELECT 1 FROM webhook_router.delivery other
         WHERE other.lane = d.lane AND other.state IN ('pending', 'running')
     ))::int END
 FROM placed
-WHERE d.seq = placed.seq AND d.state IN ('succeeded', 'dead', 'cancelled')
+WHERE d.seq = placed.seq AND d.state IN ('succeeded', 'dead', 'cancelled', 'skipped')
 RETURNING d.id, d.target, d.blocked
 """

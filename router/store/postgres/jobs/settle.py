@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from uuid import UUID
 
-from router.domain.deliveries import Settlement
+from router.domain.deliveries import Settlement, State
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.store.changes import DueListener
 from router.store.json_columns import sent_text
 from router.store.postgres import lanes
 from router.store.postgres.arrays import Numbers, Texts, columns
-from router.store.postgres.jobs.job import DueListener, Finish
+from router.store.postgres.groups import groups_of
+from router.store.postgres.jobs.job import Finish
 from router.store.postgres.jobs.notices import tell
 from router.store.postgres.jobs.planned import lanes_of
 from router.store.postgres.transaction import Transaction
@@ -31,6 +33,11 @@ class Settle:
         return [lane for done in self.settlements for notice in done.notices for lane in lanes_of(notice.plan)]
 
     @property
+    def groups(self) -> Sequence[UUID]:
+        """See WriteJob.groups: of what its notices plan."""
+        return [group for done in self.settlements for notice in done.notices for group in groups_of(notice.plan)]
+
+    @property
     def ids(self) -> Sequence[str]:
         """See WriteJob.ids."""
         return [done.delivery_id for done in self.settlements]
@@ -41,8 +48,8 @@ class Settle:
         every = [done for job in jobs for done in job.settlements]
         rounds = [(numbers, _send(transaction, [every[n] for n in numbers])) for numbers in _rounds(every)]
 
-        def finish(due: DueListener) -> list[list[bool]]:
-            results = [False] * len(every)
+        def finish(due: DueListener) -> list[list[State | None]]:
+            results: list[State | None] = [None] * len(every)
             for numbers, done in rounds:
                 for number, result in zip(numbers, done(due), strict=True):
                     results[number] = result
@@ -69,16 +76,16 @@ def _send(transaction: Transaction, every: Sequence[Settlement]) -> Any:
     unblocked = lanes.unblock(transaction, [done.delivery_id for done in every])
     told = [tell(transaction, notice, settled=done.delivery_id) for done in every for notice in done.notices]
 
-    def finish(due: DueListener) -> list[bool]:
-        owned = set()
-        for id_, target, at, state in settled.all():
-            owned.add(id_)
-            if state == "pending":
+    def finish(due: DueListener) -> list[State | None]:
+        skipped = lanes.report(unblocked, due)
+        states: dict[str, State] = {}
+        for id_, target, at, state, is_owned in settled.all():
+            states[id_] = State.SKIPPED if id_ in skipped else State(state)
+            if is_owned and states[id_] is State.PENDING:
                 due(target, at)
-        lanes.report(unblocked, due)
         for finish_one in told:
             finish_one(due)
-        return [done.delivery_id in owned for done in every]
+        return [states.get(done.delivery_id) for done in every]
 
     return finish
 
@@ -148,7 +155,9 @@ WITH done AS MATERIALIZED (
 ), noted AS (
     INSERT INTO webhook_router.settled (writer, delivery, number) SELECT %b, delivery, number FROM ended
 )
-SELECT done.id, coalesce(owned.target, ''), coalesce(owned.next_attempt_at, 0), coalesce(owned.state, 'known')
+SELECT done.id, coalesce(owned.target, ''), coalesce(owned.next_attempt_at, 0), coalesce(owned.state, (
+    SELECT state FROM webhook_router.delivery WHERE id = done.id
+)), owned.id IS NOT NULL
 FROM done LEFT JOIN owned ON owned.id = done.id
 WHERE owned.id IS NOT NULL OR EXISTS (
     SELECT 1 FROM webhook_router.delivery d

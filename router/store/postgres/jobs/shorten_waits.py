@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from psycopg.types.numeric import Int8
 
 from router.store import limits
-from router.store.postgres.jobs.job import DueListener, Finish, Simple
+from router.store.changes import DueListener
+from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.transaction import Transaction
 
 
@@ -61,22 +62,29 @@ WITH bounds AS MATERIALIZED ({_FROM})
 SELECT first + look, (SELECT max(seq) FROM webhook_router.delivery) FROM bounds
 """  # noqa: S608 - constants
 
-# A delivery without a counted attempt is due at once, whatever the clock says. Another one waits as long as it was to
-# wait after its last attempt, if that attempt ended at a time which is still to come. Its new time is before that end,
-# so a second look leaves it alone (or, when it waits for longer than the clock was set back, makes it earlier by less).
+# A delivery without a counted attempt is due at once, whatever the clock says; when it waits by its group since a time
+# which is still to come, it waits from now on. Another one waits as long as it was to wait after its last attempt, if
+# that attempt ended at a time which is still to come. Its new time is before that end, so a second look leaves it alone
+# (or, when it waits for longer than the clock was set back, makes it earlier by less).
 _SHORTEN = f"""
 WITH at (now) AS (VALUES (%b)), bounds AS MATERIALIZED ({_FROM}), found AS MATERIALIZED (
-    SELECT d.seq, at.now + CASE WHEN d.attempts = 0 THEN 0 ELSE d.next_attempt_at - ended.at END AS next
+    SELECT d.seq, least(d.wait_since, at.now) AS since, at.now + CASE
+        WHEN d.attempts > 0 THEN d.next_attempt_at - ended.at
+        WHEN d.wait_since IS NOT NULL AND d.interruptions = 0 THEN d.next_attempt_at - d.wait_since
+        ELSE 0
+    END AS next
     FROM at, bounds, webhook_router.delivery d
     LEFT JOIN LATERAL (
         SELECT max(finished_at) AS at FROM webhook_router.attempt a WHERE a.delivery = d.seq
     ) AS ended ON true
     WHERE d.seq > bounds.first AND d.seq <= bounds.first + bounds.look AND d.state = 'pending'
         AND d.next_attempt_at > at.now
-        AND (d.attempts = 0 OR ended.at BETWEEN at.now + 1 AND d.next_attempt_at)
+        AND (d.attempts = 0 AND (d.wait_since IS NULL OR d.interruptions > 0 OR d.wait_since > at.now)
+            OR ended.at BETWEEN at.now + 1 AND d.next_attempt_at)
     ORDER BY d.seq
 )
-UPDATE webhook_router.delivery d SET next_attempt_at = found.next
+UPDATE webhook_router.delivery d SET
+    next_attempt_at = found.next, wait_since = CASE WHEN d.wait_since IS NOT NULL THEN found.since END
 FROM found WHERE d.seq = found.seq AND d.state = 'pending'
 RETURNING d.target, d.next_attempt_at, d.blocked
 """  # noqa: S608 - constants

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from psycopg.types.numeric import Int8
 
+from router.domain.deliveries import State
+from router.store.changes import DueListener
 from router.store.contract import MAX_INTERRUPTIONS
 from router.store.fleet import Released
 from router.store.postgres import lanes
 from router.store.postgres.arrays import Texts
 from router.store.postgres.clock import NOW
-from router.store.postgres.jobs.job import DueListener, Finish, Simple
+from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.transaction import Transaction
 
 _ENDED = "the node that ran it was lost"
@@ -35,6 +37,7 @@ class TakeOver:
     order: ClassVar[int] = 2
     weight: ClassVar[int] = 0
     lanes: ClassVar[Sequence[UUID]] = ()
+    groups: ClassVar[Sequence[UUID]] = ()
 
     @property
     def ids(self) -> Sequence[str]:
@@ -65,11 +68,12 @@ class TakeOver:
             results = []
             for taken, unblocked in answers:
                 found = []
+                skipped = lanes.report(unblocked, due)
                 for event, id_, rule, action, target, attempt, state, at, blocked in taken.all():
-                    found.append(Released(event, id_, rule, action, target, attempt, state == "dead"))
-                    if state == "pending" and not blocked:
+                    now = State.SKIPPED if id_ in skipped else State(state)
+                    found.append(Released(event, id_, rule, action, target, attempt, now))
+                    if now is State.PENDING and not blocked:
                         due(target, at)
-                lanes.report(unblocked, due)
                 results.append(found)
             return results
 

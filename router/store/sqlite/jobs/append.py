@@ -9,9 +9,10 @@ import orjson
 
 from router.domain.deliveries import PlannedDelivery
 from router.domain.events import UNMATCHED, Appended, Event
+from router.store.changes import DueListener
 from router.store.sqlite.following import NEWEST_EVENT
 from router.store.sqlite.jobs import dedupe
-from router.store.sqlite.jobs.job import DueListener
+from router.store.sqlite.jobs.groups import Member
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.planned import OrderKey, insert_planned, planned_rows
 
@@ -49,6 +50,7 @@ class AppendEvent:
         deliveries: list[tuple[Any, ...]] = []
         alone: list[tuple[str, int]] = []
         ordered: set[OrderKey] = set()
+        grouped: list[Member] = []
         keys: list[tuple[str, str, str, int, int]] = []
         for job, result in zip(jobs, results, strict=True):
             if result.duplicate:
@@ -57,11 +59,11 @@ class AppendEvent:
             e = job.event
             events.append(_event_row(seq, job))
             alone += [(name, seq) for name in job.alone]
-            deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered)
+            deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered, grouped)
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
         write_rows(connection, _INSERT_EVENT, events)
-        insert_planned(connection, deliveries, last, due)
+        insert_planned(connection, deliveries, last, due, grouped)
         write_rows(connection, _INSERT_ALONE, alone)
         dedupe.bind(connection, keys)
         return results

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import apsw
 
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.delivery_page import DeliveryPage
-from router.store.sqlite.jobs.job import DueListener
+from router.store.sqlite.jobs.groups import after_attempt
 from router.store.sqlite.jobs.order import report_first
 
 
@@ -24,17 +25,19 @@ class Cancel(DeliveryPage):
         done: list[str] = []
         for delivery_id in job.delivery_ids:
             rows = connection.execute(_CANCEL, (delivery_id,)).fetchall()
-            for seq, rule, action, order_key in rows:
+            for seq, rule, action, order_key, latest_key in rows:
                 done.append(delivery_id)
                 connection.execute(_END_ATTEMPT, (job.now, seq))
                 report_first(connection, (rule, action, order_key), due)
+                if latest_key is not None:
+                    after_attempt(connection, seq, (rule, action, latest_key), due)
         return done
 
 
 _CANCEL = """
 UPDATE delivery SET state = 'cancelled', token = NULL, blocked = 0
 WHERE id = ? AND state IN ('pending', 'running', 'dead')
-RETURNING seq, rule, action, order_key
+RETURNING seq, rule, action, order_key, latest_key
 """
 
 _END_ATTEMPT = """

@@ -8,8 +8,8 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import Claim
+from router.store.changes import DueListener
 from router.store.sqlite.jobs import last_claims
-from router.store.sqlite.jobs.job import DueListener
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.rows import DUE_NOW, claimed_row
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import Claim
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
+from router.store.sqlite.jobs.groups import after_attempt
 
 
 @dataclass(slots=True)
@@ -27,19 +28,28 @@ class GiveBack:
 
     @staticmethod
     def _give_back(connection: apsw.Connection, job: "GiveBack", due: DueListener) -> bool:
-        rows = connection.execute(_RELEASE, (job.target, job.held, job.claim.delivery.id, job.claim.token)).fetchall()
+        owned = (job.claim.delivery.id, job.claim.token)
+        connection.execute(_REMOVE_ATTEMPT, owned)  # first: one that is then skipped has no attempt under way
+        rows = connection.execute(_RELEASE, (job.target, job.held, *owned)).fetchall()
         if not rows:
             return False
-        seq, target, at = rows[0]
-        connection.execute("DELETE FROM attempt WHERE delivery = ? AND finished_at IS NULL", (seq,))
+        seq, target, at, rule, action, latest_key = rows[0]
+        if latest_key is not None and after_attempt(connection, seq, (rule, action, latest_key), due):
+            return True
         if not job.held:
             due(str(target), int(str(at)))
         return True
+
+
+_REMOVE_ATTEMPT = """
+DELETE FROM attempt WHERE finished_at IS NULL
+    AND delivery = (SELECT seq FROM delivery WHERE id = ? AND state = 'running' AND token = ?)
+"""
 
 
 _RELEASE = """
 UPDATE delivery SET
     state = 'pending', token = NULL, target = coalesce(?, target), blocked = CASE WHEN ? THEN 2 ELSE 0 END
 WHERE id = ? AND state = 'running' AND token = ?
-RETURNING seq, target, next_attempt_at
+RETURNING seq, target, next_attempt_at, rule, action, latest_key
 """

@@ -8,10 +8,10 @@ import apsw
 
 from router.domain.holds import Hold, HoldCause, HoldKind, HoldName
 from router.store import limits
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 READ = "SELECT kind, name, cause, began_at, until, ended_at FROM hold ORDER BY seq"
-MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM delivery WHERE blocked >= 2"
+MARKED_ACTIONS = "SELECT DISTINCT rule, action FROM delivery WHERE blocked & 2"
 
 
 def hold_row(row: tuple[Any, ...]) -> Hold:
@@ -181,6 +181,6 @@ WHERE rule = ? AND state IN ('pending', 'running') AND seq > ? ORDER BY seq LIMI
 
 _LET_GO = """
 UPDATE delivery SET blocked = blocked & ~2
-WHERE seq IN (SELECT seq FROM delivery INDEXED BY delivery_held WHERE rule = ? AND action = ? AND blocked >= 2 LIMIT ?)
+WHERE seq IN (SELECT seq FROM delivery INDEXED BY delivery_held WHERE rule = ? AND action = ? AND blocked & 2 LIMIT ?)
 RETURNING target, next_attempt_at, blocked
 """

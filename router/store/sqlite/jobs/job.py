@@ -1,14 +1,12 @@
 """The interface of a write: its size in the queue, and how jobs of one kind run together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import apsw
 
+from router.store.changes import DueListener
 from router.store.write_queue import QueuedJob
-
-DueListener = Callable[[str, int], None]
-"""Called for each target that got pending, unblocked deliveries, with the time (ms) at which one is due."""
 
 
 class WriteJob(QueuedJob, Protocol):

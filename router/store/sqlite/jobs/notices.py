@@ -7,8 +7,8 @@ from typing import ClassVar
 import apsw
 
 from router.domain.own_events import GATHER_MS, Gathered, Notice
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.append import AppendEvent
-from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)

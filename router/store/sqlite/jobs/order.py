@@ -4,7 +4,7 @@ from typing import Any
 
 import apsw
 
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 _FIRST = """
 SELECT target, next_attempt_at FROM delivery

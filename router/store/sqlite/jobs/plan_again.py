@@ -7,7 +7,7 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import PlannedDelivery, RulesetText
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.planned import insert_planned, planned_rows
 from router.store.sqlite.jobs.rulesets import keep_included
 

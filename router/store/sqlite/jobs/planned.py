@@ -6,7 +6,8 @@ from typing import Any
 import apsw
 
 from router.domain.deliveries import PlannedDelivery
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
+from router.store.sqlite.jobs.groups import Member, join_groups
 from router.store.sqlite.jobs.many_rows import write_rows
 
 OrderKey = tuple[str, str, str]
@@ -14,10 +15,15 @@ OrderKey = tuple[str, str, str]
 
 
 def planned_rows(
-    event: int, plan: Sequence[PlannedDelivery], ruleset: str, at: int, ordered: set[OrderKey]
+    event: int,
+    plan: Sequence[PlannedDelivery],
+    ruleset: str,
+    at: int,
+    ordered: set[OrderKey],
+    grouped: list[Member] | None = None,
 ) -> list[tuple[Any, ...]]:
     """The rows of one event's deliveries. `ordered` has the order keys of earlier rows of the same insert, and gets
-    those of this plan."""
+    those of this plan; `grouped` gets the deliveries that have a group."""
     rows: list[tuple[Any, ...]] = []
     for d in plan:
         blocked = 0
@@ -25,6 +31,8 @@ def planned_rows(
             key = (d.rule, d.action, d.order_key)
             blocked = int(key in ordered)
             ordered.add(key)
+        if d.group is not None and grouped is not None:
+            grouped.append(Member(d, at))
         rows.append(
             (d.id, event, d.rule, d.action, d.type, d.target, d.order_key, ruleset, at, blocked, d.item, d.item_index)
         )
@@ -32,13 +40,18 @@ def planned_rows(
 
 
 def insert_planned(
-    connection: apsw.Connection, rows: Sequence[tuple[Any, ...]], last: object, due: DueListener
+    connection: apsw.Connection,
+    rows: Sequence[tuple[Any, ...]],
+    last: object,
+    due: DueListener,
+    grouped: Sequence[Member] = (),
 ) -> None:
-    """Insert rows of `planned_rows`, and report the targets with due ones. `last` is the newest delivery's seq before
-    the insert."""
+    """Insert rows of `planned_rows`, put them into their groups, and report the targets with due ones. `last` is the
+    newest delivery's seq before the insert."""
     if not rows:
         return
     write_rows(connection, _INSERT_DELIVERY, rows)
+    join_groups(connection, grouped, due)
     for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
         due(str(target), int(str(at)))
 
@@ -56,4 +69,8 @@ FROM (VALUES {})
 WHERE column1 IS NOT NULL
 """
 
-_UNBLOCKED_SINCE = "SELECT target, min(next_attempt_at) FROM delivery WHERE seq > ? AND blocked = 0 GROUP BY target"
+_UNBLOCKED_SINCE = """
+SELECT target, min(next_attempt_at) FROM delivery
+WHERE seq > ? AND blocked = 0 AND +state = 'pending' -- the plus: by seq, never through all that waits
+GROUP BY target
+"""

@@ -8,7 +8,7 @@ import apsw
 
 from router.domain.summaries import Pruned
 from router.store import limits
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import apsw
 
+from router.store.changes import DueListener
 from router.store.sqlite.jobs.delivery_page import DeliveryPage
-from router.store.sqlite.jobs.job import DueListener
 
 
 @dataclass(slots=True)
@@ -47,13 +47,18 @@ UPDATE delivery SET
     interruptions = 0,
     first_attempt_at = NULL,
     error = '',
+    latest_key = NULL,
+    once_key = NULL,
+    wait_since = NULL,
+    skip_reason = NULL,
+    skipped_for = NULL,
     place = 1 + (SELECT seq FROM sqlite_sequence WHERE name = 'delivery'),
     blocked = order_key IS NOT NULL AND EXISTS (
         SELECT 1 FROM delivery other
         WHERE other.rule = delivery.rule AND other.action = delivery.action AND other.order_key = delivery.order_key
             AND other.state IN ('pending', 'running')
     )
-WHERE id = ?2 AND state IN ('succeeded', 'dead', 'cancelled')
+WHERE id = ?2 AND state IN ('succeeded', 'dead', 'cancelled', 'skipped')
 RETURNING target, blocked
 """
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import apsw
 
 from router.domain.deliveries import RulesetText
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Settle: an attempt ends, and its delivery succeeds, dies or waits for another try."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,8 +8,9 @@ import apsw
 
 from router.domain.deliveries import Settlement, State
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.store.changes import DueListener
 from router.store.json_columns import sent_text
-from router.store.sqlite.jobs.job import DueListener
+from router.store.sqlite.jobs.groups import after_attempt
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.notices import tell
 from router.store.sqlite.jobs.order import report_first
@@ -24,34 +25,49 @@ class Settle:
     is_append: ClassVar[bool] = False
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueListener) -> list[list[bool]]:
+    def run(cls, connection: apsw.Connection, jobs: Sequence["Settle"], due: DueListener) -> list[list[State | None]]:
         """Settle the attempts of all jobs together."""
         results = iter(_settle_all(connection, [done for job in jobs for done in job.settlements], due))
         return [[next(results) for _ in job.settlements] for job in jobs]
 
 
-def _settle_all(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueListener) -> list[bool]:
+def _settle_all(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueListener) -> list[State | None]:
     """Settle many with two statements; one by one when two are of one delivery, since only one token can be valid."""
     if len({done.delivery_id for done in settlements}) == len(settlements):
         return _settle(connection, settlements, due)
     return [result for done in settlements for result in _settle(connection, [done], due)]
 
 
-def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueListener) -> list[bool]:
+def _settle(connection: apsw.Connection, settlements: Sequence[Settlement], due: DueListener) -> list[State | None]:
     rows = write_rows(connection, _SETTLE, [_settle_row(done) for done in settlements])
     owned = {str(id_): rest for id_, *rest in rows}
     settled = [done for done in settlements if done.delivery_id in owned]
     write_rows(connection, _END_ATTEMPTS, [_attempt_row(done, owned[done.delivery_id][0]) for done in settled])
+    skipped: set[str] = set()
     for done in settled:
-        _, target, rule, action, order_key = owned[done.delivery_id]
-        if done.state is State.PENDING:
+        seq, target, rule, action, order_key, latest_key = owned[done.delivery_id]
+        if latest_key is not None and after_attempt(connection, seq, (rule, action, latest_key), due):
+            connection.execute(_TELL_SKIPPED, (seq,))
+            skipped.add(done.delivery_id)
+        elif done.state is State.PENDING:
             due(str(target), done.next_attempt_at)
         elif order_key is not None:
             report_first(connection, (rule, action, order_key), due)
-    notices = [notice for done in settled for notice in done.notices]
+    notices = [
+        notice
+        for done in settled
+        for notice in done.notices
+        if not (done.delivery_id in skipped and notice.kind == "delivery.dead")
+    ]
     if notices:
         tell(connection, notices, due)
-    return [done.delivery_id in owned for done in settlements]
+    return [_state(done, owned, skipped) for done in settlements]
+
+
+def _state(done: Settlement, owned: Container[str], skipped: Container[str]) -> State | None:
+    if done.delivery_id not in owned:
+        return None
+    return State.SKIPPED if done.delivery_id in skipped else done.state
 
 
 def _settle_row(done: Settlement) -> tuple[Any, ...]:
@@ -100,8 +116,11 @@ UPDATE delivery SET
     ruleset = coalesce(done.ruleset, delivery.ruleset)
 FROM done
 WHERE delivery.id = done.id AND delivery.state = 'running' AND delivery.token = done.token
-RETURNING delivery.id, seq, target, rule, action, order_key
+RETURNING delivery.id, seq, target, rule, action, order_key, latest_key
 """
+
+# After the end of its attempt, see schema_9.sql.
+_TELL_SKIPPED = "INSERT INTO settled (delivery, number) VALUES (?, 0)"
 
 _END_ATTEMPTS = """
 WITH done (delivery, finished_at, outcome, status, error, excerpt, sent) AS (VALUES {})

@@ -7,7 +7,7 @@ from typing import ClassVar
 import apsw
 
 from router.store import limits
-from router.store.sqlite.jobs.job import DueListener
+from router.store.changes import DueListener
 
 
 @dataclass(slots=True)
@@ -42,16 +42,21 @@ class ShortenWaits:
 
 _FIRST = "SELECT min(seq) FROM delivery INDEXED BY delivery_waiting WHERE state IN ('pending', 'running')"
 
-# A delivery without a counted attempt is due at once, whatever the clock says. Another one waits as long as it was to
-# wait after its last attempt, if that attempt ended at a time which is still to come. Its new time is before that end,
-# so a second look leaves it alone (or, when it waits for longer than the clock was set back, makes it earlier by less).
+# A delivery without a counted attempt is due at once, whatever the clock says; when it waits by its group since a time
+# which is still to come, it waits from now on. Another one waits as long as it was to wait after its last attempt, if
+# that attempt ended at a time which is still to come. Its new time is before that end, so a second look leaves it alone
+# (or, when it waits for longer than the clock was set back, makes it earlier by less).
 _SHORTEN = """
-UPDATE delivery SET next_attempt_at = ?1 + CASE
-    WHEN attempts = 0 THEN 0
-    ELSE next_attempt_at - (SELECT max(finished_at) FROM attempt WHERE attempt.delivery = delivery.seq)
-END
+UPDATE delivery SET
+    next_attempt_at = ?1 + CASE
+        WHEN attempts > 0
+            THEN next_attempt_at - (SELECT max(finished_at) FROM attempt WHERE attempt.delivery = delivery.seq)
+        WHEN wait_since IS NOT NULL AND interruptions = 0 THEN next_attempt_at - wait_since
+        ELSE 0
+    END,
+    wait_since = min(wait_since, ?1)
 WHERE seq > ?2 AND seq <= ?3 AND state = 'pending' AND next_attempt_at > ?1 AND (
-    attempts = 0
+    attempts = 0 AND (wait_since IS NULL OR interruptions > 0 OR wait_since > ?1)
     OR (SELECT max(finished_at) FROM attempt WHERE attempt.delivery = delivery.seq) BETWEEN ?1 + 1 AND next_attempt_at
 )
 RETURNING target, next_attempt_at, blocked

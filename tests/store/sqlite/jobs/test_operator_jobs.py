@@ -36,7 +36,7 @@ def settle(store: Store, claim: Claim, state: State, at: int = NOW) -> bool:
     outcomes = {State.SUCCEEDED: Outcome.succeeded(200), State.DEAD: Outcome.failed("gone", 410)}
     outcome = outcomes.get(state, Outcome.retry("HTTP 500", 500))
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=LATER + 5, next_attempt_at=at)
-    return store.settle([done]).result(10)[0]
+    return store.settle([done]).result(10)[0] is not None
 
 
 def end(store: Store, *states: State) -> list[str]:

@@ -1,0 +1,68 @@
+// What the page does beyond plain HTML: local times, copied ids, keys, and views that renew themselves.
+"use strict";
+
+function localTimes(root) {
+  for (const one of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(one.dateTime);
+    if (!Number.isNaN(at.getTime())) {
+      one.title = one.textContent;
+      one.textContent = at.toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+    }
+  }
+}
+
+function copied(root) {
+  for (const one of root.querySelectorAll("[data-copy]")) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "quiet";
+    button.textContent = "Copy";
+    button.addEventListener("click", () => {
+      navigator.clipboard.writeText(one.textContent).then(() => { button.textContent = "Copied"; });
+    });
+    one.after(" ", button);
+  }
+}
+
+function isBusy(main) {
+  const active = document.activeElement;
+  const inForm = active && main.contains(active) && active.matches("input, select, textarea, button");
+  return document.hidden || inForm || main.querySelector("input[name=id]:checked") !== null
+    || String(window.getSelection()) !== "";
+}
+
+async function renew(main) {
+  if (isBusy(main)) return;
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+  if (!answer.ok) return;
+  const made = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = made.querySelector("main");
+  if (!fresh || isBusy(main)) return;
+  const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  localTimes(fresh);
+  copied(fresh);
+  main.replaceChildren(...fresh.childNodes);
+  if (focused) main.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function keys(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input, select, textarea")) return;
+  if (event.key === "/") {
+    const find = document.getElementById("find");
+    if (find) { event.preventDefault(); find.focus(); }
+  }
+  if (event.key === "c") {
+    const id = document.querySelector("[data-copy]");
+    if (id) navigator.clipboard.writeText(id.textContent);
+  }
+}
+
+const main = document.querySelector("main");
+localTimes(document);
+copied(document);
+document.addEventListener("keydown", keys);
+if (main.dataset.live) {
+  const next = () => setTimeout(() => renew(main).catch(() => {}).finally(next), Number(main.dataset.live) * 1000);
+  next();
+}

@@ -1,0 +1,74 @@
+"""A request to the page, and the replies it may give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl
+
+from router.domain.reply import Reply
+
+MOST_FIELDS = 2_000  #: of a form; a page of deliveries has some hundred
+
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = (
+    ("Content-Security-Policy", _POLICY),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+"""Of every page: nothing inline runs, nothing foreign is loaded, and no other site frames it."""
+
+Fields = Mapping[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """One request of a browser."""
+
+    method: str
+    path: str
+    query: Fields
+    form: Fields
+    cookies: Mapping[str, str]
+    headers: Mapping[str, str]  #: by name in lower case
+    ip: str
+    is_secure: bool  #: it came by TLS
+    now: int  #: ms
+
+    def one(self, name: str) -> str:
+        """A parameter of the address; empty without one."""
+        return self.query.get(name, [""])[0].strip()
+
+    def sent(self, name: str) -> str:
+        """A field of the form; empty without one."""
+        return self.form.get(name, [""])[0]
+
+
+def read_fields(text: str) -> Fields:
+    """The fields of a query or form. Raises ValueError when there are too many."""
+    found: dict[str, list[str]] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="replace"):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def read_cookies(header: str) -> Mapping[str, str]:
+    """The cookies of a request; none of a header that is malformed."""
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
+    except CookieError:
+        return {}
+
+
+def html(text: str, status: int = 200, *more: tuple[str, str]) -> Reply:
+    """A page."""
+    return Reply(status, text.encode("utf-8", "replace"), "text/html; charset=utf-8", (*HEADERS, *more))
+
+
+def see_other(address: str, *more: tuple[str, str]) -> Reply:
+    """Send the browser to another page of ours, by GET."""
+    return Reply(303, b"", None, (*HEADERS, ("Location", address), *more))

@@ -1,0 +1,46 @@
+"""Lists in pages: which rows the address asks for, and the addresses of the pages before and after."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from router.admin.page.exchange import PageRequest
+from router.admin.page.render import address
+from router.admin.page.view import Problem
+from router.operate.parse_time import parse_time
+
+ROWS = 50  #: of a page; a screen shows some thirty
+
+
+class _HasSeq(Protocol):
+    @property
+    def seq(self) -> int: ...
+
+
+_T = TypeVar("_T", bound=_HasSeq)
+
+
+def page_of(
+    read: PageRequest, names: Sequence[str], newest: Callable[[int, int], Sequence[_T]]
+) -> tuple[Sequence[_T], dict[str, Any], str | None]:
+    """The rows, the filter as it stands in the address, and the address of older rows.
+
+    `newest(limit, after)` gives rows older than seq `after`. Raises Problem, StoreError.
+    """
+    after = read.one("after")
+    if after and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise Problem(404, "this page of the list is not there; go back to its beginning")
+    rows = newest(ROWS + 1, int(after or 0))
+    chosen = {name: read.query.get(name, []) if name == "state" else read.one(name) for name in names}
+    older = address(read.path, **chosen, after=str(rows[ROWS - 1].seq)) if len(rows) > ROWS else None
+    return rows[:ROWS], chosen, older
+
+
+def time_in(read: PageRequest, name: str) -> int | None:
+    """A time of the filter, in ms. Raises Problem."""
+    text = read.one(name)
+    if not text:
+        return None
+    try:
+        return parse_time(text, read.now)
+    except ValueError as error:
+        raise Problem(404, f"{name}: {error}") from None

@@ -1,0 +1,54 @@
+"""Turns what a view found into HTML. Every value is escaped: text of senders is never markup."""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+import jinja2
+from markupsafe import Markup
+
+from router.admin.page.assets import addresses
+from router.operate.words import counted, size, span
+
+
+def render(template: str, **given: Any) -> str:
+    """A page from its template."""
+    return _environment().get_template(template).render(assets=addresses(), **given)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("router.admin.page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"span": span, "size": size, "time": time_of, "clean": clean}
+    made.globals |= {"counted": counted, "address": address}
+    return made
+
+
+def address(path: str, **fields: Any) -> str:
+    """A path with a query of the fields that hold something."""
+    given = {name: value for name, value in fields.items() if value}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def time_of(at: int | None) -> Markup | str:
+    """A time (ms) in UTC; the script shows it in the zone of the browser."""
+    if at is None:
+        return "-"
+    written = datetime.fromtimestamp(at / 1000, UTC)
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        written.isoformat(timespec="milliseconds"), written.strftime("%Y-%m-%d %H:%M:%S")
+    )
+
+
+def clean(text: str) -> str:
+    """The text with its control and direction characters as escapes: none may turn what stands beside it around."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

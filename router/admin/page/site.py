@@ -1,0 +1,180 @@
+"""The page's site: finds the view of a request, and decides who may see it and who may act."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import falcon
+import structlog
+
+from router.admin.auth.access import AccessCheck
+from router.admin.auth.hosts import is_of_another_site
+from router.admin.daemon_handle import DaemonHandle
+from router.admin.page.assets import asset
+from router.admin.page.exchange import Fields, PageRequest, html, read_cookies, read_fields, see_other
+from router.admin.page.render import address, render
+from router.admin.page.sessions import SESSION_SECONDS, Session, Sessions, same
+from router.admin.page.view import Problem, View
+from router.admin.page.views import VIEWS
+from router.domain.reply import Reply
+
+FORM_BYTES = 256 * 1024  #: of a form; the largest is a payload that is tried
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
+_LOOPBACK = ("127.", "::1")
+_TITLES = {403: "Not allowed", 404: "Not here", 405: "Not that way", 413: "Too large", 503: "Not just now"}
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Site:
+    """Any thread may call it."""
+
+    daemon: DaemonHandle
+    access: AccessCheck
+    sessions: Sessions = field(default_factory=lambda: Sessions(time.monotonic))
+
+    def has(self, path: str) -> bool:
+        """Whether a path is the page's."""
+        return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or _view_of(path) is not None
+
+    def reply(self, request: falcon.Request, path: str) -> Reply:
+        """The reply to a request for a path of the page. Raises StoreError."""
+        found = asset(path)
+        if found is not None:
+            return found if request.method in ("GET", "HEAD") else self._refused(None, 405, "use GET")
+        view = _view_of(path)
+        read = self._read(request, path)
+        if isinstance(read, Reply):
+            return read
+        if path == SIGN_IN:
+            return self._sign_in(read)
+        session = None if _is_foreign(read, self.access) else self.sessions.find(_cookie_of(read))
+        if session is None:
+            return self._ask(read)
+        if read.method == "POST" and not self._is_ours(read, session):
+            return self._refused(session, 403, "the form did not come from this page; reload it and try again")
+        if path == SIGN_OUT:
+            return self._sign_out(read)
+        return self._run(view, read, session) if view is not None else self._refused(session, 404, "not here")
+
+    def _run(self, found: tuple[View, Mapping[str, str]], read: PageRequest, session: Session) -> Reply:
+        view, fields = found
+        if read.method not in view.methods:
+            return self._refused(session, 405, f"use {' or '.join(view.methods)}")
+        if read.method == "POST" and view.acts and not session.may_act:
+            return self._refused(session, 403, "this token may only read")
+        try:
+            return view.show(self.daemon, read, session, fields)
+        except Problem as problem:
+            return self._refused(session, problem.status, str(problem))
+
+    def _read(self, request: falcon.Request, path: str) -> PageRequest | Reply:
+        if request.method not in ("GET", "HEAD", "POST"):
+            return self._refused(None, 405, "use GET or POST")
+        try:
+            query = read_fields(request.env.get("QUERY_STRING", ""))
+            form = _form(request) if request.method == "POST" else {}
+        except ValueError:
+            return self._refused(None, 413, "the form is too large, or has too many fields")
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        cookies = read_cookies(headers.get("cookie", ""))
+        ip, is_secure = request.env.get("REMOTE_ADDR", ""), request.env.get("wsgi.url_scheme") == "https"
+        method = "GET" if request.method == "HEAD" else request.method
+        return PageRequest(method, path, query, form, cookies, headers, ip, is_secure, self.daemon.now_ms())
+
+    def _is_ours(self, read: PageRequest, session: Session) -> bool:
+        """Whether a form came from our own page: by its exact origin, and by the session's secret."""
+        scheme = "https" if read.is_secure else "http"
+        origin = read.headers.get("origin", "")
+        return origin == f"{scheme}://{read.headers.get('host', '')}" and same(read.sent("csrf"), session.csrf)
+
+    def _sign_in(self, read: PageRequest) -> Reply:
+        if read.method == "GET" or _is_foreign(read, self.access):
+            return self._ask(read)
+        if not read.is_secure and not read.ip.startswith(_LOOPBACK):
+            return self._ask(read, 403, "Signing in from another machine needs https: see --admin-tls-cert.")
+        origin = read.headers.get("origin")
+        if origin != f"{'https' if read.is_secure else 'http'}://{read.headers.get('host', '')}":
+            return self._ask(read, 403, "The form did not come from this page.")
+        if self.access.check_guesses(read.ip) is not None:
+            return self._ask(read, 429, "Too many wrong tokens came from this address. Wait some seconds.")
+        if read.sent("code"):
+            if not self.sessions.redeem(read.sent("code")):
+                self.access.guessed_wrong(read.ip)
+                return self._ask(read, 401, "This link was used before, or is too old. Sign in with the token.")
+            return self._begin(read, may_act=True)
+        return self._by_token(read)
+
+    def _by_token(self, read: PageRequest) -> Reply:
+        token = read.sent("token").strip()
+        given = [f"Bearer {token}"] if token else []
+        if self.access.check_token(given, read.ip, acts=False) is None:
+            return self._begin(read, may_act=self.access.check_token(given, read.ip) is None)
+        return self._ask(read, 401, "This is not the admin token. It stands in the file beside the store.")
+
+    def _begin(self, read: PageRequest, *, may_act: bool) -> Reply:
+        cookie, _ = self.sessions.begin(may_act=may_act)
+        log.info("signed in to the page", ip=read.ip)
+        return see_other(_own_path(read.sent("to")), self._cookie(cookie, int(SESSION_SECONDS), read))
+
+    def _sign_out(self, read: PageRequest) -> Reply:
+        if read.method != "POST":
+            return see_other("/")
+        self.sessions.end(_cookie_of(read))
+        return see_other(SIGN_IN, self._cookie("", 0, read))
+
+    def _cookie(self, value: str, seconds: int, read: PageRequest) -> tuple[str, str]:
+        secure = "; Secure" if read.is_secure else ""
+        cookie = f"{_cookie_name(read)}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+        return "Set-Cookie", cookie
+
+    def _ask(self, read: PageRequest, status: int = 200, error: str = "") -> Reply:
+        """The sign-in page. It leads back to the page that was asked for."""
+        wanted = read.sent("to") or (read.one("to") if read.path == SIGN_IN else _address_of(read))
+        text = render("sign_in.html", to=_own_path(wanted), code=read.one("code"), error=error)
+        return html(text, status if error else (200 if read.path == SIGN_IN else 401))
+
+    def _refused(self, session: Session | None, status: int, reason: str) -> Reply:
+        title = _TITLES.get(status, "Not possible")
+        return html(render("problem.html", session=session, title=title, reason=reason, here=""), status)
+
+
+def _cookie_name(read: PageRequest) -> str:
+    """By port, since browsers share cookies among the ports of a host, and two daemons may run on one."""
+    port = read.headers.get("host", "").rpartition(":")[2]
+    return f"webhook-router-{port}" if port.isdigit() else "webhook-router"
+
+
+def _cookie_of(read: PageRequest) -> str | None:
+    return read.cookies.get(_cookie_name(read))
+
+
+def _view_of(path: str) -> tuple[View, Mapping[str, str]] | None:
+    for view in VIEWS:
+        found = view.pattern.fullmatch(path)
+        if found is not None:
+            return view, found.groupdict()
+    return None
+
+
+def _form(request: falcon.Request) -> Fields:
+    content: bytes = request.env["wsgi.input"].read(FORM_BYTES + 1)
+    if len(content) > FORM_BYTES:
+        raise ValueError("the form is too large")
+    return read_fields(content.decode("utf-8", "replace"))
+
+
+def _is_foreign(read: PageRequest, access: AccessCheck) -> bool:
+    """Whether a page of another site led here. Such a request sees the sign-in page, whoever is signed in."""
+    return is_of_another_site(read.headers, access.names)
+
+
+def _address_of(read: PageRequest) -> str:
+    return address(read.path, **read.query) if read.method == "GET" else "/"
+
+
+def _own_path(path: str) -> str:
+    """The path, if it is one of ours; else the first page. No form leads to another site."""
+    plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and path.isascii()
+    return path if plain else "/"

@@ -1,0 +1,15 @@
+"""The views of the page: one module each, one line here."""
+
+from router.admin.page.view import View
+from router.admin.page.views import deliveries, delivery, event, events, overview, rules, targets, trial
+
+VIEWS: tuple[View, ...] = (
+    *overview.VIEWS,
+    *events.VIEWS,
+    *event.VIEWS,
+    *deliveries.VIEWS,
+    *delivery.VIEWS,
+    *targets.VIEWS,
+    *rules.VIEWS,
+    *trial.VIEWS,
+)

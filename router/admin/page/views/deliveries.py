@@ -1,0 +1,128 @@
+"""The list of deliveries, and replay and cancel: of chosen ones, or of all that a filter finds."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+from router.admin.daemon_handle import DaemonHandle
+from router.admin.page.exchange import PageRequest, html, see_other
+from router.admin.page.listing import page_of, time_in
+from router.admin.page.render import address, render
+from router.admin.page.sessions import Session
+from router.admin.page.view import Problem, View
+from router.admin.page.views.events import states_in
+from router.domain.deliveries import State
+from router.domain.filters import Filter
+from router.domain.reply import Reply
+from router.operate.bulk_change import BulkChange, ChangeReport, names_more_than_states
+from router.operate.delivery_operation import CANCEL, REPLAY, DeliveryOperation
+from router.operate.queries import newest_deliveries
+from router.operate.scan import WorkLimit
+from router.operate.status import waits_of
+
+MOST_CHANGED = 10_000  #: deliveries of one click, some seconds of work; another click goes on
+WORK_SECONDS = 10.0
+_NAMES = ("state", "rule", "action", "target", "source", "event", "since", "until")
+_OPERATIONS = {"replay": REPLAY, "cancel": CANCEL}
+
+
+def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
+    which = filter_in(read)
+    rows, chosen, older = page_of(
+        read, _NAMES, lambda limit, after: newest_deliveries(daemon.store, which, limit, after)
+    )
+    text = render(
+        "deliveries.html", session=session, here="/deliveries", rows=rows, chosen=chosen, older=older, now=read.now,
+        waits=waits_of(daemon.store, os.getpid()), states=[state.value for state in State], done=read.one("done"),
+        query=address("", **chosen).removeprefix("?"), narrows=names_more_than_states(which) or bool(which.states),
+    )  # fmt: skip
+    return html(text)
+
+
+def filter_in(read: PageRequest) -> Filter:
+    """The filter of an address. Raises Problem."""
+    given = {name: read.one(name) or None for name in ("rule", "action", "target", "source")}
+    return Filter(
+        states=states_in(read),
+        **given,
+        event_id=read.one("event") or None,
+        since=time_in(read, "since"),
+        until=time_in(read, "until"),
+    )
+
+
+def _confirm(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Mapping[str, str]) -> Reply:
+    """Ask once more, with the number, before all that a filter finds is changed."""
+    operation, which, query = _operation(fields), *_chosen_by_filter(read, _operation(fields))
+    number = daemon.store.count(which)
+    text = render(
+        "confirm.html", session=session, here="/deliveries", operation=operation.name, number=number, query=query,
+        most=MOST_CHANGED,
+    )  # fmt: skip
+    return html(text)
+
+
+def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping[str, str]) -> Reply:
+    operation = _operation(fields)
+    report = ChangeReport(operation, dry_run=False)
+    ids = read.form.get("id", [])
+    which, query = (None, read.sent("query")) if ids else _chosen_by_filter(read, operation)
+    if which is not None and daemon.store.count(which) != _number(read):
+        raise Problem(409, "the number of deliveries has changed since you were asked; look again, and confirm")
+    states = which.states if which is not None else operation.states_by_id
+    if not daemon.changing.acquire(blocking=False):
+        raise Problem(503, "another replay, cancel or reroute is under way; try again in a moment")
+    try:
+        ends = time.monotonic() + WORK_SECONDS
+        limit = WorkLimit(MOST_CHANGED, lambda: time.monotonic() > ends or daemon.stopping())
+        work = BulkChange(daemon.store, report, states, daemon.now_ms, limit=limit)
+        if which is not None:
+            work.by_filter(which)
+        else:
+            work.by_ids(ids)
+    finally:
+        daemon.changing.release()
+    back = read.sent("back") or "/deliveries?" + query
+    if not back.startswith("/deliveries"):
+        back = "/deliveries"
+    joint = "&" if "?" in back else "?"
+    rest = ", and there are more" if report.rest is not None else ""
+    return see_other(f"{back}{joint}{_said(operation, len(report.done), len(report.skipped), rest)}")
+
+
+def _said(operation: DeliveryOperation, done: int, skipped: int, rest: str) -> str:
+    left = f"; {skipped} left alone, since their state does not allow it" if skipped else ""
+    return address("", done=f"{done} {operation.past}{left}{rest}").removeprefix("?")
+
+
+def _operation(fields: Mapping[str, str]) -> DeliveryOperation:
+    operation = _OPERATIONS.get(fields["operation"])
+    if operation is None:
+        raise Problem(404, "there is nothing here")
+    return operation
+
+
+def _chosen_by_filter(read: PageRequest, operation: DeliveryOperation) -> tuple[Filter, str]:
+    """The filter that a form names, with the states that the operation changes, and its query. Raises Problem."""
+    query = read.sent("query")
+    asked = PageRequest(
+        "GET", "/deliveries", parse_qs(query), {}, {}, {}, read.ip, read.is_secure, read.now
+    )  # the same reading as of the address
+    which = filter_in(asked)
+    if not which.states and not names_more_than_states(which):
+        raise Problem(409, "choose deliveries, or a filter that narrows")
+    return replace(which, states=which.states or operation.states_by_filter), query
+
+
+def _number(read: PageRequest) -> int:
+    text = read.sent("number")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
+
+
+VIEWS = (
+    View("/deliveries", _show),
+    View("/deliveries/all/{operation}/confirm", _confirm, ("POST",)),
+    View("/deliveries/all/{operation}", _change, ("POST",), acts=True),
+)

@@ -1,0 +1,55 @@
+"""The list of events."""
+
+from collections.abc import Mapping
+
+from router.admin.daemon_handle import DaemonHandle
+from router.admin.page.exchange import PageRequest, html, see_other
+from router.admin.page.listing import page_of, time_in
+from router.admin.page.render import render
+from router.admin.page.sessions import Session
+from router.admin.page.view import Problem, View
+from router.domain.deliveries import State
+from router.domain.filters import EventFilter
+from router.domain.reply import Reply
+from router.operate.queries import newest_events
+
+_NAMES = ("source", "rule", "state", "unmatched", "since", "until")
+
+
+def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
+    which = EventFilter(
+        source=read.one("source") or None,
+        since=time_in(read, "since"),
+        until=time_in(read, "until"),
+        rule=read.one("rule") or None,
+        states=states_in(read),
+        unmatched=bool(read.one("unmatched")),
+    )
+    rows, chosen, older = page_of(read, _NAMES, lambda limit, after: newest_events(daemon.store, which, limit, after))
+    sources = sorted(daemon.ruleset().sources)
+    text = render(
+        "events.html", session=session, here="/events", rows=rows, chosen=chosen, older=older, sources=sources,
+        states=[state.value for state in State], now=read.now,
+    )  # fmt: skip
+    return html(text)
+
+
+def states_in(read: PageRequest) -> tuple[State, ...]:
+    """The states of the filter. Raises Problem."""
+    try:
+        return tuple(State(name) for name in read.query.get("state", []) if name)
+    except ValueError:
+        raise Problem(404, f"there is no such state; there are {', '.join(State)}") from None
+
+
+def _find(daemon: DaemonHandle, read: PageRequest, _: Session, __: Mapping[str, str]) -> Reply:
+    """Go to an event or a delivery by its id, or by how its id begins."""
+    wanted = read.one("id")
+    for kind, path in (("event", "/events/"), ("delivery", "/deliveries/")):
+        found = daemon.store.ids_from(kind, wanted, 2) if wanted.isascii() and wanted else []  # type: ignore[arg-type]
+        if len(found) == 1:
+            return see_other(path + found[0])
+    raise Problem(404, "no event and no delivery has an id that begins so, or several have")
+
+
+VIEWS = (View("/events", _show), View("/find", _find))

@@ -1,0 +1,32 @@
+"""Reports deliveries that are skipped: a log line and a count for each."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from router.domain.groups import Skipped
+from router.observe.metrics import Metrics
+
+log = structlog.get_logger()
+
+
+class SkipReports:
+    """Called by the store's thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def report(self, skips: Sequence[Skipped]) -> None:
+        """Report each."""
+        for one in skips:
+            self._metrics.skipped(one.rule, one.action, one.target)
+            log.info(
+                "delivery skipped",
+                event_id=one.event_id,
+                delivery_id=one.delivery_id,
+                rule=one.rule,
+                action=one.action,
+                target=one.target,
+                reason=one.reason.value,
+                skipped_for=one.skipped_for,
+            )

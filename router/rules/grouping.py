@@ -1,0 +1,61 @@
+"""Keys of deliveries: the values by which they are ordered and grouped."""
+
+import hashlib
+from dataclasses import dataclass
+
+import orjson
+
+from router.domain.errors import EvaluationError
+from router.domain.events import ParsedEvent
+from router.domain.groups import Group, Latest, Once
+from router.domain.items import Item
+from router.rules.match.fields import ItemField
+from router.rules.source import Field
+
+LONGEST_KEY = 1024  #: bytes; longer keys are stored as their hash, with every delivery
+
+
+def key_of(field: Field, parsed: ParsedEvent, item: Item | None) -> str | None:
+    """Canonical JSON of a field's values, or its hash if long; None if there are none, and if they can't be read."""
+    try:
+        if isinstance(field, ItemField):
+            values = [] if item is None else field.of(item.value)
+        else:
+            values = field.values(parsed)
+    except EvaluationError:
+        return None
+    if not values:
+        return None
+    key = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    return key.decode() if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class LatestBy:
+    """An action's `latest_by`, with `wait` and `max_wait`."""
+
+    field: Field
+    wait_ms: int = 0
+    max_wait_ms: int = 0
+
+    def group(self, parsed: ParsedEvent, item: Item | None) -> Group | None:
+        """The group of the delivery of this event, or of an item of it; None: it stands alone."""
+        key = key_of(self.field, parsed, item)
+        return None if key is None else Latest(key, self.wait_ms, self.max_wait_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class OnceBy:
+    """An action's `once_by`, with `within`."""
+
+    field: Field
+    within_ms: int
+
+    def group(self, parsed: ParsedEvent, item: Item | None) -> Group | None:
+        """The group of the delivery of this event, or of an item of it; None: it stands alone."""
+        key = key_of(self.field, parsed, item)
+        return None if key is None else Once(key, self.within_ms)
+
+
+Grouping = LatestBy | OnceBy
+"""How the deliveries of an action are grouped."""

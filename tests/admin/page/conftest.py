@@ -1,0 +1,93 @@
+"""A browser without a window: it keeps cookies, follows redirects, and fills forms in."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlencode
+
+import falcon.testing
+import pytest
+
+from tests.admin.conftest import TOKEN, Admin
+
+HOST = "127.0.0.1:8081"
+ORIGIN = f"http://{HOST}"
+
+
+@dataclass
+class Form:
+    """One form of a page, with the fields that it has filled in already."""
+
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.found.append(Form(given.get("action", "")))
+        elif tag == "input" and self.found and given.get("name") and given.get("type") != "checkbox":
+            self.found[-1].fields[given["name"]] = given.get("value", "")
+
+
+@dataclass
+class Browser:
+    """Sends what a browser sends, and no more."""
+
+    admin: Admin
+    cookies: dict[str, str] = field(default_factory=dict)
+    status: int = 0
+    text: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def go(self, address: str, **more: str) -> str:
+        """Open an address; gives the page."""
+        return self.send("GET", address, None, more)
+
+    def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str]) -> str:
+        path, _, query = address.partition("?")
+        sent = {"Host": HOST, **({"Origin": ORIGIN} if method == "POST" else {}), **more}
+        if self.cookies:
+            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        body = None
+        if form is not None:
+            body = urlencode(form, doseq=True)
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        found: falcon.testing.Result = self.admin.client.simulate_request(
+            method, path, query_string=query, body=body, headers=sent, remote_addr="127.0.0.1"
+        )
+        for name, cookie in found.cookies.items():
+            self.cookies[name] = cookie.value
+        self.status, self.text, self.headers = found.status_code, found.text, found.headers
+        if self.status == 303:
+            return self.go(found.headers["location"])
+        return self.text
+
+    def post(self, address: str, **more: str) -> str:
+        """Send the page's form with this action, with further fields."""
+        form = self.form(address)
+        return self.send("POST", address, {**form.fields, **more}, {})
+
+    def form(self, action: str) -> Form:
+        """The first form of the page with this action."""
+        parser = _Forms()
+        parser.feed(self.text)
+        return next(form for form in parser.found if form.action == action)
+
+    def sign_in(self, token: str = TOKEN, address: str = "/") -> "Browser":
+        """Sign in, on the way to an address."""
+        self.go(address)
+        self.post("/sign-in", token=token)
+        return self
+
+
+@pytest.fixture
+def browser(admin: Admin) -> Iterator[Browser]:
+    """A browser that is not signed in."""
+    yield Browser(admin)

@@ -1,0 +1,187 @@
+"""The views show what the store has, and act as the commands do."""
+
+import re
+
+import pytest
+
+from router.admin.page.views.event import shown_body
+from router.domain.deliveries import State
+from router.domain.filters import Filter
+from tests.admin.conftest import Admin
+from tests.admin.page.conftest import Browser
+
+HOSTILE = """</td><script>alert(1)</script>"'><img src=x onerror=alert(1)>{{ 7*7 }}\u202eevil\x1b[31m"""
+
+
+@pytest.fixture
+def page(browser: Browser) -> Browser:
+    """A browser that is signed in."""
+    return browser.sign_in()
+
+
+def test_the_first_view_says_that_all_is_well_or_what_is_not(admin: Admin, page: Browser) -> None:
+    assert "All is well" in page.go("/")
+
+    admin.checks["store"] = False
+    shown = page.go("/")
+
+    assert "its store check fails" in shown
+    assert "All is well" not in shown
+
+
+def test_an_event_is_found_listed_and_explained(admin: Admin, page: Browser) -> None:
+    matched, unmatched = admin.receive({"ref": "main", "repo": "a"}), admin.receive({"ref": "other"})
+
+    listed = page.go("/events")
+    assert listed.index(unmatched) < listed.index(matched)
+    assert unmatched in page.go("/events?unmatched=1") and matched not in page.text
+    shown = page.go(f"/find?id={matched}")
+    assert f"{matched}</span></h1>" in shown
+    assert "deploy main / build" in shown
+    assert re.search(r'class="holds">\s*<code>\$\.ref</code>', shown)
+    assert re.search(r'class="fails">\s*<code>\$\.ref</code>', page.go(f"/events/{unmatched}"))
+
+
+def test_no_text_of_a_sender_is_markup(admin: Admin, page: Browser) -> None:
+    event = admin.receive(
+        {"ref": "main", "repo": HOSTILE}, headers=(("X-A", HOSTILE), ("Content-Type", "application/json"))
+    )
+    delivery = admin.store.deliveries(Filter(event_id=event))[0].id
+
+    for path in ("/", "/events", f"/events/{event}", "/deliveries", f"/deliveries/{delivery}", f"/events?source={HOSTILE}",
+                 f"/deliveries?rule={HOSTILE}", f"/find?id={HOSTILE}"):  # fmt: skip
+        page.send("GET", path.partition("?")[0] + "?" + path.partition("?")[2], None, {})
+        assert "<script>alert" not in page.text, path
+        assert "<img" not in page.text, path
+        if "=" not in path:  # a filter keeps in its field what the address has
+            assert "\u202e" not in page.text and "\x1b" not in page.text, path
+        assert "49" not in re.findall(r"\{\{ 7\*7 \}\}|49evil", page.text)
+    page.go("/try")
+    page.post(
+        "/try", source="github", payload=f'{{"ref": "{HOSTILE}"}}', headers=f"X-A: {HOSTILE}", content_type=HOSTILE
+    )
+    assert "<script>alert" not in page.text and "<img" not in page.text
+
+
+def test_chosen_deliveries_are_cancelled_and_replayed(admin: Admin, page: Browser) -> None:
+    event = admin.receive({"ref": "main", "repo": "a"})
+    first, second = (one.id for one in admin.store.deliveries(Filter(event_id=event)))
+
+    page.go("/deliveries")
+    page.send("POST", "/deliveries/all/cancel", {**page.form("/deliveries/all/replay").fields, "id": [first]}, {})
+    assert "1 cancelled" in page.text
+    assert {one.id: one.state for one in admin.store.deliveries()} == {first: State.CANCELLED, second: State.PENDING}
+    page.go(f"/deliveries/{first}")
+    page.post("/deliveries/all/replay")
+    assert f"{first}</span></h1>" in page.text
+    assert admin.store.deliveries(Filter(event_id=event))[0].state is State.PENDING
+
+
+def test_all_that_match_are_changed_once_their_number_is_confirmed(admin: Admin, page: Browser) -> None:
+    for _ in range(3):
+        admin.receive({"ref": "main", "repo": "a"})
+    page.go("/deliveries?action=build")
+    page.send("POST", "/deliveries/all/cancel/confirm", page.form("/deliveries/all/replay").fields, {})
+    assert "Cancel 3 deliveries?" in page.text
+    form = page.form("/deliveries/all/cancel").fields
+    admin.receive({"ref": "main", "repo": "a"})
+
+    page.send("POST", "/deliveries/all/cancel", form, {})
+    assert page.status == 409
+    assert admin.store.count(Filter(states=(State.CANCELLED,))) == 0
+    page.send("POST", "/deliveries/all/cancel", {**form, "number": "4"}, {})
+    assert "4 cancelled" in page.text
+    assert admin.store.count(Filter(states=(State.CANCELLED,))) == admin.store.count(Filter(action="build")) == 4
+
+
+def test_without_a_filter_nothing_is_changed_in_bulk(admin: Admin, page: Browser) -> None:
+    admin.receive({"ref": "main", "repo": "a"})
+    page.go("/deliveries")
+    fields = page.form("/deliveries/all/replay").fields
+
+    page.send("POST", "/deliveries/all/cancel", {**fields, "number": "2"}, {})
+
+    assert page.status == 409
+    assert admin.store.count(Filter(states=(State.CANCELLED,))) == 0
+
+
+def test_a_target_is_paused_and_resumed(admin: Admin, page: Browser) -> None:
+    page.go("/targets")
+    page.send("POST", "/targets/pause", {**page.form("/targets/pause").fields, "target": "ci", "for": "2h"}, {})
+    assert "paused by an operator" in page.text
+    assert admin.store.holds()
+
+    page.send("POST", "/targets/resume", {**page.form("/targets/resume").fields, "target": "ci"}, {})
+    assert "paused by" not in page.text
+    page.send("POST", "/targets/pause", {**page.form("/targets/pause").fields, "target": "nosuch"}, {})
+    assert page.status == 404
+    page.go("/targets")
+    page.send("POST", "/targets/pause", {**page.form("/targets/pause").fields, "target": "ci", "for": "soon"}, {})
+    assert page.status == 409
+
+
+def test_the_rules_that_run_are_shown_with_their_text(admin: Admin, page: Browser) -> None:
+    shown = page.go("/rules")
+
+    assert "deploy main" in shown and "build → ci" in shown
+    assert "sources:" in shown
+    assert "planted-secret" not in shown
+
+
+def test_a_payload_is_tried_and_nothing_is_stored(admin: Admin, page: Browser) -> None:
+    page.go("/try")
+
+    shown = page.post("/try", source="github", payload='{"ref": "main", "repo": "a"}')
+
+    assert "deploy main / build → ci" in shown
+    assert "planted-secret" not in shown
+    assert not admin.store.events()
+    assert "can&#39;t be parsed" in page.post("/try", source="github", payload="{")
+
+
+@pytest.mark.parametrize("path", ["/events?since=soon", "/events?state=odd", "/events?after=x", "/deliveries?state=odd",
+                                  "/events/nosuch", "/deliveries/nosuch", "/find?id=", "/find?id=%ff"])  # fmt: skip
+def test_a_wrong_address_gets_a_page_with_the_reason(page: Browser, path: str) -> None:
+    page.go(path)
+
+    assert page.status == 404
+    assert 'role="alert"' in page.text
+
+
+def test_a_list_goes_on_where_the_page_ended(admin: Admin, page: Browser) -> None:
+    ids = [admin.receive({"ref": "other", "n": n}) for n in range(60)]
+
+    first = page.go("/events?source=github")
+    older = re.search(r'rel="next" href="([^"]+)"', first)
+    assert older is not None
+    second = page.go(older[1].replace("&amp;", "&"))
+
+    assert [one for one in reversed(ids) if one in first] == list(reversed(ids[10:]))
+    assert [one for one in reversed(ids) if one in second] == list(reversed(ids[:10]))
+    assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b'{"a":1.10000000000000000001,"b":[],"c":{}}', '{\n  "a": 1.10000000000000000001,\n  "b": [],\n  "c": {}\n}'),
+        (b'["a\\"]", {"b": null}]', '[\n  "a\\"]",\n  {\n    "b": null\n  }\n]'),
+        (b"not json", "not json"),
+        (b"\xff", "\\xff"),
+        (b"", ""),
+        (b"12345678901234567890123", "12345678901234567890123"),
+    ],
+)
+def test_a_body_is_shown_with_its_exact_numbers(body: bytes, shown: str) -> None:
+    assert shown_body(body) == shown
+
+
+def test_the_first_view_is_small(admin: Admin, page: Browser) -> None:
+    for n in range(20):
+        admin.receive({"ref": "main", "n": n})
+
+    size = len(page.go("/"))
+    for address in re.findall(r'(?:href|src)="(/assets/[^"]+)"', page.text):
+        size += len(page.go(address))
+        assert "immutable" in page.headers["cache-control"]
+    assert size < 60_000
