@@ -75,7 +75,7 @@ def test_an_attempt_whose_end_was_cut_ends_once(
     once(proxy, when)
 
     end = Settlement(claim.delivery.id, claim.token, Outcome.retry("HTTP 500", 500), State.PENDING, NOW + 5, NOW + 9)
-    assert store.settle([end]).result(30) == [True]
+    assert store.settle([end]).result(30) == [State.PENDING]
 
     assert proxy.cuts == 1
     delivery = store.delivery(claim.delivery.id)

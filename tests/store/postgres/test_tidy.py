@@ -28,11 +28,11 @@ def test_old_dedupe_keys_and_ends_of_attempts_are_removed(
     for claim in postgres_store.claim({"ci": 5}, NOW).result(10):
         end = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
         postgres_store.settle([end]).result(10)
-    assert len(postgres_store.ended({}).attempts) == 3
+    assert len(postgres_store.ended({}).ends) == 3
 
     postgres_store._submit(Tidy(NOW + 10)).result(10)
 
-    assert len(postgres_store.ended({}).attempts) == 2
+    assert len(postgres_store.ended({}).ends) == 2
     with psycopg.connect(postgres_store_url) as connection:
         rows = connection.execute("SELECT expires_at - received_at FROM webhook_router.dedupe").fetchall()
     assert rows == [(1000,)]
