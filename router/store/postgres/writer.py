@@ -43,11 +43,12 @@ _TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: what every node has to kno
 
 log = structlog.get_logger()
 
+
+class _StillAwayError(psycopg.OperationalError):
+    """The next try to connect comes later."""
+
+
 Batch = list[tuple[WriteJob, "Future[Any]"]]
-
-
-class _Away(psycopg.OperationalError):
-    """It is not time yet to try to connect again."""
 
 
 @dataclass(slots=True)
@@ -251,7 +252,7 @@ class Writer:
             log.error("store can't commit; requests are answered 503 until it can", error=reason(error))
         self.healthy = False
         self.marks.forget()
-        if not isinstance(error, _Away):  # else each refused write would put off the next try to connect
+        if not isinstance(error, _StillAwayError):  # it was tried; else traffic would put the next try off for ever
             self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))
             self._connect_at = time.monotonic() + self._pause
         if is_disconnect(error):
@@ -260,7 +261,7 @@ class Writer:
 
     def _connect(self) -> None:
         if time.monotonic() < self._connect_at:
-            raise _Away("the database is away")
+            raise _StillAwayError("the database is away")
         self._connection = connect(self._url, self._notice)
         # A cut connection's last transaction may still commit: a new number, so that each one's are in order.
         [(self._number,)] = self._connection.execute("SELECT nextval('webhook_router.writer')").fetchall()
