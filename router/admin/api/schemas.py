@@ -350,6 +350,7 @@ def _tested(action_types: Collection[str]) -> tuple[dict[str, Schema], dict[str,
             ),
         },
         {
+            "answer": closed_object({"from": TEXT, "within_ms": COUNT, "otherwise": FLAG}),
             "source_disabled": {"type": "boolean", "description": "Such a request would be answered 404."},
             "errors": array(_NOT_JUDGED),
             "explain": array(

@@ -17,6 +17,7 @@ from router.domain.items import Item
 from router.domain.own_events import is_own
 from router.domain.request import Inbound
 from router.plugins.action import AttemptInput
+from router.rules.compile.respond import RespondFrom
 from router.rules.dry_run.explain import ExplainedRule, explain
 from router.rules.own_source import OWN_SOURCE
 from router.rules.parsing import parse_arriving, parse_event
@@ -74,10 +75,17 @@ class Preview:
     errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules whose evaluation failed
     explained: tuple[ExplainedRule, ...] | None = None  #: if asked for
     source_disabled: bool = False  #: such a request would be answered 404
+    answer: RespondFrom | None = None  #: the sender would hear what an action answers
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
         shown: dict[str, Any] = {"matched": list(self.matched), "deliveries": [d.as_json() for d in self.deliveries]}
+        if self.answer is not None:
+            shown["answer"] = {
+                "from": f"{self.answer.rule}/{self.answer.action}",
+                "within_ms": round(self.answer.within * 1000),
+                "otherwise": self.answer.otherwise is not None,
+            }
         if self.source_disabled:
             shown["source_disabled"] = True
         if self.errors:
@@ -131,7 +139,9 @@ def preview(
     deliveries = tuple(preview_delivery(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     disabled = arriving and source is not None and not source.enabled
-    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons, disabled)
+    respond = next((rule.respond for rule in match.rules if rule.respond is not None), None)
+    answer = respond if isinstance(respond, RespondFrom) else None
+    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons, disabled, answer)
 
 
 def preview_delivery(
