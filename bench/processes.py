@@ -26,7 +26,7 @@ def memory(pid: int) -> tuple[float, float, float]:
 
 
 def intake_processes(running: Running) -> list[int]:
-    """The descendants that accept connections: those below the process that they are forked from."""
+    """Those that accept connections, and the one for large requests: all that are forked from one process."""
     below = [family(pid)[1:] for pid in family(running.pid)[1:]]
     return max(below, key=len)
 

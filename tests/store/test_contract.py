@@ -46,6 +46,16 @@ def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned
     assert store.event("nobody") is None
 
 
+def test_a_body_may_be_a_view_of_the_bytes_that_arrived(store: Store, event: MakeEvent) -> None:
+    body = bytes(range(256)) * 5000
+    first, second = event(body=memoryview(b"frame" + body)[5:]), event(body=b"small")
+
+    both = [store.append(one, (), "r1") for one in (first, second)]
+
+    assert {one.result(10).duplicate for one in both} == {False}
+    assert [one.body for one in map(store.event, (first.id, second.id)) if one is not None] == [body, b"small"]
+
+
 def test_planned_deliveries_are_due_at_once_in_commit_order(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
