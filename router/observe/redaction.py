@@ -35,8 +35,8 @@ class Redactor:
             return outcome
         sent = None if outcome.sent is None else self._over_sent(outcome.sent)
         answer = None if outcome.answer is None else self._over_answer(outcome.answer)
-        shown = {"excerpt": self.hide(outcome.excerpt), "error": self.hide(outcome.error)}
-        return replace(outcome, sent=sent, answer=answer, **shown)
+        excerpt, error = self.hide(outcome.excerpt), self.hide(outcome.error)
+        return replace(outcome, excerpt=excerpt, error=error, sent=sent, answer=answer)
 
     def _over_answer(self, answer: ActionAnswer) -> ActionAnswer:
         text = answer.body.decode(errors="surrogateescape")  # whole, so no part of a secret is at its ends
