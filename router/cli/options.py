@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -32,6 +33,53 @@ def store_option_for(use: str) -> Callable[[Command], Command]:
 
 
 store_option = store_option_for("The store of events and deliveries.")
+
+
+def rules_argument(metavar: str = "[RULES]", envvar: str | None = None) -> Callable[[Command], Command]:
+    """The rules file, as the argument `rules` or by `--rules`; rules.yaml by default."""
+
+    def add(command: Command) -> Command:
+        # Eager: it is read before the argument, whose callback then takes it.
+        option = click.option(
+            "--rules",
+            "rules_flag",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            is_eager=True,
+            expose_value=False,
+            callback=_keep_rules,
+            help=f"The rules file, instead of the argument {metavar.strip('[]')}.",
+        )
+        argument = click.argument(
+            "rules",
+            metavar=metavar,
+            type=click.Path(path_type=Path),
+            default="rules.yaml",
+            envvar=envvar,
+            callback=_chosen_rules,
+        )
+        return argument(option(command))
+
+    return add
+
+
+def _keep_rules(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.meta[_RULES] = value
+
+
+def _chosen_rules(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """The rules file that `--rules` or the argument names. Raises UsageError when both name another."""
+    flag = context.meta.get(_RULES)
+    if flag is None:
+        return value
+    written = context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+    if written and flag != value:
+        raise click.UsageError(f"name the rules file once: {value} or --rules {flag}")
+    return Path(flag)
+
+
+_RULES = "router.cli.rules"  #: where `--rules` is kept until the argument is read
 
 
 def json_option(command: Command) -> Command:

@@ -11,6 +11,7 @@ from router.domain.errors import RouterError
 from router.domain.headers import dropped_header
 
 if TYPE_CHECKING:
+    from router.plugins.scheme import SenderProfile
     from router.rules.source import Source
 
 
@@ -59,6 +60,33 @@ def body_of(payload: str) -> bytes:
         return read_file(Path(payload), MAX_PAYLOAD_BYTES, pipes=True)
     except Unreadable as error:
         raise RouterError(f"the payload {payload} can't be read: {error}") from None
+
+
+def sender_profile(source: "Source") -> "SenderProfile":
+    """What the source's provider sends."""
+    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
+
+    habits = REGISTRIES.presets[source.preset] if source.preset else REGISTRIES.schemes[source.scheme]
+    return habits.PROFILE
+
+
+def with_event(
+    headers: list[tuple[str, str]], event: str | None, profile: "SenderProfile", source: "Source"
+) -> list[tuple[str, str]]:
+    """The headers with that of the event's kind, unless it is among them. Raises UsageError."""
+    check_event(event, profile, source)
+    if event is None or profile.event is None or profile.event.lower() in {name.lower() for name, _ in headers}:
+        return headers
+    return [*headers, (profile.event, event)]
+
+
+def check_event(event: str | None, profile: "SenderProfile", source: "Source") -> None:
+    """Raises UsageError when the source's provider has no header for the kind of an event."""
+    if event is not None and profile.event is None:
+        raise click.UsageError(
+            f"--event: scheme {source.scheme} of source {source.name} has no header for it; "
+            "say it as your rules read it, such as --header 'X-GitHub-Event: push'"
+        )
 
 
 def at_path(source: "Source", params: Sequence[str]) -> "Source":

@@ -68,15 +68,19 @@ def resolve_event(store: "OperatorStore", text: str | None) -> str | None:
     return found.id
 
 
-def print_no_match(store: "OperatorStore", noun: str, which: Filter | EventFilter, *, as_json: bool) -> None:
+def print_no_match(
+    store: "OperatorStore", noun: str, which: Filter | EventFilter, *, as_json: bool, searched: Sequence[str] = ()
+) -> None:
     """Say that nothing matched the filter, and which of its names are unknown. Raises StoreError.
+
+    `searched` is what was asked beside the filter, in words.
 
     With `as_json` only the unknown names are printed: a program knows its filter.
     """
     from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
     from router.operate.known_names import describe_filter  # noqa: PLC0415
 
-    wanted = describe_filter(which)
+    wanted = ", ".join(part for part in (describe_filter(which), *searched) if part)
     if not as_json:
         click.echo(f"no such {noun}: looked for {safe(wanted)}" if wanted else f"the store has no {noun} yet", err=True)
     print_unknown_names(store, which)

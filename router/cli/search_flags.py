@@ -48,6 +48,11 @@ def search_options(command: Command) -> Command:
     return command
 
 
+def asked_words(headers: Sequence[str], where: Sequence[str]) -> list[str]:
+    """What the flags ask, in words."""
+    return [*(f"header {header}" for header in headers), *(f"where {one}" for one in where)]
+
+
 def print_scanned(count: int, noun: str, oldest_at: int) -> None:
     """Say how far the search has looked, and how to go on. `oldest_at` is the time (ms) of the last that was seen."""
     from router.cli.printing.text import counted  # noqa: PLC0415 - `--help` need not wait

@@ -110,6 +110,8 @@ class OwnEvents:
 
     def _look_at_disk(self) -> None:
         free = self.store.size().free
+        if free is None:  # its server watches its own disk
+            return
         if free < self.bounds.disk and not self._low:
             self._tell("disk.low", "store", {"disk": {"store": self.store.location, "free_bytes": free}})
         self._low = free < self.bounds.disk * (RECOVERED if self._low else 1)

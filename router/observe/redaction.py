@@ -44,7 +44,10 @@ class Redactor:
 
     def _over_sent(self, sent: Sent) -> Sent:
         # Neither a URL nor a header has a line end, so one search covers all of them.
-        texts = self._hide_whole("\n".join((sent.url, *[value for _, value in sent.headers]))).split("\n")
+        given = [sent.url, *[value for _, value in sent.headers]]
+        texts = self._hide_whole("\n".join(given)).split("\n")
+        if len(texts) != len(given):  # a secret of several lines
+            texts = [self._hide_whole(text) for text in given]
         url, *values = [self._hide_end(text) if text.endswith("…") else text for text in texts]
         headers = tuple([(name, value) for (name, _), value in zip(sent.headers, values, strict=True)])
         start = self._hide_whole(sent.start)

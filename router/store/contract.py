@@ -1,11 +1,12 @@
-"""What every store promises, in three protocols: reading, an operator's commands, and the daemon's work.
+"""What every store promises, in protocols: how it fares, reading, an operator's commands, and the daemon's work.
 
 Any thread may call a store. Methods that write return a future at once. Its result means: committed and durable.
-A future fails with StoreUnavailable when the commit could not be made (disk full, I/O error, too many writes queued,
-closed). Nothing was stored then, and the caller may try again. A row that can't be stored fails alone, with StoreError.
-Callbacks of a future run in the store's writing thread: they must be short, and must not wait for the store.
-Methods that read block the caller for one query, so an asyncio loop calls them in a thread. They raise StoreError when
-the store can't be read, or is closed.
+A future fails with StoreUnavailable when the commit could not be made (no room, no connection, too many writes queued,
+closed). The caller may try again. The write may have been made after all, when only the answer was lost: an append is
+known by its event's id, a settlement by its token and time, a claim by its token. A row that can't be stored fails
+alone, with StoreError. Callbacks of a future run in the store's writing thread: they must be short, and must not
+wait for the store. Methods that read block the caller for one query, so an asyncio loop calls them in a thread. They
+raise StoreError when the store can't be read, or is closed.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -43,8 +44,8 @@ class StoreSize:
     """The room that a store takes."""
 
     data: int  #: bytes of events, deliveries and their indexes
-    log: int  #: bytes of the write-ahead log
-    free: int  #: bytes left on the store's disk
+    log: int  #: bytes of a log of its own; 0: it has none
+    free: int | None  #: bytes left on the store's disk; None: that is not known from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Finding:
     cure: str
 
 
-class StoreReader(Protocol):
-    """What everybody may read: events, deliveries, attempts, rulesets, notes, and the store's own state."""
+class StoreState(Protocol):
+    """Where a store is, and how it fares. Whoever has one may ask."""
 
     @property
     def location(self) -> str:
@@ -77,6 +78,10 @@ class StoreReader(Protocol):
     def is_replaced(self) -> bool:
         """Whether another store, or none, is at this store's location by now."""
         ...
+
+
+class StoreReader(StoreState, Protocol):
+    """What everybody may read: events, deliveries, attempts, rulesets, notes, and the store's own state."""
 
     def event(self, event_id: str) -> Event | None:
         """One event."""
@@ -203,7 +208,19 @@ class StoreReader(Protocol):
         ...
 
 
-class OperatorStore(StoreReader, Protocol):
+class Upkeep(Protocol):
+    """What only an operator asks of a store."""
+
+    def check(self, progress: Progress) -> Iterator[Finding]:
+        """Check the store, without changing it. Gives a finding for each check, broken or not. Raises StoreError."""
+        ...
+
+    def backup(self, copy: Path, progress: Progress) -> int:
+        """Write the store's state of this moment to a new file. Gives the file's size in bytes. Raises StoreError."""
+        ...
+
+
+class OperatorStore(StoreReader, Upkeep, Protocol):
     """What an operator may do, beside a running daemon or without one.
 
     Each write is one transaction. A running daemon notices it by itself, within a second.
@@ -240,14 +257,6 @@ class OperatorStore(StoreReader, Protocol):
 
     def resume(self, target: str, now: int) -> "Future[bool]":
         """End a pause by `pause`. False when there is none; one by the rules file stays."""
-        ...
-
-    def check(self, progress: Progress) -> Iterator[Finding]:
-        """Check the store, without changing it. Gives a finding for each check, broken or not. Raises StoreError."""
-        ...
-
-    def backup(self, copy: Path, progress: Progress) -> int:
-        """Write the store's state of this moment to a new file. Gives the file's size in bytes. Raises StoreError."""
         ...
 
 

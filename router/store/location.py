@@ -15,16 +15,23 @@ _POSTGRES = ("postgresql", "postgres")
 
 
 def store_location(text: str) -> StoreLocation:
-    """Parse `sqlite:PATH` or `postgresql://…`. Raises StartError, which never shows a password."""
+    """Parse a path, `sqlite:PATH` or `postgresql://…`. Raises StartError, which never shows a password."""
     scheme, colon, rest = text.partition(":")
+    if _is_path(text):
+        return Path(text)
     if scheme in _POSTGRES and colon:
         return _postgres(text)
     if scheme != "sqlite" or not colon or not rest:
         shown = text.partition("@")[2] if "@" in text else text  # what stands before may be a password
         raise StartError(
-            f"{shown!r} is no store; write sqlite:PATH, such as sqlite:{DEFAULT_FILE}, or postgresql://user@host/database"
+            f"{shown!r} is no store; write a path, such as {DEFAULT_FILE} or sqlite:{DEFAULT_FILE}, or postgresql://user@host/database"
         )
     return Path(rest)
+
+
+def _is_path(text: str) -> bool:
+    """Whether it is a path by itself: without a colon, or one that begins as only paths do."""
+    return text.startswith(("/", "./", "../")) or (":" not in text and text not in ("", "sqlite", *_POSTGRES))
 
 
 def beside(location: StoreLocation) -> Path:

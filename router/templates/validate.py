@@ -4,18 +4,28 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
+from itertools import zip_longest
 from typing import Any
 
 import jinja2
 from jinja2 import nodes
 
-from router.domain.errors import TemplateError
+from router.domain.errors import RenderError, TemplateError
 from router.domain.nearest_word import did_you_mean, nearest
 from router.templates.environment import RenderContext
+from router.templates.filters.patterns import compiled
+from router.templates.filters.times import READ, WRITTEN, check_time_format, zone_of
 from router.templates.printf import check_format
 from router.templates.rewriting import path_of, reads
 from router.templates.values import NAMES
 
+_CONSTANTS: Mapping[str, Mapping[str, Callable[[Any], object]]] = {
+    "regex_replace": {"pattern": compiled},
+    "to_time": {"format": functools.partial(check_time_format, allowed=READ), "zone": zone_of},
+    "in_zone": {"zone": zone_of},
+    "format_time": {"format": functools.partial(check_time_format, allowed=WRITTEN), "zone": zone_of},
+}
+"""By filter and parameter, in order: what judges a value that is written out."""
 MAX_DEPTH = 50  #: nested operators, filters and blocks
 MAX_LOOPS = 10  #: nested loops
 _LEFT_OUT = {
@@ -84,6 +94,7 @@ def _check_filter(node: nodes.Filter, filters: _Functions, tests: _Functions) ->
     _check_known("filter", node.name, filters)
     _check_arguments("| ", node.name, filters[node.name], node)
     given = node.args
+    _check_constants(node)
     if node.name == "format" and isinstance(node.node, nodes.Const | nodes.TemplateData):
         _check_format_filter(node)
     if node.name in ("selectattr", "rejectattr"):
@@ -96,6 +107,27 @@ def _check_filter(node: nodes.Filter, filters: _Functions, tests: _Functions) ->
     elif node.name in ("map", "select", "reject", "selectattr", "rejectattr") and given:
         kind, known = ("filter", filters) if node.name == "map" else ("test", tests)
         _check_named(kind, known, given)
+
+
+def _check_constants(node: nodes.Filter) -> None:
+    """What a filter needs to know when the rules load: a pattern, a format of times, a zone, a secret."""
+    named = {str(keyword.key): keyword.value for keyword in node.kwargs}
+    if node.name == "hmac":
+        key = node.args[0] if node.args else named.get("key")
+        path = path_of(key) if isinstance(key, nodes.Expr) else ()
+        if len(path) != 2 or path[0] != "secrets":
+            raise TemplateError("hmac takes a declared secret: hmac(secrets.name)")
+        return
+    checks = _CONSTANTS.get(node.name, {})
+    for (name, check), given in zip_longest(checks.items(), node.args[: len(checks)]):
+        value = given if given is not None else named.get(name)
+        if isinstance(value, nodes.Const) and value.value is not None:
+            try:
+                check(value.value)
+            except RenderError as error:
+                raise TemplateError(f"{node.name}: {error}") from None
+        elif node.name == "regex_replace" and name == "pattern" and value is not None:
+            raise TemplateError("regex_replace takes a pattern that is written out; a sender's text is never a pattern")
 
 
 def _check_named(kind: str, known: _Functions, given: list[nodes.Expr]) -> None:

@@ -202,6 +202,8 @@ def test_test_explains_each_rule(run: Run, rules: Path, payload: Path) -> None:
 def test_test_fails_when_other_rules_match_than_expected(
     run: Run, rules: Path, payload: Path, flags: list[str], code: int
 ) -> None:
+    rules.write_text(rules.read_text().replace("payload.missing", "payload.x"))  # a dead delivery is never as expected
+
     done = run("test", rules, "--source", "a", "--payload", payload, *flags)
 
     assert done.returncode == code
@@ -227,17 +229,17 @@ def test_test_can_expect_that_no_rule_matches(run: Run, rules: Path) -> None:
     [
         (["test", "RULES", "--payload", "-"], 2, "give --source: one of a, b"),
         (["test", "RULES", "--source", "z", "--payload", "-"], 2, "no source is called 'z'; there is a, b"),
-        (["test", "RULES", "--source", "a"], 2, "exactly one of --payload, --event and --cases"),
+        (["test", "RULES", "--source", "a"], 2, "give one of --payload, --event and --cases"),
         (["test", "RULES", "--source", "a", "--payload", "none.json"], 1, "none.json can't be read: No such file"),
         (["test", "RULES", "--source", "a", "--payload", "-", "--header", "x"], 2, "is not NAME: VALUE"),
         (["test", "RULES", "--source", "a", "--payload", "-", "--query", "x"], 2, "is not NAME=VALUE"),
         (["test", "RULES", "--source", "a", "--payload", "-"], 1, "such a request is answered 400"),
         (["test", "none.yaml", "--payload", "-"], 1, "can't be read"),
         (["test", "RULES", "--event", "e", "--store", "sqlite:none.db"], 1, "there is no store"),
-        (["test", "RULES", "--event", "e", "--store", "redis:x"], 2, "write sqlite:PATH"),
+        (["test", "RULES", "--event", "e", "--store", "redis:x"], 2, "write a path, such as"),
         (["serve", "none.yaml"], 3, "could not start"),
         (["serve", "RULES", "--listen", "nonsense"], 2, "write HOST:PORT"),
-        (["serve", "RULES", "--store", "nonsense"], 2, "write sqlite:PATH"),
+        (["serve", "RULES", "--store", "no:store"], 2, "write a path, such as"),
         (["serve", "RULES", "--grace", "-1"], 2, "-1"),
         (["chekc"], 2, "chekc"),
     ],
@@ -299,6 +301,7 @@ def test_test_reads_an_event_from_the_store(run: Run, rules: Path, tmp_path: Pat
     from router.domain.events import Event
     from router.store.sqlite.store import SqliteStore
 
+    rules.write_text(rules.read_text().replace("payload.missing", "payload.x"))  # a dead delivery is never as expected
     store = SqliteStore(tmp_path / "s.db")
     store.put_ruleset(RulesetText("h", "", ""), 0).result(60)
     event: Any = Event(EVENT_ID, "a", "POST", "/hooks/a", "", (), b'{"x":1,"y":2}', "", 1_700_000_000_000)

@@ -70,6 +70,14 @@ def test_outcomes_mask_secrets_in_excerpt_and_error() -> None:
     assert _masks().over(outcome) is outcome
 
 
+def test_a_secret_of_several_lines_keeps_the_headers_apart() -> None:
+    sent = Sent("POST", "https://ci.example/", (("X-A", "first"), ("X-B", "second")), 0, "44136f", "")
+
+    found = _masks(key="first\nsecond").over(Outcome(Outcome.succeeded().kind, sent=sent)).sent
+
+    assert found == sent
+
+
 def test_what_was_sent_has_no_secret_even_where_it_is_cut() -> None:
     sent = Sent(
         "POST", "https://ci.example/0123456789abcdef/x", (("X-Key", "0123456789abcdef"), ("X-B", "a 01234…")), 900,

@@ -9,8 +9,20 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.events import Event, Routing
 from router.domain.groups import Latest
 from router.domain.outcomes import Outcome
-from router.domain.own_events import GATHER_MS, SOURCE, Gathered, Notice, gathered_event, is_own, own_event
-from router.store.contract import Store
+from router.domain.own_events import (
+    GATHER_MS,
+    PATH,
+    SAMPLES,
+    SOURCE,
+    Gathered,
+    Notice,
+    gathered_event,
+    is_own,
+    own_event,
+)
+from router.store.contract import MAX_INTERRUPTIONS, Store
+from router.store.fleet import NodeFacts
+from router.store.postgres.store import PostgresStore
 from tests.store.conftest import NOW
 
 Make = Callable[..., PlannedDelivery]
@@ -200,3 +212,36 @@ def test_that_a_delivery_is_dead_is_not_told_of_one_that_is_skipped(
 
     assert own(store) == []
     assert store.gathered(NOW + GATHER_MS) == []
+
+
+def test_a_delivery_that_a_lost_node_left_dead_is_told_of_by_another(
+    postgres_store: PostgresStore, event: MakeEvent, planned_delivery: Make
+) -> None:
+    plan, of_own = planned_delivery("ci", order_key="k"), planned_delivery("ci")
+    postgres_store.append(event(source="shop"), [plan], "r1").result(10)
+    postgres_store.append(event(source=SOURCE, path=PATH), [of_own], "r1").result(10)
+    fleet = postgres_store.fleet
+    assert fleet is not None
+    for number in range(MAX_INTERRUPTIONS):
+        assert postgres_store.gathered(NOW) == []
+        fleet.join(NodeFacts(f"n{number}", "host", 1, "1", ("delivery",), ()), "r1", 60_000)
+        assert len(postgres_store.claim({"ci": 2}, NOW).result(10)) == 2
+        fleet.leave()  # its lease ends, and what it runs is left
+        assert len(fleet.take_over(0)) == 2
+
+    [gathered] = postgres_store.gathered(NOW)
+
+    assert (gathered.kind, gathered.subject, gathered.opened_at, gathered.count) == (
+        "delivery.dead",
+        "deploy/forward",
+        0,
+        1,
+    )
+    told = orjson.loads(gathered.last)
+    assert told["delivery"]["id"] == plan.id
+    assert told["delivery"]["error"].startswith("interrupted 3 times in a row")
+    assert told["delivery"]["created_at"] == "2023-11-14T22:13:20.000Z"
+    assert told["event"]["source"] == "shop"
+    _, facts = SAMPLES["delivery.dead"]
+    assert told["delivery"].keys() == facts["delivery"].keys()
+    assert told.keys() == {"kind", "subject", "count", "at", *facts}

@@ -5,15 +5,13 @@ from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 from router.actions.forward.exchange import Request
-from router.domain.credentials import CREDENTIALS
+from router.domain.credentials import holds_credential, holds_signature
 from router.domain.outcomes import Sent
 
 MOST_HEADERS = 50  #: kept of a request; forwards usually send ten to twenty
 LONGEST_VALUE = 200  #: characters of a header's value, and the store stays small: most are below 100
 LONGEST_URL = 500  #: characters of a URL
 START_BYTES = 256  #: of the body; the first keys of a JSON body tell which one it is
-
-_CREDENTIAL_WORDS = ("auth", "cookie", "token", "secret", "password", "api-key", "apikey", "credential", "session")
 
 
 def sent_of(request: Request) -> Sent:
@@ -44,10 +42,7 @@ def _shown(name: str, value: str) -> str:
 
 def _mask(name: str) -> str:
     """What is kept instead of the header's value; empty for a harmless header."""
-    plain = name.lower().replace("_", "-")
-    if plain in CREDENTIALS or any(word in plain for word in _CREDENTIAL_WORDS):
-        return "<secret>"
-    return "<signature>" if "signature" in plain or "hmac" in plain else ""
+    return "<secret>" if holds_credential(name) else "<signature>" if holds_signature(name) else ""
 
 
 _cached_mask = lru_cache(maxsize=1024)(_mask)

@@ -62,7 +62,8 @@ def _text(text: str, _: int) -> str:
     return text
 
 
-def _time(text: str, now: int) -> int:
+def read_time(text: str, now: int) -> int:
+    """A time (ms): ago, or ISO 8601. Raises ValueError."""
     try:
         return parse_time(text, now)
     except ValueError as error:
@@ -106,8 +107,8 @@ def flag(name: str, description: str) -> Parameter:
 
 
 TIME_FORM = "30m, 2h or 3d (ago), or an ISO 8601 time, local to the daemon unless it names its zone"
-SINCE = Parameter("since", f"Only those since then: {TIME_FORM}.", {"type": "string"}, _time)
-UNTIL = Parameter("until", f"Only those before then: {TIME_FORM}.", {"type": "string"}, _time)
+SINCE = Parameter("since", f"Only those since then: {TIME_FORM}.", {"type": "string"}, read_time)
+UNTIL = Parameter("until", f"Only those before then: {TIME_FORM}.", {"type": "string"}, read_time)
 CURSOR = text("cursor", "Where to go on: the `next` of an answer.")
 LIMITED = Parameter(
     "limit",

@@ -1,6 +1,6 @@
 """The table of all endpoints, and the endpoint of a request."""
 
-from router.admin.api import deliveries, events, openapi, probes, reload, rules, status, targets
+from router.admin.api import deliveries, events, openapi, plan, probes, reload, rules, status, targets
 from router.admin.api.endpoint import BODY_BYTES, RULES_BYTES, Endpoint
 from router.admin.api.replies import problem_reply
 from router.domain.reply import Reply
@@ -16,6 +16,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *status.ENDPOINTS,
     *targets.ENDPOINTS,
     *rules.ENDPOINTS,
+    *plan.ENDPOINTS,
     *events.ENDPOINTS,
     *deliveries.ENDPOINTS,
     openapi.endpoint(_openapi),

@@ -287,6 +287,26 @@ _SCHEMAS: dict[str, Schema] = {
         ],
         "additionalProperties": False,
     },
+    "Planned": {
+        "type": "object",
+        "properties": {
+            "version": {"const": 1},
+            "new": MAP,
+            "against": MAP,
+            **times("since"),
+            **times("until"),
+            "events": MAP,
+            "deliveries": {"type": "object", "additionalProperties": COUNT},
+            "rules": array(MAP),
+            "changes": array(MAP),
+            "not_judged": array(MAP),
+            "differs": FLAG,
+            "not_covered": array(TEXT),
+            "next": TEXT_OR_NULL,
+        },
+        "required": ["version", "events", "deliveries", "rules", "changes", "not_judged", "differs", "next"],
+        "additionalProperties": False,
+    },
     "Checked": closed_object({"ok": FLAG, "problems": array(ref("RulesProblem"))}),
     "Reloaded": closed_object(
         {
@@ -351,6 +371,16 @@ def _tested(action_types: Collection[str]) -> tuple[dict[str, Schema], dict[str,
         },
         {
             "answer": closed_object({"from": TEXT, "within_ms": COUNT, "otherwise": FLAG}),
+            "respond": closed_object(
+                {
+                    "rule": TEXT_OR_NULL,
+                    "status": COUNT,
+                    "content_type": TEXT_OR_NULL,
+                    "headers": MAP,
+                    "body": TEXT,
+                    "error": TEXT_OR_NULL,
+                }
+            ),
             "source_disabled": {"type": "boolean", "description": "Such a request would be answered 404."},
             "errors": array(_NOT_JUDGED),
             "explain": array(

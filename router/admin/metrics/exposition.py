@@ -147,7 +147,7 @@ class Exposition(Collector):
         except StoreError:  # the file is gone: `ready` says so
             disk = None
         yield metric(f.STORE_BYTES, {} if disk is None else {(): disk.data + disk.log})
-        yield metric(f.FREE_BYTES, {} if disk is None else {(): disk.free})
+        yield metric(f.FREE_BYTES, {} if disk is None or disk.free is None else {(): disk.free})
 
     def _rules(self) -> Iterator[Metric]:
         ruleset = self._current.ruleset

@@ -37,6 +37,13 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
 @click.command(help=_HELP, short_help="Check rules files: each problem with its cure.")
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
+    "--rules",
+    "rules_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A rules file, as an argument FILE; as elsewhere.",
+)
+@click.option(
     "--included-by",
     type=click.Path(path_type=Path),
     metavar="RULES",
@@ -63,6 +70,7 @@ makes it an error. Exit codes: 0 no error, 1 an error (with --strict also a warn
 )
 def check(
     files: tuple[Path, ...],
+    rules_file: Path | None,
     *,
     included_by: Path | None,
     strict: bool,
@@ -74,7 +82,7 @@ def check(
     style: str,
 ) -> None:
     """Check rules files."""
-    files = files or (Path("rules.yaml"),)
+    files = (*((rules_file,) if rules_file is not None else ()), *files) or (Path("rules.yaml"),)
     from router.cli.check_included import check_included, main_of  # noqa: PLC0415 - `--help` need not wait
     from router.cli.printing.problems import annotation  # noqa: PLC0415
     from router.cli.printing.settings import print_settings  # noqa: PLC0415

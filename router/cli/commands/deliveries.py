@@ -8,7 +8,7 @@ import click
 
 from router.cli.options import filter_of, filter_options, json_option, now_ms, open_store, store_option
 from router.cli.resolve import print_no_match, resolve_event, resolve_id
-from router.cli.search_flags import event_test, print_scanned, search_options
+from router.cli.search_flags import asked_words, event_test, print_scanned, search_options
 from router.domain.deliveries import State
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def list_(
             result = find_deliveries(opened, which, test, limit + 1, Bounds(scan, advance=advance))
         found = result.items
         if not found:
-            print_no_match(opened, "delivery", which, as_json=as_json)
+            print_no_match(opened, "delivery", which, as_json=as_json, searched=asked_words(headers, where))
         waits = waits_of(opened, opened.owner())
     if result.scanned_to is not None:
         print_scanned(result.scanned, "delivery", result.scanned_to.created_at)

@@ -4,14 +4,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from router.cli.options import json_option, now_ms, open_store, store_option, time_options
 from router.cli.resolve import print_no_match, resolve_id, resolve_ids
-from router.cli.search_flags import event_test, print_scanned, search_options
+from router.cli.search_flags import asked_words, event_test, print_scanned, search_options
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
+
+if TYPE_CHECKING:
+    from router.rules.ruleset import Ruleset
+    from router.store.contract import OperatorStore
 
 _LIST_HELP = """List events, the newest first, with the states of their deliveries.
 
@@ -56,6 +61,21 @@ text is gone, or no longer compiles, what the rules said then is shown, and the 
 Exit codes: 0 done, 1 there is no such event or no store, or the rules can't be used, 2 wrong usage.
 """
 
+_EXPORT_HELP = """Write an event as a rule test, as a curl command, or just its body.
+
+\b
+Examples:
+  webhook-router events export last --as case >> cases.yaml     (then: webhook-router test --cases cases.yaml)
+  webhook-router events export 0190… --as curl | sh
+  webhook-router events export 0190… --as payload > push.json
+
+A case expects what the running rules say of the event, so it passes at once: change what it expects to what is right,
+and mend the rules until it passes again. Headers and query parameters with credentials and signatures are left out;
+standard error names them. A payload is written as it is: look for secrets in it before you share it.
+
+Exit codes: 0 done, 1 there is no such event or no store, or the rules can't be used, 2 wrong usage.
+"""
+
 _REPLAY_HELP = """Deliver events again. With --reroute: apply the current rules to them again.
 
 \b
@@ -83,6 +103,7 @@ def events() -> None:
     webhook-router events list --since 2h             what was received
     webhook-router events show 0190…                  its headers, and its deliveries
     webhook-router events explain 0190…               which rules matched it, and why
+    webhook-router events export last --as case       a rule test of it
     webhook-router events replay 0190…                deliver it again
     """
 
@@ -135,7 +156,7 @@ def list_(
             result = find_events(opened, which, test, limit + 1, Bounds(scan, advance=advance))
         found = result.items
         if not found:
-            print_no_match(opened, "event", which, as_json=as_json)
+            print_no_match(opened, "event", which, as_json=as_json, searched=asked_words(headers, where))
     if result.scanned_to is not None:
         print_scanned(result.scanned, "event", result.scanned_to.received_at)
     listed = found[:limit]
@@ -215,6 +236,69 @@ def explain(event_id: str, store: str, *, now: bool, as_json: bool) -> None:
         print_explanation(event, found)
     if found.shown is None:
         sys.exit(1)
+
+
+@events.command(help=_EXPORT_HELP)
+@click.argument("event_id", metavar="ID")
+@click.option("--as", "form", type=click.Choice(["case", "curl", "payload"]), required=True, help="What to write.")
+@click.option(
+    "--rules",
+    type=click.Path(path_type=Path),
+    help="With --as case: the rules file whose result is expected.  [default: the rules that run]",
+)
+@click.option("--to", metavar="URL", help="With --as curl: the daemon's address.  [default: http://127.0.0.1:8080]")
+@store_option
+def export(event_id: str, form: str, rules: Path | None, to: str | None, store: str) -> None:
+    """Write one event."""
+    from router.cli.printing.events import print_body  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.text import safe  # noqa: PLC0415
+    from router.domain.errors import PayloadError  # noqa: PLC0415
+    from router.operate.export_event import as_case, as_curl  # noqa: PLC0415
+    from router.operate.ids import find_event  # noqa: PLC0415
+
+    for flag, given, of in (("--rules", rules, "case"), ("--to", to, "curl")):
+        if given is not None and form != of:
+            raise click.UsageError(f"{flag} goes with --as {of}")
+    with closing(open_store(store)) as opened:
+        event = opened.event(resolve_id(opened, event_id, find_event))
+        if event is None:
+            _fail("the event was pruned meanwhile")
+        ruleset = _expected_rules(opened, rules) if form == "case" else None
+    if form == "payload":
+        print_body(event.body)
+        return
+    if ruleset is None:
+        exported = as_curl(event, to or "http://127.0.0.1:8080")
+    elif event.source not in ruleset.sources:
+        _fail(f"these rules have no source {safe(event.source)}; name others: --rules FILE")
+    else:
+        try:
+            exported = as_case(event, ruleset)
+        except PayloadError as error:
+            _fail(f"the payload can't be parsed by these rules: {error}")
+    click.echo(exported.text, nl=False)
+    for note in exported.notes:
+        click.echo(safe(note), err=True)
+
+
+def _expected_rules(store: "OperatorStore", rules: Path | None) -> "Ruleset":
+    from router.cli.options import loader, running_ruleset  # noqa: PLC0415 - `--help` need not wait
+
+    if rules is None:
+        return running_ruleset(store) or _fail(
+            "the store has no rules that a daemon ran and that still compile; name the rules file: --rules FILE"
+        )
+    loaded = loader(require_secrets=False).load_file(rules)
+    if loaded.ruleset is None:
+        for problem in loaded.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(1)
+    return loaded.ruleset
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"webhook-router: {message}", err=True)
+    sys.exit(1)
 
 
 @events.command(help=_REPLAY_HELP)

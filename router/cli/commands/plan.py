@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.cli.options import json_option, loader, now_ms, open_store, running_ruleset, store_option, time_value
+from router.cli.options import (
+    json_option,
+    loader,
+    now_ms,
+    open_store,
+    rules_argument,
+    running_ruleset,
+    store_option,
+    time_value,
+)
 from router.domain.filters import EventFilter
 
 if TYPE_CHECKING:
@@ -34,7 +43,7 @@ Exit codes: 0 done, 1 a file is invalid, the store can't be read, or something d
 
 
 @click.command(help=_HELP, short_help="Show what changed rules would do to past events.")
-@click.argument("new", metavar="NEW", type=click.Path(path_type=Path), default="rules.yaml")
+@rules_argument("[NEW]")
 @click.option(
     "--since",
     callback=time_value,
@@ -74,7 +83,7 @@ Exit codes: 0 done, 1 a file is invalid, the store can't be read, or something d
 @store_option
 @json_option
 def plan(
-    new: Path,
+    rules: Path,
     since: int | None,
     until: int | None,
     source: str | None,
@@ -95,7 +104,7 @@ def plan(
     from router.operate.plan.report import VERSION, PlanReport  # noqa: PLC0415
     from router.operate.plan.run import Plan  # noqa: PLC0415
 
-    after = _load(new)
+    after = _load(rules)
     before = _load(Path(against)) if against not in ("running", "then") else None
     which = EventFilter(source, since, until)
     report = PlanReport(samples)
@@ -109,7 +118,7 @@ def plan(
             print_unknown_names(opened, which)
     facts = {
         "version": VERSION,
-        "new": {"file": str(new), "hash": after.hash},
+        "new": {"file": str(rules), "hash": after.hash},
         "against": {"rules": "file" if against not in ("running", "then") else against,
                     "hash": before.hash if before is not None else None},
         **times(since=since, until=until or now_ms()),

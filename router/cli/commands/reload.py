@@ -52,12 +52,13 @@ def reload(
         _signal(store)
         return
     token = given_token(admin_token_file) or _token_beside(store)
+    since = _since(store)
     status, body = DaemonClient.of(admin, token, admin_tls_cert).ask("POST", "/-/reload", SECONDS)
     answer = _parsed(body)
     if as_json and answer is not None:
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     elif status == 200 and answer is not None:
-        _print(answer, store)
+        _print(answer, since)
     else:
         _print_refusal(status, answer or {})
     if status != 200:
@@ -127,10 +128,10 @@ def _since(store: str) -> str:
     return f" since {span(now_ms() - at)} ago" if isinstance(at, int) else ""
 
 
-def _print(answer: dict[str, Any], store: str) -> None:
+def _print(answer: dict[str, Any], since: str) -> None:
     from router.cli.printing.text import counted, safe  # noqa: PLC0415 - `--help` need not wait
 
-    words = f"reloaded: nothing changed{_since(store)}" if answer.get("unchanged") else "reloaded"
+    words = f"reloaded: nothing changed{since}" if answer.get("unchanged") else "reloaded"
     click.echo(f"{words}, {counted(int(answer.get('rules', 0)), 'rule')}, hash {safe(str(answer.get('hash'))[:12])}")
     for word in ("added", "removed", "changed", "besides"):
         names = answer.get(word) or ()

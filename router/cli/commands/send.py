@@ -9,7 +9,15 @@ from urllib.parse import urlencode
 import click
 
 from router.cli.options import json_option, loader, now_ms
-from router.cli.request_flags import at_path, body_of, chosen_source, header_of, parameter_of
+from router.cli.request_flags import (
+    at_path,
+    body_of,
+    check_event,
+    chosen_source,
+    header_of,
+    parameter_of,
+    sender_profile,
+)
 from router.domain.errors import Level, Problem, StartError
 
 if TYPE_CHECKING:
@@ -86,7 +94,6 @@ def send(
     from router.cli.sender.destination import destination  # noqa: PLC0415
     from router.cli.sender.printing import event_id_of, print_request, print_response  # noqa: PLC0415
     from router.cli.sender.request import signed_request  # noqa: PLC0415
-    from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
     from router.plugins.scheme import Unsignable  # noqa: PLC0415
 
     try:
@@ -99,8 +106,7 @@ def send(
             click.echo(str(problem), err=True)
         sys.exit(1)
     chosen = at_path(chosen_source(loaded.ruleset.sources, source), params)
-    habits = REGISTRIES.presets[chosen.preset] if chosen.preset else REGISTRIES.schemes[chosen.scheme]
-    profile = habits.PROFILE
+    profile = sender_profile(chosen)
     _check_flags(event, content_type, method, profile, chosen)
     request = signed_request(
         chosen,
@@ -147,11 +153,7 @@ def _check_flags(
 ) -> None:
     from router.cli.sender.request import header_fault  # noqa: PLC0415 - `--help` need not wait
 
-    if event is not None and profile.event is None:
-        raise click.UsageError(
-            f"--event: scheme {source.scheme} of source {source.name} has no header for it; "
-            "say it as your rules read it, such as --header 'X-GitHub-Event: push'"
-        )
+    check_event(event, profile, source)
     for flag, value in (("--event", event), ("--content-type", content_type)):
         fault = header_fault(flag.removeprefix("--"), value) if value is not None else None
         if fault is not None:

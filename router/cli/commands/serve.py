@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.commands.init import offer_rules
-from router.cli.options import setting, store_option
+from router.cli.options import rules_argument, setting, store_option
 from router.domain.errors import StartError, StoreUrlError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
 
 
 @click.command(help=_HELP, short_help="Run the daemon.")
-@click.argument("rules", type=click.Path(path_type=Path), default="rules.yaml", envvar="WEBHOOK_ROUTER_RULES")
+@rules_argument(envvar="WEBHOOK_ROUTER_RULES")
 @setting(
     "--listen",
     metavar="HOST:PORT",

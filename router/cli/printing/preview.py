@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from router.cli.printing.text import safe
+from router.cli.printing.text import safe, safe_lines
 from router.domain.units import as_duration
 from router.rules.dry_run.explain import Explained, ExplainedRule
 
@@ -16,12 +16,14 @@ def print_preview(result: dict[str, Any]) -> None:
     matched = result["matched"]
     if "answer" in result:
         answer = result["answer"]
-        other = "what otherwise says" if answer["otherwise"] else "202"
+        other = "this" if "respond" in result else "202"
         within = as_duration(answer["within_ms"] / 1000)
         click.echo(f"the sender hears the answer of {answer['from']} within {within}, else {other}")
     if result.get("source_disabled"):
         click.echo("the source is disabled: such a request is answered 404; once it is enabled:")
     click.echo("matched: " + (", ".join(matched) if matched else "no rule"))
+    if "respond" in result:
+        _print_reply(result["respond"])
     for error in result.get("errors", ()):
         click.echo(f"rule {error['rule']} could not be judged, so it counts as unmatched: {error['error']}")
     for delivery in result["deliveries"]:
@@ -39,6 +41,19 @@ def print_preview(result: dict[str, Any]) -> None:
             continue
         for key, value in delivery[delivery["type"]].items():
             click.echo(f"  {key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+def _print_reply(reply: dict[str, Any]) -> None:
+    by = f"rule {reply['rule']}" if reply["rule"] is not None else "the source"
+    if reply["error"] is not None:
+        click.echo(f"respond of {by} can't be rendered, so the sender is answered as usual: {safe(reply['error'])}")
+        return
+    kind = f", {reply['content_type']}" if reply["content_type"] else ""
+    click.echo(f"responds by {by}: {reply['status']}{kind}")
+    for name, value in reply["headers"].items():
+        click.echo(f"  {name}: {safe(value)}")
+    for line in safe_lines(reply["body"]) if reply["body"] else ():
+        click.echo(f"  | {line}")
 
 
 def _group_lines(delivery: dict[str, Any]) -> Iterator[str]:

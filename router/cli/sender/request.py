@@ -73,7 +73,7 @@ def signed_request(
     names = {name.lower() for name, _ in headers}
     sent = [item for item in headers if item[0].lower() != "content-type" or content_type is None]
     if content_type is not None or "content-type" not in names:
-        sent.insert(0, ("Content-Type", content_type or _usual_type(profile, body)))
+        sent.insert(0, ("Content-Type", content_type or usual_type_of(profile, body)))
     added = [("User-Agent", f"webhook-router-send/{__version__}")]
     added += [(profile.event, event)] if profile.event and event is not None else []
     added += [(name, str(uuid.uuid4())) for name in profile.ids]
@@ -98,7 +98,8 @@ def header_fault(name: str, value: str) -> str | None:
     return None
 
 
-def _usual_type(profile: SenderProfile, body: bytes) -> str:
+def usual_type_of(profile: SenderProfile, body: bytes) -> str:
+    """The content type that the provider gives such a body."""
     looks_like_json = body.lstrip().startswith((b"{", b"[", b'"'))
     found = usual_type(body)
     return FORM_TYPE if profile.form and body and not looks_like_json and found == "application/json" else found

@@ -1,10 +1,11 @@
 """Rule tests: events and the expected rules and deliveries, in a YAML file beside the rules.
 
 A file is a list of `{name, source, method, ip, params, received_at, headers, query, content_type, payload, expect}`.
-`payload` is `{file: PATH}` or the value itself. `expect` has `rules` (exactly those that match) and `deliveries` (each
-a part of a different planned delivery).
+`payload` is `{file: PATH}` or the value itself; instead of it, `body` or `body_base64` is the raw body.
+`expect` has `rules` (exactly those that match) and `deliveries` (each a part of a different planned delivery).
 """
 
+import base64
 import difflib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
-from xml.sax.saxutils import escape, quoteattr
 
 import orjson
 from pydantic import Field
@@ -61,6 +61,8 @@ class CaseOptions(Options):
         default=None, description="Instead of source and payload: a kind of the router's own events, as an example."
     )
     payload: Any = Field(default=None, description="The payload itself, or {file: PATH} with the raw body.")
+    body: str | None = Field(default=None, description="Instead of payload: the raw body, as text.")
+    body_base64: str | None = Field(default=None, description="Instead of payload: the raw body, in base64.")
     expect: ExpectOptions = Field(description="What the rules have to make of it.")
 
 
@@ -131,7 +133,7 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
         return None
     typed = next((value for name, value in headers if name.lower() == "content-type"), None)
     content_type = case.content_type or (None if typed is not None else "application/json")
-    body = _body(node_path, case.payload, file.parent, content_type or typed or "")
+    body = _body(node_path, case, file.parent, content_type or typed or "")
     if body is None:
         return None
     source, received_at = _placed(node_path, source, case), _received_at(node_path, case, now)
@@ -220,8 +222,21 @@ def _pairs(node_path: NodePath, given: Mapping[str, Any]) -> list[tuple[str, str
     return None if failed else found
 
 
-def _body(node_path: NodePath, payload: Any, folder: Path, content_type: str) -> bytes | None:
-    """The body: the content of the file, or the payload written in its content type."""
+def _body(node_path: NodePath, case: CaseOptions, folder: Path, content_type: str) -> bytes | None:
+    """The body as it is, the content of the file, or the payload written in its content type."""
+    payload = case.payload
+    given = [key for key in ("payload", "body", "body_base64") if node_path.has(key)]
+    if len(given) > 1:
+        node_path.at(given[1]).error(f"this goes without {given[0]}; give one of payload, body and body_base64")
+        return None
+    if case.body is not None:
+        return case.body.encode()
+    if case.body_base64 is not None:
+        try:
+            return base64.b64decode(case.body_base64, validate=True)
+        except ValueError:
+            node_path.at("body_base64").error("it is not base64")
+            return None
     if not (isinstance(payload, dict) and list(payload) == ["file"] and isinstance(payload["file"], str)):
         return body_of(payload, content_type)
     try:
@@ -243,6 +258,10 @@ def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
     for number, part in enumerate(expect.deliveries):
         if not _assign(number, expect.deliveries, planned, taken, set()):
             found.append(_no_delivery(part, [one for place, one in enumerate(planned) if place not in taken]))
+    for place, delivery in enumerate(shown.deliveries):
+        expected = place in taken and "error" in expect.deliveries[taken[place]]
+        if delivery.error is not None and not expected:
+            found.append(delivery.dead_at_once)
     return found
 
 
@@ -306,31 +325,3 @@ def _same_keys(part: Any, whole: Any) -> Any:
 
 def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
-
-
-def junit(run: Run) -> str:
-    """The run as a JUnit report for CI systems."""
-    failures = sum(bool(result.differences) for result in run.results)
-    head = f'tests="{len(run.results) + len(run.problems)}" failures="{failures}" errors="{len(run.problems)}"'
-    lines = ['<?xml version="1.0" encoding="utf-8"?>', f'<testsuites><testsuite name="webhook-router rules" {head}>']
-    for result in run.results:
-        case = f"<testcase classname={_attribute(result.file)} name={_attribute(result.name)}"
-        if result.differences:
-            text = _clean("\n".join(result.differences))
-            first = _attribute(result.differences[0].splitlines()[0])
-            lines.append(f"{case}><failure message={first}>{escape(text)}</failure></testcase>")
-        else:
-            lines.append(f"{case}/>")
-    for problem in run.problems:
-        case = f"<testcase classname={_attribute(problem.file)} name={_attribute(f'line {problem.line}')}>"
-        lines.append(f"{case}<error message={_attribute(str(problem))}/></testcase>")
-    return "\n".join([*lines, "</testsuite></testsuites>", ""])
-
-
-def _attribute(text: str) -> str:
-    return quoteattr(_clean(text))
-
-
-def _clean(text: str) -> str:
-    """The text with U+FFFD for characters that XML can't contain."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -15,13 +15,14 @@ from router.domain.groups import Group, Latest, Once
 from router.domain.ids import uuid7
 from router.domain.items import Item
 from router.domain.own_events import is_own
+from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.plugins.action import AttemptInput
 from router.rules.compile.respond import RespondFrom
 from router.rules.dry_run.explain import ExplainedRule, explain
 from router.rules.own_source import OWN_SOURCE
 from router.rules.parsing import parse_arriving, parse_event
-from router.rules.rule import RuleAction
+from router.rules.rule import Rule, RuleAction
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 
@@ -40,6 +41,11 @@ class PreviewedDelivery:
     held: str | None = None  #: why it would be held; None if it would be attempted at once
     item: str | None = None  #: the place of its item; None: it is of the whole event
     group: Group | None = None  #: by latest_by or once_by
+
+    @property
+    def dead_at_once(self) -> str:
+        """In words that it would be, and why."""
+        return f"the delivery {self.rule}/{self.action} would be dead at once: {self.error}"
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -67,6 +73,29 @@ class PreviewedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewedReply:
+    """What the sender would be answered once the event is stored."""
+
+    rule: str | None  #: whose `respond` it is; None: the source's
+    status: int
+    content_type: str | None
+    headers: tuple[tuple[str, str], ...]
+    body: str
+    error: str | None = None  #: why the rule's `respond` can't be rendered, so that the sender is answered as usual
+
+    def as_json(self) -> dict[str, Any]:
+        """As `test --json` shows it."""
+        return {
+            "rule": self.rule,
+            "status": self.status,
+            "content_type": self.content_type,
+            "headers": dict(self.headers),
+            "body": self.body,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """The matched rules of one event, with its previewed deliveries."""
 
@@ -75,7 +104,8 @@ class Preview:
     errors: tuple[tuple[str, str], ...]  #: (rule, reason) of rules whose evaluation failed
     explained: tuple[ExplainedRule, ...] | None = None  #: if asked for
     source_disabled: bool = False  #: such a request would be answered 404
-    answer: RespondFrom | None = None  #: the sender would hear what an action answers
+    respond: PreviewedReply | None = None  #: instead of 202 and the event's id; None: that
+    answer: RespondFrom | None = None  #: the sender would hear what an action answers; `respond` is what otherwise
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
@@ -88,6 +118,8 @@ class Preview:
             }
         if self.source_disabled:
             shown["source_disabled"] = True
+        if self.respond is not None:
+            shown["respond"] = self.respond.as_json()
         if self.errors:
             shown["errors"] = [{"rule": rule, "error": reason} for rule, reason in self.errors]
         if self.explained is not None:
@@ -139,9 +171,31 @@ def preview(
     deliveries = tuple(preview_delivery(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     disabled = arriving and source is not None and not source.enabled
-    respond = next((rule.respond for rule in match.rules if rule.respond is not None), None)
-    answer = respond if isinstance(respond, RespondFrom) else None
-    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons, disabled, answer)
+    respond = _previewed_reply(match.rules, source, parsed)
+    first = next((rule.respond for rule in match.rules if rule.respond is not None), None)
+    answer = first if isinstance(first, RespondFrom) else None
+    matched = tuple(rule.name for rule in match.rules)
+    return Preview(matched, deliveries, match.errors, reasons, disabled, respond, answer)
+
+
+def _previewed_reply(rules: Sequence[Rule], source: Source | None, parsed: ParsedEvent) -> PreviewedReply | None:
+    """The reply of the first rule that responds; else, or if that can't be rendered, the source's."""
+    usual = source.respond if source is not None else None
+    for rule in rules:
+        respond = rule.respond.otherwise if isinstance(rule.respond, RespondFrom) else rule.respond
+        if respond is not None:
+            try:
+                return _shown_reply(rule.name, respond.render(parsed))
+            except RenderError as error:
+                return _shown_reply(rule.name, usual or Reply(202, b""), str(error))
+        if rule.respond is not None:
+            break
+    return None if usual is None else _shown_reply(None, usual)
+
+
+def _shown_reply(rule: str | None, reply: Reply, error: str | None = None) -> PreviewedReply:
+    body = reply.body.decode(errors="replace")
+    return PreviewedReply(rule, reply.status, reply.content_type, tuple(reply.headers), body, error)
 
 
 def preview_delivery(

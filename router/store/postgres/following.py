@@ -29,7 +29,10 @@ def _writers(table: str) -> str:
 
 
 def _last(table: str) -> str:
-    return f"(SELECT max(seq) FROM webhook_router.{table} WHERE writer = w.writer)"  # noqa: S608 - constants
+    return f"(SELECT max({_SEQ[table]}) FROM webhook_router.{table} WHERE writer = w.writer)"  # noqa: S608 - constants
+
+
+_SEQ = {"event": "seq + 0", "settled": "seq"}  #: as the index on writers has it, see schema_1.sql
 
 
 def _newest(table: str) -> str:
@@ -88,7 +91,7 @@ SELECT e.writer, e.seq, e.id, e.source, e.method, e.path, e.received_at, octet_l
 FROM w LEFT JOIN unnest(%s::bigint[], %s::bigint[]) AS place (writer, seq) ON place.writer = w.writer
 CROSS JOIN LATERAL (
     SELECT * FROM webhook_router.event
-    WHERE writer = w.writer AND seq > coalesce(place.seq, 0) ORDER BY seq LIMIT %s
+    WHERE writer = w.writer AND seq + 0 > coalesce(place.seq, 0) ORDER BY seq + 0 LIMIT %s
 ) AS e
 ORDER BY e.seq LIMIT %s
 """  # noqa: S608 - constants

@@ -52,7 +52,7 @@ class PostgresReader:
     def size(self) -> StoreSize:
         """See StoreReader.size."""
         [(size,)] = self._read(_SIZE)
-        return StoreSize(int(size), 0, 0)
+        return StoreSize(int(size), 0, None)  # how full the server's disk is, a client can't ask
 
     def owner(self) -> int | None:
         """See StoreReader.owner."""

@@ -179,6 +179,11 @@ class PostgresStore(OperatorMethods):
         """See Store.alive."""
         return self._writer.alive
 
+    @property
+    def retried(self) -> int:
+        """Transactions that were made again, since another one was in their way."""
+        return self._writer.deadlocks
+
     def writable(self) -> bool:
         """See Store.writable."""
         return self._writer.alive and self._writer.healthy and not self._writer.stalled

@@ -51,14 +51,18 @@ class Transaction:
         cursor.execute(sql.encode(), values, binary=True)
         return Rows(cursor)
 
+    def _bound(self, word: str) -> None:
+        """Send BEGIN or COMMIT. In words, so that a pooler sees where the transaction ends."""
+        self._connection.cursor().execute(word.encode(), prepare=False)
+
     def commit(self, fill: Callable[["Transaction"], None]) -> None:
         """Send BEGIN, what `fill` runs, and COMMIT. Raises psycopg.Error, and whatever `fill` raises."""
         try:
             with self._connection.pipeline():
-                self.run("BEGIN")
+                self._bound("BEGIN")
                 self.run(self._settings)
                 fill(self)
-                self.run("COMMIT")
+                self._bound("COMMIT")
         except BaseException:
             self._roll_back()
             raise

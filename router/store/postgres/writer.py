@@ -1,6 +1,7 @@
 """Group commit: one thread writes all queued jobs in one transaction, with one flush for all of them."""
 
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +21,11 @@ from router.store.contract import CommitListener, Due
 from router.store.postgres.commit import commit_jobs
 from router.store.postgres.connection import Connected, connect
 from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
+from router.store.postgres.jobs.append import AppendEvent
 from router.store.postgres.jobs.claim import ClaimDue
 from router.store.postgres.jobs.holds import PauseTarget, PutFileHolds, ResumeTarget
 from router.store.postgres.jobs.job import WriteJob
+from router.store.postgres.jobs.tidy import Tidy
 from router.store.postgres.marks import Marks
 from router.store.postgres.url import PostgresUrl
 from router.store.write_queue import WriteQueue
@@ -32,6 +35,9 @@ IDLE_SECONDS = 0.2  #: how often an idle writer looks whether there is something
 TRIES = 5  #: of a transaction that another one was in the way of
 FIRST_PAUSE_SECONDS = 0.1  #: before the second try to connect; doubled with each
 LONGEST_PAUSE_SECONDS = 5.0  #: between tries to connect
+STUCK_SECONDS = 30.0  #: of one transaction, after which its connection is cut: a server or a proxy may be frozen
+TIDY_SECONDS = 10.0  #: between two times that the writer removes what nobody needs any more
+WATCH_SECONDS = 1.0  #: between two looks whether it is stuck
 
 _TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: what every node has to know at once
 
@@ -64,12 +70,16 @@ class Writer:
         self.marks = Marks()
         self._alone = True
         self._looks_again = False
+        self._tidy_at = time.monotonic() + TIDY_SECONDS
         self._unreplicated = False  #: the server said that the commit might not have reached the standby
         self._pause = 0.0
         self._connect_at = 0.0  #: monotonic; not before
         self._connection: Connected | None = None
         self._number = 0
         self._connect()
+        self._closing = threading.Event()
+        self._watch = threading.Thread(target=self._cut_when_stuck, name="store-writer-watch", daemon=True)
+        self._watch.start()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -101,7 +111,21 @@ class Writer:
         """Commit the queued jobs, then end the thread and the connection. No job is accepted from here on."""
         self._queue.close()
         self._thread.join()
+        self._closing.set()
+        self._watch.join()
         self._disconnect()
+
+    def _cut_when_stuck(self) -> None:
+        """A peer that acknowledges what it gets, and never answers, is noticed by nothing else."""
+        while not self._closing.wait(WATCH_SECONDS):
+            since, connection = self._writing_since, self._connection
+            if since is None or connection is None or time.monotonic() - since < STUCK_SECONDS:
+                continue
+            with suppress(psycopg.Error, OSError):  # it may be closed meanwhile
+                duplicate = socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
+                with duplicate:
+                    duplicate.shutdown(socket.SHUT_RDWR)
+                log.warning("the database did not answer; its connection is cut", seconds=STUCK_SECONDS)
 
     def _run(self) -> None:
         batch: Batch | None = []
@@ -209,6 +233,14 @@ class Writer:
                 self._report(lambda: self._listeners.skipped(changes.skips))
         if batch:
             self._listeners.committed(len(batch), self._took)
+            self._tidy(batch)
+
+    def _tidy(self, batch: Batch) -> None:
+        """Queue the removal of old rows, now and then while events come in."""
+        received = [job.event.received_at for job, _ in batch if isinstance(job, AppendEvent)]
+        if received and time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_SECONDS
+            self._queue.put(Tidy(min(received)), stalled=False)
 
     def _unavailable(self, batch: Batch, error: Exception) -> None:
         if self.healthy:

@@ -4,7 +4,7 @@ Templates can use only the filters of this package. Jinja has more, but a filter
 daemon.
 """
 
-from router.templates.filters import lists, numbers, sorting, texts
+from router.templates.filters import coding, lists, numbers, patterns, sorting, texts, times
 from router.templates.filters.registry import FILTERS
 
-__all__ = ["FILTERS", "lists", "numbers", "sorting", "texts"]
+__all__ = ["FILTERS", "coding", "lists", "numbers", "patterns", "sorting", "texts", "times"]

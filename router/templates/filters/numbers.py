@@ -1,5 +1,6 @@
 """Filters that make numbers, or write them."""
 
+from decimal import Decimal
 from typing import Any
 
 import jinja2
@@ -14,6 +15,10 @@ from router.templates.filters.registry import template_filter
 from router.templates.operators import binary, each
 from router.templates.text import check_defined
 
+_WITHOUT_PLACES = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE_PLACES = "BHD IQD JOD KWD LYD OMR TND"
+_PLACES = {**dict.fromkeys(_WITHOUT_PLACES.split(), 0), **dict.fromkeys(_THREE_PLACES.split(), 3)}
+"""Of currencies whose smallest unit is no hundredth (ISO 4217)."""
 MAX_PLACES = 400  #: of `round`, on both sides of the point; a float reaches from 10^-324 to 10^308
 
 
@@ -22,6 +27,22 @@ def _number(c: RenderContext, value: Any, places: int | None = None, thousands: 
     if isinstance(value, jinja2.Undefined):
         return str(value)  # reading it raises the error
     return decimal_text(c.budget, value, places, thousands, point)
+
+
+@template_filter("money")
+def _money(c: RenderContext, value: Any, currency: str, thousands: str = "", point: str = ".") -> str:
+    c.budget.charge(40)
+    if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha()):
+        raise RenderError("money takes a currency of three letters, such as EUR (ISO 4217)")
+    if isinstance(value, jinja2.Undefined):
+        return str(value)  # raises its own error
+    code = currency.upper()
+    places = _PLACES.get(code, 2)
+    text = decimal_text(c.budget, value)
+    if "." in text:
+        raise RenderError("money takes a whole number of the smallest unit, such as cents; number writes others")
+    amount = Decimal(text).scaleb(-places)
+    return f"{decimal_text(c.budget, format(amount, 'f'), places, thousands, point)} {code}"
 
 
 @template_filter("abs")

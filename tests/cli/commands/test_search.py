@@ -80,4 +80,6 @@ def test_what_was_looked_for_is_said(store_commands: StoreCommands, ids: list[st
 
     assert 'no such event: looked for state dead, rule "deplo", that no rule matched' in text
     assert 'no rule "deplo" is known; did you mean "deploy"?' in text
+    done = store_commands.run("events", "list", "--where", "$.n: 99", "--header", "X-Kind: a")
+    assert "no such event: looked for header X-Kind: a, where $.n: 99\n" in done.stderr
     assert "no such delivery" in store_commands.run("deliveries", "list", "--provider-id", "nobody").stderr

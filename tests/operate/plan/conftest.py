@@ -17,6 +17,7 @@ from router.operate.plan.run import Plan
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset
+from router.store.contract import Store
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -29,7 +30,7 @@ class Planned:
     """Events in a store, routed by some rules."""
 
     def __init__(self, store: SqliteStore, folder: Path) -> None:
-        self.store = store
+        self.store: Store = store
         self.folder = folder
         self._loader = Loader(REGISTRIES, {"TOKEN": "planted-secret"}, require_secrets=False)
         self._count = 0

@@ -1,5 +1,6 @@
 """What a plan says of the deliveries of stored events."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,8 @@ from router.domain.events import Event
 from router.operate.plan.changes import Change, ChangeKind
 from router.operate.plan.report import MOST_ENTRIES, PlanReport
 from router.operate.scan import WorkLimit
+from router.store.postgres.store import PostgresStore
+from router.store.postgres.url import parse_url
 from tests.operate.plan.conftest import HEAD, Planned
 
 RULE = "rules: [{name: %s, match: {$.kind: %s}, actions: [%s]}]"
@@ -307,3 +310,14 @@ def test_nothing_is_written_or_executed(planned: Planned) -> None:
 
     assert (planned.store.changes(), planned.store.deliveries()) == before
     assert not list(planned.folder.glob("*.jsonl"))
+
+
+def test_a_plan_reads_postgresql_as_well(planned: Planned, postgres_store_url: str) -> None:
+    with closing(PostgresStore(parse_url(postgres_store_url))) as store:
+        planned.store = store
+        old = planned.rules(RULE % ("a", "push", FORWARD % "x"))
+        new = planned.rules(RULE % ("b", "push", FORWARD % "y"))
+        planned.receive(old, PUSH, PUSH)
+
+        assert entries(planned.plan(old, new)) == [("go", "a/forward", "", (), 2), ("come", "", "b/forward", (), 2)]
+        assert planned.plan(None, old).same == 2

@@ -8,6 +8,12 @@ from tests.rules.match.strategies import event
 from tests.rules.match.test_index import only, ruleset_of
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit is not what most of these tests are about, and a busy machine would reach it."""
+    monkeypatch.setattr(module, "SECONDS", 60.0)
+
+
 def test_the_closest_rule_has_the_most_matching_conditions() -> None:
     ruleset = only(
         {"$.a": 1, "$.b": 2, "$.c": 3},

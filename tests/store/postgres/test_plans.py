@@ -9,7 +9,7 @@ import pytest
 from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.events import Event
 from router.domain.outcomes import Outcome
-from router.store.postgres import lanes
+from router.store.postgres import following, lanes
 from router.store.postgres.arrays import register
 from router.store.postgres.connection import Connected
 from router.store.postgres.jobs.append import AppendEvent
@@ -124,3 +124,15 @@ def test_nothing_that_a_node_writes_reads_a_whole_table(
     for job in jobs:
         for table, found in ways(connection, job).items():
             assert "Seq Scan" not in found, (type(job).__name__, table)
+
+
+def test_a_follower_walks_by_writer(connection: Connected) -> None:
+    connection.execute(_FILL.encode())
+    connection.execute("ANALYZE webhook_router.delivery, webhook_router.event")
+    transaction = Explained(connection)
+    connection.execute("SET enable_seqscan = on")
+
+    transaction.run(following.ARRIVALS, following.place_values({1: ROWS - 5}, 10))
+
+    assert "event_writer" in transaction.ways["event"]
+    assert "Seq Scan" not in transaction.ways["event"]

@@ -3,16 +3,13 @@
 import operator
 import re
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
+from router.domain.iso_time import time_ms
 from router.rules.match.operators.operand import Flags, OperandError
-from router.rules.match.values import decimal, is_number
+from router.rules.match.values import decimal
 from router.rules.yaml.nodes import MappingNode, Node, ScalarNode, describe
 
-MILLISECONDS_FROM = 100_000_000_000  #: a larger number counts milliseconds: as seconds it would be the year 5138
-_LATEST = 253_402_300_800_000  #: ms; the year 10000
-_LONGEST = 64  #: characters of a time
 _AGE = re.compile(r"(-?)(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _COMPARE = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
@@ -57,24 +54,5 @@ def unix_ms(value: Any, *, decimals: bool = False) -> float | None:
     A time is a text of ISO 8601 with a zone, also as GitLab writes it (`2024-05-01 10:00:00 UTC`), or a Unix time in
     seconds or milliseconds; with `decimals` also one in a text.
     """
-    if isinstance(value, str):
-        number = decimal(value) if decimals else None
-        if number is None:
-            return _iso_ms(value)
-        value = number
-    if not is_number(value):
-        return None
-    ms = float(value) if abs(value) >= MILLISECONDS_FROM else float(value) * 1000
-    return ms if abs(ms) < _LATEST else None
-
-
-def _iso_ms(text: str) -> float | None:
-    if len(text) > _LONGEST:
-        return None
-    if text.endswith(" UTC"):
-        text = text[:-4] + "+00:00"
-    try:
-        time = datetime.fromisoformat(text)
-        return time.timestamp() * 1000 if time.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
+    number = decimal(value) if decimals and isinstance(value, str) else None
+    return time_ms(value if number is None else number)

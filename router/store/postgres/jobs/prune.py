@@ -36,7 +36,6 @@ class Prune(Simple):
             )
             answers.append(transaction.run(_PRUNE, values))
             transaction.run(_PRUNE_TEXTS, (Int8(job.before), limits.TEXT_MARGIN_MS))
-            transaction.run(_PRUNE_ENDS, (limits.KEPT_ENDS,))
 
         def finish(_: DueListener) -> list[Pruned]:
             return [Pruned(*rows.all()[0]) for rows in answers]
@@ -76,20 +75,4 @@ _PRUNE_TEXTS = """
 DELETE FROM webhook_router.ruleset r
 WHERE retired_at < coalesce((SELECT received_at FROM webhook_router.event ORDER BY seq LIMIT 1), %b) - %s::bigint
     AND NOT EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.rules = r.hash)
-"""
-
-_PRUNE_ENDS = """
-DELETE FROM webhook_router.settled s USING (
-    WITH RECURSIVE w (writer) AS (
-        SELECT min(writer) FROM webhook_router.settled
-        UNION ALL
-        SELECT (SELECT min(writer) FROM webhook_router.settled WHERE writer > w.writer)
-        FROM w WHERE w.writer IS NOT NULL
-    )
-    SELECT w.writer, (
-        SELECT seq FROM webhook_router.settled
-        WHERE writer = w.writer ORDER BY seq DESC LIMIT 1 OFFSET %s::int
-    ) AS last FROM w WHERE w.writer IS NOT NULL
-) AS old
-WHERE s.writer = old.writer AND s.seq <= old.last
 """

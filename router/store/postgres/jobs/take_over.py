@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg.types.numeric import Int8
 
 from router.domain.deliveries import State
+from router.domain.own_events import PATH
 from router.store.changes import DueListener
 from router.store.contract import MAX_INTERRUPTIONS
 from router.store.fleet import Released
@@ -62,6 +63,7 @@ class TakeOver:
                 transaction.writer,
             )
             taken = transaction.run(_TAKE, values)
+            transaction.run(_TELL_DEAD, (Texts(job.delivery_ids), PATH, Int8(job.now)))
             answers.append((taken, lanes.unblock(transaction, job.delivery_ids)))
 
         def finish(due: DueListener) -> list[list[Released]]:
@@ -131,6 +133,32 @@ SELECT e.id, taken.id, taken.rule, taken.action, taken.target,
     taken.tries, taken.state, taken.next_attempt_at, taken.blocked
 FROM taken JOIN webhook_router.event e ON e.seq = taken.event ORDER BY taken.seq
 """  # noqa: S608 - a constant
+
+# A delivery that died so is told of by the node that next looks at what was gathered: it has the rules. The payload is
+# that of `died` in router/domain/own_events.py.
+_TELL_DEAD = """
+INSERT INTO webhook_router.notice AS n (kind, subject, opened_at, count, last, event, newest)
+SELECT 'delivery.dead', d.rule || '/' || d.action, 0, count(*), (array_agg(
+    json_build_object(
+        'kind', 'delivery.dead', 'subject', d.rule || '/' || d.action, 'count', 1, 'at', shown.now,
+        'delivery', json_build_object(
+            'id', d.id, 'rule', d.rule, 'action', d.action, 'type', d.type, 'target', d.target,
+            'attempts', d.attempts, 'error', d.error, 'created_at', shown.created
+        ),
+        'event', json_build_object('id', e.id, 'source', e.source)
+    )::text ORDER BY d.seq DESC
+))[1], '', max(d.id)
+FROM unnest(%b::text[]) AS one (id) JOIN webhook_router.delivery d ON d.id = one.id
+JOIN webhook_router.event e ON e.seq = d.event AND e.path <> %b::text
+CROSS JOIN LATERAL (
+    SELECT to_char(to_timestamp(at / 1000.0) AT TIME ZONE 'UTC', form), to_char(
+        to_timestamp(d.created_at / 1000.0) AT TIME ZONE 'UTC', form
+    ) FROM (VALUES (%b::bigint, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS given (at, form)
+) AS shown (now, created)
+WHERE d.state = 'dead' AND d.xmin = pg_current_xact_id()::xid
+GROUP BY d.rule, d.action ORDER BY d.rule, d.action
+ON CONFLICT (kind, subject) DO UPDATE SET count = n.count + excluded.count, last = excluded.last
+"""
 
 _REMOVE = f"""
 DELETE FROM webhook_router.node n WHERE n.id = %b AND n.expires_at <= {NOW}

@@ -1,0 +1,146 @@
+"""Several nodes write to one store at once."""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+
+import pytest
+
+from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
+from router.domain.events import Event
+from router.domain.ids import uuid7
+from router.domain.outcomes import Outcome
+from router.domain.stream import Arrival, EndedAttempt, StreamPosition
+from router.operate.follow import Follower
+from router.store.postgres.store import PostgresStore
+from router.store.postgres.url import parse_url
+
+NOW = 1_700_000_000_000
+NODES = 3
+MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
+
+
+@pytest.fixture
+def nodes(postgres_store_url: str) -> Iterator[list[PostgresStore]]:
+    """Stores of several nodes on one database."""
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(closing(PostgresStore(parse_url(postgres_store_url), on_commit=lambda *_: None)))
+            for _ in range(NODES)
+        ]
+        opened[0].put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(30)
+        yield opened
+
+
+def test_copies_on_all_nodes_are_one_event(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    """In another order on each node, so that keys locked as they come would deadlock."""
+    keys = [f"k{number}" for number in range(40)]
+    futures = []
+    for number, node in enumerate(nodes):
+        for key in random.Random(number).sample(keys, len(keys)):
+            made = event(dedupe_key=key)
+            futures.append((key, node.append(made, [planned_delivery()], "r1", dedupe_window=1000)))
+
+    answers = [(key, future.result(60)) for key, future in futures]
+
+    assert Counter(key for key, answer in answers if not answer.duplicate) == dict.fromkeys(keys, 1)
+    assert {answer.event_id for _, answer in answers} == {found.id for found in nodes[0].events(limit=1000)}
+    assert sum(node.retried for node in nodes) == 0  # the locks have one order
+
+
+def test_each_order_is_kept_across_nodes(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    """Appends, claims, settles, replays and cancels of few order keys, from all nodes at once."""
+    went: dict[str, list[int]] = {}
+    running: Counter[str] = Counter()
+    overlaps: list[str] = []
+    attempted = itertools.count()
+
+    def work(seed: int) -> None:
+        chance, node = random.Random(seed), nodes[seed % NODES]
+        for number in range(25):
+            lane = f"[{chance.randint(1, 3)}]"
+            plan = [planned_delivery(order_key=lane), planned_delivery(order_key=None)]
+            node.append(event(id=uuid7(NOW + number)), plan, "r1").result(60)
+            for claim in node.claim({"ci": 4}, NOW).result(60):
+                attempt(node, claim)
+            if number % 10 == 5:
+                chosen = [d.id for d in chance.sample(node.deliveries(limit=1000), 3)]
+                node.cancel(chosen, NOW).result(60)
+
+    def attempt(node: PostgresStore, claim: Claim) -> None:
+        key = claim.delivery.order_key
+        if key is not None:
+            running[key] += 1
+            if running[key] > 1:
+                overlaps.append(key)
+            went.setdefault(key, []).append(claim.delivery.seq)
+            running[key] -= 1
+        next(attempted)
+        end = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
+        node.settle([end]).result(60)
+
+    with ThreadPoolExecutor(2 * NODES) as pool:
+        list(pool.map(work, range(2 * NODES)))
+    while claims := nodes[0].claim({"ci": 50}, NOW).result(60):
+        for claim in claims:
+            attempt(nodes[0], claim)
+
+    assert overlaps == []
+    assert all(seqs == sorted(seqs) for seqs in went.values())
+    ends = (State.SUCCEEDED, State.CANCELLED)
+    assert {d.state for d in nodes[0].deliveries(limit=5000)} <= set(ends)
+    assert [finding for finding in nodes[0].check(lambda *_: None) if finding.broken] == []
+
+
+def test_no_delivery_is_claimed_by_two_nodes(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    for _ in range(10):
+        nodes[0].append(event(), [planned_delivery() for _ in range(20)], "r1").result(60)
+
+    futures = [node.claim({"ci": 7}, NOW) for _ in range(12) for node in nodes]
+
+    claimed = Counter(claim.delivery.id for future in futures for claim in future.result(60))
+    left = [claim.delivery.id for claim in nodes[0].claim({"ci": 500}, NOW).result(60)]
+    assert set(claimed.values()) == {1}
+    assert len(claimed) + len(left) == 200
+
+
+def test_a_follower_sees_what_each_node_commits_once(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    follower = Follower(nodes[0], nodes[0].newest())
+    seen: list[str] = []
+    sent: set[str] = set()
+
+    def look() -> None:
+        for item in follower.new_items():
+            if isinstance(item, EndedAttempt):
+                assert item.event_id in seen  # an event comes before its attempts
+                seen.append(f"{item.delivery_id}#{item.attempt.number}")
+            else:
+                assert isinstance(item, Arrival)
+                seen.append(item.id)
+
+    for round_ in range(5):
+        futures = [(one, node.append(one, [planned_delivery()], "r1")) for node in nodes for one in (event(), event())]
+        look()
+        sent |= {one.id for one, future in futures if future.result(60)}
+        claims = [(node, claim) for node in nodes for claim in node.claim({"ci": 2}, NOW).result(60)]
+        for node, claim in claims:
+            end = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW + round_, NOW)
+            node.settle([end]).result(60)
+            sent.add(f"{claim.delivery.id}#1")
+        look()
+
+    assert Counter(seen) == dict.fromkeys(sent, 1)
+    again = Follower(nodes[1], StreamPosition())
+    assert len(list(again.new_items())) == len(sent)
