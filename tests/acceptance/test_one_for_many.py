@@ -68,7 +68,7 @@ def test_one_delivery_stands_for_many(start: Callable[..., Daemon], tmp_path: Pa
 
     until(lambda: skipped_pages() == 4)
     page = request(daemon.admin_port, "GET", "/api/deliveries?state=skipped&rule=page", headers=token).json
-    assert [one["state"] for one in page["deliveries"]] == ["skipped"] * 4
+    assert [one["state"] for one in page["items"]] == ["skipped"] * 4
 
     def logged() -> list[str]:
         told = [line for line in list(daemon.lines) if line["message"] == "delivery skipped"]
