@@ -21,7 +21,7 @@ from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, forked_program
 ORDER_KEYS = 8  #: each with one sender, which repeats an event without an answer before it goes on
 CONCURRENCY = 8  #: of each forward
 APPENDED_EVERY, RUN_EVERY = 3, 7  #: one in so many events of a lane appends a line, or runs a command
-_LARGE = 120_000  #: characters of every 39th event, for lines that a kill can tear
+_LARGE = 300_000  #: characters of every 39th event, which a kill can tear; a process of its own judges them
 _MAX_BACKLOG = 150  #: deliveries that may wait before the senders pause
 _GRACE = 5  #: seconds
 
