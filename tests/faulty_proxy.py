@@ -24,7 +24,9 @@ class FaultyProxy:
         self.refusing = False  #: new connections are cut at once
         self.cut_before: Cut = lambda _: False  #: cut instead of passing this request on
         self.cut_after: Cut = lambda _: False  #: pass this request on, and cut instead of passing the answer back
+        self.cut_answer: Cut = lambda _: False  #: cut instead of passing this answer back
         self.cuts = 0
+        self.refused = 0  #: connections
         self._closing = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
@@ -54,6 +56,7 @@ class FaultyProxy:
             except OSError:
                 return
             if self.refusing:
+                self.refused += 1
                 client.close()
                 continue
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
@@ -92,7 +95,7 @@ class FaultyProxy:
                             self.cuts += 1
                             return
                         cut_answer = cut_answer or self.cut_after(data)
-                    elif cut_answer:
+                    elif cut_answer or self.cut_answer(data):
                         self.cuts += 1
                         return
                     key.data.sendall(data)
@@ -107,6 +110,17 @@ class FaultyProxy:
 def holds_commit(data: bytes) -> bool:
     """Whether a piece of PostgreSQL's protocol holds a COMMIT."""
     return b"COMMIT\0" in data
+
+
+def answers_commit(data: bytes) -> bool:
+    """Whether a piece of the server's answers says that a transaction is committed. The request may not say so: it
+    names a prepared statement."""
+    return b"\0\0\0\x0bCOMMIT\0" in data
+
+
+def holds_batch(data: bytes) -> bool:
+    """Whether a piece holds more than a heartbeat: a transaction goes out in one flush."""
+    return len(data) > 600
 
 
 def _shut(*sockets: socket.socket) -> None:

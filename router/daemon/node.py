@@ -24,7 +24,7 @@ SURE_SECONDS = 30.0  #: between two looks at what may have changed without anybo
 LOOK_SECONDS = 1.0  #: between two looks at the fleet: a pause by command reaches every node within it
 STOP_AT, END_AT = 0.75, 0.9  #: parts of the lease after which attempts are stopped, and what is left of them is killed
 TELL_SECONDS = 0.02  #: between two notices to the other nodes at least
-UNKNOWN_SECONDS = 15.0  #: between two looks for claims whose answer was lost
+UNKNOWN_SECONDS = 3.0  #: between two looks for claims whose answer was lost; two of them decide
 RETENTION = "retention"  #: a task that one node does for all
 
 log = structlog.get_logger()

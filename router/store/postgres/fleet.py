@@ -183,7 +183,7 @@ RETURNING renewed_at, {_STARTED}
 
 _STATE = """
 SELECT (SELECT hash FROM webhook_router.ruleset WHERE retired_at IS NULL ORDER BY first_at DESC NULLS LAST LIMIT 1),
-    (SELECT last_value FROM webhook_router.signal)
+    (SELECT last_value + is_called::int FROM webhook_router.signal)
 """
 
 _BREAKERS = "SELECT name, breaker FROM webhook_router.target WHERE breaker IS NOT NULL"

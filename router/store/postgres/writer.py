@@ -43,6 +43,11 @@ _TOLD = (PauseTarget, ResumeTarget, PutFileHolds)  #: what every node has to kno
 
 log = structlog.get_logger()
 
+
+class _StillAwayError(psycopg.OperationalError):
+    """The next try to connect comes later."""
+
+
 Batch = list[tuple[WriteJob, "Future[Any]"]]
 
 
@@ -247,15 +252,16 @@ class Writer:
             log.error("store can't commit; requests are answered 503 until it can", error=reason(error))
         self.healthy = False
         self.marks.forget()
-        self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))
-        self._connect_at = time.monotonic() + self._pause
+        if not isinstance(error, _StillAwayError):  # it was tried; else traffic would put the next try off for ever
+            self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))
+            self._connect_at = time.monotonic() + self._pause
         if is_disconnect(error):
             self._disconnect()
         _fail(batch, StoreUnavailable(f"the store can't commit: {reason(error)}"))
 
     def _connect(self) -> None:
         if time.monotonic() < self._connect_at:
-            raise psycopg.OperationalError("the database is away")
+            raise _StillAwayError("the database is away")
         self._connection = connect(self._url, self._notice)
         # A cut connection's last transaction may still commit: a new number, so that each one's are in order.
         [(self._number,)] = self._connection.execute("SELECT nextval('webhook_router.writer')").fetchall()

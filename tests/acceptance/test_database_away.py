@@ -1,0 +1,258 @@
+"""The database goes away in every way, and comes back: senders get 503, nothing answered is lost, nothing is dead."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.acceptance.fleet import Fleet, Senders, ledger_problems
+from tests.conftest import PATIENCE_SECONDS, Daemon, Receiver
+from tests.faulty_proxy import FaultyProxy, answers_commit, holds_batch
+from tests.postgres import Server
+from tests.postgres_standby import FULL_DISK, PRIMARY, ROOM_AGAIN, Standby, configure, wait_for_standby
+
+Wait = Callable[[Callable[[], Any]], Any]
+
+RULES = """
+sources: {open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}}
+defaults: {retry: {initial: 100ms, max: 500ms}}
+rules:
+  - name: sent
+    actions: [{forward: "URL/sent", order_by: $.lane}]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server that these tests may stop; other tests of this process share the usual one."""
+    own = Server({"max_connections": "40"})
+    yield own
+    own.remove()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[FaultyProxy]:
+    """What stands between nodes and server."""
+    between = FaultyProxy(server.port)
+    yield between
+    between.close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, server: Server, proxy: FaultyProxy, receiver: Receiver) -> Iterator[Fleet]:
+    """A fleet behind the proxy, without nodes yet."""
+    made = Fleet(tmp_path, server, RULES.replace("URL", receiver.url), port=proxy.port)
+    yield made
+    made.close()
+
+
+def _kill(_: Fleet, server: Server, __: FaultyProxy) -> Callable[[], None]:
+    server.kill()
+    return server.start
+
+
+def _cut_off(_: Fleet, __: Server, proxy: FaultyProxy) -> Callable[[], None]:
+    proxy.refusing = True
+    proxy.cut()
+
+    def back() -> None:
+        proxy.refusing = False
+
+    return back
+
+
+def _read_only(fleet: Fleet, server: Server, _: FaultyProxy) -> Callable[[], None]:
+    configure(server, default_transaction_read_only="on")
+
+    def back() -> None:
+        # A session with the setting could not change it.
+        url = server.url() + "?options=-cdefault_transaction_read_only%3Doff"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            connection.execute("SELECT pg_reload_conf()")
+
+    return back
+
+
+def _full_disk(fleet: Fleet, _: Server, __: FaultyProxy) -> Callable[[], None]:
+    fleet.ask(FULL_DISK)
+    return lambda: (fleet.ask(ROOM_AGAIN), None)[1]
+
+
+def _no_connections(_: Fleet, server: Server, proxy: FaultyProxy) -> Callable[[], None]:
+    hogs = contextlib.ExitStack()
+    proxy.refusing = True
+    proxy.cut()
+    with contextlib.suppress(psycopg.OperationalError):
+        for _number in range(60):
+            hogs.enter_context(psycopg.connect(server.url()))
+    proxy.refusing = False
+    return hogs.close
+
+
+FAULTS = {
+    "killed": _kill,
+    "cut off": _cut_off,
+    "read-only": _read_only,
+    "full disk": _full_disk,
+    "out of connections": _no_connections,
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_senders_get_503_until_the_database_is_back_and_nothing_is_lost(
+    name: str, fleet: Fleet, server: Server, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
+) -> None:
+    nodes = [fleet.start(), fleet.start()]
+    senders = Senders(lambda: nodes)
+    senders.wait(10)
+
+    back = FAULTS[name](fleet, server, proxy)
+    try:
+        eventually(lambda: senders.answers[503] >= 5)
+        answer = nodes[0].post("/hooks/open", b"{}", {"X-Key": "away"})
+    finally:
+        back()
+    senders.wait(10)
+    senders.stop()
+
+    eventually(lambda: fleet.unsettled() == 0)
+    assert answer.status == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert ledger_problems(fleet, senders, receiver.ids()) == []
+    assert fleet.count("SELECT count(*) FROM webhook_router.delivery WHERE state = 'dead'") == 0
+
+
+def test_a_commit_whose_answer_is_lost_stores_an_event_once(
+    fleet: Fleet, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
+) -> None:
+    nodes = [fleet.start(), fleet.start()]
+    senders = Senders(lambda: nodes)
+    for _ in range(3):
+        for side, at in (("cut_before", holds_batch), ("cut_answer", answers_commit)):
+            before = proxy.cuts
+            setattr(proxy, side, at)
+            eventually(partial(_more_cuts, proxy, before))
+            setattr(proxy, side, lambda _: False)
+            senders.wait(5)
+    senders.stop()
+
+    eventually(lambda: fleet.unsettled() == 0)
+    assert ledger_problems(fleet, senders, receiver.ids()) == []
+
+
+def _more_cuts(proxy: FaultyProxy, before: int) -> bool:
+    return proxy.cuts > before
+
+
+def test_nodes_whose_network_stalls_past_the_lease_go_on_by_themselves(
+    fleet: Fleet, server: Server, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
+) -> None:
+    node = fleet.start()
+    other = fleet.start(url=server.url(fleet.database))
+    receiver.answering.clear()
+    assert node.post("/hooks/open", b'{"lane": 1}', {"X-Key": "1"}).status == 202
+    eventually(lambda: receiver.requests)
+
+    proxy.stalled.set()
+    node.wait_for_line("the node's lease is over; its attempts are cut off, and made again here or by another node")
+    other.wait_for_line("attempt settled", outcome="interrupted")
+    proxy.stalled.clear()
+    receiver.answering.set()
+
+    eventually(lambda: fleet.unsettled() == 0)
+    assert fleet.ask("SELECT DISTINCT state FROM webhook_router.delivery") == [("succeeded",)]
+    eventually(lambda: node.post("/hooks/open", b"{}", {"X-Key": "2"}).status in (200, 202))
+
+
+def test_an_absent_database_is_not_asked_in_a_busy_loop(
+    fleet: Fleet, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
+) -> None:
+    node = fleet.start()
+    proxy.refusing = True
+    proxy.cut()
+    began, tried = time.monotonic(), proxy.refused
+    eventually(lambda: node.post("/hooks/open", b"{}", {"X-Key": "1"}).status == 503)
+    while time.monotonic() - began < 4:
+        node.post("/hooks/open", b"{}", {"X-Key": "1"})
+        time.sleep(0.05)
+
+    # Each of its few threads tries again after pauses that grow.
+    assert proxy.refused - tried < 30 * (time.monotonic() - began)
+    lines = [line["message"] for line in node.lines if line["level"] == "error"]
+    errors = [line for line in lines if line != "event not acknowledged"]  # one for each request
+    assert len(errors) < 20, errors
+
+
+def test_after_a_failover_to_a_synchronous_standby_nothing_answered_is_missing(
+    tmp_path: Path, receiver: Receiver, eventually: Wait
+) -> None:
+    with contextlib.ExitStack() as stack:
+        primary = Server(PRIMARY)
+        stack.callback(primary.remove)
+        fleet = Fleet(tmp_path, primary, RULES.replace("URL", receiver.url))
+        stack.callback(fleet.close)
+        standby = Standby(primary)
+        stack.callback(standby.remove)
+        wait_for_standby(primary, synchronous=True)
+        eventually(lambda: primary.execute("SELECT sync_state FROM pg_stat_replication") == [("sync",)])
+        ports = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+        url = f"postgresql://postgres@{ports}/{fleet.database}?target_session_attrs=read-write"
+        nodes = [fleet.start(url=url), fleet.start(url=url)]
+        senders = Senders(lambda: nodes)
+        senders.wait(10)
+
+        primary.kill()
+        eventually(lambda: senders.answers[503])
+        standby.promote()
+        senders.wait(10)
+        senders.stop()
+
+        fleet.server = standby
+        eventually(lambda: fleet.unsettled() == 0)
+        assert ledger_problems(fleet, senders, receiver.ids()) == []
+
+
+def test_a_commit_that_the_standby_may_not_have_is_answered_503(
+    tmp_path: Path, receiver: Receiver, eventually: Wait
+) -> None:
+    with contextlib.ExitStack() as stack:
+        primary = Server(PRIMARY)
+        stack.callback(primary.remove)
+        fleet = Fleet(tmp_path, primary, RULES.replace("URL", receiver.url))
+        stack.callback(fleet.close)
+        node = fleet.start()
+        assert node.post("/hooks/open", b"{}", {"X-Key": "1"}).status == 202
+        wait_for_standby(primary, synchronous=True)  # there is none, so a commit waits for it
+
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        statuses: list[int] = []
+        while 503 not in statuses:
+            assert time.monotonic() < deadline, statuses
+            statuses.append(_post_and_cancel(node, primary))
+        wait_for_standby(primary, synchronous=False)
+
+        eventually(lambda: node.post("/hooks/open", b"{}", {"X-Key": "2"}).status in (200, 202))
+
+
+def _post_and_cancel(node: Daemon, primary: Server) -> int:
+    """Send an event, and cancel the wait of its commit for the standby."""
+    over = threading.Event()
+
+    def cancel() -> None:
+        while not over.wait(0.05):
+            primary.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        return node.post("/hooks/open", b"{}", {"X-Key": "2"}).status
+    finally:
+        over.set()
+        thread.join()
