@@ -221,7 +221,8 @@ def test_only_the_types_themselves_write_their_names() -> None:
         f"{path.relative_to(ROUTER)}:{node.lineno}"
         for path in sorted(ROUTER.rglob("*.py"))
         if path.relative_to(ROUTER).parts[0] != "actions"
-        and path.relative_to(ROUTER).parts[:2] != ("cli", "importers")  # they write rules files, which name types
+        # Importers write rules files, and the samples of the router's own events show a delivery: both name types.
+        and path.relative_to(ROUTER).parts[:2] not in (("cli", "importers"), ("domain", "own_events.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in names
     ]
