@@ -22,7 +22,7 @@ from router.admin.metrics.expiry import MetricExpiry
 from router.admin.page.site import Site
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
-from router.daemon.intake_server import intake_server
+from router.daemon.intake_server import THREADS_THAT_WAIT, intake_server
 from router.daemon.lifecycle import Lifecycle
 from router.daemon.no_intake import NoIntake
 from router.daemon.node import Node
@@ -44,6 +44,7 @@ from router.domain.listen_address import ListenAddress
 from router.http.certificate import Certificate
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
+from router.intake.first_answer import Answers
 from router.intake.receiver import Receiver
 from router.observe.logging.line_writer import Lines
 from router.observe.metrics import Metrics
@@ -148,11 +149,16 @@ class App:
             now_ms,
             settings.trusted_proxies,
             metrics=metrics,
+            answers=dispatcher.first_answers,
             verbose=log.is_enabled_for(levels.DEBUG),
         )
+        if self._make_intake is not None or settings.server == "waitress":
+            dispatcher.first_answers.limit(THREADS_THAT_WAIT)
         certificates = self._load_certificates()
         processes = (
-            self._intake_processes(store, ruleset) if settings.processes > 1 and "intake" in settings.roles else None
+            self._intake_processes(store, ruleset, dispatcher.first_answers)
+            if settings.processes > 1 and "intake" in settings.roles
+            else None
         )
         if "intake" not in settings.roles:
             intake: Intake = NoIntake()
@@ -210,9 +216,11 @@ class App:
             raise
         return node
 
-    def _intake_processes(self, store: Store, ruleset: Ruleset) -> IntakeProcesses:
+    def _intake_processes(self, store: Store, ruleset: Ruleset, answers: Answers) -> IntakeProcesses:
         lines = self._lines or Lines(sys.stderr.buffer)
-        return IntakeProcesses(self._settings, self._environ, self._logging, lines, store, self._metrics, ruleset)
+        return IntakeProcesses(
+            self._settings, self._environ, self._logging, lines, store, self._metrics, ruleset, answers
+        )
 
     def _load_certificates(self) -> dict[str, Certificate]:
         """The certificates, by the names of their listeners. Raises StartError."""

@@ -12,6 +12,7 @@ from router.intake.receiver import Receiver
 from router.rules.ruleset import Ruleset
 from router.runtime.wakeups import wake_up
 
+THREADS_THAT_WAIT = 8  #: for an action's answer, of servers whose requests hold a thread; the others go on
 _WAITRESS_THREADS = 32  #: each waits for a commit with one request; with 8 it collapses under 1,000 connections
 
 IntakeServer = Server | WaitressServer

@@ -49,8 +49,11 @@ class Attempts:
         writes: CommittedWrites,
         tools: Mapping[str, Tools[Any]],
         fleet_rules: Callable[[], str | None] = lambda: None,
+        wants_answer: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`fleet_rules`: the hash of the rules of the fleet that this daemon is a node of; None without a fleet."""
+        """`fleet_rules`: the hash of the rules of the fleet that this daemon is a node of; None without a fleet.
+        `wants_answer`: whether the sender of this delivery's event waits for its answer."""
+        self._wants_answer = wants_answer
         self._fleet_rules = fleet_rules
         self._current = current
         self._definitions = definitions
@@ -110,7 +113,7 @@ class Attempts:
         has_item = claim.delivery.item is not None
         planned = recorded.sources.get(name)
         parse = partial(self._parser.parse, claim.event, source, planned, has_item=has_item)
-        return AttemptInput(claim, parse, secrets, passing)
+        return AttemptInput(claim, parse, secrets, passing, self._wants_answer(claim.delivery.id))
 
     def _redactor_of(self, definition: Definition, secrets: Mapping[str, Secret]) -> Redactor:
         """What hides the secrets in an outcome; kept while they are the current rules'."""

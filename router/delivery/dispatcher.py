@@ -19,6 +19,7 @@ from router.delivery.breaker import answered
 from router.delivery.clock import ClockWatch
 from router.delivery.committed import STORE_RETRY_SECONDS, CommittedWrites
 from router.delivery.definitions import Compile, Definitions
+from router.delivery.first_answers import FirstAnswers
 from router.delivery.holding import Holding
 from router.delivery.lease_watch import LeaseWatch
 from router.delivery.node import DeliveringNode
@@ -106,6 +107,7 @@ class Dispatcher:
         self._looks_again = False
         self._shares: Mapping[str, Share] = {}
         self._shortening: asyncio.Task[None] | None = None
+        self.first_answers = FirstAnswers(self._may_begin)
         self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: it costs more than most lines
 
     def start(self) -> None:
@@ -144,8 +146,15 @@ class Dispatcher:
     def _main(self) -> None:
         asyncio.run(self._run())
 
+    def _may_begin(self, rule: str, action: str, target: str) -> bool:
+        """Whether a delivery could begin at once, as far as is known here. Any thread may ask."""
+        if self._stopping or (self._holding.any and self._holding.holds(target, rule, action)):
+            return False
+        return self._targets.may_take(target)
+
     async def _run(self) -> None:
         self._inbox = Inbox()
+        self.first_answers.open(self._inbox)
         self._writes = writes = CommittedWrites(self._inbox)
         self._settling = Settling(self._store, writes.write, self._metrics, self._held_again, self._let_go)
         self._wake = asyncio.Event()
@@ -159,9 +168,12 @@ class Dispatcher:
         self._started.set()
         definitions = Definitions(self._current, self._store, self._compile_recorded)
         async with open_tools(self._action_types, self._told_to_stop, self._lease, self._guard_lock) as tools:
-            self._attempts = Attempts(self._current, definitions, self._store, writes, tools, self._fleet_rules)
+            self._attempts = Attempts(
+                self._current, definitions, self._store, writes, tools, self._fleet_rules, self.first_answers.wants
+            )
             await self._dispatch()
             await self._drain()
+            self.first_answers.close()
 
     async def _recall(self) -> None:
         """Go on where the process before this one stopped. Raises RouterError."""
@@ -395,6 +407,7 @@ class Dispatcher:
             told = None if result.outcome is None else answered(result.outcome)
             change = self._targets.finish(target, told, decides=decides, own=is_own(claim.event))
             self._wake.set()
+            self.first_answers.ended(claim.delivery.id, result.outcome.answer if result.outcome else None)
         if result.outcome is None:
             self._let_go(claim)
             return

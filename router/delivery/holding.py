@@ -88,6 +88,10 @@ class Holding:
         """What holds a delivery now; None when it may be attempted."""
         return self._holds.of(delivery.target, delivery.rule, delivery.action, self._now_ms())
 
+    def holds(self, target: str, rule: str, action: str) -> bool:
+        """Whether such a delivery would be held now. Any thread may ask."""
+        return self._holds.of(target, rule, action, self._now_ms()) is not None
+
     def paused_for(self, target: str, now: int) -> float | None:
         """For how many seconds the target is paused from `now` (ms) on: 0 if it is not, None while the end is
         unknown."""

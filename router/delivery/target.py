@@ -71,6 +71,12 @@ class Target:
     def _tokens_at(self, now: float) -> float:
         return min(self._burst, self._tokens + max(0.0, now - self._filled_at) * (self.spec.rate or 0))
 
+    def has_room(self, now: float) -> bool:
+        """Whether an attempt may start at `now`. Changes nothing, and any thread may call it."""
+        load = self.load(now)
+        closed = load.breaker is BreakerState.CLOSED
+        return closed and load.running < load.concurrency and (load.rate is None or load.tokens >= 1 - 1e-6)
+
     def load(self, now: float) -> TargetLoad:
         """How busy it is at `now`. Changes nothing, and any thread may call it."""
         spec, breaker = self.spec, self.breaker

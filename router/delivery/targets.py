@@ -70,6 +70,11 @@ class Targets:
                 target.told_down = target.breaker.state is not BreakerState.CLOSED
         self._note_breakers()
 
+    def may_take(self, key: str) -> bool:
+        """Whether the target has room for an attempt now. Any thread may ask."""
+        target = self._targets.get(key)
+        return target is None or target.has_room(time.monotonic())
+
     def get(self, key: str, now: float) -> Target:
         """A target with the limits of the current rules; `now` in monotonic seconds."""
         # A target that the current rules don't name belongs to removed rules: one attempt at a time is always safe.

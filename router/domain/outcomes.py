@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from router.domain.action_answer import ActionAnswer
+
 
 class OutcomeKind(StrEnum):
     """How one attempt ended."""
@@ -49,6 +51,7 @@ class Outcome:
     retry_after: float | None = None  #: seconds that the target asked to wait
     cause: Cause | None = None  #: why a retry is needed; None otherwise
     sent: Sent | None = None  #: what the target was sent, if it was a request
+    answer: ActionAnswer | None = None  #: what it answered, if the sender waits for it
     is_excused: bool = False  #: interrupted by the loss of the database, which says nothing about the delivery
 
     @classmethod

@@ -15,6 +15,7 @@ from router.http.limits import RETRY_AFTER_SECONDS
 from router.http.problem import problem
 from router.observe.metrics import Metrics
 from router.observe.trace_context import trace_id_of
+from router.rules.compile.respond import RespondFrom
 from router.rules.ruleset import Plan
 from router.rules.source import Source
 
@@ -48,7 +49,8 @@ class Acknowledgement:
             return self._unavailable("event could not be stored", str(error))
         waited = max(0, self.now_ms() - self.event.received_at) / 1000
         usual = self._duplicate(stored, waited) if stored.duplicate else self._received(waited)
-        reply = self._responded(max(0.0, until - time.monotonic())) or usual
+        is_heard = stored.duplicate and isinstance(self.plan.respond, RespondFrom)  # by the sender of the first copy
+        reply = usual if is_heard else self._responded(max(0.0, until - time.monotonic())) or usual
         self.metrics.answered(self.source.name, reply.status)
         return reply
 

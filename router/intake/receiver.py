@@ -26,6 +26,7 @@ from router.intake.awaited_keys import after_keys
 from router.intake.client_ip import client_address
 from router.intake.content_encoding import codings, decoded
 from router.intake.dedupe_key import dedupe_key
+from router.intake.first_answer import Answers, NoAnswers, first_answer, forget_unstored
 from router.intake.handshake_log import HandshakeLog
 from router.intake.rejection import (
     LONG_QUERY,
@@ -41,6 +42,7 @@ from router.intake.rejection import (
 from router.intake.unmatched_log import UnmatchedLog
 from router.observe.metrics import Metrics
 from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verified
+from router.rules.compile.respond import RespondFrom
 from router.rules.dry_run.nearest import tried
 from router.rules.parsing import parse_arriving
 from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
@@ -69,6 +71,7 @@ class Receiver:
     handshakes: HandshakeLog = field(default_factory=HandshakeLog)
     large: Callable[[Inbound], Reply | None] | None = None
     """Judges requests with bodies above LARGE_BYTES elsewhere; gives None when it can't. It may block."""
+    answers: Answers = field(default_factory=NoAnswers)  #: of first attempts, for `respond: {from: ACTION}`
     verbose: bool = False  #: log for each event, at debug level, which conditions of its source's rules failed
     _large_body: threading.Lock = field(init=False, default_factory=threading.Lock, repr=False, compare=False)
 
@@ -188,14 +191,23 @@ class Receiver:
         if key is not None:
             event = replace(event, dedupe_key=key)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
+        # Expected before it is stored: its attempt may end before this thread goes on.
+        rendered, expected = self._begin_reply(parsed, plan)
         committed = self.store.append(
             event, plan.deliveries, ruleset.hash, matched=plan.matched, errors=plan.errors, dedupe_window=window
         )
-        rendered = None if plan.respond is None else plan.respond.begin(parsed)
+        if isinstance(plan.respond, RespondFrom) and expected:
+            forget_unstored(committed, expected, self.answers)
         why = None if plan.matched else self._why_unmatched(event, parsed, ruleset)
         answer = Acknowledgement(source, event, plan, committed, rendered, why, self.metrics, self.now_ms)
         ready = committed if rendered is None or rendered.done() else _both(committed, rendered)
         return Pending(ready, answer.reply)
+
+    def _begin_reply(self, parsed: ParsedEvent, plan: Plan) -> "tuple[Future[Reply] | None, str]":
+        """The reply of a rule, and the id of the delivery whose answer it is."""
+        if isinstance(plan.respond, RespondFrom):
+            return first_answer(plan.respond, parsed, plan.deliveries, self.answers)
+        return None if plan.respond is None else plan.respond.begin(parsed), ""
 
     def _why_unmatched(self, event: Event, parsed: ParsedEvent, ruleset: Ruleset) -> Callable[[], dict[str, object]]:
         # The payload is kept only when the log will look at it: its memory is then free for the next event.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
+from router.domain.action_answer import ActionAnswer
 from router.domain.outcomes import Outcome, Sent
 from router.domain.secrets import Secret
 
@@ -30,10 +31,16 @@ class Redactor:
 
     def over(self, outcome: Outcome) -> Outcome:
         """The outcome without secrets, to be stored and logged."""
-        if not self._shown or not (outcome.excerpt or outcome.error or outcome.sent):
+        if not self._shown or not (outcome.excerpt or outcome.error or outcome.sent or outcome.answer):
             return outcome
         sent = None if outcome.sent is None else self._over_sent(outcome.sent)
-        return replace(outcome, excerpt=self.hide(outcome.excerpt), error=self.hide(outcome.error), sent=sent)
+        answer = None if outcome.answer is None else self._over_answer(outcome.answer)
+        excerpt, error = self.hide(outcome.excerpt), self.hide(outcome.error)
+        return replace(outcome, excerpt=excerpt, error=error, sent=sent, answer=answer)
+
+    def _over_answer(self, answer: ActionAnswer) -> ActionAnswer:
+        text = answer.body.decode(errors="surrogateescape")  # whole, so no part of a secret is at its ends
+        return replace(answer, body=self._hide_whole(text).encode(errors="surrogateescape"))
 
     def _over_sent(self, sent: Sent) -> Sent:
         # Neither a URL nor a header has a line end, so one search covers all of them.

@@ -30,6 +30,7 @@ class AttemptInput:
     parse: Callable[[], ParsedEvent]  #: raises RenderError when the event can't be parsed by its source's settings
     secrets: Mapping[str, Secret]  #: of the current ruleset
     passing: frozenset[str] = frozenset()  #: globs of the source's headers that forwards pass on, in lower case
+    answers: bool = False  #: the sender waits for what it answers: the outcome is to have it
 
     @property
     def event(self) -> Event:
@@ -127,6 +128,7 @@ class ActionType:
     """Compiles auth, tls and proxy of a named target, for `TargetSpec.connection`."""
     broken_connection: Callable[[str], Any] | None = None
     """A connection by which every attempt fails for this reason: of recorded rules that a newer guard forbids."""
+    answers: bool = False  #: its attempts answer something that a sender can be told
     danger: str | None = None
     """What a stranger could make it do, such as `run this command`. Sources must then be verified. None: nothing."""
     confidential_keys: frozenset[str] = frozenset()

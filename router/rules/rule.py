@@ -8,7 +8,7 @@ from router.domain.ids import uuid7
 from router.domain.items import Item
 from router.domain.retry_policy import RetryPolicy
 from router.plugins.action import Action
-from router.rules.compile.respond import RuleRespond
+from router.rules.compile.respond import RespondFrom, RuleRespond
 from router.rules.grouping import Grouping, key_of
 from router.rules.match.conditions import Condition
 from router.rules.match.for_each import ForEach
@@ -57,7 +57,7 @@ class Rule:
     condition: Condition
     actions: tuple[RuleAction, ...]  #: those that are enabled
     stop: bool = False  #: if it matches, the rules below are not tried
-    respond: RuleRespond | None = None  #: the reply to the sender, if no rule above has matched with one
+    respond: RuleRespond | RespondFrom | None = None  #: the reply to the sender, if no rule above has matched with one
     digest: str = ""  #: of its part of the file, to tell after a reload whether it changed
     for_each: ForEach | None = None  #: it is tried for each item, and this holds its condition, in parts
     enabled: bool = True  #: False: it never matches, and deliveries that wait for it are held

@@ -17,7 +17,7 @@ from router.domain.items import Item
 from router.domain.own_events import SOURCE, is_own
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
-from router.rules.compile.respond import RuleRespond
+from router.rules.compile.respond import RespondFrom, RuleRespond
 from router.rules.match.conditions import Condition, EventPredicate, headers_of
 from router.rules.match.fields import FieldValues, HeaderField
 from router.rules.match.for_each import MOST_DELIVERIES, ForEach
@@ -48,7 +48,7 @@ class Plan:
     matched: tuple[str, ...]  #: names of the rules that matched, in file order
     deliveries: tuple[PlannedDelivery, ...]
     errors: tuple[tuple[str, str], ...] = ()  #: (rule, reason) of rules whose evaluation failed
-    respond: RuleRespond | None = None  #: replies to the sender instead of the source
+    respond: RuleRespond | RespondFrom | None = None  #: replies to the sender instead of the source
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ class CommandAction:
                 timeout=self.timeout,
                 kill_after=self.kill_after,
                 output_limit=self.output_limit,
+                answers=job.answers,
             )
         except OSError as error:
             return outcome_of_error(error, argv[0], self.cwd)

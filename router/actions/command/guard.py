@@ -147,7 +147,7 @@ class Guard:
         argv = [_python(), "-I", "-S", guard_process.__file__, *arguments]
         try:
             argv_bytes = [os.fsencode(text) for text in argv]
-            return spawn(argv_bytes, cwd=b"/", env={}, stdin=theirs, stdout=output), pipe, answers
+            return spawn(argv_bytes, cwd=b"/", env={}, stdin=theirs, stdout=output, stderr=output), pipe, answers
         except OSError:
             os.close(pipe)
             os.close(answers)

@@ -2,9 +2,11 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from router.actions.command.process import Finished
+from router.domain.action_answer import ActionAnswer
 from router.domain.outcomes import Cause, Outcome
 
 
@@ -14,7 +16,10 @@ def outcome_of_run(done: Finished, shown: str, timeout: float) -> Outcome:
         reason = f"not done within {timeout:g} s, so it was ended"
         return Outcome.retry(reason, done.code, shown, cause=Cause.TIMEOUT)
     if done.code == 0:
-        return Outcome.succeeded(0, shown)
+        answer = None if done.answer is None else ActionAnswer(done.answer)
+        return (
+            replace(Outcome.succeeded(0, shown), answer=answer) if answer is not None else Outcome.succeeded(0, shown)
+        )
     if done.code < 0:
         return Outcome.retry(f"ended by signal {-done.code}", done.code, shown, cause=Cause.SIGNAL)
     return Outcome.retry(f"exit code {done.code}", done.code, shown, cause=Cause.EXIT)

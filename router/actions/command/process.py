@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from router.actions.command.guard import Guard, LeaseOver
 from router.actions.command.spawn import spawn
+from router.domain.action_answer import ANSWER_BYTES
 from router.runtime.thread_pool import Threads
 
 DRAIN_SECONDS = 1.0  #: pipes are read so long after the leader's exit, since children may still hold them
@@ -26,6 +27,7 @@ class Finished:
     code: int  #: exit code; negative: the signal that ended it
     timed_out: bool
     output: bytes  #: the end of its standard output and error, as they came
+    answer: bytes | None = None  #: its standard output, if it was wanted and is not longer than ANSWER_BYTES
 
 
 async def run(
@@ -39,22 +41,28 @@ async def run(
     timeout: float,  # noqa: ASYNC109 - it ends a process group, not this coroutine
     kill_after: float,
     output_limit: int,
+    answers: bool = False,
 ) -> Finished:
-    """Run it to its end. On timeout or cancellation the group gets TERM, then KILL. Raises OSError, LeaseOver."""
+    """Run it to its end; with `answers` its standard output is kept alone. On timeout or cancellation the group gets
+    TERM, then KILL. Raises OSError, LeaseOver."""
     with contextlib.ExitStack() as ours:
         output, theirs = os.pipe()
         ours.callback(os.close, output)
+        answer, stdout = os.pipe() if answers else (None, theirs)
+        if answer is not None:
+            ours.callback(os.close, answer)
         try:
             source, feeder = _input(stdin)
         except OSError:
-            os.close(theirs)
+            for fd in {theirs, stdout}:
+                os.close(fd)
             raise
         if feeder is not None:
             ours.callback(feeder.close)
         guarded = _Guarded(guard, os.fstat(output).st_ino)
-        pid = await _spawned(threads, guarded, argv, cwd, env, source, theirs)
+        pid = await _spawned(threads, guarded, argv, cwd, env, (source, stdout, theirs))
         try:
-            running = _Running(pid, guarded, threads, output, feeder, output_limit)
+            running = _Running(pid, guarded, threads, output, feeder, output_limit, answer)
         except BaseException:
             guarded.kill(pid)
             threads.call("wait", os.waitpid, pid, 0)
@@ -101,8 +109,7 @@ async def _spawned(
     argv: Sequence[bytes],
     cwd: bytes,
     env: Mapping[bytes, bytes],
-    stdin: int,
-    stdout: int,
+    descriptors: tuple[int, int, int],
 ) -> int:
     """Start it in a thread; its pid. A cancellation meanwhile leaves nothing running. Raises OSError, LeaseOver."""
     cancelled = threading.Event()
@@ -111,10 +118,11 @@ async def _spawned(
         try:
             guarded.guard.starts(guarded.pipe)
         except LeaseOver:
-            os.close(stdin)
-            os.close(stdout)
+            for fd in set(descriptors):
+                os.close(fd)
             raise
-        pid = guarded.start(lambda: spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout))
+        stdin, stdout, stderr = descriptors
+        pid = guarded.start(lambda: spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr))
         if not cancelled.is_set():
             return pid
         guarded.kill(pid)
@@ -137,12 +145,21 @@ class _Running:
     """A running program. Belongs to the loop."""
 
     def __init__(
-        self, pid: int, guarded: _Guarded, threads: Threads, output: int, feeder: "_Feeder | None", limit: int
+        self,
+        pid: int,
+        guarded: _Guarded,
+        threads: Threads,
+        output: int,
+        feeder: "_Feeder | None",
+        limit: int,
+        answer: int | None = None,
     ) -> None:
         self._pid = pid
         self._guarded = guarded
         self._exited = _exit_of(pid, threads)
         self._drain = _Drain(output, limit)
+        self._answer = None if answer is None else _Drain(answer, max(limit, ANSWER_BYTES + 1))
+        self._limit = limit
         self._feeder = feeder
         if feeder is not None:
             feeder.start()
@@ -156,6 +173,8 @@ class _Running:
                 timed_out = True
                 await self._end(kill_after)
             await self._drain.ended(DRAIN_SECONDS)
+            if self._answer is not None:
+                await self._answer.ended(DRAIN_SECONDS)
         except asyncio.CancelledError:
             await self._end(_CANCELLED_KILL_AFTER)
             raise
@@ -164,8 +183,15 @@ class _Running:
             if self._feeder is not None:
                 self._feeder.close()
             self._drain.close()
+            if self._answer is not None:
+                self._answer.close()
             _, status = os.waitpid(self._pid, 0)  # noqa: ASYNC222 - it has ended
-        return Finished(os.waitstatus_to_exitcode(status), timed_out, self._drain.output)
+        code, output = os.waitstatus_to_exitcode(status), self._drain.output
+        if self._answer is None:
+            return Finished(code, timed_out, output)
+        answer = self._answer.output
+        shown = (answer + output)[-self._limit :]
+        return Finished(code, timed_out, shown, answer if len(answer) <= ANSWER_BYTES else None)
 
     async def _end(self, kill_after: float) -> None:
         """Send TERM to the group, and KILL if the leader has not ended in time. Returns when the leader has ended."""

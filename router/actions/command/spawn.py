@@ -25,19 +25,21 @@ _FUNCTIONS = (
 _ROOM = 1024  #: bytes; above the size of each of its structures (the largest has 336)
 
 
-def spawn(argv: Sequence[bytes], *, cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int) -> int:
+def spawn(
+    argv: Sequence[bytes], *, cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int, stderr: int
+) -> int:
     """Start it as the leader of a session of its own; returns its pid, which the caller has to wait for.
 
-    The program gets the two descriptors as standard input, and as output and error, and no others; here they are closed
-    in any case. All signals are set to their defaults. Raises OSError.
+    The program gets the descriptors as standard input, output and error (the last two may be one), and no others; here
+    they are closed in any case. All signals are set to their defaults. Raises OSError.
     """
     try:
         program = _find(argv[0], env.get(b"PATH", b""))
-        start = _by_subprocess if _LIBRARY is None or min(stdin, stdout) < 3 else _by_library
-        return start(program, argv, cwd, env, stdin, stdout)
+        start = _by_subprocess if _LIBRARY is None or min(stdin, stdout, stderr) < 3 else _by_library
+        return start(program, argv, cwd, env, stdin, stdout, stderr)
     finally:
-        os.close(stdin)
-        os.close(stdout)
+        for fd in {stdin, stdout, stderr}:
+            os.close(fd)
 
 
 def _find(program: bytes, path: bytes) -> bytes:
@@ -72,7 +74,7 @@ _ATTRIBUTES = _attributes(_LIBRARY) if _LIBRARY is not None else None  #: read o
 
 
 def _by_library(
-    program: bytes, argv: Sequence[bytes], cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int
+    program: bytes, argv: Sequence[bytes], cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int, stderr: int
 ) -> int:
     assert _LIBRARY is not None
     pid = ctypes.c_int()
@@ -83,7 +85,7 @@ def _by_library(
             _LIBRARY.posix_spawn_file_actions_addchdir_np(actions, cwd)
             or _LIBRARY.posix_spawn_file_actions_adddup2(actions, stdin, 0)
             or _LIBRARY.posix_spawn_file_actions_adddup2(actions, stdout, 1)
-            or _LIBRARY.posix_spawn_file_actions_adddup2(actions, stdout, 2)
+            or _LIBRARY.posix_spawn_file_actions_adddup2(actions, stderr, 2)
             or _LIBRARY.posix_spawn_file_actions_addclosefrom_np(actions, 3)
             or _LIBRARY.posix_spawn(
                 ctypes.byref(pid),
@@ -102,7 +104,7 @@ def _by_library(
 
 
 def _by_subprocess(
-    program: bytes, argv: Sequence[bytes], cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int
+    program: bytes, argv: Sequence[bytes], cwd: bytes, env: Mapping[bytes, bytes], stdin: int, stdout: int, stderr: int
 ) -> int:
     process = subprocess.Popen(  # noqa: S603 - an argument vector, no shell
         list(argv),
@@ -111,7 +113,7 @@ def _by_subprocess(
         env=dict(env),
         stdin=stdin,
         stdout=stdout,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         start_new_session=True,
     )
     process.returncode = 0  # it is ours to wait for: subprocess must neither reap it nor warn that nobody did

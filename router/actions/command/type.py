@@ -44,6 +44,7 @@ COMMAND = ActionType(
     value_hints={str: "for a shell script, write {shell: …}"},
     causes=(Cause.EXIT, Cause.SIGNAL, Cause.TIMEOUT, Cause.NOT_STARTED),
     retry_defaults={"attempts": 1},
+    answers=True,
     danger="run this command",
     confidential_keys=frozenset({"env", "command"}),
     hints=_HINTS,

@@ -16,6 +16,7 @@ from router.actions.forward.outcome import disconnected, outcome_of_answer, outc
 from router.actions.forward.request_headers import Headers, event_headers, own_headers
 from router.actions.forward.sent import sent_of
 from router.actions.forward.url import Url, is_address
+from router.domain.action_answer import ANSWER_BYTES
 from router.domain.errors import RenderError
 from router.domain.outcomes import Cause, Outcome, Sent
 from router.domain.secrets import Secret
@@ -70,13 +71,13 @@ class ForwardAction:
             client.stopped_headers.note(job.event.source, passed_on.stopped)
         # A server may close an idle connection just as we take it: that is no answer, and costs no attempt.
         outcome = (
-            await self._send(request, client, fresh=False)
-            or await self._send(request, client, fresh=True)
+            await self._send(request, client, fresh=False, answers=job.answers)
+            or await self._send(request, client, fresh=True, answers=job.answers)
             or disconnected(self.url.place)
         )
         return replace(outcome, sent=sent)
 
-    async def _send(self, request: Request, client: Client, *, fresh: bool) -> Outcome | None:
+    async def _send(self, request: Request, client: Client, *, fresh: bool, answers: bool) -> Outcome | None:
         """Send it once; none when an idle connection turned out to be closed before any answer."""
         trace = Trace(fresh)
         try:
@@ -85,10 +86,10 @@ class ForwardAction:
                 named=self.is_literal_address or self._is_listed_address(request.url),
                 connection=self.connection,
                 within=self.timeout,
-                limit=self.response_limit,
+                limit=max(self.response_limit, ANSWER_BYTES + 1) if answers else self.response_limit,
                 trace=trace,
             )
-            return outcome_of_answer(answer, now=time.time())
+            return outcome_of_answer(answer, now=time.time(), answers=answers)
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError, aiohttp.ClientOSError) as error:
             if trace.reused and not fresh and not isinstance(error, aiohttp.ClientConnectorError):
                 return None

@@ -3,6 +3,7 @@
 import errno
 import os
 import ssl
+from dataclasses import replace
 
 import aiohttp
 
@@ -10,22 +11,32 @@ from router.actions.excerpt import excerpt
 from router.actions.forward.client import RefusedAddressError
 from router.actions.forward.exchange import Answer, EndlessInterimError
 from router.actions.forward.retry_after import retry_after
+from router.domain.action_answer import ANSWER_BYTES, ActionAnswer
 from router.domain.outcomes import Cause, Outcome
 
 _REFUSED = "a link-local or metadata address; write that address as the host if it is meant"
 
 
-def outcome_of_answer(answer: Answer, *, now: float) -> Outcome:
-    """The outcome of an answer that came at `now`, a Unix time in seconds."""
+def outcome_of_answer(answer: Answer, *, now: float, answers: bool = False) -> Outcome:
+    """The outcome of an answer that came at `now`, a Unix time in seconds. With `answers` it has the answer."""
     status, text = answer.status, excerpt(answer.body)
     if 200 <= status < 300:
-        return Outcome.succeeded(status, text)
+        done = Outcome.succeeded(status, text)
+        return replace(done, answer=_action_answer(answer)) if answers else done
     reason = f"HTTP {status}"
     if status == 410:
         reason = "HTTP 410: the target is gone for good"
     elif 300 <= status < 400:
         reason = f"HTTP {status}: redirects are not followed; give the final URL"
     return Outcome.retry(reason, status, text, retry_after(answer.headers, now), cause=Cause.STATUS)
+
+
+def _action_answer(answer: Answer) -> ActionAnswer | None:
+    """The answer for a sender; None when it is too long, or in a coding that the sender may not know."""
+    encoded = answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
+    if encoded or len(answer.body) > ANSWER_BYTES:
+        return None
+    return ActionAnswer(answer.body, answer.headers.get("Content-Type"), answer.status)
 
 
 def outcome_of_error(error: Exception, place: str, within: aiohttp.ClientTimeout, proxy: str | None = None) -> Outcome:

@@ -64,6 +64,7 @@ FORWARD = ActionType(
     compile=_compile,
     short_forms={str: "url"},
     causes=(Cause.STATUS, Cause.NETWORK, Cause.TIMEOUT),
+    answers=True,
     check_target_url=_check_target_url,
     compile_connection=_compile_connection,
     broken_connection=_broken_connection,

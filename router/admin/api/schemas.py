@@ -370,6 +370,7 @@ def _tested(action_types: Collection[str]) -> tuple[dict[str, Schema], dict[str,
             ),
         },
         {
+            "answer": closed_object({"from": TEXT, "within_ms": COUNT, "otherwise": FLAG}),
             "respond": closed_object(
                 {
                     "rule": TEXT_OR_NULL,

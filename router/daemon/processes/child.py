@@ -17,6 +17,7 @@ from router.daemon.fd_limit import grant
 from router.daemon.intake_server import own_server
 from router.daemon.processes.counts import encode_counts
 from router.daemon.processes.frames import Frame, FrameReader, Kind, pack
+from router.daemon.processes.handed_answers import HandedAnswers
 from router.daemon.processes.handed_events import HandedEvents
 from router.daemon.processes.large_requests import LargeRequests
 from router.daemon.processes.large_server import LargeServer
@@ -80,6 +81,7 @@ class IntakeProcess:
         self._link = Link(self._received, self._lost, self._reader)
         self._lines = SentLines(self._link)
         self._events = HandedEvents(self._link.send)
+        self._answers = HandedAnswers(self._link.send)
         self._metrics = Metrics()
         self._loader = rules_loader(start.settings, start.environ)
         self._prepared: tuple[int, Ruleset] | None = None
@@ -160,6 +162,7 @@ class IntakeProcess:
             now_ms,
             () if judges_large else settings.trusted_proxies,  # the other process knows the sender's address
             metrics=self._metrics,
+            answers=self._answers,
             large=None if judges_large else LargeRequests(self._large).judge,
             verbose=log.is_enabled_for(logging.DEBUG),
         )
@@ -186,7 +189,9 @@ class IntakeProcess:
             self._events.results(results)
             self._count_soon()
         for frame in frames:
-            if frame.kind == Kind.PING:
+            if frame.kind == Kind.ANSWERED:
+                self._answers.answered(frame)
+            elif frame.kind == Kind.PING:
                 CLOCK.decode(bytes(frame.body))
                 self._link.send(pack(Kind.PONG, frame.number))
             elif frame.kind == Kind.COLLECT:
@@ -210,6 +215,7 @@ class IntakeProcess:
         """The main process is gone."""
         self._lines.alone = True
         self._events.fail_all()
+        self._answers.end_all()
         self._work.put(None)
 
     def _count_soon(self) -> None:

@@ -24,6 +24,8 @@ class Kind(IntEnum):
     SWAPPED = 10  #: requests are judged by rules of this generation from now on
     RENEWED = 11  #: the TLS certificate was read again, or the old one stays
     BYE = 12  #: all requests are answered, and the process ends
+    EXPECT = 13  #: the sender of an event that follows waits for a first attempt's answer (answer_frames.py)
+    FORGET = 14  #: it does no longer; the number is that of EXPECT
 
     # From the main process.
     SERVE = 20  #: take requests
@@ -33,6 +35,7 @@ class Kind(IntEnum):
     PREPARE = 24  #: load this text
     SWAP = 25  #: judge by the prepared rules
     RENEW = 26  #: read the TLS certificate again
+    ANSWERED = 28  #: a first attempt's answer, or that there is none (answer_frames.py); the number is that of EXPECT
     STOP = 27  #: answer what has begun within the body's seconds, and end
 
 

@@ -14,14 +14,17 @@ from functools import partial
 
 import structlog
 
+from router.daemon.processes.answer_frames import decode_expected, encode_answer
 from router.daemon.processes.counts import decode_counts
 from router.daemon.processes.event_frames import decode_event, encode_failure, encode_result
 from router.daemon.processes.frames import Frame, Kind, pack
 from router.daemon.processes.link import Link
 from router.daemon.processes.start import RulesToLoad, decode_problems
 from router.daemon.wall_clock import CLOCK
+from router.domain.action_answer import ActionAnswer
 from router.domain.errors import Problem, StoreUnavailable
 from router.domain.events import Appended
+from router.intake.first_answer import Answers
 from router.observe.logging.setup import LineLogger
 from router.observe.metric_families import DUPLICATES, EVENTS, MATCHES, MetricFamily
 from router.observe.metrics import Labels, MetricCounts, Metrics
@@ -45,6 +48,7 @@ class Member:
         store: EventSink,
         metrics: Metrics,
         lines: LineLogger,
+        answers: Answers,
         changed: Callable[["Member"], None],
     ) -> None:
         """`changed` is called in the loop when the process is ready, serves, or is gone."""
@@ -62,6 +66,8 @@ class Member:
         self._store = store
         self._metrics = metrics
         self._lines = lines
+        self._answers = answers
+        self._expected: dict[int, str] = {}  #: deliveries whose answers it waits for, by the number of the frame
         self._changed = changed
         self._appends: dict[int, Future[Appended]] = {}
         self._uncounted: Counter[tuple[MetricFamily, Labels]] = Counter()
@@ -126,6 +132,11 @@ class Member:
             match frame.kind:
                 case Kind.APPEND:
                     self._append(frame)
+                case Kind.EXPECT:
+                    self._expect(frame)
+                case Kind.FORGET:
+                    if (delivery_id := self._expected.pop(frame.number, None)) is not None:
+                        self._answers.forget(delivery_id)
                 case Kind.LINE:
                     (self._lines.warning if frame.number else self._lines.info)(frame.body)
                 case Kind.COUNTS:
@@ -151,6 +162,17 @@ class Member:
                     self._changed(self)
                 case Kind.BYE:
                     self.ended_well = True
+
+    def _expect(self, frame: Frame) -> None:
+        expected = decode_expected(frame.body)
+        self._expected[frame.number] = expected.delivery_id
+        self._answers.expect(*expected).add_done_callback(partial(self._answered, frame.number))
+
+    def _answered(self, number: int, future: "Future[ActionAnswer | None]") -> None:
+        """The delivery loop's thread, or this loop's."""
+        if self._expected.pop(number, None) is not None:
+            self.link.put(pack(Kind.ANSWERED, number, *encode_answer(future.result())))
+            wake_up(self.link.wake)
 
     def _append(self, frame: Frame) -> None:
         event, plan, routing, window = decode_event(frame.body)
@@ -205,6 +227,8 @@ class Member:
         with self._lock:
             self.is_gone, self.serves = True, False
             questions, self._questions = list(self._questions.values()), {}
+        for delivery_id in list(self._expected.values()):
+            self._answers.forget(delivery_id)
         for append in list(self._appends.values()):
             append.cancel()  # its sender has no connection any more, and will repeat the event
         self._count_the_rest()

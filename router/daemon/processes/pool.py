@@ -24,6 +24,7 @@ from router.domain.errors import Problem, RulesError, StartError
 from router.http.binding import listen
 from router.http.limits import BUSY_SECONDS
 from router.http.loops import new_event_loop
+from router.intake.first_answer import Answers
 from router.observe.logging.setup import LineLogger
 from router.observe.metrics import Metrics
 from router.rules.ruleset import Ruleset
@@ -63,12 +64,14 @@ class IntakeProcesses:
         store: EventSink,
         metrics: Metrics,
         ruleset: Ruleset,
+        answers: Answers,
     ) -> None:
         """Bind the listen address. Raises StartError."""
         self._settings = settings
         self._environ = dict(environ)
         self._logging = logging
         self._lines = lines
+        self._answers = answers
         self._store = store
         self._metrics = metrics
         self.changed: Callable[[], None] = lambda: None  #: called when a process began to serve, or ended
@@ -273,7 +276,7 @@ class IntakeProcesses:
 
     def _start(self, place: _Place) -> None:
         ours, theirs = socket.socketpair()
-        member = Member(place.number, self._store, self._metrics, self._lines, self._member_changed)
+        member = Member(place.number, self._store, self._metrics, self._lines, self._answers, self._member_changed)
         start = ProcessStart(place.number, self._settings, self._environ, self._logging, self._rules, CLOCK.encode())
         ends = (None, self._judged) if place is self._large else (self._listening, self._to_judge)
         try:

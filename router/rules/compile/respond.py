@@ -4,7 +4,7 @@ Of the rules that matched, the first with `respond` replies.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from router.domain.headers import HEADER_NAME
 from router.domain.reply import Reply
 from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
-from router.rules.yaml.schema import RespondOptions
+from router.rules.yaml.schema import RespondFromOptions, RespondOptions
 from router.templates import (
     ANSWER_THREAD,
     NeedsThread,
@@ -32,6 +32,7 @@ from router.templates import (
 )
 
 _HEADER_VALUE = re.compile(r"[\t -~]*")
+LONGEST_WITHIN = 8.0  #: seconds; below router.http.limits.ANSWER_SECONDS
 _KEPT_FOR_ATTEMPTS = ("delivery", "secrets")
 
 
@@ -61,6 +62,41 @@ class RuleRespond:
         except RenderError as error:
             done.set_exception(error)
         return done
+
+
+@dataclass(frozen=True, slots=True)
+class RespondFrom:
+    """A rule's reply: what the first attempt of one of its actions answers."""
+
+    rule: str
+    action: str
+    within: float  #: seconds
+    otherwise: RuleRespond | None  #: without an answer in time; None: the usual reply
+    content_type: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def load_respond_from(
+    node_path: NodePath, written: Mapping[str, Any], rule: str, secrets: Collection[str]
+) -> RespondFrom | None:
+    """Compile a rule's `respond` with `from`. Whether there is such an action is checked elsewhere."""
+    options = read(node_path, RespondFromOptions)
+    otherwise = None
+    if "otherwise" in written:
+        at = node_path.at("otherwise")
+        if isinstance(written["otherwise"], dict) and "from" in written["otherwise"]:
+            at.key_error("from", "one action answers, or none; give a body or json")
+        else:
+            otherwise = load_rule_respond(at, written["otherwise"], secrets)
+    if options is None:
+        return None
+    if options.within > LONGEST_WITHIN:
+        node_path.at("within").error("expected at most 8s: a sender's request is answered after 10 s at the latest")
+    _check_headers(node_path, options.headers)
+    content_type = options.content_type
+    if content_type and not re.fullmatch(r"[\t -~]+", content_type):
+        node_path.at("content_type").error("expected plain ASCII such as application/json")
+    return RespondFrom(rule, options.from_, options.within, otherwise, content_type, tuple(options.headers.items()))
 
 
 def load_respond(node_path: NodePath, written: Any) -> Reply | None:
@@ -99,14 +135,18 @@ def _options(node_path: NodePath, written: Any) -> RespondOptions | None:
         return None
     if _is_json(options) and options.body is not None:
         node_path.error("body and json exclude each other; keep one")
-    for name, value in options.headers.items():
+    _check_headers(node_path, options.headers)
+    return options
+
+
+def _check_headers(node_path: NodePath, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
         if not HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             node_path.at("headers", name).error(
                 "a header is a name of letters, digits and - with a value of plain ASCII"
             )
         elif name.lower() in ("content-length", "transfer-encoding", "connection", "content-type"):
             node_path.at("headers").key_error(name, f"{name} is set by the server (the type: by content_type)")
-    return options
 
 
 def _is_json(options: RespondOptions) -> bool:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from router.domain.events import UNMATCHED
 from router.domain.nearest_word import shortened
@@ -19,7 +20,8 @@ from router.rules.compile.forbidden import ForbiddenAction
 from router.rules.compile.grouping import GROUP_KEYS, load_grouping
 from router.rules.compile.match import parse_match
 from router.rules.compile.request_headers import check_read_headers
-from router.rules.compile.respond import load_rule_respond
+from router.rules.compile.respond import RespondFrom, RuleRespond, load_respond_from, load_rule_respond
+from router.rules.compile.respond_from import check_respond_from
 from router.rules.compile.retry import load_retry, policy
 from router.rules.compile.rule_sources import known_conditions, load_rule_sources
 from router.rules.compile.scope import Scope
@@ -104,6 +106,9 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     warn_of_unsigned(node_path, {s: context.source(s) for s in sources}, condition, dangers)
     _check_item(node_path, has_item=scope.has_item)
     found = load_for_each(node_path, condition)
+    if not node_path.has("actions") and not node_path.has("respond"):
+        node_path.error('missing "actions"; a rule without actions needs respond')
+        return None
     if options is None:
         return None
     if sources and all(context.source(name) is OWN_SOURCE for name in sources) and node_path.has("respond"):
@@ -113,7 +118,9 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
             f"a rule of a file that {context.bounds.path} bounds by only: can't stop: that would hide events from "
             "rules of other files"
         )
-    respond = load_rule_respond(node_path.at("respond"), options.respond, context.allowed_secrets())
+    respond = _respond(context, node_path, name, options.respond)
+    if isinstance(respond, RespondFrom):
+        check_respond_from(context, node_path, respond, actions, open_sources)
     if not options.enabled:
         node_path.at("enabled").note("the rule is disabled; deliveries that wait for it are held")
     return Rule(
@@ -128,6 +135,13 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
         options.enabled,
         tuple(action for action in actions if not action.enabled),
     )
+
+
+def _respond(context: LoadContext, node_path: NodePath, name: str, written: Any) -> RuleRespond | RespondFrom | None:
+    at, secrets = node_path.at("respond"), context.allowed_secrets()
+    if isinstance(written, dict) and "from" in written:
+        return load_respond_from(at, written, name, secrets)
+    return load_rule_respond(at, written, secrets)
 
 
 def _check_item(node_path: NodePath, *, has_item: bool) -> None:

@@ -18,6 +18,7 @@ from router.domain.own_events import is_own
 from router.domain.reply import Reply
 from router.domain.request import Inbound
 from router.plugins.action import AttemptInput
+from router.rules.compile.respond import RespondFrom
 from router.rules.dry_run.explain import ExplainedRule, explain
 from router.rules.own_source import OWN_SOURCE
 from router.rules.parsing import parse_arriving, parse_event
@@ -104,10 +105,17 @@ class Preview:
     explained: tuple[ExplainedRule, ...] | None = None  #: if asked for
     source_disabled: bool = False  #: such a request would be answered 404
     respond: PreviewedReply | None = None  #: instead of 202 and the event's id; None: that
+    answer: RespondFrom | None = None  #: the sender would hear what an action answers; `respond` is what otherwise
 
     def as_json(self) -> dict[str, Any]:
         """As `test --json` shows it."""
         shown: dict[str, Any] = {"matched": list(self.matched), "deliveries": [d.as_json() for d in self.deliveries]}
+        if self.answer is not None:
+            shown["answer"] = {
+                "from": f"{self.answer.rule}/{self.answer.action}",
+                "within_ms": round(self.answer.within * 1000),
+                "otherwise": self.answer.otherwise is not None,
+            }
         if self.source_disabled:
             shown["source_disabled"] = True
         if self.respond is not None:
@@ -164,18 +172,24 @@ def preview(
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     disabled = arriving and source is not None and not source.enabled
     respond = _previewed_reply(match.rules, source, parsed)
-    return Preview(tuple(rule.name for rule in match.rules), deliveries, match.errors, reasons, disabled, respond)
+    first = next((rule.respond for rule in match.rules if rule.respond is not None), None)
+    answer = first if isinstance(first, RespondFrom) else None
+    matched = tuple(rule.name for rule in match.rules)
+    return Preview(matched, deliveries, match.errors, reasons, disabled, respond, answer)
 
 
 def _previewed_reply(rules: Sequence[Rule], source: Source | None, parsed: ParsedEvent) -> PreviewedReply | None:
     """The reply of the first rule that responds; else, or if that can't be rendered, the source's."""
     usual = source.respond if source is not None else None
     for rule in rules:
-        if rule.respond is not None:
+        respond = rule.respond.otherwise if isinstance(rule.respond, RespondFrom) else rule.respond
+        if respond is not None:
             try:
-                return _shown_reply(rule.name, rule.respond.render(parsed))
+                return _shown_reply(rule.name, respond.render(parsed))
             except RenderError as error:
                 return _shown_reply(rule.name, usual or Reply(202, b""), str(error))
+        if rule.respond is not None:
+            break
     return None if usual is None else _shown_reply(None, usual)
 
 

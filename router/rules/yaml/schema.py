@@ -32,6 +32,18 @@ class RespondOptions(Options):
     headers: dict[str, str] = Field(default_factory=dict, description="More headers.")
 
 
+class RespondFromOptions(Options):
+    """What the first attempt of an action answers."""
+
+    from_: Text = Field(alias="from", description="The name of an action of this rule: a forward or a command.")
+    within: Duration = Field(default=2.0, description="How long the sender waits for it; at most 8s.")
+    otherwise: Any = Field(default=None, description="What is answered without an answer in time; 202 by default.")
+    content_type: Text | None = Field(
+        default=None, description="Content-Type; by default the target's, or text/plain for a program."
+    )
+    headers: dict[str, str] = Field(default_factory=dict, description="More headers.")
+
+
 class SourceOptions(Options):
     """An intake path plus how its senders are verified."""
 
@@ -134,7 +146,7 @@ class RuleOptions(Options):
     for_each: Any = Field(
         default=None, description="The path of items such as $.alerts[*]; the rule is tried for each."
     )
-    actions: Any = Field(description="What is done with the event.")
+    actions: Any = Field(default=None, description="What is done with the event; may be left out beside respond.")
     respond: Any = Field(default=None, description="What the sender is answered; body and json are templates.")
     stop: bool = Field(default=False, description="Later rules are not tried once this one matched.")
     allow_unverified: bool = Field(

@@ -1,5 +1,6 @@
 """Connections to the database."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,9 @@ from router.store.postgres.faults import reason
 from router.store.postgres.url import PostgresUrl
 
 Connected = Connection[tuple[Any, ...]]
+
+# It warns of each connection that broke inside a transaction; the store says what that means for the router.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def connect(url: PostgresUrl, notice: Callable[[errors.Diagnostic], None] | None = None) -> Connected:

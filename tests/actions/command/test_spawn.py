@@ -22,7 +22,14 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 def _spawn(argv: list[bytes], folder: Path, env: dict[bytes, bytes]) -> tuple[int, bytes]:
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as output:
-        pid = spawn(argv, cwd=os.fsencode(folder), env=env, stdin=os.open(os.devnull, os.O_RDONLY), stdout=writing)
+        pid = spawn(
+            argv,
+            cwd=os.fsencode(folder),
+            env=env,
+            stdin=os.open(os.devnull, os.O_RDONLY),
+            stdout=writing,
+            stderr=writing,
+        )
         said = output.read()
         _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status), said

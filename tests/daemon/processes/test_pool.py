@@ -18,6 +18,7 @@ from router.daemon.settings import Settings
 from router.domain.errors import RulesError, StartError
 from router.domain.listen_address import ListenAddress
 from router.http.limits import LARGE_BYTES
+from router.intake.first_answer import NoAnswers
 from router.observe.metrics import Metrics
 from router.rules.ruleset import Ruleset
 from router.store.sqlite.store import SqliteStore
@@ -60,7 +61,9 @@ def begin(tmp_path: Path, sqlite_store: SqliteStore) -> Iterator[Callable[[Rules
     begun: list[IntakeProcesses] = []
 
     def start(ruleset: Ruleset) -> IntakeProcesses:
-        begun.append(IntakeProcesses(settings(tmp_path), {}, Logging(), Log(), sqlite_store, Metrics(), ruleset))
+        begun.append(
+            IntakeProcesses(settings(tmp_path), {}, Logging(), Log(), sqlite_store, Metrics(), ruleset, NoAnswers())
+        )
         begun[-1].start()
         return begun[-1]
 

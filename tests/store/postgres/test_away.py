@@ -1,5 +1,6 @@
 """While the database is away appends are refused, and the store is back by itself."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -75,6 +76,33 @@ def test_a_stopped_server_is_found_again(
     assert store.settle([done]).result(30) == [State.SUCCEEDED]  # the answer to the first one may have been lost
     append(store, event())
     assert [found.id for found in store.events()][1:] == [first.id]
+
+
+def test_events_that_keep_coming_do_not_put_off_the_next_try(
+    own_server: Server, store: PostgresStore, event: MakeEvent
+) -> None:
+    own_server.stop()
+    restarted = False
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        for number in itertools.count():
+            assert time.monotonic() < deadline
+            try:
+                append(store, event())
+            except StoreUnavailable:
+                pass
+            else:
+                break
+            if number == 50:
+                own_server.start()
+                restarted = True
+            time.sleep(0.01)
+    finally:
+        if not restarted:
+            own_server.start()
+
+    assert restarted
+    assert store.writable()
 
 
 def test_nothing_answered_is_lost_when_the_server_is_killed(

@@ -21,6 +21,7 @@ from router.rules.yaml.schema import (
     DefaultsOptions,
     ForEachOptions,
     GroupOptions,
+    RespondFromOptions,
     RespondOptions,
     RetryOptions,
     RuleOptions,
@@ -65,9 +66,10 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         "source": {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]},
         "match": ref("match"),
         "for_each": {"anyOf": [_ITEMS, for_each]},
-        "respond": _respond(),
+        "respond": {"anyOf": [_respond(), {**model_schema(RespondFromOptions), "properties": _respond_from()}]},
         "actions": ref("actions"),
     }
+    rule["anyOf"] = [{"required": ["actions"]}, {"required": ["respond"]}]
     defs["actions"] = {"type": "array", "items": {"anyOf": _actions(registries)}, "minItems": 1}
     keys: dict[str, Schema] = {
         "version": {"const": 1},
@@ -114,6 +116,11 @@ def _include() -> Schema:
 
 def _respond() -> Schema:
     return {**model_schema(RespondOptions), "not": {"required": ["body", "json"]}}
+
+
+def _respond_from() -> Schema:
+    properties: Schema = model_schema(RespondFromOptions)["properties"]
+    return {**properties, "otherwise": _respond()}
 
 
 def _dedupe() -> Schema:

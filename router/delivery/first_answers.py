@@ -1,0 +1,70 @@
+"""Brings the answer of a delivery's first attempt to the sender who waits for it."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+
+from router.domain.action_answer import ActionAnswer
+from router.runtime.loop_inbox import Inbox
+
+MOST = 1000  #: senders that wait at once; each holds a connection, and an answer of up to 64 KiB
+
+MayBegin = Callable[[str, str, str], bool]
+"""Whether a delivery of this rule and action could begin at once at this target, as far as is known."""
+
+
+class FirstAnswers:
+    """`expect` and `forget` may be called from any thread; all else belongs to the delivery loop."""
+
+    def __init__(self, may_begin: MayBegin, most: int = MOST) -> None:
+        self._may_begin = may_begin
+        self._most = most
+        self._asked: dict[str, Future[ActionAnswer | None]] = {}
+        self._inbox: Inbox | None = None
+
+    def limit(self, most: int) -> None:
+        """Fewer senders wait at once, since each holds a thread of its server."""
+        self._most = min(most, self._most)
+
+    def open(self, inbox: Inbox) -> None:
+        """The loop runs."""
+        self._inbox = inbox
+
+    def expect(
+        self, delivery_id: str, rule: str, action: str, target: str, within: float
+    ) -> "Future[ActionAnswer | None]":
+        """The answer of a delivery that is about to be stored; None when there is none within so many seconds, and at
+        once when its attempt could not begin now."""
+        future: Future[ActionAnswer | None] = Future()
+        inbox = self._inbox
+        if inbox is None or len(self._asked) >= self._most or not self._may_begin(rule, action, target):
+            future.set_result(None)
+            return future
+        self._asked[delivery_id] = future
+        inbox.call(lambda: self._end_within(delivery_id, within))
+        return future
+
+    def forget(self, delivery_id: str) -> None:
+        """The delivery is not stored: nothing is to be answered."""
+        self.ended(delivery_id, None)
+
+    def wants(self, delivery_id: str) -> bool:
+        """Whether somebody waits for this delivery's answer."""
+        return delivery_id in self._asked
+
+    def ended(self, delivery_id: str, answer: ActionAnswer | None) -> None:
+        """The first attempt ended, with or without an answer."""
+        future = self._asked.pop(delivery_id, None)
+        if future is not None:
+            with suppress(InvalidStateError):
+                future.set_result(answer)
+
+    def close(self) -> None:
+        """Nothing more is attempted."""
+        self._inbox = None
+        for delivery_id in list(self._asked):
+            self.ended(delivery_id, None)
+
+    def _end_within(self, delivery_id: str, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self.ended, delivery_id, None)

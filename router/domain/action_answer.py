@@ -1,0 +1,14 @@
+"""What an action's first attempt answered, for the sender of the event."""
+
+from dataclasses import dataclass, field
+
+ANSWER_BYTES = 64 * 1024  #: of an answer; a longer one is not passed on, since a part of it would be broken
+
+
+@dataclass(frozen=True, slots=True)
+class ActionAnswer:
+    """A program's standard output, or a target's 2xx answer, without secrets."""
+
+    body: bytes = field(repr=False)
+    content_type: str | None = None  #: as the target said it; None: it said none
+    status: int = 200

@@ -1,0 +1,41 @@
+"""Checks `respond: {from: ACTION}` against the rule's actions and sources."""
+
+from collections.abc import Sequence
+
+from router.domain.nearest_word import did_you_mean
+from router.rules.compile.context import LoadContext
+from router.rules.compile.respond import RespondFrom
+from router.rules.grouping import LatestBy
+from router.rules.rule import RuleAction
+from router.rules.yaml.node_path import NodePath
+
+
+def check_respond_from(
+    context: LoadContext,
+    node_path: NodePath,
+    respond: RespondFrom,
+    actions: Sequence[RuleAction],
+    open_sources: Sequence[str],
+) -> None:
+    """Report what keeps the action from answering. `open_sources` are unverified, and the rule does not allow that."""
+    at = node_path.at("respond", "from")
+    if node_path.has("for_each"):
+        at.error("one answer can't stand for many items; a rule with for_each can't answer from an action")
+    for source in open_sources:
+        at.error(
+            f'source "{source}" has verify: none, so anybody could read what the action answers; verify its senders, '
+            "or say allow_unverified: true"
+        )
+    action = next((one for one in actions if one.name == respond.action), None)
+    if action is None:
+        names = [one.name for one in actions]
+        known = did_you_mean(respond.action, names) or (f"; it has {', '.join(names)}" if names else "")
+        at.error(f'this rule has no action "{respond.action}"{known}')
+        return
+    if not context.registries.actions[action.action.type].answers:
+        able = [name for name, one in context.registries.actions.items() if one.answers]
+        at.error(f"{action.action.type} answers nothing; name an action of type {' or '.join(able)}")
+    if isinstance(action.grouping, LatestBy) and action.grouping.wait_ms:
+        at.error("this action waits before it begins, and no sender waits as long; remove its wait, or answer a body")
+    if not action.enabled:
+        at.note("the action is disabled; its sender is answered otherwise")
