@@ -63,11 +63,14 @@ def body_of(payload: str) -> bytes:
 
 
 def sender_profile(source: "Source") -> "SenderProfile":
-    """What the source's provider sends."""
+    """What the source's provider sends; nothing special if it is the router itself."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
+    from router.plugins.scheme import SenderProfile  # noqa: PLC0415
 
-    habits = REGISTRIES.presets[source.preset] if source.preset else REGISTRIES.schemes[source.scheme]
-    return habits.PROFILE
+    if source.preset:
+        return REGISTRIES.presets[source.preset].PROFILE
+    scheme = REGISTRIES.schemes.get(source.scheme)
+    return scheme.PROFILE if scheme is not None else SenderProfile()
 
 
 def with_event(

@@ -33,16 +33,13 @@ KINDS: Mapping[str, str] = {
 }
 """Each kind, and when it comes."""
 
-_DELIVERY = {
-    "id": "01a21084-c67e-7002-b259-2086cc2fb830",
-    "rule": "orders",
-    "action": "forward",
-    "type": "forward",
-    "target": "crm",
-    "attempts": 12,
-    "error": "HTTP 503; gave up: the next attempt would be later than give_up_after",
-    "created_at": "2024-05-01T09:30:00.000Z",
-}
+_DELIVERY = orjson.loads(
+    b"""{
+    "id": "01a21084-c67e-7002-b259-2086cc2fb830", "rule": "orders", "action": "forward", "type": "forward",
+    "target": "crm", "attempts": 12, "created_at": "2024-05-01T09:30:00.000Z",
+    "error": "HTTP 503; gave up: the next attempt would be later than give_up_after"
+    }"""
+)
 SAMPLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "delivery.dead": (
         "orders/forward",

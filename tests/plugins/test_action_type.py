@@ -220,7 +220,8 @@ def test_only_the_types_themselves_write_their_names() -> None:
     found = [
         f"{path.relative_to(ROUTER)}:{node.lineno}"
         for path in sorted(ROUTER.rglob("*.py"))
-        if path.relative_to(ROUTER).parts[0] != "actions"
+        # An importer writes rules of the one type that the other tool has.
+        if path.relative_to(ROUTER).parts[0] != "actions" and path.relative_to(ROUTER).parts[:2] != ("cli", "importers")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and node.value in names
     ]

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import assume, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.events import Event
@@ -145,6 +145,13 @@ class Histories(RuleBasedStateMachine):
         assert broken == []
         self.folder.cleanup()
 
+    @initialize()
+    def attempts_run(self) -> None:
+        """Few histories would come there by chance."""
+        self.append(groups=[GROUPS[1], GROUPS[3], None], lane=None)
+        self.claim(count=3)
+        self.append(groups=[GROUPS[1], GROUPS[3]], lane="[1]")
+
     @rule(groups=st.lists(st.sampled_from(GROUPS), min_size=1, max_size=3), lane=st.sampled_from([None, "[1]"]))
     def append(self, groups: list[Group | None], lane: str | None) -> None:
         event = Event(uuid7(self.now), "s", "POST", "/", "", (), b"", "", self.now)
@@ -262,6 +269,6 @@ class Histories(RuleBasedStateMachine):
 
 
 Histories.TestCase.settings = settings(
-    max_examples=25 * THOROUGH, stateful_step_count=25, deadline=None, derandomize=THOROUGH == 1
+    max_examples=40 * THOROUGH, stateful_step_count=25, deadline=None, derandomize=THOROUGH == 1
 )
 test_no_history_differs_from_the_model = Histories.TestCase

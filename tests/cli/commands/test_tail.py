@@ -150,7 +150,7 @@ def test_tail_does_not_create_a_missing_store(store_commands: StoreCommands, tmp
     assert not (store_commands.folder / "none.db").exists()
 
 
-@pytest.mark.parametrize("flags", [("--since", "soon"), ("--lines", "-1"), ("--lines", "x"), ("--store", "x")])
+@pytest.mark.parametrize("flags", [("--since", "soon"), ("--lines", "-1"), ("--lines", "x"), ("--store", "x:y")])
 def test_invalid_flags_are_usage_errors(store_commands: StoreCommands, flags: tuple[str, ...]) -> None:
     store_commands.run("tail", *flags, code=2)
 

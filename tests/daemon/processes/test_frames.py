@@ -20,6 +20,7 @@ from router.daemon.processes.start import RulesToLoad, decode_problems, decode_r
 from router.domain.deliveries import IncludedText, PlannedDelivery, RulesetText
 from router.domain.errors import Level, Problem, StoreError, StoreUnavailable
 from router.domain.events import Appended, Event, Routing
+from router.domain.groups import Latest, Once
 from router.observe import metric_families as f
 from router.observe.metrics import Metrics
 
@@ -58,6 +59,8 @@ def test_an_event_keeps_every_part(event: Callable[..., Event]) -> None:
     plan = (
         PlannedDelivery("d", "r", "a", "forward", "t", '["k"]'),
         PlannedDelivery("e", "r", "b", "append", "r/b", None, "$.a[3]", 3),
+        PlannedDelivery("f", "r", "c", "append", "r/c", group=Latest("[1]", 30, 300)),
+        PlannedDelivery("g", "r", "d", "append", "r/d", group=Once("[1]", 50)),
     )
 
     routing = Routing("hash", ("r", "s"), (("u", "too many matches"),))

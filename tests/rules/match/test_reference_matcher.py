@@ -41,7 +41,7 @@ def _fails(match: Any, parsed: ParsedEvent) -> bool:
 def test_the_generator_uses_every_operator() -> None:
     seen: set[str] = set()
 
-    @examples(200)
+    @examples(400)
     @given(match=MATCHES)
     def collect(match: Match) -> None:
         seen.update(words(match))

@@ -1,0 +1,54 @@
+"""An intake process asks for a first attempt's answer, and hears it or that there is none."""
+
+from router.daemon.processes.answer_frames import Expected, decode_answer, decode_expected, encode_answer
+from router.daemon.processes.frames import Frame, FrameReader, Kind
+from router.daemon.processes.handed_answers import HandedAnswers
+from router.domain.action_answer import ActionAnswer
+
+
+def frames(sent: list[bytes]) -> list[Frame]:
+    """What was sent."""
+    return FrameReader().feed(b"".join(sent))
+
+
+def test_an_answer_comes_to_who_waits_for_it() -> None:
+    sent: list[bytes] = []
+    answers = HandedAnswers(sent.append)
+    first, second = (answers.expect(id_, "r", "a", "t", 1.5) for id_ in ("d1", "d2"))
+    asked = frames(sent)
+
+    assert [decode_expected(frame.body) for frame in asked] == [
+        Expected(id_, "r", "a", "t", 1.5) for id_ in ("d1", "d2")
+    ]
+    answer = ActionAnswer(b"\x00\xff", "text/plain", 201)
+    answers.answered(Frame(Kind.ANSWERED, asked[1].number, b"".join(encode_answer(answer))))
+    assert second.result(0) == answer
+    assert not first.done()
+    answers.answered(Frame(Kind.ANSWERED, asked[0].number, b"".join(encode_answer(None))))
+    assert first.result(0) is None
+
+
+def test_who_forgets_is_told_at_once_and_says_so() -> None:
+    sent: list[bytes] = []
+    answers = HandedAnswers(sent.append)
+    waiting = answers.expect("d", "r", "a", "t", 1.5)
+    answers.forget("d")
+    answers.forget("another")
+
+    assert waiting.result(0) is None
+    asked, forgotten = frames(sent)
+    assert (forgotten.kind, forgotten.number) == (Kind.FORGET, asked.number)
+
+
+def test_without_the_main_process_there_is_no_answer() -> None:
+    answers = HandedAnswers(lambda _: None)
+    waiting = answers.expect("d", "r", "a", "t", 1.5)
+    answers.end_all()
+
+    assert waiting.result(0) is None
+    assert answers.expect("e", "r", "a", "t", 1.5).result(0) is None
+
+
+def test_no_answer_differs_from_an_empty_one() -> None:
+    assert decode_answer(b"".join(encode_answer(None))) is None
+    assert decode_answer(b"".join(encode_answer(ActionAnswer(b"")))) == ActionAnswer(b"")

@@ -1,0 +1,46 @@
+"""The shares of all nodes never add up to more than a target's limit, whoever joins, leaves and looks when."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.store.fleet import Limits
+from router.store.postgres.shares import WHOLE, Division, Row
+from tests.conftest import examples
+
+_STEPS = st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["looks", "leaves"]), st.integers(0, 4)), max_size=60)
+
+
+@examples(200)
+@given(_STEPS, st.integers(1, 7), st.booleans())
+def test_shares_never_exceed_the_limit_and_end_up_with_all_of_it(
+    steps: list[tuple[int, str, int]], concurrency: int, alone: bool
+) -> None:
+    division = Division(Limits(concurrency, 10.0, alone))
+    for node, what, running in steps:
+        others = [row for row in division.rows if row.node != node]
+        if what == "looks":
+            row, _ = division.mine(node, running)
+            others.append(row)
+        division.rows = others
+        assert sum(row.slots for row in division.rows) <= concurrency
+        assert sum(row.parts for row in division.rows) <= WHOLE
+
+    nodes = [row.node for row in division.rows]
+    for node in nodes * 3:
+        row, _ = division.mine(node, 0)
+        division.rows = [*(one for one in division.rows if one.node != node), row]
+    assert sum(row.slots for row in division.rows) == (concurrency if nodes else 0)
+    assert len([node for node in nodes if division.mine(node, 0)[1]]) == bool(nodes)
+
+
+def test_slots_that_are_in_use_are_not_given_back() -> None:
+    division = Division(Limits(4), [Row(1, 4, WHOLE), Row(2, 0, 0)])
+
+    assert division.mine(1, running=3)[0].slots == 3
+    assert division.mine(1, running=0)[0].slots == 2
+
+
+def test_the_slots_of_a_node_that_is_gone_stay_until_it_is_taken_over() -> None:
+    division = Division(Limits(1), [Row(1, 1, WHOLE, lives=False)])
+
+    assert division.mine(2, 0)[0].slots == 0
