@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 def sqlite_store(path: Path) -> Iterator[SqliteStore]:
     """An empty SQLite store with the ruleset `r1`."""
     with closing(SqliteStore(path)) as store:
-        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
         yield store
 
 
@@ -37,7 +37,7 @@ def sqlite_store(path: Path) -> Iterator[SqliteStore]:
 def postgres_store(postgres_store_url: str) -> Iterator[PostgresStore]:
     """An empty PostgreSQL store with the ruleset `r1`."""
     with closing(PostgresStore(parse_url(postgres_store_url))) as store:
-        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(10)
+        store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
         yield store
 
 

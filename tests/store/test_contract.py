@@ -22,18 +22,18 @@ MakePlan = Callable[..., PlannedDelivery]
 
 def put(store: Store, event: Event, *plan: PlannedDelivery, window: int = 0) -> Any:
     """Append and wait."""
-    return store.append(event, plan, "r1", dedupe_window=window).result(10)
+    return store.append(event, plan, "r1", dedupe_window=window).result(60)
 
 
 def take(store: Store, now: int = NOW, **wanted: int) -> list[Claim]:
     """Claim and wait."""
-    return store.claim(wanted or {"ci": 10}, now).result(10)
+    return store.claim(wanted or {"ci": 10}, now).result(60)
 
 
 def settle(store: Store, claim: Claim, outcome: Outcome, state: State, at: int = NOW) -> bool:
     """Settle and wait."""
     done = Settlement(claim.delivery.id, claim.token, outcome, state, finished_at=NOW + 5, next_attempt_at=at)
-    return store.settle([done]).result(10)[0] is not None
+    return store.settle([done]).result(60)[0] is not None
 
 
 def test_an_event_is_read_back_unchanged(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
@@ -52,7 +52,7 @@ def test_a_body_may_be_a_view_of_the_bytes_that_arrived(store: Store, event: Mak
 
     both = [store.append(one, (), "r1") for one in (first, second)]
 
-    assert {one.result(10).duplicate for one in both} == {False}
+    assert {one.result(60).duplicate for one in both} == {False}
     assert [one.body for one in map(store.event, (first.id, second.id)) if one is not None] == [body, b"small"]
 
 
@@ -144,7 +144,7 @@ def test_an_interrupted_attempt_is_not_counted(store: Store, event: MakeEvent, p
 def test_only_the_owning_token_settles_a_delivery(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     put(store, event(), planned_delivery())
     [old] = take(store)
-    store.release(old).result(10)
+    store.release(old).result(60)
     [new] = take(store)
 
     assert not settle(store, old, Outcome.failed("x"), State.DEAD)
@@ -158,7 +158,7 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
         put(store, event(), planned_delivery(target="ci", order_key=f'"{number // 2}"'))
     claims = take(store, ci=100)
     assert len(claims) == 50  # one of each order key
-    store.release(claims[0]).result(10)
+    store.release(claims[0]).result(60)
     [again] = take(store, ci=1)
     kinds = {
         0: (Outcome.succeeded(200, "fine"), State.SUCCEEDED),
@@ -177,8 +177,8 @@ def test_settlements_in_one_batch_each_affect_their_own_delivery(
     together = store.settle([done[0], *done[20:]])
 
     states = [kinds[number % 4][1] for number in range(1, 51)]
-    assert [future.result(10) for future in futures] == [[state] for state in states[:19]]
-    assert together.result(10) == [None, *states[19:]]
+    assert [future.result(60) for future in futures] == [[state] for state in states[:19]]
+    assert together.result(60) == [None, *states[19:]]
     for number, claim in enumerate([*claims[1:], again], 1):
         outcome, state = kinds[number % 4]
         found, tried = store.delivery(claim.delivery.id), store.attempts(claim.delivery.id)[-1]
@@ -204,18 +204,18 @@ def test_a_released_delivery_has_no_attempt(store: Store, event: MakeEvent, plan
     before = store.deliveries()
     [claim] = take(store)
 
-    assert store.release(claim).result(10)
+    assert store.release(claim).result(60)
 
     assert store.deliveries() == before
     assert store.attempts(claim.delivery.id) == []
-    assert not store.release(claim).result(10)
+    assert not store.release(claim).result(60)
 
 
 def test_a_refiled_delivery_waits_at_its_new_target(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     put(store, event(), planned_delivery())
     [claim] = take(store)
 
-    assert store.refile(claim, "new").result(10)
+    assert store.refile(claim, "new").result(60)
 
     assert store.due() == {"new": NOW}
     [again] = take(store, new=1)
@@ -249,7 +249,7 @@ def test_order_keys_of_one_batch_block_each_other_too(
     plans = [planned_delivery(order_key="[1]") for _ in range(50)]
     futures = [store.append(event(), [plan], "r1") for plan in plans]
     for future in futures:
-        future.result(10)
+        future.result(60)
 
     assert [c.delivery.id for c in take(store, ci=100)] == [plans[0].id]
 
@@ -303,7 +303,7 @@ def test_duplicates_within_one_batch_are_found(store: Store, event: MakeEvent, p
         for n in range(900)
     ]
 
-    answers = [future.result(10) for future in futures]
+    answers = [future.result(60) for future in futures]
 
     assert sum(not answer.duplicate for answer in answers) == 300
     assert [a.event_id for a in answers[:300]] == [a.event_id for a in answers[300:600]]
@@ -335,8 +335,8 @@ def test_a_row_that_cannot_be_stored_fails_alone(store: Store, event: MakeEvent,
     futures += [store.append(event(), [planned_delivery()], "r1") for _ in range(20)]
 
     with pytest.raises(StoreError):
-        failing.result(10)
-    assert len({future.result(10).event_id for future in futures}) == 40
+        failing.result(60)
+    assert len({future.result(60).event_id for future in futures}) == 40
     assert len(store.events()) == 40
 
 
@@ -347,8 +347,8 @@ def test_an_invalid_call_fails_alone(store: Store, event: MakeEvent) -> None:
     futures += [store.append(event(), [], "r1") for _ in range(20)]
 
     with pytest.raises(StoreError, match="can't be stored"):
-        failing.result(10)
-    assert [future.result(10).duplicate for future in futures] == [False] * 40
+        failing.result(60)
+    assert [future.result(60).duplicate for future in futures] == [False] * 40
     assert store.writable()
 
 
@@ -357,8 +357,8 @@ def test_a_copy_is_stored_when_the_original_failed(store: Store, event: MakeEven
     good = store.append(event(dedupe_key="d1"), [planned_delivery()], "r1", dedupe_window=1000)
 
     with pytest.raises(StoreError):
-        bad.result(10)
-    assert not good.result(10).duplicate
+        bad.result(60)
+    assert not good.result(60).duplicate
     assert len(store.events()) == 1
 
 
@@ -407,8 +407,8 @@ def test_released_work_is_announced(store: Store, event: MakeEvent, planned_deli
     told: list[dict[str, int]] = []
     store.on_due(lambda due: told.append(dict(due)))
 
-    store.release(one).result(10)
-    store.refile(two, "new").result(10)
+    store.release(one).result(60)
+    store.refile(two, "new").result(60)
     put(store, event())
 
     assert told == [{"ci": NOW}, {"new": NOW}]
@@ -419,7 +419,7 @@ def test_a_released_head_stays_first_in_its_order(store: Store, event: MakeEvent
     put(store, event(), planned_delivery(order_key="[1]"))
     [claim] = take(store)
 
-    store.refile(claim, "new").result(10)
+    store.refile(claim, "new").result(60)
 
     assert take(store) == []
     assert [c.delivery.id for c in take(store, new=5)] == [claim.delivery.id]
@@ -438,8 +438,8 @@ def test_a_failing_listener_does_not_stop_the_store(store: Store, event: MakeEve
 def test_a_rulesets_text_is_kept_once(store: Store) -> None:
     text = RulesetText("r2", "rules: [] # é", "/etc")
 
-    store.put_ruleset(text, NOW).result(10)
-    store.put_ruleset(text, NOW).result(10)
+    store.put_ruleset(text, NOW).result(60)
+    store.put_ruleset(text, NOW).result(60)
 
     assert store.ruleset("r2") == text
     assert store.ruleset("r3") is None
@@ -473,7 +473,7 @@ def test_after_close_every_call_fails_and_none_hangs(
 
     store.close()
 
-    assert all(future.result(10) for future in waiting)
+    assert all(future.result(60) for future in waiting)
     with pytest.raises(StoreUnavailable):
         put(store, event())
     with pytest.raises(StoreUnavailable):
@@ -487,7 +487,7 @@ def test_after_close_every_call_fails_and_none_hangs(
 def _shorten(store: Store, now: int) -> None:
     after: int | None = 0
     while after is not None:
-        after = store.shorten_waits(now, after).result(10)
+        after = store.shorten_waits(now, after).result(60)
 
 
 HOUR = 3_600_000
@@ -530,7 +530,7 @@ def test_a_replayed_delivery_is_due_though_the_clock_was_set_back(
     put(store, event(), planned_delivery())
     [claim] = take(store)
     settle(store, claim, Outcome.failed("HTTP 410", 410), State.DEAD)
-    store.replay([claim.delivery.id], NOW + HOUR).result(10)
+    store.replay([claim.delivery.id], NOW + HOUR).result(60)
 
     _shorten(store, NOW + 10)
 
@@ -547,12 +547,12 @@ def test_waits_are_shortened_in_small_batches(
     for claim in done:
         settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
 
-    first = store.shorten_waits(NOW - HOUR).result(10)
+    first = store.shorten_waits(NOW - HOUR).result(60)
 
     assert first is not None
     waits = [delivery.next_attempt_at for delivery in store.deliveries(Filter(states=(State.PENDING,)))]
     assert waits == [NOW - HOUR] * 3 + [NOW]  # the settled ones at the beginning were skipped
-    assert store.shorten_waits(NOW - HOUR, first).result(10) is None
+    assert store.shorten_waits(NOW - HOUR, first).result(60) is None
     assert len(take(store, NOW - HOUR)) == 4
 
 
@@ -568,7 +568,7 @@ def test_one_transaction_settles_any_number_of_rows(
     ]
 
     assert len(claims) == count
-    assert store.settle(ends).result(10) == [State.SUCCEEDED] * count
+    assert store.settle(ends).result(60) == [State.SUCCEEDED] * count
     assert store.count(Filter()) == store.count(Filter(states=(State.SUCCEEDED,))) == count
     assert all(len(store.attempts(claim.delivery.id)) == 1 for claim in claims)
 
@@ -624,7 +624,7 @@ def test_a_delivery_that_waits_for_a_retry_or_is_held_is_skipped_too(
 ) -> None:
     tried, held = planned_delivery(group=Latest("[1]")), planned_delivery(group=Latest("[1]"), rule="off")
     put(store, event(), tried, held)
-    store.mark_held("off", None).result(10)
+    store.mark_held("off", None).result(60)
     [claim] = take(store)
     settle(store, claim, Outcome.retry("x"), State.PENDING, at=NOW + 60_000)
 
@@ -658,7 +658,7 @@ def test_a_newer_delivery_waits_for_a_running_one_which_is_skipped_when_it_fails
     assert take(store) == []
     assert [d.id for d in store.deliveries() if d.behind] == [new.id]
     done = Settlement(old.id, claim.token, outcome, state, NOW + 5, NOW + 60_000)
-    assert store.settle([done]).result(10) == [becomes]
+    assert store.settle([done]).result(60) == [becomes]
 
     assert heard == [{"ci": NOW}]
     assert state_of(store, old)[0] is becomes
@@ -676,7 +676,7 @@ def test_a_claim_given_back_is_skipped_when_a_newer_delivery_waits(
     [claim] = take(store)
     put(store, event(), new := planned_delivery(group=Latest("[1]")))
 
-    assert store.release(claim).result(10)
+    assert store.release(claim).result(60)
 
     assert state_of(store, old) == (State.SKIPPED, SkipReason.NEWER, new.id)
     assert store.attempts(old.id) == []
@@ -689,7 +689,7 @@ def test_without_a_newer_delivery_a_failed_one_is_tried_again(
     put(store, event(), old := planned_delivery(group=Latest("[1]")))
     [claim] = take(store)
     put(store, event(), new := planned_delivery(group=Latest("[1]")))
-    store.cancel([new.id], NOW).result(10)
+    store.cancel([new.id], NOW).result(60)
 
     settle(store, claim, Outcome.retry("x"), State.PENDING)
 
@@ -703,7 +703,7 @@ def test_a_cancelled_running_delivery_lets_the_newer_one_go(
     take(store)
     put(store, event(), new := planned_delivery(group=Latest("[1]")))
 
-    store.cancel([old.id], NOW).result(10)
+    store.cancel([old.id], NOW).result(60)
 
     assert state_of(store, old)[0] is State.CANCELLED
     assert [claim.delivery.id for claim in take(store)] == [new.id]
@@ -743,11 +743,11 @@ def test_a_wait_is_no_longer_after_the_clock_was_set_back(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
-    store.shorten_waits(NOW + 1).result(10)
+    store.shorten_waits(NOW + 1).result(60)
     assert store.due() == {"ci": NOW + 300}
 
     for now in (NOW - 5000, NOW - 9000, NOW - 9000):
-        store.shorten_waits(now).result(10)
+        store.shorten_waits(now).result(60)
         assert store.due() == {"ci": now + 300}
 
     put(store, event(received_at=NOW - 8900), planned_delivery(group=Latest("[1]", 300, 700)))
@@ -788,7 +788,7 @@ def test_after_a_first_delivery_that_died_or_was_cancelled_the_next_is_made(
         [claim] = take(store)
         settle(store, claim, Outcome.failed("x"), State.DEAD)
     else:
-        store.cancel([first.id], NOW).result(10)
+        store.cancel([first.id], NOW).result(60)
 
     put(store, event(), third := planned_delivery(group=Once("[1]", 1000)))
     put(store, event(), fourth := planned_delivery(group=Once("[1]", 1000)))
@@ -816,7 +816,7 @@ def test_a_replayed_delivery_stands_outside_its_group(
     put(store, event(), old := planned_delivery(group=Latest("[1]")))
     put(store, event(), new := planned_delivery(group=Latest("[1]")))
 
-    assert store.replay([old.id], NOW).result(10) == [old.id]
+    assert store.replay([old.id], NOW).result(60) == [old.id]
     put(store, event(), newest := planned_delivery(group=Latest("[1]")))
 
     assert state_of(store, old) == state_of(store, newest) == PENDING
@@ -824,7 +824,7 @@ def test_a_replayed_delivery_stands_outside_its_group(
     assert [claim.delivery.id for claim in take(store)] == [old.id, newest.id]
     assert store.plan_again(
         store.events()[0].id, [again := planned_delivery(group=Latest("[1]"))], RulesetText("r2", "", ""), NOW
-    ).result(10)
+    ).result(60)
     assert [claim.delivery.id for claim in take(store)] == [again.id]
 
 
@@ -834,7 +834,7 @@ def test_the_first_delivery_still_counts_when_it_is_replayed(
     put(store, event(), first := planned_delivery(group=Once("[1]", 1000)))
     [claim] = take(store)
     settle(store, claim, Outcome.succeeded(), State.SUCCEEDED)
-    store.replay([first.id], NOW).result(10)
+    store.replay([first.id], NOW).result(60)
 
     put(store, event(), second := planned_delivery(group=Once("[1]", 1000)))
 
@@ -867,5 +867,5 @@ def test_a_follower_hears_of_each_skipped_delivery_after_its_attempts(
         (NOW + 9, SkipReason.EARLIER, first.id),
     ]
     assert store.position_at(NOW + 9).ended == {ends[-1].writer: ends[-1].seq - 1}
-    store.replay([second.id], NOW).result(10)
+    store.replay([second.id], NOW).result(60)
     assert len(store.ended({}).ends) == 3  # it is skipped no longer

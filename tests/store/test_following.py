@@ -17,17 +17,17 @@ MakePlan = Callable[..., PlannedDelivery]
 
 def put(store: Store, event: Event, *plan: PlannedDelivery) -> str:
     """Append and wait; the event's id."""
-    return store.append(event, plan, "r1").result(10).event_id
+    return store.append(event, plan, "r1").result(60).event_id
 
 
 def take(store: Store, now: int = NOW) -> list[Claim]:
     """Claim whatever is due."""
-    return store.claim({"ci": 5000}, now).result(10)
+    return store.claim({"ci": 5000}, now).result(60)
 
 
 def end(store: Store, claim: Claim, outcome: Outcome, state: State, at: int) -> None:
     """Settle it."""
-    assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, at, at)]).result(10)[0]
+    assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, at, at)]).result(60)[0]
 
 
 START = StreamPosition().ended
@@ -95,10 +95,10 @@ def test_a_cancelled_attempt_ends_once_and_a_released_one_never(
     put(store, event(), planned_delivery(id="cancelled"), planned_delivery(id="released", action="b"))
     claims = {claim.delivery.id: claim for claim in take(store)}
 
-    store.cancel(["cancelled"], NOW).result(10)
-    store.release(claims["released"]).result(10)
+    store.cancel(["cancelled"], NOW).result(60)
+    store.release(claims["released"]).result(60)
     settled = Settlement("cancelled", claims["cancelled"].token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
-    assert not store.settle([settled]).result(10)[0]
+    assert not store.settle([settled]).result(60)[0]
 
     [one] = ends(store)
     assert (one.delivery_id, one.attempt.outcome, one.state) == ("cancelled", OutcomeKind.INTERRUPTED, State.CANCELLED)
@@ -112,7 +112,7 @@ def test_pruned_rows_are_skipped_and_their_numbers_never_reused(
     for claim in take(store):
         end(store, claim, Outcome.succeeded(), State.SUCCEEDED, NOW)
     place = store.newest()
-    assert store.prune(NOW + DAY, NOW + DAY).result(10).events == 5
+    assert store.prune(NOW + DAY, NOW + DAY).result(60).events == 5
 
     assert store.arrivals(store.newest().events) == []
     assert ends(store) == []

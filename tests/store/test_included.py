@@ -21,11 +21,11 @@ TEXT = RulesetText(
 
 
 def test_every_text_comes_back_with_its_folder_in_its_order(store: Store) -> None:
-    store.put_ruleset(TEXT, NOW).result(10)
+    store.put_ruleset(TEXT, NOW).result(60)
     assert store.ruleset("several") == TEXT
 
     moved = replace(TEXT, base_dir="/srv", included=(replace(TEXT.included[0], base_dir="/srv"), TEXT.included[1]))
-    store.put_ruleset(moved, NOW).result(10)
+    store.put_ruleset(moved, NOW).result(60)
     assert store.ruleset("several") == moved
 
 
@@ -33,20 +33,20 @@ def test_a_reroute_keeps_them_too(
     store: Store, event: Callable[..., Event], planned_delivery: Callable[..., PlannedDelivery]
 ) -> None:
     made = event()
-    store.append(made, [], "r1").result(10)
+    store.append(made, [], "r1").result(60)
 
-    assert store.plan_again(made.id, [planned_delivery()], TEXT, NOW).result(10)
+    assert store.plan_again(made.id, [planned_delivery()], TEXT, NOW).result(60)
 
     assert store.ruleset("several") == TEXT
 
 
 def test_they_are_pruned_with_their_ruleset(store: Store) -> None:
-    store.put_ruleset(TEXT, NOW).result(10)
-    store.put_ruleset(RulesetText("next", "x", "/etc"), NOW + 1).result(10)
+    store.put_ruleset(TEXT, NOW).result(60)
+    store.put_ruleset(RulesetText("next", "x", "/etc"), NOW + 1).result(60)
 
-    store.prune(NOW + 10 * DAY, NOW + 10 * DAY).result(10)
+    store.prune(NOW + 10 * DAY, NOW + 10 * DAY).result(60)
 
     assert store.ruleset("several") is None
     again = RulesetText("several", TEXT.text, TEXT.base_dir)
-    store.put_ruleset(again, NOW + 2).result(10)
+    store.put_ruleset(again, NOW + 2).result(60)
     assert store.ruleset("several") == again

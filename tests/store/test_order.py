@@ -27,7 +27,7 @@ class History:
         self.location = location
         self.event = event
         self.store = open_store(location)
-        self.store.put_ruleset(RulesetText("r1", "", ""), 0).result(10)
+        self.store.put_ruleset(RulesetText("r1", "", ""), 0).result(60)
         self.now = NOW
         self.events: list[str] = []
         self.lane: dict[str, str | None] = {}
@@ -51,20 +51,20 @@ class History:
         """An event comes in."""
         one = self.event(id=uuid7(self.now), received_at=self.now)
         self.events.append(one.id)
-        self.store.append(one, self.plan(), "r1").result(10)
+        self.store.append(one, self.plan(), "r1").result(60)
 
     def plan_again(self) -> None:
         """An operator plans an event again."""
         if self.events:
             one = self.random.choice(self.events)
-            assert self.store.plan_again(one, self.plan(), RulesetText("r2", "", ""), self.now).result(10)
+            assert self.store.plan_again(one, self.plan(), RulesetText("r2", "", ""), self.now).result(60)
 
     def claim(self) -> None:
         """Whatever is due may be claimed: of each order its first, and only if it does not run already."""
         heads = {lane: active[:1] if lane else list(active) for lane, active in self.active.items()}
         may = {one for active in heads.values() for one in active if self.state[one] is State.PENDING}
         count = self.random.randint(1, 4)
-        claims = self.store.claim({"t": count}, self.now).result(10)
+        claims = self.store.claim({"t": count}, self.now).result(60)
         assert {claim.delivery.id for claim in claims} <= may
         assert len(claims) == min(count, len(may))
         for claim in claims:
@@ -85,7 +85,7 @@ class History:
             ]
         )
         done = Settlement(one, claim.token, outcome, state, self.now, self.now)
-        assert bool(self.store.settle([done]).result(10)[0]) == (self.state[one] is State.RUNNING)
+        assert bool(self.store.settle([done]).result(60)[0]) == (self.state[one] is State.RUNNING)
         if self.state[one] is State.RUNNING:
             self.become(one, state)
 
@@ -93,7 +93,7 @@ class History:
         """A claim is given back."""
         if self.claims:
             one = self.random.choice(sorted(self.claims))
-            given = self.store.release(self.claims.pop(one)).result(10)
+            given = self.store.release(self.claims.pop(one)).result(60)
             assert given == (self.state[one] is State.RUNNING)
             if given:
                 self.state[one] = State.PENDING
@@ -101,7 +101,7 @@ class History:
     def cancel(self) -> None:
         """An operator cancels some, whatever their state."""
         chosen = self.some()
-        done = self.store.cancel(chosen, self.now).result(10)
+        done = self.store.cancel(chosen, self.now).result(60)
         assert done == [d for d in chosen if self.state[d] in (State.PENDING, State.RUNNING, State.DEAD)]
         for one in done:
             self.become(one, State.CANCELLED)
@@ -111,7 +111,7 @@ class History:
         for one in self.some():
             lane, before = self.lane[one], self.state[one]
             first = lane is None or self.active[lane][:1] == [one]
-            done = self.store.replay([one], self.now).result(10)
+            done = self.store.replay([one], self.now).result(60)
             if before is State.RUNNING or (before is State.PENDING and not first):
                 assert done == []
                 continue
@@ -180,15 +180,15 @@ def check_history(location: StoreLocation, event: MakeEvent, seed: int) -> None:
             expected = list(history.active[lane])
             went = []
             for _ in range(len(expected)):
-                claims = history.store.claim({"t": 5000}, history.now).result(10)
+                claims = history.store.claim({"t": 5000}, history.now).result(60)
                 for claim in claims:
                     if claim.delivery.order_key == lane:
                         went.append(claim.delivery.id)
                     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
                     if claim.delivery.order_key in (lane, None):
-                        assert history.store.settle([done]).result(10)[0]
+                        assert history.store.settle([done]).result(60)[0]
                     else:
-                        assert history.store.release(claim).result(10)
+                        assert history.store.release(claim).result(60)
             assert went == expected
     finally:
         history.store.close()

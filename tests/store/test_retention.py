@@ -22,7 +22,7 @@ MakePlan = Callable[..., PlannedDelivery]
 def _settle(store: Store, claim: Claim, state: State) -> None:
     outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("no")
     done = Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)
-    assert store.settle([done]).result(10)[0]
+    assert store.settle([done]).result(60)[0]
 
 
 def test_old_events_are_pruned_unless_deliveries_are_pending(
@@ -37,8 +37,8 @@ def test_old_events_are_pruned_unless_deliveries_are_pending(
             ("pending", [planned_delivery("other")], None),
         ):
             made = event(received_at=NOW - age * DAY)
-            store.append(made, plan, "r1").result(10)
-            for claim in store.claim({"t": 10}, NOW).result(10):
+            store.append(made, plan, "r1").result(60)
+            for claim in store.claim({"t": 10}, NOW).result(60):
                 assert state is not None
                 _settle(store, claim, state)
             kept[f"{name} {age}"] = made
@@ -60,7 +60,7 @@ def test_old_events_behind_many_kept_ones_are_pruned(
     futures = [store.append(event(received_at=old), [planned_delivery("wait")], "r1") for _ in range(1500)]
     futures += [store.append(event(received_at=old), [], "r1") for _ in range(1500)]
     for future in futures:
-        future.result(10)
+        future.result(60)
 
     told: list[int] = []
     assert Retention(store, 86400.0, 86400.0, lambda: NOW, told.append).sweep() == 1500
@@ -70,7 +70,7 @@ def test_old_events_behind_many_kept_ones_are_pruned(
 
 
 def test_keep_for_ever_prunes_nothing(store: Store, event: MakeEvent) -> None:
-    store.append(event(received_at=1), [], "r1").result(10)
+    store.append(event(received_at=1), [], "r1").result(60)
 
     forever = Retention(store, None, 1.0, lambda: NOW)
     forever.start()

@@ -38,13 +38,13 @@ def copy(source: StoreLocation, target: StoreLocation) -> Copied:
 def fill(store: Store, event: MakeEvent, planned: MakePlan) -> None:
     """Deliveries in each state, and whatever else a store keeps."""
     included = (IncludedText("teams/*.yaml", "teams/pay.yaml", "rules: []", "/etc/teams"),)
-    store.put_ruleset(RulesetText("r0", "", "/"), NOW).result(10)
-    store.put_ruleset(RulesetText("r1", "rules: [] # é", "/etc", included), NOW + 1).result(10)
+    store.put_ruleset(RulesetText("r0", "", "/"), NOW).result(60)
+    store.put_ruleset(RulesetText("r1", "rules: [] # é", "/etc", included), NOW + 1).result(60)
 
     def put(*plan: PlannedDelivery, **facts: object) -> None:
         made = event(id=uuid7(NOW), body=b"\x00\xff", path="/a\x00b", **facts)
         errors = [("slow", "too many values")]
-        store.append(made, plan, "r1", matched=["deploy", "audit"], errors=errors, dedupe_window=10**9).result(10)
+        store.append(made, plan, "r1", matched=["deploy", "audit"], errors=errors, dedupe_window=10**9).result(60)
 
     put(planned("done"), planned("dead"), planned("retry"), planned("run"), planned("cancelled"), dedupe_key='"k"')
     put(planned("ordered", order_key='["\\u0000"]'), planned("ordered", order_key='["\\u0000"]'))
@@ -58,18 +58,18 @@ def fill(store: Store, event: MakeEvent, planned: MakePlan) -> None:
         "retry": (Outcome.retry("HTTP 500", 500), State.PENDING),
     }
     for target, (outcome, state) in ends.items():
-        [claim] = store.claim({target: 1}, NOW, recorded=[target]).result(10)
+        [claim] = store.claim({target: 1}, NOW, recorded=[target]).result(60)
         end = Settlement(claim.delivery.id, claim.token, outcome, state, NOW + 5, NOW + 9000)
-        assert store.settle([end]).result(10) == [state]
-    store.cancel([d.id for d in store.deliveries(Filter(target="cancelled"))], NOW).result(10)
+        assert store.settle([end]).result(60) == [state]
+    store.cancel([d.id for d in store.deliveries(Filter(target="cancelled"))], NOW).result(60)
     first = store.deliveries(Filter(target="replayed"))[0].id
-    store.cancel([first], NOW).result(10)
-    store.replay([first], NOW + 1).result(10)
-    store.pause("ci", NOW + 50, NOW).result(10)
-    store.put_file_holds([(HoldKind.RULE, "off")], NOW).result(10)
-    store.mark_held("off", None).result(10)
-    store.put_note("rules", '{"hash": "r1"}').result(10)
-    assert len(store.claim({"run": 1}, NOW).result(10)) == 1  # and then the daemon ends
+    store.cancel([first], NOW).result(60)
+    store.replay([first], NOW + 1).result(60)
+    store.pause("ci", NOW + 50, NOW).result(60)
+    store.put_file_holds([(HoldKind.RULE, "off")], NOW).result(60)
+    store.mark_held("off", None).result(60)
+    store.put_note("rules", '{"hash": "r1"}').result(60)
+    assert len(store.claim({"run": 1}, NOW).result(60)) == 1  # and then the daemon ends
 
 
 def content(store: OperatorStore) -> dict[str, object]:
@@ -128,12 +128,12 @@ def test_a_daemon_goes_on_with_a_copy(
         assert store.last_claims() == {"done": NOW, "dead": NOW, "retry": NOW}
         seqs = [delivery.seq for delivery in store.deliveries(limit=100)]
         again = event(dedupe_key='"k"')
-        assert store.append(again, [planned_delivery()], "r1", dedupe_window=10**9).result(10).duplicate
+        assert store.append(again, [planned_delivery()], "r1", dedupe_window=10**9).result(60).duplicate
         new = event()
-        store.append(new, [planned_delivery("ordered", order_key='["\\u0000"]')], "r1").result(10)
+        store.append(new, [planned_delivery("ordered", order_key='["\\u0000"]')], "r1").result(60)
         assert store.deliveries(Filter(event_id=new.id))[0].seq > max(seqs) + 1  # above the places of replays too
-        assert len(store.claim({"ordered": 9}, NOW).result(10)) == 1
-        [run] = store.claim({"run": 1}, NOW).result(10)
+        assert len(store.claim({"ordered": 9}, NOW).result(60)) == 1
+        [run] = store.claim({"run": 1}, NOW).result(60)
         assert (run.attempt, run.delivery.interruptions) == (2, 1)
 
 
@@ -193,13 +193,13 @@ def test_groups_go_on_in_a_copy(
 ) -> None:
     def send(store: Store, *groups: Latest | Once) -> list[str]:
         plan = [planned_delivery(group=group) for group in groups]
-        store.append(event(), plan, "r1").result(10)
+        store.append(event(), plan, "r1").result(60)
         return [one.id for one in plan]
 
     with closing(SqliteStore(path)) as store:
-        store.put_ruleset(RulesetText("r1", "", "/"), NOW).result(10)
+        store.put_ruleset(RulesetText("r1", "", "/"), NOW).result(60)
         [running, first] = send(store, Latest("[1]", 30, 60), Once("[1]", 10**9))
-        assert len(store.claim({"ci": 2}, NOW + 30).result(10)) == 2
+        assert len(store.claim({"ci": 2}, NOW + 30).result(60)) == 2
         [waiting] = send(store, Latest("[1]", 30, 60))
     copy(path, store_location(postgres_store_url))
     copy(store_location(postgres_store_url), path.with_name("back.db"))
@@ -210,5 +210,5 @@ def test_groups_go_on_in_a_copy(
             states = {delivery.id: (delivery.state, delivery.skipped_for) for delivery in copied.deliveries()}
             assert states[waiting] == (State.SKIPPED, newest)
             assert states[earlier] == (State.SKIPPED, first)
-            assert {one.delivery.id for one in copied.claim({"ci": 9}, NOW + 60).result(10)} == {running, first, newest}
+            assert {one.delivery.id for one in copied.claim({"ci": 9}, NOW + 60).result(60)} == {running, first, newest}
             assert not any(finding.broken for finding in copied.check(lambda *_: None))

@@ -40,8 +40,8 @@ def filled(
         planned_delivery(id="first", order_key="k"),
         planned_delivery(id="second", order_key="k"),
     ]
-    postgres_store.append(event(id="e1"), plans, "r1").result(10)
-    assert len(postgres_store.claim({"now": 1}, NOW).result(10)) == 1
+    postgres_store.append(event(id="e1"), plans, "r1").result(60)
+    assert len(postgres_store.claim({"now": 1}, NOW).result(60)) == 1
     return postgres_store
 
 

@@ -110,8 +110,8 @@ def test_nothing_that_a_node_writes_reads_a_whole_table(
     connection: Connected, event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
 ) -> None:
     store = PostgresStore(parse_url(postgres_store_url))
-    store.append(event(), [planned_delivery("now")], "r1").result(10)
-    [claim] = store.claim({"now": 1}, NOW).result(10)
+    store.append(event(), [planned_delivery("now")], "r1").result(60)
+    [claim] = store.claim({"now": 1}, NOW).result(60)
     store.close()
     connection.execute(_FILL.encode())
     connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")
