@@ -195,6 +195,7 @@ class PostgresStore(OperatorMethods):
                 return
             self._closed = True
             self._writer.stop()
+            self._fleet.close()
             self._connections.close()
 
     def _told(self, future: "Future[T]") -> "Future[T]":
