@@ -318,7 +318,7 @@ class Store(EventSink, OperatorStore, Protocol):
         reserved: Mapping[str, int] | None = None,
     ) -> "Future[Appended]":
         """See EventSink.append. `reserved`: by delivery id, for how many ms after received_at `claim_one` alone gives
-        the delivery."""
+        the delivery, which waits so long as one with a wait does."""
         ...
 
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":

@@ -27,7 +27,7 @@ rules:
   - {name: latest, match: {$.to: latest}, actions: [{forward: "URL/hang", latest_by: $.to}]}
   - {name: once, match: {$.to: once}, actions: [{forward: "URL/once", once_by: $.to, within: 1h}]}
   - {name: narrow, match: {$.to: narrow}, actions: [forward: {target: hook, path: /hang}]}
-  - {name: script, match: {$.to: script}, allow_unverified: true, actions: [command: {shell: cat}]}
+  - {name: script, match: {$.to: script}, allow_unverified: true, actions: [command: {shell: cat, concurrency: 3}]}
 """
 
 

@@ -36,6 +36,29 @@ def test_nobody_else_claims_it_before_its_time(store: Store, event: MakeEvent, p
     assert [one.delivery.id for one in late] == [mine.id]  # a crash loses nothing but this time
 
 
+def test_a_look_at_the_clock_changes_nothing(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+    plain, latest = planned_delivery(), planned_delivery(group=Latest("[1]"))
+    reserve(store, event(), plain, latest)
+
+    store.shorten_waits(NOW).result(60)
+    store.shorten_waits(NOW + 5).result(60)
+
+    assert take(store, LATER - 1) == []
+    assert {one.delivery.id for one in take(store, LATER)} == {plain.id, latest.id}
+
+
+def test_after_the_clock_was_set_back_it_waits_no_longer(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    mine = planned_delivery()
+    reserve(store, event(), mine)
+
+    store.shorten_waits(NOW - 50_000).result(60)
+
+    assert take(store, LATER - 50_001) == []
+    assert [one.delivery.id for one in take(store, LATER - 50_000)] == [mine.id]
+
+
 def test_it_is_claimed_by_its_id_once(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     mine, stored = planned_delivery(), event()
     reserve(store, stored, mine)

@@ -95,9 +95,10 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id, target, next_attempt_at, blocked
 """
 
-# Only what this transaction wrote: a delivery that was stored before was reserved then.
+# Only what this transaction wrote: a delivery that was stored before was reserved then. With wait_since, it counts as a
+# wait when the clock is set back.
 _RESERVE = """
-UPDATE webhook_router.delivery d SET next_attempt_at = d.next_attempt_at + one.ms
+UPDATE webhook_router.delivery d SET next_attempt_at = d.next_attempt_at + one.ms, wait_since = d.next_attempt_at
 FROM unnest(%b::text[], %b::bigint[]) AS one (id, ms)
 WHERE d.id = one.id AND d.state = 'pending' AND d.xmin = pg_current_xact_id()::xid
 """

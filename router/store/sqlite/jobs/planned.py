@@ -72,7 +72,11 @@ FROM (VALUES {})
 WHERE column1 IS NOT NULL
 """
 
-_RESERVE = "UPDATE delivery SET next_attempt_at = next_attempt_at + ? WHERE id = ? AND state = 'pending'"
+# With wait_since, it counts as a wait when the clock is set back.
+_RESERVE = """
+UPDATE delivery SET next_attempt_at = next_attempt_at + ?, wait_since = next_attempt_at
+WHERE id = ? AND state = 'pending'
+"""
 
 _UNBLOCKED_SINCE = """
 SELECT target, min(next_attempt_at) FROM delivery
