@@ -162,7 +162,7 @@ class Dispatcher:
         self._holding = Holding(self._current, self._store, self._inbox, writes.write, self._now_ms, self._sets_holds)
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
-        self._store.on_skipped(SkipReports(self._metrics).report)
+        self._store.on_skipped(SkipReports(self._metrics, self.first_answers.skipped).report)
         with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
             await self._recall()
         self._started.set()
