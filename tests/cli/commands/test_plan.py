@@ -1,6 +1,7 @@
 """`plan`: what a changed rules file would do to stored events."""
 
 import json
+import re
 
 import pytest
 
@@ -64,9 +65,21 @@ def test_markdown_has_ids_and_nothing_of_the_payload(ran: StoreCommands) -> None
 
     [event] = [s["event"] for s in ran.json("plan", "new.yaml")["changes"][0]["samples"]]
     assert f"`{event}`" in text
-    assert text.startswith("### plan: new.yaml ")
+    assert text.startswith("### plan: `new.yaml` ")
     assert "| `deploy` | 1 | 1 |" in text
     assert "main" not in text
+
+
+def test_markdown_shows_names_as_they_are_and_notifies_nobody(ran: StoreCommands) -> None:
+    name = "ask @acme|team `#1` <b> [x](y) *z*"
+    (ran.folder / "named.yaml").write_text(RULES.replace("deploy", json.dumps(name)))
+
+    text = ran.run("plan", "named.yaml", "--format", "markdown").stdout
+
+    fenced = f"``{name} (was deploy)``".replace("|", "\\|")  # a pipe ends the cell of a table, also in code
+    assert f"| {fenced} | 1 | 1 |" in text
+    assert f"``deploy/append → {name}/append (append)``" in text
+    assert not re.search("[@#]", re.sub("(`+).*?[^`]\\1(?!`)", "", text).replace("### ", "")), "all stand in code"
 
 
 def test_expect_same_fails_only_on_a_difference(ran: StoreCommands) -> None:
