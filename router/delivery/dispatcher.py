@@ -175,7 +175,7 @@ class Dispatcher:
         self.first_answers.open(self._inbox)
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
-        self._store.on_skipped(SkipReports(self._metrics).report)
+        self._store.on_skipped(SkipReports(self._metrics, self.first_answers.skipped).report)
         with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
             await self._recall()
         self._started.set()

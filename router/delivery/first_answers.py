@@ -16,7 +16,7 @@ MayBegin = Callable[[str, str, str], bool]
 
 
 class FirstAnswers:
-    """`expect` and `forget` may be called from any thread; all else belongs to the delivery loop."""
+    """`expect`, `forget` and `skipped` may be called from any thread; all else belongs to the delivery loop."""
 
     def __init__(self, may_begin: MayBegin, most: int = MOST) -> None:
         self._may_begin = may_begin
@@ -49,6 +49,12 @@ class FirstAnswers:
     def forget(self, delivery_id: str) -> None:
         """The delivery is not stored: nothing is to be answered."""
         self.ended(delivery_id, None)
+
+    def skipped(self, delivery_id: str) -> None:
+        """The delivery is skipped: it has no attempt. Any thread may tell."""
+        inbox = self._inbox
+        if inbox is not None and self.wants(delivery_id):
+            inbox.call(lambda: self.ended(delivery_id, None))
 
     def wants(self, delivery_id: str) -> bool:
         """Whether somebody waits for this delivery's answer."""

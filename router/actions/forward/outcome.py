@@ -32,9 +32,9 @@ def outcome_of_answer(answer: Answer, *, now: float, answers: bool = False) -> O
 
 
 def _action_answer(answer: Answer) -> ActionAnswer | None:
-    """The answer for a sender; None when it is too long, or in a coding that the sender may not know."""
+    """The answer for a sender; None when it is too long or cut off, or in a coding that the sender may not know."""
     encoded = answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
-    if encoded or len(answer.body) > ANSWER_BYTES:
+    if encoded or not answer.whole or len(answer.body) > ANSWER_BYTES:
         return None
     return ActionAnswer(answer.body, answer.headers.get("Content-Type"), answer.status)
 

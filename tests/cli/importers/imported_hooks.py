@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from router.daemon.registries import REGISTRIES
+from router.domain.action_answer import ActionAnswer
 from router.domain.errors import PayloadError
 from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.networks import is_within, parse_address
 from router.domain.request import Inbound
+from router.intake.first_answer import reply_of
 from router.plugins.scheme import Verified
 from router.rules.compile.loader import Loader
-from router.rules.dry_run.preview import preview
+from router.rules.compile.respond import RespondFrom
+from router.rules.dry_run.preview import PreviewedDelivery, preview
 from router.rules.ruleset import Ruleset
 from tests.cli.importers.generated_hooks import Request
 
@@ -32,7 +35,7 @@ def load(rules: Path, secrets: Path) -> Ruleset:
 
 
 def answer(ruleset: Ruleset, request: Request) -> str | None:
-    """What the hook's program printed; None if the hook was not triggered."""
+    """What the sender hears of the hook's program; None if the hook was not triggered."""
     source = next(source for source in ruleset.sources.values() if source.path == f"/hooks/{request.hook}")
     inbound = Inbound(
         source.name,
@@ -64,12 +67,21 @@ def answer(ruleset: Ruleset, request: Request) -> str | None:
         assert delivery.error is not None
         return DASH if "begin with a dash" in delivery.error else f"dead: {delivery.error}"
     stdin = ruleset.actions[(delivery.rule, delivery.action)].action.stdin  # type: ignore[attr-defined]
-    return _run(
+    printed = _run(
         delivery.does["argv"], delivery.does["env"], delivery.does["cwd"], seen.body if stdin == "body" else b""
     )
+    return _heard(ruleset, delivery, printed)
 
 
-def _run(argv: list[str], env: Mapping[str, str], cwd: str, stdin: bytes) -> str:
+def _heard(ruleset: Ruleset, delivery: PreviewedDelivery, printed: bytes) -> str:
+    """What the sender hears of what the program printed."""
+    respond = next(rule.respond for rule in ruleset.rules if rule.name == delivery.rule)
+    assert isinstance(respond, RespondFrom)
+    assert (respond.rule, respond.action) == (delivery.rule, delivery.action)
+    return reply_of(respond, ActionAnswer(printed)).body.decode()
+
+
+def _run(argv: list[str], env: Mapping[str, str], cwd: str, stdin: bytes) -> bytes:
     clean = {"PATH": os.environ["PATH"]}
     done = subprocess.run(argv, env={**clean, **env}, cwd=cwd, input=stdin, capture_output=True, check=True)
-    return done.stdout.decode()
+    return done.stdout

@@ -237,6 +237,54 @@ def test_values_of_every_source_become_templates(imported: Run) -> None:
     found.check("--strict")
 
 
+def test_the_output_of_a_command_answers_the_sender(imported: Run) -> None:
+    found = imported(
+        include_command_output_in_response=True,
+        response_message="webhook never sends this",
+        response_headers=[{"name": "X-A", "value": "b"}, {"name": "Content-Type", "value": "application/json"}],
+        success_http_response_code=201,
+    )
+
+    assert found.rule["respond"] == {
+        "from": "command",
+        "within": "8s",
+        "otherwise": {"status": 202, "body": "The command has failed, or still runs.", "headers": {"X-A": "b"}},
+        "content_type": "application/json",
+        "headers": {"X-A": "b"},
+    }
+    above = " ".join(line.strip(" #") for line in found.text.split("    respond:")[0].splitlines())
+    for part in ("ends with 0 within 8 s", "2>&1", "answers 500", "success-http-response-code is 201"):
+        assert part in found.said
+        assert above.count(part) == 1, "said once, at its place"
+    assert "on-error" not in found.said
+    assert found.code == 0
+    found.check("--strict")
+
+
+def test_the_output_of_a_failed_command_is_said_to_be_kept_from_the_sender(imported: Run) -> None:
+    on_error = "include-command-output-in-response-on-error"
+    found = imported(**{"include_command_output_in_response": True, on_error: True})
+
+    assert f"{on_error}: what a command that fails has printed never gets to the sender" in found.said
+    assert on_error in found.text
+    alone = imported(response_message="hi", **{on_error: True})
+    assert alone.rule["respond"] == {"status": 200, "body": "hi"}, "webhook reads the one key only with the other"
+    assert on_error not in alone.said
+
+
+def test_what_differs_in_an_answer_is_said_in_the_file_too(imported: Run) -> None:
+    found = imported(
+        response_headers=[{"name": "Content-Length", "value": "3"}],
+        success_http_response_code=302,
+        trigger_rule_mismatch_http_response_code=400,
+        trigger_rule=value("x"),
+    )
+
+    for part in ("header Content-Length", "success-http-response-code is 302", "mismatch-http-response-code is 400"):
+        assert part in found.said
+        assert part in found.text
+
+
 def test_answers_methods_and_content_type_are_carried_over(imported: Run) -> None:
     found = imported(
         response_message="got {{ it }}",

@@ -4,12 +4,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from router.cli.importers.adnanh.document import Commented
 from router.cli.importers.adnanh.hooks import Hook
 from router.cli.importers.adnanh.notes import Notes
 from router.cli.importers.adnanh.values import literal
 
 _SERVERS_OWN = ("content-length", "transfer-encoding", "connection")
 _MISMATCH = "Hook rules were not satisfied."
+#: The longest that a sender waits here; webhook waits for the end of the command.
+_WITHIN = "8s"
+_LATER = "The command has failed, or still runs."
+_OUTPUT = (
+    "include-command-output-in-response: the sender gets the command's standard output here, if it ends with 0 within "
+    "8 s and prints at most 64 KiB. Webhook waits for ever, and adds standard error: write 2>&1 in the script for it"
+)
+_FAILURE = "when the command fails, webhook answers 500 and a sentence; here the answer is that of `otherwise`"
+_OUTPUT_ON_ERROR = (
+    "include-command-output-in-response-on-error: what a command that fails has printed never gets to the sender; "
+    "`webhook-router deliveries show` prints it"
+)
 
 
 @dataclass(slots=True)
@@ -19,10 +32,27 @@ class Answer:
     hook: Hook
     notes: Notes
 
-    def triggered(self) -> dict[str, Any]:
+    def triggered(self) -> Any:
         """The answer when the hook is triggered."""
+        if self.hook.output:
+            return self._output()
         status = self._status(self.hook.status, "success-http-response-code")
-        respond: dict[str, Any] = {"status": status, "body": literal(self.hook.message)}
+        return self._with_headers({"status": status, "body": literal(self.hook.message)})
+
+    def _output(self) -> Commented:
+        """The answer that is the command's output."""
+        comments = [self.notes.add(self.hook.place, _OUTPUT)]
+        failure = _OUTPUT_ON_ERROR if self.hook.output_on_error else _FAILURE
+        comments.append(self.notes.add(self.hook.place, failure))
+        if self.hook.status not in (0, 200):
+            fixed = f"success-http-response-code is {self.hook.status}; here a command's output is answered with 200"
+            comments.append(self.notes.add(self.hook.place, fixed))
+        otherwise = self._with_headers({"status": 202, "body": _LATER})
+        otherwise.pop("content_type", None)  # that of the output, which this sentence is not
+        respond = {"from": "command", "within": _WITHIN, "otherwise": otherwise}
+        return Commented(self._with_headers(respond), tuple(comments))
+
+    def _with_headers(self, respond: dict[str, Any]) -> dict[str, Any]:
         headers = dict(self._headers())
         for name in [name for name in headers if name.lower() == "content-type"]:
             respond["content_type"] = headers.pop(name)

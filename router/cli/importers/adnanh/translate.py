@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,10 +28,6 @@ _LEFT_OUT = "(left out)"
 _ANYBODY = "anybody who knows the address can run this: webhook verifies no sender here. Verify, then remove this line"
 _CODE = (
     "webhook gives the sender's text to any program. Keep this if the program may read such text; see docs/actions.md"
-)
-_OUTPUT = (
-    "include-command-output-in-response: the sender does not get the command's output here, but the answer below; "
-    "`webhook-router deliveries show` prints it"
 )
 
 
@@ -78,9 +75,9 @@ class _Translation:
                 self.notes.add(place, f"{key}: {_LOST_KEYS[key]}", lost=True)
             else:
                 self.notes.add(place, f"{key} is no key that webhook 2.8 knows; it is left out")
-        comments = self._comments(admission)
         rule = self._rule(admission, match, actions)
         source = self._source(admission, values)
+        comments = self._comments([*admission.comments, *_comments_of(rule["respond"])])
         return Translated(self.hook, self.name, source, rule, comments, admission.secrets, self.notes.found)
 
     def _judged(self) -> tuple[Admission, HookValues, dict[str, Any] | None]:
@@ -167,8 +164,6 @@ class _Translation:
         if match:
             rule["match"] = match
         rule["respond"] = Answer(self.hook, self.notes).triggered()
-        if self.hook.output:
-            rule["respond"] = Commented(rule["respond"], (self.notes.add(self.hook.place, _OUTPUT),))
         if admission.verify == "none":
             open_to = (
                 _ANYBODY
@@ -181,20 +176,24 @@ class _Translation:
     def _is_lost(self) -> bool:
         return any(note.lost for note in self.notes.found)
 
-    def _comments(self, admission: Admission) -> list[str]:
+    def _comments(self, placed: Sequence[str]) -> list[str]:
         """The comments above the rule: notes without a place of their own in it."""
         if self._is_lost() and self.hook.rule is not None:
             original = json.dumps(_shown(self.hook.rule), ensure_ascii=False)
-            return [*self._other_notes(admission), f"The trigger rule was: {original}"]
-        return self._other_notes(admission)
+            return [*self._other_notes(placed), f"The trigger rule was: {original}"]
+        return self._other_notes(placed)
 
-    def _other_notes(self, admission: Admission) -> list[str]:
-        notes = [note for note in self.notes.found if note.text not in admission.comments]
+    def _other_notes(self, placed: Sequence[str]) -> list[str]:
+        notes = [note for note in self.notes.found if note.text not in placed]
         return [f"{'OFF, since ' if note.lost else ''}{note.text} ({note.place})" for note in notes]
 
 
 def _yes(comment: str) -> Commented:
     return Commented(value=True, comments=(comment,))
+
+
+def _comments_of(value: Any) -> tuple[str, ...]:
+    return value.comments if isinstance(value, Commented) else ()
 
 
 def _parameters(rules: tuple[TriggerRule, ...]) -> list[Parameter]:
