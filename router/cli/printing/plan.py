@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,7 +10,7 @@ import click
 from router.cli.printing.table import print_table
 from router.cli.printing.text import counted, local_time, safe
 from router.operate.plan.changes import ChangeKind
-from router.operate.plan.report import NOT_COVERED, Entry, EntryKey, PlanReport
+from router.operate.plan.report import NOT_COVERED, AnswerEntry, Entry, EntryKey, PlanReport
 
 Show = Callable[[str], str]
 """Shows a name or a reason, which others have written."""
@@ -38,9 +38,12 @@ def print_plan(facts: Mapping[str, Any], report: PlanReport) -> None:
         click.echo(f"\n{_WORDS[entry.key.kind][0]} {_entry_words(entry)}")
         for sample in entry.samples:
             click.echo(f"    {sample['event']}  {local_time(sample['received_at_ms'])}{_item(sample)}")
-            for name in entry.key.fields:
-                click.echo(f"      {name}: {_value(sample['before'][name])}")
-                click.echo(f"      {' ' * len(name)}  {_value(sample['after'][name])}")
+            _print_fields(entry.key.fields, sample)
+    for answer in report.sorted_answers():
+        click.echo(f"\n~ {_answer_words(answer)}")
+        for sample in answer.samples:
+            click.echo(f"    {sample['event']}  {local_time(sample['received_at_ms'])}")
+            _print_fields(answer.fields, sample)
     for line in _other_lines(report):
         click.echo(f"\n! {line}")
     click.echo("\nnot covered: " + "; ".join(text.partition(" (")[0] for text in NOT_COVERED))
@@ -61,9 +64,13 @@ def print_markdown(facts: Mapping[str, Any], report: PlanReport) -> None:
         click.echo(f"- **{_WORDS[entry.key.kind][0]}** {_entry_words(entry, _code, with_reason=False)}")
         if entry.samples:
             click.echo("  " + ", ".join(f"`{sample['event']}`" for sample in entry.samples))
+    for answer in report.sorted_answers():
+        click.echo(f"- **~** {_answer_words(answer, _code)}")
+        if answer.samples:
+            click.echo("  " + ", ".join(f"`{sample['event']}`" for sample in answer.samples))
     for line in _other_lines(report, _code):
         click.echo(f"- **!** {line}")
-    if report.entries or list(_other_lines(report)):
+    if report.entries or report.answers or list(_other_lines(report)):
         click.echo()
     click.echo("<sub>Not covered: " + "; ".join(NOT_COVERED) + ".</sub>")
 
@@ -106,6 +113,20 @@ def _place(key: EntryKey) -> str:
     names = dict.fromkeys("/".join(side) for side in (key.before, key.after) if side is not None)
     to = "" if key.target in names else f" to {key.target}"  # else it is the action's own
     return f"{' → '.join(names) or 'more'} ({key.type}{to})"
+
+
+def _answer_words(entry: AnswerEntry, show: Show = safe) -> str:
+    before, after = entry.rules
+    names = dict.fromkeys("no rule" if name is None else name for name in (before, after))
+    fields = f": {', '.join(entry.fields)}" if entry.fields else ""
+    senders = "the sender of 1 event is" if entry.count == 1 else f"the senders of {entry.count:,} events are"
+    return f"{senders} answered something else, by {show(' → '.join(names))}{fields}"
+
+
+def _print_fields(fields: Sequence[str], sample: Mapping[str, Any]) -> None:
+    for name in fields:
+        click.echo(f"      {name}: {_value(sample['before'][name])}")
+        click.echo(f"      {' ' * len(name)}  {_value(sample['after'][name])}")
 
 
 def _item(sample: Mapping[str, Any]) -> str:

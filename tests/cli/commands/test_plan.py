@@ -107,3 +107,17 @@ def test_faults_are_told_with_their_cure(ran: StoreCommands) -> None:
 
 def test_samples_can_be_left_out(ran: StoreCommands) -> None:
     assert ran.json("plan", "new.yaml", "--sample", "0")["changes"][0]["samples"] == []
+
+
+def test_changed_answers_are_printed(ran: StoreCommands) -> None:
+    (ran.folder / "answers.yaml").write_text(
+        RULES.replace("{name: deploy,", "{name: deploy, respond: {body: '@team'},")
+    )
+
+    text = ran.run("plan", "answers.yaml").stdout
+    assert "~ the sender of 1 event is answered something else, by no rule → deploy: status, content_type," in text
+    assert "      body: null\n            @team\n" in text
+    markdown = ran.run("plan", "answers.yaml", "--format", "markdown").stdout
+    assert "- **~** the sender of 1 event is answered something else, by `no rule → deploy`: status," in markdown
+    assert "@team" not in markdown
+    assert "don't do the same" in ran.run("plan", "answers.yaml", "--expect-same", code=1).stderr
