@@ -1,6 +1,6 @@
-"""Reports deliveries that are skipped: a log line and a count for each."""
+"""Reports deliveries that are skipped: a log line and a count for each, and word to a sender who waits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -13,12 +13,15 @@ log = structlog.get_logger()
 class SkipReports:
     """Called by the store's thread."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, answers_nobody: Callable[[str], None]) -> None:
+        """`answers_nobody` is told the id of each: no attempt of it will answer."""
         self._metrics = metrics
+        self._answers_nobody = answers_nobody
 
     def report(self, skips: Sequence[Skipped]) -> None:
         """Report each."""
         for one in skips:
+            self._answers_nobody(one.delivery_id)
             self._metrics.skipped(one.rule, one.action, one.target)
             log.info(
                 "delivery skipped",

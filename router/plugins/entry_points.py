@@ -1,5 +1,6 @@
 """Plugins of other packages, by entry points: what they give, and what is wrong with those that can't be used."""
 
+import contextlib
 import functools
 import re
 import sys
@@ -64,9 +65,12 @@ def find(group: str, taken: Callable[[], Collection[str]], fit: Callable[[str, s
         package = _package(point)
         try:
             _check_name(point.name, own, usable)
-            usable[point.name] = fit(point.name, package, point.load())
+            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+                usable[point.name] = fit(point.name, package, point.load())
             error = ""
-        except (Exception, SystemExit) as found:  # noqa: BLE001 - a foreign module may do anything while it is imported
+        except KeyboardInterrupt:  # a person ends the program
+            raise
+        except BaseException as found:  # noqa: BLE001 - a foreign module may do anything while it is imported
             error = _reason(found)
         installed.append(InstalledPlugin(group, point.name, package, error))
     return Found(usable, tuple(installed))
@@ -95,11 +99,24 @@ def _check_name(name: str, taken: Collection[str], usable: Collection[str]) -> N
 
 def _reason(error: BaseException) -> str:
     """Its text for a person, in one line. An error of an import may quote code, but no secret."""
-    text = " ".join(str(error).split())[:_LONGEST_REASON]
+    text = text_of(error, _LONGEST_REASON)
     if type(error) is ValueError:
         return text
     place = _place(error)
     return f"{type(error).__name__}{f': {text}' if text else ''}{place}"
+
+
+def text_of(error: BaseException, longest: int) -> str:
+    """Its text in one line that is safe to print; empty if it gives none."""
+    try:
+        return one_line(str(error), longest)
+    except BaseException:  # noqa: BLE001 - of a foreign class
+        return ""
+
+
+def one_line(text: str, longest: int) -> str:
+    """A foreign text as one line that is safe to print and to store."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:longest]
 
 
 def _place(error: BaseException) -> str:

@@ -1,14 +1,21 @@
 """Plugins of other packages behind a guard: whatever they raise, only what uses them fails."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+import structlog
+
+from router.domain.action_answer import ActionAnswer
 from router.domain.errors import RenderError
-from router.domain.outcomes import Outcome
+from router.domain.outcomes import Cause, Outcome, OutcomeKind, Sent
 from router.domain.request import Inbound
 from router.plugins.action import Action, ActionType, AttemptInput, Tools
 from router.plugins.build import Build
+from router.plugins.entry_points import one_line, text_of
 from router.plugins.options import Options
 from router.plugins.scheme import (
     KeysUnavailable,
@@ -22,6 +29,13 @@ from router.plugins.scheme import (
 )
 from router.plugins.target import TargetSpec
 
+_LONGEST_TEXT = 200  #: characters of a foreign exception
+_LONGEST_REASON = 500  #: characters of an outcome's error
+_LONGEST_EXCERPT = 16 * 1024  #: characters, as many as a command's output has bytes
+_LARGEST_STATUS = 2**31
+
+log = structlog.get_logger()
+
 
 def fit_action(name: str, package: str, found: Any) -> ActionType:
     """The action type, guarded. Raises ValueError when the object is none."""
@@ -34,7 +48,11 @@ def fit_action(name: str, package: str, found: Any) -> ActionType:
         raise ValueError("compile and open_resources have to be functions")
     if found.check_target_url is not None or found.compile_connection is not None:
         raise ValueError("check_target_url and compile_connection are the forward's; named targets are URLs")
-    return replace(found, compile=lambda options, build: _compiled(found, package, options, build))
+    return replace(
+        found,
+        compile=lambda options, build: _compiled(found, package, options, build),
+        open_resources=lambda: _opened(found.open_resources, found.name, package),
+    )
 
 
 def _compiled(found: ActionType, package: str, options: Any, build: Build) -> Action:
@@ -44,14 +62,47 @@ def _compiled(found: ActionType, package: str, options: Any, build: Build) -> Ac
             build.fault(f"the plugin of {package} is wrong: its action has no target, attempt or preview")
             return _Unusable(found.name, TargetSpec(build.name, 1))
         return _ForeignAction(found.name, made.target, made, package)
-    except Exception as error:  # noqa: BLE001 - the border to a foreign package
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the border to a foreign package
         build.fault(f"the plugin of {package} fails: {_short(error)}")
         return _Unusable(found.name, TargetSpec(build.name, 1))
 
 
 @dataclass(frozen=True, slots=True)
+class _Unopened:
+    """In place of resources that could not be opened."""
+
+    reason: str
+
+
+@asynccontextmanager
+async def _opened(
+    open_resources: Callable[[], AbstractAsyncContextManager[Any]], name: str, package: str
+) -> AsyncIterator[Any]:
+    """The resources, or why there are none: the deliveries of other actions go on."""
+    stack, resources = AsyncExitStack(), None
+    try:
+        resources = await stack.enter_async_context(open_resources())
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the border to a foreign package
+        log.error("plugin can't open its resources", name=name, package=package, error=_short(error))
+        resources = _Unopened(f"the plugin of {package} can't open its resources: {type(error).__name__}")
+    try:
+        yield resources
+    finally:
+        try:
+            await stack.aclose()
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the border to a foreign package
+            log.error("plugin can't close its resources", name=name, package=package, error=_short(error))
+
+
+@dataclass(frozen=True, slots=True)
 class _ForeignAction:
-    """An action of a plugin. What `attempt` raises is caught where attempts are made."""
+    """An action of a plugin. An exception of `attempt` is caught where attempts are made."""
 
     type: str
     target: TargetSpec
@@ -61,18 +112,46 @@ class _ForeignAction:
     def preview(self, job: AttemptInput) -> dict[str, Any]:
         """See Action.preview."""
         try:
-            return dict(self.made.preview(job))
-        except RenderError:
+            made = dict(self.made.preview(job))
+            orjson.dumps(made)  # it is shown as JSON
+            return made
+        except (RenderError, KeyboardInterrupt):
             raise
-        except Exception as error:  # noqa: BLE001 - the border to a foreign package
+        except BaseException as error:  # noqa: BLE001 - the border to a foreign package
             raise RenderError(f"the plugin of {self.package} fails: {type(error).__name__}") from None
 
     async def attempt(self, job: AttemptInput, tools: Tools[Any]) -> Outcome:
         """See Action.attempt."""
-        outcome = await self.made.attempt(job, tools)
-        if not isinstance(outcome, Outcome):
-            raise TypeError(f"the plugin of {self.package} gave no Outcome")
-        return outcome
+        if isinstance(tools.resources, _Unopened):
+            return Outcome.retry(tools.resources.reason, cause=Cause.FAULT)
+        task = asyncio.current_task()
+        try:
+            return _checked(await self.made.attempt(job, tools), self.package)
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException as error:  # such as SystemExit, which would end all deliveries
+            if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                raise
+            raise RuntimeError(f"the plugin of {self.package} raised {type(error).__name__}") from error
+
+
+def _checked(outcome: Any, package: str) -> Outcome:
+    """The outcome as the store can keep it. Raises TypeError for what is none."""
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"the plugin of {package} gave no Outcome")
+    fits = (
+        isinstance(outcome.kind, OutcomeKind)
+        and isinstance(outcome.error, str)
+        and isinstance(outcome.excerpt, str)
+        and (outcome.status is None or (type(outcome.status) is int and abs(outcome.status) < _LARGEST_STATUS))
+        and (outcome.cause is None or isinstance(outcome.cause, Cause))
+        and (outcome.retry_after is None or isinstance(outcome.retry_after, int | float))
+        and (outcome.sent is None or isinstance(outcome.sent, Sent))
+        and (outcome.answer is None or isinstance(outcome.answer, ActionAnswer))
+    )
+    if not fits:
+        raise TypeError(f"the plugin of {package} gave an Outcome with a value of another type")
+    return replace(outcome, error=one_line(outcome.error, _LONGEST_REASON), excerpt=outcome.excerpt[:_LONGEST_EXCERPT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +195,9 @@ class _ForeignScheme:
         """See Scheme.compile."""
         try:
             return _ForeignVerifier(self.made(options, build), self.package)
-        except Exception as error:  # noqa: BLE001 - the border to a foreign package
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the border to a foreign package
             build.fault(f"the plugin of {self.package} fails: {_short(error)}")
             return _Closed()
 
@@ -134,7 +215,9 @@ class _ForeignVerifier:
         """See Verifier.verify."""
         try:
             verdict = self._made.verify(inbound, now)
-        except Exception as error:  # noqa: BLE001 - the border to a foreign package
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the border to a foreign package
             return KeysUnavailable(f"the plugin of {self._package} fails: {type(error).__name__}")
         if not isinstance(verdict, Verdict):
             return KeysUnavailable(f"the plugin of {self._package} gave no verdict")
@@ -144,7 +227,9 @@ class _ForeignVerifier:
         """See Verifier.sign."""
         try:
             return self._made.sign(inbound, now)
-        except Exception as error:  # noqa: BLE001 - the border to a foreign package
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the border to a foreign package
             return Unsignable(f"the plugin of {self._package} fails: {type(error).__name__}")
 
 
@@ -173,5 +258,5 @@ def _kind(found: Any) -> str:
     return found.__name__ if isinstance(found, type) else type(found).__name__
 
 
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__}: {text_of(error, _LONGEST_TEXT)}"

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from router.daemon.registries import REGISTRIES
 from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
+from router.domain.action_answer import ActionAnswer
 from router.domain.deliveries import State
 from router.domain.events import Event, ParsedEvent
 from router.domain.filters import Filter
@@ -62,13 +64,15 @@ class Running:
         self.dispatcher = Dispatcher(self.current, self.store, compiled, registries.actions, now_ms)
         self.dispatcher.start()
 
-    def receive(self, payload: object) -> str:
-        """Append an event as the intake does; gives its id."""
+    def receive(self, payload: object, before: Callable[[str], None] = lambda _: None) -> str:
+        """Append an event as the intake does; gives its id. `before` it, the first delivery's id is told."""
         now = now_ms()
         ruleset = self.current.ruleset
         headers = (("Content-Type", "application/json"),)
         event = Event(uuid7(now), "s", "POST", "/hooks/s", "", headers, json.dumps(payload).encode(), "127.0.0.1", now)
         plan = ruleset.plan(parse_event(event, ruleset.sources["s"]))
+        if plan.deliveries:
+            before(plan.deliveries[0].id)
         self.store.append(event, plan.deliveries, ruleset.hash).result(60)
         return event.id
 
@@ -313,3 +317,19 @@ def test_a_failed_claim_is_retried_after_a_pause(running: Callable[[str], Runnin
         daemon.path.rename(away)  # a delivery that is claimed now would be lost with this process
         _failures_are_a_second_apart(lines, began)
     away.rename(daemon.path)
+
+
+@pytest.mark.parametrize("key", ["once_by: $.k, within: 1h", "latest_by: $.k"])
+def test_a_sender_does_not_wait_for_a_skipped_delivery(running: Callable[..., Running], key: str) -> None:
+    command = "{shell: 'sleep 3600', concurrency: 9}"
+    router = running(f"rules: [{{name: r, allow_unverified: true, actions: [{{command: {command}, {key}}}]}}]")
+    router.receive({"k": 1})
+    until(lambda: router.count(State.RUNNING) == 1)
+    asked: list[Future[ActionAnswer | None]] = []
+    expect = lambda one: asked.append(router.dispatcher.first_answers.expect(one, "r", "command", "r/command", 3600))  # noqa: E731
+
+    router.receive({"k": 1}, expect)
+    router.receive({"k": 1})  # the newest, with latest_by
+
+    assert router.count(State.SKIPPED) >= 1
+    assert asked[0].result(60) is None

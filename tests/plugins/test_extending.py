@@ -130,23 +130,75 @@ def test_errors_in_a_plugin_s_options_have_their_place(acme: Path, tmp_path: Pat
     assert "mail.to[0]: expected one address, such as ops@example.com" in _run(tmp_path, acme, "check").stderr
 
 
+WILD = """
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from router.domain.outcomes import Outcome
+from router.plugins.action import ActionType
+from router.plugins.options import Options
+from router.plugins.target import TargetSpec
+
+class How(Options):
+    how: str
+
+@dataclass(frozen=True)
+class Wild:
+    how: str
+    target: TargetSpec
+    type: str = "wild"
+    def preview(self, job):
+        if self.how == "exit":
+            raise SystemExit(3)
+        return {"how": object() if self.how == "object" else self.how}
+    async def attempt(self, job, tools):
+        if self.how == "exit":
+            raise SystemExit(3)
+        if self.how == "interrupt":
+            raise KeyboardInterrupt
+        if self.how == "cancel":
+            raise asyncio.CancelledError
+        if self.how == "types":
+            return Outcome.retry(b"x", "y")
+        return Outcome.failed("a\\0" + "long " * 1000)
+
+def compile(options, build):
+    if options.how == "leave":
+        raise SystemExit(3)
+    return Wild(options.how, TargetSpec(options.how, 1))
+
+@asynccontextmanager
+async def opened():
+    raise SystemExit(3)
+    yield
+
+WILD = ActionType(name="wild", options=How, compile=compile)
+CLOSED = replace(WILD, name="closed", open_resources=opened)
+"""
 BROKEN = {
     "webhook_router.actions": {
         "gone": "no_such_module:X",
         "raises": "raises:X",
         "exits": "exits:X",
+        "bare": "bare:X",
+        "mute": "mute:X",
         "odd": "odd:NUMBER",
         "other": "odd:TYPE",
         "forward": "odd:TYPE",
         "retry": "odd:TYPE",
         "Loud": "odd:TYPE",
         "fails": "odd:FAILS",
+        "wild": "wild:WILD",
+        "closed": "wild:CLOSED",
     },
     "webhook_router.schemes": {"github": "odd", "half": "odd", "shut": "shut"},
 }
 MODULES = {
     "raises": 'raise RuntimeError("it is broken")',
     "exits": "import sys; sys.exit(3)",
+    "bare": "print('read me')\nclass Bare(BaseException):\n    pass\nraise Bare('\x1b[31mred')",
+    "mute": "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute",
+    "wild": WILD,
     "odd": (
         "from router.plugins.action import ActionType\nfrom router.plugins.options import Options\nNUMBER = 5\n"
         'TYPE = ActionType(name="another", options=Options, compile=lambda o, b: None)\n'
@@ -165,6 +217,8 @@ REASONS = {
     "gone": "ModuleNotFoundError: No module named 'no_such_module'",
     "raises": "RuntimeError: it is broken (",
     "exits": "SystemExit: 3 (",
+    "bare": "Bare: [31mred (",
+    "mute": "Mute (",
     "odd": "expected an ActionType of router.plugins.action, found int",
     "other": 'its ActionType is called "another", and its entry point "other"; they have to agree',
     "forward": "its name is taken by the program itself; the package has to choose another",
@@ -206,6 +260,7 @@ def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
     [
         ("raises: {}", 'the plugin for the action "raises" (package broken-plugins 2.0) can\'t be used: RuntimeError'),
         ("fails: {}", "the plugin of broken-plugins 2.0 fails: KeyError: 'oh'"),
+        ("wild: {how: leave}", "the plugin of broken-plugins 2.0 fails: SystemExit: 3"),
     ],
 )
 def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(tmp_path: Path, rule: str, problem: str) -> None:
@@ -218,6 +273,44 @@ def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(tmp_path: Pat
     assert checked.returncode == 1
     assert problem in checked.stderr
     assert "Traceback" not in checked.stderr
+
+
+@pytest.mark.parametrize("how", ["exit", "object"])
+def test_a_preview_that_fails_is_told(tmp_path: Path, how: str) -> None:
+    path = written(tmp_path / "path", BROKEN, MODULES)
+    text = f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{{wild: {{how: {how}}}}}]}}]\n"
+    (tmp_path / "rules.yaml").write_text(text)
+    (tmp_path / "payload.json").write_text("{}")
+
+    tested = _run(tmp_path, path, "test", "--payload", "payload.json")
+
+    assert "the plugin of broken-plugins 2.0 fails: " in tested.stdout
+    assert "report it" not in tested.stderr
+
+
+def test_whatever_a_plugin_raises_other_deliveries_go_on(start: Start, eventually: Wait, tmp_path: Path) -> None:
+    path = written(tmp_path / "path", BROKEN, MODULES)
+    ways = ["exit", "interrupt", "cancel", "types", "text"]
+    actions = [f"{{name: {how}, wild: {{how: {how}}}, retry: {{attempts: 1}}}}" for how in ways]
+    actions += ["{name: shut, closed: {how: shut}}", "append: out/x.jsonl"]
+    daemon = start(
+        f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{', '.join(actions)}]}}]\n",
+        env={"PYTHONPATH": str(path)},
+        program=(PROGRAM,),
+    )
+
+    def errors() -> dict[str, str]:
+        settled = [one for one in daemon.lines if one["message"] == "attempt settled"]
+        return {one["action"]: one["error"] for one in settled if one.get("error")}
+
+    assert daemon.post("/hooks/open", b"{}", {"Content-Type": "application/json"}).status == 202
+    eventually((tmp_path / "out" / "x.jsonl").exists)
+    eventually(lambda: set(errors()) == {*ways, "shut"})
+    found = errors()
+    assert found["shut"] == "the plugin of broken-plugins 2.0 can't open its resources: SystemExit"
+    assert found["types"] == "internal error (TypeError)"
+    assert {found[how] for how in ("exit", "interrupt", "cancel")} == {"internal error (RuntimeError)"}
+    assert found["text"].startswith("a long long") and len(found["text"]) == 500
 
 
 def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, eventually: Wait, acme: Path, tmp_path: Path) -> None:

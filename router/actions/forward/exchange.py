@@ -46,6 +46,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes  #: its beginning
+    whole: bool = True  #: whether that is all of it; it may be longer, or have been cut off
 
 
 class EndlessInterimError(aiohttp.ClientPayloadError):
@@ -123,7 +124,7 @@ class Exchanges:
             body, whole = await _read(response.content, limit)
             if not whole:
                 response.close()  # the rest is not read, so the connection can't serve another request
-            return Answer(response.status, response.headers, body)
+            return Answer(response.status, response.headers, body, whole)
 
     async def _directly(
         self,
@@ -193,7 +194,7 @@ class Exchanges:
             body, whole = await _read(content, limit, until)
         # After an early answer the request may still be in the write buffer.
         reusable = whole and not (connection.transport is None or connection.transport.get_write_buffer_size())
-        return Answer(message.code, message.headers, body), reusable
+        return Answer(message.code, message.headers, body, whole), reusable
 
     def _origin(self, session: aiohttp.ClientSession, url: URL, tls: ssl.SSLContext | None) -> aiohttp.ClientRequest:
         """The request object by which aiohttp's connector knows where to connect."""

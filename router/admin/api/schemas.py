@@ -299,6 +299,7 @@ _SCHEMAS: dict[str, Schema] = {
             "deliveries": {"type": "object", "additionalProperties": COUNT},
             "rules": array(MAP),
             "changes": array(MAP),
+            "answers": array(MAP),
             "not_judged": array(MAP),
             "differs": FLAG,
             "not_covered": array(TEXT),

@@ -1,7 +1,8 @@
 """Prints a plan: as text for a terminal, or as Markdown for a comment, with ids and without payloads."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,7 +10,10 @@ import click
 from router.cli.printing.table import print_table
 from router.cli.printing.text import counted, local_time, safe
 from router.operate.plan.changes import ChangeKind
-from router.operate.plan.report import NOT_COVERED, Entry, EntryKey, PlanReport
+from router.operate.plan.report import NOT_COVERED, AnswerEntry, Entry, EntryKey, PlanReport
+
+Show = Callable[[str], str]
+"""Shows a name or a reason, which others have written."""
 
 _WORDS = {
     ChangeKind.FAIL: ("!", "would be dead at once"),
@@ -34,9 +38,12 @@ def print_plan(facts: Mapping[str, Any], report: PlanReport) -> None:
         click.echo(f"\n{_WORDS[entry.key.kind][0]} {_entry_words(entry)}")
         for sample in entry.samples:
             click.echo(f"    {sample['event']}  {local_time(sample['received_at_ms'])}{_item(sample)}")
-            for name in entry.key.fields:
-                click.echo(f"      {name}: {_value(sample['before'][name])}")
-                click.echo(f"      {' ' * len(name)}  {_value(sample['after'][name])}")
+            _print_fields(entry.key.fields, sample)
+    for answer in report.sorted_answers():
+        click.echo(f"\n~ {_answer_words(answer)}")
+        for sample in answer.samples:
+            click.echo(f"    {sample['event']}  {local_time(sample['received_at_ms'])}")
+            _print_fields(answer.fields, sample)
     for line in _other_lines(report):
         click.echo(f"\n! {line}")
     click.echo("\nnot covered: " + "; ".join(text.partition(" (")[0] for text in NOT_COVERED))
@@ -44,31 +51,35 @@ def print_plan(facts: Mapping[str, Any], report: PlanReport) -> None:
 
 def print_markdown(facts: Mapping[str, Any], report: PlanReport) -> None:
     """Print a plan as Markdown, without anything of the payloads."""
-    click.echo(f"### {_cell(_title(facts))}\n")
-    click.echo(f"{_cell(_summary(report))}\n")
+    click.echo(f"### {_title(facts, _code)}\n")
+    click.echo(f"{_summary(report)}\n")
     rows = list(_rule_rows(report))
     if rows:
         click.echo("| " + " | ".join(_HEADINGS) + " |")
         click.echo("|---" * len(_HEADINGS) + "|")
         for row in rows:
-            click.echo("| " + " | ".join([_code(row[0]), *row[1:]]) + " |")
+            click.echo("| " + " | ".join([_code(row[0]).replace("|", "\\|"), *row[1:]]) + " |")
         click.echo()
     for entry in report.sorted_entries():
-        click.echo(f"- **{_WORDS[entry.key.kind][0]}** {_cell(_entry_words(entry, with_reason=False))}")
+        click.echo(f"- **{_WORDS[entry.key.kind][0]}** {_entry_words(entry, _code, with_reason=False)}")
         if entry.samples:
             click.echo("  " + ", ".join(f"`{sample['event']}`" for sample in entry.samples))
-    for line in _other_lines(report):
-        click.echo(f"- **!** {_cell(line)}")
-    if report.entries or list(_other_lines(report)):
+    for answer in report.sorted_answers():
+        click.echo(f"- **~** {_answer_words(answer, _code)}")
+        if answer.samples:
+            click.echo("  " + ", ".join(f"`{sample['event']}`" for sample in answer.samples))
+    for line in _other_lines(report, _code):
+        click.echo(f"- **!** {line}")
+    if report.entries or report.answers or list(_other_lines(report)):
         click.echo()
     click.echo("<sub>Not covered: " + "; ".join(NOT_COVERED) + ".</sub>")
 
 
-def _title(facts: Mapping[str, Any]) -> str:
+def _title(facts: Mapping[str, Any], show: Show = safe) -> str:
     against, of = facts["against"]["rules"], facts["against"]["hash"]
     named = {"running": "the running rules", "then": "the rules by which each event was routed", "file": "other rules"}
     with_hash = f" {of[:12]}" if of else ""
-    return f"plan: {safe(facts['new']['file'])} {facts['new']['hash'][:12]} against {named[against]}{with_hash}"
+    return f"plan: {show(facts['new']['file'])} {facts['new']['hash'][:12]} against {named[against]}{with_hash}"
 
 
 def _summary(report: PlanReport) -> str:
@@ -87,7 +98,7 @@ def _rule_rows(report: PlanReport) -> Iterator[tuple[str, ...]]:
             yield (safe(rule["rule"]) + was, f"{rule['matched_before']:,}", f"{rule['matched_after']:,}", *numbers)
 
 
-def _entry_words(entry: Entry, *, with_reason: bool = True) -> str:
+def _entry_words(entry: Entry, show: Show = safe, *, with_reason: bool = True) -> str:
     key = entry.key
     fields = ": " + ", ".join(key.fields) if key.fields else ""
     reason = f": {safe(key.reason)}" if with_reason and key.reason else ""
@@ -95,13 +106,27 @@ def _entry_words(entry: Entry, *, with_reason: bool = True) -> str:
     if entry.count == 1:
         verb = {"go": "goes", "come": "comes", "change": "changes"}.get(verb, verb)
         verb = verb.replace("move to", "moves to").replace("and do the same", "and does the same")
-    return f"{counted(entry.count, 'delivery')} {verb}: {_place(key)}{fields}{reason}"
+    return f"{counted(entry.count, 'delivery')} {verb}: {show(_place(key))}{fields}{reason}"
 
 
 def _place(key: EntryKey) -> str:
     names = dict.fromkeys("/".join(side) for side in (key.before, key.after) if side is not None)
     to = "" if key.target in names else f" to {key.target}"  # else it is the action's own
-    return safe(f"{' → '.join(names) or 'more'} ({key.type}{to})")
+    return f"{' → '.join(names) or 'more'} ({key.type}{to})"
+
+
+def _answer_words(entry: AnswerEntry, show: Show = safe) -> str:
+    before, after = entry.rules
+    names = dict.fromkeys("no rule" if name is None else name for name in (before, after))
+    fields = f": {', '.join(entry.fields)}" if entry.fields else ""
+    senders = "the sender of 1 event is" if entry.count == 1 else f"the senders of {entry.count:,} events are"
+    return f"{senders} answered something else, by {show(' → '.join(names))}{fields}"
+
+
+def _print_fields(fields: Sequence[str], sample: Mapping[str, Any]) -> None:
+    for name in fields:
+        click.echo(f"      {name}: {_value(sample['before'][name])}")
+        click.echo(f"      {' ' * len(name)}  {_value(sample['after'][name])}")
 
 
 def _item(sample: Mapping[str, Any]) -> str:
@@ -112,19 +137,18 @@ def _value(value: Any) -> str:
     return safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _other_lines(report: PlanReport) -> Iterator[str]:
+def _other_lines(report: PlanReport, show: Show = safe) -> Iterator[str]:
     for (rule, reason), found in sorted(report.not_judged.items()):
-        yield f"{counted(found.count, 'event')}: rule {safe(rule)} could not be judged: {safe(reason)}"
+        yield f"{counted(found.count, 'event')}: rule {show(rule)} could not be judged: {show(reason)}"
     for reason, found in sorted(report.not_accepted.items()):
-        yield f"{counted(found.count, 'event')} would not be accepted: {safe(reason)}"
+        yield f"{counted(found.count, 'event')} would not be accepted: {show(reason)}"
     for reason, found in sorted(report.not_compared.items()):
-        yield f"{counted(found.count, 'event')} not compared: {safe(reason)}"
-
-
-def _cell(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|~" else c for c in text)
+        yield f"{counted(found.count, 'event')} not compared: {show(reason)}"
 
 
 def _code(text: str) -> str:
-    return f"`{text.replace('`', chr(39)).replace('|', '¦')}`"
+    """Text as code: Markdown shows it as it is, and makes no link, mention or notification of it."""
+    shown = safe(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    pad = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"

@@ -14,14 +14,14 @@ from router.rules.dry_run.explain import Explained, ExplainedRule
 def print_preview(result: dict[str, Any]) -> None:
     """Print the rules that match, and what each action would do, from the preview's JSON."""
     matched = result["matched"]
+    if result.get("source_disabled"):
+        click.echo("the source is disabled: such a request is answered 404; once it is enabled:")
+    click.echo("matched: " + (", ".join(matched) if matched else "no rule"))
     if "answer" in result:
         answer = result["answer"]
         other = "this" if "respond" in result else "202"
         within = as_duration(answer["within_ms"] / 1000)
         click.echo(f"the sender hears the answer of {answer['from']} within {within}, else {other}")
-    if result.get("source_disabled"):
-        click.echo("the source is disabled: such a request is answered 404; once it is enabled:")
-    click.echo("matched: " + (", ".join(matched) if matched else "no rule"))
     if "respond" in result:
         _print_reply(result["respond"])
     for error in result.get("errors", ()):

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from router.domain.events import Event
+from router.operate.plan.answers import AnswerChange, compare_answers
 from router.operate.plan.definitions import Definitions
 from router.operate.plan.routed import DeliveryKey, Routed, changed_fields, facts_of, rendered, route
 
@@ -43,6 +44,7 @@ class Compared:
     before: Routed
     after: Routed
     changes: tuple[Change, ...] = ()
+    answer: AnswerChange | None = None  #: None: the sender is answered the same
 
 
 def compare(event: Event, definitions: Definitions) -> Compared:
@@ -50,7 +52,8 @@ def compare(event: Event, definitions: Definitions) -> Compared:
     old, new = definitions.before, definitions.after
     before = route(old, event)
     after = route(new, event, before, old.sources.get(event.source))
-    return Compared(before, after, tuple(_Comparison(event, definitions, before, after).changes()))
+    changes = tuple(_Comparison(event, definitions, before, after).changes())
+    return Compared(before, after, changes, compare_answers(definitions, before, after))
 
 
 @dataclass(frozen=True, slots=True)

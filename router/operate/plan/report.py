@@ -7,6 +7,7 @@ from typing import Any
 
 from router.domain.events import Event
 from router.operate.json_times import times
+from router.operate.plan.answers import AnswerChange
 from router.operate.plan.changes import Change, ChangeKind, Compared
 from router.operate.plan.routed import DeliveryKey
 from router.operate.scan import ScanPosition
@@ -22,7 +23,7 @@ NOT_COVERED = (
     "path (events keep the source that received them)",
     "dedupe (no event is dropped as a copy, none is added that was one)",
     "skips and holds (paused targets, and deliveries that a later one replaces)",
-    "respond (what senders are answered)",
+    "respond from an action (what it would answer; nothing is run)",
     "retry, rate and other limits",
 )  #: what a plan does not say
 
@@ -68,6 +69,22 @@ class Entry:
 
 
 @dataclass
+class AnswerEntry:
+    """Events whose senders are answered something else, in the same way."""
+
+    rules: tuple[str | None, str | None]  #: whose `respond` it is, before and after
+    fields: tuple[str, ...]
+    count: int = 0
+    samples: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `plan --json` prints it."""
+        before, after = self.rules
+        fields = list(self.fields)
+        return {"before": before, "after": after, "fields": fields, "count": self.count, "samples": self.samples}
+
+
+@dataclass
 class Refused:
     """Events that could not be compared, or rules that could not judge, with one reason."""
 
@@ -90,6 +107,7 @@ class PlanReport:
     changed: int = 0  #: of these, how many have a delivery that changes
     same: int = 0  #: deliveries that stay as they are
     entries: dict[EntryKey, Entry] = field(default_factory=dict)
+    answers: dict[tuple[tuple[str | None, str | None], tuple[str, ...]], AnswerEntry] = field(default_factory=dict)
     matched_before: Counter[str] = field(default_factory=Counter)  #: events by rule
     matched_after: Counter[str] = field(default_factory=Counter)
     not_judged: dict[tuple[str, str], Refused] = field(
@@ -102,7 +120,12 @@ class PlanReport:
     @property
     def differs(self) -> bool:
         """Whether the new rules act differently, as far as a plan can tell. A move alone does not count."""
-        if self.not_judged or self.not_accepted or any(key.kind is not ChangeKind.MOVE for key in self.entries):
+        if (
+            self.not_judged
+            or self.not_accepted
+            or self.answers
+            or any(key.kind is not ChangeKind.MOVE for key in self.entries)
+        ):
             return True
         # Rules without deliveries, such as one that only responds.
         return any(
@@ -125,6 +148,8 @@ class PlanReport:
         self.changed += bool(compared.changes)
         for change in compared.changes:
             self._count(event, change)
+        if compared.answer is not None:
+            self._count_answer(event, compared.answer)
         if len(self.not_judged) < MOST_ENTRIES and compared.after.errors:
             for rule, reason in set(compared.after.errors) - set(compared.before.errors):
                 self.not_judged.setdefault((rule, reason[:LONGEST_REASON]), Refused()).add(event.id, self.samples)
@@ -159,6 +184,26 @@ class PlanReport:
         if len(entry.samples) < self.samples:
             entry.samples.append(_sample(event, change))
 
+    def _count_answer(self, event: Event, change: AnswerChange) -> None:
+        key = (change.rules, change.fields)
+        if key not in self.answers and len(self.answers) >= MOST_ENTRIES:
+            key = ((None, None), ())
+        entry = self.answers.setdefault(key, AnswerEntry(*key))
+        entry.count += 1
+        if len(entry.samples) < self.samples:
+            entry.samples.append(
+                {
+                    "event": event.id,
+                    **times(received_at=event.received_at),
+                    "before": {name: _short(change.old.get(name)) for name in entry.fields},
+                    "after": {name: _short(change.new.get(name)) for name in entry.fields},
+                }
+            )
+
+    def sorted_answers(self) -> list[AnswerEntry]:
+        """The changed answers, those of most events first."""
+        return sorted(self.answers.values(), key=lambda entry: (-entry.count, str(entry.rules), entry.fields))
+
     def as_json(self) -> dict[str, Any]:
         """The counts and entries, as `plan --json` prints them."""
         return {
@@ -172,6 +217,7 @@ class PlanReport:
             "deliveries": {"same": self.same, **{kind.value: self.count_of(kind) for kind in ChangeKind}},
             "rules": self._rules_json(),
             "changes": [entry.as_json() for entry in self.sorted_entries()],
+            "answers": [entry.as_json() for entry in self.sorted_answers()],
             "not_judged": [
                 {"rule": rule, "reason": reason, "count": found.count, "events": found.samples}
                 for (rule, reason), found in sorted(self.not_judged.items())

@@ -7,9 +7,11 @@ from typing import Any
 from router.domain.errors import PayloadError
 from router.domain.events import Event, ParsedEvent
 from router.domain.items import Item
+from router.domain.own_events import is_own
 from router.rules.dry_run.preview import PreviewedDelivery, preview_delivery
+from router.rules.own_source import OWN_SOURCE
 from router.rules.parsing import parse_event
-from router.rules.rule import RuleAction
+from router.rules.rule import Rule, RuleAction
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 
@@ -25,12 +27,14 @@ class Routed:
     matched: tuple[str, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
     deliveries: Mapping[DeliveryKey, tuple[RuleAction, Item | None]] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()  #: the matched ones
+    source: Source | None = None
     refusal: str = ""  #: why such a request would not become an event
 
 
 def route(ruleset: Ruleset, event: Event, shared: "Routed | None" = None, shared_by: Source | None = None) -> Routed:
     """Route an event. `shared` is its routing by other rules, with its source: an equal one parses alike."""
-    source = ruleset.sources.get(event.source)
+    source = OWN_SOURCE if is_own(event) else ruleset.sources.get(event.source)
     if source is None:
         return Routed(None, refusal=f'there is no source "{event.source}"')
     if not source.enabled:
@@ -47,7 +51,7 @@ def route(ruleset: Ruleset, event: Event, shared: "Routed | None" = None, shared
     deliveries = {
         (action.rule, action.name, None if item is None else item.place): (action, item) for action, item in planned
     }
-    return Routed(parsed, tuple([rule.name for rule in match.rules]), match.errors, deliveries)
+    return Routed(parsed, tuple([rule.name for rule in match.rules]), match.errors, deliveries, match.rules, source)
 
 
 def _parses_alike(one: Source, other: Source) -> bool:

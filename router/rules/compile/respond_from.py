@@ -8,6 +8,7 @@ from router.rules.compile.respond import RespondFrom
 from router.rules.grouping import LatestBy
 from router.rules.rule import RuleAction
 from router.rules.yaml.node_path import NodePath
+from router.rules.yaml.nodes import SequenceNode
 
 
 def check_respond_from(
@@ -27,6 +28,8 @@ def check_respond_from(
             "or say allow_unverified: true"
         )
     action = next((one for one in actions if one.name == respond.action), None)
+    if action is None and respond.action in _written_names(context, node_path):
+        return  # it has errors of its own
     if action is None:
         names = [one.name for one in actions]
         known = did_you_mean(respond.action, names) or (f"; it has {', '.join(names)}" if names else "")
@@ -39,3 +42,15 @@ def check_respond_from(
         at.error("this action waits before it begins, and no sender waits as long; remove its wait, or answer a body")
     if not action.enabled:
         at.note("the action is disabled; its sender is answered otherwise")
+
+
+def _written_names(context: LoadContext, node_path: NodePath) -> set[str]:
+    """The names of all actions of the rule, also of those that don't compile."""
+    actions = node_path.at("actions")
+    if not isinstance(actions.node, SequenceNode):
+        return set()
+    written: set[str] = set()
+    for item in actions.items():
+        name = item.at("name").data if item.has("name") else None
+        written |= {name} if isinstance(name, str) else {key for key in context.registries.actions if item.has(key)}
+    return written

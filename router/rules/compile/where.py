@@ -36,7 +36,7 @@ def _one(text: str, name: str, params: frozenset[str]) -> Condition:
     if len(text) > min(LONGEST, MAX_BYTES):
         raise WhereError(name, [Problem(name, 1, 1, "", f"the condition is longer than {LONGEST:,} characters")])
     try:
-        root, _ = read(text)
+        root, _ = read(text, "the condition is empty; write a field and what it must be: '$.field: value'")
     except DocumentError as error:
         raise WhereError(name, [Problem(name, p.line, p.column, "", p.message) for p in error.problems]) from None
     condition = parse_match(NodePath(report, root, ""), Scope(params=params))

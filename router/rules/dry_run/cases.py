@@ -35,6 +35,7 @@ from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
 from router.rules.yaml.yaml_problem import DocumentError
 
+_EMPTY = "the file is empty; it needs a list of cases, each with name, payload and expect"
 _MAX_NAMED = 20  #: sources that a message names
 
 
@@ -95,7 +96,7 @@ def run_cases(ruleset: Ruleset, files: Sequence[Path], now: int) -> Run:
     for file in files:
         report = ProblemReport(str(file))
         try:
-            root, _ = read_document(read_file(file, MAX_BYTES, pipes=True).decode("utf-8-sig"))
+            root, _ = read_document(read_file(file, MAX_BYTES, pipes=True).decode("utf-8-sig"), _EMPTY)
         except DocumentError as error:
             run.problems += [Problem(str(file), p.line, p.column, "", p.message) for p in error.problems]
             continue

@@ -171,14 +171,14 @@ def preview(
     deliveries = tuple(preview_delivery(ruleset, action, parsed, item) for action, item in ruleset.planned(match))
     reasons = tuple(explain(ruleset, parsed, most)) if explained else None
     disabled = arriving and source is not None and not source.enabled
-    respond = _previewed_reply(match.rules, source, parsed)
+    respond = previewed_reply(match.rules, source, parsed)
     first = next((rule.respond for rule in match.rules if rule.respond is not None), None)
     answer = first if isinstance(first, RespondFrom) else None
     matched = tuple(rule.name for rule in match.rules)
     return Preview(matched, deliveries, match.errors, reasons, disabled, respond, answer)
 
 
-def _previewed_reply(rules: Sequence[Rule], source: Source | None, parsed: ParsedEvent) -> PreviewedReply | None:
+def previewed_reply(rules: Sequence[Rule], source: Source | None, parsed: ParsedEvent) -> PreviewedReply | None:
     """The reply of the first rule that responds; else, or if that can't be rendered, the source's."""
     usual = source.respond if source is not None else None
     for rule in rules:

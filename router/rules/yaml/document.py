@@ -26,20 +26,21 @@ MAX_NODES = 2_000_000  #: values and keys; 100,000 rules have half of it, and ea
 MAX_LISTED = 1_000  #: problems of one level that are listed; the rest is counted
 MAX_DIRECTIVES = 100  #: %TAG lines; the parser compares each with all others
 
+_EMPTY = "the file is empty; it needs at least sources: and rules:"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is 2.5 times as fast
 _DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _COMMENT = re.compile(r"\s+#[^\s#!]")  #: a comment that looks like a part of the value before it
 
 
-def read(text: str) -> tuple[Node, list[YamlProblem]]:
-    """Read one document; also gives the warnings. Raises DocumentError."""
-    root, problems = read_with_problems(text)
+def read(text: str, empty: str = _EMPTY) -> tuple[Node, list[YamlProblem]]:
+    """Read one document; also gives the warnings. `empty` says what one without content lacks. Raises DocumentError."""
+    root, problems = read_with_problems(text, empty)
     if any(problem.level == "error" for problem in problems):
         raise DocumentError(problems)
     return root, problems
 
 
-def read_with_problems(text: str) -> tuple[Node, list[YamlProblem]]:
+def read_with_problems(text: str, empty: str = _EMPTY) -> tuple[Node, list[YamlProblem]]:
     """Read one document as far as possible: duplicate keys and unknown tags come back as errors beside it.
 
     Raises DocumentError if the reader has to stop before the end.
@@ -51,7 +52,7 @@ def read_with_problems(text: str) -> tuple[Node, list[YamlProblem]]:
     if len(text.encode()) > MAX_BYTES:
         raise DocumentError([YamlProblem(1, 1, TOO_LARGE)])
     _check_directives(text)
-    reader = _Reader(text)
+    reader = _Reader(text, empty)
     try:
         root = reader.run()
     except yaml.MarkedYAMLError as error:
@@ -90,8 +91,9 @@ class _OpenCollection:
 class _Reader:
     """Builds nodes from the parser's events."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, empty: str) -> None:
         self.text = text
+        self.empty = empty
         self.lines = text.split("\n")
         self.problems: list[YamlProblem] = []
         self.reported: Counter[str] = Counter()  #: problems by level, listed or not
@@ -117,7 +119,7 @@ class _Reader:
             elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
                 self.stop(event, "a second document begins here; a rules file is one document, remove the ---")
         if self.root is None or (isinstance(self.root, ScalarNode) and self.root.value is None):
-            self.problems.append(YamlProblem(1, 1, "the file is empty; it needs at least sources: and rules:"))
+            self.problems.append(YamlProblem(1, 1, self.empty))
             raise _Stop
         return self.root
 

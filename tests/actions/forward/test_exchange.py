@@ -13,6 +13,8 @@ from router.actions.forward import client as client_module
 from router.actions.forward import exchange as module
 from router.actions.forward.client import Client
 from router.actions.forward.exchange import Answer, EndlessInterimError, Exchanges, Request, Trace
+from router.actions.forward.outcome import outcome_of_answer
+from router.domain.outcomes import Outcome
 
 WITHIN = aiohttp.ClientTimeout(total=10, sock_connect=5)
 HEADERS = (("User-Agent", "t"), ("X-É", "grüße"), ("X-Twice", "1"), ("X-Twice", "2"))
@@ -266,6 +268,27 @@ def test_a_response_that_ends_with_the_connection_is_complete() -> None:
     [(answer, _)] = exchange(serve, post())
 
     assert answer == Answer(200, answer.headers, b"until the end")
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly a part",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nonly a part\r\n",
+    ],
+)
+def test_an_answer_that_breaks_off_counts_and_reaches_no_sender(sent: bytes, direct: bool) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
+        await read(reader)
+        writer.write(sent)
+        await writer.drain()
+
+    [(answer, _)] = exchange(serve, post(), direct=direct)
+    outcome = outcome_of_answer(answer, now=0, answers=True)
+
+    assert (answer.body, answer.whole) == (b"only a part", False)
+    assert (outcome.kind, outcome.answer) == (Outcome.succeeded().kind, None)
 
 
 def test_an_early_response_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,11 @@ def test_rules_are_listed_in_file_order_in_pages(admin: Admin) -> None:
         "target": "ci",
         "enabled": True,
         "order_by": "$.repo",
+        "latest_by": None,
+        "wait_ms": None,
+        "max_wait_ms": None,
+        "once_by": None,
+        "within_ms": None,
     }
     assert (rule["waiting"], rule["stop"], rule["sources"]) == (2, False, ["github"])
     assert "planted" not in str(first)

@@ -1,6 +1,7 @@
 """`plan`: what a changed rules file would do to stored events."""
 
 import json
+import re
 
 import pytest
 
@@ -64,9 +65,21 @@ def test_markdown_has_ids_and_nothing_of_the_payload(ran: StoreCommands) -> None
 
     [event] = [s["event"] for s in ran.json("plan", "new.yaml")["changes"][0]["samples"]]
     assert f"`{event}`" in text
-    assert text.startswith("### plan: new.yaml ")
+    assert text.startswith("### plan: `new.yaml` ")
     assert "| `deploy` | 1 | 1 |" in text
     assert "main" not in text
+
+
+def test_markdown_shows_names_as_they_are_and_notifies_nobody(ran: StoreCommands) -> None:
+    name = "ask @acme|team `#1` <b> [x](y) *z*"
+    (ran.folder / "named.yaml").write_text(RULES.replace("deploy", json.dumps(name)))
+
+    text = ran.run("plan", "named.yaml", "--format", "markdown").stdout
+
+    fenced = f"``{name} (was deploy)``".replace("|", "\\|")  # a pipe ends the cell of a table, also in code
+    assert f"| {fenced} | 1 | 1 |" in text
+    assert f"``deploy/append → {name}/append (append)``" in text
+    assert not re.search("[@#]", re.sub("(`+).*?[^`]\\1(?!`)", "", text).replace("### ", "")), "all stand in code"
 
 
 def test_expect_same_fails_only_on_a_difference(ran: StoreCommands) -> None:
@@ -94,3 +107,17 @@ def test_faults_are_told_with_their_cure(ran: StoreCommands) -> None:
 
 def test_samples_can_be_left_out(ran: StoreCommands) -> None:
     assert ran.json("plan", "new.yaml", "--sample", "0")["changes"][0]["samples"] == []
+
+
+def test_changed_answers_are_printed(ran: StoreCommands) -> None:
+    (ran.folder / "answers.yaml").write_text(
+        RULES.replace("{name: deploy,", "{name: deploy, respond: {body: '@team'},")
+    )
+
+    text = ran.run("plan", "answers.yaml").stdout
+    assert "~ the sender of 1 event is answered something else, by no rule → deploy: status, content_type," in text
+    assert "      body: null\n            @team\n" in text
+    markdown = ran.run("plan", "answers.yaml", "--format", "markdown").stdout
+    assert "- **~** the sender of 1 event is answered something else, by `no rule → deploy`: status," in markdown
+    assert "@team" not in markdown
+    assert "don't do the same" in ran.run("plan", "answers.yaml", "--expect-same", code=1).stderr

@@ -83,3 +83,10 @@ def test_what_was_looked_for_is_said(store_commands: StoreCommands, ids: list[st
     done = store_commands.run("events", "list", "--where", "$.n: 99", "--header", "X-Kind: a")
     assert "no such event: looked for header X-Kind: a, where $.n: 99\n" in done.stderr
     assert "no such delivery" in store_commands.run("deliveries", "list", "--provider-id", "nobody").stderr
+
+
+@pytest.mark.parametrize("nothing", ["", "  ", "# a comment", "~"])
+def test_an_empty_condition_is_told_as_such(store_commands: StoreCommands, nothing: str) -> None:
+    done = store_commands.run("events", "list", "--where", nothing, code=2)
+
+    assert "--where:1:1: the condition is empty; write a field and what it must be: '$.field: value'" in done.stderr

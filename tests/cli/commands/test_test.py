@@ -78,6 +78,27 @@ def test_what_the_sender_is_answered_is_shown(folder: Path) -> None:
     assert "respond" not in shown(folder, "--source", "github", "--payload", "push.json")
 
 
+@pytest.mark.parametrize(
+    ("otherwise", "lines"),
+    [
+        (", otherwise: {body: later}", "else this\nresponds by rule push: 200, text/plain; charset=utf-8\n  | later\n"),
+        ("", "else 202\n"),
+    ],
+)
+def test_the_action_whose_answer_the_sender_hears_is_shown(folder: Path, otherwise: str, lines: str) -> None:
+    respond = "respond: {from: forward, within: 3s" + otherwise + "}"
+    text = RULES.replace('respond: {status: 201, json: {ref: "{{ payload.ref }}"}, headers: {X-A: b}}', respond)
+    text = text.replace('append: {path: out/a.txt, line: "{{ payload.ref }}"}', "forward: http://x.test/")
+    (folder / "rules.yaml").write_text(text)
+    push = ("--source", "github", "--payload", "push.json", "--event", "push")
+
+    shown_text = run(folder, *push)[0]
+
+    assert f"matched: push\nthe sender hears the answer of push/forward within 3s, {lines}" in shown_text
+    answer = {"from": "push/forward", "within_ms": 3000, "otherwise": bool(otherwise)}
+    assert shown(folder, *push)["answer"] == answer
+
+
 def test_a_respond_that_can_not_be_rendered_is_told(folder: Path) -> None:
     (folder / "push.json").write_text('{"other": 1}')
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 
 from router.domain.events import Event
+from router.domain.own_events import sample_event
 from router.operate.plan.changes import Change, ChangeKind
 from router.operate.plan.report import MOST_ENTRIES, PlanReport
 from router.operate.scan import WorkLimit
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
-from tests.operate.plan.conftest import HEAD, Planned
+from tests.operate.plan.conftest import HEAD, NOW, Planned
 
 RULE = "rules: [{name: %s, match: {$.kind: %s}, actions: [%s]}]"
 FORWARD = "{forward: {target: ci, path: '/%s?n={{ payload.n }}'}}"
@@ -321,3 +322,65 @@ def test_a_plan_reads_postgresql_as_well(planned: Planned, postgres_store_url: s
 
         assert entries(planned.plan(old, new)) == [("go", "a/forward", "", (), 2), ("come", "", "b/forward", (), 2)]
         assert planned.plan(None, old).same == 2
+
+
+RESPOND = "rules: [{name: %s, allow_unverified: true, match: {$.kind: push}, respond: %s, actions: [{name: %s, append: a.txt}, %s]}]"
+FROM = "{from: %s, within: 2s, otherwise: {json: {n: '{{ payload.n }}', at: %s}}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fields", "values"),
+    [
+        ("{body: a}", "{body: b}", ("body",), ("a", "b")),
+        ("{status: 200, body: a}", "{status: 201, body: a}", ("status",), (200, 201)),
+        (FROM % ("forward", 1), "{json: {n: 7, at: 1}}", ("from", "within"), ("a/forward", None)),
+        (FROM % ("forward", 1), FROM % ("forward", 2), ("body",), ('{"n":7,"at":1}', '{"n":7,"at":2}')),
+    ],
+)
+def test_what_senders_are_answered_is_compared(
+    planned: Planned, before: str, after: str, fields: tuple[str, ...], values: tuple[object, object]
+) -> None:
+    old, new = (planned.rules(RESPOND % ("a", one, "log", FORWARD % "x")) for one in (before, after))
+    [push, _] = planned.receive(old, PUSH, {"kind": "other"})
+
+    report = planned.plan(old, new)
+
+    assert (entries(report), report.changed, report.differs) == ([], 0, True)
+    [answer] = report.as_json()["answers"]
+    assert (answer["before"], answer["after"], answer["count"], answer["samples"][0]["event"]) == ("a", "a", 1, push)
+    assert tuple(answer["fields"]) == fields
+    assert (answer["samples"][0]["before"][fields[0]], answer["samples"][0]["after"][fields[0]]) == values
+
+
+def test_an_answer_by_another_name_is_the_same(planned: Planned) -> None:
+    forward = "{name: %s, forward: {target: ci, path: '/x'}}"
+    old = planned.rules(RESPOND % ("a", FROM % ("ask", 1), "log", forward % "ask"))
+    new = planned.rules(RESPOND % ("b", FROM % ("tell", 1), "log", forward % "tell"))
+    planned.receive(old, PUSH)
+
+    report = planned.plan(old, new)
+
+    assert report.as_json()["answers"] == []
+    assert not report.differs
+
+
+def test_a_source_answers_where_no_rule_does(planned: Planned) -> None:
+    rules = RULE % ("a", "push", "{append: a.txt}")
+    old = planned.rules(rules)
+    new = planned.rules("sources: {hub: {verify: none, respond: {body: hi}}}\n" + rules)
+    planned.receive(old, PUSH)
+
+    [answer] = planned.plan(old, new).as_json()["answers"]
+
+    assert (answer["before"], answer["after"], answer["samples"][0]["after"]["body"]) == (None, None, "hi")
+
+
+def test_the_routers_own_events_are_compared(planned: Planned) -> None:
+    own = "rules: [{name: dead, source: router, match: {$.kind: delivery.dead}, actions: [{append: %s.txt}]}]"
+    old, new = planned.rules(own % "a"), planned.rules(own % "b")
+    event = sample_event("delivery.dead", NOW)
+    planned.store.append(event, (), old.hash, matched=("dead",)).result(60)
+
+    report = planned.plan(old, new)
+
+    assert entries(report) == [("change", "dead/append", "dead/append", ("path",), 1)]

@@ -194,6 +194,7 @@ def test_cases_print_json(test: Run) -> None:
         ("- {name: x, name: y, expect: {rules: []}}", 'duplicate key "name"'),
         ("x: y", "expected a list of cases"),
         ("- [", "not YAML"),
+        ("", "cases.yaml:1:1: the file is empty; it needs a list of cases, each with name, payload and expect"),
     ],
 )
 def test_the_error_for_an_invalid_cases_file_names_the_place(test: Run, cases: str, message: str) -> None:
