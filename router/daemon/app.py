@@ -51,7 +51,7 @@ from router.observe.metrics import Metrics
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.runtime.lease import Lease
-from router.store.contract import Store
+from router.store.contract import EventSink, Store
 from router.store.fleet import NodeFacts
 from router.store.location import beside
 from router.store.open import open_store
@@ -145,7 +145,7 @@ class App:
         )
         receiver = Receiver(
             current,
-            store,
+            dispatcher.sink,
             now_ms,
             settings.trusted_proxies,
             metrics=metrics,
@@ -156,7 +156,7 @@ class App:
             dispatcher.first_answers.limit(THREADS_THAT_WAIT)
         certificates = self._load_certificates()
         processes = (
-            self._intake_processes(store, ruleset, dispatcher.first_answers)
+            self._intake_processes(dispatcher.sink, ruleset, dispatcher.first_answers)
             if settings.processes > 1 and "intake" in settings.roles
             else None
         )
@@ -216,7 +216,7 @@ class App:
             raise
         return node
 
-    def _intake_processes(self, store: Store, ruleset: Ruleset, answers: Answers) -> IntakeProcesses:
+    def _intake_processes(self, store: EventSink, ruleset: Ruleset, answers: Answers) -> IntakeProcesses:
         lines = self._lines or Lines(sys.stderr.buffer)
         return IntakeProcesses(
             self._settings, self._environ, self._logging, lines, store, self._metrics, ruleset, answers

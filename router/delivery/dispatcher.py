@@ -20,6 +20,7 @@ from router.delivery.clock import ClockWatch
 from router.delivery.committed import STORE_RETRY_SECONDS, CommittedWrites
 from router.delivery.definitions import Compile, Definitions
 from router.delivery.first_answers import FirstAnswers
+from router.delivery.first_attempts import FirstAttempts, ReservingStore
 from router.delivery.holding import Holding
 from router.delivery.lease_watch import LeaseWatch
 from router.delivery.node import DeliveringNode
@@ -31,7 +32,7 @@ from router.delivery.target import Target
 from router.delivery.targets import BREAKERS_NOTE, Targets
 from router.delivery.tools import open_tools
 from router.delivery.wait_notes import WAITS_NOTE, WaitNotes, parsed_note
-from router.domain.deliveries import Claim, Delivery
+from router.domain.deliveries import Claim, Delivery, PlannedDelivery
 from router.domain.errors import RouterError
 from router.domain.holds import Hold
 from router.domain.own_events import is_own
@@ -108,6 +109,7 @@ class Dispatcher:
         self._shares: Mapping[str, Share] = {}
         self._shortening: asyncio.Task[None] | None = None
         self.first_answers = FirstAnswers(self._may_begin)
+        self.sink = ReservingStore(store, self.first_answers, self._first_stored)  #: where the intake puts events
         self._verbose: bool = log.is_enabled_for(logging.DEBUG)  # asked once: it costs more than most lines
 
     def start(self) -> None:
@@ -148,18 +150,29 @@ class Dispatcher:
 
     def _may_begin(self, rule: str, action: str, target: str) -> bool:
         """Whether a delivery could begin at once, as far as is known here. Any thread may ask."""
-        if self._stopping or (self._holding.any and self._holding.holds(target, rule, action)):
+        if self._stopping or self._lease.is_over or (self._holding.any and self._holding.holds(target, rule, action)):
             return False
+        if self._types:
+            found = self._current.ruleset.actions.get((rule, action))
+            if found is None or found.action.type not in self._types:
+                return False
         return self._targets.may_take(target)
+
+    def _first_stored(self, planned: PlannedDelivery) -> None:
+        self._inbox.call(partial(self._first_attempts.stored, planned))
+        self._inbox.call(self._wake.set)
 
     async def _run(self) -> None:
         self._inbox = Inbox()
-        self.first_answers.open(self._inbox)
         self._writes = writes = CommittedWrites(self._inbox)
         self._settling = Settling(self._store, writes.write, self._metrics, self._held_again, self._let_go)
         self._wake = asyncio.Event()
         self._watch = LeaseWatch(self._lease, self._inbox, self._cut_off)
         self._holding = Holding(self._current, self._store, self._inbox, writes.write, self._now_ms, self._sets_holds)
+        self._first_attempts = FirstAttempts(
+            self._store, self._inbox, self.first_answers, self._targets, self._now_ms, self._may_begin, self._take_first
+        )
+        self.first_answers.open(self._inbox)
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
         self._store.on_skipped(SkipReports(self._metrics, self.first_answers.skipped).report)
@@ -315,6 +328,7 @@ class Dispatcher:
     async def _claim_due(self) -> float:
         """Claim what is due and has room, start its attempts; returns seconds until there may be more to do."""
         now, clock = self._now_ms(), time.monotonic()
+        self._first_attempts.begin(clock, self._keep)
         look = self._look(now, clock)
         wanted = look.free_slots
         if not wanted:  # only then are waits noted: after a claim the next look follows at once
@@ -382,15 +396,31 @@ class Dispatcher:
         await self._writes.write(lambda: self._store.release(claim))
         self._let_go(claim)
 
+    async def _take_first(self, claim: Claim, target: Target) -> None:
+        self._held[claim.token] += 1
+        if self._holding.is_stale:
+            with contextlib.suppress(RouterError):
+                await self._holding.refresh()
+        hold = self._holding.of(claim.delivery) if self._holding.any else None
+        if hold is None and not self._lease.is_over:
+            await asyncio.wait([self._attempt(claim, target, decides=False)])
+            return
+        target.take_back()
+        self.first_answers.ended(claim.delivery.id, None)
+        await (self._release(claim) if hold is None else self._give_back(claim, hold))
+
     def _begin(self, claim: Claim, clock: float) -> None:
         target = self._targets.get(claim.delivery.target, clock)
-        decides = target.start()
+        self._attempt(claim, target, decides=target.start())
+
+    def _attempt(self, claim: Claim, target: Target, *, decides: bool) -> asyncio.Task[None]:
         if self._verbose:
             log.debug("attempt begins", **ids(claim), attempt=claim.attempt)
         attempt = asyncio.create_task(self._deliver(claim, target, decides=decides))
         self._attempting.add(attempt)
         attempt.add_done_callback(self._attempting.discard)
         self._keep(attempt)
+        return attempt
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)

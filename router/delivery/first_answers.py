@@ -1,11 +1,12 @@
 """Brings the answer of a delivery's first attempt to the sender who waits for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 
 from router.domain.action_answer import ActionAnswer
+from router.domain.deliveries import PlannedDelivery
 from router.runtime.loop_inbox import Inbox
 
 MOST = 1000  #: senders that wait at once; each holds a connection, and an answer of up to 64 KiB
@@ -20,7 +21,7 @@ class FirstAnswers:
     def __init__(self, may_begin: MayBegin, most: int = MOST) -> None:
         self._may_begin = may_begin
         self._most = most
-        self._asked: dict[str, Future[ActionAnswer | None]] = {}
+        self._asked: dict[str, tuple[Future[ActionAnswer | None], float]] = {}  #: by delivery, with their `within`
         self._inbox: Inbox | None = None
 
     def limit(self, most: int) -> None:
@@ -41,7 +42,7 @@ class FirstAnswers:
         if inbox is None or len(self._asked) >= self._most or not self._may_begin(rule, action, target):
             future.set_result(None)
             return future
-        self._asked[delivery_id] = future
+        self._asked[delivery_id] = (future, within)
         inbox.call(lambda: self._end_within(delivery_id, within))
         return future
 
@@ -59,12 +60,19 @@ class FirstAnswers:
         """Whether somebody waits for this delivery's answer."""
         return delivery_id in self._asked
 
+    def reserved(self, plan: Iterable[PlannedDelivery]) -> dict[str, int]:
+        """Those deliveries of a plan whose answers are expected, each with its `within` in ms. Any thread may ask."""
+        asked = self._asked
+        if not asked:
+            return {}
+        return {one.id: round(found[1] * 1000) for one in plan if (found := asked.get(one.id)) is not None}
+
     def ended(self, delivery_id: str, answer: ActionAnswer | None) -> None:
-        """The first attempt ended, with or without an answer."""
-        future = self._asked.pop(delivery_id, None)
-        if future is not None:
+        """The first attempt ended, with or without an answer; or it is not made now."""
+        found = self._asked.pop(delivery_id, None)
+        if found is not None:
             with suppress(InvalidStateError):
-                future.set_result(answer)
+                found[0].set_result(answer)
 
     def close(self) -> None:
         """Nothing more is attempted."""

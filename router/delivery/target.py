@@ -100,6 +100,12 @@ class Target:
             self._tokens -= 1
         return self.breaker.start()
 
+    def take_back(self) -> None:
+        """An attempt that `start` counted is not made."""
+        self.running -= 1
+        if self.spec.rate is not None:
+            self._tokens = min(self._burst, self._tokens + 1)
+
     def finish(self, answered: bool | None, now: float, *, decides: bool = False) -> None:
         """An attempt ended; `answered` as breaker.answered has it, `decides` as `start` gave it."""
         self.running -= 1

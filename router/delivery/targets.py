@@ -73,7 +73,9 @@ class Targets:
     def may_take(self, key: str) -> bool:
         """Whether the target has room for an attempt now. Any thread may ask."""
         target = self._targets.get(key)
-        return target is None or target.has_room(time.monotonic())
+        if target is None:
+            return self._tell is None or ((share := self._shares.get(key)) is not None and share.slots > 0)
+        return target.has_room(time.monotonic())
 
     def get(self, key: str, now: float) -> Target:
         """A target with the limits of the current rules; `now` in monotonic seconds."""

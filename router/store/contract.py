@@ -306,6 +306,21 @@ class EventSink(Protocol):
 class Store(EventSink, OperatorStore, Protocol):
     """What the daemon that owns a store does: append, claim, settle, and maintenance."""
 
+    def append(
+        self,
+        event: Event,
+        plan: Sequence[PlannedDelivery],
+        ruleset: str,
+        *,
+        matched: Sequence[str] = (),
+        errors: Sequence[tuple[str, str]] = (),
+        dedupe_window: int = 0,
+        reserved: Mapping[str, int] | None = None,
+    ) -> "Future[Appended]":
+        """See EventSink.append. `reserved`: by delivery id, for how many ms after received_at `claim_one` alone gives
+        the delivery, which waits so long as one with a wait does."""
+        ...
+
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """Keep the text of the ruleset that is current from now on (ms), by its hash; the same text may be put again.
 
@@ -320,6 +335,17 @@ class Store(EventSink, OperatorStore, Protocol):
         Each claimed delivery becomes running with a fresh token, and a started attempt is written for it. For each
         target in `recorded` with a claimed delivery, `now` becomes its `last_claims` in the same transaction.
         """
+        ...
+
+    def claim_one(self, delivery_id: str, now: int, recorded: Collection[str] = ()) -> "Future[Claim | None]":
+        """Claim a pending, unblocked delivery, whatever time it waits for, as `claim` does.
+
+        None when it is not pending, or blocked: then nothing reserves it any more, as after `unreserve`.
+        """
+        ...
+
+    def unreserve(self, delivery_id: str, now: int) -> "Future[None]":
+        """Let anybody claim a delivery that an append reserved: if it is pending, it is due at `now`."""
         ...
 
     def last_claims(self) -> dict[str, int]:

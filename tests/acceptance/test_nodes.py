@@ -1,10 +1,12 @@
 """Several nodes over one PostgreSQL: nothing answered is lost, whatever is killed, frozen or cut off."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from tests.acceptance.fleet import Fleet, Senders, ledger_problems
 from tests.acceptance.test_clock import PROGRAM as WITH_OTHER_CLOCK
 from tests.acceptance.test_clock import Clock
-from tests.conftest import Receiver
+from tests.conftest import Daemon, Receiver
 from tests.postgres import Server
 
 Wait = Callable[[Callable[[], Any]], Any]
@@ -296,3 +298,42 @@ def test_an_older_node_works_beside_one_with_the_next_schema(
     refused = run("serve", one.rules, "--store", one.url, "--listen", "127.0.0.1:0", "--admin", "off")
     assert refused.returncode == 3
     assert "has schema version" in refused.stderr
+
+
+ANSWERS = """
+sources: {open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}}
+rules:
+  - name: answered
+    allow_unverified: true
+    actions: [{command: {shell: "echo script; cat", concurrency: 12}}]
+    respond: {from: command, within: 8s, otherwise: {body: otherwise}}
+"""
+
+
+def test_the_node_that_received_an_event_answers_with_what_its_own_attempt_says(fleet: Start, eventually: Wait) -> None:
+    one = fleet(ANSWERS)
+    nodes = [one.start(), one.start(), one.start()]
+    others = [one.start("--roles", "intake"), one.start("--actions", "forward")]
+    keys = itertools.count()
+
+    def ask(node: Daemon, key: str = "") -> bytes:
+        answer = node.post("/hooks/open", b"{}", {"X-Key": key or f"key-{next(keys)}"})
+        assert answer.status == 200
+        return answer.body
+
+    def hears(node: Daemon) -> bool:
+        return ask(node) == b"script\n{}"
+
+    for node in nodes:  # once it has its part of the twelve slots
+        eventually(partial(hears, node))
+    answers = [ask(nodes[number % 3], f"own-{number}") for number in range(30)]
+    copy = nodes[1].post("/hooks/open", b"{}", {"X-Key": "own-0"})
+
+    assert answers == [b"script\n{}"] * 30
+    assert (copy.status, copy.json["duplicate"]) == (200, True)
+    assert [ask(node) for node in others] == [b"otherwise"] * 2
+    eventually(lambda: one.unsettled() == 0)
+    assert one.ask("SELECT DISTINCT state FROM webhook_router.delivery") == [("succeeded",)]
+    assert one.count("SELECT count(*) FROM webhook_router.attempt") == one.count(
+        "SELECT count(*) FROM webhook_router.event"
+    )

@@ -89,7 +89,9 @@ class ForwardAction:
                 limit=max(self.response_limit, ANSWER_BYTES + 1) if answers else self.response_limit,
                 trace=trace,
             )
-            return outcome_of_answer(answer, now=time.time(), answers=answers)
+            return outcome_of_answer(
+                answer, now=time.time(), answers=answers, place=self.url.place, proxy=self._proxy_place
+            )
         except (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError, aiohttp.ClientOSError) as error:
             if trace.reused and not fresh and not isinstance(error, aiohttp.ClientConnectorError):
                 return None

@@ -8,7 +8,7 @@ import aiohttp
 from router.actions.compiled_template import compiled_template
 from router.actions.forward.action import ForwardAction
 from router.actions.forward.body import compile_body
-from router.actions.forward.connection import ConnectionSpec, compile_connection
+from router.actions.forward.connection import ConnectionSpec, check_encrypted, compile_connection
 from router.actions.forward.options import ForwardOptions
 from router.actions.forward.signature import HEADERS as SIGNATURE_HEADERS
 from router.actions.forward.signature import KEY_BYTES, signing_key
@@ -108,8 +108,8 @@ def _connection(options: ForwardOptions, build: Build, url: Url, target: TargetS
         for key in ("tls", "proxy"):
             if getattr(options, key) is not None:
                 build.fault(f"{key} belongs to the target: write it under targets: {options.target}", key)
-    elif options.tls is not None and (url.origin or "").startswith("http://"):
-        build.fault("the URL begins with http://, where nothing is encrypted; write https://", "tls")
+    else:
+        check_encrypted(options, url.origin or "", build)
     own = compile_connection(options, build)
     of_target = target.connection
     if not isinstance(of_target, ConnectionSpec):

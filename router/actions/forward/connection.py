@@ -69,6 +69,12 @@ def compile_connection(options: ConnectionOptions, build: Build) -> ConnectionSp
     return ConnectionSpec(auth, tls, proxy, _unset(auth, proxy) or _unread(options.tls, tls))
 
 
+def check_encrypted(options: ConnectionOptions, url: str, build: Build) -> None:
+    """Report `tls` where nothing is encrypted."""
+    if options.tls is not None and url.lower().startswith("http://"):
+        build.fault("the URL begins with http://, where nothing is encrypted; write https://", "tls")
+
+
 def _unset(auth: Auth | None, proxy: Proxy | None) -> str:
     if auth is not None and not auth.value.is_set:
         return f"{auth.value.name} is not set"
@@ -177,6 +183,9 @@ def _tls(options: TlsOptions, build: Build) -> ssl.SSLContext | None:
     found: dict[str, bytes] = {}
     for key in ("ca", "cert", "key"):
         name = getattr(options, key)
+        if name == "":
+            build.fault("expected the name of a file", "tls", key)
+            return None
         content = build.file(name, "tls", key, private=key == "key") if name is not None else b""
         if content is None:
             continue

@@ -14,11 +14,15 @@ from router.actions.forward.retry_after import retry_after
 from router.domain.action_answer import ANSWER_BYTES, ActionAnswer
 from router.domain.outcomes import Cause, Outcome
 
+_WRONG_CREDENTIALS = "the proxy {} wants other credentials (HTTP 407); see username and password of proxy"
 _REFUSED = "a link-local or metadata address; write that address as the host if it is meant"
 
 
-def outcome_of_answer(answer: Answer, *, now: float, answers: bool = False) -> Outcome:
-    """The outcome of an answer that came at `now`, a Unix time in seconds. With `answers` it has the answer."""
+def outcome_of_answer(
+    answer: Answer, *, now: float, answers: bool = False, place: str = "", proxy: str | None = None
+) -> Outcome:
+    """The outcome of an answer that came at `now`, a Unix time in seconds. With `answers` it has the answer; `place`
+    and `proxy` are how messages call the target and the proxy."""
     status, text = answer.status, excerpt(answer.body)
     if 200 <= status < 300:
         done = Outcome.succeeded(status, text)
@@ -26,6 +30,8 @@ def outcome_of_answer(answer: Answer, *, now: float, answers: bool = False) -> O
     reason = f"HTTP {status}"
     if status == 410:
         reason = "HTTP 410: the target is gone for good"
+    elif status == 407 and proxy is not None and place.startswith("http://"):  # a tunnel's comes as an error
+        reason = _WRONG_CREDENTIALS.format(proxy)
     elif 300 <= status < 400:
         reason = f"HTTP {status}: redirects are not followed; give the final URL"
     return Outcome.retry(reason, status, text, retry_after(answer.headers, now), cause=Cause.STATUS)
@@ -81,7 +87,7 @@ def _proxy_reason(error: Exception, place: str, proxy: str) -> str | None:
     """What went wrong between here and the proxy; None when it was something else."""
     if isinstance(error, aiohttp.ClientHttpProxyError):
         if error.status == 407:
-            return f"the proxy {proxy} wants other credentials (HTTP 407); see username and password of proxy"
+            return _WRONG_CREDENTIALS.format(proxy)
         return f"the proxy {proxy} made no connection to {place}: HTTP {error.status}"
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return _no_connection(error, f"the proxy {proxy}")

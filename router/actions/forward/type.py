@@ -41,8 +41,10 @@ def _check_target_url(text: str, secrets: Mapping[str, Secret]) -> list[str]:
 
 
 def _compile_connection(options: ConnectionOptions, build: Build) -> "ConnectionSpec":
-    from router.actions.forward.connection import compile_connection  # noqa: PLC0415
+    from router.actions.forward.connection import check_encrypted, compile_connection  # noqa: PLC0415
 
+    if not build.recorded:  # recorded rules ran with such a target
+        check_encrypted(options, getattr(options, "url", ""), build)
     return compile_connection(options, build)
 
 

@@ -1,5 +1,6 @@
 """The state that the parts of the loader share while they compile one file."""
 
+import errno
 import fnmatch
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -177,7 +178,8 @@ class LoadContext:
             content = read_file(path, MAX_NAMED_BYTES)
         except Unreadable as error:
             level = Level.ERROR if self.require_secrets else Level.NOTE
-            message = f"{name} can't be read: {error}; write it there before the daemon starts"
+            cure = "; write it there before the daemon starts" if error.number == errno.ENOENT else ""
+            message = f"{name} can't be read: {error}{cure}"
             self.unset.append(node_path.report.add(node_path.node, node_path.path, message, level))
             return None
         if private and readable_by_all(path):

@@ -44,12 +44,17 @@ def load_rule_sources(context: LoadContext, node_path: NodePath) -> frozenset[st
     return context.source_sets.setdefault(sources, sources)
 
 
+def _hint(context: LoadContext, text: str) -> str:
+    near = did_you_mean(text, [SOURCE])
+    return near if near.endswith("?") and SOURCE not in context.sources else did_you_mean(text, context.sources)
+
+
 def _named_sources(context: LoadContext, node_path: NodePath, text: str) -> Set[str]:
     if not _GLOB.search(text):
         if text == SOURCE and text not in context.sources and text not in context.broken_sources:
             return _own_events(context, node_path)
         if text not in context.sources and text not in context.broken_sources:
-            node_path.error(f'undefined source "{shortened(text)}"{did_you_mean(text, context.sources)}')
+            node_path.error(f'undefined source "{shortened(text)}"{_hint(context, text)}')
         elif context.bounds is not None and not context.bounds.allows("sources", text):
             node_path.error(context.bounds.refusal("sources", text))
         return {text} if text in context.sources else set()

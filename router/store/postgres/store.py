@@ -21,6 +21,7 @@ from router.store.postgres.faults import reason
 from router.store.postgres.fleet import PostgresFleet
 from router.store.postgres.jobs.append import AppendEvent
 from router.store.postgres.jobs.claim import ClaimDue
+from router.store.postgres.jobs.claim_one import ClaimOne, Unreserve
 from router.store.postgres.jobs.give_back import GiveBack
 from router.store.postgres.jobs.holds import MARKED_ACTIONS, LetGo, MarkHeld, MarkIds, PutFileHolds
 from router.store.postgres.jobs.job import WriteJob
@@ -77,9 +78,10 @@ class PostgresStore(OperatorMethods):
         matched: Sequence[str] = (),
         errors: Sequence[tuple[str, str]] = (),
         dedupe_window: int = 0,
+        reserved: Mapping[str, int] | None = None,
     ) -> "Future[Appended]":
         """See Store.append."""
-        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors))
+        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors, reserved))
 
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """See Store.put_ruleset."""
@@ -88,6 +90,14 @@ class PostgresStore(OperatorMethods):
     def claim(self, wanted: Mapping[str, int], now: int, recorded: Collection[str] = ()) -> "Future[list[Claim]]":
         """See Store.claim."""
         return self._submit(ClaimDue(dict(wanted), now, frozenset(recorded)))
+
+    def claim_one(self, delivery_id: str, now: int, recorded: Collection[str] = ()) -> "Future[Claim | None]":
+        """See Store.claim_one."""
+        return self._submit(ClaimOne(delivery_id, now, frozenset(recorded)))
+
+    def unreserve(self, delivery_id: str, now: int) -> "Future[None]":
+        """See Store.unreserve."""
+        return self._submit(Unreserve(delivery_id, now))
 
     def last_claims(self) -> dict[str, int]:
         """See Store.last_claims."""

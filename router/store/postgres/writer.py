@@ -23,6 +23,7 @@ from router.store.postgres.connection import Connected, connect
 from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
 from router.store.postgres.jobs.append import AppendEvent
 from router.store.postgres.jobs.claim import ClaimDue
+from router.store.postgres.jobs.claim_one import ClaimOne
 from router.store.postgres.jobs.holds import PauseTarget, PutFileHolds, ResumeTarget
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.jobs.tidy import Tidy
@@ -187,7 +188,7 @@ class Writer:
                         raise
                     self._disconnect()
                     for job in jobs:
-                        if isinstance(job, ClaimDue):
+                        if isinstance(job, ClaimDue | ClaimOne):
                             job.renew()
             raise AssertionError
         finally:

@@ -33,6 +33,14 @@ WHERE d.target = ? AND d.state = 'pending' AND d.blocked = 0 AND d.next_attempt_
 ORDER BY d.next_attempt_at, d.seq LIMIT ?
 """  # noqa: S608 - constants
 
+# The same for one delivery, whatever time it waits for.
+DUE_ONE = f"""
+SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS.replace("d.state", "'running'")},
+    1 + coalesce((SELECT max(number) FROM attempt WHERE delivery = d.seq), 0)
+FROM delivery d CROSS JOIN event e ON e.seq = d.event
+WHERE d.id = ? AND d.state = 'pending' AND d.blocked = 0
+"""  # noqa: S608 - constants
+
 EVENT_HEADS = """
 SELECT e.seq, e.id, e.source, e.method, e.path, e.ip, e.received_at, length(e.body), (
     SELECT json_group_object(state, number)

@@ -22,6 +22,7 @@ from router.store.sqlite.file_trust import check_link
 from router.store.sqlite.jobs import last_claims
 from router.store.sqlite.jobs.append import AppendEvent
 from router.store.sqlite.jobs.claim import ClaimDue
+from router.store.sqlite.jobs.claim_one import ClaimOne, Unreserve
 from router.store.sqlite.jobs.give_back import GiveBack
 from router.store.sqlite.jobs.holds import MARKED_ACTIONS, LetGo, MarkHeld, MarkIds, PutFileHolds
 from router.store.sqlite.jobs.job import WriteJob
@@ -92,9 +93,10 @@ class SqliteStore(OperatorMethods):
         matched: Sequence[str] = (),
         errors: Sequence[tuple[str, str]] = (),
         dedupe_window: int = 0,
+        reserved: Mapping[str, int] | None = None,
     ) -> "Future[Appended]":
         """See Store.append."""
-        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors))
+        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors, reserved))
 
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """See Store.put_ruleset."""
@@ -103,6 +105,14 @@ class SqliteStore(OperatorMethods):
     def claim(self, wanted: Mapping[str, int], now: int, recorded: Collection[str] = ()) -> "Future[list[Claim]]":
         """See Store.claim."""
         return self._submit(ClaimDue(dict(wanted), now, frozenset(recorded)))
+
+    def claim_one(self, delivery_id: str, now: int, recorded: Collection[str] = ()) -> "Future[Claim | None]":
+        """See Store.claim_one."""
+        return self._submit(ClaimOne(delivery_id, now, frozenset(recorded)))
+
+    def unreserve(self, delivery_id: str, now: int) -> "Future[None]":
+        """See Store.unreserve."""
+        return self._submit(Unreserve(delivery_id, now))
 
     def last_claims(self) -> dict[str, int]:
         """See Store.last_claims."""

@@ -191,9 +191,11 @@ def test_what_is_wrong_with_a_proxy_is_named(tmp_path: Path, job: Make, attempt:
         place = f"http://127.0.0.1:{proxy.port}"
         given = f"{{url: '{place}', username: us3r, password: {{env: PROXY}}}}"
         wrong = attempt(_action(tmp_path, f'{{url: "https://localhost/", proxy: {given}}}'), job({}))
+        plain = attempt(_action(tmp_path, f'{{url: "http://localhost/", proxy: {given}}}'), job({}))
         down = attempt(_action(tmp_path, f'{{url: "https://localhost/", proxy: "http://127.0.0.1:{gone}"}}'), job({}))
 
     assert wrong.error == f"the proxy {place} wants other credentials (HTTP 407); see username and password of proxy"
+    assert (plain.error, plain.status) == (wrong.error, 407)
     assert down.error == f"no connection to the proxy http://127.0.0.1:{gone}: Connection refused"
 
 
@@ -343,3 +345,22 @@ def test_tls_needs_https(tmp_path: Path) -> None:
     [found] = _problems(tmp_path, "{url: 'http://a.example/', tls: {ca: test-authority.pem}}")
 
     assert found == ".tls: the URL begins with http://, where nothing is encrypted; write https://"
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("url: 'http://a.example/', tls: {ca: test-authority.pem}", ".tls: the URL begins with http://, where nothing"),
+        ("url: 'HTTP://a.example/', tls: {ca: test-authority.pem}", ".tls: the URL begins with http://, where nothing"),
+        ("url: 'https://a.example/', tls: {ca: ''}", ".tls.ca: expected the name of a file"),
+        ("url: 'https://a.example/', tls: {ca: .}", ".tls.ca: . can't be read: Is a directory"),
+    ],
+)
+def test_tls_of_a_target_that_can_t_work_is_an_error(tmp_path: Path, target: str, problem: str) -> None:
+    Authority(tmp_path)
+
+    loaded = _load(tmp_path, "{target: t}", f"targets: {{t: {{{target}}}}}").problems
+    [found] = [str(one) for one in loaded if "tls" in str(one)]
+
+    assert problem in found
+    assert "write it there" not in found

@@ -135,3 +135,12 @@ def test_a_file_with_bounds_may_use_own_events_if_its_bounds_name_them(
     loaded = _load(f"include: [{entry}]\n{SOURCES}unmatched: [append: out/y]", tmp_path)
 
     assert ("may not be used in this file" in str(loaded.errors)) is not allowed
+
+
+def test_a_name_that_is_nearly_the_router_s_is_answered_with_it() -> None:
+    rules = "rules: [{name: r, source: rooter, actions: [append: out/x]}]\n"
+
+    assert 'undefined source "rooter"; did you mean "router"?' in str(_load(SOURCES + rules).problems[0])
+    assert 'undefined source "nobody"; known: crm, shop' in str(
+        _load(SOURCES + rules.replace("rooter", "nobody")).problems[0]
+    )

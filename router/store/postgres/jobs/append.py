@@ -1,6 +1,6 @@
 """Append: an event with its planned deliveries, unless it is a duplicate."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
@@ -27,6 +27,7 @@ class AppendEvent:
     window: int
     matched: Sequence[str] = ()
     errors: Sequence[tuple[str, str]] = ()
+    reserved: Mapping[str, int] | None = None  #: see Store.append
     is_append: ClassVar[bool] = True
     order: ClassVar[int] = 0
     ids: ClassVar[Sequence[str]] = ()
@@ -105,7 +106,8 @@ class _Round:
         alone = [(rule, job.event.id) for job in self._jobs for rule in job.alone]
         if alone:
             transaction.run(_MATCHED_ALONE, columns(alone, Texts, Texts))
-        self._planned = insert_planned(transaction, plans, only_new=True) if plans else None
+        reserved = [one for job in self._jobs for one in (job.reserved or {}).items()]
+        self._planned = insert_planned(transaction, plans, only_new=True, reserved=reserved) if plans else None
 
     @staticmethod
     def _reserve(transaction: Transaction, jobs: Sequence[tuple[AppendEvent, UUID | None]]) -> None:

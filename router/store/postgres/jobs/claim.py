@@ -61,19 +61,21 @@ class ClaimDue(Simple):
         )
         rows = transaction.run(CLAIM, values)
         if job.recorded:
-            transaction.run(_RECORD, (Int8(job.now), Texts(sorted(job.recorded)), transaction.node, job.token))
+            transaction.run(RECORD, (Int8(job.now), Texts(sorted(job.recorded)), transaction.node, job.token))
         return rows
 
+
+# A node that was frozen may claim after others took over what it had.
+THIS_NODE_LIVES = f"""
+    SELECT one.id = 0 OR EXISTS (
+        SELECT 1 FROM webhook_router.node n WHERE n.id = one.id AND n.expires_at > {NOW}
+    ) AS lives FROM (VALUES (%b)) AS one (id)
+"""  # noqa: S608 - constants
 
 # From the mark on, since the index keeps dead entries of what was claimed before, for as long as somebody holds an old
 # snapshot; to walk past them makes a claim ten times slower.
 CLAIM = f"""
-WITH me AS (
-    -- A node that was frozen may claim after others took over what it had.
-    SELECT one.id = 0 OR EXISTS (
-        SELECT 1 FROM webhook_router.node n WHERE n.id = one.id AND n.expires_at > {NOW}
-    ) AS lives FROM (VALUES (%b)) AS one (id)
-), due AS MATERIALIZED (
+WITH me AS ({THIS_NODE_LIVES}), due AS MATERIALIZED (
     SELECT found.seq FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS wanted (target, number, mark)
     CROSS JOIN LATERAL (
         SELECT d.seq FROM webhook_router.delivery d
@@ -93,7 +95,7 @@ FROM d JOIN webhook_router.event e ON e.seq = d.event
 ORDER BY d.next_attempt_at, d.seq
 """  # noqa: S608 - constants
 
-_RECORD = """
+RECORD = """
 INSERT INTO webhook_router.target AS t (name, last_claim_at)
 SELECT name, %b FROM unnest(%b::text[]) AS claimed (name)
 WHERE EXISTS (

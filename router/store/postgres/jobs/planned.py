@@ -28,25 +28,35 @@ class Inserted:
     grouped: frozenset[str]  #: ids of those that joined a group
     joined: groups.Joined | None
     let_go: Rows | None  #: by what the groups skipped
+    reserved: frozenset[str]  #: ids of those that nobody need hear of
 
     def report(self, due: DueListener) -> None:
         """Report what is due, and what was skipped."""
         for id_, target, at, blocked in self.rows.all():
-            if not blocked and id_ not in self.grouped:
+            if not blocked and id_ not in self.grouped and id_ not in self.reserved:
                 due(target, at)
         if self.joined is not None and self.let_go is not None:
             groups.report(self.joined, due)
             report_orders(self.let_go, due)
 
 
-def insert_planned(transaction: Transaction, plans: Sequence[EventPlan], *, only_new: bool) -> Inserted:
+def insert_planned(
+    transaction: Transaction,
+    plans: Sequence[EventPlan],
+    *,
+    only_new: bool,
+    reserved: Sequence[tuple[str, int]] = (),
+) -> Inserted:
     """Insert the deliveries of stored events. Their lanes and groups are locked. With `only_new`, of events that this
-    transaction has stored; else they stand outside their groups."""
+    transaction has stored; else they stand outside their groups. `reserved`: ids, by how many ms they are due later."""
     members = [(d, at) for _, plan, _, at in plans for d in plan if only_new and d.group is not None]
     rows = _insert(transaction, plans, only_new=only_new)
     joined = groups.join(transaction, members) if members else None
     let_go = unblock_after_skips(transaction, [d.id for d, _ in members]) if members else None
-    return Inserted(rows, frozenset(d.id for d, _ in members), joined, let_go)
+    if reserved:
+        transaction.run(_RESERVE, columns(reserved, Texts, Numbers))
+    grouped, later = (frozenset(d.id for d, _ in members), frozenset(id_ for id_, _ in reserved))
+    return Inserted(rows, grouped, joined, let_go, later)
 
 
 def _insert(transaction: Transaction, plans: Sequence[EventPlan], *, only_new: bool) -> Rows:
@@ -83,6 +93,14 @@ JOIN webhook_router.event e ON e.id = p.event {condition}
 ORDER BY p.number
 ON CONFLICT (id) DO NOTHING
 RETURNING id, target, next_attempt_at, blocked
+"""
+
+# Only what this transaction wrote: a delivery that was stored before was reserved then. With wait_since, it counts as a
+# wait when the clock is set back.
+_RESERVE = """
+UPDATE webhook_router.delivery d SET next_attempt_at = d.next_attempt_at + one.ms, wait_since = d.next_attempt_at
+FROM unnest(%b::text[], %b::bigint[]) AS one (id, ms)
+WHERE d.id = one.id AND d.state = 'pending' AND d.xmin = pg_current_xact_id()::xid
 """
 
 _INSERT_NEW = _INSERT.format(condition="AND e.xmin = pg_current_xact_id()::xid")

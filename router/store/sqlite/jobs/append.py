@@ -1,6 +1,6 @@
 """Append: an event with its planned deliveries, unless it is a duplicate."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ class AppendEvent:
     window: int
     matched: Sequence[str] = ()
     errors: Sequence[tuple[str, str]] = ()
+    reserved: Mapping[str, int] | None = None  #: see Store.append
     is_append: ClassVar[bool] = True
 
     @property
@@ -51,6 +52,7 @@ class AppendEvent:
         alone: list[tuple[str, int]] = []
         ordered: set[OrderKey] = set()
         grouped: list[Member] = []
+        reserved: list[tuple[int, str]] = []
         keys: list[tuple[str, str, str, int, int]] = []
         for job, result in zip(jobs, results, strict=True):
             if result.duplicate:
@@ -60,10 +62,12 @@ class AppendEvent:
             events.append(_event_row(seq, job))
             alone += [(name, seq) for name in job.alone]
             deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered, grouped)
+            if job.reserved:
+                reserved += [(ms, id_) for id_, ms in job.reserved.items()]
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
         write_rows(connection, _INSERT_EVENT, events)
-        insert_planned(connection, deliveries, last, due, grouped)
+        insert_planned(connection, deliveries, last, due, grouped, reserved)
         write_rows(connection, _INSERT_ALONE, alone)
         dedupe.bind(connection, keys)
         return results

@@ -41,12 +41,17 @@ class ClaimDue:
             return []
         token = secrets.token_hex(16)  # one for the whole claim: token and delivery id together prove the ownership
         claims = [claimed_row(row, token) for row in found]
-        # By seq, since a subquery's temporary tables would cost more than the rest; and nothing is read back.
-        write_rows(connection, _CLAIM, [(claim.delivery.seq, token) for claim in claims])
-        write_rows(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, job.now) for claim in claims])
+        start_attempts(connection, claims, job.now)
         if job.recorded:
             last_claims.note(connection, {claim.delivery.target for claim in claims} & job.recorded, job.now)
         return sorted(claims, key=lambda claim: (claim.delivery.next_attempt_at, claim.delivery.seq))
+
+
+def start_attempts(connection: apsw.Connection, claims: Sequence[Claim], now: int) -> None:
+    """Have these deliveries be running from `now` (ms) on."""
+    # By seq, since a subquery's temporary tables would cost more than the rest; and nothing is read back.
+    write_rows(connection, _CLAIM, [(claim.delivery.seq, claim.token) for claim in claims])
+    write_rows(connection, _START_ATTEMPTS, [(claim.delivery.seq, claim.attempt, now) for claim in claims])
 
 
 _CLAIM = """

@@ -45,13 +45,16 @@ def insert_planned(
     last: object,
     due: DueListener,
     grouped: Sequence[Member] = (),
+    reserved: Sequence[tuple[int, str]] = (),
 ) -> None:
     """Insert rows of `planned_rows`, put them into their groups, and report the targets with due ones. `last` is the
-    newest delivery's seq before the insert."""
+    newest delivery's seq before the insert; `reserved` has those that are due later by so many ms, and their ids."""
     if not rows:
         return
     write_rows(connection, _INSERT_DELIVERY, rows)
     join_groups(connection, grouped, due)
+    for one in reserved:
+        connection.execute(_RESERVE, one)
     for target, at in connection.execute(_UNBLOCKED_SINCE, (last,)):
         due(str(target), int(str(at)))
 
@@ -67,6 +70,12 @@ SELECT column1, column2, column3, column4, column5, column6, column7, column8, c
     )
 FROM (VALUES {})
 WHERE column1 IS NOT NULL
+"""
+
+# With wait_since, it counts as a wait when the clock is set back.
+_RESERVE = """
+UPDATE delivery SET next_attempt_at = next_attempt_at + ?, wait_since = next_attempt_at
+WHERE id = ? AND state = 'pending'
 """
 
 _UNBLOCKED_SINCE = """
