@@ -13,14 +13,20 @@ from jinja2 import nodes
 from router.domain.errors import RenderError, TemplateError
 from router.domain.nearest_word import did_you_mean, nearest
 from router.templates.environment import RenderContext
-from router.templates.filters.patterns import compiled
-from router.templates.filters.times import READ, WRITTEN, check_time_format, zone_of
+from router.templates.filters.coding import check_algorithm, check_encoding
+from router.templates.filters.numbers import check_currency
+from router.templates.filters.patterns import check_groups, check_separator, compiled, replacement_parts
+from router.templates.filters.times import READ, WRITTEN, check_time_format, check_unit, zone_of
 from router.templates.printf import check_format
 from router.templates.rewriting import path_of, reads
 from router.templates.values import NAMES
 
 _CONSTANTS: Mapping[str, Mapping[str, Callable[[Any], object]]] = {
     "regex_replace": {"pattern": compiled},
+    "split": {"separator": check_separator},
+    "money": {"currency": check_currency},
+    "to_unix": {"unit": check_unit},
+    "hmac": {"key": lambda _: None, "algorithm": check_algorithm, "encoding": check_encoding},
     "to_time": {"format": functools.partial(check_time_format, allowed=READ), "zone": zone_of},
     "in_zone": {"zone": zone_of},
     "format_time": {"format": functools.partial(check_time_format, allowed=WRITTEN), "zone": zone_of},
@@ -117,7 +123,6 @@ def _check_constants(node: nodes.Filter) -> None:
         path = path_of(key) if isinstance(key, nodes.Expr) else ()
         if len(path) != 2 or path[0] != "secrets":
             raise TemplateError("hmac takes a declared secret: hmac(secrets.name)")
-        return
     checks = _CONSTANTS.get(node.name, {})
     for (name, check), given in zip_longest(checks.items(), node.args[: len(checks)]):
         value = given if given is not None else named.get(name)
@@ -125,9 +130,24 @@ def _check_constants(node: nodes.Filter) -> None:
             try:
                 check(value.value)
             except RenderError as error:
-                raise TemplateError(f"{node.name}: {error}") from None
+                text = str(error)
+                raise TemplateError(text if text.startswith(node.name) else f"{node.name}: {text}") from None
         elif node.name == "regex_replace" and name == "pattern" and value is not None:
             raise TemplateError("regex_replace takes a pattern that is written out; a sender's text is never a pattern")
+    if node.name == "regex_replace":
+        _check_groups(node, named)
+
+
+def _check_groups(node: nodes.Filter, named: Mapping[str, nodes.Expr]) -> None:
+    """A replacement that is written out names only groups that the pattern has."""
+    pattern, replacement = (
+        node.args[at] if len(node.args) > at else named.get(name) for at, name in enumerate(("pattern", "replacement"))
+    )
+    if isinstance(pattern, nodes.Const) and isinstance(replacement, nodes.Const):
+        try:
+            check_groups(compiled(str(pattern.value)), replacement_parts(str(replacement.value)))
+        except RenderError as error:
+            raise TemplateError(f"regex_replace: {error}") from None
 
 
 def _check_named(kind: str, known: _Functions, given: list[nodes.Expr]) -> None:

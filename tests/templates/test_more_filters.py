@@ -229,3 +229,25 @@ def test_hostile_values_are_bounded_work(text: str) -> None:
     assert len(made) <= budget.longest_text
     # A step is some 0.2 µs; ten times that on a slow machine, and half a second for what is not counted.
     assert seconds < (before - budget.left) * 2e-6 + 0.5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ payload.cents | money('EURO') }}",
+        "{{ payload.cents | money(currency=5) }}",
+        "{{ payload.at | to_unix('h') }}",
+        "{{ payload.list | split('') }}",
+        "{{ payload.list | split(0) }}",
+        "{{ payload.text | regex_replace('(a)', '\\\\2') }}",
+        "{{ payload.text | regex_replace('a', replacement='\\\\1') }}",
+        "{{ payload.text | hmac(secrets.key, 'sha3') }}",
+        "{{ payload.text | hmac(secrets.key, encoding='base32') }}",
+    ],
+)
+def test_what_no_event_could_render_is_refused_when_the_rules_load(text: str) -> None:
+    with pytest.raises(TemplateError) as refused:
+        compile_template(text, secrets=SECRETS)
+
+    name = text.split("|")[1].partition("(")[0].strip()
+    assert str(refused.value).count(name) == 1

@@ -13,6 +13,7 @@ from router.templates.filters.registry import template_filter
 from router.templates.text import Mask, as_text
 
 ALGORITHMS = ("md5", "sha1", "sha256", "sha384", "sha512")
+_TAKEN = f"hmac takes one of {', '.join(ALGORITHMS)}, then hex or base64"
 _CODED_PER_STEP = 16  #: characters that are hashed or coded in one step
 _READ_PER_STEP = 1  #: characters of JSON that are read in one step: each may become a value
 
@@ -49,12 +50,24 @@ for _name in ALGORITHMS:
     _hash_filter(_name)
 
 
+def check_algorithm(algorithm: Any) -> None:
+    """Raise RenderError unless hmac knows it."""
+    if algorithm not in ALGORITHMS:
+        raise RenderError(_TAKEN)
+
+
+def check_encoding(encoding: Any) -> None:
+    """Raise RenderError unless hmac knows it."""
+    if encoding not in ("hex", "base64"):
+        raise RenderError(_TAKEN)
+
+
 @template_filter("hmac")
 def _hmac(c: RenderContext, value: Any, key: str, algorithm: str = "sha256", encoding: str = "hex") -> str:
     data = _bytes(c, value, "hmac")
     c.budget.charge(20)
-    if algorithm not in ALGORITHMS or encoding not in ("hex", "base64"):
-        raise RenderError(f"hmac takes one of {', '.join(ALGORITHMS)}, then hex or base64")
+    check_algorithm(algorithm)
+    check_encoding(encoding)
     if not isinstance(key, str) or not key:
         raise RenderError("hmac takes a declared secret: hmac(secrets.name)")
     if isinstance(key, Mask):

@@ -29,11 +29,16 @@ def _number(c: RenderContext, value: Any, places: int | None = None, thousands: 
     return decimal_text(c.budget, value, places, thousands, point)
 
 
+def check_currency(currency: Any) -> None:
+    """Raise RenderError unless it may be a currency."""
+    if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha()):
+        raise RenderError("money takes a currency of three letters, such as EUR (ISO 4217)")
+
+
 @template_filter("money")
 def _money(c: RenderContext, value: Any, currency: str, thousands: str = "", point: str = ".") -> str:
     c.budget.charge(40)
-    if not (isinstance(currency, str) and len(currency) == 3 and currency.isascii() and currency.isalpha()):
-        raise RenderError("money takes a currency of three letters, such as EUR (ISO 4217)")
+    check_currency(currency)
     if isinstance(value, jinja2.Undefined):
         return str(value)  # raises its own error
     code = currency.upper()

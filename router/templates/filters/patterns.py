@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import re2
@@ -39,6 +40,23 @@ def _compiled(pattern: str) -> Any:
         raise RenderError(f"not a regular expression of RE2: {reason}") from None
 
 
+def check_groups(pattern: Any, parts: Sequence[str]) -> None:
+    """Raise RenderError unless the pattern has the groups that a replacement names; `parts` of `replacement_parts`."""
+    if any(part.isdigit() and int(part) > pattern.groups for part in parts[1::2]):
+        raise RenderError(f"the pattern has {pattern.groups} groups; \\0 is all of the match")
+
+
+def replacement_parts(replacement: str) -> list[str]:
+    """Text, reference, text, …"""
+    return _REFERENCE.split(replacement)
+
+
+def check_separator(separator: Any) -> None:
+    """Raise RenderError unless a text can be split there."""
+    if not (separator is None or (isinstance(separator, str) and separator)):
+        raise RenderError("split takes a text that is not empty, and the number of cuts at most")
+
+
 @template_filter("regex_replace")
 def _regex_replace(c: RenderContext, value: Any, pattern: str, replacement: str = "", count: int = 0) -> str:
     text = text_of(c.budget, value, "regex_replace")
@@ -47,9 +65,8 @@ def _regex_replace(c: RenderContext, value: Any, pattern: str, replacement: str 
     c.budget.charge_text(len(replacement), "regex_replace", CHANGED_PER_STEP)
     c.budget.charge(_COMPILE_STEPS)
     found = compiled(pattern)
-    parts = _REFERENCE.split(replacement)  # text, reference, text, …
-    if any(part.isdigit() and int(part) > found.groups for part in parts[1::2]):
-        raise RenderError(f"regex_replace: the pattern has {found.groups} groups; \\0 is all of the match")
+    parts = replacement_parts(replacement)
+    check_groups(found, parts)
     pieces: list[str] = []
     length, end = 0, 0
     for number, match in enumerate(found.finditer(text), 1):
@@ -73,7 +90,8 @@ def _referred(match: Any, part: str) -> str:
 @template_filter("split")
 def _split(c: RenderContext, value: Any, separator: str | None = None, most: int = -1) -> list[str]:
     text = as_text(c.budget.charge_value(value, "split", 8))
-    if not (separator is None or (isinstance(separator, str) and separator)) or type(most) is not int:
+    check_separator(separator)
+    if type(most) is not int:
         raise RenderError("split takes a text that is not empty, and the number of cuts at most")
     pieces = len(text) // 2 + 1 if separator is None else text.count(separator) + 1
     if most >= 0:

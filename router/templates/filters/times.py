@@ -87,10 +87,15 @@ def _format_time(c: RenderContext, value: Any, format: str, zone: str | None = N
     return time.strftime(format)
 
 
-@template_filter("to_unix")
-def _to_unix(c: RenderContext, value: Any, unit: str = "s") -> int:
+def check_unit(unit: Any) -> None:
+    """Raise RenderError unless it is a unit of Unix times."""
     if unit not in ("s", "ms"):
         raise RenderError("to_unix takes s or ms")
+
+
+@template_filter("to_unix")
+def _to_unix(c: RenderContext, value: Any, unit: str = "s") -> int:
+    check_unit(unit)
     ms = round(_time(c, value, "to_unix").timestamp() * 1000)
     return ms if unit == "ms" else ms // 1000
 
