@@ -18,11 +18,15 @@ from click.shell_completion import CompletionItem
 from router.domain.own_events import SOURCE
 
 if TYPE_CHECKING:
+    from router.operate.ids import Kind
+
     _Text = click.ParamType[str]
 else:
     _Text = click.ParamType  # generic from click 8.3 on
 
-Find = Callable[[click.Context], Iterable[tuple[str, str]]]
+Find = Callable[[click.Context, str], Iterable[tuple[str, str]]]
+"""Values and words on them, for the text that was typed."""
+
 _IDS = 20  #: the newest, besides `last`
 _DEFAULT_STORE, _DEFAULT_RULES = "sqlite:webhook-router.db", "rules.yaml"
 
@@ -39,7 +43,7 @@ class CompletedText(_Text):
         """The values that begin like this."""
         given, found = ctx.params.get(param.name or "") or (), []
         with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(Exception, SystemExit):
-            for name, text in self.find(ctx):
+            for name, text in self.find(ctx, incomplete):
                 if name.startswith(incomplete) and name not in given and name.isprintable():
                     found.append(CompletionItem(name, help=text or None))
         return found
@@ -64,10 +68,10 @@ def _find_of(parameter: click.Parameter, path: tuple[str, ...]) -> Find | None:
     if stands_for in ("RULE", "ACTION", "TARGET", "SOURCE") or (stands_for == "NAME" and path[0] == "targets"):
         word = "target" if stands_for == "NAME" else stands_for.lower()
         unwanted = {SOURCE} if path[0] == "send" else set()  # nobody sends to the router's own events
-        return lambda context: ((name, "") for name in sorted(_names(context, word) - unwanted))
+        return lambda context, _: ((name, "") for name in sorted(_names(context, word) - unwanted))
     if stands_for in ("ID", "EVENT"):
-        kind = "delivery" if path[0] == "deliveries" and stands_for == "ID" else "event"
-        return lambda context: _ids(context, kind)
+        kind: Kind = "delivery" if path[0] == "deliveries" and stands_for == "ID" else "event"
+        return lambda context, typed: _ids(context, kind, typed)
     return None
 
 
@@ -104,10 +108,11 @@ def _names_of_rules(context: click.Context, word: str) -> Iterator[str]:
         yield from (action.name if word == "action" else action.action.target.key for action in actions)
 
 
-def _ids(context: click.Context, kind: str) -> Iterator[tuple[str, str]]:
+def _ids(context: click.Context, kind: "Kind", typed: str) -> Iterator[tuple[str, str]]:
     from router.cli.options import now_ms, open_store  # noqa: PLC0415 - only a completion of ids needs it
     from router.cli.printing.text import span  # noqa: PLC0415
     from router.domain.filters import EventFilter, Filter  # noqa: PLC0415
+    from router.operate.ids import ids_from  # noqa: PLC0415
     from router.operate.queries import newest_deliveries, newest_events  # noqa: PLC0415
 
     now = now_ms()
@@ -115,19 +120,21 @@ def _ids(context: click.Context, kind: str) -> Iterator[tuple[str, str]]:
     with closing(open_store(_store(context))) as store:
         if kind == "event":
             events = newest_events(store, EventFilter(), _IDS)
-            yield from ((one.id, f"{one.source}, {span(now - one.received_at)} ago") for one in events)
-            return
-        deliveries = newest_deliveries(store, Filter(), _IDS)
-        yield from ((one.id, f"{one.rule}/{one.action}, {one.state.value}") for one in deliveries)
+            newest = {one.id: f"{one.source}, {span(now - one.received_at)} ago" for one in events}
+        else:
+            deliveries = newest_deliveries(store, Filter(), _IDS)
+            newest = {one.id: f"{one.rule}/{one.action}, {one.state.value}" for one in deliveries}
+        yield from newest.items()
+        yield from ((found, "") for found in ids_from(store, kind, typed) if found not in newest)
 
 
-def _providers(_: click.Context) -> Iterable[tuple[str, str]]:
+def _providers(_: click.Context, _typed: str) -> Iterable[tuple[str, str]]:
     from router.intake.verify.preset import presets  # noqa: PLC0415 - only this completion needs it
 
     return [(name, preset.title) for name, preset in sorted(presets().items())]
 
 
-def _starters(_: click.Context) -> Iterable[tuple[str, str]]:
+def _starters(_: click.Context, _typed: str) -> Iterable[tuple[str, str]]:
     from router.cli.starters.preset_starters import all_starters  # noqa: PLC0415 - only this completion needs it
 
     return [(name, starter.title) for name, starter in all_starters().items()]

@@ -70,6 +70,11 @@ def find_delivery(store: OperatorStore, text: str) -> ResolvedId:
     raise NoSuchId(_not_found("delivery", text), only_missing=True)
 
 
+def ids_from(store: OperatorStore, kind: Kind, beginning: str) -> Sequence[str]:
+    """Some ids that begin like this, at most one more than an error names; none for a short beginning."""
+    return _ids(store, kind, beginning)
+
+
 def _ids(store: OperatorStore, kind: Kind, text: str) -> Sequence[str]:
     """The ids that the text fits, at most one more than an error names."""
     if text == LAST:
