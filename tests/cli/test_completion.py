@@ -113,5 +113,5 @@ def test_an_older_id_is_completed_from_its_beginning(at: StoreCommands) -> None:
     ids = at.put_many([((), age * 86_400_000, {}) for age in range(30, 0, -1)])
 
     assert len(completed("events show ")) == 21, "last, and the newest"
-    assert completed(f"events show {ids[0][:12]}") == [ids[0]]
+    assert completed(f"events show {ids[0][:30]}") == [ids[0]]
     assert completed("events show 0") == completed("events show ")[1:]
