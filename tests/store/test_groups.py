@@ -1,11 +1,9 @@
 """Groups: any history of a store is compared with a naive model of latest_by and once_by."""
 
-import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
 from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,16 +13,12 @@ from router.domain.events import Event
 from router.domain.groups import Group, Latest, Once, Skipped, SkipReason
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
-from router.store.contract import MAX_INTERRUPTIONS, Store
-from router.store.postgres.store import PostgresStore
-from router.store.postgres.url import parse_url
+from router.store.contract import MAX_INTERRUPTIONS
 from router.store.sqlite.check import check
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import THOROUGH
-from tests.postgres import SharedStore
 
 NOW = 1_700_000_000_000
-NODES = 2
 WAIT, MOST, WITHIN = 300, 700, 500
 GROUPS: list[Group | None] = [None, Latest("[1]"), Latest("[2]", WAIT, MOST), Once("[1]", WITHIN), Once("[2]", WITHIN)]
 OUTCOMES = [
@@ -145,10 +139,6 @@ class Histories(RuleBasedStateMachine):
         self.store.put_ruleset(RulesetText("r1", "", ""), 0).result(10)
         self.store.on_skipped(self.told.extend)
 
-    def node(self) -> Store:
-        """The store that the next step uses."""
-        return self.store
-
     def teardown(self) -> None:
         broken = [finding for finding in check(self.path, lambda *_: None) if finding.broken]
         self.store.close()
@@ -166,14 +156,14 @@ class Histories(RuleBasedStateMachine):
     def append(self, groups: list[Group | None], lane: str | None) -> None:
         event = Event(uuid7(self.now), "s", "POST", "/", "", (), b"", "", self.now)
         plan = [PlannedDelivery(uuid7(self.now), "r", "a", "forward", "t", lane, group=group) for group in groups]
-        self.node().append(event, plan, "r1").result(10)
+        self.store.append(event, plan, "r1").result(10)
         for one in plan:
             self.model.add(one, self.now)
 
     @rule(count=st.integers(1, 3))
     def claim(self, count: int) -> None:
         expected = self.model.claimable(self.now)[:count]
-        claims = self.node().claim({"t": count}, self.now).result(10)
+        claims = self.store.claim({"t": count}, self.now).result(10)
         assert [claim.delivery.id for claim in claims] == [one.id for one in expected]
         for claim, one in zip(claims, expected, strict=True):
             one.state, self.claims[one.id] = State.RUNNING, claim
@@ -185,7 +175,7 @@ class Histories(RuleBasedStateMachine):
         outcome, state = end
         claim = self.claims.pop(one.id)
         done = Settlement(one.id, claim.token, outcome, state, self.now, self.now + 50)
-        [told] = self.node().settle([done]).result(10)
+        [told] = self.store.settle([done]).result(10)
         if one.state is not State.RUNNING:  # cancelled meanwhile
             assert told is None
             return
@@ -200,7 +190,7 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         one = self.chosen(data, lambda known: known.id in self.claims)
-        assert self.node().release(self.claims.pop(one.id)).result(10) == (one.state is State.RUNNING)
+        assert self.store.release(self.claims.pop(one.id)).result(10) == (one.state is State.RUNNING)
         if one.state is State.RUNNING:
             self.model.end(one, State.PENDING)
 
@@ -208,7 +198,7 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         one = self.chosen(data)
-        done = self.node().cancel([one.id], self.now).result(10)
+        done = self.store.cancel([one.id], self.now).result(10)
         assert bool(done) == (one.state in (State.PENDING, State.RUNNING, State.DEAD))
         if done:
             self.model.end(one, State.CANCELLED)
@@ -218,7 +208,7 @@ class Histories(RuleBasedStateMachine):
     def replay(self, data: st.DataObject) -> None:
         one = self.chosen(data)
         behind = isinstance(one.group, Latest) and self.model.running(one.group)
-        done = self.node().replay([one.id], self.now).result(10)
+        done = self.store.replay([one.id], self.now).result(10)
         if one.state is State.PENDING:
             assert bool(done) == (not behind and not self.model.blocked(one))
             one.due_at = min(one.due_at, self.now) if done else one.due_at
@@ -236,10 +226,10 @@ class Histories(RuleBasedStateMachine):
     def clock_is_set_back(self, by: int) -> None:
         assume(self.now - by > NOW - 5 * 3_600_000)
         self.now -= by
-        self.node().shorten_waits(self.now).result(10)
+        self.store.shorten_waits(self.now).result(10)
         for one in self.model.all:  # each waits no longer than it was to wait
             if one.state is State.PENDING:
-                found = self.node().delivery(one.id)
+                found = self.store.delivery(one.id)
                 assert found is not None
                 assert found.next_attempt_at <= one.due_at
                 if one.fresh and not one.interruptions:
@@ -262,7 +252,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def states_are_as_the_model_has_them(self) -> None:
-        found = {d.id: d for d in self.node().deliveries(limit=5000)}
+        found = {d.id: d for d in self.store.deliveries(limit=5000)}
         assert len(found) == len(self.model.all)
         for one in self.model.all:
             d = found[one.id]
@@ -282,56 +272,3 @@ Histories.TestCase.settings = settings(
     max_examples=40 * THOROUGH, stateful_step_count=25, deadline=None, derandomize=THOROUGH == 1
 )
 test_no_history_differs_from_the_model = Histories.TestCase
-
-
-class HistoriesOfNodes(Histories):
-    """The same on PostgreSQL, each step by another of two nodes. A crash is a takeover there: see test_takeover.py."""
-
-    shared: SharedStore
-
-    def __init__(self) -> None:
-        self.turns = itertools.cycle(range(NODES))
-        super().__init__()
-
-    def open(self) -> None:
-        url = parse_url(self.shared.url)
-        self.nodes = [PostgresStore(url) for _ in range(NODES)]
-        self.store = self.nodes[0]  # type: ignore[assignment]
-        self.store.put_ruleset(RulesetText("r1", "", ""), 0).result(60)
-        for node in self.nodes:
-            node.on_skipped(self.told.extend)
-
-    def node(self) -> Store:
-        found = self.nodes[next(self.turns)]
-        found.changed_by_others(alone=False)
-        return found
-
-    @rule()
-    def crash(self) -> None:
-        """The nodes connect anew. Their attempts go on, since a claim holds while its token does."""
-        for node in self.nodes:
-            node.close()
-        self.open()
-
-    def teardown(self) -> None:
-        broken = [finding for finding in self.nodes[0].check(lambda *_: None) if finding.broken]
-        for node in self.nodes:
-            node.close()
-        self.shared.empty()
-        self.folder.cleanup()
-        assert broken == []
-
-
-HistoriesOfNodes.TestCase.settings = settings(
-    max_examples=8 * THOROUGH, stateful_step_count=20, deadline=None, derandomize=THOROUGH == 1
-)
-
-
-class TestHistoriesOfNodes(HistoriesOfNodes.TestCase):  # type: ignore[name-defined, misc, valid-type]
-    """See HistoriesOfNodes."""
-
-    @pytest.fixture(autouse=True)
-    def meet(self, postgres_store_url: str, _shared_store: SharedStore) -> None:
-        """Where the nodes meet."""
-        assert _shared_store.url == postgres_store_url
-        HistoriesOfNodes.shared = _shared_store
