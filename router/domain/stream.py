@@ -28,7 +28,7 @@ class StreamPosition:
 class Arrival:
     """An event for a follower."""
 
-    writer: int  #: whoever committed it
+    writer: int  #: the one that committed it
     seq: int  #: in the order of that writer's commits
     id: str
     source: str
@@ -43,9 +43,9 @@ class Arrival:
 class EndedAttempt:
     """An ended attempt for a follower."""
 
-    writer: int  #: whoever committed its end
+    writer: int  #: the one that committed its end
     seq: int  #: in the order in which that writer committed ends
-    event_writer: int  #: whoever committed its event
+    event_writer: int  #: the one that committed its event
     event: int  #: its event's seq
     event_id: str
     source: str

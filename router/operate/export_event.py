@@ -25,7 +25,7 @@ from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.rules.yaml.yaml_problem import DocumentError
 
-#: Of the connection, or counted anew by whoever sends it.
+#: They belong to the connection, or the next sender counts them anew.
 _CONNECTION = frozenset(
     ["connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"]
 )

@@ -166,7 +166,7 @@ def _form(request: falcon.Request) -> Fields:
 
 
 def _is_foreign(read: PageRequest, access: AccessCheck) -> bool:
-    """Whether a page of another site led here. Such a request sees the sign-in page, whoever is signed in."""
+    """Whether a page of another site led here. Such a request sees the sign-in page, also with a session."""
     return is_of_another_site(read.headers, access.names)
 
 

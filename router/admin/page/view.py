@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.exchange import PageRequest
@@ -30,7 +31,7 @@ class View:
     methods: tuple[str, ...] = ("GET",)
     acts: bool = False  #: whether a POST to it changes anything
 
-    @property
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Matches the paths of the view."""
         return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path))

@@ -7,6 +7,7 @@ lists looks at each value, and chooses the type by the largest number.)
 import hashlib
 import re
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
@@ -22,7 +23,7 @@ _HEAD = struct.Struct("!iiIii")
 _EMPTY = struct.Struct("!iiI")
 
 
-class Column:
+class Column(ABC):
     """The values of one column."""
 
     element: ClassVar[int]  #: the type's number in PostgreSQL
@@ -31,9 +32,9 @@ class Column:
     def __init__(self, values: Iterable[Any]) -> None:
         self.values = list(values)
 
+    @abstractmethod
     def parts(self) -> list[bytes]:
         """Each value with its length before it."""
-        raise NotImplementedError
 
 
 class Texts(Column):

@@ -1,54 +1,17 @@
 """Following an SQLite store: what other processes commit, what is dropped, and what earlier versions wrote."""
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
-from router.domain.events import Event
+from router.domain.deliveries import RulesetText, State
 from router.domain.outcomes import Outcome, OutcomeKind
-from router.domain.stream import EndedAttempt, Place, StreamPosition
-from router.store.contract import Store
 from router.store.sqlite.connection import connect
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
 from tests.store.sqlite.earlier_store import copy_rows
-
-NOW = 1_700_000_000_000
-DAY = 86_400_000
-MakeEvent = Callable[..., Event]
-MakePlan = Callable[..., PlannedDelivery]
-
-
-def put(store: Store, event: Event, *plan: PlannedDelivery) -> str:
-    """Append and wait; the event's id."""
-    return store.append(event, plan, "r1").result(10).event_id
-
-
-def take(store: Store, now: int = NOW) -> list[Claim]:
-    """Claim whatever is due."""
-    return store.claim({"ci": 5000}, now).result(10)
-
-
-def end(store: Store, claim: Claim, outcome: Outcome, state: State, at: int) -> None:
-    """Settle it."""
-    assert store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, at, at)]).result(10)[0]
-
-
-START = StreamPosition().ended
-
-
-def ends(store: Store, after: Place = START) -> list[EndedAttempt]:
-    """All of them, read in small pages."""
-    found: list[EndedAttempt] = []
-    more = True
-    while more:
-        page = store.ended(after, 2)
-        found += [end for end in page.ends if isinstance(end, EndedAttempt)]
-        after, more = page.next_after, page.more
-    return found
+from tests.store.test_following import NOW, MakeEvent, MakePlan, end, ends, put, take
 
 
 def test_commits_of_other_connections_change_the_counter(

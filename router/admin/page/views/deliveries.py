@@ -1,11 +1,11 @@
 """The list of deliveries, and replay and cancel: of chosen ones, or of all that a filter finds."""
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qs
 
+from router.admin.api.deliveries import MAX_CHANGED, work_limit
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.exchange import PageRequest, html, see_other
 from router.admin.page.listing import page_of, time_in
@@ -19,11 +19,8 @@ from router.domain.reply import Reply
 from router.operate.bulk_change import BulkChange, ChangeReport, names_more_than_states
 from router.operate.delivery_operation import CANCEL, REPLAY, DeliveryOperation
 from router.operate.queries import newest_deliveries
-from router.operate.scan import WorkLimit
 from router.operate.status import waits_of
 
-MOST_CHANGED = 10_000  #: deliveries of one click, some seconds of work; another click goes on
-WORK_SECONDS = 10.0
 _NAMES = ("state", "rule", "action", "target", "source", "event", "since", "until")
 _OPERATIONS = {"replay": REPLAY, "cancel": CANCEL}
 
@@ -59,7 +56,7 @@ def _confirm(daemon: DaemonHandle, read: PageRequest, session: Session, fields: 
     number = daemon.store.count(which)
     text = render(
         "confirm.html", session=session, here="/deliveries", operation=operation.name, number=number, query=query,
-        most=MOST_CHANGED,
+        most=MAX_CHANGED,
     )  # fmt: skip
     return html(text)
 
@@ -75,8 +72,7 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
     if not daemon.changing.acquire(blocking=False):
         raise Problem(503, "another replay, cancel or reroute is under way; try again in a moment")
     try:
-        ends = time.monotonic() + WORK_SECONDS
-        limit = WorkLimit(MOST_CHANGED, lambda: time.monotonic() > ends or daemon.stopping())
+        limit = work_limit(daemon, MAX_CHANGED)  # another click goes on
         work = BulkChange(daemon.store, report, states, daemon.now_ms, limit=limit)
         if which is not None:
             work.by_filter(which)

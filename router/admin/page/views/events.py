@@ -1,6 +1,7 @@
 """The list of events."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.exchange import PageRequest, html, see_other
@@ -11,6 +12,7 @@ from router.admin.page.view import Problem, View
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter
 from router.domain.reply import Reply
+from router.operate.ids import NoSuchId, find_delivery, find_event_strict
 from router.operate.queries import newest_events
 
 _NAMES = ("source", "rule", "state", "unmatched", "since", "until")
@@ -45,10 +47,10 @@ def states_in(read: PageRequest) -> tuple[State, ...]:
 def _find(daemon: DaemonHandle, read: PageRequest, _: Session, __: Mapping[str, str]) -> Reply:
     """Go to an event or a delivery by its id, or by how its id begins."""
     wanted = read.one("id")
-    for kind, path in (("event", "/events/"), ("delivery", "/deliveries/")):
-        found = daemon.store.ids_from(kind, wanted, 2) if wanted.isascii() and wanted else []  # type: ignore[arg-type]
-        if len(found) == 1:
-            return see_other(path + found[0])
+    with suppress(NoSuchId):
+        return see_other(f"/events/{find_event_strict(daemon.store, wanted).id}")
+    with suppress(NoSuchId):
+        return see_other(f"/deliveries/{find_delivery(daemon.store, wanted).id}")
     raise Problem(404, "no event and no delivery has an id that begins so, or several have")
 
 
