@@ -10,6 +10,8 @@ from router.store.sqlite.connection import connect
 
 PAUSE_SECONDS = 0.25  #: between two folds; short, so that each is small and its fsync delays few commits
 LARGE_WAL_PAGES = 4096  #: pages (16 MiB) in the WAL, from which on the writer's connection folds the rest
+_REST_PAGES = 256  #: of a rest that the writer folds in a millisecond or two
+_FOLDS = 6  #: at most before the rest; while large bodies are written, each leaves more than that
 
 
 class Checkpointer:
@@ -51,17 +53,28 @@ class Checkpointer:
                 self._changed.clear()
                 if self._ended.is_set():
                     return
-                # Twice: the second takes the pages written during the first, and leaves the writer few.
-                if _fold(connection) > LARGE_WAL_PAGES:
-                    _fold(connection)
-                    self._rest_wanted = True
+                self._rest_wanted = _fold_most(connection)
                 self._ended.wait(PAUSE_SECONDS)
         finally:
             connection.close()
 
 
-def _fold(connection: apsw.Connection) -> int:
-    """Fold, and give the number of pages in the WAL; 0 when it could not be folded now. The next fold tries again."""
+def _fold_most(connection: apsw.Connection) -> bool:
+    """Fold; whether the WAL is large, so that the writer should fold the few pages that are left."""
+    in_log, folded = _fold(connection)
+    for _ in range(_FOLDS):
+        if in_log <= LARGE_WAL_PAGES:
+            return False
+        # Once more: it takes the pages that were written during the one before.
+        before = folded
+        in_log, folded = _fold(connection)
+        if folded - before <= _REST_PAGES:
+            break
+    return in_log > LARGE_WAL_PAGES
+
+
+def _fold(connection: apsw.Connection) -> tuple[int, int]:
+    """Fold; gives the pages in the WAL, and how many of them are folded. Zeros when it can't be folded now."""
     with contextlib.suppress(apsw.Error):
-        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[0]
-    return 0
+        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    return 0, 0
