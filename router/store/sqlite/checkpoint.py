@@ -10,8 +10,7 @@ from router.store.sqlite.connection import connect
 
 PAUSE_SECONDS = 0.25  #: between two folds; short, so that each is small and its fsync delays few commits
 LARGE_WAL_PAGES = 4096  #: pages (16 MiB) in the WAL, from which on the writer's connection folds the rest
-_REST_PAGES = 256  #: of a rest that the writer folds in a millisecond or two
-_FOLDS = 6  #: at most before the rest; while large bodies are written, each leaves more than that
+MOST_WAL_PAGES = 16384  #: pages (64 MiB), from which on it does so even between the pieces of a large body
 
 
 class Checkpointer:
@@ -21,7 +20,7 @@ class Checkpointer:
         self._path = path
         self._changed = threading.Event()
         self._ended = threading.Event()
-        self._rest_wanted = False
+        self._rest_of = 0  #: pages in the WAL, when the writer is to fold the rest
         self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
         self._thread.start()
 
@@ -29,14 +28,15 @@ class Checkpointer:
         """Say that the WAL has new pages."""
         self._changed.set()
 
-    def fold_rest(self, connection: apsw.Connection) -> None:
+    def fold_rest(self, connection: apsw.Connection, *, writes_large: bool) -> None:
         """Fold the last pages of a large WAL, on the writer's connection between two batches.
 
         SQLite reuses the WAL only when all its pages are folded. While commits go on, the checkpointer's thread never
         gets the last pages. Passive, because every other mode waits for readers, and the commits would wait with it.
+        `writes_large`: a large body is under way, so that many pages are left by now. The next fold asks again.
         """
-        if self._rest_wanted:
-            self._rest_wanted = False
+        pages, self._rest_of = self._rest_of, 0
+        if pages > (MOST_WAL_PAGES if writes_large else 0):
             _fold(connection)
 
     def close(self) -> None:
@@ -53,28 +53,16 @@ class Checkpointer:
                 self._changed.clear()
                 if self._ended.is_set():
                     return
-                self._rest_wanted = _fold_most(connection)
+                # Twice: the second takes the pages written during the first, and leaves the writer few.
+                if _fold(connection) > LARGE_WAL_PAGES:
+                    self._rest_of = _fold(connection)
                 self._ended.wait(PAUSE_SECONDS)
         finally:
             connection.close()
 
 
-def _fold_most(connection: apsw.Connection) -> bool:
-    """Fold; whether the WAL is large, so that the writer should fold the few pages that are left."""
-    in_log, folded = _fold(connection)
-    for _ in range(_FOLDS):
-        if in_log <= LARGE_WAL_PAGES:
-            return False
-        # Once more: it takes the pages that were written during the one before.
-        before = folded
-        in_log, folded = _fold(connection)
-        if folded - before <= _REST_PAGES:
-            break
-    return in_log > LARGE_WAL_PAGES
-
-
-def _fold(connection: apsw.Connection) -> tuple[int, int]:
-    """Fold; gives the pages in the WAL, and how many of them are folded. Zeros when it can't be folded now."""
+def _fold(connection: apsw.Connection) -> int:
+    """Fold, and give the number of pages in the WAL; 0 when it could not be folded now. The next fold tries again."""
     with contextlib.suppress(apsw.Error):
-        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-    return 0, 0
+        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[0]
+    return 0

@@ -240,7 +240,7 @@ class Writer:
                 self._report(lambda: self._on_skipped(changes.skips))
         self._on_commit(len(batch), self._took)
         self._checkpointer.committed()
-        self._checkpointer.fold_rest(self._connection)
+        self._checkpointer.fold_rest(self._connection, writes_large=bool(self._large))
 
     def _transaction(self, jobs: list[WriteJob], changes: Changes) -> list[Any]:
         began = self._writing_since = time.monotonic()
