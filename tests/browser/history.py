@@ -116,9 +116,7 @@ def _payment(amount: int) -> Any:
     return {"type": "invoice.paid", "data": {"amount": amount, "currency": "eur", "customer": "cus_4QFHdyYl"}}
 
 
-def _receive(
-    store: SqliteStore, ruleset: Ruleset, at: int, source: str, headers: dict[str, str], payload: Any
-) -> None:
+def _receive(store: SqliteStore, ruleset: Ruleset, at: int, source: str, headers: dict[str, str], payload: Any) -> None:
     sent = (("Content-Type", "application/json"), ("User-Agent", f"{source.capitalize()}-Hookshot"), *headers.items())
     event = Event(
         id=uuid7(at), source=source, method="POST", path=f"/hooks/{source}", query="", headers=sent, ip="192.0.2.7",

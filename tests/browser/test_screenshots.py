@@ -27,6 +27,7 @@ SIZES = {"wide": (1280, 800), "narrow": (360, 740)}
 @pytest.fixture(scope="module")
 def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A shop after a day: some payments are dead, one target is paused, one payment waits for its next try."""
+
     def before(store: Path, rules: Path) -> None:
         history.write_day(store, rules, time.time_ns() // 1_000_000)
 
