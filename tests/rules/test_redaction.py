@@ -99,12 +99,14 @@ paths = st.lists(
 
 
 @given(payload=values, chosen=paths, indent=st.sampled_from([None, 1]))
-def test_what_the_paths_select_is_replaced_and_nothing_else(payload: Any, chosen: list[str], indent: int | None) -> None:
+def test_what_the_paths_select_is_replaced_and_nothing_else(
+    payload: Any, chosen: list[str], indent: int | None
+) -> None:
     source = replace(PLAIN, redact=redaction_of(map(field, chosen)))
     body = json.dumps(payload, indent=indent).encode()
     expected: Any = orjson.loads(body)
     for keys in sorted((tuple(place) for path in chosen for place in compile_places(path)[0](payload)), key=len):
-        at = expected
+        at: Any = expected
         for key in keys[:-1]:
             at = at[key] if at != MARK else at
         if isinstance(at, dict | list):
