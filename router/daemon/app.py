@@ -267,6 +267,8 @@ class App:
             certificates=parts.certificates.expirations,
             processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
             collect=(lambda: None) if processes is None else processes.collect,
+            faults=parts.store.faults,
+            node=lambda: None if parts.node is None else parts.node.counts,
             differs=lambda: parts.reloader.drift() is not None,
         )
         return Exposition(self._metrics, parts.reports.expiry, parts.current, parts.store, gauges, now_ms)

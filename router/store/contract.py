@@ -49,6 +49,14 @@ class StoreSize:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreFaults:
+    """What went wrong in the writing of a store, since the daemon started."""
+
+    errors: int = 0  #: transactions that could not be made, or whose answer was lost
+    deadlocks: int = 0  #: transactions that were made again, since another one was in their way
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check of the store."""
 
@@ -479,6 +487,10 @@ class Store(EventSink, OperatorStore, Protocol):
     @property
     def alive(self) -> bool:
         """Whether the writing thread runs, even when a full disk makes every commit fail."""
+        ...
+
+    def faults(self) -> StoreFaults:
+        """What went wrong so far."""
         ...
 
     def writable(self) -> bool:

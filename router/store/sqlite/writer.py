@@ -83,6 +83,7 @@ class Writer:
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True
+        self.errors = 0  #: transactions that could not be made
         self._probed_at = float("-inf")
         self._path = path
         self._connection = connect(path)
@@ -177,6 +178,7 @@ class Writer:
             results = self._transaction([job for job, _ in batch], changes)
         except _UNAVAILABLE as error:
             self._rollback()
+            self.errors += 1
             if self.healthy:
                 log.error("store can't commit; requests are answered 503 until it can", error=str(error))
             self.healthy = False
