@@ -32,7 +32,7 @@ def source_of(redact: list[str], **options: Any) -> Source:
         "sources": {"shop": {"verify": verify, "redact": redact, **options}},
         "unmatched": [{"append": "out.jsonl"}],
     }
-    loaded = Loader(REGISTRIES, {"T": "a secret of the tests"}).load(json.dumps(rules), "rules.yaml", Path("."))
+    loaded = Loader(REGISTRIES, {"T": "a secret of the tests"}).load(json.dumps(rules), "rules.yaml", Path())
     return loaded.require().sources["shop"]
 
 
@@ -157,7 +157,7 @@ def test_values_of_other_formats_are_replaced(paths: list[str], content_type: st
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_json_in_a_form_field_keeps_how_the_rest_is_encoded(signed: bool) -> None:  # noqa: FBT001
+def test_json_in_a_form_field_keeps_how_the_rest_is_encoded(signed: bool) -> None:
     source = source_of(["$.card", "$.user.name"], json_field="payload", signed=signed)
     payload = "%7B%22card%22:+%224111%22,%22user%22%3a%7b%22name%22%3A%7B%22x%22%3A1%7D,%22big%22:1.0%7D%7D"
 
