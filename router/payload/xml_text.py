@@ -53,7 +53,7 @@ def read_xml(body: bytes, charset: str = UTF_8) -> Any:
 
 
 def as_utf_8(body: bytes, charset: str) -> tuple[bytes, Codec | None]:
-    """The text in UTF-8, from its first sign on, and how it was decoded; None: it is the end of the body. Raises NotXml."""
+    """The text in UTF-8, and how it was decoded; None: it is the body without leading blanks. Raises NotXml."""
     if charset == UTF_8:
         declared = _ENCODING.match(body)
         named = codec_of(declared[1].decode("ascii")) if declared else UTF_8

@@ -38,7 +38,7 @@ class Redaction:
         return frozenset([*self.paths, *(f"{area}.{name}" for area, names in named.items() for name in names)])
 
     def event(self, event: Event, read: Body, source: "Source") -> tuple[Event, Chosen]:
-        """The event without the values, and where in its payload they were. Raises PayloadError if that can't be told."""
+        """The event without the values, and where they were in its payload. Raises PayloadError if that is unknown."""
         headers, body, chosen = self._headers(event.headers), event.body, chosen_of(())
         if self.paths:
             declared = event.named.by_name.get("content-type", (None,))[0]

@@ -1,13 +1,13 @@
 """Which values of a payload are replaced, and the bytes that stand for them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Union
+from typing import Any
 
 from router.domain.items import PlaceKey
 
 MARK = "[redacted]"  #: stands in the place of a value
 
-Chosen = Union[dict[PlaceKey, "Chosen"], None]
+Chosen = dict[PlaceKey, "Chosen"] | None
 """By key, what is chosen below it. None: the value itself."""
 
 Place = Sequence[PlaceKey]

@@ -14,7 +14,7 @@ class Codec:
     exact: bool = True  #: encoding gives the same bytes again
 
     def encoded(self, text: bytes) -> bytes:
-        """The edited text, given in UTF-8, in the body's charset; if bytes were invalid in it, the text that was read."""
+        """The edited text in the body's charset; in UTF-8, as it was given, if bytes were invalid in that charset."""
         return self.mark + text.decode().encode(self.name) if self.exact else text
 
 
