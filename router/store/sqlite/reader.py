@@ -76,15 +76,15 @@ class SqliteReader:
 
     def event(self, event_id: str) -> Event | None:
         """See StoreReader.event."""
-        rows = self._read(_EVENTS + " WHERE id = ?", (event_id,))
+        rows = self._connections.read_events(_EVENTS + " WHERE id = ?", (event_id,))
         return event_row(rows[0]) if rows else None
 
     def events(self, *, limit: int = 100, before: str | None = None) -> list[Event]:
         """See StoreReader.events."""
         if before is None:
-            rows = self._read(_EVENTS + " ORDER BY seq DESC LIMIT ?", (limit,))
+            rows = self._connections.read_events(_EVENTS + " ORDER BY seq DESC LIMIT ?", (limit,))
         else:
-            rows = self._read(_EVENTS + _OLDER, (before, limit))
+            rows = self._connections.read_events(_EVENTS + _OLDER, (before, limit))
         return [event_row(row) for row in rows]
 
     def event_heads(
@@ -109,7 +109,8 @@ class SqliteReader:
     ) -> list[StoredEvent]:
         """See StoreReader.stored_events."""
         sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
-        return [stored_event_row(row) for row in self._read(_STORED_EVENTS + sql, (*values, limit))]
+        rows = self._connections.read_events(_STORED_EVENTS + sql, (*values, limit), 1)
+        return [stored_event_row(row) for row in rows]
 
     def routing(self, event_id: str) -> Routing | None:
         """See StoreReader.routing."""
