@@ -204,6 +204,10 @@ class SqliteReader:
         sql = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
         return [row[0] for row in self._read(sql, (beginning, f"{beginning}g", limit))]
 
+    def event_sources(self) -> list[str]:
+        """See StoreReader.event_sources."""
+        return [row[0] for row in self._read(_SOURCES)]
+
     def recent_names(self) -> list[tuple[str, str, str, str]]:
         """See StoreReader.recent_names."""
         return [(row[0], row[1], row[2], row[3]) for row in self._read(_RECENT_NAMES)]
@@ -223,6 +227,14 @@ class SqliteReader:
 
 
 #: Of the newest rows only: in a large store, reading all of them would take seconds.
+# From one to the next by the index on sources.
+_SOURCES = """
+WITH RECURSIVE found (source) AS (
+    SELECT min(source) FROM event
+    UNION ALL SELECT (SELECT min(source) FROM event WHERE source > found.source) FROM found WHERE source IS NOT NULL
+)
+SELECT source FROM found WHERE source IS NOT NULL
+"""
 _RECENT_NAMES = """
 SELECT DISTINCT e.source, d.rule, d.action, d.target
     FROM (SELECT event, rule, action, target FROM delivery ORDER BY seq DESC LIMIT 5000) d
