@@ -60,7 +60,7 @@ class Window:
         """What has the focus, by its name for screen readers."""
         text: str = self.page.evaluate(
             "() => { const e = document.activeElement;"
-            " return (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || e.id).trim(); }"
+            " return (e.getAttribute('aria-label') || e.labels?.[0]?.firstChild.textContent || e.textContent || e.id).trim(); }"
         )
         return text
 

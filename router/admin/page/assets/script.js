@@ -27,25 +27,55 @@ function copied(root) {
   }
 }
 
+// Whether renewing the view now would take something out of the operator's hands.
 function isBusy(main) {
   const active = document.activeElement;
-  const inForm = active && main.contains(active) && active.matches("input, select, textarea, button");
-  return document.hidden || inForm || main.querySelector("input[name=id]:checked") !== null
+  const inForm = active && main.contains(active) && active.matches("input, select, textarea");
+  return document.hidden || inForm || main.querySelector("input[name=id]:checked, :active") !== null
     || String(window.getSelection()) !== "";
+}
+
+// Gives a function that restores the focus, what was scrolled and what was folded, once the content is new.
+function keepPlace(main) {
+  const keyOf = (one) => [one.tagName, one.getAttribute("href"), one.getAttribute("aria-label"), one.className].join(" ");
+  const alike = (key) => [...main.querySelectorAll("a, button, summary, [tabindex]")].filter((one) => keyOf(one) === key);
+  const active = main.contains(document.activeElement) && document.activeElement !== main ? document.activeElement : null;
+  const key = active && keyOf(active);
+  const number = active && alike(key).indexOf(active);
+  const scrolled = [...main.querySelectorAll(".wide, pre")].map((one) => [one.scrollLeft, one.scrollTop]);
+  const folds = new Map([...main.querySelectorAll("details")].map((one) => [one.firstElementChild.textContent, one.open]));
+  return () => {
+    if (active) (alike(key)[number] ?? main).focus({ preventScroll: true });
+    [...main.querySelectorAll(".wide, pre")].forEach((one, at) => { if (scrolled[at]) one.scrollTo(...scrolled[at]); });
+    for (const one of main.querySelectorAll("details")) one.open = folds.get(one.firstElementChild.textContent) ?? one.open;
+  };
+}
+
+let renewed = new Date();
+
+function tellStale(main) {
+  const note = main.querySelector("#stale") ?? document.createElement("p");
+  note.id = "stale";
+  note.className = "problem";
+  note.setAttribute("role", "status");
+  note.textContent = `The daemon does not answer. This is what it showed at ${renewed.toLocaleTimeString()}.`;
+  if (!note.isConnected) main.prepend(note);
 }
 
 async function renew(main) {
   if (isBusy(main)) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
-  if (!answer.ok) return;
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" }).catch(() => null);
+  if (answer?.status === 401) location.reload(); // the session has ended
+  if (!answer?.ok) return tellStale(main);
   const made = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = made.querySelector("main");
   if (!fresh || isBusy(main)) return;
-  const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  renewed = new Date();
   localTimes(fresh);
   copied(fresh);
+  const restore = keepPlace(main);
   main.replaceChildren(...fresh.childNodes);
-  if (focused) main.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  restore();
 }
 
 // The place of a problem in the text area: lines end as YAML's parser counts them, columns count characters.
@@ -86,6 +116,6 @@ document.addEventListener("click", (event) => {
   if (link) { event.preventDefault(); toPlace(link); }
 });
 if (main.dataset.live) {
-  const next = () => setTimeout(() => renew(main).catch(() => {}).finally(next), Number(main.dataset.live) * 1000);
+  const next = () => setTimeout(() => renew(main).finally(next), Number(main.dataset.live) * 1000);
   next();
 }
