@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
@@ -35,12 +35,16 @@ def _lacks(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator["Browser"]:
-    """A running Chromium without a screen.
+def _while_alone(*, fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
+    """How long Chromium runs: Playwright keeps an event loop in this thread, and other tests start loops of their own."""
+    here = Path(__file__).parent
+    alone = all((config.invocation_params.dir / one.partition("::")[0]).is_relative_to(here) for one in config.args)
+    return "session" if alone else "module"
 
-    Of one module only: Playwright keeps an event loop in this thread, and other tests start loops of their own.
-    """
+
+@pytest.fixture(scope=_while_alone)
+def chromium() -> Iterator["Browser"]:
+    """A running Chromium without a screen."""
     program = shutil.which("chromium")
     if program is None:
         _lacks("Chromium is not installed (Debian: apt-get install chromium)")
@@ -74,12 +78,12 @@ def open_window(chromium: "Browser", scene: Scene) -> Iterator[Callable[..., Win
     """Open windows, each with cookies of its own. At the end of the test none may have seen anything go wrong."""
     windows: list[Window] = []
 
-    def begin(*, token: str | None = scene.token, **options: Any) -> Window:
+    def begin(*, token: str | None = scene.token, others: str = "", **options: Any) -> Window:
         context = chromium.new_context(**{"timezone_id": "UTC", "locale": "en-GB", **options})
         context.set_default_timeout(PATIENCE_SECONDS * 1000)
         if token is not None:
             context.add_cookies([session_cookie(scene.daemon.admin_port, token)])
-        window = Window(context.new_page(), scene.url)
+        window = Window(context.new_page(), scene.url, others)
         windows.append(window)
         return window
 

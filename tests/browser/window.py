@@ -19,6 +19,7 @@ class Window:
 
     page: "Page"
     url: str  #: where the daemon's own page is
+    others: str = ""  #: how addresses begin that may be asked as well
     troubles: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)  #: "METHOD /path?query" of each request
 
@@ -35,7 +36,7 @@ class Window:
     def _on_request(self, request: "Request") -> None:
         if request.url.startswith(self.url + "/"):
             self.requested.append(f"{request.method} {request.url.removeprefix(self.url)}")
-        else:
+        elif not (self.others and request.url.startswith(self.others)):
             self.troubles.append(f"request to elsewhere: {request.method} {request.url}")
 
     def _on_console(self, message: "ConsoleMessage") -> None:
