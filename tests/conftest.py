@@ -419,14 +419,14 @@ def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> sub
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line to its end.
 
-    The daemon, `--version`, and what is given an environment get a process of their own; that of the daemon is forked from
+    The daemon, `--version`, and what is given an environment get a process of their own. All but `--version` are forked from
     one that has imported the program. Other commands run in this process: each start takes a second of a processor.
     """
 
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         if arguments[0] not in ("serve", "--version") and set(more) <= {"cwd"}:
             return run_in_process(*arguments, folder=more.get("cwd", Path.cwd()))
-        fast = arguments[0] == "serve" and not read_at_start(changed(more.get("env") or {}))
+        fast = arguments[0] != "--version" and not read_at_start(changed(more.get("env") or {}))
         return subprocess.run(
             [preloaded().shim if fast else PROGRAM, *map(str, arguments)],
             capture_output=True,
