@@ -5,44 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.fleet import Fleet, Senders, ledger_problems
+from tests.acceptance.fleet import RULES, Fleet, Senders, ledger_problems
 from tests.acceptance.test_clock import PROGRAM as WITH_OTHER_CLOCK
 from tests.acceptance.test_clock import Clock
 from tests.conftest import Daemon, Receiver
-from tests.postgres import Server
 
 Wait = Callable[[Callable[[], Any]], Any]
 Start = Callable[..., Fleet]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-RULES = """
-sources: {open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}}
-defaults: {retry: {initial: 100ms, max: 500ms}}
-rules:
-  - name: sent
-    actions: [{forward: "URL/sent", order_by: $.lane}]
-"""
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, postgres_server: Server, receiver: Receiver) -> Iterator[Start]:
-    """Make a fleet without nodes yet; URL in the rules is the receiver's."""
-    made: list[Fleet] = []
-
-    def make(rules: str = RULES, server: Server = postgres_server, **more: Any) -> Fleet:
-        made.append(Fleet(tmp_path, server, rules.replace("URL", receiver.url), **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def test_nodes_share_the_work_and_status_shows_them(

@@ -7,6 +7,7 @@ from psycopg import errors
 IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58", "XX")  #: of SQLSTATE: connection, read-only, resources, stop, I/O
+_OF_THE_SERVER = ("53", "58", "XX")  #: of SQLSTATE: resources, the operating system, I/O
 _UNAVAILABLE = (
     *IN_THE_WAY,
     errors.LockNotAvailable,
@@ -49,4 +50,7 @@ def reason(error: Exception) -> str:
         return f"{text}; the server's disk is full"
     if isinstance(error, errors.TooManyConnections):
         return f"{text}; raise max_connections, or lower the number of nodes"
+    hint = error.diag.message_hint if isinstance(error, psycopg.Error) else None
+    if hint and (error.sqlstate or "")[:2] in _OF_THE_SERVER:  # it says nothing of the statement
+        return f"{text}; {' '.join(hint.split()).rstrip('.')}"
     return text
