@@ -237,6 +237,28 @@ def test_a_node_with_an_older_file_delivers_by_the_newer_rules_of_the_fleet(
     older.wait_for_line("no node runs the fleet's rules any more; those that run here are the fleet's now")
 
 
+def test_rules_that_one_node_reloads_are_the_fleets_at_once_and_stay_so(
+    fleet: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
+) -> None:
+    one = fleet(lease=30)  # so that it is long until a node renews its own
+    newer_file = tmp_path / "newer.yaml"
+    newer_file.write_text(one.rules.read_text())
+    newer, older = one.start("--roles", "intake", rules=newer_file), one.start()
+    keys = itertools.count()
+
+    newer_file.write_text(one.rules.read_text().replace("/sent", "/moved"))
+    os.kill(newer.process.pid, signal.SIGHUP)
+    newer.wait_for_line("rules reloaded")
+
+    def moved() -> list[str]:
+        older.post("/hooks/open", b"{}", {"X-Key": str(next(keys))})
+        return receiver.ids("/moved")
+
+    eventually(moved)
+    said = "no node runs the fleet's rules any more; those that run here are the fleet's now"
+    assert said not in [line["message"] for line in older.lines]
+
+
 def test_a_rolling_restart_under_load_repeats_and_loses_nothing(
     fleet: Start, receiver: Receiver, eventually: Wait
 ) -> None:
