@@ -40,6 +40,7 @@ REQUESTS = _counter("requests", "Requests answered, by source and HTTP status.",
 EVENTS = _counter("events", "Events stored, duplicates not counted.", "source")
 DUPLICATES = _counter("duplicates", "Requests that were copies of an event, and not stored again.", "source")
 VERIFICATION_FAILURES = _counter("verification_failures", "Requests that failed verification.", "source", "reason")
+POLLS = _counter("polls", "Polls that ended: changed, unchanged or failed.", "source", "outcome")
 MATCHES = _counter("matches", "Stored events that a rule matched.", "rule")
 EVALUATION_ERRORS = _counter("evaluation_errors", "Events that a rule could not be judged for.", "rule")
 ANSWER_SECONDS = MetricFamily(
@@ -94,6 +95,7 @@ COUNTERS = (
     VERIFICATION_FAILURES,
     MATCHES,
     EVALUATION_ERRORS,
+    POLLS,
     DELIVERIES,
     ATTEMPTS,
     EVENTS_REMOVED,

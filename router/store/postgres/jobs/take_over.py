@@ -96,6 +96,7 @@ class RemoveNode(Simple):
             node = Int8(job.node)
             if job.leaves:
                 transaction.run("UPDATE webhook_router.node SET expires_at = 0 WHERE id = %b", (node,))
+                transaction.run("DELETE FROM webhook_router.leader WHERE node = %b", (node,))
             transaction.run(_REMOVE, (node,))
             transaction.run(_REMOVE_SHARES, (node, node))
         return lambda _: [None] * len(jobs)

@@ -1,0 +1,66 @@
+"""Reads the items of an answer, and the ids by which polls know them again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from router.domain.errors import EvaluationError, PayloadError
+from router.domain.polls import item_id
+from router.payload.body import Format, Parse, read_declared, usual_type
+from router.plugins.poll import PolledItem
+from router.rules.match.fields import ItemField
+from router.rules.match.jsonpath import Path
+
+JSON_TYPE = "application/json"
+MOST_ITEMS = 100_000  #: of one answer; a service gives more in pages
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReader:
+    """Reads answers. One that can't be read raises PayloadError, which holds no part of it."""
+
+    parse: Parse | None = None
+    items: Path | None = None  #: None: an answer is one item
+    single: Path | None = None  #: of XML, where a list of one element is no list: the place of that element
+    ids: Sequence[ItemField] = field(default=())
+
+    def payload(self, body: bytes, content_type: str | None) -> tuple[object, Format]:
+        """The answer, parsed."""
+        if content_type is None and self.parse is None:
+            content_type = usual_type(body)
+        found = read_declared(body, content_type, parse=self.parse)
+        return found.payload, found.format
+
+    def read(self, body: bytes, content_type: str | None) -> list[PolledItem]:
+        """The items in their order; of several with one id the first."""
+        payload, format_ = self.payload(body, content_type)
+        return self.items_of(payload, format_, body, content_type)
+
+    def items_of(
+        self, payload: object, format_: Format, body: bytes, content_type: str | None
+    ) -> list[PolledItem]:
+        """The items of a parsed answer."""
+        if self.items is None:
+            return [PolledItem(item_id([body.decode("latin-1")]), body, content_type, payload)]
+        if format_ is Format.TEXT:
+            raise PayloadError("the answer is text, which has no items; if it is JSON or XML, say so by parse")
+        try:
+            found = self._found(payload, format_)
+        except EvaluationError as error:
+            raise PayloadError(f"the items can't be read: {error}") from None
+        return list({item.id: item for item in reversed(found)}.values())[::-1]
+
+    def _found(self, payload: object, format_: Format) -> list[PolledItem]:
+        assert self.items is not None
+        values = self.items.read(payload)
+        if not values and format_ is Format.XML and self.single is not None:
+            values = [value for value in self.single.read(payload) if not isinstance(value, list)]
+        if len(values) > MOST_ITEMS:
+            raise PayloadError(f"the answer has more than {MOST_ITEMS:,} items; ask for pages")
+        return [PolledItem(self._id(value), orjson.dumps(value), JSON_TYPE, value) for value in values]
+
+    def _id(self, item: object) -> str:
+        """A hash of the fields' values. An item that has none of them is known by all that it holds."""
+        values = [one.of(item) for one in self.ids]
+        return item_id(values if any(values) else [item])
