@@ -166,7 +166,7 @@ class Daemon:
         self._changed = threading.Condition()
         arguments = ["serve", str(rules), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         arguments += ["--store", f"sqlite:{self.store}", "--log-format", "json", *flags]
-        log, write = os.pipe()
+        log, write = self._open_log()
         self._log = os.fdopen(log, "rb")
         try:
             self.process = self._start(arguments, folder, env or {}, program, write)
@@ -177,6 +177,10 @@ class Daemon:
         serving = self.wait_for_line("serving")
         self.port = int(serving["listen"].rpartition(":")[2])
         self.admin_port = int(serving["admin"].rpartition(":")[2])
+
+    def _open_log(self) -> tuple[int, int]:
+        """Two descriptors: this process reads the log from the first, the daemon writes it to the second."""
+        return os.pipe()
 
     def _start(
         self, arguments: list[str], folder: Path, env: Mapping[str, str], program: tuple[str, ...], log: int

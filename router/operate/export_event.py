@@ -78,18 +78,22 @@ def as_case(event: Event, ruleset: Ruleset) -> Exported:
 
 
 def as_curl(event: Event, to: str) -> Exported:
-    """A command for a shell that posts the event. `to` is the daemon's URL."""
+    """A command for a shell that posts the event. `to` is the daemon's URL.
+
+    A terminal takes control characters of a pasted text as keys, so none is written: such parts are base64.
+    """
     plain, left_out = without_secrets(event)
     url = to.rstrip("/") + encoded(event.path) + (f"?{plain.query}" if plain.query else "")
-    words = ["curl", "-X", event.method, shlex.quote(url)]
+    # Without --globoff curl takes brackets in the address for a range of addresses.
+    words = ["curl", *(["--globoff"] if set(url) & set("[]{}") else []), "-X", _word(event.method), _word(url)]
     for name, value in plain.headers:
         # A semicolon instead of the colon sends an empty header.
-        words += ["-H", shlex.quote(f"{name}: {value}" if value else f"{name};")]
+        words += ["-H", _word(f"{name}: {value}" if value else f"{name};")]
     begin = ""
     text = _text_of(event.body)
-    if text is not None and "\0" not in text and event.body:
-        if not any(name.lower() == "content-type" for name, _ in plain.headers):
-            words += ["-H", "'Content-Type:'"]  # else curl would say that it is a form
+    if event.body and not any(name.lower() == "content-type" for name, _ in plain.headers):
+        words += ["-H", "'Content-Type:'"]  # else curl would say that it is a form
+    if text is not None and _is_plain(text) and event.body:
         words += ["--data-raw", shlex.quote(text)]
     elif event.body:
         begin = f"printf %s {base64.b64encode(event.body).decode()} | base64 -d | "
@@ -98,6 +102,21 @@ def as_curl(event: Event, to: str) -> Exported:
     if any(holds_signature(name.removeprefix("header ")) for name in left_out):
         notes.append("a source that verifies refuses it; webhook-router send signs a payload anew")
     return Exported(begin + " ".join(words) + "\n", tuple(notes))
+
+
+def _word(text: str) -> str:
+    """One word for a shell; with control characters, an expression that gives them."""
+    if _is_plain(text) and "\n" not in text:
+        return shlex.quote(text)
+    return f'"$(printf %s {base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()} | base64 -d)"'
+
+
+def _is_plain(text: str) -> bool:
+    """Whether every terminal and shell takes the quoted text as it is."""
+    # fish takes a backslash before a quote as an escape, also in single quotes.
+    if "\\" in text and ("'" in text or text.endswith("\\")):
+        return False
+    return all(character.isprintable() or character == "\n" for character in text)
 
 
 def _expected(shown: Preview) -> dict[str, Any]:

@@ -121,27 +121,53 @@ def test_credentials_and_signatures_are_left_out(ruleset: Ruleset) -> None:
     assert without_secrets(event())[1] == ()
 
 
-@pytest.mark.parametrize("body", [b'{"a": "it\'s $HOME `x` \\\\ @y"}', b"@file", b"\xff\x00\n", "ü\n".encode(), b""])
-def test_a_curl_command_posts_the_same(body: bytes, tmp_path: Path) -> None:
-    sent = event(body, headers=(("X-Kind", "it's; $x"), ("X-Empty", "")), path="/hooks/red hot", query="q=1&r='")
+HOSTILE = "';touch ran;'\n$(touch ran)`touch ran`\\'\"\x03touch ran\r\x1b[201~touch ran\n!!"
+
+
+PLAIN, KEYS = "it's; $x", "a\tb \x1b[201~\x03;touch ran"
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"a": "it\'s $HOME `x` \\\\ @y"}', PLAIN), (b"@file", "\\"), (b"\xff\x00\n", KEYS), ("ü\n".encode(), PLAIN),
+        (b"", "'\\' ;touch ran;'"), (b"\\", KEYS), (b"\xc2\x9b31m", PLAIN), (b"a\tb", KEYS), (HOSTILE.encode(), PLAIN),
+        ("\u202e\u2028 ".encode(), PLAIN),
+    ],
+)  # fmt: skip
+def test_a_curl_command_posts_the_same(body: bytes, value: str, tmp_path: Path) -> None:
+    headers = (("X-Kind", value), ("X-Empty", ""))
+    sent = event(body, headers=headers, path="/hooks/red hot", query="q=1&r='")
     fake = tmp_path / "curl"
     fake.write_text('#!/bin/sh\nfor one; do printf "%s" "$one" | base64 -w0; echo; done > "$OUT"\ncat > "$OUT.stdin"\n')
     fake.chmod(0o755)
     out = tmp_path / "out"
 
     command = as_curl(sent, "http://127.0.0.1:8080/").text
+    # A terminal takes control characters of what is pasted as keys: one ends the line before, and the rest is run.
+    assert all(character.isprintable() or character == "\n" for character in command)
     subprocess.run(
         ["/bin/sh", "-c", command], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "OUT": str(out)}, check=True,
-        stdin=subprocess.DEVNULL, timeout=60,
+        stdin=subprocess.DEVNULL, timeout=60, cwd=tmp_path,
     )  # fmt: skip
+    assert not (tmp_path / "ran").exists()
 
     words = [base64.b64decode(line).decode() for line in out.read_text().splitlines()]
     assert words[:3] == ["-X", "POST", "http://127.0.0.1:8080/hooks/red%20hot?q=1&r='"]
-    assert words[3:7] == ["-H", "X-Kind: it's; $x", "-H", "X-Empty;"]
+    assert words[3:7] == ["-H", f"X-Kind: {value}", "-H", "X-Empty;"]
     posted = (
         words[words.index("--data-raw") + 1].encode() if "--data-raw" in words else Path(f"{out}.stdin").read_bytes()
     )
     assert posted == body
+
+
+def test_a_curl_command_takes_brackets_of_the_address_as_they_are() -> None:
+    assert as_curl(event(query="a[]=1&b={x}"), "http://[::1]:8080").text.startswith("curl --globoff ")
+    assert "--globoff" not in as_curl(event(), "http://127.0.0.1:8080").text
+
+
+def test_a_method_of_odd_characters_is_one_word() -> None:
+    assert "-X 'A`B|C'" in as_curl(event(method="A`B|C"), "http://127.0.0.1:8080").text
 
 
 def test_a_case_of_rules_that_fail_expects_the_error(ruleset: Ruleset, tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def html(text: str, status: int = 200, *more: tuple[str, str]) -> Reply:
     return Reply(status, text.encode("utf-8", "replace"), "text/html; charset=utf-8", (*HEADERS, *more))
 
 
+def download(content: bytes, media_type: str, name: str) -> Reply:
+    """A file that the browser saves under a name of ours, and never shows: it may hold text of a sender."""
+    more = (("Content-Disposition", f'attachment; filename="{name}"'), ("Content-Security-Policy", "sandbox"))
+    plain = tuple(header for header in HEADERS if header[0] != "Content-Security-Policy")
+    return Reply(200, content, media_type, (*plain, *more))
+
+
 def see_other(address: str, *more: tuple[str, str]) -> Reply:
     """Send the browser to another page of ours, by GET."""
     return Reply(303, b"", None, (*HEADERS, ("Location", address), *more))

@@ -1,5 +1,6 @@
 """Turns what a view found into HTML. Every value is escaped: text of senders is never markup."""
 
+import json
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -9,7 +10,10 @@ import jinja2
 from markupsafe import Markup
 
 from router.admin.page.assets import addresses
+from router.operate.wait_words import short_reason, skip_sentence
 from router.operate.words import counted, size, span
+
+SHOWN_CHARACTERS = 240  #: of a value beside a condition
 
 
 def render(template: str, **given: Any) -> str:
@@ -26,8 +30,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"span": span, "size": size, "time": time_of, "clean": clean}
-    made.globals |= {"counted": counted, "address": address}
+    made.filters |= {"span": span, "size": size, "time": time_of, "clean": clean, "json": as_json, "quoted": quoted}
+    made.globals |= {"counted": counted, "address": address, "reason": short_reason, "skipped": skip_sentence}
     return made
 
 
@@ -45,6 +49,17 @@ def time_of(at: int | None) -> Markup | str:
     return Markup('<time datetime="{}">{} UTC</time>').format(
         written.isoformat(timespec="milliseconds"), written.strftime("%Y-%m-%d %H:%M:%S")
     )
+
+
+def as_json(value: Any) -> str:
+    """A value of the rules or a payload in few characters."""
+    text = clean(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def quoted(text: str) -> str:
+    """A text of a payload in JSON's quotes."""
+    return clean(json.dumps(text, ensure_ascii=False))
 
 
 def clean(text: str) -> str:

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from router.admin.page.views.event import shown_body
 from router.domain.deliveries import State
 from router.domain.filters import Filter
 from tests.admin.conftest import Admin
@@ -38,8 +37,14 @@ def test_an_event_is_found_listed_and_explained(admin: Admin, page: Browser) -> 
     shown = page.go(f"/find?id={matched}")
     assert f"{matched}</span></h1>" in shown
     assert "deploy main / build" in shown
-    assert re.search(r'class="holds">\s*<code>\$\.ref</code>', shown)
-    assert re.search(r'class="fails">\s*<code>\$\.ref</code>', page.go(f"/events/{unmatched}"))
+    assert _verdict_on("$.ref", shown) == "holds"
+    assert _verdict_on("$.ref", page.go(f"/events/{unmatched}")) == "fails"
+
+
+def _verdict_on(field: str, shown: str) -> str:
+    """The verdict on the first condition on a field, as the page says it to a screen reader."""
+    words = re.sub(r"<[^>]*>", " ", shown[: shown.index(f"<code>{field}</code>")])
+    return words.split()[-1].removesuffix(":")
 
 
 def test_no_text_of_a_sender_is_markup(admin: Admin, page: Browser) -> None:
@@ -159,21 +164,6 @@ def test_a_list_goes_on_where_the_page_ended(admin: Admin, page: Browser) -> Non
     assert [one for one in reversed(ids) if one in first] == list(reversed(ids[10:]))
     assert [one for one in reversed(ids) if one in second] == list(reversed(ids[:10]))
     assert 'rel="next"' not in second
-
-
-@pytest.mark.parametrize(
-    ("body", "shown"),
-    [
-        (b'{"a":1.10000000000000000001,"b":[],"c":{}}', '{\n  "a": 1.10000000000000000001,\n  "b": [],\n  "c": {}\n}'),
-        (b'["a\\"]", {"b": null}]', '[\n  "a\\"]",\n  {\n    "b": null\n  }\n]'),
-        (b"not json", "not json"),
-        (b"\xff", "\\xff"),
-        (b"", ""),
-        (b"12345678901234567890123", "12345678901234567890123"),
-    ],
-)
-def test_a_body_is_shown_with_its_exact_numbers(body: bytes, shown: str) -> None:
-    assert shown_body(body) == shown
 
 
 def test_the_first_view_is_small(admin: Admin, page: Browser) -> None:

@@ -1,12 +1,13 @@
 """The views of the page: one module each, one line here."""
 
 from router.admin.page.view import View
-from router.admin.page.views import deliveries, delivery, event, events, overview, rules, targets, trial
+from router.admin.page.views import copies, deliveries, delivery, event, events, overview, rules, targets, trial
 
 VIEWS: tuple[View, ...] = (
     *overview.VIEWS,
     *events.VIEWS,
     *event.VIEWS,
+    *copies.VIEWS,
     *deliveries.VIEWS,
     *delivery.VIEWS,
     *targets.VIEWS,

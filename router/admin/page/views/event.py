@@ -1,42 +1,69 @@
-"""One event: its request, why each rule matched or not, and its deliveries."""
+"""One event: its request, why each rule matched or not, and its deliveries; planning it again."""
 
 import os
 from collections.abc import Mapping
-
-import orjson
+from contextlib import nullcontext
 
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.exchange import PageRequest, html, see_other
+from router.admin.page.payloads import hidden_note, sees_payloads
 from router.admin.page.render import render
+from router.admin.page.rules_work import rules_work
 from router.admin.page.sessions import Session
 from router.admin.page.view import Problem, View
 from router.domain.errors import PayloadError
 from router.domain.events import Event
 from router.domain.filters import Filter
+from router.domain.own_events import is_own
 from router.domain.reply import Reply
+from router.operate.body_tree import TreeNode, body_tree
+from router.operate.explain_event import ExplainedEvent, explain_event
 from router.operate.reroute import Reroute, RerouteReport
 from router.operate.scan import NO_LIMIT
 from router.operate.status import waits_of
-from router.rules.dry_run.preview import preview
+from router.rules.own_source import OWN_SOURCE
 
-SHOWN_BYTES = 256 * 1024  #: of a body; the whole one is a download away
+SHOWN_BYTES = 128 * 1024  #: of a body as text; the whole one is a download away
 _MOST_RULES = 200  #: that are explained; the rest are counted
-_MOST_DELIVERIES = 1_000
+_MOST_DELIVERIES = 200
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Mapping[str, str]) -> Reply:
     event = event_of(daemon, fields["id"])
-    deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=_MOST_DELIVERIES)
-    try:
-        found, error = preview(daemon.ruleset(), event, explained=True, most=_MOST_RULES), ""
-    except PayloadError as problem:
-        found, error = None, str(problem)
+    deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=_MOST_DELIVERIES + 1)
+    explained, error = _explained(daemon, event, then=read.one("rules") == "then")
+    sees = sees_payloads(daemon, session, event.source)
+    as_text = read.one("body") == "text"
+    tree = _tree(daemon, event) if sees and not as_text else None
     text = render(
-        "event.html", session=session, here="/events", event=event, deliveries=deliveries, now=read.now,
-        waits=waits_of(daemon.store, os.getpid()), found=found, error=error, body=shown_body(event.body),
+        "event.html", session=session, here="/events", event=event, deliveries=deliveries[:_MOST_DELIVERIES],
+        more=len(deliveries) > _MOST_DELIVERIES, now=read.now, waits=waits_of(daemon.store, os.getpid()),
+        explained=explained, error=error, sees=sees, tree=tree, as_text=as_text,
+        body=body_text(event.body) if sees and tree is None else "", is_cut=len(event.body) > SHOWN_BYTES,
         unexplained=max(0, len(daemon.ruleset().rules) - _MOST_RULES), done=read.one("done"),
+        hidden=hidden_note(),
     )  # fmt: skip
     return html(text)
+
+
+def _explained(daemon: DaemonHandle, event: Event, *, then: bool) -> tuple[ExplainedEvent | None, str]:
+    """What the rules say of it: those that run, or those that routed it; or why its payload can't be parsed."""
+    recorded, running = daemon.loader.load_recorded, daemon.ruleset()
+    work = rules_work(daemon, "webhook-router events explain") if then else nullcontext()
+    try:
+        with work:
+            return explain_event(
+                daemon.store, event, running, lambda text: recorded(text).ruleset, now=not then, most=_MOST_RULES
+            ), ""
+    except PayloadError as problem:
+        return None, str(problem)
+
+
+def _tree(daemon: DaemonHandle, event: Event) -> TreeNode | None:
+    try:
+        return body_tree(event, OWN_SOURCE if is_own(event) else daemon.ruleset().sources.get(event.source))
+    except PayloadError:
+        return None
 
 
 def _reroute(daemon: DaemonHandle, _: PageRequest, __: Session, fields: Mapping[str, str]) -> Reply:
@@ -60,59 +87,9 @@ def event_of(daemon: DaemonHandle, event_id: str) -> Event:
     return event
 
 
-def shown_body(body: bytes) -> str:
-    """The body as text: JSON with indents, numbers as they were sent; bytes that are no text as escapes."""
-    part = body[:SHOWN_BYTES]
-    text = part.decode("utf-8", "backslashreplace")
-    return _indented(text) if len(body) <= SHOWN_BYTES else text
-
-
-def _indented(text: str) -> str:
-    """JSON with indents. Numbers and escapes stay as they are written, so nothing is parsed into values."""
-    try:
-        orjson.loads(text)
-    except ValueError:
-        return text
-    made, depth, at, end = [], 0, 0, len(text)
-    while at < end:
-        character = text[at]
-        if character == '"':
-            close = _after_string(text, at)
-            made.append(text[at:close])
-            at = close
-            continue
-        if character in "[{":
-            closing = _next_sign(text, at + 1)
-            if closing is not None and text[closing] in "]}":
-                made.append(character + text[closing])
-                at = closing + 1
-                continue
-            depth += 1
-            made.append(character + "\n" + "  " * min(depth, 40))
-        elif character in "]}":
-            depth -= 1
-            made.append("\n" + "  " * min(depth, 40) + character)
-        elif character == ",":
-            made.append(",\n" + "  " * min(depth, 40))
-        elif character == ":":
-            made.append(": ")
-        elif not character.isspace():
-            made.append(character)
-        at += 1
-    return "".join(made)
-
-
-def _after_string(text: str, at: int) -> int:
-    close = at + 1
-    while text[close] != '"':
-        close += 2 if text[close] == "\\" else 1
-    return close + 1
-
-
-def _next_sign(text: str, at: int) -> int | None:
-    while at < len(text) and text[at].isspace():
-        at += 1
-    return at if at < len(text) else None
+def body_text(body: bytes) -> str:
+    """The beginning of the body as it was sent; bytes that are no text as escapes."""
+    return body[:SHOWN_BYTES].decode("utf-8", "backslashreplace")
 
 
 VIEWS = (

@@ -1,0 +1,51 @@
+"""Says in a sentence what a delivery waits for, and when it goes on."""
+
+from router.domain.deliveries import Delivery, State
+from router.domain.groups import SkipReason
+from router.domain.target_state import Wait
+from router.operate.held import hold_words
+from router.operate.waits import Waiting
+
+_SHORT = {
+    Wait.PAUSED: "its target is paused",
+    Wait.DISABLED: "its rule or action is disabled",
+    Wait.ORDER: "an earlier one of its order",
+    Wait.LATEST: "the running one of its group",
+    Wait.WAIT: "its action's wait",
+    Wait.RETRY: "its next try",
+    Wait.RATE: "the target's rate",
+    Wait.BREAKER: "the target's breaker",
+    Wait.CONCURRENCY: "a free place at the target",
+}
+
+
+def short_reason(waiting: Waiting) -> str:
+    """The reason in few words, for a table."""
+    return _SHORT[waiting.reason]
+
+
+def wait_sentence(d: Delivery, waiting: Waiting | None) -> str:
+    """Why a pending delivery waits, and what lets it go on; the time of that stands in `waiting`."""
+    if waiting is None:
+        return "It is due: the daemon takes it at its next look."
+    if waiting.hold is not None:
+        cure = "resume the target" if waiting.reason is Wait.PAUSED else "enable it in the rules file"
+        return f"It is held: {hold_words(waiting.hold)}. To let it go, {cure}."
+    return {
+        Wait.PAUSED: "It is held: its target is paused.",
+        Wait.DISABLED: "It is held: its rule or action is disabled.",
+        Wait.ORDER: "It waits for its turn: an earlier delivery with the same order key has to end first.",
+        Wait.LATEST: "It waits for a running attempt: an earlier delivery of its group has to end first.",
+        Wait.WAIT: "It waits for the `wait` of its action, in which a newer event of its group may take its place.",
+        Wait.RETRY: f"It waits for its next try, after {d.attempts} failed {'one' if d.attempts == 1 else 'ones'}.",
+        Wait.RATE: f"It waits for the rate of target {d.target}: no more attempts may start just now.",
+        Wait.BREAKER: f"It waits for the breaker of target {d.target}, which keeps failing. Then one attempt tries.",
+        Wait.CONCURRENCY: f"It waits for a free place: target {d.target} has as many attempts as it may.",
+    }[waiting.reason]
+
+
+def skip_sentence(d: Delivery) -> str:
+    """Why a delivery is skipped; empty for others."""
+    if d.state is not State.SKIPPED:
+        return ""
+    return f"It was skipped: {'a newer' if d.skip_reason is SkipReason.NEWER else 'an earlier'} delivery stands for it."

@@ -1,0 +1,95 @@
+"""A real browser: the system's Chromium, driven by Playwright.
+
+Tests that lack a program are skipped with its name. `.ci/browser` installs what they need, and then nothing may skip.
+"""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from tests.browser.scene import Scene
+from tests.browser.window import Window, session_cookie
+from tests.conftest import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+# No quiet traffic, no first-run pages; the sandbox of Chromium refuses to run as root.
+_FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+_AXE = Path(sys.prefix) / "browser/node_modules/axe-core/axe.min.js"
+
+
+def _lacks(reason: str) -> NoReturn:
+    if os.environ.get("WEBHOOK_ROUTER_BROWSER") == "required":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    """A running Chromium without a screen.
+
+    Of one module only: Playwright keeps an event loop in this thread, and other tests start loops of their own.
+    """
+    program = shutil.which("chromium")
+    if program is None:
+        _lacks("Chromium is not installed (Debian: apt-get install chromium)")
+    if importlib.util.find_spec("playwright") is None:
+        _lacks("Playwright is not installed (pip install '.[browser]')")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which finds what keeps people from using a page."""
+    if not _AXE.exists():
+        _lacks(f"axe-core is not installed (npm install --prefix {_AXE.parents[2]} axe-core@4)")
+    return _AXE.read_text()
+
+
+@pytest.fixture(scope="module")
+def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A daemon that nothing was sent to yet; none without a browser."""
+    made = Scene(tmp_path_factory.mktemp("scene"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def open_window(chromium: "Browser", scene: Scene) -> Iterator[Callable[..., Window]]:
+    """Open windows, each with cookies of its own. At the end of the test none may have seen anything go wrong."""
+    windows: list[Window] = []
+
+    def begin(*, token: str | None = scene.token, **options: Any) -> Window:
+        context = chromium.new_context(**{"timezone_id": "UTC", "locale": "en-GB", **options})
+        context.set_default_timeout(PATIENCE_SECONDS * 1000)
+        if token is not None:
+            context.add_cookies([session_cookie(scene.daemon.admin_port, token)])
+        window = Window(context.new_page(), scene.url)
+        windows.append(window)
+        return window
+
+    yield begin
+    for window in windows:
+        window.page.context.close()
+    assert [trouble for window in windows for trouble in window.troubles] == []
+
+
+@pytest.fixture
+def window(open_window: Callable[..., Window]) -> Window:
+    """A window that is signed in with the admin token."""
+    return open_window()

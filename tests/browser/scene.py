@@ -1,0 +1,120 @@
+"""What the tests look at in the browser: a daemon, its targets, and the events of a small shop."""
+
+import contextlib
+import json
+import pty
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.conftest import Daemon, Receiver, request, until
+
+TOKEN = "a-token-for-the-tests-0123456789"
+READ_TOKEN = "a-token-that-may-only-read-012345"
+RULES = """\
+version: 1
+sources:
+  github: {{verify: none}}
+  stripe: {{verify: none}}
+targets:
+  ci: {{url: "{ci}", concurrency: 4, rate: 50/s}}
+  billing: {{url: "{billing}", concurrency: 2}}
+rules:
+  - name: deploy-main
+    source: github
+    match:
+      headers.X-GitHub-Event: push
+      $.ref: refs/heads/main
+      $.repository.full_name: [acme/api, acme/web]
+    actions:
+      - forward: {{target: ci, path: /build}}
+      - append: deploys.jsonl
+  - name: invoices
+    source: stripe
+    match: {{$.type: {{prefix: invoice.}}}}
+    actions:
+      - {{name: book, forward: {{target: billing}}, retry: {{attempts: 1}}}}
+"""
+
+
+class AtTerminal(Daemon):
+    """A daemon whose log is a terminal, so that it prints the link to its page."""
+
+    def _open_log(self) -> tuple[int, int]:
+        return pty.openpty()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # EIO: the daemon has ended
+            super()._read()
+
+
+class Scene:
+    """One daemon with two targets: `ci` answers 200, `billing` answers 500 until a test mends it."""
+
+    def __init__(self, folder: Path):
+        self.token, self.read_token = TOKEN, READ_TOKEN
+        self.ci, self.billing = Receiver(), Receiver(status=500)
+        self.ci.start()
+        self.billing.start()
+        for name, token in (("admin", TOKEN), ("read", READ_TOKEN)):
+            path = folder / f"{name}.token"
+            path.write_text(token)
+            path.chmod(0o600)
+        self.rules = folder / "rules.yaml"
+        self.rules.write_text(RULES.format(ci=self.ci.url, billing=self.billing.url))
+        flags = "--admin-token-file", str(folder / "admin.token"), "--admin-read-token-file", str(folder / "read.token")
+        self.daemon = AtTerminal(folder, self.rules, flags=flags)
+        self.url = f"http://127.0.0.1:{self.daemon.admin_port}"
+
+    def link(self) -> str:
+        """The link that the daemon printed."""
+        printed = str(self.daemon.wait_for_line("not JSON")["raw"])
+        found = re.fullmatch(r"The page: (\S+) \(once, within 10 minutes\)\s*", printed)
+        assert found, printed
+        return found[1]
+
+    def stop(self) -> None:
+        """End the daemon and its targets."""
+        self.daemon.kill()
+        self.ci.stop()
+        self.billing.stop()
+
+    def send(self, source: str, payload: Any, headers: Mapping[str, str] | None = None) -> str:
+        """Send a webhook; gives the event's id."""
+        answer = self.daemon.post(f"/hooks/{source}", json.dumps(payload).encode(), headers)
+        assert answer.status == 202, answer.body
+        event: str = answer.json["id"]
+        return event
+
+    def push(self, repository: str = "acme/api", branch: str = "main") -> str:
+        """Send a push."""
+        payload = {
+            "ref": f"refs/heads/{branch}",
+            "after": "4b825dc6",
+            "repository": {"id": 1234567890123456789012, "full_name": repository},
+            "pusher": {"name": "ann"},
+        }
+        return self.send("github", payload, {"X-GitHub-Event": "push"})
+
+    def invoice(self, amount: str = "19.90") -> str:
+        """Send an invoice that was paid."""
+        return self.send("stripe", {"type": "invoice.paid", "data": {"amount": amount, "currency": "eur"}})
+
+    def deliveries(self, **query: str) -> list[dict[str, Any]]:
+        """Deliveries by a filter of the API."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = request(self.daemon.admin_port, "GET", f"/api/deliveries?{urlencode(query)}", headers=headers)
+        listed: list[dict[str, Any]] = answer.json["items"]
+        return listed
+
+    def settled(self, event: str) -> list[dict[str, Any]]:
+        """The deliveries of an event, once none of them waits or runs."""
+
+        def ended() -> list[dict[str, Any]]:
+            found = self.deliveries(event=event)
+            return found if found and all(one["state"] not in ("pending", "running") for one in found) else []
+
+        found: list[dict[str, Any]] = until(ended)
+        return found

@@ -1,0 +1,71 @@
+"""Only somebody with the link or a token comes in, and only the admin token acts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.browser.scene import Scene
+from tests.browser.window import Window
+
+Open = Callable[..., Window]
+
+
+def test_the_printed_link_signs_in_once_after_a_click(scene: Scene, open_window: Open) -> None:
+    first, second = open_window(token=None), open_window(token=None)
+
+    for window in (first, second):  # opening it uses nothing up
+        window.page.goto(scene.link())
+        assert "This link signs you in once" in window.main()
+    first.press("Enter")  # the button has the focus
+    first.page.wait_for_url(scene.url + "/")
+    second.press("Enter")
+
+    second.page.wait_for_selector("[role=alert]")
+    assert "This link was used before" in second.main()
+    assert "Newest events" in first.main()
+
+
+def test_the_token_signs_in_and_leads_to_what_was_asked_for(scene: Scene, open_window: Open) -> None:
+    window = open_window(token=None)
+
+    window.go("/events?unmatched=1")
+    assert window.focused() == "Admin token"
+    window.page.keyboard.type("a-guess")
+    window.press("Enter")
+    window.page.wait_for_selector("[role=alert]")
+    window.page.keyboard.type(scene.token)
+    window.press("Enter")
+
+    window.page.wait_for_url(scene.url + "/events?unmatched=1")
+    assert window.page.is_checked("text=Unmatched only")
+
+
+def test_sign_out_ends_the_session(scene: Scene, window: Window) -> None:
+    window.go("/")
+    cookies: Any = window.page.context.cookies()
+    assert [(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")]
+
+    window.page.click("text=Sign out")
+    window.page.wait_for_url(scene.url + "/sign-in")
+    window.page.context.add_cookies(cookies)  # somebody who copied them
+    window.go("/events")
+
+    assert window.page.locator("#token").is_visible()
+
+
+def test_who_may_only_read_sees_no_control_and_can_change_nothing(scene: Scene, open_window: Open) -> None:
+    dead = scene.settled(scene.invoice())[0]
+    window = open_window(token=scene.read_token)
+
+    for path in ("/", f"/events/{dead['event']}", "/deliveries?state=dead", f"/deliveries/{dead['id']}", "/targets"):
+        window.go(path)
+        assert "You are signed in with the token that may only read" in window.page.inner_text("body")
+        assert window.page.locator("form[method=post]:not([action='/sign-out'])").locator("button").count() == 0, path
+    forged = window.page.evaluate(
+        """async ids => (await Promise.all(["/deliveries/all/replay", "/targets/pause"].map(path => fetch(path, {
+             method: "POST", body: new URLSearchParams({csrf: document.querySelector("[name=csrf]").value, target: "ci", id: ids}),
+           })))).map(answer => answer.status)""",
+        dead["id"],
+    )
+
+    assert forged == [403, 403]
+    assert scene.deliveries(event=dead["event"])[0]["state"] == "dead"

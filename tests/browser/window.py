@@ -1,0 +1,85 @@
+"""One window of the browser, and what goes wrong in it."""
+
+import http.client
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from tests.conftest import PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Dialog, Page, Request
+
+_ANSWERED = "Failed to load resource: the server responded with a status of"  #: a page that says no in plain words
+
+
+@dataclass
+class Window:
+    """A page, watched: dialogs, errors of scripts, policy violations and requests to elsewhere are troubles."""
+
+    page: "Page"
+    url: str  #: where the daemon's own page is
+    troubles: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)  #: "METHOD /path?query" of each request
+
+    def __post_init__(self) -> None:
+        self.page.context.on("dialog", self._on_dialog)
+        self.page.context.on("request", self._on_request)
+        self.page.context.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
+
+    def _on_dialog(self, dialog: "Dialog") -> None:
+        self.troubles.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _on_request(self, request: "Request") -> None:
+        if request.url.startswith(self.url + "/"):
+            self.requested.append(f"{request.method} {request.url.removeprefix(self.url)}")
+        else:
+            self.troubles.append(f"request to elsewhere: {request.method} {request.url}")
+
+    def _on_console(self, message: "ConsoleMessage") -> None:
+        if message.type in ("error", "warning") and not message.text.startswith(_ANSWERED):
+            self.troubles.append(f"console: {message.text}")
+
+    def go(self, path: str) -> None:
+        """Open a path of the daemon's page."""
+        self.page.goto(self.url + path)
+
+    def main(self) -> str:
+        """The text of the view."""
+        text: str = self.page.inner_text("main")
+        return text
+
+    def press(self, *keys: str) -> None:
+        """Type keys, one after the other."""
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def focused(self) -> str:
+        """What has the focus, by its name for screen readers."""
+        text: str = self.page.evaluate(
+            "() => { const e = document.activeElement;"
+            " return (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || e.id).trim(); }"
+        )
+        return text
+
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        wide: int = self.page.evaluate(
+            "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        return wide
+
+
+def session_cookie(port: int, token: str) -> Any:
+    """The cookie of a new session, as Playwright takes it."""
+    host = f"127.0.0.1:{port}"
+    connection = http.client.HTTPConnection(host, timeout=PATIENCE_SECONDS)
+    try:
+        headers = {"Origin": f"http://{host}", "Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", "/sign-in", urlencode({"token": token}), headers)
+        name, _, value = connection.getresponse().headers["Set-Cookie"].partition(";")[0].partition("=")
+    finally:
+        connection.close()
+    return {"name": name, "value": value, "url": f"http://{host}", "httpOnly": True, "sameSite": "Strict"}
