@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 import orjson
 
-from router.domain.deliveries import PlannedDelivery
+from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.events import Event, Routing
 
 KEPT_IDS_MS = 7 * 86_400_000  #: that the id of an item is remembered after a poll last saw it
@@ -73,6 +73,7 @@ class PollResult:
     events: Sequence[PolledEvent] = field(default=())
     whole: bool = False  #: the answer was read to its end: ids that are not seen for long are forgotten
     now: int = 0  #: ms
+    ruleset: RulesetText | None = None  #: of a command, whose rules no daemon may run: kept for its events
 
 
 def item_id(values: object) -> str:

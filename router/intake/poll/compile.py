@@ -40,7 +40,7 @@ def compile_poll(options: PollOptions, parse: Parse | None, max_body: int, build
         build.fault("expected at least 1s: a service that is asked more often takes it for an attack", "every")
     if options.body is not None and options.method == "GET":
         build.fault("a GET has no body; write method: POST", "body")
-    items, single = _items(options.items, build)
+    items, of_list = _items(options.items, build)
     by_link = options.next == LINK
     next_page = None if options.next is None or by_link else _value(options.next, build, "next")
     if options.next is not None and options.items is None:
@@ -56,7 +56,7 @@ def compile_poll(options: PollOptions, parse: Parse | None, max_body: int, build
         body=_body(options.body, build),
         timeout=options.timeout,
         max_body=max_body,
-        reader=ItemReader(parse, items, single, _ids(options, build)),
+        reader=ItemReader(parse, items, of_list, _ids(options, build)),
         cursor=_cursor(options.cursor, build) if options.cursor is not None else None,
         next=next_page,
         by_link=by_link,

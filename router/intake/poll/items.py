@@ -22,7 +22,7 @@ class ItemReader:
 
     parse: Parse | None = None
     items: Path | None = None  #: None: an answer is one item
-    single: Path | None = None  #: of XML, where a list of one element is no list: the place of that element
+    of_list: Path | None = None  #: the place of the list, if it is known: in XML one element alone is no list
     ids: Sequence[ItemField] = field(default=())
 
     def payload(self, body: bytes, content_type: str | None) -> tuple[object, Format]:
@@ -49,13 +49,18 @@ class ItemReader:
             found = self._found(payload, format_)
         except EvaluationError as error:
             raise PayloadError(f"the items can't be read: {error}") from None
-        return list({item.id: item for item in reversed(found)}.values())[::-1]
+        firsts: dict[str, PolledItem] = {}
+        for item in found:
+            firsts.setdefault(item.id, item)
+        return list(firsts.values())
 
     def _found(self, payload: object, format_: Format) -> list[PolledItem]:
         assert self.items is not None
-        values = self.items.read(payload)
-        if not values and format_ is Format.XML and self.single is not None:
-            values = [value for value in self.single.read(payload) if not isinstance(value, list)]
+        if format_ is Format.XML and self.of_list is not None:
+            lists = self.of_list.read(payload)
+            values = [value for one in lists for value in (one if isinstance(one, list) else [one])]
+        else:
+            values = self.items.read(payload)
         if len(values) > MOST_ITEMS:
             raise PayloadError(f"the answer has more than {MOST_ITEMS:,} items; ask for pages")
         return [PolledItem(self._id(value), orjson.dumps(value), JSON_TYPE, value) for value in values]
@@ -63,4 +68,5 @@ class ItemReader:
     def _id(self, item: object) -> str:
         """A hash of the fields' values. An item that has none of them is known by all that it holds."""
         values = [one.of(item) for one in self.ids]
-        return item_id(values if any(values) else [item])
+        is_known = any(value is not None for found in values for value in found)
+        return item_id(values if is_known else [item])

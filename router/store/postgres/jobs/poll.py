@@ -13,6 +13,7 @@ from router.store.postgres.arrays import Texts, columns
 from router.store.postgres.groups import groups_of
 from router.store.postgres.jobs.append import AppendEvent
 from router.store.postgres.jobs.job import Finish, Simple, none_for
+from router.store.postgres.jobs.plan_again import keep_text
 from router.store.postgres.jobs.planned import lanes_of
 from router.store.postgres.transaction import Transaction
 
@@ -93,6 +94,8 @@ def _take(transaction: Transaction, result: PollResult) -> Callable[[DueListener
     if result.seen:
         ids = sorted(dict.fromkeys(result.seen))
         transaction.run(_SEE, (state.series, Int8(result.now), *columns([(i,) for i in ids], Texts), Int8(result.now - REFRESH_MS)))
+    if result.ruleset is not None:
+        keep_text(transaction, result.ruleset, result.now)
     finish = AppendEvent.send(transaction, _appends(result)) if result.events else None
     if result.whole:
         transaction.run(_FORGET, (state.series, Int8(result.now - KEPT_IDS_MS), 2 * len(result.seen) + FORGOTTEN))

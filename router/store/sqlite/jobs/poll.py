@@ -9,6 +9,7 @@ import apsw
 from router.domain.polls import KEPT_IDS_MS, REFRESH_MS, PollResult, PollState
 from router.store.changes import DueListener
 from router.store.sqlite.jobs.append import AppendEvent
+from router.store.sqlite.jobs.plan_again import keep_text
 
 FORGOTTEN = 1000  #: ids that a write removes, beside twice as many as it adds
 
@@ -55,6 +56,8 @@ def _take(connection: apsw.Connection, result: PollResult, due: DueListener) -> 
     state = result.state
     found = connection.execute("SELECT series, token FROM poll WHERE source = ?", (state.source,)).fetchone()
     series, token = (str(found[0]), str(found[1])) if found is not None else (state.series, "")
+    if state.token == token:
+        return True  # it was taken before
     if token != result.before:
         return False
     if series != state.series:
@@ -63,8 +66,10 @@ def _take(connection: apsw.Connection, result: PollResult, due: DueListener) -> 
     connection.execute("INSERT OR REPLACE INTO poll VALUES (?, ?, ?, ?)", row)
     seen = [(state.series, id_, result.now, result.now - REFRESH_MS) for id_ in result.seen]
     connection.executemany(_SEE, seen)
+    if result.ruleset is not None:
+        keep_text(connection, result.ruleset, result.now)
     if result.events:
-        AppendEvent.run(connection, appends(result), due)
+        AppendEvent.run(connection, _appends(result), due)
     if result.whole:
         before = result.now - KEPT_IDS_MS
         connection.execute(_FORGET, (state.series, before, 2 * len(result.seen) + FORGOTTEN))
@@ -72,7 +77,7 @@ def _take(connection: apsw.Connection, result: PollResult, due: DueListener) -> 
     return True
 
 
-def appends(result: PollResult) -> list[AppendEvent]:
+def _appends(result: PollResult) -> list[AppendEvent]:
     """The events of a poll as the store appends them."""
     return [
         AppendEvent(
