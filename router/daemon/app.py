@@ -191,9 +191,11 @@ class App:
         parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
         if "intake" in settings.roles:
             polls = node.polls if node is not None else lambda _: True
-            parts.polling = Polling(store, current, now_ms, metrics, polls)
+            parts.polling = Polling(store, current, now_ms, metrics, polls, settings.tells.failing)
             if node is not None:
-                node.polled = lambda: [name for name, one in current.ruleset.sources.items() if one.poll and one.enabled]
+                node.polled = lambda: [
+                    name for name, one in current.ruleset.sources.items() if one.poll and one.enabled
+                ]
             reports.polls_changed = parts.polling.rules_changed
         parts.node, parts.delivers = node, "delivery" in settings.roles
         if settings.admin is not None:
@@ -272,6 +274,7 @@ class App:
             certificates=parts.certificates.expirations,
             processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
             collect=(lambda: None) if processes is None else processes.collect,
+            polls=lambda: () if parts.polling is None else parts.polling.states(),
             differs=lambda: parts.reloader.drift() is not None,
         )
         return Exposition(self._metrics, parts.reports.expiry, parts.current, parts.store, gauges, now_ms)

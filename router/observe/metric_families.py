@@ -127,6 +127,9 @@ TOKENS = _gauge("rate_limit_tokens", "Attempts that the rate lets start at once 
 BREAKER = _gauge("breaker_state", "1 for the state that the breaker is in, 0 for the others.", "target", "state")
 FAILURES = _gauge("breaker_failures", "Failures in a row, as the breaker counts them.", "target")
 
+SOURCE_FAILING = _gauge("source_failing", "1 while polls of the source fail.", "source")
+POLLED_AT = _gauge("last_poll_success_timestamp_seconds", "When a poll of the source last worked, Unix time.", "source")
+
 STORE_HEALTHY = _gauge("store_healthy", "1 while the store's last commit worked and none hangs.")
 STORE_BYTES = _gauge("store_size_bytes", "Size of the store's file and its write-ahead log.")
 FREE_BYTES = _gauge("store_free_bytes", "Room left on the store's disk.")

@@ -38,6 +38,7 @@ from router.observe.metric_families import (
 Labels = tuple[str, ...]
 """A value for each of a family's labels, in their order."""
 
+POLL_OUTCOMES = ("changed", "unchanged", "failed")
 _NO_RULE = (UNMATCHED,)
 _COUNTED_ELSEWHERE = (State.PENDING, State.SKIPPED)  #: not settled yet; counted by `skipped`
 

@@ -27,6 +27,7 @@ SCRAPE = yaml.safe_load((CONTRIB / "prometheus" / "scrape.yaml").read_text())
 WORDS = {
     (f.DELIVERIES.name, "outcome"): {"succeeded", "dead"},
     (f.ATTEMPTS.name, "outcome"): {*OutcomeKind},
+    (f.POLLS.name, "outcome"): {"changed", "unchanged", "failed"},
     (f.RELOADS.name, "outcome"): {"succeeded", "failed"},
     (f.VERIFICATION_FAILURES.name, "reason"): {*VerifyFailure},
     (f.QUEUE_DEPTH.name, "state"): {"pending", "blocked", "held", "running"},

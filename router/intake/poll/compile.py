@@ -180,7 +180,7 @@ def _ids(options: PollOptions, build: Build) -> list[ItemField]:
         if isinstance(one, ItemField):
             found.append(one)
         else:
-            build.fault(f'expected a field of the item, such as item.{text.lstrip("$.")[:40]}', *place)
+            build.fault(f"expected a field of the item, such as item.{text.lstrip('$.')[:40]}", *place)
     return found
 
 

@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-import aiohttp
-
+from router.actions.forward.ask import NoAnswer, ask
 from router.actions.forward.client import Client
-from router.actions.forward.exchange import Answer, Request, Trace
-from router.actions.forward.outcome import outcome_of_error
+from router.actions.forward.exchange import Answer, Request
 from router.actions.forward.retry_after import retry_after
 from router.actions.forward.url import literal_fault
 from router.domain.errors import RenderError
@@ -65,25 +63,11 @@ async def fetch(
 
 
 async def _exchange(client: Client, spec: PollSpec, request: Request, *, named: bool) -> Answer:
-    """Twice at the most: a server may close an idle connection just as it is used."""
-    proxy = spec.connection.proxy.url if spec.connection.proxy is not None else None
-    for fresh in (False, True):
-        trace = Trace(fresh)
-        try:
-            return await client.exchange(
-                request,
-                named=named,
-                within=spec.within,
-                limit=spec.max_body + 1,
-                trace=trace,
-                connection=spec.connection,
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            is_closed = isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError | aiohttp.ClientOSError)
-            if trace.reused and not fresh and is_closed and not isinstance(error, aiohttp.ClientConnectorError):
-                continue
-            raise PollFailure(outcome_of_error(error, spec.place, spec.within, proxy).error) from None
-    raise AssertionError
+    limit = spec.max_body + 1
+    try:
+        return await ask(client, request, spec.connection, spec.place, seconds=spec.timeout, limit=limit, named=named)
+    except NoAnswer as error:
+        raise PollFailure(str(error)) from None
 
 
 def _judged(spec: PollSpec, url: str, answer: Answer, now: float) -> Page:

@@ -37,9 +37,7 @@ class ItemReader:
         payload, format_ = self.payload(body, content_type)
         return self.items_of(payload, format_, body, content_type)
 
-    def items_of(
-        self, payload: object, format_: Format, body: bytes, content_type: str | None
-    ) -> list[PolledItem]:
+    def items_of(self, payload: object, format_: Format, body: bytes, content_type: str | None) -> list[PolledItem]:
         """The items of a parsed answer."""
         if self.items is None:
             return [PolledItem(item_id([body.decode("latin-1")]), body, content_type, payload)]

@@ -51,6 +51,7 @@ class Polled:
     state: PollState
     events: Sequence[PolledEvent]
     changed: bool  #: an answer came that was not the one before
+    left: bool = False  #: there are more pages than one poll takes
 
 
 class Taking(Protocol):
@@ -100,6 +101,8 @@ class OnePoll:
             if link is None and not (self._goes_on and self.state.cursor != before):
                 break
             url = link or self._first_url()
+        else:
+            return Polled(self.state, found, changed, left=True)
         return Polled(self.state, found, changed)
 
     def _first_url(self) -> str:

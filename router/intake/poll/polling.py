@@ -28,7 +28,6 @@ from router.store.contract import Store
 
 LEAD_SECONDS = 0.5  #: between two looks whether this node is to poll
 STORE_SECONDS = 2.0  #: until the store is asked again that could not be read or written
-FAILING_SECONDS = 300.0  #: that a source fails before it is told as an event
 FORGET_MS = 7 * 86_400_000  #: after its last poll a source that left the rules is forgotten
 SWEEP_SECONDS = 3600.0  #: between two looks for such sources
 READERS = 4  #: threads that read the store
@@ -75,9 +74,10 @@ class Polling:
         now_ms: Callable[[], int],
         metrics: Metrics,
         leads: Callable[[str], bool] = lambda _: True,
-        failing_seconds: float = FAILING_SECONDS,
+        failing_seconds: float = 300.0,
     ) -> None:
-        """`leads`: whether this node is the one that polls a source; `failing_seconds`: as FAILING_SECONDS."""
+        """`leads`: whether this node is the one that polls a source; `failing_seconds`: that a source fails before it
+        is told as an event."""
         self._store = store
         self._current = current
         self._now_ms = now_ms
@@ -91,6 +91,7 @@ class Polling:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._started = threading.Event()
+        self._states: dict[str, PollState] = {}  #: as last written here
 
     def start(self) -> None:
         """Start polling."""
@@ -109,6 +110,10 @@ class Polling:
         loop, changed = self._loop, self._changed
         if loop is not None and changed is not None and not loop.is_closed():
             loop.call_soon_threadsafe(changed.set)
+
+    def states(self) -> list[PollState]:
+        """What is known of the sources that are polled here. Any thread may ask."""
+        return sorted(self._states.copy().values(), key=lambda state: state.source)
 
     async def _run(self) -> None:
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
@@ -142,7 +147,7 @@ class Polling:
         return source, source.poll
 
     async def _serve(self, name: str, client: Client, store: LoopStore) -> None:
-        """Poll one source until it leaves the rules. There is one such task for a name, so it is polled once at a time."""
+        """Poll one source until it leaves the rules. A name has one such task, so that it is polled once at a time."""
         timer = _Timer(time.monotonic())
         try:
             while (found := self._source(name)) is not None:
@@ -158,6 +163,7 @@ class Polling:
                     timer.due = time.monotonic() + found[1].every
         finally:
             del self._tasks[name], self._wakes[name]
+            self._states.pop(name, None)
 
     async def _turn(
         self, name: str, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore
@@ -167,6 +173,7 @@ class Polling:
         wake.clear()
         if not self._leads(name):
             timer.led = False
+            self._states.pop(name, None)
             await _wait(wake, LEAD_SECONDS)
             return
         if not timer.led:
@@ -196,9 +203,7 @@ class Polling:
         began = timer.ended or time.monotonic()
         timer.due = min(began + wait_seconds(spec.every), time.monotonic() + spec.every) if is_interval else 0.0
 
-    async def _poll(
-        self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore
-    ) -> None:
+    async def _poll(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
         before = (await store.states()).get(source.name)
         state = new_state(source.name, spec.fingerprint, before, self._now_ms())
         wait = wait_seconds(spec.every)
@@ -216,10 +221,13 @@ class Polling:
         try:
             polled = await one.run()
         except PollFailure as failure:
-            wait = await self._failed(one, before, failure, store)
+            wait = await self._failed(one, failure, store)
         else:
+            self._states[source.name] = polled.state
             self._metrics.polled(source.name, "changed" if polled.changed else "unchanged")
             self._tell_events(source, polled.events)
+            if polled.left:
+                log.info("more pages than max_pages; the next poll goes on", source=source.name, url=spec.place)
             if before is not None and before.failures:
                 log.info("source answers again", source=source.name, url=spec.place, failures=before.failures)
             if before is not None and before.told:
@@ -233,7 +241,7 @@ class Polling:
         found = self._source(name)
         return self._current.ruleset if found is not None and found[1].fingerprint == spec.fingerprint else None
 
-    async def _failed(self, one: OnePoll, before: PollState | None, failure: PollFailure, store: LoopStore) -> float:
+    async def _failed(self, one: OnePoll, failure: PollFailure, store: LoopStore) -> float:
         """Note a failure; gives how long to wait."""
         now, name, spec = self._now_ms(), one.source.name, one.spec
         state = one.state
@@ -266,6 +274,7 @@ class Polling:
         )
         if not await store.take(PollResult(one.token, state, now=now)):
             raise Overtaken
+        self._states[name] = state
         return wait
 
     def _tell_events(self, source: Source, events: Sequence[PolledEvent]) -> None:

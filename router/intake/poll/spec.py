@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import aiohttp
-
 from router import __version__
 from router.actions.forward.connection import PLAIN, ConnectionSpec
 from router.actions.forward.exchange import Request
@@ -75,11 +73,6 @@ class PollSpec:
         return self.has_items and self.cursor is not None and not self.has_pages and self.max_pages > 1
 
     @property
-    def within(self) -> aiohttp.ClientTimeout:
-        """The limits of one request."""
-        return aiohttp.ClientTimeout(total=self.timeout, sock_connect=min(10.0, self.timeout))
-
-    @property
     def is_confidential(self) -> bool:
         """Whether its requests hold something that another host must not get."""
         return bool(self.headers or self.connection.auth or self.connection.tls or self.body is not None) or (
@@ -107,7 +100,9 @@ class PollSpec:
         if cursor is not None and self.cursor is not None and self.cursor.header is not None:
             written.append((self.cursor.header, cursor))
         names = {name.lower() for name, _ in written}
-        return Request(self.method, url, [*(h for h in (*own, *conditions) if h[0].lower() not in names), *written], body)
+        return Request(
+            self.method, url, [*(h for h in (*own, *conditions) if h[0].lower() not in names), *written], body
+        )
 
     def with_cursor(self, url: str, cursor: str | None) -> str:
         """The URL with the cursor in its query."""
@@ -115,7 +110,9 @@ class PollSpec:
             return url
         parts = urlsplit(url)
         name = quote(self.cursor.query, safe="")
-        kept = [part for part in parts.query.split("&") if part and part.partition("=")[0] not in (name, self.cursor.query)]
+        kept = [
+            part for part in parts.query.split("&") if part and part.partition("=")[0] not in (name, self.cursor.query)
+        ]
         return urlunsplit(parts._replace(query="&".join([*kept, f"{name}={quote(cursor, safe='')}"])))
 
     def reveals(self, text: str) -> bool:

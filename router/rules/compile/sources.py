@@ -78,7 +78,7 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         verifier, defaults, verify = _verifier(context, name, node_path.at("verify"))
     else:
         node_path.error(
-            "missing verify; write how senders are verified, or verify: none if anybody may send; or poll, if it is asked"
+            "missing verify; write how senders are verified, or verify: none if anybody may send; or write poll: to ask"
         )
     preset = _preset(context, node_path)
     defaults |= preset.DEFAULTS if preset is not None else {}

@@ -216,7 +216,7 @@ SELECT wanted.task, %s, {NOW} + %s FROM unnest(%s::text[]) AS wanted (task)
 ON CONFLICT (task) DO UPDATE SET node = excluded.node, expires_at = excluded.expires_at
 WHERE l.node = excluded.node OR l.expires_at <= {NOW}
 RETURNING task
-"""
+"""  # noqa: S608 - a constant
 
 _PUT_BREAKER = """
 INSERT INTO webhook_router.target (name, breaker) VALUES (%s, %s)

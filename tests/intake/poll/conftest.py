@@ -63,7 +63,7 @@ class Service:
                 with suppress(OSError):
                     self._send(reply)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815 - the library's names
 
             def _send(self, reply: Reply) -> None:
                 if reply.raw is not None:

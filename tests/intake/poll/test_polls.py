@@ -59,7 +59,14 @@ def test_an_item_without_id_is_known_by_all_that_it_holds(service: Service, sour
 
 
 def test_ids_of_different_types_differ(service: Service, source: Make) -> None:
-    service.body = [{"id": 1}, {"id": "1"}, {"id": True}, {"id": [1]}, {"id": {"a": 1, "b": 2}}, {"id": {"b": 2, "a": 1}}]
+    service.body = [
+        {"id": 1},
+        {"id": "1"},
+        {"id": True},
+        {"id": [1]},
+        {"id": {"a": 1, "b": 2}},
+        {"id": {"b": 2, "a": 1}},
+    ]
 
     assert len(source("items: '$[*]', id: item.id, start: all").payloads()) == 5
 
@@ -234,7 +241,9 @@ def test_the_cursor_moves_once_all_pages_are_stored(service: Service, source: Ma
         return Reply({"list": found, "next": link})
 
     service.answer = answer
-    polled = source("items: '$.list[*]', next: $.next, cursor: {from: '$.list[*]', query: since, pick: max}, start: all, max_pages: 1")
+    polled = source(
+        "items: '$.list[*]', next: $.next, cursor: {from: '$.list[*]', query: since, pick: max}, start: all, max_pages: 1"
+    )
 
     assert polled.payloads() == [9, 8]
     assert polled.state.cursor is None

@@ -57,7 +57,7 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         "poll": {"anyOf": [TEXT, model_schema(registries.polls.Options)]},
     }
     source["required"] = []
-    source["oneOf"] = [{"required": ["verify"]}, {"required": ["poll"], "not": {"anyOf": _required(OF_SENDERS)}}]
+    source["oneOf"] = [{"required": ["verify"], "not": {"required": ["poll"]}}, {"required": ["poll"], "not": {"anyOf": _required(OF_SENDERS)}}]
     defaults = model_schema(DefaultsOptions)
     defaults["properties"]["retry"] = ref("retry")
     target = model_schema(TargetOptions)

@@ -93,7 +93,9 @@ def _take(transaction: Transaction, result: PollResult) -> Callable[[DueListener
         return lambda _: is_same
     if result.seen:
         ids = sorted(dict.fromkeys(result.seen))
-        transaction.run(_SEE, (state.series, Int8(result.now), *columns([(i,) for i in ids], Texts), Int8(result.now - REFRESH_MS)))
+        transaction.run(
+            _SEE, (state.series, Int8(result.now), *columns([(i,) for i in ids], Texts), Int8(result.now - REFRESH_MS))
+        )
     if result.ruleset is not None:
         keep_text(transaction, result.ruleset, result.now)
     finish = AppendEvent.send(transaction, _appends(result)) if result.events else None

@@ -46,7 +46,9 @@ class ForgetPolls:
         """Forget each."""
         for job in jobs:
             for source in job.sources:
-                connection.execute("INSERT OR IGNORE INTO poll_gone SELECT series FROM poll WHERE source = ?", (source,))
+                connection.execute(
+                    "INSERT OR IGNORE INTO poll_gone SELECT series FROM poll WHERE source = ?", (source,)
+                )
                 connection.execute("DELETE FROM poll WHERE source = ?", (source,))
             _forget_gone(connection, FORGOTTEN)
         return [None] * len(jobs)
