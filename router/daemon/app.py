@@ -186,7 +186,9 @@ class App:
             busy=intake.is_busy,
         )
         leads = node.leads if node is not None else lambda: True
-        retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads)
+        retention = Retention(
+            store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads, lambda: current.ruleset.keeps
+        )
         watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
         parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
         if "intake" in settings.roles:
@@ -275,6 +277,8 @@ class App:
             processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
             collect=(lambda: None) if processes is None else processes.collect,
             polls=lambda: () if parts.polling is None else parts.polling.states(),
+            faults=parts.store.faults,
+            node=lambda: None if parts.node is None else parts.node.counts,
             differs=lambda: parts.reloader.drift() is not None,
         )
         return Exposition(self._metrics, parts.reports.expiry, parts.current, parts.store, gauges, now_ms)

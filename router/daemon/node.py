@@ -16,9 +16,10 @@ import structlog
 
 from router.daemon.wall_clock import CLOCK
 from router.domain.errors import RouterError
+from router.observe.logging.outage import Outage
 from router.runtime.lease import Lease, lease_clock
 from router.store.contract import Store
-from router.store.fleet import Fleet, FleetState, Limits, NodeFacts, NodeState, Released, Share
+from router.store.fleet import Fleet, FleetState, Limits, NodeCounts, NodeFacts, NodeState, Released, Share, TakenOver
 
 SURE_SECONDS = 30.0  #: between two looks at what may have changed without anybody telling
 LOOK_SECONDS = 1.0  #: between two looks at the fleet: a pause by command reaches every node within it
@@ -91,6 +92,9 @@ class Node:
         self._leads = False
         self._polls: frozenset[str] = frozenset()  #: sources that this node polls
         self.polled: Callable[[], Sequence[str]] = tuple  #: sources that the rules here have polled
+        self._renewed_at = lease_clock()
+        self._outage = Outage()  #: of the database
+        self._taken_over = 0  #: nodes that were lost, and of which nothing is left
         self.activate: Callable[[], None] = lambda: None  #: makes the rules that run here the fleet's
         self.id = 0
         self.state: FleetState | None = None  #: as last read
@@ -154,6 +158,17 @@ class Node:
         return tuple(node for node in (self.state.nodes if self.state else ()) if node.lives)
 
     @property
+    def counts(self) -> NodeCounts:
+        """For metrics. Any thread may ask."""
+        return NodeCounts(
+            alive=len(self.peers()),
+            lease_seconds=self._seconds,
+            lease_age=lease_clock() - self._renewed_at,
+            listens=self._fleet.listens,
+            taken_over=self._taken_over,
+        )
+
+    @property
     def action_types(self) -> tuple[str, ...]:
         """The types of actions that it delivers; empty: all."""
         return self._facts.actions
@@ -191,8 +206,10 @@ class Node:
                     look_at = 0.0
                 self._take_wakes()
             except RouterError as error:
-                if self._unbroken_since is not None:
-                    log.error("the node can't reach the database; its lease may end", error=str(error))
+                if failures := self._outage.failed(lease_clock()):
+                    log.error(
+                        "the node can't reach the database; its lease may end", error=str(error), failures=failures
+                    )
                 self._unbroken_since = None
                 self._polls = frozenset()  # another node may begin soon, and nothing could be stored
                 pause = min(LOOK_SECONDS, 2 * pause or 0.1)
@@ -214,7 +231,7 @@ class Node:
             return
         if self._unbroken_since is None or beat.server_started_at != self._server_started_at:
             if self._unbroken_since is None:
-                log.info("the node reaches the database again")
+                log.info("the node reaches the database again", failures=self._outage.over())
             # Nobody could renew meanwhile.
             self._unbroken_since, self._uncounted_before = began, beat.now
             self._server_started_at = beat.server_started_at
@@ -226,7 +243,7 @@ class Node:
         CLOCK.set(now, (began + ended) / 2)
         was_over = self._lease.is_over
         self._lease.renew(began + STOP_AT * self._seconds, began + END_AT * self._seconds)
-        self._renew_at = began + self._seconds / 3
+        self._renewed_at, self._renew_at = began, began + self._seconds / 3
         if was_over and self._deliveries is not None:
             self._deliveries.look_again()
 
@@ -271,9 +288,12 @@ class Node:
         since = self._unbroken_since
         if since is None or lease_clock() - since < self._seconds or self._lease.is_over:
             return
-        while released := self._fleet.take_over(self._uncounted_before):
-            for one in released:
+        while (taken := self._fleet.take_over(self._uncounted_before)) != TakenOver():
+            for one in taken.released:
                 _log_released(one)
+            for lost in taken.lost:
+                self._taken_over += 1
+                log.warning("node lost; others have what it had running", node=lost.name, host=lost.host)
 
     def _told(self) -> None:
         if self._deliveries is not None:

@@ -11,6 +11,7 @@ import structlog
 from router.daemon.settings import TellBounds
 from router.domain.errors import StoreError
 from router.domain.own_events import KINDS, Gathered, shortened
+from router.observe.logging.outage import Outage
 from router.rules.notices import gathered_notice, notice
 from router.rules.reload.drift import ReloadRefused
 from router.rules.reload.ruleset_diff import RulesetDiff
@@ -37,6 +38,7 @@ class OwnEvents:
     bounds: TellBounds = field(default_factory=TellBounds)
     _old: set[str] = field(default_factory=set)  #: targets whose backlog was told of
     _low: bool = False  #: the disk was told of
+    _outage: Outage = field(default_factory=Outage)  #: of the store
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -71,8 +73,11 @@ class OwnEvents:
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + LOOK_SECONDS
                     self.look()
+                self._outage.over()
             except (StoreError, TimeoutError) as error:
-                log.warning("own events can't be stored just now; tried again", error=str(error) or "the store is busy")
+                if failures := self._outage.failed(time.monotonic()):
+                    why = str(error) or "the store is busy"
+                    log.warning("own events can't be stored just now; tried again", error=why, failures=failures)
             self._stopping.wait(SWEEP_SECONDS)
 
     def sweep(self) -> None:

@@ -37,6 +37,7 @@ from router.domain.errors import RouterError
 from router.domain.holds import Hold
 from router.domain.own_events import is_own
 from router.domain.target_state import TargetLoad, Wait
+from router.observe.logging.outage import Outage
 from router.observe.metrics import Metrics
 from router.plugins.action import ActionType
 from router.rules.ruleset import CurrentRuleset
@@ -106,6 +107,7 @@ class Dispatcher:
         self._running: set[asyncio.Task[None]] = set()
         self._recalled = False
         self._looks_again = False
+        self._outage = Outage()  #: of the store
         self._shares: Mapping[str, Share] = {}
         self._shortening: asyncio.Task[None] | None = None
         self.first_answers = FirstAnswers(self._may_begin)
@@ -217,8 +219,11 @@ class Dispatcher:
                 if self._holding.is_stale:
                     await self._holding.refresh()
                 pause = await self._claim_due()
+                if failures := self._outage.over():
+                    log.info("store can be read and written again; deliveries go on", failures=failures)
             except RouterError as error:
-                log.error("store can't be read or written; deliveries wait", error=str(error))
+                if failures := self._outage.failed(time.monotonic()):
+                    log.error("store can't be read or written; deliveries wait", error=str(error), failures=failures)
                 pause = STORE_RETRY_SECONDS[-1]
                 rescan_at = time.monotonic() + pause  # it may be the look for what is due that failed
                 self._wake.clear()  # a claim that failed has set it

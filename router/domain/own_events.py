@@ -74,14 +74,14 @@ SAMPLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
     "backlog.old": ("crm", {"target": {"name": "crm", "oldest_seconds": 3720, "waiting": 41}}),
     "disk.low": ("store", {"disk": {"store": "/var/lib/webhook-router/events.db", "free_bytes": 900_000_000}}),
-    "node.lost": ("node-2", {"node": {"id": "node-2", "host": "hooks-2"}}),
+    "node.lost": ("node-2", {"node": {"name": "node-2", "host": "hooks-2", "seen_at": "2024-05-01T09:30:00.000Z"}}),
     "source.failing": (
         "builds",
         {"source": {"name": "builds", "error": "HTTP 503", "failures": 5, "failing_seconds": 312}},
     ),
     "source.recovered": ("builds", {"source": {"name": "builds", "failing_seconds": 1840}}),
 }
-"""An example of each kind: its subject and facts. That of `node.lost` is a reserved name yet."""
+"""An example of each kind: its subject and facts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,16 @@ SOURCE_FAILING = _gauge("source_failing", "1 while polls of the source fail.", "
 POLLED_AT = _gauge("last_poll_success_timestamp_seconds", "When a poll of the source last worked, Unix time.", "source")
 
 STORE_HEALTHY = _gauge("store_healthy", "1 while the store's last commit worked and none hangs.")
+STORE_ERRORS = _counter("store_errors", "Transactions of the store that could not be made, or whose answer was lost.")
+STORE_DEADLOCKS = _counter("store_deadlocks", "Transactions made again since another one was in their way.")
 STORE_BYTES = _gauge("store_size_bytes", "Size of the store's file and its write-ahead log.")
 FREE_BYTES = _gauge("store_free_bytes", "Room left on the store's disk.")
+
+NODES = _gauge("nodes", "Nodes of the fleet whose lease has not ended.")
+NODES_TAKEN_OVER = _counter("nodes_taken_over", "Lost nodes that this node took over from.")
+LEASE_AGE = _gauge("node_lease_age_seconds", "Since this node renewed its lease.")
+LEASE_SECONDS = _gauge("node_lease_duration_seconds", "For how long a lease lasts once it is renewed.")
+LISTENS = _gauge("node_listening", "1 while other nodes' changes are told to this node at once.")
 
 RULES_INFO = MetricFamily(
     "info", "webhook_router_rules_info", "The rules that run, by the hash of their text.", ("hash",)

@@ -50,6 +50,14 @@ class StoreSize:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreFaults:
+    """What went wrong in the writing of a store, since the daemon started."""
+
+    errors: int = 0  #: transactions that could not be made, or whose answer was lost
+    deadlocks: int = 0  #: transactions that were made again, since another one was in their way
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check of the store."""
 
@@ -152,6 +160,10 @@ class StoreReader(StoreState, Protocol):
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """The ids with this beginning, the newest first."""
+        ...
+
+    def event_sources(self) -> list[str]:
+        """The names of the sources that events came in by, sorted. A quick look for each."""
         ...
 
     def recent_names(self) -> list[tuple[str, str, str, str]]:
@@ -477,10 +489,11 @@ class Store(EventSink, OperatorStore, Protocol):
         """Forget polled sources. Their ids go in steps, with each call."""
         ...
 
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+    def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":
         """Remove, in one small transaction, some events that were received before `before` (ms) and whose deliveries
         are all settled. Events with a dead delivery must have been received before `dead_before`. Looks at events with
-        a seq above `after` only; `next_after` of the result is where the next call goes on.
+        a seq above `after` only, and of one source if it is given; `next_after` of the result is where the next call
+        goes on.
         """
         ...
 
@@ -497,6 +510,10 @@ class Store(EventSink, OperatorStore, Protocol):
     @property
     def alive(self) -> bool:
         """Whether the writing thread runs, even when a full disk makes every commit fail."""
+        ...
+
+    def faults(self) -> StoreFaults:
+        """What went wrong so far."""
         ...
 
     def writable(self) -> bool:

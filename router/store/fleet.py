@@ -90,8 +90,32 @@ class Released:
     state: State  #: pending; dead: it was interrupted too often; skipped: a newer one of its latest_by value waits
 
 
+@dataclass(frozen=True, slots=True)
+class NodeCounts:
+    """The node and its fleet, for metrics."""
+
+    alive: int  #: nodes that live, this one included, as last read
+    lease_seconds: float
+    lease_age: float  #: seconds since the lease was renewed
+    listens: bool  #: see Fleet.listens
+    taken_over: int  #: lost nodes that this one took over from
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """What was taken from nodes that are gone."""
+
+    released: Sequence[Released] = ()
+    lost: Sequence[NodeFacts] = ()  #: nodes that are forgotten now, since nothing of theirs is left
+
+
 class Fleet(Protocol):
     """The fleet, for one node."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is told at once what other nodes do, instead of looking for it."""
+        ...
 
     def join(self, facts: NodeFacts, rules: str, lease_ms: int) -> Beat:
         """Become a node with a lease, and claim as this node from now on."""
@@ -109,8 +133,9 @@ class Fleet(Protocol):
         """The fleet now."""
         ...
 
-    def take_over(self, uncounted_before: int) -> Sequence[Released]:
-        """Make pending again what nodes whose lease has ended had running, a page at a time; none: nothing is left.
+    def take_over(self, uncounted_before: int) -> TakenOver:
+        """Make pending again what nodes whose lease has ended had running, a page at a time; none: nothing is left. A
+        node of which nothing is left is forgotten, and gathered as a notice `node.lost`, once in the fleet.
 
         An interruption of a node that renewed last before `uncounted_before` (ms) does not count.
         """

@@ -238,7 +238,16 @@ def test_the_rows_of_the_dashboard_do_not_overlap() -> None:
         assert place["x"] + place["w"] <= 24
         taken |= cells
     titles = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert titles == ["Overview", "Intake", "Rules", "Delivery by target", "Store", "Reload and process"]
+    assert titles == [
+        "Overview",
+        "Intake",
+        "Rules",
+        "Delivery by target",
+        "Store",
+        "Reload and process",
+        "Nodes",
+        "Polls",
+    ]
 
 
 def test_dashboard_variables_are_defined_and_used() -> None:

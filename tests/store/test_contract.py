@@ -754,6 +754,18 @@ def test_a_wait_is_no_longer_after_the_clock_was_set_back(
     assert store.due() == {"ci": NOW - 8600}
 
 
+def test_a_wait_that_is_over_is_no_longer_than_the_longest_after_the_clock_was_set_back(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
+    put(store, event(received_at=NOW + HOUR), planned_delivery(group=Latest("[1]", 300, 700)))
+    assert store.due() == {"ci": NOW + HOUR}  # the first of its group has waited for more than the longest time
+
+    store.shorten_waits(NOW).result(60)
+
+    assert store.due() == {"ci": NOW + 700}
+
+
 def test_the_first_delivery_of_a_value_stands_for_those_within_its_time(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:

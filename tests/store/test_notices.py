@@ -1,6 +1,8 @@
 """Notices of the router about itself in the store: the first at once, with what it tells; further ones gathered."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import orjson
 import pytest
@@ -21,8 +23,9 @@ from router.domain.own_events import (
     own_event,
 )
 from router.store.contract import MAX_INTERRUPTIONS, Store
-from router.store.fleet import NodeFacts
+from router.store.fleet import NodeFacts, TakenOver
 from router.store.postgres.store import PostgresStore
+from router.store.postgres.url import parse_url
 from tests.store.conftest import NOW
 
 Make = Callable[..., PlannedDelivery]
@@ -227,7 +230,7 @@ def test_a_delivery_that_a_lost_node_left_dead_is_told_of_by_another(
         fleet.join(NodeFacts(f"n{number}", "host", 1, "1", ("delivery",), ()), "r1", 60_000)
         assert len(postgres_store.claim({"ci": 2}, NOW).result(10)) == 2
         fleet.leave()  # its lease ends, and what it runs is left
-        assert len(fleet.take_over(0)) == 2
+        assert len(fleet.take_over(0).released) == 2
 
     [gathered] = postgres_store.gathered(NOW)
 
@@ -245,3 +248,24 @@ def test_a_delivery_that_a_lost_node_left_dead_is_told_of_by_another(
     _, facts = SAMPLES["delivery.dead"]
     assert told["delivery"].keys() == facts["delivery"].keys()
     assert told.keys() == {"kind", "subject", "count", "at", *facts}
+
+
+def test_a_lost_node_is_told_of_once_whoever_takes_over(postgres_store_url: str) -> None:
+    url = parse_url(postgres_store_url)
+    with closing(PostgresStore(url)) as lost, closing(PostgresStore(url)) as one, closing(PostgresStore(url)) as other:
+        lost.fleet.join(NodeFacts("node-2", "hooks-2", 1, "1", ("delivery",), ()), "r1", 0)
+        for store in (one, other):
+            store.fleet.join(NodeFacts("alive", "host", 1, "1", ("delivery",), ()), "r1", 60_000)
+
+        with ThreadPoolExecutor(2) as pool:
+            taken = [*pool.map(lambda store: store.fleet.take_over(0), (one, other))]
+        one.fleet.leave()
+
+        assert [node.name for found in taken for node in found.lost] == ["node-2"]
+        assert other.fleet.take_over(0) == TakenOver()
+        [gathered] = other.gathered(NOW)
+    assert (gathered.kind, gathered.subject, gathered.count) == ("node.lost", "node-2", 1)
+    told = orjson.loads(gathered.last)
+    assert told.keys() == {"kind", "subject", "count", "at", *SAMPLES["node.lost"][1]}
+    assert told["node"].keys() == SAMPLES["node.lost"][1]["node"].keys()
+    assert (told["node"]["name"], told["node"]["host"]) == ("node-2", "hooks-2")

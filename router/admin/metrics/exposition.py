@@ -27,7 +27,8 @@ from router.observe import metric_families as f
 from router.observe.metrics import Metrics
 from router.rules.ruleset import CurrentRuleset
 from router.runtime.pacing import resting_while_busy
-from router.store.contract import Store, StoreSize
+from router.store.contract import Store, StoreFaults, StoreSize
+from router.store.fleet import NodeCounts
 
 MAX_ZEROS = 1000  #: names of a ruleset; one with more has series just for the names that were counted
 RESTS_SECONDS = 3.0  #: that a large scrape may pause for requests; Prometheus gives up after 10
@@ -60,6 +61,8 @@ class GaugeSources:
     processes: Callable[[], ProcessCounts] = field(default=ProcessCounts)  #: that take requests
     collect: Callable[[], None] = field(default=lambda: None)  #: has other processes hand over what they counted
     polls: Callable[[], Sequence[PollState]] = field(default=tuple)  #: of the sources that this process polls
+    faults: Callable[[], StoreFaults] = field(default=StoreFaults)  #: of the store
+    node: Callable[[], NodeCounts | None] = field(default=lambda: None)  #: None: the daemon owns its store alone
     differs: Callable[[], bool] = field(default=lambda: False)  #: whether the rules file differs from the running rules
 
 
@@ -115,6 +118,7 @@ class Exposition(Collector):
         yield from self._targets(known)
         yield from self._polls()
         yield from self._store()
+        yield from self._node()
         yield from self._rules()
         yield info(f.BUILD_INFO, {"version": __version__, "python": platform.python_version()})
 
@@ -150,12 +154,24 @@ class Exposition(Collector):
 
     def _store(self) -> Iterator[Metric]:
         yield metric(f.STORE_HEALTHY, {(): self._gauges.store_healthy()})
+        faults = self._gauges.faults()
+        yield metric(f.STORE_ERRORS, {(): faults.errors})
+        yield metric(f.STORE_DEADLOCKS, {(): faults.deadlocks})
         try:
             disk = self._gauges.disk()
         except StoreError:  # the file is gone: `ready` says so
             disk = None
         yield metric(f.STORE_BYTES, {} if disk is None else {(): disk.data + disk.log})
         yield metric(f.FREE_BYTES, {} if disk is None or disk.free is None else {(): disk.free})
+
+    def _node(self) -> Iterator[Metric]:
+        """Without series for a daemon that owns its store alone."""
+        node = self._gauges.node()
+        yield metric(f.NODES, {} if node is None else {(): node.alive})
+        yield metric(f.NODES_TAKEN_OVER, {} if node is None else {(): node.taken_over})
+        yield metric(f.LEASE_AGE, {} if node is None else {(): node.lease_age})
+        yield metric(f.LEASE_SECONDS, {} if node is None else {(): node.lease_seconds})
+        yield metric(f.LISTENS, {} if node is None else {(): node.listens})
 
     def _rules(self) -> Iterator[Metric]:
         ruleset = self._current.ruleset

@@ -11,14 +11,14 @@ from router.domain.errors import PayloadError, RenderError
 from router.domain.events import Event, ParsedEvent, Routing
 from router.domain.ids import uuid7
 from router.domain.polls import REFRESH_MS, PolledEvent, PollResult, PollState, item_id
-from router.intake.dedupe_key import dedupe_key
+from router.intake.dedupe_key import dedupe_key_of
 from router.intake.poll.fetch import Page, PollFailure, fetch, resolved, same_host
 from router.intake.poll.link_header import next_link
 from router.intake.poll.spec import PollSpec
 from router.intake.poll.values import as_cursor, greatest, like
-from router.payload.body import Format
+from router.payload.body import Body, Format
 from router.plugins.poll import PolledItem
-from router.rules.parsing import parse_event
+from router.rules.parsing import Arriving, as_stored, read_arriving
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 
@@ -235,7 +235,9 @@ class OnePoll:
         if ruleset is None:
             raise Overtaken
         now = self.now_ms()
-        return [planned(ruleset, self.source, polled_event(self.source, item, now), item) for item in items]
+        return self._read(
+            lambda: [planned(ruleset, self.source, polled_event(self.source, item, now), item) for item in items]
+        )
 
     async def _commit(
         self,
@@ -261,12 +263,16 @@ def polled_event(source: Source, item: PolledItem, now: int) -> Event:
 
 
 def planned(ruleset: Ruleset, source: Source, event: Event, item: PolledItem) -> PolledEvent:
-    """What the rules plan for an event."""
+    """What the rules plan for an event. Raises PayloadError when it can't be read, or redacted as its source says."""
     assert source.poll is not None
-    parsed = ParsedEvent(event, item.payload) if source.poll.has_items else parse_event(event, source)
-    plan = ruleset.plan(parsed)
-    window = 0
-    if (key := dedupe_key(parsed, source)) is not None and source.dedupe is not None:
+    if source.poll.has_items:
+        arriving = Arriving(ParsedEvent(event, item.payload), Body(Format.JSON, item.payload))
+    else:
+        arriving = read_arriving(event, source)
+    parsed = as_stored(arriving, source)
+    plan, window = ruleset.plan(parsed), 0
+    event = parsed.event
+    if (key := dedupe_key_of(arriving.sent, parsed, source)) is not None and source.dedupe is not None:
         event, window = replace(event, dedupe_key=key), round(source.dedupe.window * 1000)
     return PolledEvent(event, plan.deliveries, Routing(ruleset.hash, plan.matched, plan.errors), window)
 

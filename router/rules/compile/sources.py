@@ -20,6 +20,7 @@ from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
 from router.rules.compile.polled import PATH, SCHEME, PolledService, check_polled_keys, load_poll
+from router.rules.compile.redact import load_redact
 from router.rules.compile.respond import load_respond
 from router.rules.compile.scope import Scope
 from router.rules.match.fields import field
@@ -108,6 +109,11 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         dedupe=_dedupe(node_path, options.dedupe, scope, explicit=node_path.has("dedupe")),
         json_field=options.json_field,
         parse=options.parse,
+        keep=options.keep,
+        redact=load_redact(node_path.at("redact"), options.redact, scope, options.parse)
+        if node_path.has("redact")
+        else None,
+        show_payloads=options.show_payloads,
         respond=load_respond(node_path.at("respond"), options.respond if options.respond != _OFF else None),
         handshake=_all(_handshake(context, name, node_path.at("handshake"), options.handshake), probes),
         pattern=pattern,
@@ -125,7 +131,9 @@ def _polled(context: LoadContext, name: str, node_path: NodePath) -> Source | No
         return None
     if not options.enabled:
         node_path.at("enabled").note("the source is disabled; it is not polled")
-    shown = {"enabled": options.enabled, "max_body": options.max_body, "parse": options.parse, "dedupe": options.dedupe}
+    scope, parse = Scope(zone=context.zone), None if poll.has_items else options.parse
+    kept = {"methods", "allow_ips", "verify"}  # of senders
+    shown = {key: value for key, value in options.model_dump(exclude_none=True).items() if key not in kept}
     return Source(
         name=name,
         path=PATH + name,
@@ -134,10 +142,13 @@ def _polled(context: LoadContext, name: str, node_path: NodePath) -> Source | No
         scheme=SCHEME,
         methods=(poll.method,),
         max_body=options.max_body,
-        dedupe=_dedupe(node_path, options.dedupe, Scope(zone=context.zone), explicit=node_path.has("dedupe")),
-        parse=None if poll.has_items else options.parse,
+        dedupe=_dedupe(node_path, options.dedupe, scope, explicit=node_path.has("dedupe")),
+        parse=parse,
+        keep=options.keep,
+        redact=load_redact(node_path.at("redact"), options.redact, scope, parse) if node_path.has("redact") else None,
+        show_payloads=options.show_payloads,
         poll=poll,
-        settings={**{key: value for key, value in shown.items() if value is not None}, "poll": dict(poll.settings)},
+        settings={**shown, "poll": dict(poll.settings)},
     )
 
 

@@ -9,7 +9,7 @@ import psycopg
 
 from router.domain.errors import StoreError
 from router.store.contract import PAGE
-from router.store.fleet import Beat, FleetState, Limits, NodeFacts, Released, Share
+from router.store.fleet import Beat, FleetState, Limits, NodeFacts, Released, Share, TakenOver
 from router.store.postgres import shares
 from router.store.postgres.clock import NOW
 from router.store.postgres.connection import Connected, connect_or_explain
@@ -37,6 +37,11 @@ class PostgresFleet:
         self._told = False
         self._unknown: set[str] = set()  #: tokens that were unknown at the last look
         self.id = 0
+
+    @property
+    def listens(self) -> bool:
+        """See Fleet.listens."""
+        return self._connection is not None and not self._url.pgbouncer
 
     def join(self, facts: NodeFacts, rules: str, lease_ms: int) -> Beat:
         """See Fleet.join."""
@@ -66,16 +71,17 @@ class PostgresFleet:
             raise self._failed(error) from None
         return FleetState(now, nodes, rules or "", changes, breakers)
 
-    def take_over(self, uncounted_before: int) -> Sequence[Released]:
+    def take_over(self, uncounted_before: int) -> TakenOver:
         """See Fleet.take_over."""
         released: list[Released] = []
+        lost: list[NodeFacts] = []
         for node, renewed_at, now in self._run(_GONE, ()):
             ids = [id_ for (id_,) in self._run(_RUNNING, (node, PAGE))]
             if ids:
                 released += self._write(TakeOver(node, ids, renewed_at >= uncounted_before, now))
             else:
-                self._write(RemoveNode(node))
-        return released
+                lost += self._write(RemoveNode(node))
+        return TakenOver(tuple(released), tuple(lost))
 
     def unknown(self, tokens: Callable[[], set[str]]) -> int:
         """See Fleet.unknown. An answer may be under way, so twice unknown is unknown."""

@@ -102,7 +102,8 @@ def report_way(rows: Rows, due: DueListener) -> set[str]:
 
 _SKIPPED_COLUMNS = "s.id, e.id, s.rule, s.action, s.target, s.skip_reason, s.skipped_for"
 
-# Only what this transaction wrote: a delivery that was stored before has joined its group then.
+# Only what this transaction wrote: a delivery that was stored before has joined its group then. When the longest wait
+# was over long ago, it waits since no older time: the clock may be set back by less than that.
 _JOIN_LATEST = """
 WITH given (at, wait, most) AS (VALUES (%b, %b, %b)), found AS MATERIALIZED (
     SELECT coalesce(bool_or(g.state = 'running'), false) AS running,
@@ -113,7 +114,7 @@ WITH given (at, wait, most) AS (VALUES (%b, %b, %b)), found AS MATERIALIZED (
 UPDATE webhook_router.delivery d SET
     latest_key = %s,
     group_lane = %s,
-    wait_since = CASE WHEN given.wait > 0 THEN least(given.at, found.since) END,
+    wait_since = CASE WHEN given.wait > 0 THEN greatest(least(given.at, found.since), given.at - given.most) END,
     next_attempt_at = greatest(
         given.at, least(given.at + given.wait, least(given.at, found.since) + given.most)
     ),

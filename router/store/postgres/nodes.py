@@ -4,8 +4,9 @@ from router.store.fleet import NodeFacts, NodeState
 from router.store.postgres.clock import NOW
 from router.store.postgres.connection import Connected
 
+NODE_COLUMNS = "id, name, host, process, version, roles, actions, rules, started_at, renewed_at, expires_at"
 READ_NODES = f"""
-SELECT id, name, host, process, version, roles, actions, rules, started_at, renewed_at, expires_at, {NOW}
+SELECT {NODE_COLUMNS}, {NOW}
 FROM webhook_router.node ORDER BY id
 """  # noqa: S608 - a constant
 
@@ -17,7 +18,7 @@ def read_nodes(connection: Connected) -> tuple[int, tuple[NodeState, ...]]:
 
 
 def node_state(row: tuple[object, ...]) -> NodeState:
-    """From a row of READ_NODES."""
+    """From a row of NODE_COLUMNS and the database's time."""
     id_, name, host, process, version, roles, actions, rules, started, renewed, expires, now = row
     facts = NodeFacts(str(name), str(host), _number(process), str(version), _texts(roles), _texts(actions))
     lives = _number(expires) > _number(now)

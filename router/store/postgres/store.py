@@ -14,7 +14,7 @@ from router.domain.groups import Skipped
 from router.domain.holds import HoldName
 from router.domain.own_events import Gathered, Notice
 from router.domain.summaries import Pruned
-from router.store.contract import CommitListener, Due
+from router.store.contract import CommitListener, Due, StoreFaults
 from router.store.fleet import Fleet
 from router.store.postgres.arrays import restored
 from router.store.postgres.faults import reason
@@ -181,9 +181,9 @@ class PostgresStore(OperatorMethods):
         """See Store.forget_polls."""
         return self._submit(ForgetPolls(sources))
 
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+    def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":
         """See Store.prune."""
-        return self._submit(Prune(before, dead_before, after))
+        return self._submit(Prune(before, dead_before, after, source))
 
     def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
         """See Store.shorten_waits."""
@@ -194,10 +194,9 @@ class PostgresStore(OperatorMethods):
         """See Store.alive."""
         return self._writer.alive
 
-    @property
-    def retried(self) -> int:
-        """Transactions that were made again, since another one was in their way."""
-        return self._writer.deadlocks
+    def faults(self) -> StoreFaults:
+        """See Store.faults."""
+        return StoreFaults(self._writer.errors, self._writer.deadlocks)
 
     def writable(self) -> bool:
         """See Store.writable."""

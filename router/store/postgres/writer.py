@@ -72,6 +72,7 @@ class Writer:
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True
+        self.errors = 0  #: transactions that could not be made, or whose answer was lost
         self.deadlocks = 0  #: transactions that were made again since another one was in the way
         self.marks = Marks()
         self._alone = True
@@ -108,6 +109,7 @@ class Writer:
         """Others may have made deliveries due that lie below the marks; `alone`: no other node commits any."""
         self._alone = alone
         self._looks_again = True
+        self._connect_at = 0.0  # who says so has reached the database
 
     def submit(self, job: WriteJob) -> "Future[Any]":
         """Queue a job."""
@@ -186,6 +188,7 @@ class Writer:
                 except psycopg.Error as error:
                     if not (is_disconnect(error) and cut) or number == TRIES:
                         raise
+                    self.errors += 1
                     self._disconnect()
                     for job in jobs:
                         if isinstance(job, ClaimDue | ClaimOne):
@@ -254,6 +257,7 @@ class Writer:
         self.healthy = False
         self.marks.forget()
         if not isinstance(error, _StillAwayError):  # it was tried; else traffic would put the next try off for ever
+            self.errors += 1
             self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))
             self._connect_at = time.monotonic() + self._pause
         if is_disconnect(error):

@@ -16,7 +16,7 @@ from router.domain.groups import Skipped
 from router.domain.holds import HoldName
 from router.domain.own_events import Gathered, Notice
 from router.domain.summaries import Pruned
-from router.store.contract import CommitListener, Due
+from router.store.contract import CommitListener, Due, StoreFaults
 from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.file_trust import check_link
 from router.store.sqlite.jobs import last_claims
@@ -196,9 +196,9 @@ class SqliteStore(OperatorMethods):
         """See Store.forget_polls."""
         return self._submit(ForgetPolls(sources))
 
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+    def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":
         """See Store.prune."""
-        return self._submit(Prune(before, dead_before, after))
+        return self._submit(Prune(before, dead_before, after, source))
 
     def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
         """See Store.shorten_waits."""
@@ -208,6 +208,10 @@ class SqliteStore(OperatorMethods):
     def alive(self) -> bool:
         """See Store.alive."""
         return self._writer.alive
+
+    def faults(self) -> StoreFaults:
+        """See Store.faults. Its one writer meets no other."""
+        return StoreFaults(self._writer.errors)
 
     def writable(self) -> bool:
         """See Store.writable."""

@@ -32,7 +32,8 @@ from router.observe.metrics import Metrics
 from router.plugins.scheme import VerifyFailure
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset
-from router.store.contract import StoreSize
+from router.store.contract import StoreFaults, StoreSize
+from router.store.fleet import NodeCounts
 from router.store.sqlite.store import SqliteStore
 from tests.metric_families import FAMILIES
 
@@ -62,6 +63,8 @@ class Daemon:
     metrics: Metrics = field(default_factory=Metrics)
     loads: list[TargetLoad] = field(default_factory=lambda: [IDLE])
     disk: Callable[[], StoreSize] = lambda: StoreSize(data=8, log=2, free=20)
+    faults: StoreFaults = field(default_factory=StoreFaults)
+    node: NodeCounts | None = None
     looks: int = 0  #: how often it was asked whether requests are under way
 
     def exposition(self) -> Exposition:
@@ -75,6 +78,8 @@ class Daemon:
             disk=self.disk,
             certificates=lambda: {"intake": 1_800_000_000.0},
             polls=lambda: [PollState("jobs", "s", "t", succeeded_at=NOW, failures=1)],
+            faults=lambda: self.faults,
+            node=lambda: self.node,
             differs=lambda: True,
         )
         forgetting = MetricExpiry(self.metrics, self.current, self.store)
@@ -387,3 +392,23 @@ def test_every_value_of_an_enumerated_label_is_documented() -> None:
     ]
 
     assert [word for word in words if f"`{word}`" not in METRICS_PAGE] == []
+
+
+def test_a_node_tells_of_its_fleet_and_a_daemon_alone_does_not(daemon: Daemon) -> None:
+    names = ("nodes", "nodes_taken_over_total", "node_lease_age_seconds", "node_lease_duration_seconds")
+    alone = daemon.scrape()
+    assert not any(key(name) in alone for name in (*names, "node_listening"))
+
+    daemon.node = NodeCounts(alive=3, lease_seconds=15.0, lease_age=2.5, listens=True, taken_over=4)
+    found = daemon.scrape()
+
+    assert [found[key(name)] for name in names] == [3, 4, 2.5, 15]
+    assert found[key("node_listening")] == 1
+
+
+def test_what_went_wrong_in_the_store_is_counted(daemon: Daemon) -> None:
+    assert [daemon.scrape()[key(name)] for name in ("store_errors_total", "store_deadlocks_total")] == [0, 0]
+
+    daemon.faults = StoreFaults(errors=3, deadlocks=2)
+
+    assert [daemon.scrape()[key(name)] for name in ("store_errors_total", "store_deadlocks_total")] == [3, 2]

@@ -51,7 +51,7 @@ def test_copies_on_all_nodes_are_one_event(
 
     assert Counter(key for key, answer in answers if not answer.duplicate) == dict.fromkeys(keys, 1)
     assert {answer.event_id for _, answer in answers} == {found.id for found in nodes[0].events(limit=1000)}
-    assert sum(node.retried for node in nodes) == 0  # the locks have one order
+    assert sum(node.faults().deadlocks for node in nodes) == 0  # the locks have one order
 
 
 def test_each_order_is_kept_across_nodes(

@@ -34,6 +34,7 @@ _FIELD: Schema = {
     "type": "string",
     "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\.|item($|\.|\[))",
 }
+_REDACTED: Schema = {"type": "string", "pattern": r"^(\$|(headers|query|params)\.)"}
 _ITEMS: Schema = {"type": "string", "pattern": r"^\$.*[\]*]$"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
@@ -53,11 +54,15 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         "path": {**source["properties"]["path"], "pattern": r"^/(?!-/)[!-~]*$"},
         "methods": {**source["properties"]["methods"], "items": {"type": "string", "pattern": whole(METHOD)}},
         "dedupe": {"anyOf": [_FIELD, {"const": "none"}, _dedupe()]},
+        "redact": {**source["properties"]["redact"], "type": "array", "items": _REDACTED, "minItems": 1},
         "respond": {"anyOf": [_respond(), {"const": "none"}]},
         "poll": {"anyOf": [TEXT, model_schema(registries.polls.Options)]},
     }
     source["required"] = []
-    source["oneOf"] = [{"required": ["verify"], "not": {"required": ["poll"]}}, {"required": ["poll"], "not": {"anyOf": _required(OF_SENDERS)}}]
+    source["oneOf"] = [
+        {"required": ["verify"], "not": {"required": ["poll"]}},
+        {"required": ["poll"], "not": {"anyOf": _required(OF_SENDERS)}},
+    ]
     defaults = model_schema(DefaultsOptions)
     defaults["properties"]["retry"] = ref("retry")
     target = model_schema(TargetOptions)

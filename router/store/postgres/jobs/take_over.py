@@ -16,7 +16,8 @@ from router.store.postgres import lanes
 from router.store.postgres.arrays import Texts
 from router.store.postgres.clock import NOW
 from router.store.postgres.jobs.job import Finish, Simple
-from router.store.postgres.transaction import Transaction
+from router.store.postgres.nodes import NODE_COLUMNS, node_state
+from router.store.postgres.transaction import Rows, Transaction
 
 _ENDED = "the node that ran it was lost"
 _FORGOTTEN = "the answer to its claim was lost"
@@ -84,7 +85,8 @@ class TakeOver:
 
 @dataclass(slots=True)
 class RemoveNode(Simple):
-    """A node that is gone, and runs nothing any more, is forgotten with its shares."""
+    """A node that is gone, and runs nothing any more, is forgotten with its shares; gives its facts, unless it left or
+    another node has removed it."""
 
     node: int
     leaves: bool = False  #: it says so itself
@@ -92,14 +94,18 @@ class RemoveNode(Simple):
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["RemoveNode"]) -> Finish:
         """Remove each."""
-        for job in jobs:
-            node = Int8(job.node)
-            if job.leaves:
-                transaction.run("UPDATE webhook_router.node SET expires_at = 0 WHERE id = %b", (node,))
-                transaction.run("DELETE FROM webhook_router.leader WHERE node = %b", (node,))
-            transaction.run(_REMOVE, (node,))
-            transaction.run(_REMOVE_SHARES, (node, node))
-        return lambda _: [None] * len(jobs)
+        removed = [cls._remove(transaction, job) for job in jobs]
+        return lambda _: [[node_state((*row, 0)).facts for row in rows.all()] for rows in removed]
+
+    @staticmethod
+    def _remove(transaction: Transaction, job: "RemoveNode") -> Rows:
+        node = Int8(job.node)
+        if job.leaves:
+            transaction.run(_LEAVE, (node,))
+            transaction.run("DELETE FROM webhook_router.leader WHERE node = %b", (node,))
+        removed = transaction.run(_REMOVE, (node,))
+        transaction.run(_REMOVE_SHARES, (node, node))
+        return removed
 
 
 _LOCK_NODE = "SELECT 1 FROM webhook_router.node WHERE id = %b FOR UPDATE"
@@ -161,10 +167,29 @@ GROUP BY d.rule, d.action ORDER BY d.rule, d.action
 ON CONFLICT (kind, subject) DO UPDATE SET count = n.count + excluded.count, last = excluded.last
 """
 
+_LEAVE = "UPDATE webhook_router.node SET expires_at = 0 WHERE id = %b"
+
+# What forgets a lost node gathers the notice too, so that it is told once in the fleet, whoever is killed meanwhile.
 _REMOVE = f"""
-DELETE FROM webhook_router.node n WHERE n.id = %b AND n.expires_at <= {NOW}
-    AND NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.state = 'running' AND d.node = n.id)
-"""  # noqa: S608 - a constant
+WITH removed AS (
+    DELETE FROM webhook_router.node n WHERE n.id = %b AND n.expires_at <= {NOW}
+        AND NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.state = 'running' AND d.node = n.id)
+    RETURNING {NODE_COLUMNS}
+), lost AS (
+    SELECT * FROM removed WHERE expires_at > 0 -- 0: it left by itself
+), gathered AS (
+    INSERT INTO webhook_router.notice AS n (kind, subject, opened_at, count, last, event, newest)
+    SELECT 'node.lost', name, 0, 1, json_build_object(
+        'kind', 'node.lost', 'subject', name, 'count', 1, 'at', to_char(shown.now, shown.form),
+        'node', json_build_object('name', name, 'host', host, 'seen_at', to_char(
+            to_timestamp(renewed_at / 1000.0) AT TIME ZONE 'UTC', shown.form
+        ))
+    )::text, '', 'node-' || id
+    FROM lost, (VALUES (clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS shown (now, form)
+    ON CONFLICT (kind, subject) DO UPDATE SET count = n.count + 1, last = excluded.last
+)
+SELECT {NODE_COLUMNS} FROM lost
+"""  # noqa: S608 - constants
 
 _REMOVE_SHARES = """
 DELETE FROM webhook_router.share s WHERE s.node = %b

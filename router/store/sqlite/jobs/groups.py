@@ -42,7 +42,8 @@ def _supersede(connection: apsw.Connection, member: Member, group: Latest, due: 
         if state == "pending" and waited_since is not None:
             since = min(since, int(str(waited_since)))  # a time to come, when the clock was set back, doesn't count
     begin = max(at, min(at + group.wait_ms, since + group.max_wait_ms))
-    waits = since if group.wait_ms else None
+    # When the longest wait was over long ago, no older time: the clock may be set back by less than that.
+    waits = max(since, at - group.max_wait_ms) if group.wait_ms else None
     connection.execute(_JOIN_LATEST, (group.key, waits, begin, 4 if running else 0, planned.id))
     for seq, state, _ in found:
         if state == "pending":
