@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,6 +29,7 @@ TELL_SECONDS = 0.02  #: between two notices to the other nodes at least
 UNKNOWN_SECONDS = 3.0  #: between two looks for claims whose answer was lost; two of them decide
 ACTIVATION_SECONDS = 30.0  #: that a reload may take from the record of its rules until they run
 RETENTION = "retention"  #: a task that one node does for all
+POLL = "poll "  #: before a source's name: the task to poll it
 
 log = structlog.get_logger()
 
@@ -93,6 +94,8 @@ class Node:
         self._leads = False
         self._activated = ("", 0.0)  #: rules that are recorded as the fleet's, and until when they should run here
         self._activations = 0
+        self._polls: frozenset[str] = frozenset()  #: sources that this node polls
+        self.polled: Callable[[], Sequence[str]] = tuple  #: sources that the rules here have polled
         self._renewed_at = lease_clock()
         self._outage = Outage()  #: of the database
         self._taken_over = 0  #: nodes that were lost, and of which nothing is left
@@ -158,6 +161,10 @@ class Node:
         """Whether this node does what one node does for all."""
         return self._leads and not self._lease.is_over
 
+    def polls(self, source: str) -> bool:
+        """Whether this node is the one that polls a source."""
+        return source in self._polls and not self._lease.is_over
+
     def peers(self) -> tuple[NodeState, ...]:
         """The living nodes, as last read."""
         return tuple(node for node in (self.state.nodes if self.state else ()) if node.lives)
@@ -216,6 +223,7 @@ class Node:
                         "the node can't reach the database; its lease may end", error=str(error), failures=failures
                     )
                 self._unbroken_since = None
+                self._polls = frozenset()  # another node may begin soon, and nothing could be stored
                 pause = min(LOOK_SECONDS, 2 * pause or 0.1)
                 self._stopping.wait(pause)
             except Exception:  # a fault of ours must not end the lease of a node that works
@@ -275,7 +283,10 @@ class Node:
                     log.warning("claims whose answer was lost were given back", deliveries=found)
             self._take_over()
         self._follow_rules(state)
-        self._leads = self._fleet.leads(RETENTION, round(self._seconds * 1000))
+        wanted = [RETENTION, *(POLL + name for name in self.polled())]
+        led = self._fleet.leads(wanted, round(self._seconds * 1000))
+        self._leads = RETENTION in led
+        self._polls = frozenset(task.removeprefix(POLL) for task in led if task.startswith(POLL))
 
     def _told_rules(self) -> str:
         """The rules that others should take for those that run here: already those of a reload that is under way, else

@@ -1,5 +1,6 @@
 """Numbers, durations and sizes in the units that people read, for the commands and the page."""
 
+_VOWELS = frozenset("aeiou")
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
 
 
@@ -12,9 +13,9 @@ def span(ms: int) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 delivery`, `1,200 deliveries`, `2 rules`."""
+    """`1 delivery`, `1,200 deliveries`, `2 rules`, `3 keys`."""
     if number != 1:
-        noun = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in _VOWELS else f"{noun}s"
     return f"{number:,} {noun}"
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import falcon
 import structlog
@@ -14,14 +14,17 @@ from router.admin.page.assets import asset
 from router.admin.page.exchange import Fields, PageRequest, html, read_cookies, read_fields, see_other
 from router.admin.page.render import address, render
 from router.admin.page.sessions import SESSION_SECONDS, Session, Sessions, same
-from router.admin.page.view import Problem, View
+from router.admin.page.view import FORM_BYTES, Problem, View
 from router.admin.page.views import VIEWS
 from router.domain.reply import Reply
+from router.operate.words import size
 
-FORM_BYTES = 256 * 1024  #: of a form; the largest is a payload that is tried
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _LOOPBACK = ("127.", "::1")
 _TITLES = {403: "Not allowed", 404: "Not here", 405: "Not that way", 413: "Too large", 503: "Not just now"}
+
+Found = tuple[View, Mapping[str, str]]
+"""A view, and the fields of the path."""
 
 log = structlog.get_logger()
 
@@ -44,7 +47,7 @@ class Site:
         if found is not None:
             return found if request.method in ("GET", "HEAD") else self._refused(None, 405, "use GET")
         view = _view_of(path)
-        read = self._read(request, path)
+        read = self._read(request, path, view)
         if isinstance(read, Reply):
             return read
         if path == SIGN_IN:
@@ -58,7 +61,7 @@ class Site:
             return self._sign_out(read)
         return self._run(view, read, session) if view is not None else self._refused(session, 404, "not here")
 
-    def _run(self, found: tuple[View, Mapping[str, str]], read: PageRequest, session: Session) -> Reply:
+    def _run(self, found: Found, read: PageRequest, session: Session) -> Reply:
         view, fields = found
         if read.method not in view.methods:
             return self._refused(session, 405, f"use {' or '.join(view.methods)}")
@@ -69,19 +72,22 @@ class Site:
         except Problem as problem:
             return self._refused(session, problem.status, str(problem))
 
-    def _read(self, request: falcon.Request, path: str) -> PageRequest | Reply:
+    def _read(self, request: falcon.Request, path: str, view: Found | None) -> PageRequest | Reply:
         if request.method not in ("GET", "HEAD", "POST"):
             return self._refused(None, 405, "use GET or POST")
-        try:
-            query = read_fields(request.env.get("QUERY_STRING", ""))
-            form = _form(request) if request.method == "POST" else {}
-        except ValueError:
-            return self._refused(None, 413, "the form is too large, or has too many fields")
         headers = {name.lower(): value for name, value in request.headers.items()}
         cookies = read_cookies(headers.get("cookie", ""))
         ip, is_secure = request.env.get("REMOTE_ADDR", ""), request.env.get("wsgi.url_scheme") == "https"
         method = "GET" if request.method == "HEAD" else request.method
-        return PageRequest(method, path, query, form, cookies, headers, ip, is_secure, self.daemon.now_ms())
+        read = PageRequest(method, path, {}, {}, cookies, headers, ip, is_secure, self.daemon.now_ms())
+        is_known = view is not None and self.sessions.find(_cookie_of(read)) is not None
+        most = view[0].form_bytes if view is not None and is_known else FORM_BYTES
+        try:
+            query = read_fields(request.env.get("QUERY_STRING", ""))
+            form = _form(request, most) if request.method == "POST" else {}
+        except ValueError:
+            return self._refused(None, 413, f"the form is larger than {size(most)}, or has too many fields")
+        return replace(read, query=query, form=form)
 
     def _is_ours(self, read: PageRequest, session: Session) -> bool:
         """Whether a form came from our own page: by its exact origin, and by the session's secret."""
@@ -150,7 +156,7 @@ def _cookie_of(read: PageRequest) -> str | None:
     return read.cookies.get(_cookie_name(read))
 
 
-def _view_of(path: str) -> tuple[View, Mapping[str, str]] | None:
+def _view_of(path: str) -> Found | None:
     for view in VIEWS:
         found = view.pattern.fullmatch(path)
         if found is not None:
@@ -158,9 +164,9 @@ def _view_of(path: str) -> tuple[View, Mapping[str, str]] | None:
     return None
 
 
-def _form(request: falcon.Request) -> Fields:
-    content: bytes = request.env["wsgi.input"].read(FORM_BYTES + 1)
-    if len(content) > FORM_BYTES:
+def _form(request: falcon.Request, most: int) -> Fields:
+    content: bytes = request.env["wsgi.input"].read(most + 1)
+    if len(content) > most:
         raise ValueError("the form is too large")
     return read_fields(content.decode("utf-8", "replace"))
 

@@ -10,6 +10,8 @@ from router.admin.page.exchange import PageRequest
 from router.admin.page.sessions import Session
 from router.domain.reply import Reply
 
+FORM_BYTES = 256 * 1024  #: of a form; the largest is a payload that is tried
+
 Show = Callable[[DaemonHandle, PageRequest, Session, Mapping[str, str]], Reply]
 """Takes the fields of the path too. Raises Problem, StoreError."""
 
@@ -30,6 +32,7 @@ class View:
     show: Show
     methods: tuple[str, ...] = ("GET",)
     acts: bool = False  #: whether a POST to it changes anything
+    form_bytes: int = FORM_BYTES  #: of a form, of who is signed in
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:

@@ -9,20 +9,12 @@ import click
 
 from router.cli.printing.table import print_table
 from router.cli.printing.text import counted, local_time, safe
-from router.operate.plan.changes import ChangeKind
 from router.operate.plan.report import NOT_COVERED, AnswerEntry, Entry, EntryKey, PlanReport
+from router.operate.plan.words import WORDS
 
 Show = Callable[[str], str]
 """Shows a name or a reason, which others have written."""
 
-_WORDS = {
-    ChangeKind.FAIL: ("!", "would be dead at once"),
-    ChangeKind.GO: ("-", "go"),
-    ChangeKind.COME: ("+", "come"),
-    ChangeKind.CHANGE: ("~", "change"),
-    ChangeKind.MEND: ("*", "would no longer be dead at once"),
-    ChangeKind.MOVE: (">", "move to another rule or action, and do the same"),
-}
 _HEADINGS = ("rule", "matched before", "after", "come", "go", "change", "fail", "mend", "move")
 
 
@@ -35,7 +27,7 @@ def print_plan(facts: Mapping[str, Any], report: PlanReport) -> None:
         click.echo()
         print_table(_HEADINGS, rows, folding=("rule",))
     for entry in report.sorted_entries():
-        click.echo(f"\n{_WORDS[entry.key.kind][0]} {_entry_words(entry)}")
+        click.echo(f"\n{WORDS[entry.key.kind][0]} {_entry_words(entry)}")
         for sample in entry.samples:
             click.echo(f"    {sample['event']}  {local_time(sample['received_at_ms'])}{_item(sample)}")
             _print_fields(entry.key.fields, sample)
@@ -61,7 +53,7 @@ def print_markdown(facts: Mapping[str, Any], report: PlanReport) -> None:
             click.echo("| " + " | ".join([_code(row[0]).replace("|", "\\|"), *row[1:]]) + " |")
         click.echo()
     for entry in report.sorted_entries():
-        click.echo(f"- **{_WORDS[entry.key.kind][0]}** {_entry_words(entry, _code, with_reason=False)}")
+        click.echo(f"- **{WORDS[entry.key.kind][0]}** {_entry_words(entry, _code, with_reason=False)}")
         if entry.samples:
             click.echo("  " + ", ".join(f"`{sample['event']}`" for sample in entry.samples))
     for answer in report.sorted_answers():
@@ -102,7 +94,7 @@ def _entry_words(entry: Entry, show: Show = safe, *, with_reason: bool = True) -
     key = entry.key
     fields = ": " + ", ".join(key.fields) if key.fields else ""
     reason = f": {safe(key.reason)}" if with_reason and key.reason else ""
-    verb = _WORDS[key.kind][1]
+    verb = WORDS[key.kind][1]
     if entry.count == 1:
         verb = {"go": "goes", "come": "comes", "change": "changes"}.get(verb, verb)
         verb = verb.replace("move to", "moves to").replace("and do the same", "and does the same")

@@ -51,7 +51,7 @@ class Browser:
         return self.send("GET", address, None, more)
 
     def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str]) -> str:
-        path, _, query = address.partition("?")
+        path, _, query = address.partition("#")[0].partition("?")
         sent = {"Host": HOST, **({"Origin": ORIGIN} if method == "POST" else {}), **more}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())

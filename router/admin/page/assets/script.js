@@ -6,7 +6,10 @@ function localTimes(root) {
     const at = new Date(one.dateTime);
     if (!Number.isNaN(at.getTime())) {
       one.title = one.textContent;
-      one.textContent = at.toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+      const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+      one.textContent = at.toLocaleString(undefined, {
+        year, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+      });
     }
   }
 }
@@ -45,6 +48,22 @@ async function renew(main) {
   if (focused) main.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
 }
 
+// The place of a problem in the text area: lines end as YAML's parser counts them, columns count characters.
+function toPlace(link) {
+  const area = document.getElementById("text");
+  const ends = /\r\n|[\n\r\x85\u2028\u2029]/g;
+  let begin = 0;
+  for (let line = 1; line < Number(link.dataset.line); line++) {
+    if (!ends.exec(area.value)) break;
+    begin = ends.lastIndex;
+  }
+  const before = [...area.value.slice(begin, begin + 2 * Number(link.dataset.column))];
+  const at = begin + before.slice(0, Number(link.dataset.column) - 1).join("").length;
+  area.focus();
+  area.setSelectionRange(at, at + (/^[\w.$@/+-]+|./u.exec(area.value.slice(at, at + 200))?.[0].length ?? 0));
+  area.scrollTop = (Number(link.dataset.line) - 5) * area.scrollHeight / Math.max(1, area.value.split("\n").length);
+}
+
 function keys(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("input, select, textarea")) return;
@@ -62,6 +81,10 @@ const main = document.querySelector("main");
 localTimes(document);
 copied(document);
 document.addEventListener("keydown", keys);
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-line]");
+  if (link) { event.preventDefault(); toPlace(link); }
+});
 if (main.dataset.live) {
   const next = () => setTimeout(() => renew(main).catch(() => {}).finally(next), Number(main.dataset.live) * 1000);
   next();

@@ -1,7 +1,7 @@
 """The views of the page: one module each, one line here."""
 
 from router.admin.page.view import View
-from router.admin.page.views import copies, deliveries, delivery, event, events, overview, rules, targets, trial
+from router.admin.page.views import change, copies, deliveries, delivery, event, events, overview, rules, targets, trial
 
 VIEWS: tuple[View, ...] = (
     *overview.VIEWS,
@@ -12,5 +12,6 @@ VIEWS: tuple[View, ...] = (
     *delivery.VIEWS,
     *targets.VIEWS,
     *rules.VIEWS,
+    *change.VIEWS,
     *trial.VIEWS,
 )
