@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -63,7 +64,7 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
     admin = Admin(store, ruleset, tmp_path)
     access = AccessCheck(TOKEN.encode(), ("127.0.0.1",), closed=False, read_token=READ_TOKEN.encode())
     admin.client = type(admin.client)(admin_app(admin.daemon, access, Site(admin.daemon, access)))
-    given = {
+    given: dict[str, Any] = {
         "headers": (("Content-Type", "application/json"), ("X-Kind", "planted-header")),
         "query": "q=planted-query",
         "dedupe_key": '"planted-key"',
