@@ -109,5 +109,5 @@ def test_an_id_of_a_provider_is_a_text_or_a_number() -> None:
     assert keys_of("72d3") == ('"72d3"', hashed_key('"72d3"'))
     assert keys_of("12") == ('"12"', "12", hashed_key('"12"'), hashed_key("12"))  # redacted ones, too
     assert keys_of("a" * 300) == (stored_key("a" * 300),)
-    assert keys_of("1.50") == ('"1.50"', "1.5")
+    assert keys_of("1.50")[:2] == ('"1.50"', "1.5")
     assert keys_of("x" * 300)[0].startswith("sha256:")
