@@ -1,10 +1,11 @@
 """Reads the store in one SQLite file."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event, Routing, StoredEvent
@@ -17,6 +18,7 @@ from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.sqlite import following
+from router.store.sqlite.activity import activity, recent_matches
 from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
 from router.store.sqlite.jobs.holds import READ as READ_HOLDS
@@ -167,6 +169,14 @@ class SqliteReader:
     def changes(self) -> int:
         """See StoreReader.changes."""
         return int(self._read("PRAGMA data_version")[0][0])
+
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """See StoreReader.activity."""
+        return activity(self._read, bounds)
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """See StoreReader.recent_matches."""
+        return recent_matches(self._read, rules)
 
     def depths(self) -> list[Depth]:
         """See StoreReader.depths."""
