@@ -185,7 +185,9 @@ class App:
             busy=intake.is_busy,
         )
         leads = node.leads if node is not None else lambda: True
-        retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads)
+        retention = Retention(
+            store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads, lambda: current.ruleset.keeps
+        )
         watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
         parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
         parts.node, parts.delivers = node, "delivery" in settings.roles

@@ -114,6 +114,11 @@ class Ruleset:
         reads = FieldValues(parsed)
         return self._evaluate(self.candidates(reads), reads)._replace(own=True)
 
+    @cached_property
+    def keeps(self) -> Mapping[str, float]:
+        """By source, for how many seconds its events stay, where that is said."""
+        return {name: source.keep for name, source in self.sources.items() if source.keep is not None}
+
     @property
     def hears_itself(self) -> bool:
         """Whether a rule listens to the router's own events."""

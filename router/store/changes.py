@@ -16,6 +16,11 @@ class DueListener(Protocol):
         """A delivery became skipped."""
         ...
 
+    def without_body(self, event_id: str, size: int) -> None:
+        """A claim lacks the body of its event, of so many bytes. It is read after the transaction, since others wait
+        for that."""
+        ...
+
 
 class Changes:
     """Collects what the jobs of one transaction say."""
@@ -23,6 +28,7 @@ class Changes:
     def __init__(self) -> None:
         self.due: dict[str, int] = {}
         self.skips: list[Skipped] = []
+        self.bodies: dict[str, int] = {}  #: by event's id, their sizes
 
     def __call__(self, target: str, at: int, /) -> None:
         """See DueListener."""
@@ -31,3 +37,7 @@ class Changes:
     def skipped(self, delivery: Skipped) -> None:
         """See DueListener."""
         self.skips.append(delivery)
+
+    def without_body(self, event_id: str, size: int) -> None:
+        """See DueListener."""
+        self.bodies[event_id] = size

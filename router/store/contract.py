@@ -162,6 +162,10 @@ class StoreReader(StoreState, Protocol):
         """The ids with this beginning, the newest first."""
         ...
 
+    def event_sources(self) -> list[str]:
+        """The names of the sources that events came in by, sorted. A quick look for each."""
+        ...
+
     def recent_names(self) -> list[tuple[str, str, str, str]]:
         """(source, rule, action, target) of recent deliveries, each once. An event without deliveries gives its source
         and three empty texts."""
@@ -474,10 +478,11 @@ class Store(EventSink, OperatorStore, Protocol):
         node has told it."""
         ...
 
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+    def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":
         """Remove, in one small transaction, some events that were received before `before` (ms) and whose deliveries
         are all settled. Events with a dead delivery must have been received before `dead_before`. Looks at events with
-        a seq above `after` only; `next_after` of the result is where the next call goes on.
+        a seq above `after` only, and of one source if it is given; `next_after` of the result is where the next call
+        goes on.
         """
         ...
 

@@ -30,8 +30,10 @@ Job = TypeVar("Job", bound=QueuedJob)
 class WriteQueue(Generic[Job]):
     """Jobs in the order of their submission. Any thread may call `put`; `take` belongs to the writer."""
 
-    def __init__(self, stalled_reason: str = "the disk does not answer") -> None:
+    def __init__(self, stalled_reason: str = "the disk does not answer", goes_on: type[Job] | None = None) -> None:
+        """`goes_on`: the kind of appends that count as waiting after they were taken, until `let_go`."""
         self._stalled_reason = stalled_reason
+        self._goes_on = goes_on
         self._jobs: deque[tuple[Job, Future[Any], int]] = deque()  # with their weights
         self._changed = threading.Condition()
         self._closed = False
@@ -77,12 +79,18 @@ class WriteQueue(Generic[Job]):
                 if batch and size > BATCH_BYTES:
                     break
                 self._jobs.popleft()
-                if job.is_append:
+                if job.is_append and type(job) is not self._goes_on:
                     self._appends -= 1
                     self._bytes -= weight
                 if future.set_running_or_notify_cancel():
                     batch.append((job, future))
             return batch
+
+    def let_go(self, weight: int) -> None:
+        """Count an append of the kind that goes on no longer."""
+        with self._changed:
+            self._appends -= 1
+            self._bytes -= weight
 
     def close(self) -> None:
         """Take no more jobs; those that wait stay."""

@@ -165,7 +165,10 @@ def _check_name(context: LoadContext, node_path: NodePath, name: str) -> None:
 def _scope(context: LoadContext, sources: frozenset[str]) -> Scope:
     patterns = [context.source(name).pattern for name in sources]
     names = frozenset(name for pattern in patterns if pattern is not None for name in pattern.names)
-    return Scope(zone=context.zone, params=names)
+    found = [context.source(name).redact for name in sources]
+    fields = [redact.fields for redact in found if redact is not None]
+    redacted = frozenset[str].intersection(*fields) if fields and len(fields) == len(found) else frozenset[str]()
+    return Scope(zone=context.zone, params=names, redacted=redacted)
 
 
 def _has_patterns(context: LoadContext, sources: frozenset[str]) -> bool:

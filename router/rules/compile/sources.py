@@ -19,6 +19,7 @@ from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
+from router.rules.compile.redact import load_redact
 from router.rules.compile.respond import load_respond
 from router.rules.compile.scope import Scope
 from router.rules.match.fields import field
@@ -103,6 +104,11 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         dedupe=_dedupe(node_path, options.dedupe, scope, explicit=node_path.has("dedupe")),
         json_field=options.json_field,
         parse=options.parse,
+        keep=options.keep,
+        redact=load_redact(node_path.at("redact"), options.redact, scope, options.parse)
+        if node_path.has("redact")
+        else None,
+        show_payloads=options.show_payloads,
         respond=load_respond(node_path.at("respond"), options.respond if options.respond != _OFF else None),
         handshake=_all(_handshake(context, name, node_path.at("handshake"), options.handshake), probes),
         pattern=pattern,

@@ -204,6 +204,10 @@ class PostgresReader:
         sql = f"SELECT id FROM webhook_router.{kind} WHERE id >= %s AND id < %s ORDER BY id DESC LIMIT %s"  # noqa: S608 - constants
         return [row[0] for row in self._read(sql, (stored(beginning), f"{stored(beginning)}g", limit))]
 
+    def event_sources(self) -> list[str]:
+        """See StoreReader.event_sources."""
+        return sorted(restored(row[0]) for row in self._read(_SOURCES))
+
     def recent_names(self) -> list[tuple[str, str, str, str]]:
         """See StoreReader.recent_names."""
         return [(row[0], row[1], row[2], row[3]) for row in self._read(_RECENT_NAMES)]
@@ -227,6 +231,16 @@ WHERE n.nspname = 'webhook_router' AND c.relkind = 'r'
 """
 
 #: Of the newest rows only: in a large store, reading all of them would take seconds.
+# From one to the next by the index on sources.
+_SOURCES = """
+WITH RECURSIVE found (source) AS (
+    (SELECT source FROM webhook_router.event ORDER BY source LIMIT 1)
+    UNION ALL SELECT (
+        SELECT e.source FROM webhook_router.event e WHERE e.source > found.source ORDER BY e.source LIMIT 1
+    ) FROM found WHERE found.source IS NOT NULL
+)
+SELECT source FROM found WHERE source IS NOT NULL
+"""
 _RECENT_NAMES = """
 SELECT DISTINCT e.source, d.rule, d.action, d.target
     FROM (SELECT event, rule, action, target FROM webhook_router.delivery ORDER BY seq DESC LIMIT 5000) d

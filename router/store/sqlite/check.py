@@ -39,6 +39,14 @@ INVARIANTS = (
         _RESTORE,
     ),
     Invariant(
+        "a body in pieces is whole",
+        """
+        SELECT id FROM event e
+        WHERE size IS NOT NULL AND size <> coalesce((SELECT sum(length(data)) FROM piece WHERE event = e.id), 0)
+        """,
+        _RESTORE,
+    ),
+    Invariant(
         "a blocked delivery waits for an earlier one of its order",
         """
         SELECT id FROM delivery d

@@ -10,6 +10,7 @@ from router.store.sqlite.connection import connect
 
 PAUSE_SECONDS = 0.25  #: between two folds; short, so that each is small and its fsync delays few commits
 LARGE_WAL_PAGES = 4096  #: pages (16 MiB) in the WAL, from which on the writer's connection folds the rest
+MOST_WAL_PAGES = 16384  #: pages (64 MiB), from which on it does so even between the pieces of a large body
 
 
 class Checkpointer:
@@ -19,7 +20,7 @@ class Checkpointer:
         self._path = path
         self._changed = threading.Event()
         self._ended = threading.Event()
-        self._rest_wanted = False
+        self._rest_of = 0  #: pages in the WAL, when the writer is to fold the rest
         self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
         self._thread.start()
 
@@ -27,14 +28,15 @@ class Checkpointer:
         """Say that the WAL has new pages."""
         self._changed.set()
 
-    def fold_rest(self, connection: apsw.Connection) -> None:
+    def fold_rest(self, connection: apsw.Connection, *, writes_large: bool) -> None:
         """Fold the last pages of a large WAL, on the writer's connection between two batches.
 
         SQLite reuses the WAL only when all its pages are folded. While commits go on, the checkpointer's thread never
         gets the last pages. Passive, because every other mode waits for readers, and the commits would wait with it.
+        `writes_large`: a large body is under way, so that many pages are left by now. The next fold asks again.
         """
-        if self._rest_wanted:
-            self._rest_wanted = False
+        pages, self._rest_of = self._rest_of, 0
+        if pages > (MOST_WAL_PAGES if writes_large else 0):
             _fold(connection)
 
     def close(self) -> None:
@@ -53,8 +55,7 @@ class Checkpointer:
                     return
                 # Twice: the second takes the pages written during the first, and leaves the writer few.
                 if _fold(connection) > LARGE_WAL_PAGES:
-                    _fold(connection)
-                    self._rest_wanted = True
+                    self._rest_of = _fold(connection)
                 self._ended.wait(PAUSE_SECONDS)
         finally:
             connection.close()

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -15,11 +16,12 @@ from router.store.sqlite.backup import check_copy, name_copy
 from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.jobs import last_claims
 from router.store.sqlite.opening import check_existing, lock_store
+from router.store.sqlite.pieces import is_large, pieces_of, read_body
 from router.store.sqlite.schema import migrate
 
-_PIECE = 1000  #: rows in one call
+_AT_ONCE = 1000  #: rows in one call
 _MODE = 0o600  #: events hold customers' data: for the owner only
-_KEPT_TO_ITSELF = {"ruleset": {"id"}, "delivery": {"token"}}
+_KEPT_TO_ITSELF = {"ruleset": {"id"}, "delivery": {"token"}, "event": {"size"}}
 _ORDER = {"event": "seq", "delivery": "seq", "hold": "seq", "ruleset": "id"}
 _LAST_CLAIMS = "last_claims"  #: the note that other stores keep as rows of `target`
 
@@ -59,15 +61,23 @@ class SqliteSource:
         names = sorted(_columns(self._connection, table))
         # The number of the last attempt, which other stores keep in the delivery.
         tries = "coalesce((SELECT max(number) FROM attempt WHERE attempt.delivery = t.seq), 0)"
-        more = f", {tries}" if table == "delivery" else ""
+        more = {"delivery": f", {tries}", "event": ", size"}.get(table, "")
         order = f" ORDER BY {_ORDER[table]}" if table in _ORDER else ""
         without = f" WHERE name <> '{_LAST_CLAIMS}'" if table == "note" else ""
         sql = f"SELECT {', '.join(names)}{more} FROM {table} t{without}{order}"  # noqa: S608 - constants
         try:
-            for row in self._connection.execute(sql):
-                yield dict(zip([*names, "tries"], row, strict=False))
+            for values in self._connection.execute(sql):
+                row = dict(zip([*names, "tries"], values, strict=False))
+                yield self._whole(row, values[-1]) if table == "event" else row
         except apsw.Error as error:
             raise StoreError(f"the store {self._path} can't be read: {cause_of(error)}") from None
+
+    def _whole(self, event: dict[str, Any], size: int | None) -> Row:
+        """An event's row with its body."""
+        event.pop("tries")
+        if size is not None:
+            event["body"] = read_body(self._connection, event["id"], size)
+        return event
 
     def count(self, table: str) -> int:
         """See CopySource.count."""
@@ -123,18 +133,29 @@ class SqliteTarget:
         if table == "target":
             return self._write_claim_times(rows)
         names = list(columns)
+        if table == "event":
+            names, rows = [*names, "size"], map(self._in_pieces, rows)
         marks = ", ".join("?" * len(names))
         sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - constants
         written = 0
         left = iter(rows)
         try:
             with self._connection:
-                while piece := list(itertools.islice(left, _PIECE)):
-                    self._connection.executemany(sql, [tuple(row[name] for name in names) for row in piece])
-                    written += len(piece)
+                while some := list(itertools.islice(left, _AT_ONCE)):
+                    self._connection.executemany(sql, [tuple(row[name] for name in names) for row in some])
+                    written += len(some)
         except apsw.Error as error:
             raise StoreError(f"the store {self._path} can't be written: {error}; nothing is left of it") from None
         return written
+
+    def _in_pieces(self, event: Row) -> Row:
+        """An event's row, whose body is written before if it is large."""
+        body = event["body"]
+        if not is_large(body):
+            return {**event, "size": None}
+        for number, data in enumerate(pieces_of(body)):
+            self._connection.execute("INSERT INTO piece VALUES (?, ?, ?)", (event["id"], number, data))
+        return {**event, "body": b"", "size": len(body)}
 
     def finish(self, last: LastNumbers) -> None:
         """See CopyTarget.finish."""

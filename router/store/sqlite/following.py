@@ -9,6 +9,7 @@ from router.domain.deliveries import Attempt, State
 from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
 from router.domain.stream import Arrival, EndedAttempt, EndedPage, Place, SkippedDelivery, StreamPosition
+from router.store.sqlite.rows import BODY_SIZE
 
 WRITER = 1  #: only one process at a time writes
 
@@ -54,13 +55,13 @@ EVENTS_BEFORE = f"""
 SELECT coalesce((SELECT min(+seq) - 1 FROM event WHERE id >= ? AND received_at >= ?), {NEWEST_EVENT})
 """  # noqa: S608 - constants
 
-ARRIVALS = """
-SELECT e.seq, e.id, e.source, e.method, e.path, e.received_at, length(e.body), (
+ARRIVALS = f"""
+SELECT e.seq, e.id, e.source, e.method, e.path, e.received_at, {BODY_SIZE}, (
     SELECT json_group_array(json_array(rule, action, target))
     FROM (SELECT rule, action, target FROM delivery WHERE event = e.seq ORDER BY seq)
 )
 FROM event e WHERE e.seq > ? ORDER BY e.seq LIMIT ?
-"""
+"""  # noqa: S608 - constants
 
 # Pruned attempts, and skipped deliveries that were replayed, give rows of NULLs, so that the position goes past them.
 ENDED = f"""

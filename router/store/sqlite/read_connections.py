@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import apsw
 
 from router.domain.errors import StoreError
 from router.store.sqlite.connection import cause_of, connect
+from router.store.sqlite.rows import with_body
 
 _INTERRUPT_SECONDS = 0.02  #: how long a query gets to end by itself, or after an interrupt
 
@@ -35,11 +37,18 @@ class ReadConnections:
 
     def read(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of one query. Raises StoreError."""
+        return self._query(lambda connection: connection.execute(sql, bindings).fetchall())
+
+    def read_events(self, sql: str, bindings: tuple[Any, ...], start: int = 0) -> list[tuple[Any, ...]]:
+        """All rows of one query that has EVENT_COLUMNS from `start` on, with their bodies. Raises StoreError."""
+        return self._query(lambda connection: _events(connection, sql, bindings, start))
+
+    def _query(self, query: Callable[[apsw.Connection], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
         try:
             reader = self._own()
             with reader.lock:
                 self._check_open()  # `close` may have run meanwhile
-                return reader.connection.execute(sql, bindings).fetchall()
+                return query(reader.connection)
         except apsw.Error as error:
             self._check_open()  # `close` interrupts running queries
             raise StoreError(f"the store {self._path} can't be read: {cause_of(error)}") from None
@@ -68,3 +77,11 @@ class ReadConnections:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"the store {self._path} is closed")
+
+
+def _events(connection: apsw.Connection, sql: str, bindings: tuple[Any, ...], start: int) -> list[tuple[Any, ...]]:
+    events: list[tuple[Any, ...]] = []
+    with connection:  # one state of the store: retention may remove an event, and then its pieces
+        rows = connection.execute(sql, bindings).fetchall()
+        events += [with_body(connection, row, start) for row in rows]
+    return events

@@ -78,15 +78,15 @@ class SqliteReader:
 
     def event(self, event_id: str) -> Event | None:
         """See StoreReader.event."""
-        rows = self._read(_EVENTS + " WHERE id = ?", (event_id,))
+        rows = self._connections.read_events(_EVENTS + " WHERE id = ?", (event_id,))
         return event_row(rows[0]) if rows else None
 
     def events(self, *, limit: int = 100, before: str | None = None) -> list[Event]:
         """See StoreReader.events."""
         if before is None:
-            rows = self._read(_EVENTS + " ORDER BY seq DESC LIMIT ?", (limit,))
+            rows = self._connections.read_events(_EVENTS + " ORDER BY seq DESC LIMIT ?", (limit,))
         else:
-            rows = self._read(_EVENTS + _OLDER, (before, limit))
+            rows = self._connections.read_events(_EVENTS + _OLDER, (before, limit))
         return [event_row(row) for row in rows]
 
     def event_heads(
@@ -111,7 +111,8 @@ class SqliteReader:
     ) -> list[StoredEvent]:
         """See StoreReader.stored_events."""
         sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
-        return [stored_event_row(row) for row in self._read(_STORED_EVENTS + sql, (*values, limit))]
+        rows = self._connections.read_events(_STORED_EVENTS + sql, (*values, limit), 1)
+        return [stored_event_row(row) for row in rows]
 
     def routing(self, event_id: str) -> Routing | None:
         """See StoreReader.routing."""
@@ -213,6 +214,10 @@ class SqliteReader:
         sql = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
         return [row[0] for row in self._read(sql, (beginning, f"{beginning}g", limit))]
 
+    def event_sources(self) -> list[str]:
+        """See StoreReader.event_sources."""
+        return [row[0] for row in self._read(_SOURCES)]
+
     def recent_names(self) -> list[tuple[str, str, str, str]]:
         """See StoreReader.recent_names."""
         return [(row[0], row[1], row[2], row[3]) for row in self._read(_RECENT_NAMES)]
@@ -232,6 +237,14 @@ class SqliteReader:
 
 
 #: Of the newest rows only: in a large store, reading all of them would take seconds.
+# From one to the next by the index on sources.
+_SOURCES = """
+WITH RECURSIVE found (source) AS (
+    SELECT min(source) FROM event
+    UNION ALL SELECT (SELECT min(source) FROM event WHERE source > found.source) FROM found WHERE source IS NOT NULL
+)
+SELECT source FROM found WHERE source IS NOT NULL
+"""
 _RECENT_NAMES = """
 SELECT DISTINCT e.source, d.rule, d.action, d.target
     FROM (SELECT event, rule, action, target FROM delivery ORDER BY seq DESC LIMIT 5000) d

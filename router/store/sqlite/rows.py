@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import apsw
 import orjson
 
 from router.domain.deliveries import Attempt, Claim, Delivery, State
@@ -9,9 +10,14 @@ from router.domain.events import Event, StoredEvent
 from router.domain.groups import SkipReason
 from router.domain.outcomes import OutcomeKind
 from router.domain.summaries import EventHead
+from router.store.changes import DueListener
 from router.store.json_columns import routing_of, sent_of
+from router.store.sqlite.pieces import read_body
 
-EVENT_COLUMNS = "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key"
+EVENT_COLUMNS = (
+    "e.id, e.source, e.method, e.path, e.query, e.headers, e.body, e.ip, e.received_at, e.dedupe_key, e.size"
+)
+BODY_SIZE = "coalesce(e.size, length(e.body))"
 ROUTING_COLUMNS = "e.ruleset, e.matched, e.errors"
 DELIVERY_COLUMNS = (
     "d.id, d.seq, e.id, d.rule, d.action, d.type, d.target, d.order_key, d.ruleset, d.state, d.next_attempt_at,"
@@ -19,7 +25,8 @@ DELIVERY_COLUMNS = (
 )
 #: with what only lists and reports show
 SHOWN_COLUMNS = f"{DELIVERY_COLUMNS}, d.blocked & 4, d.latest_key, d.once_key, d.skip_reason, d.skipped_for"
-_EVENT_WIDTH = 10
+_EVENT_WIDTH = 11
+_BODY, _SIZE = 6, 10  #: their places in EVENT_COLUMNS
 _DELIVERY_WIDTH = 19
 _BLOCKED = 1  #: the bit of the column `blocked`, see schema_5.sql
 _SKIP_REASON = 22  #: its place in SHOWN_COLUMNS
@@ -41,18 +48,28 @@ FROM delivery d CROSS JOIN event e ON e.seq = d.event
 WHERE d.id = ? AND d.state = 'pending' AND d.blocked = 0
 """  # noqa: S608 - constants
 
-EVENT_HEADS = """
-SELECT e.seq, e.id, e.source, e.method, e.path, e.ip, e.received_at, length(e.body), (
+EVENT_HEADS = f"""
+SELECT e.seq, e.id, e.source, e.method, e.path, e.ip, e.received_at, {BODY_SIZE}, (
     SELECT json_group_object(state, number)
     FROM (SELECT state, count(*) AS number FROM delivery WHERE event = e.seq GROUP BY state)
 )
 FROM event e
-"""
+"""  # noqa: S608 - constants
+
+
+def with_body(connection: apsw.Connection, row: tuple[Any, ...], start: int = 0) -> tuple[Any, ...]:
+    """A row with EVENT_COLUMNS from `start` on: one whose body is in pieces gets it, as it is in the open transaction.
+    Raises StoreError, apsw.Error."""
+    size = row[start + _SIZE]
+    if size is None:
+        return row
+    at = start + _BODY
+    return (*row[:at], read_body(connection, row[start], size), *row[at + 1 :])
 
 
 def event_row(row: tuple[Any, ...]) -> Event:
-    """From EVENT_COLUMNS."""
-    id_, source, method, path, query, headers, body, ip, received_at, key = row
+    """From EVENT_COLUMNS; `with_body` has put the body in."""
+    id_, source, method, path, query, headers, body, ip, received_at, key, _ = row
     pairs = tuple([(name, value) for name, value in orjson.loads(headers)])
     return Event(id_, source, method, path, query, pairs, body, ip, received_at, key)
 
@@ -76,8 +93,10 @@ def delivery_row(row: tuple[Any, ...]) -> Delivery:
     return Delivery(*values)
 
 
-def claimed_row(row: tuple[Any, ...], token: str) -> Claim:
-    """From DUE_NOW."""
+def claimed_row(row: tuple[Any, ...], token: str, due: DueListener) -> Claim:
+    """From DUE_NOW. A body in pieces is left out, and `due` hears of it."""
+    if row[_SIZE] is not None:
+        due.without_body(row[0], row[_SIZE])
     event = event_row(row[:_EVENT_WIDTH])
     delivery = delivery_row(row[_EVENT_WIDTH : _EVENT_WIDTH + _DELIVERY_WIDTH])
     return Claim(token, delivery, event, row[-1])

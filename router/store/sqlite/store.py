@@ -191,9 +191,9 @@ class SqliteStore(OperatorMethods):
         """See Store.tell_gathered."""
         return self._submit(TellGathered(gathered, notice, now))
 
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+    def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":
         """See Store.prune."""
-        return self._submit(Prune(before, dead_before, after))
+        return self._submit(Prune(before, dead_before, after, source))
 
     def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
         """See Store.shorten_waits."""

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from router.runtime.wakeups import gathered
 from router.store.changes import Changes
 from router.store.contract import CommitListener, Due
 from router.store.sqlite.checkpoint import Checkpointer
+from router.store.sqlite.claimed_bodies import ClaimedBodies
 from router.store.sqlite.connection import connect
 from router.store.sqlite.disk import file_identity, free_bytes
+from router.store.sqlite.jobs.append import AppendEvent
 from router.store.sqlite.jobs.claim import ClaimDue
+from router.store.sqlite.jobs.claim_one import ClaimOne
 from router.store.sqlite.jobs.commit_probe import CommitProbe
 from router.store.sqlite.jobs.job import WriteJob
+from router.store.sqlite.large_bodies import BeginLarge, LargeBodies
 from router.store.sqlite.targets import DUE
 from router.store.write_queue import WriteQueue
 
@@ -79,7 +84,7 @@ class Writer:
         self._listener = listener
         self._others_committed = others_committed
         self._on_commit = on_commit
-        self._queue: WriteQueue[WriteJob] = WriteQueue()
+        self._queue: WriteQueue[WriteJob] = WriteQueue(goes_on=BeginLarge)
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True
@@ -93,6 +98,8 @@ class Writer:
         self._others = self._commits_of_others()
         self._noticed_at = time.monotonic()
         self._checkpointer = Checkpointer(path)
+        self._bodies = ClaimedBodies(path)
+        self._large = LargeBodies(self._connection, self._write, self._queue.let_go)
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -109,6 +116,11 @@ class Writer:
 
     def submit(self, job: WriteJob) -> "Future[Any]":
         """Queue a job."""
+        if type(job) is AppendEvent and job.is_large:
+            stored: Future[Any] = Future()
+            begun = self._queue.put(BeginLarge(job, stored), stalled=self.stalled)
+            begun.add_done_callback(partial(_refused, stored))
+            return stored
         return self._queue.put(job, stalled=self.stalled)
 
     def stop(self) -> None:
@@ -117,6 +129,7 @@ class Writer:
         self._queue.close()
         self._thread.join()
         self._checkpointer.close()
+        self._bodies.close()
 
     def disconnect(self) -> None:
         """Close the connection, after `stop`. When it is the last one, SQLite folds the write-ahead log into the
@@ -126,15 +139,28 @@ class Writer:
     def _run(self) -> None:
         batch: Batch | None = []
         try:
-            while (batch := self._queue.take(NOTICE_SECONDS)) is not None:
-                if batch:
+            while (batch := self._queue.take(min(NOTICE_SECONDS, self._large.pause))) is not None or self._large:
+                if batch and (batch := self._without_large(batch)):
                     self._write(batch)
-                else:
+                elif not self._large:
                     self._probe()
+                self._large.step()
                 self._notice()
         finally:  # however the thread ends, every future must be done
             left = self._queue.drain()
-            _fail([*(batch or []), *left], StoreUnavailable("the store's writer has ended"))
+            ended = StoreUnavailable("the store's writer has ended")
+            _fail([*(batch or []), *left], ended)
+            self._large.fail_all(ended)
+
+    def _without_large(self, batch: Batch) -> Batch:
+        """The jobs for the next transaction. Large bodies go to their own lane."""
+        if not any(type(job) is BeginLarge for job, _ in batch):
+            return batch
+        for job, begun in batch:
+            if isinstance(job, BeginLarge):
+                self._large.add(job)
+                begun.set_result(None)
+        return [(job, future) for job, future in batch if not isinstance(job, BeginLarge)]
 
     def _probe(self) -> None:
         """Try a commit when the store is unhealthy or looks so. Readiness depends on `healthy`, and without traffic no
@@ -203,15 +229,18 @@ class Writer:
             log.info("store commits again")
             self.healthy = True
         with gathered():
-            for (_, future), result in zip(batch, results, strict=True):
-                future.set_result(result)
+            for (job, future), result in zip(batch, results, strict=True):
+                if changes.bodies and isinstance(job, ClaimDue | ClaimOne):
+                    self._bodies.put(future, result, changes.bodies)
+                else:
+                    future.set_result(result)
             if changes.due:
                 self._report(lambda: self._listener(changes.due))
             if changes.skips:
                 self._report(lambda: self._on_skipped(changes.skips))
         self._on_commit(len(batch), self._took)
         self._checkpointer.committed()
-        self._checkpointer.fold_rest(self._connection)
+        self._checkpointer.fold_rest(self._connection, writes_large=bool(self._large))
 
     def _transaction(self, jobs: list[WriteJob], changes: Changes) -> list[Any]:
         began = self._writing_since = time.monotonic()
@@ -260,6 +289,11 @@ def _reason(fault: Exception) -> str:
 
 def _has_probe(batch: Batch) -> bool:
     return any(isinstance(job, CommitProbe) and job.room for job, _ in batch)
+
+
+def _refused(stored: "Future[Any]", begun: "Future[None]") -> None:
+    if (error := begun.exception()) is not None and stored.set_running_or_notify_cancel():
+        stored.set_exception(error)
 
 
 def _fail(batch: Batch, error: Exception) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
 
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Appended, Event
 from router.domain.outcomes import Outcome
+from router.store.sqlite import pieces
 from router.store.sqlite.store import SqliteStore
 from tests.store.sqlite.simulated_disk import CrashImage, Note, Recording, Sync, Write
 
@@ -67,6 +69,7 @@ class History:
     """The requests to the store, and everything that its disk and its callers saw."""
 
     plans: dict[str, set[str]] = field(default_factory=dict)  #: by event: its deliveries
+    bodies: dict[str, bytes] = field(default_factory=dict)  #: by event
     keys: dict[str, str] = field(default_factory=dict)  #: by event with deliveries: its dedupe key
     operated: set[str] = field(default_factory=set)  #: deliveries that a replay or cancel named
     notes: list[Note] = field(default_factory=list)
@@ -84,7 +87,9 @@ def _is_header(note: Write) -> bool:
 def run_workload(folder: Path, *, rounds: int, seed: int) -> History:
     """Let a store append, claim, settle, fold its write-ahead log, close and open again, on a recorded disk."""
     history = History()
-    with recording() as disk:
+    with pytest.MonkeyPatch.context() as patch, recording() as disk:
+        patch.setattr(pieces, "LARGE_BYTES", 4000)  # a third of the bodies are in pieces
+        patch.setattr(pieces, "PIECE_BYTES", 3000)
         for part in range(3):
             store = SqliteStore(folder / NAME)
             try:
@@ -164,6 +169,7 @@ class _Workload:
             )
             for i in range(chance.randrange(4))
         ]  # fmt: skip
+        self.history.bodies[event.id] = event.body
         self.history.plans[event.id] = {one.id for one in plan}
         if plan and key is not None:
             self.history.keys[event.id] = key
@@ -208,6 +214,7 @@ def problems(image: CrashImage, history: History, folder: Path) -> list[str]:
             return [
                 *_damage(connection),
                 *_RecoveredStore(connection).problems(image.facts, history),
+                *_other_bodies(store, history),
                 *_unusable(store),
             ]
     except apsw.Error as error:
@@ -221,6 +228,12 @@ def _damage(connection: apsw.Connection) -> Iterator[str]:
         rows = connection.execute(f"PRAGMA {pragma}").fetchall()
         if rows not in ([], [("ok",)]):
             yield f"{pragma}: {rows}"
+
+
+def _other_bodies(store: SqliteStore, history: History) -> Iterator[str]:
+    for event in store.events(limit=1_000_000):
+        if event.body != history.bodies[event.id]:
+            yield f"{event.id} has another body"
 
 
 def _unusable(store: SqliteStore) -> Iterator[str]:

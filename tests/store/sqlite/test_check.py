@@ -13,6 +13,7 @@ from router.domain.events import Event
 from router.domain.outcomes import Outcome
 from router.store.contract import Finding
 from router.store.sqlite.check import INVARIANTS, SHOWN, check
+from router.store.sqlite.pieces import LARGE_BYTES
 from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -37,6 +38,7 @@ def busy(sqlite_store: SqliteStore, path: Path, event: MakeEvent, planned_delive
         outcome = Outcome.succeeded() if state is State.SUCCEEDED else Outcome.failed("x")
         store.settle([Settlement(claim.delivery.id, claim.token, outcome, state, NOW, NOW)]).result(10)
     store.claim({"files": 1}, NOW).result(10)
+    store.append(event(id="large", body=b"x" * (LARGE_BYTES + 1)), [], "r1").result(10)
     store.cancel(["z1"], NOW).result(10)
     store.replay(["x0"], NOW).result(10)
     return path
@@ -68,6 +70,7 @@ def test_a_store_in_use_passes_the_check(busy: Path) -> None:
         ("DELETE FROM attempt WHERE finished_at > 0", "a delivery that succeeded", ("y0", "z0")),
         ("DELETE FROM ruleset", "the rules that planned", ("x0", "x1", "x2", "y1", "y2")),
         ("UPDATE sqlite_sequence SET seq = 3 WHERE name = 'delivery'", "no delivery's place", ("x1", "x2", "x3", "y1", "y2")),
+        ("DELETE FROM piece WHERE number = 1", "a body in pieces is whole", ("large",)),
         ("DELETE FROM event WHERE seq = 2", "every delivery has its event", ("delivery row 4", "delivery row 5", "delivery row 6")),
         ("DELETE FROM delivery WHERE id = 'y1'", "every delivery has its event", ("attempt row ?",)),
     ],

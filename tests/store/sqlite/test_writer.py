@@ -180,7 +180,7 @@ def test_an_open_reader_does_not_block_commits(store: SqliteStore, path: Path, e
         assert reader.execute("SELECT count(*) FROM event").get == 1
 
         for _ in range(5):
-            store._writer._checkpointer._rest_wanted = True
+            store._writer._checkpointer._rest_of = True
             store.append(event(), [], "r1").result(sqlite_connection.BUSY_MS / 1000 / 2)
 
 

@@ -9,7 +9,10 @@ function localTimes(root) {
     const at = new Date(one.dateTime);
     if (!Number.isNaN(at.getTime())) {
       one.title = one.textContent;
-      one.textContent = at.toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
+      const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+      one.textContent = at.toLocaleString(undefined, {
+        year, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
+      });
     }
   }
 }

@@ -33,6 +33,7 @@ _FIELD: Schema = {
     "type": "string",
     "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\.|item($|\.|\[))",
 }
+_REDACTED: Schema = {"type": "string", "pattern": r"^(\$|(headers|query|params)\.)"}
 _ITEMS: Schema = {"type": "string", "pattern": r"^\$.*[\]*]$"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
@@ -52,6 +53,7 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         "path": {**source["properties"]["path"], "pattern": r"^/(?!-/)[!-~]*$"},
         "methods": {**source["properties"]["methods"], "items": {"type": "string", "pattern": whole(METHOD)}},
         "dedupe": {"anyOf": [_FIELD, {"const": "none"}, _dedupe()]},
+        "redact": {**source["properties"]["redact"], "type": "array", "items": _REDACTED, "minItems": 1},
         "respond": {"anyOf": [_respond(), {"const": "none"}]},
     }
     defaults = model_schema(DefaultsOptions)

@@ -15,6 +15,8 @@ from router.store.sqlite.jobs import dedupe
 from router.store.sqlite.jobs.groups import Member
 from router.store.sqlite.jobs.many_rows import write_rows
 from router.store.sqlite.jobs.planned import OrderKey, insert_planned, planned_rows
+from router.store.sqlite.jobs.put_piece import refer
+from router.store.sqlite.pieces import is_large
 
 
 @dataclass(slots=True)
@@ -28,12 +30,18 @@ class AppendEvent:
     matched: Sequence[str] = ()
     errors: Sequence[tuple[str, str]] = ()
     reserved: Mapping[str, int] | None = None  #: see Store.append
+    in_pieces: bool = False  #: the body is in the store already
     is_append: ClassVar[bool] = True
 
     @property
     def weight(self) -> int:
         """About how many bytes of memory the job takes while it waits."""
         return len(self.event.body) + 1024 + 512 * (len(self.plan) + len(self.errors))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its body is to be written in pieces."""
+        return is_large(self.event.body)
 
     @property
     def alone(self) -> Iterable[str]:
@@ -53,6 +61,7 @@ class AppendEvent:
         ordered: set[OrderKey] = set()
         grouped: list[Member] = []
         reserved: list[tuple[int, str]] = []
+        in_pieces: list[str] = []
         keys: list[tuple[str, str, str, int, int]] = []
         for job, result in zip(jobs, results, strict=True):
             if result.duplicate:
@@ -60,6 +69,8 @@ class AppendEvent:
             seq += 1
             e = job.event
             events.append(_event_row(seq, job))
+            if job.in_pieces:
+                in_pieces.append(e.id)
             alone += [(name, seq) for name in job.alone]
             deliveries += planned_rows(seq, job.plan, job.ruleset, e.received_at, ordered, grouped)
             if job.reserved:
@@ -67,6 +78,7 @@ class AppendEvent:
             if job.plan and e.dedupe_key is not None and job.window > 0:
                 keys.append((e.source, e.dedupe_key, e.id, e.received_at, e.received_at + job.window))
         write_rows(connection, _INSERT_EVENT, events)
+        refer(connection, in_pieces)
         insert_planned(connection, deliveries, last, due, grouped, reserved)
         write_rows(connection, _INSERT_ALONE, alone)
         dedupe.bind(connection, keys)
@@ -85,8 +97,14 @@ def _event_row(seq: int, job: AppendEvent) -> tuple[Any, ...]:
     e = job.event
     headers, matched = orjson.dumps(e.headers).decode(), orjson.dumps(job.matched).decode()
     errors = orjson.dumps(job.errors).decode() if job.errors else None
-    facts = (seq, e.id, e.source, e.method, e.path, e.query, headers, e.body, e.ip, e.received_at, e.dedupe_key)
-    return (*facts, job.ruleset, matched, errors)
+    body, size = (b"", len(e.body)) if job.in_pieces else (e.body, None)
+    facts = (seq, e.id, e.source, e.method, e.path, e.query, headers, body, e.ip, e.received_at, e.dedupe_key)
+    return (*facts, job.ruleset, matched, errors, size)
+
+
+def is_duplicate(connection: apsw.Connection, job: AppendEvent) -> bool:
+    """Whether the event is a copy of one that is stored."""
+    return _find_duplicates(connection, [job])[0].duplicate
 
 
 def _find_duplicates(connection: apsw.Connection, jobs: Sequence[AppendEvent]) -> list[Appended]:

@@ -25,12 +25,12 @@ class ClaimDue:
     is_append: ClassVar[bool] = False
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimDue"], due: DueListener) -> list[list[Claim]]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimDue"], due: DueListener) -> list[list[Claim]]:
         """Claim for each job."""
-        return [cls._claim(connection, job) for job in jobs]
+        return [cls._claim(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _claim(connection: apsw.Connection, job: "ClaimDue") -> list[Claim]:
+    def _claim(connection: apsw.Connection, job: "ClaimDue", due: DueListener) -> list[Claim]:
         found = [
             row
             for target, count in job.wanted.items()
@@ -40,7 +40,7 @@ class ClaimDue:
         if not found:
             return []
         token = secrets.token_hex(16)  # one for the whole claim: token and delivery id together prove the ownership
-        claims = [claimed_row(row, token) for row in found]
+        claims = [claimed_row(row, token, due) for row in found]
         start_attempts(connection, claims, job.now)
         if job.recorded:
             last_claims.note(connection, {claim.delivery.target for claim in claims} & job.recorded, job.now)

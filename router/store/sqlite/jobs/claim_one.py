@@ -25,17 +25,17 @@ class ClaimOne:
     is_append: ClassVar[bool] = False
 
     @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimOne"], due: DueListener) -> list[Claim | None]:  # noqa: ARG003
+    def run(cls, connection: apsw.Connection, jobs: Sequence["ClaimOne"], due: DueListener) -> list[Claim | None]:
         """Claim for each job."""
-        return [cls._claim(connection, job) for job in jobs]
+        return [cls._claim(connection, job, due) for job in jobs]
 
     @staticmethod
-    def _claim(connection: apsw.Connection, job: "ClaimOne") -> Claim | None:
+    def _claim(connection: apsw.Connection, job: "ClaimOne", due: DueListener) -> Claim | None:
         connection.execute(_MAKE_DUE, (job.now, job.delivery_id)).fetchall()
         rows = connection.execute(DUE_ONE, (job.delivery_id,)).fetchall()
         if not rows:
             return None
-        claim = claimed_row(rows[0], secrets.token_hex(16))
+        claim = claimed_row(rows[0], secrets.token_hex(16), due)
         start_attempts(connection, [claim], job.now)
         if job.recorded:
             last_claims.note(connection, {claim.delivery.target} & job.recorded, job.now)

@@ -1,0 +1,325 @@
+"""A large body is written in pieces: the commits of others come between, and half a body is never seen nor kept."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from router.domain.deliveries import PlannedDelivery, Settlement, State
+from router.domain.errors import StoreUnavailable
+from router.domain.events import Event
+from router.domain.filters import EventFilter
+from router.domain.outcomes import Outcome
+from router.store import write_queue
+from router.store.sqlite import large_bodies, pieces
+from router.store.sqlite.store import SqliteStore
+from tests.conftest import until
+
+NOW = 1_700_000_000_000
+MakeEvent = Callable[..., Event]
+MakePlan = Callable[..., PlannedDelivery]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pieces, so that a body of 100 kB has many."""
+    monkeypatch.setattr(pieces, "LARGE_BYTES", 20_000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 8_000)
+    monkeypatch.setattr(large_bodies, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(large_bodies, "_FAILED_SECONDS", 0.02)
+
+
+@pytest.fixture
+def store(sqlite_store: SqliteStore) -> SqliteStore:
+    """Only SQLite's."""
+    return sqlite_store
+
+
+BODY = bytes(range(256)) * 400  #: 13 pieces
+
+
+def rows(path: Path, sql: str) -> int:
+    """The number that a query gives."""
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        return int(str(connection.execute(sql).get))
+
+
+def in_pieces(path: Path) -> int:
+    """How many pieces there are."""
+    return rows(path, "SELECT count(*) FROM piece")
+
+
+def is_swept(path: Path) -> bool:
+    """Whether nothing is left of bodies without an event."""
+    return rows(path, "SELECT (SELECT count(*) FROM piece) + (SELECT count(*) FROM unreferenced)") == 0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep the writer from committing."""
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.set_busy_timeout(10_000)
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
+def test_others_commit_while_a_large_body_is_written(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    order: list[str] = []
+    with locked(path):
+        for name in ("large", "small", "next"):
+            body = BODY if name == "large" else b"{}"
+            future = store.append(event(id=name, body=body), [], "r1")
+            future.add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
+    until(lambda: len(order) == 3)
+
+    assert order == ["small", "next", "large"]
+    assert in_pieces(path) == 13
+    assert rows(path, "SELECT length(body) FROM event WHERE id = 'large'") == 0
+    assert rows(path, "SELECT count(*) FROM unreferenced") == 0
+
+
+def test_no_commit_writes_more_than_one_piece(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    written: list[int] = []
+    store._writer._connection.set_update_hook(
+        lambda _kind, _db, table, _row: written.append(0) if table == "piece" else None
+    )
+    largest: list[int] = []
+
+    def committed() -> bool:
+        largest.append(len(written))
+        written.clear()
+        return False
+
+    store._writer._connection.set_commit_hook(committed)
+    store.append(event(body=BODY), [], "r1").result(10)
+
+    assert sum(largest) == 13
+    assert max(largest) == 1
+
+
+def test_every_reader_gets_the_whole_body(
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    plan = [planned_delivery(), planned_delivery("other")]
+    sent = event(id="018bcfe5-6800-7000-8000-000000000001", body=memoryview(BODY))
+    store.append(sent, plan, "r1").result(10)
+    stored = event(**{name: getattr(sent, name) for name in ("id", "headers")}, body=BODY)
+
+    assert store.event(sent.id) == stored
+    assert store.events() == [stored]
+    assert [one.event for one in store.stored_events()] == [stored]
+    assert [head.size for head in store.event_heads(EventFilter())] == [len(BODY)]
+    assert [one.size for one in store.arrivals({})] == [len(BODY)]
+    [claim] = store.claim({"ci": 1}, NOW).result(10)
+    assert claim.event == stored
+    assert store.release(claim).result(10)
+    found = store.claim_one(plan[1].id, NOW).result(10)
+    assert found is not None
+    assert found.event == stored
+    store.replay([plan[0].id], NOW).result(10)
+    assert [again.event for again in store.claim({"ci": 9}, NOW).result(10)] == [stored]
+
+
+def test_a_body_in_its_row_is_still_read(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    """As earlier versions wrote it."""
+    store.append(event(id="old", body=b"{}"), [], "r1").result(10)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("UPDATE event SET body = ?", (BODY,))
+
+    found = store.event("old")
+
+    assert found is not None
+    assert found.body == BODY
+
+
+def test_a_copy_of_a_stored_event_is_not_written_again(
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    pieces_written: list[str] = []
+    first = event(body=BODY, dedupe_key="k")
+    store.append(first, [planned_delivery()], "r1", dedupe_window=1000).result(10)
+    store._writer._connection.set_update_hook(lambda _kind, _db, table, _row: pieces_written.append(table))
+
+    copied = store.append(event(body=BODY, dedupe_key="k"), [planned_delivery()], "r1", dedupe_window=1000).result(10)
+
+    assert (copied.event_id, copied.duplicate) == (first.id, True)
+    assert "piece" not in pieces_written
+
+
+def test_copies_that_come_together_are_one_event(
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    with locked(path):
+        large = [event(body=BODY, dedupe_key="k") for _ in range(3)]
+        together = [store.append(one, [planned_delivery()], "r1", dedupe_window=1000) for one in large]
+    results = [future.result(10) for future in together]
+
+    assert [result.duplicate for result in results] == [False, True, True]
+    assert {result.event_id for result in results} == {large[0].id}
+    assert in_pieces(path) == 13
+
+
+def test_a_body_that_its_sender_gave_up_is_not_stored(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    with locked(path):
+        future = store.append(event(body=BODY), [], "r1")
+        assert future.cancel()
+    store.append(event(id="later"), [], "r1").result(10)
+
+    assert [one.id for one in store.events()] == ["later"]
+    until(lambda: is_swept(path))
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_body_leaves_nothing_of_it(
+    store: SqliteStore, path: Path, event: MakeEvent
+) -> None:
+    connection = store._writer._connection
+    connection.pragma("max_page_count", connection.pragma("page_count") + 10)
+
+    with pytest.raises(StoreUnavailable, match="can't commit"):
+        store.append(event(body=BODY), [], "r1").result(10)
+
+    assert not store.writable()
+    assert store.events() == []
+    until(lambda: is_swept(path))
+    connection.pragma("max_page_count", 1_000_000)
+    store.append(event(id="again", body=BODY), [], "r1").result(10)
+    assert [(one.id, one.body) for one in store.events()] == [("again", BODY)]
+
+
+def test_one_refused_event_leaves_no_pieces(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    store.append(event(id="same"), [], "r1").result(10)
+
+    refused = store.append(event(id="same", body=BODY), [], "r1")
+
+    assert refused.exception(10) is not None
+    assert [one.body for one in store.events()] == [event().body]
+    until(lambda: is_swept(path))
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from router.domain.deliveries import RulesetText
+from router.domain.events import Event
+from router.store.sqlite import pieces
+from router.store.sqlite.store import SqliteStore
+
+pieces.LARGE_BYTES, pieces.PIECE_BYTES = 20_000, 8_000
+store = SqliteStore(Path(sys.argv[1]))
+store.put_ruleset(RulesetText("r1", "", "/"), 0).result()
+store.append(Event("whole", "s", "POST", "/", "", (), b"x" * 100_000, "", 1), [], "r1").result()
+commits = iter(range(int(sys.argv[2])))
+hook = lambda: next(commits, None) is None and os.kill(os.getpid(), signal.SIGKILL)
+store._writer._connection.set_commit_hook(hook)
+store.append(Event("half", "s", "POST", "/", "", (), b"y" * 100_000, "", 1), [], "r1").result()
+"""
+
+
+@pytest.mark.parametrize("commits", [2, 13], ids=["between two pieces", "before its event's row"])
+def test_a_killed_daemon_leaves_no_half_body(path: Path, event: MakeEvent, commits: int) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(path), str(commits)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert in_pieces(path) == 13 + commits
+
+    with closing(SqliteStore(path)) as store:
+        assert [(one.id, one.body) for one in store.events()] == [("whole", b"x" * 100_000)]
+        until(lambda: rows(path, "SELECT count(*) FROM unreferenced") == 0)
+        assert in_pieces(path) == 13
+        store.append(event(id="half", body=BODY), [], "r1").result(10)  # its sender repeats it
+        assert {one.id: len(one.body) for one in store.events()} == {"whole": 100_000, "half": len(BODY)}
+    assert not rows(path, "SELECT count(*) FROM pragma_integrity_check() WHERE integrity_check <> 'ok'")
+
+
+def test_retention_removes_the_pieces_too(
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    store.append(event(id="old", body=BODY, received_at=1), [], "r1").result(10)
+    kept = event(id="kept", body=BODY, received_at=1)
+    store.append(kept, [planned_delivery()], "r1").result(10)
+    removed: list[int] = []
+    largest: list[int] = []
+    hooked = store._writer._connection
+    hooked.set_update_hook(lambda _kind, _db, table, row: removed.append(row) if table == "piece" else None)
+
+    def committed() -> bool:
+        largest.append(len(removed))
+        removed.clear()
+        return False
+
+    hooked.set_commit_hook(committed)
+
+    assert store.prune(2, 2).result(10).events == 1
+
+    assert [one.id for one in store.events()] == ["kept"]
+    until(lambda: in_pieces(path) == 13)
+    until(lambda: rows(path, "SELECT count(*) FROM unreferenced") == 0)
+    assert max(largest) <= 8  # in steps, since other commits wait for each
+    [claim] = store.claim({"ci": 1}, NOW).result(10)
+    assert claim.event.body == BODY
+    done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
+    store.settle([done]).result(10)
+    assert store.prune(2, 2).result(10).events == 1
+    until(lambda: is_swept(path))
+
+
+def test_a_reader_never_meets_half_a_body(store: SqliteStore, path: Path, event: MakeEvent) -> None:
+    """Not while it is written, and not while retention removes it."""
+    seen: list[int] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.extend(len(one.body) for one in store.events())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(20):
+            store.append(event(body=BODY, received_at=1), [], "r1").result(10)
+            store.prune(2, 2).result(10)
+    finally:
+        ended.set()
+        reader.join()
+
+    assert set(seen) <= {len(BODY)}
+
+
+def test_a_closing_store_finishes_the_bodies_that_wait(path: Path, sqlite_store: SqliteStore, event: MakeEvent) -> None:
+    with locked(path):
+        futures = [sqlite_store.append(event(body=BODY), [], "r1") for _ in range(3)]
+        closing_thread = threading.Thread(target=sqlite_store.close)
+        closing_thread.start()
+    closing_thread.join(10)
+
+    assert [future.done() and future.exception() for future in futures] == [None] * 3
+    assert rows(path, "SELECT count(*) FROM event") == 3
+
+
+def test_a_claim_of_a_damaged_body_takes_the_others_along(
+    store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    for name in ("bad", "good"):
+        store.append(event(id=name, body=BODY), [planned_delivery()], "r1").result(10)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("DELETE FROM piece WHERE event = 'bad' AND number = 3")
+
+    assert [claim.event.id for claim in store.claim({"ci": 9}, NOW).result(10)] == ["good"]
+
+
+def test_waiting_bodies_count_as_waiting(
+    store: SqliteStore, path: Path, event: MakeEvent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_queue, "MAX_WAITING_BYTES", 3 * len(BODY))
+    with locked(path):
+        futures = [store.append(event(body=BODY), [], "r1") for _ in range(9)]
+        refused = sum(future.done() for future in futures)
+    assert refused >= 9 - 3
+    assert sum(future.exception(10) is None for future in futures) == 9 - refused
+    store.append(event(body=BODY), [], "r1").result(10)
