@@ -45,6 +45,7 @@ from router.http.certificate import Certificate
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.intake.first_answer import Answers
+from router.intake.poll.polling import Polling
 from router.intake.receiver import Receiver
 from router.observe.logging.line_writer import Lines
 from router.observe.metrics import Metrics
@@ -190,6 +191,14 @@ class App:
         )
         watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
         parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
+        if "intake" in settings.roles:
+            polls = node.polls if node is not None else lambda _: True
+            parts.polling = Polling(store, current, now_ms, metrics, polls, settings.tells.failing)
+            if node is not None:
+                node.polled = lambda: [
+                    name for name, one in current.ruleset.sources.items() if one.poll and one.enabled
+                ]
+            reports.polls_changed = parts.polling.rules_changed
         parts.node, parts.delivers = node, "delivery" in settings.roles
         if settings.admin is not None:
             try:
@@ -267,6 +276,7 @@ class App:
             certificates=parts.certificates.expirations,
             processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
             collect=(lambda: None) if processes is None else processes.collect,
+            polls=lambda: () if parts.polling is None else parts.polling.states(),
             faults=parts.store.faults,
             node=lambda: None if parts.node is None else parts.node.counts,
             differs=lambda: parts.reloader.drift() is not None,

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -27,6 +27,7 @@ STOP_AT, END_AT = 0.75, 0.9  #: parts of the lease after which attempts are stop
 TELL_SECONDS = 0.02  #: between two notices to the other nodes at least
 UNKNOWN_SECONDS = 3.0  #: between two looks for claims whose answer was lost; two of them decide
 RETENTION = "retention"  #: a task that one node does for all
+POLL = "poll "  #: before a source's name: the task to poll it
 
 log = structlog.get_logger()
 
@@ -89,6 +90,8 @@ class Node:
         self._renew_at = self._tell_at = self._unknown_at = self._sure_at = 0.0
         self._changes = -1
         self._leads = False
+        self._polls: frozenset[str] = frozenset()  #: sources that this node polls
+        self.polled: Callable[[], Sequence[str]] = tuple  #: sources that the rules here have polled
         self._renewed_at = lease_clock()
         self._outage = Outage()  #: of the database
         self._taken_over = 0  #: nodes that were lost, and of which nothing is left
@@ -145,6 +148,10 @@ class Node:
     def leads(self) -> bool:
         """Whether this node does what one node does for all."""
         return self._leads and not self._lease.is_over
+
+    def polls(self, source: str) -> bool:
+        """Whether this node is the one that polls a source."""
+        return source in self._polls and not self._lease.is_over
 
     def peers(self) -> tuple[NodeState, ...]:
         """The living nodes, as last read."""
@@ -204,6 +211,7 @@ class Node:
                         "the node can't reach the database; its lease may end", error=str(error), failures=failures
                     )
                 self._unbroken_since = None
+                self._polls = frozenset()  # another node may begin soon, and nothing could be stored
                 pause = min(LOOK_SECONDS, 2 * pause or 0.1)
                 self._stopping.wait(pause)
             except Exception:  # a fault of ours must not end the lease of a node that works
@@ -263,7 +271,10 @@ class Node:
                     log.warning("claims whose answer was lost were given back", deliveries=found)
             self._take_over()
         self._follow_rules(state)
-        self._leads = self._fleet.leads(RETENTION, round(self._seconds * 1000))
+        wanted = [RETENTION, *(POLL + name for name in self.polled())]
+        led = self._fleet.leads(wanted, round(self._seconds * 1000))
+        self._leads = RETENTION in led
+        self._polls = frozenset(task.removeprefix(POLL) for task in led if task.startswith(POLL))
 
     def _follow_rules(self, state: FleetState) -> None:
         """Go back to the rules that run here once no node runs the newer ones any more."""

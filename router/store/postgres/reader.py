@@ -8,6 +8,7 @@ from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetTex
 from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
+from router.domain.polls import PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
@@ -21,6 +22,7 @@ from router.store.postgres.filters import event_floor, event_where, first_id, fl
 from router.store.postgres.following import place_values
 from router.store.postgres.jobs.holds import READ as READ_HOLDS
 from router.store.postgres.jobs.holds import hold_row
+from router.store.postgres.jobs.poll import KNOWN_ITEMS, READ_POLLS, poll_state
 from router.store.postgres.nodes import READ_NODES, node_state
 from router.store.postgres.read_connections import ReadConnections
 from router.store.postgres.rows import (
@@ -197,6 +199,14 @@ class PostgresReader:
         [(found, text, base_dir, first_at)] = rows
         texts = (IncludedText(*(restored(value) for value in row)) for row in included)
         return RulesetText(found, restored(text), base_dir, tuple(texts), first_at)
+
+    def polls(self) -> list[PollState]:
+        """See StoreReader.polls."""
+        return sorted(map(poll_state, self._read(READ_POLLS)), key=lambda state: state.source)
+
+    def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
+        """See StoreReader.known_items."""
+        return {row[0] for row in self._read(KNOWN_ITEMS, (series, list(ids)))}
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""

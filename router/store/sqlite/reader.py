@@ -5,12 +5,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
+from router.domain.polls import PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
@@ -23,6 +26,7 @@ from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
 from router.store.sqlite.jobs.holds import READ as READ_HOLDS
 from router.store.sqlite.jobs.holds import hold_row
+from router.store.sqlite.jobs.poll import KNOWN_ITEMS, READ_POLLS, poll_state
 from router.store.sqlite.owner_lock import owner_of
 from router.store.sqlite.read_connections import ReadConnections
 from router.store.sqlite.rows import (
@@ -207,6 +211,14 @@ class SqliteReader:
         included = self._read(_INCLUDED, (ruleset_hash,))
         [(found, text, base_dir, first_at)] = rows
         return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included), first_at)
+
+    def polls(self) -> list[PollState]:
+        """See StoreReader.polls."""
+        return sorted(map(poll_state, self._read(READ_POLLS)), key=lambda state: state.source)
+
+    def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
+        """See StoreReader.known_items."""
+        return {row[0] for row in self._read(KNOWN_ITEMS, (series, orjson.dumps(list(ids)).decode()))}
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
