@@ -50,7 +50,11 @@ def reason(error: Exception) -> str:
         return f"{text}; the server's disk is full"
     if isinstance(error, errors.TooManyConnections):
         return f"{text}; raise max_connections, or lower the number of nodes"
-    hint = error.diag.message_hint if isinstance(error, psycopg.Error) else None
-    if hint and (error.sqlstate or "")[:2] in _OF_THE_SERVER:  # it says nothing of the statement
-        return f"{text}; {' '.join(hint.split()).rstrip('.')}"
-    return text
+    hint = _hint(error) if isinstance(error, psycopg.Error) else ""
+    return f"{text}; {hint}" if hint else text
+
+
+def _hint(error: psycopg.Error) -> str:
+    """The server's hint, of errors that have nothing to do with the statement."""
+    hint = error.diag.message_hint if (error.sqlstate or "")[:2] in _OF_THE_SERVER else None
+    return " ".join((hint or "").split()).rstrip(".")
