@@ -78,7 +78,9 @@ class Ruleset:
     """By source, globs of the headers that forwards pass on, beside those that are always passed on."""
 
     def __post_init__(self) -> None:
-        constant = {source.path: source for source in self.sources.values() if source.pattern is None}
+        constant = {
+            source.path: source for source in self.sources.values() if source.pattern is None and source.poll is None
+        }
         object.__setattr__(self, "by_path", constant)
         object.__setattr__(self, "patterns", PathPatterns(self.sources.values()))
         every = [*self.unmatched, *(action for rule in self.rules if rule.enabled for action in rule.actions)]

@@ -8,6 +8,7 @@ from router.domain.events import ParsedEvent
 from router.domain.networks import Network
 from router.domain.reply import Reply
 from router.plugins.handshake import Handshake
+from router.plugins.poll import Poll
 from router.plugins.scheme import Verifier
 from router.rules.path_pattern import PathPattern
 from router.rules.redaction import Redaction
@@ -58,6 +59,7 @@ class Source:
     respond: Reply | None = None
     handshake: Handshake | None = None
     pattern: PathPattern | None = None  #: of a path with named parts
+    poll: Poll | None = None  #: of a source that the router asks; its path is for its events alone
     settings: Mapping[str, Any] = field(
         default_factory=dict, repr=False
     )  #: settings in force, for display; secrets by name

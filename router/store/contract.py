@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.groups import Skipped
 from router.domain.holds import HoldName, Holds
 from router.domain.own_events import Gathered, Notice
+from router.domain.polls import PollResult, PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
 from router.store.fleet import Fleet, NodeState
@@ -174,6 +176,17 @@ class StoreReader(StoreState, Protocol):
         """By rule name: how many of its deliveries are pending or running. Rules without any are left out."""
         ...
 
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """For each span that begins at one of these times (ms, rising), the last without an end: what came in it.
+
+        Reads a few hundred rows of a span at most, however large the store is; then the numbers are close, not exact.
+        """
+        ...
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """What each of these rules matched among the newest 10,000 events, or so."""
+        ...
+
     def depths(self) -> list[Depth]:
         """By target, sorted by name: the numbers of waiting, running and dead deliveries. Targets without any are left
         out."""
@@ -208,6 +221,14 @@ class StoreReader(StoreState, Protocol):
 
     def nodes(self) -> tuple[NodeState, ...]:
         """The nodes that serve from this store, the oldest first; none for a store that one daemon owns alone."""
+        ...
+
+    def polls(self) -> list[PollState]:
+        """What is known of each polled source, by name."""
+        ...
+
+    def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that polls of a series have seen, and that are not forgotten yet."""
         ...
 
     def changes(self) -> int:
@@ -269,6 +290,16 @@ class OperatorStore(StoreReader, Upkeep, Protocol):
 
     def resume(self, target: str, now: int) -> "Future[bool]":
         """End a pause by `pause`. False when there is none; one by the rules file stays."""
+        ...
+
+    def take_poll(self, result: PollResult) -> "Future[bool]":
+        """Write, in one transaction, what a poll found: its state, the ids that it saw, and its events with their
+        planned deliveries, each as by `append`.
+
+        False, and nothing is written, when the state has another token than `before`: somebody else polled meanwhile.
+        A poll that is taken twice, since an answer was lost, counts once. Ids of another series are forgotten in steps;
+        so are, once a whole answer was read, ids of this one that were not seen for KEPT_IDS_MS.
+        """
         ...
 
 
@@ -464,6 +495,10 @@ class Store(EventSink, OperatorStore, Protocol):
         """Tell what was gathered: store the notice's event with its planned deliveries, and begin to gather anew at
         `now` (ms). None: forget it. False, and nothing changes, when more was gathered since it was read, or another
         node has told it."""
+        ...
+
+    def forget_polls(self, sources: Sequence[str]) -> "Future[None]":
+        """Forget polled sources. Their ids go in steps, with each call."""
         ...
 
     def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":

@@ -18,6 +18,10 @@ _LOOK = """() => {
     marked: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
     seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth};
 }"""
+_HIDE = """hidden => {
+  Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 _TO_REACH = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
   .filter(e => e.type !== "hidden" && e.checkVisibility()).length"""
 
@@ -92,7 +96,8 @@ def test_a_view_that_renews_itself_keeps_focus_and_place(scene: Scene, window: W
     assert window.page.evaluate("document.querySelector('main .wide').scrollLeft") == 50
 
 
-def test_a_field_that_is_filled_in_is_left_alone(scene: Scene, window: Window) -> None:
+def test_a_field_that_is_filled_in_is_left_alone(open_window: Callable[..., Window]) -> None:
+    window = open_window()
     window.page.clock.install()
     window.go("/targets")
     window.page.focus("[name=for]")
@@ -106,22 +111,20 @@ def test_a_field_that_is_filled_in_is_left_alone(scene: Scene, window: Window) -
     assert len(window.requested) == asked
 
 
-def test_a_hidden_tab_asks_nothing(window: Window) -> None:
+def test_a_hidden_tab_asks_nothing(open_window: Callable[..., Window]) -> None:
+    window = open_window()
     window.page.clock.install()
     window.go("/")
     with window.page.expect_request(window.url + "/"):
         window.page.clock.run_for(6_000)
 
-    # Playwright shows every tab, so the document is told.
-    window.page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")
-    window.page.clock.run_for(60_000)
+    window.page.evaluate(_HIDE, True)  # Playwright shows every tab, so the document is told
     asked = len(window.requested)
     window.page.clock.run_for(600_000)
     assert len(window.requested) == asked
 
-    window.page.evaluate("Object.defineProperty(document, 'hidden', {value: false, configurable: true})")
     with window.page.expect_request(window.url + "/"):
-        window.page.clock.run_for(6_000)
+        window.page.evaluate(_HIDE, False)
 
 
 def test_a_view_asks_for_the_token_once_its_session_has_ended(scene: Scene, open_window: Callable[..., Window]) -> None:

@@ -24,9 +24,9 @@ class Window:
     requested: list[str] = field(default_factory=list)  #: "METHOD /path?query" of each request
 
     def __post_init__(self) -> None:
-        self.page.context.on("dialog", self._on_dialog)
-        self.page.context.on("request", self._on_request)
-        self.page.context.on("console", self._on_console)
+        self.page.on("dialog", self._on_dialog)
+        self.page.on("request", self._on_request)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
 
     def _on_dialog(self, dialog: "Dialog") -> None:

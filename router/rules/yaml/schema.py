@@ -73,6 +73,7 @@ class SourceOptions(Options):
     probes: Any = Field(
         default=None, description="A list of further tests of the address, and their answers; none: no preset's either."
     )
+    poll: Any = Field(default=None, description="Instead of verify and path: the service that the router asks.")
     preset: Text | None = Field(
         default=None, description="A provider that can't be verified: its habits, beside a verify of your choice."
     )

@@ -1,12 +1,14 @@
 """Reads the store in a PostgreSQL database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
+from router.domain.polls import PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
@@ -14,11 +16,13 @@ from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.postgres import following
+from router.store.postgres.activity import activity, recent_matches
 from router.store.postgres.arrays import restored, stored
 from router.store.postgres.filters import event_floor, event_where, first_id, floor, page, where
 from router.store.postgres.following import place_values
 from router.store.postgres.jobs.holds import READ as READ_HOLDS
 from router.store.postgres.jobs.holds import hold_row
+from router.store.postgres.jobs.poll import KNOWN_ITEMS, READ_POLLS, poll_state
 from router.store.postgres.nodes import READ_NODES, node_state
 from router.store.postgres.read_connections import ReadConnections
 from router.store.postgres.rows import (
@@ -162,6 +166,14 @@ class PostgresReader:
         """See StoreReader.changes."""
         return hash(self._read("SELECT pg_current_snapshot()::text")[0][0])
 
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """See StoreReader.activity."""
+        return activity(self._read, bounds)
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """See StoreReader.recent_matches."""
+        return recent_matches(self._read, rules)
+
     def depths(self) -> list[Depth]:
         """See StoreReader.depths."""
         return depths_of(self._read(DEPTHS))
@@ -187,6 +199,14 @@ class PostgresReader:
         [(found, text, base_dir, first_at)] = rows
         texts = (IncludedText(*(restored(value) for value in row)) for row in included)
         return RulesetText(found, restored(text), base_dir, tuple(texts), first_at)
+
+    def polls(self) -> list[PollState]:
+        """See StoreReader.polls."""
+        return sorted(map(poll_state, self._read(READ_POLLS)), key=lambda state: state.source)
+
+    def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
+        """See StoreReader.known_items."""
+        return {row[0] for row in self._read(KNOWN_ITEMS, (series, list(ids)))}
 
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""

@@ -23,6 +23,7 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.domain.polls import PollState
 from router.domain.summaries import Depth
 from router.domain.target_state import BreakerState, TargetLoad
 from router.observe import metric_families as f
@@ -35,6 +36,7 @@ from router.store.contract import StoreFaults, StoreSize
 from router.store.fleet import NodeCounts
 from router.store.sqlite.store import SqliteStore
 from tests.metric_families import FAMILIES
+from tests.sqlite_template import open_store
 
 METRICS_PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 NOW = 1_700_000_000_000
@@ -76,6 +78,7 @@ class Daemon:
             busy=self.is_busy,
             disk=self.disk,
             certificates=lambda: {"intake": 1_800_000_000.0},
+            polls=lambda: [PollState("jobs", "s", "t", succeeded_at=NOW, failures=1)],
             faults=lambda: self.faults,
             node=lambda: self.node,
             differs=lambda: True,
@@ -112,7 +115,7 @@ def key(name: str, **labels: str) -> Key:
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A store, rules, and nothing counted."""
     ruleset = Loader(REGISTRIES, {"KEY": "k"}).load(RULES, "rules.yaml", tmp_path).require()
-    with closing(SqliteStore(tmp_path / "store.db")) as store:
+    with closing(open_store(tmp_path / "store.db")) as store:
         store.put_ruleset(ruleset.text, NOW).result(60)
         yield Daemon(store, CurrentRuleset(ruleset))
 
@@ -366,6 +369,7 @@ def test_the_documented_metrics_are_exactly_the_exposed_ones(daemon: Daemon) -> 
     daemon.metrics.received("open", ["build"], 0.1)
     daemon.metrics.attempted("build", "forward", "ci", OutcomeKind.SUCCEEDED, 0.1, State.SUCCEEDED, 0.1)
     daemon.metrics.committed(1, 0.1)
+    daemon.metrics.polled("jobs", "changed")
     daemon.loads = [LOAD]
 
     table = documented()
