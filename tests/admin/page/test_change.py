@@ -170,6 +170,14 @@ def test_a_large_text_is_refused_before_it_is_read(page: Browser, monkeypatch: p
     assert page.status == 413
 
 
+def test_a_file_that_is_too_large_to_edit_says_so(page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "LARGEST_TEXT", 100)
+
+    page.go("/rules/try")
+
+    assert (page.status, "too many to edit here" in page.text) == (413, True)
+
+
 def test_the_token_that_may_only_read_may_try(admin: Admin, browser: Browser) -> None:
     access = AccessCheck(TOKEN.encode(), ("127.0.0.1",), closed=False, read_token=READ_TOKEN.encode())
     admin.client = type(admin.client)(admin_app(admin.daemon, access, Site(admin.daemon, access)))
