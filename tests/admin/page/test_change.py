@@ -157,6 +157,16 @@ def test_hostile_text_stays_text(page: Browser) -> None:
         assert "<script>alert" not in shown
 
 
+def test_no_text_of_a_sender_is_markup_in_a_plan(admin: Admin, page: Browser) -> None:
+    admin.receive({"ref": "main", "repo": HOSTILE + "\u202e\x1b[31m"})
+
+    shown = page.post("/rules/try#result", text=RULES.replace("path: /build", "path: '/{{ payload.repo }}'"))
+
+    assert "1 delivery change: deploy main/build" in words(shown)
+    assert "<script>alert" not in shown
+    assert "\u202e" not in shown and "\x1b" not in shown
+
+
 def test_a_large_text_is_refused_before_it_is_read(page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     form = page.form("/rules/try#result")
     page.send("POST", "/rules/try", {**form.fields, "text": "# " + "x" * 300_000 + "\n" + RULES}, {})
