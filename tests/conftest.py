@@ -267,6 +267,7 @@ class Received:
     path: str
     headers: dict[str, str]  #: names in lower case
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -277,6 +278,9 @@ class Receiver:
     status: int = 200  #: of every answer
     release: threading.Event = field(default_factory=threading.Event)  #: until it is set, requests to /hang wait
     answering: threading.Event = field(default_factory=threading.Event)  #: while it is unset, answers wait
+    at_once: int = 0  #: requests that are not answered yet
+    most_at_once: int = 0  #: so far; a test may set it to 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
         """Listen on a free port."""
@@ -289,10 +293,11 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.requests.append(Received(self.path, headers, body))
+                receiver.begin(Received(self.path, headers, body))
                 if self.path.startswith("/hang"):
                     receiver.release.wait(PATIENCE_SECONDS)
                 receiver.answering.wait(PATIENCE_SECONDS)
+                receiver.end()
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -319,6 +324,18 @@ class Receiver:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+    def begin(self, request: Received) -> None:
+        """A request has come."""
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            self.requests.append(request)
+
+    def end(self) -> None:
+        """A request is answered."""
+        with self._lock:
+            self.at_once -= 1
 
     def ids(self, path: str = "") -> list[str]:
         """The event ids that arrived, one for each request."""

@@ -30,8 +30,10 @@ PATIENCE_SECONDS = 60.0
 
 # Becomes the server, as another user than root, which PostgreSQL refuses, and ends with the process that started it.
 _START = """
-import ctypes, os, pwd, signal, sys
-user, *command = sys.argv[1:]
+import ctypes, os, pwd, resource, signal, sys
+user, largest_file, *command = sys.argv[1:]
+if largest_file:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 if user:
     found = pwd.getpwnam(user)
     os.setgroups([])
@@ -55,7 +57,10 @@ SETTINGS: Mapping[str, str] = {
 class Server:
     """One server with a data folder of its own. It ends with the process that started it, even one that is killed."""
 
-    def __init__(self, settings: Mapping[str, str] = {}) -> None:
+    def __init__(self, settings: Mapping[str, str] = {}, largest_file: int | None = None) -> None:
+        """`largest_file`: bytes that a file of the server may have: what it meets then is what it meets on a full disk,
+        without a mount, whatever user runs the tests. Its log's files have 16 MiB."""
+        self._largest_file = largest_file
         self._home = Path(tempfile.mkdtemp(prefix="wr-postgres-", dir=_roomy_folder()))
         self.data = self._home / "data"
         self.log = self._home / "log"
@@ -82,6 +87,7 @@ class Server:
                     "-ISc",
                     _START,
                     self._user,
+                    str(self._largest_file or ""),
                     binary,
                     "-D",
                     self.data,

@@ -1,5 +1,6 @@
 """Start the program in a process of its own without the second of processor time that its imports take."""
 
+import _socket
 import os
 import select
 import signal
@@ -10,22 +11,23 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests import preloaded_server
+from tests import preloaded_client
 
+_SERVER = Path(__file__).with_name("preloaded_server.py")
 #: What only the start of an interpreter reads.
 _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC_")
 #: Passes signals on, and ends as its process does.
 _SHIM = """#!{python} -IS
-import os, signal, sys
+import _signal as signal, os, sys
 sys.path.insert(0, {tests!r})
-import preloaded_server
+import preloaded_client
 PASSED_ON = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # until there is a process to pass them on to
-connection, _ = preloaded_server.start({path!r}, [{program!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ), [0, 1, 2])
+connection, _ = preloaded_client.start({path!r}, [{program!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ), [0, 1, 2])
 for number in PASSED_ON:
     signal.signal(number, lambda number, _: connection.send(bytes([number])))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
-code = preloaded_server.read_number(connection)
+code = preloaded_client.read_number(connection)
 if code < 0:
     signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
@@ -36,7 +38,8 @@ os._exit(code)
 class Preloaded:
     """The server of this test process."""
 
-    def __init__(self, program: str):
+    def __init__(self, program: str, path: Path | None = None):
+        """Start it; with a folder for the module path, such as one with plugins."""
         self._program = program
         self._folder = tempfile.TemporaryDirectory(prefix="preloaded-")
         self._path = str(Path(self._folder.name) / "socket")
@@ -45,12 +48,13 @@ class Preloaded:
             _SHIM.format(python=sys.executable, tests=str(Path(__file__).parent), path=self._path, program=program)
         )
         self.shim.chmod(0o755)
+        folders = () if path is None else (path,)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(self._path)
             listener.listen(256)
             self._server = subprocess.Popen(
-                [sys.executable, preloaded_server.__file__, str(listener.fileno())],
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+                [sys.executable, _SERVER, str(listener.fileno())],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parents[1], *folders)))},
                 stdin=subprocess.PIPE,
                 pass_fds=[listener.fileno()],
             )
@@ -60,7 +64,7 @@ class Preloaded:
         with Path(os.devnull).open("r+b") as null:
             streams = [null.fileno(), null.fileno(), stderr]
             return Forked(
-                *preloaded_server.start(
+                *preloaded_client.start(
                     self._path, [self._program, *arguments], str(folder), dict(environment), streams
                 )
             )
@@ -76,7 +80,7 @@ class Preloaded:
 class Forked:
     """A process that the server started; its methods are those of subprocess.Popen."""
 
-    def __init__(self, connection: socket.socket, pid: int):
+    def __init__(self, connection: _socket.socket, pid: int):
         self._connection = connection
         self.pid = pid
         self.returncode: int | None = None
@@ -94,7 +98,7 @@ class Forked:
 
     def _code(self, timeout: float) -> int | None:
         if self.returncode is None and select.select([self._connection], [], [], timeout)[0]:
-            self.returncode = preloaded_server.read_number(self._connection)
+            self.returncode = preloaded_client.read_number(self._connection)
             self._connection.close()
         return self.returncode
 

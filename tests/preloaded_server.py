@@ -5,43 +5,20 @@ three standard streams. The answer is the process id, and at the end the exit co
 between is the number of a signal to send. A process is killed when its connection or the server's input closes.
 """
 
-import json
+import atexit
+import gc
+import marshal
 import os
 import select
 import signal
 import socket
 import sys
+import threading
+from typing import NoReturn
 
-_SIZE = 4  #: bytes of each number
+from tests import preloaded_client
 
-
-def start(
-    path: str, arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]
-) -> tuple[socket.socket, int]:
-    """Ask the server at this path for a process; returns its connection and its id."""
-    umask = os.umask(0o77)
-    os.umask(umask)
-    text = json.dumps([arguments, folder, environment, umask]).encode()
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(path)
-    socket.send_fds(connection, [len(text).to_bytes(_SIZE, "big")], streams)
-    connection.sendall(text)
-    return connection, read_number(connection)
-
-
-def read_number(connection: socket.socket) -> int:
-    """The next number, such as a process id or an exit code."""
-    return int.from_bytes(_read(connection, _SIZE), "big", signed=True)
-
-
-def _read(connection: socket.socket, size: int) -> bytes:
-    read = b""
-    while len(read) < size:
-        more = connection.recv(size - len(read))
-        if not more:
-            raise ConnectionError("the other side has ended")
-        read += more
-    return read
+_SIZE = preloaded_client.SIZE
 
 
 class Server:
@@ -69,7 +46,7 @@ class Server:
     def _start(self) -> bool:
         connection, _ = self._listener.accept()
         size, streams, _, _ = socket.recv_fds(connection, _SIZE, 3)
-        request = json.loads(_read(connection, int.from_bytes(size, "big")))
+        request = marshal.loads(preloaded_client.read(connection, int.from_bytes(size, "big")))
         pid = os.fork()
         if pid == 0:
             for one in (self._listener, connection, *self._started):
@@ -134,18 +111,39 @@ def _import_everything() -> None:
     importlib.import_module("encodings.idna")
 
 
+def _run_command_line() -> NoReturn:
+    """Run the program, and end as an interpreter does, except that it leaves its modules as they are.
+
+    To take them apart copies all memory that the fork shares, and costs more than most commands.
+    """
+    from router.cli.main import main as command_line
+
+    try:
+        command_line(sys.argv[1:])
+    except SystemExit as end:
+        code = end.code
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os._exit(120)
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 def main() -> None:
     """Serve the listening socket whose descriptor is the argument; in a started process, run the command line."""
-    import gc
-
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit codes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the tests end, and with them our input
     _import_everything()
     gc.freeze()
     if Server(socket.socket(fileno=int(sys.argv[1]))).run():
-        from router.cli.main import main as command_line
-
-        command_line(sys.argv[1:])
+        _run_command_line()
 
 
 if __name__ == "__main__":

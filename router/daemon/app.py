@@ -45,6 +45,7 @@ from router.http.certificate import Certificate
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
 from router.intake.first_answer import Answers
+from router.intake.poll.polling import Polling
 from router.intake.receiver import Receiver
 from router.observe.logging.line_writer import Lines
 from router.observe.metrics import Metrics
@@ -176,7 +177,7 @@ class App:
             settings.rules,
             self._loader,
             current,
-            lambda found: _prepare(found, recorded, processes),
+            lambda found: _prepare(found, recorded, node, processes),
             reports.applied,
             swapped=processes.swap if processes is not None else lambda _: None,
             begun=self._systemd.reloading,
@@ -185,9 +186,19 @@ class App:
             busy=intake.is_busy,
         )
         leads = node.leads if node is not None else lambda: True
-        retention = Retention(store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads)
+        retention = Retention(
+            store, settings.keep, settings.keep_dead, now_ms, metrics.removed, leads, lambda: current.ruleset.keeps
+        )
         watch = CertificateWatch(certificates, lambda _: processes.renew() if processes is not None else None)
         parts = Parts(store, current, dispatcher, intake, reloader, reports, retention, stopping, watch, own_events)
+        if "intake" in settings.roles:
+            polls = node.polls if node is not None else lambda _: True
+            parts.polling = Polling(store, current, now_ms, metrics, polls, settings.tells.failing)
+            if node is not None:
+                node.polled = lambda: [
+                    name for name, one in current.ruleset.sources.items() if one.poll and one.enabled
+                ]
+            reports.polls_changed = parts.polling.rules_changed
         parts.node, parts.delivers = node, "delivery" in settings.roles
         if settings.admin is not None:
             try:
@@ -207,7 +218,12 @@ class App:
         host = socket.gethostname()
         facts = NodeFacts(settings.node or host, host, os.getpid(), __version__, settings.roles, settings.actions)
         node = Node(fleet, store, facts, lease, settings.lease, lambda: current.ruleset.hash)
-        node.activate = lambda: recorded.record(current.ruleset)
+
+        def activate() -> None:
+            recorded.record(current.ruleset)
+            node.activated(current.ruleset.hash)
+
+        node.activate = activate
         node.join()
         try:
             node.record_rules()
@@ -265,6 +281,7 @@ class App:
             certificates=parts.certificates.expirations,
             processes=lambda: ProcessCounts() if processes is None else ProcessCounts(*processes.counts()),
             collect=(lambda: None) if processes is None else processes.collect,
+            polls=lambda: () if parts.polling is None else parts.polling.states(),
             faults=parts.store.faults,
             node=lambda: None if parts.node is None else parts.node.counts,
             differs=lambda: parts.reloader.drift() is not None,
@@ -283,8 +300,10 @@ def _guard_lock(settings: Settings) -> Path | None:
     return Path(f"{os.path.realpath(store)}.guard") if isinstance(store, Path) else None
 
 
-def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:
+def _prepare(ruleset: Ruleset, recorded: RecordedRules, node: Node | None, processes: IntakeProcesses | None) -> None:
     """All that can fail of a reload: the record of the text, and the intake processes. Raises RouterError."""
     recorded.record(ruleset)
+    if node is not None:
+        node.activated(ruleset.hash)
     if processes is not None:
         processes.prepare(ruleset)

@@ -61,6 +61,8 @@ class Lifecycle:
         parts.reloader.start()
         parts.retention.start()
         parts.own_events.start()
+        if parts.polling is not None:
+            parts.polling.start()
         parts.certificates.start()
         freeze_garbage()
         # Answered requests leave no reference cycles behind (a test checks it), so there is little to collect.
@@ -89,6 +91,8 @@ class Lifecycle:
         parts.certificates.stop()
         parts.own_events.stop()
         parts.retention.stop()
+        if parts.polling is not None:
+            parts.polling.stop()
         parts.intake.stop(ANSWER_SECONDS)
         parts.dispatcher.stop(self.settings.grace)
         if parts.admin is not None:

@@ -16,6 +16,7 @@ from router.daemon.wsgi_intake import WsgiIntake
 from router.delivery.dispatcher import Dispatcher
 from router.http.server import Server
 from router.http.waitress_server import WaitressServer
+from router.intake.poll.polling import Polling
 from router.rules.reload.reloader import Reloader
 from router.rules.ruleset import CurrentRuleset
 from router.store.contract import Store
@@ -37,6 +38,7 @@ class Parts:
     stopping: threading.Event  #: set from the beginning of a stop
     certificates: CertificateWatch
     own_events: OwnEvents
+    polling: Polling | None = field(default=None)  #: None: a node that takes no events
     node: Node | None = field(default=None)  #: None: it owns its store alone
     delivers: bool = True  #: False: a node that takes events only
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener

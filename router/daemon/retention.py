@@ -1,8 +1,9 @@
 """Retention: a thread that removes old events with their settled deliveries, in small steps with pauses."""
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
@@ -32,9 +33,12 @@ class Retention:
         now_ms: Callable[[], int],
         removed: Callable[[int], None] = lambda _: None,
         leads: Callable[[], bool] = lambda: True,
+        sources: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`leads`: whether this daemon is the one that does it, of those that share the store."""
+        """`leads`: whether this daemon is the one that does it, of those that share the store. `sources`: by name, the
+        `keep` of those that have their own; infinite: for ever."""
         self._leads = leads
+        self._sources = sources
         self._store = store
         self._keep = keep
         self._keep_dead = keep_dead
@@ -45,8 +49,7 @@ class Retention:
 
     def start(self) -> None:
         """Start pruning."""
-        if self._keep is not None:
-            self._thread.start()
+        self._thread.start()  # also without `keep`: a reload may bring sources with their own
 
     def stop(self) -> None:
         """Stop after the current step. Call it before the store closes."""
@@ -70,15 +73,26 @@ class Retention:
 
     def sweep(self) -> int:
         """One pass over the old events; gives the number of removed events. Raises StoreError, TimeoutError."""
-        if self._keep is None:
-            return 0
         now = self._now_ms()
-        before = now - round(self._keep * 1000)
+        return sum(self._pass(source, keep, now) for source, keep in self._passes() if keep < math.inf)
+
+    def _passes(self) -> Iterator[tuple[str | None, float]]:
+        """The sources to prune, with their `keep`; None: all of them."""
+        own, keep = self._sources(), math.inf if self._keep is None else self._keep
+        if not own:
+            yield None, keep
+            return
+        # One by one, so that none looks at the events that another one keeps for longer.
+        for source in self._store.event_sources():
+            yield source, own.get(source, keep)
+
+    def _pass(self, source: str | None, keep: float, now: int) -> int:
+        before = now - round(keep * 1000)
         dead_before = _NEVER if self._keep_dead is None else now - round(self._keep_dead * 1000)
         removed = after = 0
         while not self._stopping.is_set():
             began = time.monotonic()
-            pruned = self._store.prune(before, dead_before, after).result(_STEP_SECONDS)
+            pruned = self._store.prune(before, dead_before, after, source=source).result(_STEP_SECONDS)
             removed += pruned.events
             self._removed(pruned.events)
             if pruned.next_after is None:

@@ -36,6 +36,7 @@ class RulesReports:
     sources: SourceLog
     own_events: OwnEvents
     processes: Callable[[], tuple[int, int]] = field(default=lambda: (1, 1))  #: that serve, and that should
+    polls_changed: Callable[[], None] = field(default=lambda: None)
     loaded_at: int = 0  #: ms
     drift: Drift | None = field(default=None)  #: None: the rules file is what runs
 
@@ -48,6 +49,7 @@ class RulesReports:
     def applied(self, ruleset: Ruleset, change: RulesetDiff) -> None:
         """A reload was applied."""
         self.drift = None
+        self.polls_changed()
         self.systemd.ready(self.status())
         self.loaded_at = now_ms()
         self.metrics.reloaded(self.loaded_at)

@@ -23,15 +23,17 @@ _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?")
 
 
 BACKLOG_SECONDS = 3600.0  #: that a delivery may wait: the usual waits between attempts are not longer
+FAILING_SECONDS = 300.0  #: that polls of a source may fail: a restart of the service takes less
 DISK_BYTES = 1024 * 1024 * 1024  #: free on the store's disk: with less, a busy day may fill it
 
 
 @dataclass(frozen=True, slots=True)
 class TellBounds:
-    """When the daemon tells of a backlog or the disk."""
+    """When the daemon tells of a backlog, the disk, or a polled source that fails."""
 
     backlog: float = BACKLOG_SECONDS  #: seconds
     disk: int = DISK_BYTES
+    failing: float = FAILING_SECONDS  #: seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,12 @@ class Settings:
     tells: TellBounds = TellBounds()
 
 
-def tells(backlog: str, disk: str) -> TellBounds:
-    """Parse a duration such as `1h` and a size such as `1GiB`. Raises StartError."""
+def tells(backlog: str, disk: str, failing: str) -> TellBounds:
+    """Parse a duration such as `1h`, a size such as `1GiB` and another duration. Raises StartError."""
     try:
-        return TellBounds(seconds(backlog), size(disk))
+        return TellBounds(seconds(backlog), size(disk), seconds(failing))
     except ValueError as error:
-        cure = "--backlog-old takes a duration such as 1h, --disk-low a size such as 1GiB"
+        cure = "--backlog-old and --source-failing take a duration such as 1h, --disk-low a size such as 1GiB"
         raise StartError(f"{cure}: {error}") from None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from router.domain.listen_address import ListenAddress
+from router.rules.compile.polled import SCHEME
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 
@@ -25,15 +26,23 @@ class SourceLog:
     def log_changes(self, ruleset: Ruleset) -> None:
         """Log the sources that are new, changed or gone since the last call."""
         for source in ruleset.sources.values():
-            facts = (source.path, source.scheme, source.methods, source.allow_ips, source.enabled)
+            polled = (source.poll.place, source.poll.settings) if source.poll is not None else ()
+            facts = (source.path, source.scheme, source.methods, source.allow_ips, source.enabled, *polled)
             if self.logged.get(source.name) != facts:
                 self.logged[source.name] = facts
                 self._log_source(source)
         for name in [name for name in self.logged if name not in ruleset.sources]:
-            path, *_ = self.logged.pop(name)
-            log.info("source is gone; its path is answered 404", source=name, path=path)
+            path, scheme, *_ = self.logged.pop(name)
+            text = "source is gone; its path is answered 404"
+            log.info(text if scheme != SCHEME else "source is gone; it is not polled", source=name, path=path)
 
     def _log_source(self, source: Source) -> None:
+        if source.poll is not None:
+            if source.enabled:
+                log.info("source is polled", source=source.name, url=source.poll.place, every=source.poll.every)
+            else:
+                log.info("source is disabled; it is not polled", source=source.name, path=source.path)
+            return
         if not source.enabled:
             log.info("source is disabled; its path is answered 404", source=source.name, path=source.path)
             return

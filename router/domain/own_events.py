@@ -29,7 +29,8 @@ KINDS: Mapping[str, str] = {
     "backlog.old": "a target's oldest delivery waits for long",
     "disk.low": "the store's disk has little room left",
     "node.lost": "a node has stopped without a word",
-    "source.failing": "a source that asks gets no answer",
+    "source.failing": "a polled source fails for a while",
+    "source.recovered": "a polled source that was failing answers again",
 }
 """Each kind, and when it comes."""
 
@@ -74,9 +75,13 @@ SAMPLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "backlog.old": ("crm", {"target": {"name": "crm", "oldest_seconds": 3720, "waiting": 41}}),
     "disk.low": ("store", {"disk": {"store": "/var/lib/webhook-router/events.db", "free_bytes": 900_000_000}}),
     "node.lost": ("node-2", {"node": {"name": "node-2", "host": "hooks-2", "seen_at": "2024-05-01T09:30:00.000Z"}}),
-    "source.failing": ("builds", {"source": {"name": "builds", "error": "HTTP 503"}}),
+    "source.failing": (
+        "builds",
+        {"source": {"name": "builds", "error": "HTTP 503", "failures": 5, "failing_seconds": 312}},
+    ),
+    "source.recovered": ("builds", {"source": {"name": "builds", "failing_seconds": 1840}}),
 }
-"""An example of each kind: its subject and facts. That of `source.failing` is a reserved name yet."""
+"""An example of each kind: its subject and facts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ _SIZE = re.compile(rf"{_NUMBER}\s*(B|KiB|MiB|GiB)")
 _RATE = re.compile(rf"{_NUMBER}\s*/\s*(s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+FOREVER = "forever"
 LONGEST_SECONDS = 366 * 86400.0  #: a year: a longer duration is a mistake, and would overflow timers
 
 
@@ -35,6 +36,26 @@ def seconds(value: Any) -> float:
             {"shown": _shown(value)},
         )
     return result
+
+
+def keeping(value: Any) -> float:
+    """Read how long something is kept: a duration, or `forever`, which is infinite."""
+    if value == FOREVER:
+        return math.inf
+    try:
+        return seconds(value)
+    except PydanticCustomError:
+        raise PydanticCustomError(
+            "keeping",
+            "expected forever, or a duration above zero and up to 366d, a number and one of ms s m h d, such as 7d; "
+            "found {shown}",
+            {"shown": _shown(value)},
+        ) from None
+
+
+def as_keeping(seconds: float) -> str:
+    """How long something is kept, as the rules file has it."""
+    return FOREVER if seconds == math.inf else as_duration(seconds)
 
 
 def shown(seconds: float) -> str:
@@ -101,6 +122,11 @@ def _written(pattern: re.Pattern[str], *examples: str) -> WithJsonSchema:
 
 
 Duration = Annotated[float, BeforeValidator(seconds), _written(_DURATION, "500ms", "30s", "24h")]
+Keeping = Annotated[
+    float,
+    BeforeValidator(keeping),
+    WithJsonSchema({"anyOf": [{"const": FOREVER}, _written(_DURATION, "7d", "12h").json_schema or {}]}),
+]
 Size = Annotated[
     int,
     BeforeValidator(size),

@@ -23,7 +23,7 @@ def codings(inbound: Inbound) -> list[str]:
 
 def decoded(inbound: Inbound, source: Source) -> Inbound | Rejection:
     """The request with its body decoded, and without the headers that spoke of the encoded one."""
-    body = _unzipped(inbound.body, source.max_body)
+    body = unzipped(inbound.body, source.max_body)
     if body is None:
         return unreadable_body("the body is not the gzip that its Content-Encoding says")
     if len(body) > source.max_body:
@@ -32,7 +32,7 @@ def decoded(inbound: Inbound, source: Source) -> Inbound | Rejection:
     return replace(inbound, headers=kept, body=body)
 
 
-def _unzipped(data: bytes, limit: int) -> bytes | None:
+def unzipped(data: bytes, limit: int) -> bytes | None:
     """The text, cut soon after the limit; None if the data is no gzip."""
     pieces: list[bytes] = []
     size = 0

@@ -9,6 +9,7 @@ from router.domain.events import ParsedEvent
 from router.rules.source import Source
 
 _LONGEST_KEY = 256  #: characters of a key that is stored as it is; a longer one is stored as its hash
+_HASHED = "sha256:"  #: before a hash; keys themselves are JSON, which does not begin so
 
 
 def dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
@@ -25,7 +26,20 @@ def dedupe_key(parsed: ParsedEvent, source: Source) -> str | None:
     return stored_key(value)
 
 
+def dedupe_key_of(sent: ParsedEvent, stored: ParsedEvent, source: Source) -> str | None:
+    """The key of an event as it was sent; only its hash, when its value is redacted in what is stored."""
+    key = dedupe_key(sent, source)
+    if key is None or stored is sent or dedupe_key(stored, source) == key:
+        return key
+    return hashed_key(key)
+
+
+def hashed_key(key: str) -> str:
+    """The hash of a key."""
+    return key if key.startswith(_HASHED) else _HASHED + hashlib.sha256(key.encode()).hexdigest()
+
+
 def stored_key(value: str | float) -> str:
     """A value as the store has it: JSON, or the hash of that if it is long."""
     key = orjson.dumps(value).decode()
-    return key if len(key) <= _LONGEST_KEY else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    return key if len(key) <= _LONGEST_KEY else hashed_key(key)

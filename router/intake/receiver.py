@@ -25,7 +25,7 @@ from router.intake.admission import check_admission
 from router.intake.awaited_keys import after_keys
 from router.intake.client_ip import client_address
 from router.intake.content_encoding import codings, decoded
-from router.intake.dedupe_key import dedupe_key
+from router.intake.dedupe_key import dedupe_key_of
 from router.intake.first_answer import Answers, NoAnswers, first_answer, forget_unstored
 from router.intake.handshake_log import HandshakeLog
 from router.intake.rejection import (
@@ -44,7 +44,7 @@ from router.observe.metrics import Metrics
 from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verified
 from router.rules.compile.respond import RespondFrom
 from router.rules.dry_run.nearest import tried
-from router.rules.parsing import parse_arriving
+from router.rules.parsing import as_stored, read_arriving
 from router.rules.ruleset import CurrentRuleset, Plan, Ruleset
 from router.rules.source import Source
 from router.store.contract import EventSink
@@ -164,17 +164,22 @@ class Receiver:
     def _accept(self, event: Event, inbound: Inbound, source: Source, ruleset: Ruleset) -> Reply | Pending:
         """Parse and match a verified event, and hand it to the store."""
         try:
-            parsed = parse_arriving(event, source)
+            arriving = read_arriving(event, source)
         except PayloadError as error:
             return self._reject(inbound, source, unreadable_body(str(error)))
         if source.handshake is not None:
-            answer = source.handshake.after_verification(inbound, parsed.payload)
+            answer = source.handshake.after_verification(inbound, arriving.sent.payload)
             if isinstance(answer, Unverified):
                 return self._reject(inbound, source, unverified(answer))
             if answer is not None:
                 return self._answer_handshake(inbound, source, answer)
-        plan = self._plan(parsed, ruleset)
-        return self._append(parsed, plan, source, ruleset)
+        try:
+            parsed = as_stored(arriving, source)
+        except PayloadError as error:
+            return self._reject(inbound, source, unreadable_body(str(error)))
+        key = dedupe_key_of(arriving.sent, parsed, source)
+        del arriving  # of what is redacted nothing is left
+        return self._append(parsed, key, self._plan(parsed, ruleset), source, ruleset)
 
     def _plan(self, parsed: ParsedEvent, ruleset: Ruleset) -> Plan:
         plan = ruleset.plan(parsed)
@@ -186,10 +191,8 @@ class Receiver:
             _log_tried(parsed, ruleset)
         return plan
 
-    def _append(self, parsed: ParsedEvent, plan: Plan, source: Source, ruleset: Ruleset) -> Pending:
-        event, key = parsed.event, dedupe_key(parsed, source)
-        if key is not None:
-            event = replace(event, dedupe_key=key)
+    def _append(self, parsed: ParsedEvent, key: str | None, plan: Plan, source: Source, ruleset: Ruleset) -> Pending:
+        event = parsed.event if key is None else replace(parsed.event, dedupe_key=key)
         window = round(source.dedupe.window * 1000) if source.dedupe else 0
         # Expected before it is stored: its attempt may end before this thread goes on.
         rendered, expected = self._begin_reply(parsed, plan)

@@ -40,6 +40,7 @@ REQUESTS = _counter("requests", "Requests answered, by source and HTTP status.",
 EVENTS = _counter("events", "Events stored, duplicates not counted.", "source")
 DUPLICATES = _counter("duplicates", "Requests that were copies of an event, and not stored again.", "source")
 VERIFICATION_FAILURES = _counter("verification_failures", "Requests that failed verification.", "source", "reason")
+POLLS = _counter("polls", "Polls that ended: changed, unchanged or failed.", "source", "outcome")
 MATCHES = _counter("matches", "Stored events that a rule matched.", "rule")
 EVALUATION_ERRORS = _counter("evaluation_errors", "Events that a rule could not be judged for.", "rule")
 ANSWER_SECONDS = MetricFamily(
@@ -94,6 +95,7 @@ COUNTERS = (
     VERIFICATION_FAILURES,
     MATCHES,
     EVALUATION_ERRORS,
+    POLLS,
     DELIVERIES,
     ATTEMPTS,
     EVENTS_REMOVED,
@@ -124,6 +126,9 @@ RATE = _gauge("rate_limit", "Attempts a second that may start; only of targets w
 TOKENS = _gauge("rate_limit_tokens", "Attempts that the rate lets start at once now.", "target")
 BREAKER = _gauge("breaker_state", "1 for the state that the breaker is in, 0 for the others.", "target", "state")
 FAILURES = _gauge("breaker_failures", "Failures in a row, as the breaker counts them.", "target")
+
+SOURCE_FAILING = _gauge("source_failing", "1 while polls of the source fail.", "source")
+POLLED_AT = _gauge("last_poll_success_timestamp_seconds", "When a poll of the source last worked, Unix time.", "source")
 
 STORE_HEALTHY = _gauge("store_healthy", "1 while the store's last commit worked and none hangs.")
 STORE_ERRORS = _counter("store_errors", "Transactions of the store that could not be made, or whose answer was lost.")

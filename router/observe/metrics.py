@@ -28,6 +28,7 @@ from router.observe.metric_families import (
     EVENTS_REMOVED,
     HISTOGRAMS,
     MATCHES,
+    POLLS,
     RELOADS,
     REQUESTS,
     VERIFICATION_FAILURES,
@@ -37,6 +38,7 @@ from router.observe.metric_families import (
 Labels = tuple[str, ...]
 """A value for each of a family's labels, in their order."""
 
+POLL_OUTCOMES = ("changed", "unchanged", "failed")
 _NO_RULE = (UNMATCHED,)
 _COUNTED_ELSEWHERE = (State.PENDING, State.SKIPPED)  #: not settled yet; counted by `skipped`
 
@@ -85,6 +87,17 @@ class Metrics:
             self._events[(source,)] += 1
             for rule in matched or _NO_RULE:
                 self._matches[(rule,)] += 1
+
+    def taken(self, source: str, matched: Sequence[str]) -> None:
+        """An event of a poll was stored; these rules matched it."""
+        with self._lock:
+            self._events[(source,)] += 1
+            for rule in matched or _NO_RULE:
+                self._matches[(rule,)] += 1
+
+    def polled(self, source: str, outcome: str) -> None:
+        """A poll ended: changed, unchanged or failed."""
+        self._add(POLLS, source, outcome)
 
     def repeated(self, source: str, seconds: float) -> None:
         """A request was a duplicate of a stored event; it was answered `seconds` after it arrived."""

@@ -39,7 +39,7 @@ def read_fields(body: bytes, charset: str = UTF_8) -> Fields:
     for part in body.split(b"&"):
         if part:
             name, _, value = part.partition(b"=")
-            fields.append((decoded(_unquoted(name), charset), _unquoted(value)))
+            fields.append((decoded(unquoted(name), charset), unquoted(value)))
     return fields
 
 
@@ -58,7 +58,8 @@ def as_mapping(fields: Fields, charset: str = UTF_8) -> dict[str, Any]:
     return form
 
 
-def _unquoted(data: bytes) -> bytes:
+def unquoted(data: bytes) -> bytes:
+    """The bytes that a name or a value stands for."""
     data = data.replace(b"+", b" ")
     if b"%" not in data:
         return data

@@ -12,6 +12,7 @@ import orjson
 
 from router.domain.errors import PayloadError
 from router.payload.charset import UTF_8, decoded
+from router.payload.redact.recoding import Codec, recoded
 from router.runtime.pacing import GC_PAUSED
 
 MAX_DEPTH = 200  #: code that walks a payload recursively must not run out of stack
@@ -66,6 +67,40 @@ def _utf_8(data: bytes) -> bytes:
         wide = data[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
         return decoded(data, "utf_32" if wide else "utf_16").encode()
     return without_bom(data)
+
+
+def as_read(data: bytes, charset: str) -> tuple[bytes, Codec | None]:
+    """The text that `read_json` found valid, and how it was decoded.
+
+    None: it is the end of the data, after the byte order mark of UTF-8 if there is one. Its Unicode may be invalid.
+    """
+    if data.startswith(_BOM_16_32):
+        mark, codec = next(one for one in _CODECS if data.startswith(one[0]))
+        return recoded(data, codec, mark)
+    data = without_bom(data)
+    if charset == UTF_8 or _is_json(data):
+        return data, None
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return recoded(data, charset)
+    return recoded(data, charset) if charset.startswith(("utf_16", "utf_32")) else (data, None)
+
+
+_CODECS = (
+    (codecs.BOM_UTF32_LE, "utf_32_le"),
+    (codecs.BOM_UTF32_BE, "utf_32_be"),
+    (codecs.BOM_UTF16_LE, "utf_16_le"),
+    (codecs.BOM_UTF16_BE, "utf_16_be"),
+)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _parsed(data: bytes, what: str, charset: str) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 from xml.parsers import expat  # with document types refused, nothing is expanded or fetched
 
 from router.domain.errors import PayloadError
-from router.payload.charset import UTF_8, codec_of, decoded
+from router.payload.charset import UTF_8, codec_of
+from router.payload.redact.recoding import Codec, recoded
 
 MAX_DEPTH = 200  #: as for JSON
 MAX_NODES = 200_000  #: elements and attributes; real messages have some hundred
@@ -45,20 +46,26 @@ def read_xml(body: bytes, charset: str = UTF_8) -> Any:
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.EntityDeclHandler = _refuse_doctype
     try:
-        parser.Parse(_as_utf_8(body, charset), True)  # noqa: FBT003 - positional only
+        parser.Parse(as_utf_8(body, charset)[0], True)  # noqa: FBT003 - positional only
     except expat.ExpatError as error:
         raise NotXml(f"the body is not valid XML: line {error.lineno}, column {error.offset + 1}") from None
     return reader.top
 
 
-def _as_utf_8(body: bytes, charset: str) -> bytes:
+def as_utf_8(body: bytes, charset: str) -> tuple[bytes, Codec | None]:
+    """The text in UTF-8, and how it was decoded; None: it is the body without leading blanks. Raises NotXml."""
     if charset == UTF_8:
         declared = _ENCODING.match(body)
         named = codec_of(declared[1].decode("ascii")) if declared else UTF_8
         if named is None:
             raise NotXml("the body is not valid XML: its encoding is unknown")
         charset = "utf_16" if body.startswith(_BOMS) else named
-    return body.lstrip() if charset == UTF_8 else decoded(body, charset).lstrip("\ufeff").lstrip().encode()
+    if charset == UTF_8:
+        return body.lstrip(), None
+    mark = body[:2] if body.startswith(_BOMS) and charset == "utf_16" else b""
+    exact = {b"\xff\xfe": "utf_16_le", b"\xfe\xff": "utf_16_be"}.get(mark, charset)
+    text, codec = recoded(body, exact, mark)
+    return text.decode().lstrip("\ufeff").lstrip().encode(), codec
 
 
 def _refuse_doctype(*_: object) -> None:

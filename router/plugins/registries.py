@@ -11,6 +11,7 @@ from router.plugins.build import Build
 from router.plugins.connection import ConnectionOptions
 from router.plugins.entry_points import InstalledPlugin
 from router.plugins.handshake import HandshakeKind, ProbeKind
+from router.plugins.poll import PollKind
 from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme
 
@@ -23,6 +24,7 @@ class Registries:
     schemes: Mapping[str, Scheme]
     handshakes: Mapping[str, HandshakeKind]
     probes: ProbeKind
+    polls: PollKind
     presets: Mapping[str, SourcePreset]  #: of providers that can't be verified
     plugins: Sequence[InstalledPlugin] = ()  #: of other packages
 

@@ -9,6 +9,7 @@ from router.domain.errors import EvaluationError
 from router.domain.events import ParsedEvent
 from router.domain.groups import Group, Latest, Once
 from router.domain.items import Item
+from router.payload.redact.chosen import MARK
 from router.rules.match.fields import ItemField
 from router.rules.source import Field
 
@@ -24,8 +25,8 @@ def key_of(field: Field, parsed: ParsedEvent, item: Item | None) -> str | None:
             values = field.values(parsed)
     except EvaluationError:
         return None
-    if not values:
-        return None
+    if all(value == MARK for value in values):
+        return None  # a redacted value is the same in all events, and says nothing of this one
     key = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
     return key.decode() if len(key) <= LONGEST_KEY else f"sha256:{hashlib.sha256(key).hexdigest()}"
 

@@ -80,7 +80,9 @@ class Ruleset:
     """By source, globs of the headers that forwards pass on, beside those that are always passed on."""
 
     def __post_init__(self) -> None:
-        constant = {source.path: source for source in self.sources.values() if source.pattern is None}
+        constant = {
+            source.path: source for source in self.sources.values() if source.pattern is None and source.poll is None
+        }
         object.__setattr__(self, "by_path", constant)
         object.__setattr__(self, "patterns", PathPatterns(self.sources.values()))
         every = [*self.unmatched, *(action for rule in self.rules if rule.enabled for action in rule.actions)]
@@ -115,6 +117,11 @@ class Ruleset:
             return Match((), own=True)
         reads = FieldValues(parsed)
         return self._evaluate(self.candidates(reads), reads)._replace(own=True)
+
+    @cached_property
+    def keeps(self) -> Mapping[str, float]:
+        """By source, for how many seconds its events stay, where that is said."""
+        return {name: source.keep for name, source in self.sources.items() if source.keep is not None}
 
     @property
     def hears_itself(self) -> bool:

@@ -8,8 +8,10 @@ from router.domain.events import ParsedEvent
 from router.domain.networks import Network
 from router.domain.reply import Reply
 from router.plugins.handshake import Handshake
+from router.plugins.poll import Poll
 from router.plugins.scheme import Verifier
 from router.rules.path_pattern import PathPattern
+from router.rules.redaction import Redaction
 
 
 class Field(Protocol):
@@ -51,9 +53,13 @@ class Source:
     dedupe: Dedupe | None = None
     json_field: str | None = None  #: form field that holds JSON
     parse: Literal["json", "form", "multipart", "xml", "text"] | None = None  #: the format of every body
+    keep: float | None = None  #: seconds that its events stay, infinite for ever; None: as `serve` says
+    redact: Redaction | None = None  #: what is removed from its events before they are stored
+    show_payloads: bool = True  #: False: who may only read sees no payloads of it
     respond: Reply | None = None
     handshake: Handshake | None = None
     pattern: PathPattern | None = None  #: of a path with named parts
+    poll: Poll | None = None  #: of a source that the router asks; its path is for its events alone
     settings: Mapping[str, Any] = field(
         default_factory=dict, repr=False
     )  #: settings in force, for display; secrets by name

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.groups import Skipped
 from router.domain.holds import HoldName, Holds
 from router.domain.own_events import Gathered, Notice
+from router.domain.polls import PollResult, PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
 from router.store.fleet import Fleet, NodeState
@@ -161,6 +163,10 @@ class StoreReader(StoreState, Protocol):
         """The ids with this beginning, the newest first."""
         ...
 
+    def event_sources(self) -> list[str]:
+        """The names of the sources that events came in by, sorted. A quick look for each."""
+        ...
+
     def recent_names(self) -> list[tuple[str, str, str, str]]:
         """(source, rule, action, target) of recent deliveries, each once. An event without deliveries gives its source
         and three empty texts."""
@@ -168,6 +174,17 @@ class StoreReader(StoreState, Protocol):
 
     def waiting(self, rules: Iterable[str]) -> dict[str, int]:
         """By rule name: how many of its deliveries are pending or running. Rules without any are left out."""
+        ...
+
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """For each span that begins at one of these times (ms, rising), the last without an end: what came in it.
+
+        Reads a few hundred rows of a span at most, however large the store is; then the numbers are close, not exact.
+        """
+        ...
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """What each of these rules matched among the newest 10,000 events, or so."""
         ...
 
     def depths(self) -> list[Depth]:
@@ -204,6 +221,14 @@ class StoreReader(StoreState, Protocol):
 
     def nodes(self) -> tuple[NodeState, ...]:
         """The nodes that serve from this store, the oldest first; none for a store that one daemon owns alone."""
+        ...
+
+    def polls(self) -> list[PollState]:
+        """What is known of each polled source, by name."""
+        ...
+
+    def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that polls of a series have seen, and that are not forgotten yet."""
         ...
 
     def changes(self) -> int:
@@ -265,6 +290,16 @@ class OperatorStore(StoreReader, Upkeep, Protocol):
 
     def resume(self, target: str, now: int) -> "Future[bool]":
         """End a pause by `pause`. False when there is none; one by the rules file stays."""
+        ...
+
+    def take_poll(self, result: PollResult) -> "Future[bool]":
+        """Write, in one transaction, what a poll found: its state, the ids that it saw, and its events with their
+        planned deliveries, each as by `append`.
+
+        False, and nothing is written, when the state has another token than `before`: somebody else polled meanwhile.
+        A poll that is taken twice, since an answer was lost, counts once. Ids of another series are forgotten in steps;
+        so are, once a whole answer was read, ids of this one that were not seen for KEPT_IDS_MS.
+        """
         ...
 
 
@@ -462,10 +497,15 @@ class Store(EventSink, OperatorStore, Protocol):
         node has told it."""
         ...
 
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+    def forget_polls(self, sources: Sequence[str]) -> "Future[None]":
+        """Forget polled sources. Their ids go in steps, with each call."""
+        ...
+
+    def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":
         """Remove, in one small transaction, some events that were received before `before` (ms) and whose deliveries
         are all settled. Events with a dead delivery must have been received before `dead_before`. Looks at events with
-        a seq above `after` only; `next_after` of the result is where the next call goes on.
+        a seq above `after` only, and of one source if it is given; `next_after` of the result is where the next call
+        goes on.
         """
         ...
 

@@ -146,8 +146,8 @@ class Fleet(Protocol):
         claim was lost. Gives how many."""
         ...
 
-    def leads(self, task: str, lease_ms: int) -> bool:
-        """Whether this node does that task of the fleet, for so long."""
+    def leads(self, tasks: Sequence[str], lease_ms: int) -> frozenset[str]:
+        """Which of these tasks of the fleet this node does, for so long."""
         ...
 
     def share(self, wanted: Mapping[str, tuple[Limits | None, int]]) -> Mapping[str, Share]:

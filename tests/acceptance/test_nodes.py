@@ -5,44 +5,21 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.fleet import Fleet, Senders, ledger_problems
+from tests.acceptance.fleet import RULES, Fleet, Senders, ledger_problems
 from tests.acceptance.test_clock import PROGRAM as WITH_OTHER_CLOCK
 from tests.acceptance.test_clock import Clock
 from tests.conftest import Daemon, Receiver
-from tests.postgres import Server
 
 Wait = Callable[[Callable[[], Any]], Any]
 Start = Callable[..., Fleet]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-RULES = """
-sources: {open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}}
-defaults: {retry: {initial: 100ms, max: 500ms}}
-rules:
-  - name: sent
-    actions: [{forward: "URL/sent", order_by: $.lane}]
-"""
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, postgres_server: Server, receiver: Receiver) -> Iterator[Start]:
-    """Make a fleet without nodes yet; URL in the rules is the receiver's."""
-    made: list[Fleet] = []
-
-    def make(rules: str = RULES, server: Server = postgres_server, **more: Any) -> Fleet:
-        made.append(Fleet(tmp_path, server, rules.replace("URL", receiver.url), **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def test_nodes_share_the_work_and_status_shows_them(
@@ -258,6 +235,28 @@ def test_a_node_with_an_older_file_delivers_by_the_newer_rules_of_the_fleet(
     again.wait_for_line("the rules file here is older than the fleet's; deliveries go by the fleet's rules")
     assert newer.stop() == 0
     older.wait_for_line("no node runs the fleet's rules any more; those that run here are the fleet's now")
+
+
+def test_rules_that_one_node_reloads_are_the_fleets_at_once_and_stay_so(
+    fleet: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
+) -> None:
+    one = fleet(lease=30)  # so that it is long until a node renews its own
+    newer_file = tmp_path / "newer.yaml"
+    newer_file.write_text(one.rules.read_text())
+    newer, older = one.start("--roles", "intake", rules=newer_file), one.start()
+    keys = itertools.count()
+
+    newer_file.write_text(one.rules.read_text().replace("/sent", "/moved"))
+    os.kill(newer.process.pid, signal.SIGHUP)
+    newer.wait_for_line("rules reloaded")
+
+    def moved() -> list[str]:
+        older.post("/hooks/open", b"{}", {"X-Key": str(next(keys))})
+        return receiver.ids("/moved")
+
+    eventually(moved)
+    said = "no node runs the fleet's rules any more; those that run here are the fleet's now"
+    assert said not in [line["message"] for line in older.lines]
 
 
 def test_a_rolling_restart_under_load_repeats_and_loses_nothing(

@@ -3,6 +3,7 @@
 Tests that lack a program are skipped with its name. `.ci/browser` installs what they need, and then nothing may skip.
 """
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -64,9 +65,8 @@ def axe() -> str:
 @pytest.fixture(scope="module")
 def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A daemon that nothing was sent to yet; none without a browser."""
-    made = Scene(tmp_path_factory.mktemp("scene"))
-    yield made
-    made.stop()
+    with contextlib.closing(Scene(tmp_path_factory.mktemp("scene"))) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import contextlib
 import json
 import pty
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -53,20 +53,29 @@ class AtTerminal(Daemon):
 class Scene:
     """One daemon with two targets: `ci` answers 200, `billing` answers 500 until a test mends it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, rules: str = RULES, before: Callable[[Path, Path], None] | None = None):
+        """Start it; `before` is given the paths of its store and its rules."""
         self.token, self.read_token = TOKEN, READ_TOKEN
         self.ci, self.billing = Receiver(), Receiver(status=500)
-        self.ci.start()
-        self.billing.start()
-        for name, token in (("admin", TOKEN), ("read", READ_TOKEN)):
-            path = folder / f"{name}.token"
+        with contextlib.ExitStack() as started:
+            for target in (self.ci, self.billing):
+                target.start()
+                started.callback(target.stop)
+            self.rules = folder / "rules.yaml"
+            self.rules.write_text(rules.format(ci=self.ci.url, billing=self.billing.url))
+            if before is not None:
+                before(folder / "webhook-router.db", self.rules)
+            self.daemon = AtTerminal(folder, self.rules, flags=tuple(self._tokens(folder)))
+            started.callback(self.daemon.kill)
+            self._started = started.pop_all()
+        self.url = f"http://127.0.0.1:{self.daemon.admin_port}"
+
+    def _tokens(self, folder: Path) -> Iterator[str]:
+        for flag, token in (("--admin-token-file", self.token), ("--admin-read-token-file", self.read_token)):
+            path = folder / f"{flag.strip('-')}.txt"
             path.write_text(token)
             path.chmod(0o600)
-        self.rules = folder / "rules.yaml"
-        self.rules.write_text(RULES.format(ci=self.ci.url, billing=self.billing.url))
-        flags = "--admin-token-file", str(folder / "admin.token"), "--admin-read-token-file", str(folder / "read.token")
-        self.daemon = AtTerminal(folder, self.rules, flags=flags)
-        self.url = f"http://127.0.0.1:{self.daemon.admin_port}"
+            yield from (flag, str(path))
 
     def link(self) -> str:
         """The link that the daemon printed."""
@@ -75,11 +84,9 @@ class Scene:
         assert found, printed
         return found[1]
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the daemon and its targets."""
-        self.daemon.kill()
-        self.ci.stop()
-        self.billing.stop()
+        self._started.close()
 
     def send(self, source: str, payload: Any, headers: Mapping[str, str] | None = None) -> str:
         """Send a webhook; gives the event's id."""
@@ -102,11 +109,17 @@ class Scene:
         """Send an invoice that was paid."""
         return self.send("stripe", {"type": "invoice.paid", "data": {"amount": amount, "currency": "eur"}})
 
+    def ask(self, method: str, path: str, content: Any = None) -> Any:
+        """What the API answers."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        body = b"" if content is None else json.dumps(content).encode()
+        answer = request(self.daemon.admin_port, method, path, body, headers)
+        assert answer.status == 200, answer.body
+        return answer.json
+
     def deliveries(self, **query: str) -> list[dict[str, Any]]:
         """Deliveries by a filter of the API."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        answer = request(self.daemon.admin_port, "GET", f"/api/deliveries?{urlencode(query)}", headers=headers)
-        listed: list[dict[str, Any]] = answer.json["items"]
+        listed: list[dict[str, Any]] = self.ask("GET", f"/api/deliveries?{urlencode(query)}")["items"]
         return listed
 
     def settled(self, event: str) -> list[dict[str, Any]]:

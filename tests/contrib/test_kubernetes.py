@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
+from lightkube import codecs
+from msgspec import ValidationError
 
 from router.admin.api.routes import ENDPOINTS
 from router.cli.commands.serve import serve
@@ -35,16 +36,25 @@ def _container() -> dict[str, Any]:
     return container
 
 
+def _read_by_the_api(one: dict[str, Any]) -> dict[str, Any]:
+    """The object as the API's models hold it: they require what the API requires, and drop keys that it does not know."""
+    read: dict[str, Any] = codecs.from_dict(one).to_dict()  # type: ignore[no-untyped-call]
+    return read
+
+
 @pytest.mark.parametrize("one", OBJECTS, ids=lambda one: str(one["kind"]))
 def test_each_object_fits_its_schema(one: dict[str, Any]) -> None:
-    kubernetes_validate.validate(one, "1.29", strict=True)
+    assert _read_by_the_api(one) == one
 
 
-def test_the_validator_finds_a_wrong_key() -> None:
-    wrong = {**_one("Deployment"), "spec": {**_one("Deployment")["spec"], "replica": 3}}
+def test_the_schema_tells_a_wrong_key_and_a_wrong_type() -> None:
+    deployment = _one("Deployment")
+    unknown = {**deployment, "spec": {**deployment["spec"], "replica": 3}}
+    wrong = {**deployment, "spec": {**deployment["spec"], "replicas": "three"}}
 
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, "1.29", strict=True)
+    assert _read_by_the_api(unknown) == deployment
+    with pytest.raises(ValidationError):
+        _read_by_the_api(wrong)
 
 
 def test_each_variable_is_one_of_serve() -> None:

@@ -27,6 +27,7 @@ SCRAPE = yaml.safe_load((CONTRIB / "prometheus" / "scrape.yaml").read_text())
 WORDS = {
     (f.DELIVERIES.name, "outcome"): {"succeeded", "dead"},
     (f.ATTEMPTS.name, "outcome"): {*OutcomeKind},
+    (f.POLLS.name, "outcome"): {"changed", "unchanged", "failed"},
     (f.RELOADS.name, "outcome"): {"succeeded", "failed"},
     (f.VERIFICATION_FAILURES.name, "reason"): {*VerifyFailure},
     (f.QUEUE_DEPTH.name, "state"): {"pending", "blocked", "held", "running"},
@@ -237,7 +238,16 @@ def test_the_rows_of_the_dashboard_do_not_overlap() -> None:
         assert place["x"] + place["w"] <= 24
         taken |= cells
     titles = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert titles == ["Overview", "Intake", "Rules", "Delivery by target", "Store", "Reload and process", "Nodes"]
+    assert titles == [
+        "Overview",
+        "Intake",
+        "Rules",
+        "Delivery by target",
+        "Store",
+        "Reload and process",
+        "Nodes",
+        "Polls",
+    ]
 
 
 def test_dashboard_variables_are_defined_and_used() -> None:

@@ -644,3 +644,70 @@ def test_a_large_request_is_judged_elsewhere_or_sent_again(
     assert made.receive(make_request(b" " * LARGE_BYTES)).status == 202
     assert made.receive(replace(make_request(sent), path="/hooks/none")).status == 404
     assert len(given) == 1
+
+
+REDACTING = """
+sources:
+  open:
+    verify: {scheme: hmac, secret: {env: T}, header: X-Sig}
+    dedupe: $.card.number
+    redact: [$.card.number, $.card.holder, headers.X-Token, query.key]
+rules:
+  - name: by card
+    match: {$.card.number: {prefix: "41"}}
+    actions: [append: a.jsonl]
+  - name: every
+    actions:
+      - append: {path: b.jsonl, line: "{{ payload.card.number }} {{ headers['X-Token'] }}"}
+        order_by: $.card.number
+      - {name: once, append: c.jsonl, once_by: $.card.holder, within: 1h}
+    respond: {status: 200, body: "got {{ payload.card.number }}"}
+"""
+
+
+def _signed(body: bytes, secret: str = "a secret of the tests") -> tuple[tuple[str, str], ...]:
+    return (("X-Sig", hmac.new(secret.encode(), body, "sha256").hexdigest()), ("X-Token", "tok-4111"))
+
+
+def test_what_a_source_redacts_is_seen_by_nobody_but_its_signature_and_dedupe(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore, tmp_path: Path
+) -> None:
+    made = receiver(REDACTING, T="a secret of the tests")
+    body = b'{"card": {"number": "4111222233334444", "holder": "Ada"}, "amount": 1.0}'
+
+    with capture_logs() as logs:
+        first = made.receive(make_request(body, headers=_signed(body), query="key=k4111&a=1"))
+        again = made.receive(make_request(body, headers=_signed(body)))
+        forged = made.receive(make_request(body, headers=_signed(body, "another")))
+        other = body.replace(b"4444", b"5555")
+        second = made.receive(make_request(other, headers=_signed(other)))
+
+    assert (first.status, first.body, forged.status, second.status) == (200, b"got [redacted]", 401, 200)
+    assert again.body == b"got [redacted]"
+    events = store.events()
+    assert len(events) == 2  # the copy is known by the value that was sent
+    event = events[-1]
+    assert event.body == b'{"card": {"number": "[redacted]", "holder": "[redacted]"}, "amount": 1.0}'
+    assert (event.query, event.named["X-Token"]) == ("key=%5Bredacted%5D&a=1", "[redacted]")
+    assert event.dedupe_key is not None
+    assert event.dedupe_key.startswith("sha256:")
+    planned = store.deliveries()
+    assert {d.rule for d in planned} == {"every"}  # conditions see what is stored
+    assert {(d.order_key, d.once_key, d.state.value) for d in planned} == {(None, None, "pending")}
+    written = b"".join(path.read_bytes() for path in tmp_path.glob("store.db*"))
+    for value in (b"4111222233334444", b"Ada", b"tok-4111", b"k4111"):
+        assert value not in written
+        assert value.decode() not in str(logs)
+
+
+def test_a_body_that_can_not_be_redacted_is_refused_and_not_stored(
+    receiver: Make, make_request: MakeRequest, store: SqliteStore
+) -> None:
+    made = receiver(REDACTING, T="a secret of the tests")
+    body = b"card 4111222233334444"
+
+    reply = made.receive(make_request(body, headers=_signed(body)))
+
+    assert reply.status == 400
+    assert json.loads(reply.body)["detail"].startswith("the body is text, so what the source redacts can't be found in")
+    assert store.events() == []

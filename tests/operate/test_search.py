@@ -10,6 +10,7 @@ from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
 from router.domain.ids import uuid7
+from router.intake.dedupe_key import hashed_key, stored_key
 from router.operate import event_pages
 from router.operate.event_pages import events_back, events_in_order
 from router.operate.queries import keys_of
@@ -105,7 +106,8 @@ def test_a_condition_that_is_wrong_is_told_with_its_place(text: str, said: str) 
 
 
 def test_an_id_of_a_provider_is_a_text_or_a_number() -> None:
-    assert keys_of("72d3") == ('"72d3"',)
-    assert keys_of("12") == ('"12"', "12")
-    assert keys_of("1.50") == ('"1.50"', "1.5")
+    assert keys_of("72d3") == ('"72d3"', hashed_key('"72d3"'))
+    assert keys_of("12") == ('"12"', "12", hashed_key('"12"'), hashed_key("12"))  # redacted ones, too
+    assert keys_of("a" * 300) == (stored_key("a" * 300),)
+    assert keys_of("1.50")[:2] == ('"1.50"', "1.5")
     assert keys_of("x" * 300)[0].startswith("sha256:")

@@ -1,5 +1,6 @@
 """Retention removes old events, and keeps those that are still needed."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -85,3 +86,49 @@ def test_retention_is_given_as_a_duration() -> None:
     assert retention("forever") is None
     with pytest.raises(StartError, match="expected forever, or a duration"):
         retention("7")
+
+
+def test_a_source_may_keep_its_events_shorter_or_longer(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    made: dict[tuple[str, int, str], Event] = {}
+    for source in ("short", "long", "forever", "other"):
+        for days in (1, 8, 40):
+            for name, plan in (("done", []), ("pending", [planned_delivery("other")])):
+                one = made[source, days, name] = event(source=source, received_at=NOW - days * DAY)
+                store.append(one, plan, "r1").result(60)
+    own = {"short": 43_200.0, "long": 30 * 86400.0, "forever": math.inf, "gone": 1.0}
+
+    removed = Retention(store, 7 * 86400.0, None, lambda: NOW, sources=lambda: own).sweep()
+
+    left = {one.id for one in store.events()}
+    gone = {key[:2] for key, one in made.items() if one.id not in left}
+    assert gone == {("short", 1), ("short", 8), ("short", 40), ("long", 40), ("other", 8), ("other", 40)}
+    assert all(one.id in left for key, one in made.items() if key[2] == "pending")
+    assert removed == len(gone)
+
+
+def test_a_source_may_keep_its_events_for_a_time_where_others_stay_for_ever(store: Store, event: MakeEvent) -> None:
+    for source in ("short", "other"):
+        store.append(event(source=source, received_at=NOW - DAY), [], "r1").result(60)
+
+    assert Retention(store, None, None, lambda: NOW, sources=lambda: {"short": 60.0}).sweep() == 1
+    assert [one.source for one in store.events()] == ["other"]
+
+
+def test_a_reload_changes_how_long_a_source_keeps_its_events(store: Store, event: MakeEvent) -> None:
+    own: dict[str, float] = {}
+    retention = Retention(store, None, None, lambda: NOW, sources=lambda: own)
+    store.append(event(source="s", received_at=NOW - DAY), [], "r1").result(60)
+
+    assert retention.sweep() == 0
+    own["s"] = 60.0
+    assert retention.sweep() == 1
+
+
+def test_the_sources_of_events_are_named_once(store: Store, event: MakeEvent) -> None:
+    assert store.event_sources() == []
+    for source in ("b", "a", "b", "c-1", "a"):
+        store.append(event(source=source), [], "r1").result(60)
+
+    assert store.event_sources() == ["a", "b", "c-1"]

@@ -23,6 +23,7 @@ class RulesetNames:
 
     sources: Collection[str]
     verified: Collection[str]  #: sources that verify their senders
+    polled: Collection[str]  #: sources that are polled
     rules: Collection[str]
     actions: Collection[Labels]  #: rule, action, target
     targets: frozenset[str]
@@ -45,7 +46,10 @@ def names_of(ruleset: Ruleset) -> RulesetNames:
     """The names in a ruleset, with those that are always known: no source, and unmatched events."""
     return RulesetNames(
         sources=frozenset(["", *ruleset.sources]),
-        verified=[source.name for source in ruleset.sources.values() if source.verifier.verifies],
+        verified=[
+            source.name for source in ruleset.sources.values() if source.verifier.verifies and source.poll is None
+        ],
+        polled=[source.name for source in ruleset.sources.values() if source.poll is not None],
         rules=frozenset([UNMATCHED, *(rule.name for rule in ruleset.rules)]),
         actions=frozenset((a.rule, a.name, a.action.target.key) for a in ruleset.actions.values()),
         targets=frozenset(action.action.target.key for action in ruleset.actions.values()),
@@ -61,7 +65,7 @@ class MetricExpiry:
         self._store = store
         self._lock = threading.Lock()
         self._gone: dict[tuple[MetricFamily, Labels], float] = {}  # since when it is missing, monotonic
-        self._names = "", RulesetNames((), (), (), (), frozenset())  # with the hash of the rules
+        self._names = "", RulesetNames((), (), (), (), (), frozenset())  # with the hash of the rules
 
     def known(self) -> RulesetNames:
         """The names in the current rules."""

@@ -19,6 +19,7 @@ from router.admin.metrics.expiry import MetricExpiry, RulesetNames
 from router.admin.metrics.samples import Rows, histogram, info, metric
 from router.admin.metrics.zero_series import add_zeros
 from router.domain.errors import StoreError
+from router.domain.polls import PollState
 from router.domain.reply import Reply
 from router.domain.summaries import Depth
 from router.domain.target_state import BreakerState, TargetLoad
@@ -59,6 +60,7 @@ class GaugeSources:
     )  #: ends in Unix time, by listener; only with TLS
     processes: Callable[[], ProcessCounts] = field(default=ProcessCounts)  #: that take requests
     collect: Callable[[], None] = field(default=lambda: None)  #: has other processes hand over what they counted
+    polls: Callable[[], Sequence[PollState]] = field(default=tuple)  #: of the sources that this process polls
     faults: Callable[[], StoreFaults] = field(default=StoreFaults)  #: of the store
     node: Callable[[], NodeCounts | None] = field(default=lambda: None)  #: None: the daemon owns its store alone
     differs: Callable[[], bool] = field(default=lambda: False)  #: whether the rules file differs from the running rules
@@ -114,6 +116,7 @@ class Exposition(Collector):
             yield histogram(family, counted.histograms[family])
         yield from self._intake()
         yield from self._targets(known)
+        yield from self._polls()
         yield from self._store()
         yield from self._node()
         yield from self._rules()
@@ -143,6 +146,11 @@ class Exposition(Collector):
                 depths.setdefault(key, Depth(key))
         yield from _depth_metrics(depths.values(), self._now_ms())
         yield from _load_metrics(loads)
+
+    def _polls(self) -> Iterator[Metric]:
+        states = self._gauges.polls()
+        yield metric(f.SOURCE_FAILING, {(one.source,): one.failures > 0 for one in states})
+        yield metric(f.POLLED_AT, {(one.source,): one.succeeded_at / 1000 for one in states if one.succeeded_at})
 
     def _store(self) -> Iterator[Metric]:
         yield metric(f.STORE_HEALTHY, {(): self._gauges.store_healthy()})

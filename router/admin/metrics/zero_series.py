@@ -4,7 +4,7 @@ from router.admin.metrics.expiry import RulesetNames
 from router.domain.deliveries import State
 from router.domain.events import UNMATCHED
 from router.observe import metric_families as f
-from router.observe.metrics import MetricCounts
+from router.observe.metrics import POLL_OUTCOMES, MetricCounts
 from router.plugins.scheme import VerifyFailure
 
 
@@ -19,6 +19,9 @@ def add_zeros(counted: MetricCounts, known: RulesetNames) -> None:
     for source in known.verified:
         for failure in VerifyFailure:
             counts[f.VERIFICATION_FAILURES].setdefault((source, failure.value), 0)
+    for source in known.polled:
+        for outcome in POLL_OUTCOMES:
+            counts[f.POLLS].setdefault((source, outcome), 0)
     for rule in known.rules:
         counts[f.MATCHES].setdefault((rule,), 0)
         if rule != UNMATCHED:

@@ -30,7 +30,15 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"span": span, "size": size, "time": time_of, "clean": clean, "json": as_json, "quoted": quoted}
+    made.filters |= {
+        "span": span,
+        "size": size,
+        "time": time_of,
+        "clean": clean,
+        "rate": rate_of,
+        "json": as_json,
+        "quoted": quoted,
+    }
     made.globals |= {"counted": counted, "address": address, "reason": short_reason, "skipped": skip_sentence}
     return made
 
@@ -60,6 +68,13 @@ def as_json(value: Any) -> str:
 def quoted(text: str) -> str:
     """A text of a payload in JSON's quotes."""
     return clean(json.dumps(text, ensure_ascii=False))
+
+
+def rate_of(per_second: float) -> str:
+    """A rate as the rules write it, such as 50/s or 10/m."""
+    units = (("s", 1), ("m", 60), ("h", 3600))
+    unit, seconds = next((one for one in units if per_second * one[1] >= 1), units[-1])
+    return f"{per_second * seconds:g}/{unit}"
 
 
 def clean(text: str) -> str:

@@ -165,6 +165,12 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     help="How little room the store's disk has when rules for the router's own events hear of it.",
 )
 @setting(
+    "--source-failing",
+    default="5m",
+    metavar="DURATION",
+    help="How long polls of a source fail when rules for the router's own events hear of it.",
+)
+@setting(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -239,7 +245,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             request_timeout=given["request_timeout"],
             keep=retention(given["keep"]),
             keep_dead=retention(given["keep_dead"]),
-            tells=tells(given["backlog_old"], given["disk_low"]),
+            tells=tells(given["backlog_old"], given["disk_low"], given["source_failing"]),
         )
     except StoreUrlError:
         raise

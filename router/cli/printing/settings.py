@@ -5,7 +5,7 @@ from typing import Any
 import click
 import yaml
 
-from router.domain.units import as_duration, as_size
+from router.domain.units import as_duration, as_keeping, as_size
 from router.rules.ruleset import Ruleset
 
 
@@ -21,7 +21,7 @@ def _as_written(settings: Any) -> Any:
         return [_as_written(item) for item in settings]
     if not isinstance(settings, dict):
         return settings
-    units = {"max_body": as_size, "tolerance": as_duration, "max_age": as_duration}
+    units = {"max_body": as_size, "tolerance": as_duration, "max_age": as_duration, "keep": as_keeping}
     return {
         key: units[key](value) if key in units else _as_written(value)
         for key, value in settings.items()

@@ -31,7 +31,15 @@ def load_field(node_path: NodePath, text: str, scope: Scope, *, key: str | None 
         report = node_path.error_unless_recorded if is_new else node_path.error
         report_key = node_path.key_error_unless_recorded if is_new else node_path.key_error
         report(fault) if key is None else report_key(key, fault)
+    elif not scope.in_element and found is not None and is_redacted(found, scope):
+        node_path.note(f'{text} is redacted by the sources of this rule, so it is "[redacted]" here, or missing')
     return None if fault and not is_new else found
+
+
+def is_redacted(found: AnyField, scope: Scope) -> bool:
+    """Whether all sources of a rule redact this very field."""
+    text = f"headers.{found.name}" if isinstance(found, HeaderField) else found.text
+    return text in scope.redacted
 
 
 def _unknown_param(name: str, scope: Scope) -> str:

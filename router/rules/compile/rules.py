@@ -113,6 +113,8 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
         return None
     if sources and all(context.source(name) is OWN_SOURCE for name in sources) and node_path.has("respond"):
         node_path.key_error("respond", "an event of the router itself has no sender who could be answered")
+    if sources and all(context.source(one).poll is not None for one in sources) and node_path.has("respond"):
+        node_path.key_error("respond", "nobody waits for an answer of a polled source; remove respond")
     if options.stop and context.bounds is not None:
         node_path.at("stop").error(
             f"a rule of a file that {context.bounds.path} bounds by only: can't stop: that would hide events from "
@@ -165,7 +167,10 @@ def _check_name(context: LoadContext, node_path: NodePath, name: str) -> None:
 def _scope(context: LoadContext, sources: frozenset[str]) -> Scope:
     patterns = [context.source(name).pattern for name in sources]
     names = frozenset(name for pattern in patterns if pattern is not None for name in pattern.names)
-    return Scope(zone=context.zone, params=names)
+    found = [context.source(name).redact for name in sources]
+    fields = [redact.fields for redact in found if redact is not None]
+    redacted = frozenset[str].intersection(*fields) if fields and len(fields) == len(found) else frozenset[str]()
+    return Scope(zone=context.zone, params=names, redacted=redacted)
 
 
 def _has_patterns(context: LoadContext, sources: frozenset[str]) -> bool:
@@ -208,9 +213,16 @@ def _actions(
             )
         danger = context.registries.danger(action.action.type)
         for source in open_sources if danger else ():
-            item.key_error(action.action.type, f'source "{source}" has verify: none, so anybody could {danger}; {cure}')
+            item.key_error(action.action.type, _unverified(context, source, danger, cure))
         actions.setdefault(action.name, action)
     return list(actions.values())
+
+
+def _unverified(context: LoadContext, source: str, danger: str | None, cure: str) -> str:
+    if context.source(source).poll is not None:
+        cure = cure.replace("verify its senders", "write https://")
+        return f'source "{source}" is polled without TLS, so anybody on the way could {danger}; {cure}'
+    return f'source "{source}" has verify: none, so anybody could {danger}; {cure}'
 
 
 def _action(context: LoadContext, rule: str, node_path: NodePath, facts: RuleFacts, scope: Scope) -> RuleAction | None:

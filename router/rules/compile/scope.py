@@ -10,6 +10,7 @@ class Scope:
 
     zone: tzinfo = UTC  #: of `time` and `weekday`
     params: frozenset[str] = frozenset()  #: names of the parts of its sources' paths
+    redacted: frozenset[str] = frozenset()  #: fields that all of its sources redact; headers in lower case
     has_item: bool = False  #: in a rule with `for_each`
     in_element: bool = False  #: below `elem`, where `$` is the element, and other fields are errors
 

@@ -19,6 +19,8 @@ from router.plugins.preset import SourcePreset
 from router.plugins.scheme import Scheme, Verifier
 from router.rules.compile.context import LoadContext
 from router.rules.compile.field_key import load_field
+from router.rules.compile.polled import PATH, SCHEME, PolledService, check_polled_keys, load_poll
+from router.rules.compile.redact import load_redact
 from router.rules.compile.respond import load_respond
 from router.rules.compile.scope import Scope
 from router.rules.match.fields import field
@@ -49,7 +51,7 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
             context.broken_sources.add(name)
             continue
         shape = source.path if source.pattern is None else source.pattern.shape
-        if shape in paths:
+        if shape in paths and source.poll is None:
             same = "" if source.pattern is None else " (names in braces don't tell paths apart)"
             below.error(f'the path {source.path} belongs to source "{paths[shape]}" already{same}')
         paths.setdefault(shape, name)
@@ -68,13 +70,17 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         )
     if not node_path.expect_mapping("settings with verify:"):
         return None
+    if node_path.has("poll"):
+        return _polled(context, name, node_path)
     verifier: Verifier | None = None
     defaults: dict[str, Any] = {"verify": _OFF}
     verify: Any = {"scheme": _OFF}
     if node_path.has("verify"):
         verifier, defaults, verify = _verifier(context, name, node_path.at("verify"))
     else:
-        node_path.error("missing verify; write how senders are verified, or verify: none if anybody may send")
+        node_path.error(
+            "missing verify; write how senders are verified, or verify: none if anybody may send; or write poll: to ask"
+        )
     preset = _preset(context, node_path)
     defaults |= preset.DEFAULTS if preset is not None else {}
     options = read(node_path, SourceOptions, {**defaults, **node_path.data})
@@ -103,10 +109,46 @@ def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePa
         dedupe=_dedupe(node_path, options.dedupe, scope, explicit=node_path.has("dedupe")),
         json_field=options.json_field,
         parse=options.parse,
+        keep=options.keep,
+        redact=load_redact(node_path.at("redact"), options.redact, scope, options.parse)
+        if node_path.has("redact")
+        else None,
+        show_payloads=options.show_payloads,
         respond=load_respond(node_path.at("respond"), options.respond if options.respond != _OFF else None),
         handshake=_all(_handshake(context, name, node_path.at("handshake"), options.handshake), probes),
         pattern=pattern,
         settings={**options.model_dump(exclude_none=True), "path": path, "verify": verify},
+    )
+
+
+def _polled(context: LoadContext, name: str, node_path: NodePath) -> Source | None:
+    """A source that the router asks."""
+    fits = check_polled_keys(node_path)
+    given = {key: value for key, value in node_path.data.items() if key != "verify"}
+    options = read(node_path, SourceOptions, {"verify": _OFF, **given})
+    poll = load_poll(context, name, node_path, options) if options is not None else None
+    if poll is None or options is None or not fits:
+        return None
+    if not options.enabled:
+        node_path.at("enabled").note("the source is disabled; it is not polled")
+    scope, parse = Scope(zone=context.zone), None if poll.has_items else options.parse
+    kept = {"methods", "allow_ips", "verify"}  # of senders
+    shown = {key: value for key, value in options.model_dump(exclude_none=True).items() if key not in kept}
+    return Source(
+        name=name,
+        path=PATH + name,
+        verifier=PolledService(poll.is_encrypted),
+        enabled=options.enabled,
+        scheme=SCHEME,
+        methods=(poll.method,),
+        max_body=options.max_body,
+        dedupe=_dedupe(node_path, options.dedupe, scope, explicit=node_path.has("dedupe")),
+        parse=parse,
+        keep=options.keep,
+        redact=load_redact(node_path.at("redact"), options.redact, scope, parse) if node_path.has("redact") else None,
+        show_payloads=options.show_payloads,
+        poll=poll,
+        settings={**shown, "poll": dict(poll.settings)},
     )
 
 

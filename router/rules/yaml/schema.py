@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from router.domain.units import Duration, Rate, Size
+from router.domain.units import Duration, Keeping, Rate, Size
 from router.plugins.connection import ConnectionOptions
 from router.plugins.options import Options
 from router.plugins.target import BreakerField, BreakerSpec
@@ -59,11 +59,21 @@ class SourceOptions(Options):
         default=None,
         description="What every body is; by default the bytes tell, or without a signature the content type.",
     )
+    keep: Keeping | None = Field(
+        default=None, description="How long its events stay after they came; serve's --keep by default."
+    )
+    redact: Any = Field(
+        default=None, description="A list of fields whose values are replaced before an event is stored."
+    )
+    show_payloads: bool = Field(
+        default=True, description="False: hidden from the read-only token, on the page and in the API."
+    )
     respond: Any = Field(default=None, description="What is answered instead of 202 and the event's id.")
     handshake: Any = Field(default=None, description="How the provider's test of the address is answered; none: not.")
     probes: Any = Field(
         default=None, description="A list of further tests of the address, and their answers; none: no preset's either."
     )
+    poll: Any = Field(default=None, description="Instead of verify and path: the service that the router asks.")
     preset: Text | None = Field(
         default=None, description="A provider that can't be verified: its habits, beside a verify of your choice."
     )

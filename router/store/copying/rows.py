@@ -19,6 +19,9 @@ TABLES = (
     "hold",
     "note",
     "notice",
+    "poll",
+    "poll_item",
+    "poll_gone",
     "target",
 )
 """In the order in which they are copied: attempts after their deliveries, included texts after their rulesets.

@@ -28,7 +28,8 @@ _KEPT_TO_ITSELF = {
     "target": {"breaker", "concurrency", "rate", "alone"},
 }
 _MORE = {"dedupe": {"source", "key"}}  #: what its rows have beside the table's columns
-_OF_NO_EVENT = ("note", "hold", "included", "ruleset", "dedupe", "once")  #: what a daemon has that served nothing
+#: what a daemon has that served nothing
+_OF_NO_EVENT = ("note", "hold", "included", "ruleset", "dedupe", "once", "poll", "poll_item", "poll_gone")
 _ORDER = {"event": "seq", "delivery": "seq", "hold": "seq", "ruleset": "first_at NULLS FIRST"}
 # A key is known by its hash alone; its event has it in words. Without its event nothing is copied of it.
 _DEDUPE = """
@@ -130,14 +131,7 @@ class PostgresTarget:
                     f"the store {url} has events already, and a copy never overwrites; use another database"
                 )
             [(self._writer,)] = self._connection.execute("SELECT nextval('webhook_router.writer')").fetchall()
-            for table in (
-                "note",
-                "hold",
-                "included",
-                "ruleset",
-                "dedupe",
-                "once",
-            ):  # of a daemon that has served nothing
+            for table in _OF_NO_EVENT:
                 self._connection.execute(f"DELETE FROM webhook_router.{table}".encode())  # noqa: S608 - constants
         except psycopg.Error as error:
             self._connection.close()

@@ -1,7 +1,7 @@
 """The fleet in a PostgreSQL database; see router.store.fleet."""
 
 import select
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -94,9 +94,9 @@ class PostgresFleet:
         ids, held = [id_ for id_, _, _ in lost], sorted({token for _, token, _ in lost})
         return len(self._write(TakeOver(self.id, ids, counts=False, now=lost[0][2], tokens=held)))
 
-    def leads(self, task: str, lease_ms: int) -> bool:
+    def leads(self, tasks: Sequence[str], lease_ms: int) -> frozenset[str]:
         """See Fleet.leads."""
-        return bool(self._run(_LEAD, (task, self.id, lease_ms)))
+        return frozenset(task for (task,) in self._run(_LEAD, (self.id, lease_ms, sorted(tasks))))
 
     def share(self, wanted: Mapping[str, tuple[Limits | None, int]]) -> Mapping[str, Share]:
         """See Fleet.share."""
@@ -217,11 +217,12 @@ SELECT id, token, {NOW} FROM webhook_router.delivery WHERE state = 'running' AND
 """  # noqa: S608 - a constant
 
 _LEAD = f"""
-INSERT INTO webhook_router.leader AS l (task, node, expires_at) SELECT %s, %s, {NOW} + %s
+INSERT INTO webhook_router.leader AS l (task, node, expires_at)
+SELECT wanted.task, %s, {NOW} + %s FROM unnest(%s::text[]) AS wanted (task)
 ON CONFLICT (task) DO UPDATE SET node = excluded.node, expires_at = excluded.expires_at
 WHERE l.node = excluded.node OR l.expires_at <= {NOW}
-RETURNING node
-"""
+RETURNING task
+"""  # noqa: S608 - a constant
 
 _PUT_BREAKER = """
 INSERT INTO webhook_router.target (name, breaker) VALUES (%s, %s)

@@ -8,12 +8,14 @@ from typing import Any
 
 from router.domain.deliveries import PlannedDelivery, RulesetText
 from router.domain.errors import StoreError
+from router.domain.polls import PollResult
 from router.store.contract import Finding, Progress
 from router.store.postgres.check import check
 from router.store.postgres.jobs.cancel import Cancel
 from router.store.postgres.jobs.holds import PauseTarget, ResumeTarget
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.jobs.plan_again import PlanAgain
+from router.store.postgres.jobs.poll import TakePoll
 from router.store.postgres.jobs.replay import Replay
 from router.store.postgres.opening import check_existing
 from router.store.postgres.operator_connection import OperatorConnection
@@ -48,6 +50,10 @@ class OperatorMethods(PostgresReader):
     def resume(self, target: str, now: int) -> "Future[bool]":
         """See OperatorStore.resume."""
         return self._submit(ResumeTarget(target, now))
+
+    def take_poll(self, result: PollResult) -> "Future[bool]":
+        """See OperatorStore.take_poll."""
+        return self._submit(TakePoll(result))
 
     def check(self, progress: Progress) -> Iterator[Finding]:
         """See OperatorStore.check."""

@@ -1,12 +1,14 @@
 """Reads the store in a PostgreSQL database."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
+from router.domain.polls import PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
@@ -14,11 +16,13 @@ from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.postgres import following
+from router.store.postgres.activity import activity, recent_matches
 from router.store.postgres.arrays import restored, stored
 from router.store.postgres.filters import event_floor, event_where, first_id, floor, page, where
 from router.store.postgres.following import place_values
 from router.store.postgres.jobs.holds import READ as READ_HOLDS
 from router.store.postgres.jobs.holds import hold_row
+from router.store.postgres.jobs.poll import KNOWN_ITEMS, READ_POLLS, poll_state
 from router.store.postgres.nodes import READ_NODES, node_state
 from router.store.postgres.read_connections import ReadConnections
 from router.store.postgres.rows import (
@@ -162,6 +166,14 @@ class PostgresReader:
         """See StoreReader.changes."""
         return hash(self._read("SELECT pg_current_snapshot()::text")[0][0])
 
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """See StoreReader.activity."""
+        return activity(self._read, bounds)
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """See StoreReader.recent_matches."""
+        return recent_matches(self._read, rules)
+
     def depths(self) -> list[Depth]:
         """See StoreReader.depths."""
         return depths_of(self._read(DEPTHS))
@@ -188,11 +200,23 @@ class PostgresReader:
         texts = (IncludedText(*(restored(value) for value in row)) for row in included)
         return RulesetText(found, restored(text), base_dir, tuple(texts), first_at)
 
+    def polls(self) -> list[PollState]:
+        """See StoreReader.polls."""
+        return sorted(map(poll_state, self._read(READ_POLLS)), key=lambda state: state.source)
+
+    def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
+        """See StoreReader.known_items."""
+        return {row[0] for row in self._read(KNOWN_ITEMS, (series, list(ids)))}
+
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
         # An id's characters are hexadecimal digits and dashes, which all sort before g.
         sql = f"SELECT id FROM webhook_router.{kind} WHERE id >= %s AND id < %s ORDER BY id DESC LIMIT %s"  # noqa: S608 - constants
         return [row[0] for row in self._read(sql, (stored(beginning), f"{stored(beginning)}g", limit))]
+
+    def event_sources(self) -> list[str]:
+        """See StoreReader.event_sources."""
+        return sorted(restored(row[0]) for row in self._read(_SOURCES))
 
     def recent_names(self) -> list[tuple[str, str, str, str]]:
         """See StoreReader.recent_names."""
@@ -217,6 +241,16 @@ WHERE n.nspname = 'webhook_router' AND c.relkind = 'r'
 """
 
 #: Of the newest rows only: in a large store, reading all of them would take seconds.
+# From one to the next by the index on sources.
+_SOURCES = """
+WITH RECURSIVE found (source) AS (
+    (SELECT source FROM webhook_router.event ORDER BY source LIMIT 1)
+    UNION ALL SELECT (
+        SELECT e.source FROM webhook_router.event e WHERE e.source > found.source ORDER BY e.source LIMIT 1
+    ) FROM found WHERE found.source IS NOT NULL
+)
+SELECT source FROM found WHERE source IS NOT NULL
+"""
 _RECENT_NAMES = """
 SELECT DISTINCT e.source, d.rule, d.action, d.target
     FROM (SELECT event, rule, action, target FROM webhook_router.delivery ORDER BY seq DESC LIMIT 5000) d

@@ -25,7 +25,7 @@ def _script(number: int) -> str:
     return files("router.store.postgres").joinpath(f"schema_{number}.sql").read_text()
 
 
-_SCRIPTS = tuple(_script(number) for number in range(1, 3))
+_SCRIPTS = tuple(_script(number) for number in range(1, 5))
 
 
 # By the catalog's rows: to_regclass keeps for the rest of a transaction that something was not there.

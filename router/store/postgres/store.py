@@ -27,6 +27,7 @@ from router.store.postgres.jobs.holds import MARKED_ACTIONS, LetGo, MarkHeld, Ma
 from router.store.postgres.jobs.job import WriteJob
 from router.store.postgres.jobs.notes import PutNote
 from router.store.postgres.jobs.notices import FIND_GATHERED, Tell, TellGathered
+from router.store.postgres.jobs.poll import ForgetPolls
 from router.store.postgres.jobs.prune import Prune
 from router.store.postgres.jobs.rulesets import PutRuleset
 from router.store.postgres.jobs.settle import Settle
@@ -176,9 +177,13 @@ class PostgresStore(OperatorMethods):
         """See Store.tell_gathered."""
         return self._submit(TellGathered(gathered, notice, now))
 
-    def prune(self, before: int, dead_before: int, after: int = 0) -> "Future[Pruned]":
+    def forget_polls(self, sources: Sequence[str]) -> "Future[None]":
+        """See Store.forget_polls."""
+        return self._submit(ForgetPolls(sources))
+
+    def prune(self, before: int, dead_before: int, after: int = 0, *, source: str | None = None) -> "Future[Pruned]":
         """See Store.prune."""
-        return self._submit(Prune(before, dead_before, after))
+        return self._submit(Prune(before, dead_before, after, source))
 
     def shorten_waits(self, now: int, after: int = 0) -> "Future[int | None]":
         """See Store.shorten_waits."""

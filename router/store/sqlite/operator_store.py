@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from router.domain.deliveries import PlannedDelivery, RulesetText
+from router.domain.polls import PollResult
 from router.store.contract import Finding, Progress
 from router.store.sqlite.backup import backup
 from router.store.sqlite.check import check
@@ -15,6 +16,7 @@ from router.store.sqlite.jobs.cancel import Cancel
 from router.store.sqlite.jobs.holds import PauseTarget, ResumeTarget
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.jobs.plan_again import PlanAgain
+from router.store.sqlite.jobs.poll import TakePoll
 from router.store.sqlite.jobs.replay import Replay
 from router.store.sqlite.opening import check_existing
 from router.store.sqlite.operator_connection import OperatorConnection
@@ -48,6 +50,10 @@ class OperatorMethods(SqliteReader):
     def resume(self, target: str, now: int) -> "Future[bool]":
         """See OperatorStore.resume."""
         return self._submit(ResumeTarget(target, now))
+
+    def take_poll(self, result: PollResult) -> "Future[bool]":
+        """See OperatorStore.take_poll."""
+        return self._submit(TakePoll(result))
 
     def check(self, progress: Progress) -> Iterator[Finding]:
         """See OperatorStore.check."""

@@ -1,15 +1,19 @@
 """Reads the store in one SQLite file."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.holds import Holds
+from router.domain.polls import PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead
 from router.store.contract import PAGE, StoreSize
@@ -17,10 +21,12 @@ from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.sqlite import following
+from router.store.sqlite.activity import activity, recent_matches
 from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
 from router.store.sqlite.jobs.holds import READ as READ_HOLDS
 from router.store.sqlite.jobs.holds import hold_row
+from router.store.sqlite.jobs.poll import KNOWN_ITEMS, READ_POLLS, poll_state
 from router.store.sqlite.owner_lock import owner_of
 from router.store.sqlite.read_connections import ReadConnections
 from router.store.sqlite.rows import (
@@ -169,6 +175,14 @@ class SqliteReader:
         """See StoreReader.changes."""
         return int(self._read("PRAGMA data_version")[0][0])
 
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """See StoreReader.activity."""
+        return activity(self._read, bounds)
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """See StoreReader.recent_matches."""
+        return recent_matches(self._read, rules)
+
     def depths(self) -> list[Depth]:
         """See StoreReader.depths."""
         return depths_of(self._read(DEPTHS))
@@ -198,11 +212,23 @@ class SqliteReader:
         [(found, text, base_dir, first_at)] = rows
         return RulesetText(found, text, base_dir, tuple(IncludedText(*row) for row in included), first_at)
 
+    def polls(self) -> list[PollState]:
+        """See StoreReader.polls."""
+        return sorted(map(poll_state, self._read(READ_POLLS)), key=lambda state: state.source)
+
+    def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
+        """See StoreReader.known_items."""
+        return {row[0] for row in self._read(KNOWN_ITEMS, (series, orjson.dumps(list(ids)).decode()))}
+
     def ids_from(self, kind: Literal["event", "delivery"], beginning: str, limit: int) -> list[str]:
         """See StoreReader.ids_from."""
         # An id's characters are hexadecimal digits and dashes, which all sort before g.
         sql = f"SELECT id FROM {kind} WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
         return [row[0] for row in self._read(sql, (beginning, f"{beginning}g", limit))]
+
+    def event_sources(self) -> list[str]:
+        """See StoreReader.event_sources."""
+        return [row[0] for row in self._read(_SOURCES)]
 
     def recent_names(self) -> list[tuple[str, str, str, str]]:
         """See StoreReader.recent_names."""
@@ -223,6 +249,14 @@ class SqliteReader:
 
 
 #: Of the newest rows only: in a large store, reading all of them would take seconds.
+# From one to the next by the index on sources.
+_SOURCES = """
+WITH RECURSIVE found (source) AS (
+    SELECT min(source) FROM event
+    UNION ALL SELECT (SELECT min(source) FROM event WHERE source > found.source) FROM found WHERE source IS NOT NULL
+)
+SELECT source FROM found WHERE source IS NOT NULL
+"""
 _RECENT_NAMES = """
 SELECT DISTINCT e.source, d.rule, d.action, d.target
     FROM (SELECT event, rule, action, target FROM delivery ORDER BY seq DESC LIMIT 5000) d

@@ -15,7 +15,7 @@ def _script(name: str) -> str:
 
 
 #: SQL that takes version 1, which is schema.sql, to 2, then 2 to 3, and so on
-_MIGRATIONS = tuple(_script(f"schema_{number}.sql") for number in range(2, 11))
+_MIGRATIONS = tuple(_script(f"schema_{number}.sql") for number in range(2, 12))
 
 
 def newest_version() -> int:

@@ -23,6 +23,7 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.errors import StoreError
 from router.domain.events import Event
 from router.domain.outcomes import Outcome, OutcomeKind
+from router.domain.polls import PollState
 from router.domain.summaries import Depth
 from router.domain.target_state import BreakerState, TargetLoad
 from router.observe import metric_families as f
@@ -76,6 +77,7 @@ class Daemon:
             busy=self.is_busy,
             disk=self.disk,
             certificates=lambda: {"intake": 1_800_000_000.0},
+            polls=lambda: [PollState("jobs", "s", "t", succeeded_at=NOW, failures=1)],
             faults=lambda: self.faults,
             node=lambda: self.node,
             differs=lambda: True,
@@ -366,6 +368,7 @@ def test_the_documented_metrics_are_exactly_the_exposed_ones(daemon: Daemon) -> 
     daemon.metrics.received("open", ["build"], 0.1)
     daemon.metrics.attempted("build", "forward", "ci", OutcomeKind.SUCCEEDED, 0.1, State.SUCCEEDED, 0.1)
     daemon.metrics.committed(1, 0.1)
+    daemon.metrics.polled("jobs", "changed")
     daemon.loads = [LOAD]
 
     table = documented()

@@ -140,7 +140,7 @@ BEYOND_A_SCHEMA = """
 action-twice command-in-unmatched command-templated-program command-templated-script command-unverified
 field-missing-dot include-bounds field-params field-params-none field-reserved-word field-time-midnight for-each-filter
 item-in-respond item-in-unmatched item-path item-without-for-each operand-bounds-mixed operand-equals-field ignore-case-alone operand-blank operand-blank-in-list operand-cidr
-path-filter-literal-left path-script path-where regex-broken regex-lookahead regex-possessive retry-initial-longer
+path-filter-literal-left poll-command-without-tls path-script path-where regex-broken regex-lookahead regex-possessive retry-initial-longer
 rule-name-twice rule-respond-secret rule-respond-template rule-source-glob-nothing rule-source-missing
 rule-source-undefined secret-empty secret-file-missing secret-undefined secret-unset source-allow-ips
 source-path-pattern-name source-path-pattern-part source-path-pattern-same source-path-pattern-twice

@@ -17,6 +17,7 @@ from router.store.postgres.jobs.cancel import Cancel
 from router.store.postgres.jobs.claim import ClaimDue
 from router.store.postgres.jobs.give_back import GiveBack
 from router.store.postgres.jobs.job import WriteJob
+from router.store.postgres.jobs.prune import Prune
 from router.store.postgres.jobs.replay import Replay
 from router.store.postgres.jobs.settle import Settle
 from router.store.postgres.store import PostgresStore
@@ -136,3 +137,15 @@ def test_a_follower_walks_by_writer(connection: Connected) -> None:
 
     assert "event_writer" in transaction.ways["event"]
     assert "Seq Scan" not in transaction.ways["event"]
+
+
+def test_retention_of_one_source_walks_by_source(connection: Connected) -> None:
+    connection.execute(_FILL.encode())
+    connection.execute(_FILL.replace("'old'", "'rare'").replace("'s'", "'t'").replace("old%", "rare%").encode())
+    connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")
+
+    for after in (0, ROWS):
+        found = ways(connection, Prune(NOW, NOW, after, "t"))
+        assert found["event"] <= {"event_source_order", "event_pkey"}
+        assert "event_source_order" in found["event"]
+        assert "Seq Scan" not in found["delivery"]

@@ -355,6 +355,15 @@ def _plan(path: Path, sql: str, bindings: tuple[object, ...]) -> list[str]:
         return [str(row[3]) for row in connection.execute("EXPLAIN QUERY PLAN " + sql, bindings)]
 
 
+def test_retention_of_one_source_walks_by_source(store: SqliteStore, path: Path) -> None:
+    window = _plan(path, prune._WINDOW_OF_SOURCE, ("s", 0, 9))
+    gone = _plan(path, prune._GONE_OF_SOURCE, (0, 9, NOW, NOW, 9, "s"))
+
+    assert window == ["SEARCH event USING INDEX event_source (source=? AND rowid>?)"]
+    assert "SEARCH e USING INDEX event_source (source=? AND rowid>? AND rowid<?)" in gone
+    assert not any("TEMP B-TREE" in step or step.startswith("SCAN") for step in (*window, *gone))
+
+
 def test_queries_stay_fast_with_many_deliveries(store: SqliteStore, path: Path) -> None:
     with closing(apsw.Connection(str(path))) as connection, connection:
         connection.execute(_MANY)

@@ -1,7 +1,7 @@
 """The JSON Schema of a rules file, built from the models that read it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from router.domain.events import UNMATCHED
 from router.domain.outcomes import Cause
@@ -11,6 +11,7 @@ from router.plugins.registries import Registries
 from router.plugins.scheme import Scheme
 from router.rules.compile.json_schema.conditions import match_definitions
 from router.rules.compile.json_schema.parts import TEXT, Schema, list_of, model_schema, named, ref, whole
+from router.rules.compile.polled import OF_SENDERS
 from router.rules.compile.retry_on import EVERY_CAUSE, on_schema
 from router.rules.compile.rules import ACTION_NAME
 from router.rules.compile.sections import SECRET_NAME, TARGET_NAME
@@ -33,6 +34,7 @@ _FIELD: Schema = {
     "type": "string",
     "pattern": r"^(\$|(source|method|path|ip|time|weekday)$|(headers|query|params)\.|item($|\.|\[))",
 }
+_REDACTED: Schema = {"type": "string", "pattern": r"^(\$|(headers|query|params)\.)"}
 _ITEMS: Schema = {"type": "string", "pattern": r"^\$.*[\]*]$"}
 _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^/]*[^/\s])?$", "maxLength": 128}
 
@@ -52,8 +54,15 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         "path": {**source["properties"]["path"], "pattern": r"^/(?!-/)[!-~]*$"},
         "methods": {**source["properties"]["methods"], "items": {"type": "string", "pattern": whole(METHOD)}},
         "dedupe": {"anyOf": [_FIELD, {"const": "none"}, _dedupe()]},
+        "redact": {**source["properties"]["redact"], "type": "array", "items": _REDACTED, "minItems": 1},
         "respond": {"anyOf": [_respond(), {"const": "none"}]},
+        "poll": {"anyOf": [TEXT, model_schema(registries.polls.Options)]},
     }
+    source["required"] = []
+    source["oneOf"] = [
+        {"required": ["verify"], "not": {"required": ["poll"]}},
+        {"required": ["poll"], "not": {"anyOf": _required(OF_SENDERS)}},
+    ]
     defaults = model_schema(DefaultsOptions)
     defaults["properties"]["retry"] = ref("retry")
     target = model_schema(TargetOptions)
@@ -88,6 +97,10 @@ def json_schema(registries: Registries, *, included: bool = False) -> Schema:
         "allOf": [{"anyOf": [{"required": ["rules"]}, {"required": ["unmatched"]}, {"required": ["include"]}]}],
     }
     return {**_document("Rules of webhook-router", keys, defs), **rest}
+
+
+def _required(keys: Iterable[str]) -> list[Schema]:
+    return [{"required": [key]} for key in keys]
 
 
 def _document(title: str, keys: Schema, defs: Schema) -> Schema:

@@ -22,7 +22,7 @@ _Test = Callable[[Any, Walk], bool]
 
 def filter_selection(node: Any) -> Select:
     """The items that pass every expression."""
-    passes = _each([_test(expression) for expression in node.expressions])
+    passes = filter_test(node)
 
     def select(value: Any, walk: Walk) -> Sequence[Any]:
         items = value if type(value) is list else value.values() if type(value) is dict else ()
@@ -30,6 +30,11 @@ def filter_selection(node: Any) -> Select:
         return [item for item in items if passes(item, walk)]
 
     return select
+
+
+def filter_test(node: Any) -> _Test:
+    """Whether an item passes every expression."""
+    return _each([_test(expression) for expression in node.expressions])
 
 
 def looks_again(node: Any) -> bool:

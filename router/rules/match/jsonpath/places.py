@@ -13,10 +13,10 @@ from router.rules.match.jsonpath.tree import is_single, nodes, segments
 from router.rules.match.jsonpath.vet import vet
 
 _SEGMENTS = (ng.Root, ng.This, ng.Child, ng.Descendants, ng.Fields, ng.Index, ng.Slice, ng.Wildcard)
-_Place = tuple["_Place | None", PlaceKey]
+Above = tuple["Above | None", PlaceKey]
 """A key, and the keys above it."""
-_Located = tuple[Any, _Place | None]
-_Step = Callable[[Iterable[_Located]], Iterable[_Located]]
+Located = tuple[Any, Above | None]
+Step = Callable[[Iterable[Located]], Iterable[Located]]
 _Expand = Callable[[Any], Iterable[tuple[PlaceKey, Any]]]
 
 FindItems = Callable[[Any, int], list[Item]]
@@ -32,14 +32,14 @@ def compile_items(text: str) -> FindItems:
         raise PathError(f"{text} has a filter or a function; for_each takes a path alone, and match asks for the rest")
     if all(map(is_single, every)):
         raise PathError(f'this selects one value; write "{text}[*]" for each element of a list')
-    chain = [_step(part) for part in segments(tree) if type(part) not in (ng.Root, ng.This)]
+    chain = [step_to(part) for part in segments(tree) if type(part) not in (ng.Root, ng.This)]
 
     def find(payload: Any, most: int) -> list[Item]:
-        located: Iterable[_Located] = [(payload, None)]
+        located: Iterable[Located] = [(payload, None)]
         for step in chain:
             located = step(located)
         found: list[Item] = []
-        list_of: _Place | None = None  #: the place of the list whose items come
+        list_of: Above | None = None  #: the place of the list whose items come
         prefix = "$"
         for value, place in located:
             if len(found) >= most:
@@ -47,7 +47,7 @@ def compile_items(text: str) -> FindItems:
             assert place is not None  # a path to one value is refused
             above, key = place
             if above is not list_of:
-                list_of, prefix = above, place_of(_keys(above))
+                list_of, prefix = above, place_of(keys_of(above))
             found.append(Item(prefix + written(key), len(found), value))
         return found
 
@@ -63,7 +63,8 @@ def compile_item_path(text: str) -> str:
     return text
 
 
-def _keys(place: _Place | None) -> list[PlaceKey]:
+def keys_of(place: Above | None) -> list[PlaceKey]:
+    """The keys from the payload on."""
     keys: list[PlaceKey] = []
     while place is not None:
         place, key = place
@@ -71,7 +72,7 @@ def _keys(place: _Place | None) -> list[PlaceKey]:
     return keys[::-1]
 
 
-def _step(part: Any) -> _Step:
+def step_to(part: Any) -> Step:
     """From the values that the path has reached to the next, each with its place."""
     if part is ng.Descendants:
         return _descend
@@ -79,7 +80,7 @@ def _step(part: Any) -> _Step:
     return lambda located: ((value, (place, key)) for above, place in located for key, value in expand(above))
 
 
-def _descend(located: Iterable[_Located]) -> Iterator[_Located]:
+def _descend(located: Iterable[Located]) -> Iterator[Located]:
     """`..`: each list and mapping, and those below it, in document order, once."""
     seen: set[int] = set()
     for start in located:
@@ -90,7 +91,7 @@ def _descend(located: Iterable[_Located]) -> Iterator[_Located]:
                 continue
             seen.add(id(value))
             yield value, place
-            stack += [(inner, (place, key)) for key, inner in _each(value) if type(inner) in (list, dict)][::-1]
+            stack += [(inner, (place, key)) for key, inner in each_below(value) if type(inner) in (list, dict)][::-1]
 
 
 def _expand(node: Any) -> _Expand:
@@ -98,7 +99,7 @@ def _expand(node: Any) -> _Expand:
         names = tuple(node.fields)
         return lambda value: [(n, value[n]) for n in names if n in value] if type(value) is dict else ()
     if type(node) is ng.Wildcard:
-        return _each
+        return each_below
     if type(node) is ng.Index:
         indices = tuple(node.indices)
         return lambda value: _at(value, lambda size: dict.fromkeys(i % size for i in indices if -size <= i < size))
@@ -106,7 +107,8 @@ def _expand(node: Any) -> _Expand:
     return lambda value: _at(value, lambda size: range(*part.indices(size)) if part.step != 0 else ())
 
 
-def _each(value: Any) -> Iterable[tuple[PlaceKey, Any]]:
+def each_below(value: Any) -> Iterable[tuple[PlaceKey, Any]]:
+    """The values in a list or mapping, with their keys; none in other values."""
     if type(value) is list:
         return enumerate(value)
     return value.items() if type(value) is dict else ()

@@ -58,10 +58,15 @@ class PlanAgain:
         text = job.ruleset
         # Locked, so that retention does not take it away meanwhile.
         found = transaction.run("SELECT seq FROM webhook_router.event WHERE id = %s FOR SHARE", (job.event_id,))
-        transaction.run(_KEEP_TEXT, (text.hash, stored(text.text), text.base_dir, Int8(job.now)))
-        keep_included(transaction, text)
+        keep_text(transaction, text, job.now)
         plans = [(job.event_id, job.plan, text.hash, job.now)]
         return found, insert_planned(transaction, plans, only_new=False)
+
+
+def keep_text(transaction: Transaction, text: RulesetText, now: int) -> None:
+    """Keep the text of rules that no node may run."""
+    transaction.run(_KEEP_TEXT, (text.hash, stored(text.text), text.base_dir, Int8(now)))
+    keep_included(transaction, text)
 
 
 # The text counts as retired at once, unless the daemon runs it: it is kept as long as its events are.

@@ -8,6 +8,7 @@ from psycopg.types.numeric import Int8
 from router.domain.summaries import Pruned
 from router.store import limits
 from router.store.changes import DueListener
+from router.store.postgres.arrays import stored
 from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.transaction import Transaction
 
@@ -19,13 +20,16 @@ class Prune(Simple):
     before: int
     dead_before: int
     after: int
+    source: str | None = None
 
     @classmethod
     def send(cls, transaction: Transaction, jobs: Sequence["Prune"]) -> Finish:
         """Prune for each job."""
         answers = []
         for job in jobs:
+            of_source = () if job.source is None else (stored(job.source),)
             values = (
+                *of_source,
                 Int8(job.after),
                 limits.PRUNED_LOOK,
                 Int8(job.before),
@@ -34,7 +38,7 @@ class Prune(Simple):
                 Int8(job.before),
                 limits.PRUNED_AT_ONCE,
             )
-            answers.append(transaction.run(_PRUNE, values))
+            answers.append(transaction.run(_PRUNE if job.source is None else _PRUNE_SOURCE, values))
             transaction.run(_PRUNE_TEXTS, (Int8(job.before), limits.TEXT_MARGIN_MS))
 
         def finish(_: DueListener) -> list[Pruned]:
@@ -69,6 +73,10 @@ SELECT (SELECT count(*) FROM gone), CASE
     ELSE (SELECT max(seq) FROM looked_at)
 END
 """
+
+_PRUNE_SOURCE = _PRUNE.replace(
+    "WHERE seq > %b ORDER BY seq LIMIT", "WHERE source = %b::text AND (seq + 0) > %b ORDER BY (seq + 0) LIMIT", 1
+)  # as the index on sources has it
 
 # Only texts that were retired before every event that is left, and that no live node runs.
 _PRUNE_TEXTS = """

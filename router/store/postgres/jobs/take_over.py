@@ -102,6 +102,7 @@ class RemoveNode(Simple):
         node = Int8(job.node)
         if job.leaves:
             transaction.run(_LEAVE, (node,))
+            transaction.run("DELETE FROM webhook_router.leader WHERE node = %b", (node,))
         removed = transaction.run(_REMOVE, (node,))
         transaction.run(_REMOVE_SHARES, (node, node))
         return removed

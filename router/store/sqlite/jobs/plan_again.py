@@ -38,12 +38,16 @@ class PlanAgain:
         if not found:
             return False
         [(event, last)] = found
-        text = job.ruleset
-        connection.execute(_KEEP_TEXT, (text.hash, text.text, text.base_dir, job.now))
-        keep_included(connection, text)
-        rows = planned_rows(int(str(event)), job.plan, text.hash, job.now, set())
+        keep_text(connection, job.ruleset, job.now)
+        rows = planned_rows(int(str(event)), job.plan, job.ruleset.hash, job.now, set())
         insert_planned(connection, rows, last, due)
         return True
+
+
+def keep_text(connection: apsw.Connection, text: RulesetText, now: int) -> None:
+    """Keep the text of rules that the daemon may not run."""
+    connection.execute(_KEEP_TEXT, (text.hash, text.text, text.base_dir, now))
+    keep_included(connection, text)
 
 
 _EVENT = "SELECT seq, coalesce((SELECT max(seq) FROM delivery), 0) FROM event WHERE id = ?"

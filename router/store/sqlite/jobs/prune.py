@@ -18,6 +18,7 @@ class Prune:
     before: int
     dead_before: int
     after: int
+    source: str | None = None
     weight: ClassVar[int] = 0
     is_append: ClassVar[bool] = False
 
@@ -28,13 +29,15 @@ class Prune:
 
     @staticmethod
     def _prune(connection: apsw.Connection, job: "Prune") -> Pruned:
-        looked_at = connection.execute(_WINDOW, (job.after, limits.PRUNED_LOOK)).fetchall()
+        window, of_source = (_WINDOW, ()) if job.source is None else (_WINDOW_OF_SOURCE, (job.source,))
+        looked_at = connection.execute(window, (*of_source, job.after, limits.PRUNED_LOOK)).fetchall()
         if not looked_at or all(int(str(received)) >= job.before for _, received in looked_at):
             connection.execute(_PRUNE_TEXTS, (limits.TEXT_MARGIN_MS, job.before))
             return Pruned(0, None)
         last = looked_at[-1][0]
         gone = connection.execute(
-            _GONE, (job.after, last, job.before, job.dead_before, limits.PRUNED_AT_ONCE)
+            _GONE if job.source is None else _GONE_OF_SOURCE,
+            (job.after, last, job.before, job.dead_before, limits.PRUNED_AT_ONCE, *of_source),
         ).fetchall()
         connection.executemany("DELETE FROM attempt WHERE delivery IN (SELECT seq FROM delivery WHERE event = ?)", gone)
         connection.executemany("DELETE FROM delivery WHERE event = ?", gone)
@@ -46,6 +49,8 @@ class Prune:
 
 _WINDOW = "SELECT seq, received_at FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
 
+_WINDOW_OF_SOURCE = "SELECT seq, received_at FROM event WHERE source = ? AND seq > ? ORDER BY seq LIMIT ?"
+
 _GONE = """
 SELECT seq FROM event e
 WHERE seq > ?1 AND seq <= ?2 AND received_at < ?3 AND NOT EXISTS (
@@ -54,6 +59,7 @@ WHERE seq > ?1 AND seq <= ?2 AND received_at < ?3 AND NOT EXISTS (
 )
 ORDER BY seq LIMIT ?5
 """
+_GONE_OF_SOURCE = _GONE.replace("WHERE seq", "WHERE source = ?6 AND seq", 1)
 
 # Only texts that were retired before every event that is left: no delivery that is left names them.
 _PRUNE_TEXTS = """

@@ -1,0 +1,1 @@
+"""Sources that the router asks: requests, pages, items, and when to ask again."""

@@ -1,0 +1,152 @@
+"""Gets one answer: redirects within the host, its coding and its status judged, all of it within limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from router.actions.forward.ask import NoAnswer, ask
+from router.actions.forward.client import Client
+from router.actions.forward.exchange import Answer, Request
+from router.actions.forward.retry_after import retry_after
+from router.actions.forward.url import literal_fault
+from router.domain.errors import RenderError
+from router.domain.units import as_size
+from router.intake.content_encoding import GZIP, unzipped
+from router.intake.poll.spec import PollSpec
+
+MOST_REDIRECTS = 5  #: browsers follow 20, and services use one
+LONGEST_URL = 8192  #: characters; servers refuse longer request lines
+_REDIRECTS = {"GET": (301, 302, 303, 307, 308), "POST": (307, 308)}  #: by which the method stays the same
+
+
+class PollFailure(Exception):
+    """Why an answer could not be had or read. The text holds no part of it, and no secret."""
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after  #: seconds that the service asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer."""
+
+    url: str  #: that gave it, after redirects
+    status: int
+    headers: Mapping[str, str]
+    body: bytes  #: decoded
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it says that nothing has changed, or that there is nothing."""
+        return self.status in (304, 204, 205)
+
+
+async def fetch(
+    client: Client, spec: PollSpec, url: str, cursor: str | None, conditions: Sequence[tuple[str, str]], now: float
+) -> Page:
+    """Ask for a page; `now` is the Unix time in seconds. Raises PollFailure."""
+    if spec.connection.unusable:
+        raise PollFailure(spec.connection.unusable)
+    first, is_literal = url, spec.is_literal_address
+    for _ in range(MOST_REDIRECTS + 1):
+        try:
+            request = spec.request(url, cursor, conditions)
+        except RenderError as error:
+            raise PollFailure(str(error)) from None
+        answer = await _exchange(client, spec, request, named=is_literal)
+        if answer.status not in _REDIRECTS[spec.method]:
+            return _judged(spec, url, answer, now)
+        url = _redirected(spec, url, answer)
+        is_literal = is_literal and same_host(first, url)
+    raise PollFailure(f"{spec.place} redirects more than {MOST_REDIRECTS} times; give the final URL")
+
+
+async def _exchange(client: Client, spec: PollSpec, request: Request, *, named: bool) -> Answer:
+    limit = spec.max_body + 1
+    try:
+        return await ask(client, request, spec.connection, spec.place, seconds=spec.timeout, limit=limit, named=named)
+    except NoAnswer as error:
+        raise PollFailure(str(error)) from None
+
+
+def _judged(spec: PollSpec, url: str, answer: Answer, now: float) -> Page:
+    status = answer.status
+    if status == 304 or status in (204, 205):
+        return Page(url, status, answer.headers, b"")
+    if not 200 <= status < 300:
+        raise PollFailure(f"HTTP {status}{_CURES.get(status, '')}", retry_after(answer.headers, now))
+    if len(answer.body) > spec.max_body:
+        raise PollFailure(_too_large(spec))
+    if not answer.whole:
+        raise PollFailure(f"the answer of {spec.place} was cut off, or took longer than {spec.timeout:g} s")
+    return Page(url, status, answer.headers, _decoded(spec, answer))
+
+
+_CURES = {
+    300: ": it names several addresses; give one of them",
+    301: ": redirected to another method; give the final URL",
+    302: ": redirected to another method; give the final URL",
+    303: ": redirected to another method; give the final URL",
+    401: ": the service wants credentials, or others; see auth",
+    403: ": the service does not allow this; do the credentials suffice?",
+    404: ": nothing is there; is the URL right?",
+    407: ": the proxy wants other credentials; see username and password of proxy",
+}
+
+
+def _too_large(spec: PollSpec) -> str:
+    return f"the answer of {spec.place} is larger than {as_size(spec.max_body)}; ask for pages, or raise max_body"
+
+
+def _decoded(spec: PollSpec, answer: Answer) -> bytes:
+    values = answer.headers.get("Content-Encoding", "")
+    codings = [one for name in values.split(",") if (one := name.strip().lower()) not in ("", "identity")]
+    if not codings:
+        return answer.body
+    if len(codings) > 1 or codings[0] not in GZIP:
+        raise PollFailure(f"the answer of {spec.place} has a coding that was not asked for; only gzip is read")
+    body = unzipped(answer.body, spec.max_body)
+    if body is None:
+        raise PollFailure(f"the answer of {spec.place} is not the gzip that it says it is")
+    if len(body) > spec.max_body:
+        raise PollFailure(_too_large(spec))
+    return body
+
+
+def _redirected(spec: PollSpec, url: str, answer: Answer) -> str:
+    """Where a redirect leads. What only this host may know goes to no other one."""
+    target = resolved(url, answer.headers.get("Location", ""))
+    if target is None:
+        raise PollFailure(f"HTTP {answer.status}: {spec.place} redirects to something that is no http(s) URL")
+    if same_host(url, target):
+        return target
+    if spec.is_confidential:
+        raise PollFailure(
+            f"HTTP {answer.status}: {spec.place} redirects to another host, which must not get the headers and secrets "
+            "of this poll; give the final URL"
+        )
+    if url.lower().startswith("https:") and not target.lower().startswith("https:"):
+        raise PollFailure(f"HTTP {answer.status}: {spec.place} redirects from https to http; give the final URL")
+    return target
+
+
+def resolved(base: str, reference: str) -> str | None:
+    """The absolute URL that a reference means; None when it can't be asked."""
+    if not reference or len(reference) > LONGEST_URL or not reference.isascii() or not reference.isprintable():
+        return None
+    try:
+        target = urljoin(base, reference.strip().replace(" ", "%20")).partition("#")[0]
+    except ValueError:
+        return None
+    return None if literal_fault(target) or "\\" in target else target
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two URLs have the same scheme, host and port."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,0 +1,312 @@
+"""Polls the sources of the running rules, each by a task of its own in one loop."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from router.actions.forward.client import Client, open_client
+from router.domain.errors import StoreError
+from router.domain.ids import uuid7
+from router.domain.own_events import shortened
+from router.domain.polls import PolledEvent, PollResult, PollState
+from router.intake.poll.fetch import PollFailure
+from router.intake.poll.one_poll import OnePoll, Overtaken, new_state
+from router.intake.poll.spec import PollSpec
+from router.intake.poll.timing import backoff_seconds, wait_seconds
+from router.observe.metrics import Metrics
+from router.rules.notices import notice
+from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.rules.source import Source
+from router.runtime.loop_inbox import Inbox
+from router.runtime.thread_pool import Threads, open_threads
+from router.store.contract import Store
+
+LEAD_SECONDS = 0.5  #: between two looks whether this node is to poll
+STORE_SECONDS = 2.0  #: until the store is asked again that could not be read or written
+FORGET_MS = 7 * 86_400_000  #: after its last poll a source that left the rules is forgotten
+SWEEP_SECONDS = 3600.0  #: between two looks for such sources
+READERS = 4  #: threads that read the store
+
+log = structlog.get_logger()
+
+
+class LoopStore:
+    """The store, for the loop."""
+
+    def __init__(self, store: Store, threads: Threads, inbox: Inbox) -> None:
+        self._store, self._threads, self._inbox = store, threads, inbox
+
+    async def known(self, series: str, ids: Sequence[str]) -> set[str]:
+        """See StoreReader.known_items."""
+        return await self._threads.call("store", self._store.known_items, series, ids)
+
+    async def take(self, result: PollResult) -> bool:
+        """See OperatorStore.take_poll."""
+        return await self._inbox.result(self._store.take_poll(result))
+
+    async def states(self) -> Mapping[str, PollState]:
+        """By source."""
+        return {state.source: state for state in await self._threads.call("store", self._store.polls)}
+
+
+@dataclass(slots=True)
+class _Timer:
+    """When one source is polled; monotonic times."""
+
+    due: float
+    ended: float = 0.0  #: of the last poll here; 0: there was none
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    led: bool = False
+
+
+class Polling:
+    """`start` and `stop` belong to one thread, `rules_changed` to any."""
+
+    def __init__(
+        self,
+        store: Store,
+        current: CurrentRuleset,
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+        leads: Callable[[str], bool] = lambda _: True,
+        failing_seconds: float = 300.0,
+    ) -> None:
+        """`leads`: whether this node is the one that polls a source; `failing_seconds`: that a source fails before it
+        is told as an event."""
+        self._store = store
+        self._current = current
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self._leads = leads
+        self._failing_seconds = failing_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed: asyncio.Event | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="polls", daemon=True)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._wakes: dict[str, asyncio.Event] = {}
+        self._started = threading.Event()
+        self._states: dict[str, PollState] = {}  #: as last written here
+
+    def start(self) -> None:
+        """Start polling."""
+        self._thread.start()
+        self._started.wait(10)
+
+    def stop(self) -> None:
+        """Stop: an answer that is awaited is given up; the next start asks again. Call it before the store closes."""
+        self._stopping = True
+        self.rules_changed()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def rules_changed(self) -> None:
+        """Look at the current rules again."""
+        loop, changed = self._loop, self._changed
+        if loop is not None and changed is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(changed.set)
+
+    def states(self) -> list[PollState]:
+        """What is known of the sources that are polled here. Any thread may ask."""
+        return sorted(self._states.copy().values(), key=lambda state: state.source)
+
+    async def _run(self) -> None:
+        self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
+        self._started.set()
+        async with open_client() as client, open_threads("poll-store", READERS) as threads:
+            store = LoopStore(self._store, threads, Inbox())
+            while not self._stopping:
+                self._changed.clear()
+                self._look(client, store)
+                try:
+                    await asyncio.wait_for(self._changed.wait(), SWEEP_SECONDS)
+                except TimeoutError:
+                    await self._forget(store)
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def _look(self, client: Client, store: LoopStore) -> None:
+        """Begin with new sources, and wake all others, which look at their settings."""
+        for name, source in self._current.ruleset.sources.items():
+            if source.poll is not None and source.enabled and name not in self._tasks:
+                self._wakes[name] = asyncio.Event()
+                self._tasks[name] = asyncio.create_task(self._serve(name, client, store))
+        for wake in self._wakes.values():
+            wake.set()
+
+    def _source(self, name: str) -> tuple[Source, PollSpec] | None:
+        source = self._current.ruleset.sources.get(name)
+        if source is None or not source.enabled or not isinstance(source.poll, PollSpec):
+            return None
+        return source, source.poll
+
+    async def _serve(self, name: str, client: Client, store: LoopStore) -> None:
+        """Poll one source until it leaves the rules. A name has one such task, so that it is polled once at a time."""
+        timer = _Timer(time.monotonic())
+        try:
+            while (found := self._source(name)) is not None:
+                try:
+                    await self._turn(name, *found, timer, client, store)
+                except (StoreError, Overtaken) as error:
+                    if isinstance(error, StoreError):
+                        log.warning("poll can't be stored just now; tried again", source=name, error=str(error))
+                    timer.led = False
+                    timer.due = time.monotonic() + STORE_SECONDS
+                except Exception:  # the boundary of a task that has to live on
+                    log.exception("poll failed by a fault of ours", source=name)
+                    timer.due = time.monotonic() + found[1].every
+        finally:
+            del self._tasks[name], self._wakes[name]
+            self._states.pop(name, None)
+
+    async def _turn(
+        self, name: str, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore
+    ) -> None:
+        """Wait a little, or poll."""
+        wake = self._wakes[name]
+        wake.clear()
+        if not self._leads(name):
+            timer.led = False
+            self._states.pop(name, None)
+            await _wait(wake, LEAD_SECONDS)
+            return
+        if not timer.led:
+            state = (await store.states()).get(name)
+            timer.due = time.monotonic() + self._left(spec, state)
+            timer.led, timer.settings = True, spec.settings
+        self._follow(spec, timer)
+        if time.monotonic() < timer.due:
+            await _wait(wake, timer.due - time.monotonic())
+            return
+        await self._poll(source, spec, timer, client, store)
+
+    def _left(self, spec: PollSpec, state: PollState | None) -> float:
+        """How long a source waits that this process did not poll yet: a start is no reason to ask anew."""
+        if state is None or state.fingerprint != spec.fingerprint:
+            return 0.0
+        longest = max(spec.every, backoff_seconds(spec.every, state.failures, None)) if state.failures else spec.every
+        return min(longest, max(0.0, (state.next_at - self._now_ms()) / 1000))
+
+    @staticmethod
+    def _follow(spec: PollSpec, timer: _Timer) -> None:
+        """Take a changed `every` at once; anything else that changed is a reason to poll now."""
+        before, timer.settings = timer.settings, spec.settings
+        if before == spec.settings:
+            return
+        is_interval = {**before, "every": 0} == {**spec.settings, "every": 0}
+        began = timer.ended or time.monotonic()
+        timer.due = min(began + wait_seconds(spec.every), time.monotonic() + spec.every) if is_interval else 0.0
+
+    async def _poll(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
+        before = (await store.states()).get(source.name)
+        state = new_state(source.name, spec.fingerprint, before, self._now_ms())
+        wait = wait_seconds(spec.every)
+        state = replace(state, next_at=self._now_ms() + round(1000 * wait))
+        one = OnePoll(
+            client,
+            source,
+            spec,
+            lambda: self._ruleset(source.name, spec),
+            store,
+            self._now_ms,
+            state,
+            before.token if before is not None else "",
+        )
+        try:
+            polled = await one.run()
+        except PollFailure as failure:
+            wait = await self._failed(one, failure, store)
+        else:
+            self._states[source.name] = polled.state
+            self._metrics.polled(source.name, "changed" if polled.changed else "unchanged")
+            self._tell_events(source, polled.events)
+            if polled.left:
+                log.info("more pages than max_pages; the next poll goes on", source=source.name, url=spec.place)
+            if before is not None and before.failures:
+                log.info("source answers again", source=source.name, url=spec.place, failures=before.failures)
+            if before is not None and before.told:
+                seconds = (self._now_ms() - before.failing_since) // 1000
+                self._tell("source.recovered", source.name, {"failing_seconds": seconds})
+        timer.ended = time.monotonic()
+        timer.due = timer.ended + wait
+
+    def _ruleset(self, name: str, spec: PollSpec) -> Ruleset | None:
+        """The current rules, if they have the same source still."""
+        found = self._source(name)
+        return self._current.ruleset if found is not None and found[1].fingerprint == spec.fingerprint else None
+
+    async def _failed(self, one: OnePoll, failure: PollFailure, store: LoopStore) -> float:
+        """Note a failure; gives how long to wait."""
+        now, name, spec = self._now_ms(), one.source.name, one.spec
+        state = one.state
+        failures = state.failures + 1
+        wait = backoff_seconds(spec.every, failures, failure.retry_after)
+        since = state.failing_since or now
+        self._metrics.polled(name, "failed")
+        log.warning(
+            "poll failed",
+            source=name,
+            url=spec.place,
+            error=str(failure),
+            failures=failures,
+            next_seconds=round(wait, 1),
+        )
+        told = state.told
+        if not told and now - since >= self._failing_seconds * 1000:
+            told = True
+            facts = {"error": shortened(str(failure)), "failures": failures, "failing_seconds": (now - since) // 1000}
+            self._tell("source.failing", name, facts)
+        state = replace(
+            state,
+            token=uuid7(now),
+            polled_at=now,
+            next_at=now + round(1000 * wait),
+            failures=failures,
+            failing_since=since,
+            error=str(failure),
+            told=told,
+        )
+        if not await store.take(PollResult(one.token, state, now=now)):
+            raise Overtaken
+        self._states[name] = state
+        return wait
+
+    def _tell_events(self, source: Source, events: Sequence[PolledEvent]) -> None:
+        """One line for each event, as for those that were sent."""
+        for one in events:
+            matched, deliveries = list(one.routing.matched), len(one.plan)
+            event_id = one.event.id
+            log.info("event received", event_id=event_id, source=source.name, matched=matched, deliveries=deliveries)
+            self._metrics.taken(source.name, matched)
+            for rule, reason in one.routing.errors:
+                self._metrics.not_judged(rule)
+                log.warning("rule could not be judged, so it is unmatched", rule=rule, event_id=event_id, reason=reason)
+
+    def _tell(self, kind: str, name: str, facts: Mapping[str, object]) -> None:
+        made = notice(self._current.ruleset, kind, name, {"source": {"name": name, **facts}}, self._now_ms())
+        if made is not None:
+            self._store.tell(made)  # it is not waited for: the log has it as well
+            log.info("own event", kind=kind, subject=name, event_id=made.event.id, count=1)
+
+    async def _forget(self, store: LoopStore) -> None:
+        """Forget sources that left the rules a while ago."""
+        try:
+            known, before = self._current.ruleset.sources, self._now_ms() - FORGET_MS
+            states = await store.states()
+            old = [name for name, one in states.items() if name not in known and one.polled_at < before]
+            self._store.forget_polls(old)
+        except StoreError as error:
+            log.warning("polled sources can't be forgotten just now; tried again", error=str(error))
+
+
+async def _wait(wake: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(wake.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,79 @@
+"""Polls a source once, for a command: what its answer gives is stored, or only shown."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from router.actions.forward.client import open_client
+from router.domain.errors import RouterError
+from router.domain.polls import PolledEvent, PollResult, PollState
+from router.intake.poll.fetch import PollFailure
+from router.intake.poll.one_poll import OnePoll, Overtaken, new_state
+from router.intake.poll.spec import PollSpec
+from router.rules.ruleset import Ruleset
+from router.rules.source import Source
+from router.store.contract import OperatorStore
+
+
+class PollError(RouterError):
+    """A poll that a command asked for failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollReport:
+    """What a poll came to."""
+
+    items: int  #: of its pages
+    first: bool  #: it was the first poll of this source
+    changed: bool  #: an answer came that was not the one before
+    events: Sequence[PolledEvent]
+    state: PollState
+
+
+@dataclass(slots=True)
+class _CommandStore:
+    """The store, for one poll; with `dry` nothing is written."""
+
+    store: OperatorStore | None
+    ruleset: Ruleset
+    dry: bool
+    seen: set[str] = field(default_factory=set)
+
+    async def known(self, series: str, ids: Sequence[str]) -> set[str]:
+        """See StoreReader.known_items."""
+        self.seen.update(ids)
+        return self.store.known_items(series, ids) if self.store is not None else set()
+
+    async def take(self, result: PollResult) -> bool:
+        """See OperatorStore.take_poll."""
+        if self.dry or self.store is None:
+            return True
+        text = self.ruleset.text if result.events else None
+        return self.store.take_poll(replace(result, ruleset=text)).result()
+
+
+def poll_once(
+    store: OperatorStore | None, ruleset: Ruleset, source: Source, spec: PollSpec, now: int, *, dry: bool
+) -> PollReport:
+    """Poll a source at `now` (ms). A dry run gives the events of a first poll too, whatever `start` says; without a
+    store it knows of no poll before. Raises PollError, StoreError."""
+    before = next((one for one in store.polls() if one.source == source.name), None) if store is not None else None
+    state = new_state(source.name, spec.fingerprint, before, now)
+    taking = _CommandStore(store, ruleset, dry)
+    shown = replace(spec, start="all") if dry else spec
+    wanted = replace(source, poll=shown)
+
+    async def poll() -> PollReport:
+        async with open_client() as client:
+            token = before.token if before is not None else ""
+            one = OnePoll(client, wanted, shown, lambda: ruleset, taking, lambda: now, state, token)
+            polled = await one.run()
+        items = len(taking.seen) if spec.has_items else int(polled.changed)
+        return PollReport(items, not state.started, polled.changed, polled.events, polled.state)
+
+    try:
+        return asyncio.run(poll())
+    except PollFailure as failure:
+        raise PollError(f"source {source.name}: {failure}") from None
+    except Overtaken:
+        raise PollError(f"source {source.name} was polled by a daemon at the same moment; try again") from None
