@@ -42,7 +42,7 @@ class Fact:
 def test_fields_are_set_without_a_call_for_each(made: type[Any]) -> None:
     constructor: Callable[..., None] = made.__init__
 
-    assert "__setattr__" not in constructor.__code__.co_names  # type: ignore[attr-defined]
+    assert "__setattr__" not in constructor.__code__.co_names
 
 
 def test_defaults_factories_and_what_follows_the_constructor_stay() -> None:
