@@ -2,13 +2,14 @@
 
 A thread appends events of 7 kB by a timetable, first alone, then while another thread appends one body of 25 MB.
 Measured is the time from the moment in the timetable to the committed answer, the median of the rounds. For SQLite also
-the longest transactions: of the small events, of a piece of the large body, and of the folding of the log by the writer.
+the longest transactions: of the small events, of a piece of the large body, and of folding the log.
 """
 
 import argparse
 import itertools
 import os
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -16,6 +17,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from machine import describe
 
