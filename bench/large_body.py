@@ -93,9 +93,11 @@ def at(values: list[float], share: float) -> float:
 
 def sqlite_stores(rounds: int) -> Iterator[Store]:
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
-            with closing(SqliteStore(Path(folder) / "store.db")) as store:
-                yield store
+        with (
+            tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder,
+            closing(SqliteStore(Path(folder) / "store.db")) as store,
+        ):
+            yield store
 
 
 def postgres_stores(server: Server, rounds: int) -> Iterator[Store]:
