@@ -21,6 +21,7 @@ import pytest
 from router.store.postgres.connection import connect
 from router.store.postgres.schema import migrate, newest_version
 from router.store.postgres.url import parse_url
+from tests.memory_folder import memory_folder
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
@@ -61,7 +62,7 @@ class Server:
         """`largest_file`: bytes that a file of the server may have: what it meets then is what it meets on a full disk,
         without a mount, whatever user runs the tests. Its log's files have 16 MiB."""
         self._largest_file = largest_file
-        self._home = Path(tempfile.mkdtemp(prefix="wr-postgres-", dir=_roomy_folder()))
+        self._home = Path(tempfile.mkdtemp(prefix="wr-postgres-", dir=memory_folder()))
         self.data = self._home / "data"
         self.log = self._home / "log"
         self.settings = {**SETTINGS, **settings}
@@ -170,14 +171,6 @@ class Server:
                 time.sleep(0.02)
             else:
                 return
-
-
-def _roomy_folder() -> str:
-    """A folder in memory, if there is one with room."""
-    shared = "/dev/shm"
-    if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2**30:
-        return shared
-    return tempfile.gettempdir()
 
 
 def _free_port() -> int:

@@ -12,7 +12,8 @@ from router.store.contract import StoreSize
 
 LONG_MS = 15 * 60_000  #: a delivery that waits for longer, with nothing that holds it, is worth a look
 LOW_BYTES = 512 * 1024 * 1024  #: free on the store's disk; a busy daemon fills so much within hours
-_MOST_TARGETS = 10  #: that are named one by one
+_MOST_TARGETS = 5  #: that are named one by one
+_MOST_NODES = 3  #: likewise
 
 
 class Place(StrEnum):
@@ -110,10 +111,13 @@ def _deliveries(status: Status, now: int) -> Iterator[Concern]:
 
 
 def _nodes(status: Status, now: int) -> Iterator[Concern]:
-    for node in status.nodes:
-        if not node.lives:
-            what = f"Node {node.facts.name} is lost: not heard for {span(now - node.renewed_at)}."
-            yield Concern(what, "Others take over what it had. Start it anew, or let it go.", Place.NODES)
+    lost = [node for node in status.nodes if not node.lives]
+    cure = "Others take over what it had. Start it anew, or let it go."
+    for node in lost[:_MOST_NODES]:
+        what = f"Node {node.facts.name} is lost: not heard for {span(now - node.renewed_at)}."
+        yield Concern(what, cure, Place.NODES)
+    if len(lost) > _MOST_NODES:
+        yield Concern(f"{counted(len(lost) - _MOST_NODES, 'further node')} lost.", "See which.", Place.NODES)
     living = {node.rules for node in status.nodes if node.lives}
     if len(living) > 1:
         what = f"The nodes run {len(living)} different rule sets."

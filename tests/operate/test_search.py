@@ -18,6 +18,7 @@ from router.operate.scan import ScanPosition
 from router.operate.search import Bounds, EventTest, find_deliveries, find_events, headers_test
 from router.rules.compile.where import WhereError, compile_where
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 
@@ -25,7 +26,7 @@ NOW = 1_700_000_000_000
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """Ten events; the payload of number n is {"n": n}, but that of number 5 is no JSON."""
-    with closing(SqliteStore(tmp_path / "store.db")) as store:
+    with closing(open_store(tmp_path / "store.db")) as store:
         store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
         for n in range(10):
             body = b"{broken" if n == 5 else b'{"n": %d}' % n

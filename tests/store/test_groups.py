@@ -16,8 +16,8 @@ from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.store.contract import MAX_INTERRUPTIONS
 from router.store.sqlite.check import check
-from router.store.sqlite.store import SqliteStore
 from tests.conftest import PATIENCE_SECONDS, THOROUGH
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 WAIT, MOST, WITHIN = 300, 700, 500
@@ -146,7 +146,7 @@ class Histories(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.store = SqliteStore(self.path)
+        self.store = open_store(self.path)
         self.store.put_ruleset(RulesetText("r1", "", ""), 0).result(10)
         self.store.on_skipped(self.told.extend)
 

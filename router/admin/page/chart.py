@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from router.admin.page.render import address
 from router.domain.activity import Bucket
-from router.operate.json_times import iso
 from router.operate.words import counted, span
 from router.store.contract import StoreReader
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
-SPANS = {"1h": (HOUR, 2 * MINUTE), "24h": (DAY, 30 * MINUTE), "7d": (7 * DAY, 4 * HOUR)}
+SPANS = {"1h": (HOUR, 2 * MINUTE), "24h": (DAY, HOUR), "7d": (7 * DAY, 6 * HOUR)}
 """By name: how far back, and how long one bar is."""
 
 DEFAULT = "24h"
@@ -83,7 +82,7 @@ def _bar(number: int, bucket: Bucket, ends_at: int) -> Bar:
     about = "" if bucket.is_exact else "about "
     dead = f", {bucket.dead:,} dead" if bucket.dead else ""
     words = f"{about}{counted(bucket.events, 'event')}, {counted(bucket.deliveries, 'delivery')}{dead}"
-    at = address("/events", since=iso(bucket.begins_at), until=iso(ends_at))
+    at = f"/events?since={_minute(bucket.begins_at)}&until={_minute(ends_at)}"
     return Bar(WIDTH * number, words, at, bucket, ends_at)
 
 
@@ -97,6 +96,11 @@ def _path(values: Sequence[int], most: int, top: int) -> str:
     return "".join(parts)
 
 
+def _minute(at: int) -> str:
+    """A full minute, short: the first view has many."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
 def bar_words(chart: Chart) -> str:
-    """How long one bar is: `30m`."""
+    """How long one bar is: `60m`."""
     return span(chart.bar_ms)

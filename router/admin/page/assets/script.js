@@ -169,6 +169,8 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-line]");
   if (link) { event.preventDefault(); toPlace(link); }
   if (event.target.closest("[data-keys]")) help();
+  const bar = event.target.closest(".chart rect");
+  if (bar) main.querySelector(`[data-x="${bar.getAttribute("x")}"]`)?.click();
 });
 for (const one of document.querySelectorAll("[data-keys]")) one.hidden = false;
 if (main.dataset.live) live(Number(main.dataset.live));

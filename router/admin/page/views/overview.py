@@ -9,6 +9,7 @@ from router.admin.page.exchange import PageRequest, html
 from router.admin.page.render import address, render
 from router.admin.page.sessions import Session
 from router.admin.page.view import View
+from router.admin.page.views.nodes import living_first
 from router.domain.filters import EventFilter
 from router.domain.reply import Reply
 from router.operate.concerns import Concern, Place, concerns
@@ -16,8 +17,8 @@ from router.operate.queries import newest_events
 from router.operate.status import read_status
 
 _RECENT = 10  #: events on the first view
-_MOST_TARGETS = 30  #: that are listed, the longest waiting first
-_MOST_NODES = 100
+_MOST_TARGETS = 20  #: that are listed, the longest waiting first
+_MOST_NODES = 10
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
@@ -30,7 +31,8 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
         "overview.html", session=session, here="/", status=shown, now=read.now, rules=daemon.ruleset(),
         concerns=[(one, address_of(one)) for one in found], chart=chart, spans=list(SPANS), bar=bar_words(chart),
         targets=targets[:_MOST_TARGETS], more_targets=max(0, len(targets) - _MOST_TARGETS), file=daemon.rules,
-        nodes=shown.get("nodes", [])[-_MOST_NODES:], events=newest_events(daemon.store, EventFilter(), _RECENT),
+        nodes=living_first(status.nodes, read.now)[:_MOST_NODES], more_nodes=max(0, len(status.nodes) - _MOST_NODES),
+        events=newest_events(daemon.store, EventFilter(), _RECENT),
     )  # fmt: skip
     return html(text)
 
@@ -40,7 +42,7 @@ def address_of(concern: Concern) -> str:
     states = {Place.DEAD: "dead", Place.PENDING: "pending"}
     if concern.place in states:
         return address("/deliveries", state=states[concern.place], target=concern.target)
-    return {Place.RULES: "/rules", Place.TARGETS: "/targets", Place.NODES: "/#nodes"}.get(concern.place, "")
+    return {Place.RULES: "/rules", Place.TARGETS: "/targets", Place.NODES: "/nodes"}.get(concern.place, "")
 
 
 VIEWS = (View("/", _show),)
