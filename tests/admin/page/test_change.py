@@ -18,6 +18,7 @@ from tests.admin.conftest import RULES, TOKEN, Admin
 from tests.admin.page.conftest import Browser
 
 READ_TOKEN = "a-token-that-may-only-read-0123456789"
+LINE = 'append: {path: deploys.jsonl, line: "{{ payload.repo }}"}'
 HOSTILE = "</textarea><script>alert(1)</script>"
 
 
@@ -160,9 +161,9 @@ def test_hostile_text_stays_text(page: Browser) -> None:
 def test_no_text_of_a_sender_is_markup_in_a_plan(admin: Admin, page: Browser) -> None:
     admin.receive({"ref": "main", "repo": HOSTILE + "\u202e\x1b[31m"})
 
-    shown = page.post("/rules/try#result", text=RULES.replace("path: /build", "path: '/{{ payload.repo }}'"))
+    shown = page.post("/rules/try#result", text=RULES.replace("append: deploys.jsonl", LINE))
 
-    assert "1 delivery change: deploy main/build" in words(shown)
+    assert "1 delivery change: deploy main/append" in words(shown)
     assert "<script>alert" not in shown
     assert "\u202e" not in shown and "\x1b" not in shown
 
