@@ -47,6 +47,10 @@ def _problems(status: Status, shown: Mapping[str, Any], checks: Mapping[str, boo
     for target, breaker in shown["breakers"].items():
         if isinstance(breaker, dict) and breaker.get("state") != "closed":
             found.append((f"Target {target} keeps failing: its breaker is {breaker.get('state')}.", "/targets"))
+    for state in status.polls:
+        if state.failures:
+            failing = f"Polls of source {state.source} fail for {span(now - state.failing_since)}: {state.error}"
+            found.append((failing, address("/events", source=state.source)))
     if status.oldest_at is not None and now - status.oldest_at > _OLD_MS:
         waited = span(now - status.oldest_at)
         found.append((f"The oldest delivery waits for {waited}.", address("/deliveries", state="pending")))
