@@ -18,8 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from machine import describe
 
-from tests.acceptance.fleet import Fleet, Senders, ledger_problems
-from tests.acceptance.test_database_away import RULES
+from tests.acceptance.fleet import RULES, Fleet, Senders, ledger_problems
 from tests.conftest import Daemon, Receiver
 from tests.postgres import Server
 

@@ -22,8 +22,7 @@ from router.domain.ids import uuid7
 from router.store.contract import Store
 from router.store.location import store_location
 from router.store.open import open_store
-from tests.acceptance.fleet import Fleet
-from tests.acceptance.test_database_away import RULES
+from tests.acceptance.fleet import RULES, Fleet
 from tests.conftest import Receiver
 from tests.postgres import Server
 

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from router.cli.main import main
+from tests.memory_folder import memory_folder
 from tests.preloaded import Forked, Preloaded, read_at_start
 
 pytest_plugins = ["tests.postgres"]
@@ -37,7 +38,9 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The time that an example takes depends on the load of the machine. The same examples in each run: a failure repeats.
-settings.register_profile("any machine", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
 
 THOROUGH = int(os.environ.get("WEBHOOK_ROUTER_TEST_EXAMPLES", "1"))  #: times as many generated examples, for a long run
@@ -49,7 +52,12 @@ def examples(count: int) -> settings:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Divide the compiling of the tests among the workers: else each would compile all of them at the same time."""
+    """Put temporary folders in memory, and divide the compiling of the tests among the workers.
+
+    Each worker would compile all of them at the same time.
+    """
+    if memory := memory_folder():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         number, workers = int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
@@ -147,6 +155,11 @@ def _stop_preloaded(_started_anywhere: None) -> Iterator[None]:
         _preloaded.pop().stop()
 
 
+def changed(environment: Mapping[str, str]) -> set[str]:
+    """The variables that are not as in this process."""
+    return {name for name, value in environment.items() if os.environ.get(name) != value}
+
+
 class Daemon:
     """One `webhook-router serve` process and its log."""
 
@@ -186,7 +199,7 @@ class Daemon:
         self, arguments: list[str], folder: Path, env: Mapping[str, str], program: tuple[str, ...], log: int
     ) -> Forked | subprocess.Popen[bytes]:
         environment = {**os.environ, **env}
-        if not program and not read_at_start(env):
+        if not program and not read_at_start(changed(env)):
             return preloaded().start(arguments, folder, environment, log)
         return subprocess.Popen(
             [*(program or (PROGRAM,)), *arguments],
@@ -267,6 +280,7 @@ class Received:
     path: str
     headers: dict[str, str]  #: names in lower case
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -277,6 +291,9 @@ class Receiver:
     status: int = 200  #: of every answer
     release: threading.Event = field(default_factory=threading.Event)  #: until it is set, requests to /hang wait
     answering: threading.Event = field(default_factory=threading.Event)  #: while it is unset, answers wait
+    at_once: int = 0  #: requests that are not answered yet
+    most_at_once: int = 0  #: so far; a test may set it to 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
         """Listen on a free port."""
@@ -289,10 +306,11 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.requests.append(Received(self.path, headers, body))
+                receiver.begin(Received(self.path, headers, body))
                 if self.path.startswith("/hang"):
                     receiver.release.wait(PATIENCE_SECONDS)
                 receiver.answering.wait(PATIENCE_SECONDS)
+                receiver.end()
                 self.send_response(receiver.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -319,6 +337,18 @@ class Receiver:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+    def begin(self, request: Received) -> None:
+        """A request has come."""
+        with self._lock:
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            self.requests.append(request)
+
+    def end(self) -> None:
+        """A request is answered."""
+        with self._lock:
+            self.at_once -= 1
 
     def ids(self, path: str = "") -> list[str]:
         """The event ids that arrived, one for each request."""
@@ -408,14 +438,14 @@ def run_in_process(*arguments: str | Path, folder: Path, input: str = "") -> sub
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command line to its end.
 
-    The daemon, `--version`, and what is given an environment get a process of their own; that of the daemon is forked from
+    The daemon, `--version`, and what is given an environment get a process of their own. All but `--version` are forked from
     one that has imported the program. Other commands run in this process: each start takes a second of a processor.
     """
 
     def command(*arguments: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
         if arguments[0] not in ("serve", "--version") and set(more) <= {"cwd"}:
             return run_in_process(*arguments, folder=more.get("cwd", Path.cwd()))
-        fast = arguments[0] == "serve" and not read_at_start((more.get("env") or {}).keys() - os.environ.keys())
+        fast = arguments[0] != "--version" and not read_at_start(changed(more.get("env") or {}))
         return subprocess.run(
             [preloaded().shim if fast else PROGRAM, *map(str, arguments)],
             capture_output=True,

@@ -21,6 +21,7 @@ import pytest
 from router.store.postgres.connection import connect
 from router.store.postgres.schema import migrate, newest_version
 from router.store.postgres.url import parse_url
+from tests.memory_folder import memory_folder
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
@@ -30,8 +31,10 @@ PATIENCE_SECONDS = 60.0
 
 # Becomes the server, as another user than root, which PostgreSQL refuses, and ends with the process that started it.
 _START = """
-import ctypes, os, pwd, signal, sys
-user, *command = sys.argv[1:]
+import ctypes, os, pwd, resource, signal, sys
+user, largest_file, *command = sys.argv[1:]
+if largest_file:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 if user:
     found = pwd.getpwnam(user)
     os.setgroups([])
@@ -55,8 +58,11 @@ SETTINGS: Mapping[str, str] = {
 class Server:
     """One server with a data folder of its own. It ends with the process that started it, even one that is killed."""
 
-    def __init__(self, settings: Mapping[str, str] = {}) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="wr-postgres-", dir=_roomy_folder()))
+    def __init__(self, settings: Mapping[str, str] = {}, largest_file: int | None = None) -> None:
+        """`largest_file`: bytes that a file of the server may have: what it meets then is what it meets on a full disk,
+        without a mount, whatever user runs the tests. Its log's files have 16 MiB."""
+        self._largest_file = largest_file
+        self._home = Path(tempfile.mkdtemp(prefix="wr-postgres-", dir=memory_folder()))
         self.data = self._home / "data"
         self.log = self._home / "log"
         self.settings = {**SETTINGS, **settings}
@@ -82,6 +88,7 @@ class Server:
                     "-ISc",
                     _START,
                     self._user,
+                    str(self._largest_file or ""),
                     binary,
                     "-D",
                     self.data,
@@ -164,14 +171,6 @@ class Server:
                 time.sleep(0.02)
             else:
                 return
-
-
-def _roomy_folder() -> str:
-    """A folder in memory, if there is one with room."""
-    shared = "/dev/shm"
-    if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2**30:
-        return shared
-    return tempfile.gettempdir()
 
 
 def _free_port() -> int:

@@ -1,11 +1,15 @@
 """A standby that follows a primary by streaming replication, and faults that an operator meets on a server."""
 
+import contextlib
+import itertools
 import os
 import pwd
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+
+from psycopg import errors
 
 from tests.postgres import PATIENCE_SECONDS, Server
 
@@ -17,8 +21,9 @@ _NAME = "standby"
 class Standby(Server):
     """A copy of a primary that follows it until `promote`."""
 
-    def __init__(self, primary: Server, settings: Mapping[str, str] = {}) -> None:
-        self._primary = primary
+    def __init__(self, primary: Server, settings: Mapping[str, str] = {}, port: int | None = None) -> None:
+        """`port`: of what stands between it and the primary."""
+        self._primary_port = port or primary.port
         super().__init__({**PRIMARY, "hot_standby": "on", **settings})
 
     def start(self, url: str | None = None) -> None:
@@ -34,7 +39,7 @@ class Standby(Server):
     def _copy(self) -> None:
         shutil.rmtree(self.data)
         self.data.mkdir(mode=0o700)
-        conninfo = f"host=127.0.0.1 port={self._primary.port} user=postgres application_name={_NAME}"
+        conninfo = f"host=127.0.0.1 port={self._primary_port} user=postgres application_name={_NAME}"
         binary = Path(self._installed.bin_path) / "pg_basebackup"
         subprocess.run(
             [binary, "-D", self.data, "-d", conninfo, "-R", "--checkpoint=fast", "--no-sync", "--no-manifest"],
@@ -60,13 +65,30 @@ def configure(server: Server, **settings: str) -> None:
     server.execute("SELECT pg_reload_conf()")
 
 
-#: What a client sees while the server's disk is full: SQLSTATE 53100. No mount is needed, so it holds on every machine.
-FULL_DISK = """
-CREATE OR REPLACE FUNCTION webhook_router.full_disk() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
-CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON webhook_router.event
-    FOR EACH STATEMENT EXECUTE FUNCTION webhook_router.full_disk();
-CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON webhook_router.delivery
-    FOR EACH STATEMENT EXECUTE FUNCTION webhook_router.full_disk();
+LARGEST_FILE = 16 * 2**20  #: bytes; of a server whose disk is to be full soon
+
+# A row takes a page. The server grows the table, until it may not.
+_FILL = """
+ALTER TABLE webhook_router.event ALTER headers SET STORAGE PLAIN;
+INSERT INTO webhook_router.event
+    (writer, id, source, method, path, query, headers, body, ip, received_at, dedupe_key, ruleset, matched)
+SELECT 0, 'fill' || n, 'fill', 'POST', '/', '', repeat(' ', 7800), '', '', 0, 'fill' || n, 'none', '[]'
+FROM generate_series({first}, {last}) AS n
 """
-ROOM_AGAIN = "DROP FUNCTION webhook_router.full_disk() CASCADE"
+
+
+def fill_disk(server: Server, database: str) -> None:
+    """Have no room for a further event on a server with LARGEST_FILE."""
+    pages = server.execute("SELECT pg_relation_size('webhook_router.event') / 8192", database)[0][0]
+    assert isinstance(pages, int)
+    most = LARGEST_FILE // 8192 - pages - 5  # senders may take some meanwhile
+    server.execute(_FILL.format(first=1, last=most), database)
+    with contextlib.suppress(errors.InternalError_):  # File too large
+        for number in itertools.count(most + 1):
+            server.execute(_FILL.format(first=number, last=number), database)
+
+
+def make_room(server: Server, database: str) -> None:
+    """Take away what `fill_disk` put there."""
+    server.execute("DELETE FROM webhook_router.event WHERE source = 'fill'", database)
+    server.execute("VACUUM webhook_router.event", database)

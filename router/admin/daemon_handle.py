@@ -2,10 +2,14 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from router.domain.events import Event
 from router.domain.reply import Reply
+from router.operate.explain_event import Compile, ExplainedEvent, explain_event
+from router.operate.hidden_explanation import without_values
+from router.operate.hiding import HIDDEN, hiding
 from router.rules.compile.loader import Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.ruleset import Ruleset
@@ -26,5 +30,38 @@ class DaemonHandle:
     busy: Callable[[], bool]  #: whether events are arriving
     stopping: Callable[[], bool]
     now_ms: Callable[[], int]
+    whole: Store | None = None  #: all payloads, where `store` hides some: for verdicts alone
     changing: threading.Lock = field(default_factory=threading.Lock)  #: one replay, cancel or reroute at a time
     checking: threading.Lock = field(default_factory=threading.Lock)  #: one rules file at a time
+
+    @property
+    def for_reader(self) -> "DaemonHandle":
+        """The same for who may only read: without the payloads that sources hide."""
+        if self.whole is not None:
+            return self
+        return replace(self, store=hiding(self.store, self._path_shown), whole=self.store)
+
+    def hides(self, source: str) -> bool:
+        """Whether the payloads of a source are hidden from who may only read. Those of a source that the rules no
+        longer have are: nobody says any more that they may be seen."""
+        found = self.ruleset().source(source)
+        return found is None or not found.show_payloads
+
+    def _path_shown(self, source: str) -> str | None:
+        """In the place of a hidden path, of which parts may be the sender's, that of the source."""
+        if not self.hides(source):
+            return None
+        found = self.ruleset().source(source)
+        return HIDDEN if found is None else found.path
+
+    def hidden_sources(self) -> list[str]:
+        """The sources of the rules whose payloads this handle hides."""
+        return [] if self.whole is None else sorted(filter(self.hides, self.ruleset().sources))
+
+    def explain(self, event: Event, compiled: Compile, *, now: bool, most: int) -> ExplainedEvent:
+        """Explain an event of `store`; without values if they are hidden. Raises StoreError, PayloadError."""
+        if event.hidden_size is None:
+            return explain_event(self.store, event, self.ruleset(), compiled, now=now, most=most)
+        whole = self.whole or self.store
+        found = whole.event(event.id) or event
+        return without_values(explain_event(whole, found, self.ruleset(), compiled, now=now, most=most))

@@ -177,7 +177,7 @@ class App:
             settings.rules,
             self._loader,
             current,
-            lambda found: _prepare(found, recorded, processes),
+            lambda found: _prepare(found, recorded, node, processes),
             reports.applied,
             swapped=processes.swap if processes is not None else lambda _: None,
             begun=self._systemd.reloading,
@@ -218,7 +218,12 @@ class App:
         host = socket.gethostname()
         facts = NodeFacts(settings.node or host, host, os.getpid(), __version__, settings.roles, settings.actions)
         node = Node(fleet, store, facts, lease, settings.lease, lambda: current.ruleset.hash)
-        node.activate = lambda: recorded.record(current.ruleset)
+
+        def activate() -> None:
+            recorded.record(current.ruleset)
+            node.activated(current.ruleset.hash)
+
+        node.activate = activate
         node.join()
         try:
             node.record_rules()
@@ -295,8 +300,10 @@ def _guard_lock(settings: Settings) -> Path | None:
     return Path(f"{os.path.realpath(store)}.guard") if isinstance(store, Path) else None
 
 
-def _prepare(ruleset: Ruleset, recorded: RecordedRules, processes: IntakeProcesses | None) -> None:
+def _prepare(ruleset: Ruleset, recorded: RecordedRules, node: Node | None, processes: IntakeProcesses | None) -> None:
     """All that can fail of a reload: the record of the text, and the intake processes. Raises RouterError."""
     recorded.record(ruleset)
+    if node is not None:
+        node.activated(ruleset.hash)
     if processes is not None:
         processes.prepare(ruleset)

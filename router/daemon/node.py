@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -26,6 +27,7 @@ LOOK_SECONDS = 1.0  #: between two looks at the fleet: a pause by command reache
 STOP_AT, END_AT = 0.75, 0.9  #: parts of the lease after which attempts are stopped, and what is left of them is killed
 TELL_SECONDS = 0.02  #: between two notices to the other nodes at least
 UNKNOWN_SECONDS = 3.0  #: between two looks for claims whose answer was lost; two of them decide
+ACTIVATION_SECONDS = 30.0  #: that a reload may take from the record of its rules until they run
 RETENTION = "retention"  #: a task that one node does for all
 POLL = "poll "  #: before a source's name: the task to poll it
 
@@ -90,6 +92,8 @@ class Node:
         self._renew_at = self._tell_at = self._unknown_at = self._sure_at = 0.0
         self._changes = -1
         self._leads = False
+        self._activated = ("", 0.0)  #: rules that are recorded as the fleet's, and until when they should run here
+        self._activations = 0
         self._polls: frozenset[str] = frozenset()  #: sources that this node polls
         self.polled: Callable[[], Sequence[str]] = tuple  #: sources that the rules here have polled
         self._renewed_at = lease_clock()
@@ -102,7 +106,7 @@ class Node:
     def join(self) -> None:
         """Become a node, before anything is claimed. Raises StoreError."""
         began = lease_clock()
-        beat = self._fleet.join(self._facts, self._rules(), round(self._seconds * 1000))
+        beat = self._fleet.join(self._facts, self._told_rules(), round(self._seconds * 1000))
         self.id, self._server_started_at = beat.id, beat.server_started_at
         self._renewed(began, beat.now)
         self._unbroken_since = began
@@ -133,6 +137,14 @@ class Node:
         except RouterError as error:
             log.warning("the node can't leave; others take over when its lease ends", error=str(error))
         self._fleet.close()
+
+    def activated(self, rules: str) -> None:
+        """These rules, by their hash, are recorded as the fleet's, and run here in a moment. Any thread may call it."""
+        with self._lock:
+            self._activated = (rules, lease_clock() + ACTIVATION_SECONDS)
+            self._activations += 1
+            if self.state is not None:
+                self.state = replace(self.state, rules=rules)
 
     @property
     def runs_fleet_rules(self) -> bool:
@@ -224,7 +236,7 @@ class Node:
 
     def _renew(self) -> None:
         began = lease_clock()
-        beat = self._fleet.renew(self._rules(), round(self._seconds * 1000))
+        beat = self._fleet.renew(self._told_rules(), round(self._seconds * 1000))
         if beat is None:
             log.warning("others took over what this node had; it joins anew")
             self.join()
@@ -249,13 +261,13 @@ class Node:
 
     def _look(self) -> None:
         read_at = time.monotonic()
-        state = self._fleet.state()
+        state = self._read_state()
         changed = state.changes != self._changes or lease_clock() >= self._sure_at
         if changed:
             self._sure_at = lease_clock() + SURE_SECONDS
         alone = sum(node.lives for node in state.nodes) <= 1
         was_alone = len(self.peers()) <= 1
-        self.state, self._changes = state, state.changes
+        self._changes = state.changes
         if changed or alone is not was_alone:
             self._store.changed_by_others(alone=alone)
         if self._deliveries is not None:
@@ -276,9 +288,24 @@ class Node:
         self._leads = RETENTION in led
         self._polls = frozenset(task.removeprefix(POLL) for task in led if task.startswith(POLL))
 
+    def _told_rules(self) -> str:
+        """The rules that others should take for those that run here: already those of a reload that is under way, else
+        others would think that no node runs them."""
+        rules, until = self._activated
+        return rules if lease_clock() < until else self._rules()
+
+    def _read_state(self) -> FleetState:
+        while True:
+            activations = self._activations
+            state = self._fleet.state()
+            with self._lock:
+                if activations == self._activations:  # else it may be older than what was activated here meanwhile
+                    self.state = state
+                    return state
+
     def _follow_rules(self, state: FleetState) -> None:
         """Go back to the rules that run here once no node runs the newer ones any more."""
-        mine = self._rules()
+        mine = self._told_rules()
         if state.rules not in ("", mine) and not any(n.rules == state.rules for n in state.nodes if n.lives):
             log.warning("no node runs the fleet's rules any more; those that run here are the fleet's now")
             self.activate()

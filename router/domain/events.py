@@ -30,6 +30,12 @@ class Event:
     received_at: int  #: ms
     dedupe_key: str | None = None  #: equal for copies of the same event
     named: Headers = field(default_factory=no_headers, repr=False, compare=False)  #: the headers by name
+    hidden_size: int | None = None  #: bytes of the body, where its reader may not see it; None: all is there
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of the body."""
+        return len(self.body) if self.hidden_size is None else self.hidden_size
 
     def __post_init__(self) -> None:
         # Made once for all who look; a copy of the object with the same headers keeps it.

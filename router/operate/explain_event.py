@@ -25,6 +25,7 @@ class ExplainedEvent:
     recorded: Routing | None  #: what the rules said then; None: a version that didn't keep it received the event
     shown: Preview | None  #: None: these rules can't be used
     unusable: str = ""  #: why not
+    hidden: bool = False  #: values of the payload are left out
 
     def as_json(self) -> dict[str, Any]:
         """As `events explain --json` prints it."""
@@ -40,7 +41,7 @@ class ExplainedEvent:
             if self.recorded is None
             else {"matched": list(self.recorded.matched), "errors": errors_json(self.recorded)}
         )
-        return {"rules": rules, "recorded": recorded, **shown}
+        return {"rules": rules, "recorded": recorded, **shown, **({"hidden": True} if self.hidden else {})}
 
 
 def explain_event(

@@ -10,7 +10,7 @@ import orjson
 from router.domain.deliveries import Delivery, State
 from router.domain.filters import EventFilter, Filter
 from router.domain.summaries import EventHead
-from router.intake.dedupe_key import stored_key
+from router.intake.dedupe_key import hashed_key, stored_key
 from router.store.contract import PAGE, StoreReader
 
 
@@ -37,9 +37,10 @@ def filter_of(states: Iterable[State], given: Mapping[str, Any]) -> Filter:
 
 
 def keys_of(provider_id: str) -> tuple[str, ...]:
-    """The dedupe keys that this id of a provider may have become: of a text, and of a number."""
+    """The dedupe keys that this id of a provider may have become: of a text and of a number, also redacted ones."""
     is_number = _NUMBER.fullmatch(provider_id) is not None
-    return (stored_key(provider_id), *((stored_key(orjson.loads(provider_id)),) if is_number else ()))
+    keys = (stored_key(provider_id), *((stored_key(orjson.loads(provider_id)),) if is_number else ()))
+    return tuple(dict.fromkeys([*keys, *map(hashed_key, keys)]))
 
 
 def of_provider(store: StoreReader, which: Filter, provider_id: str) -> Filter:

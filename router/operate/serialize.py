@@ -98,8 +98,9 @@ def event_json(e: Event) -> dict[str, Any]:
         "ip": e.ip,
         **times(received_at=e.received_at),
         "headers": [list(pair) for pair in e.headers],
-        "size": len(e.body),
+        "size": e.size,
         "dedupe_key": e.dedupe_key,
+        **({"hidden": True} if e.hidden_size is not None else {}),
     }
 
 

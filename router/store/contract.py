@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Claim, Delivery, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.events import Appended, Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
@@ -173,6 +174,17 @@ class StoreReader(StoreState, Protocol):
 
     def waiting(self, rules: Iterable[str]) -> dict[str, int]:
         """By rule name: how many of its deliveries are pending or running. Rules without any are left out."""
+        ...
+
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """For each span that begins at one of these times (ms, rising), the last without an end: what came in it.
+
+        Reads a few hundred rows of a span at most, however large the store is; then the numbers are close, not exact.
+        """
+        ...
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """What each of these rules matched among the newest 10,000 events, or so."""
         ...
 
     def depths(self) -> list[Depth]:

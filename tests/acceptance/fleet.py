@@ -10,8 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.conftest import PATIENCE_SECONDS, Daemon
 from tests.postgres import Server
+
+RULES = """
+sources: {open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}}
+defaults: {retry: {initial: 100ms, max: 500ms}}
+rules:
+  - name: sent
+    actions: [{forward: "URL/sent", order_by: $.lane}]
+"""
 
 LEASE = 4.0  #: seconds; short, and long enough for a busy machine to renew
 
@@ -161,3 +171,13 @@ def ledger_problems(fleet: Fleet, senders: Senders, received: Sequence[str]) -> 
         if not 1 <= arrived[str(event)] <= tries:
             problems.append(f"{event} arrived {arrived[str(event)]} times in {tries} attempts")
     return problems
+
+
+def samples(node: Daemon) -> dict[str, float]:
+    """The metrics of a node, by name with labels in their order."""
+    found = {}
+    for family in text_string_to_metric_families(node.admin("/metrics").body.decode()):
+        for one in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted(one.labels.items()))
+            found[f"{one.name}{{{labels}}}" if labels else one.name] = one.value
+    return found

@@ -1,6 +1,9 @@
 """The database goes away in every way, and comes back: senders get 503, nothing answered is lost, nothing is dead."""
 
 import contextlib
+import hashlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,27 +14,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.acceptance.fleet import Fleet, Senders, ledger_problems
-from tests.conftest import PATIENCE_SECONDS, Daemon, Receiver
+from tests.acceptance.fleet import RULES, Fleet, Senders, ledger_problems
+from tests.conftest import PATIENCE_SECONDS, Answer, Daemon, Receiver
 from tests.faulty_proxy import FaultyProxy, answers_commit, holds_batch
 from tests.postgres import Server
-from tests.postgres_standby import FULL_DISK, PRIMARY, ROOM_AGAIN, Standby, configure, wait_for_standby
+from tests.postgres_standby import LARGEST_FILE, PRIMARY, Standby, configure, fill_disk, make_room, wait_for_standby
 
 Wait = Callable[[Callable[[], Any]], Any]
-
-RULES = """
-sources: {open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}}
-defaults: {retry: {initial: 100ms, max: 500ms}}
-rules:
-  - name: sent
-    actions: [{forward: "URL/sent", order_by: $.lane}]
-"""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server that these tests may stop; other tests of this process share the usual one."""
-    own = Server({"max_connections": "40"})
+    own = Server({"max_connections": "40"}, LARGEST_FILE)
     yield own
     own.remove()
 
@@ -80,9 +75,9 @@ def _read_only(fleet: Fleet, server: Server, _: FaultyProxy) -> Callable[[], Non
     return back
 
 
-def _full_disk(fleet: Fleet, _: Server, __: FaultyProxy) -> Callable[[], None]:
-    fleet.ask(FULL_DISK)
-    return lambda: (fleet.ask(ROOM_AGAIN), None)[1]
+def _full_disk(fleet: Fleet, server: Server, _: FaultyProxy) -> Callable[[], None]:
+    fill_disk(server, fleet.database)
+    return lambda: make_room(server, fleet.database)
 
 
 def _no_connections(_: Fleet, server: Server, proxy: FaultyProxy) -> Callable[[], None]:
@@ -105,6 +100,13 @@ FAULTS = {
 }
 
 
+#: what the log says of a fault, with the cure
+CAUSES = {
+    "read-only": "the server is read-only: a standby, or set so",
+    "full disk": "Check free disk space",
+}
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_senders_get_503_until_the_database_is_back_and_nothing_is_lost(
     name: str, fleet: Fleet, server: Server, proxy: FaultyProxy, receiver: Receiver, eventually: Wait
@@ -116,7 +118,8 @@ def test_senders_get_503_until_the_database_is_back_and_nothing_is_lost(
     back = FAULTS[name](fleet, server, proxy)
     try:
         eventually(lambda: senders.answers[503] >= 5)
-        answer = nodes[0].post("/hooks/open", b"{}", {"X-Key": "away"})
+        # Not so small that it fits into a page which is there.
+        answer = nodes[0].post("/hooks/open", b'["%s"]' % (1500 * b"x"), {"X-Key": "away"})
     finally:
         back()
     senders.wait(10)
@@ -125,6 +128,8 @@ def test_senders_get_503_until_the_database_is_back_and_nothing_is_lost(
     eventually(lambda: fleet.unsettled() == 0)
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) > 0
+    said = nodes[0].wait_for_line("store can't commit; requests are answered 503 until it can")
+    assert CAUSES.get(name, "") in said["error"]
     assert ledger_problems(fleet, senders, receiver.ids()) == []
     assert fleet.count("SELECT count(*) FROM webhook_router.delivery WHERE state = 'dead'") == 0
 
@@ -217,6 +222,55 @@ def test_after_a_failover_to_a_synchronous_standby_nothing_answered_is_missing(
         fleet.server = standby
         eventually(lambda: fleet.unsettled() == 0)
         assert ledger_problems(fleet, senders, receiver.ids()) == []
+
+
+def test_after_a_failover_to_an_asynchronous_standby_only_what_it_had_not_received_is_missing(
+    tmp_path: Path, receiver: Receiver, eventually: Wait
+) -> None:
+    with contextlib.ExitStack() as stack:
+        primary = Server(PRIMARY)
+        stack.callback(primary.remove)
+        fleet = Fleet(tmp_path, primary, RULES.replace("URL", receiver.url))
+        stack.callback(fleet.close)
+        link = FaultyProxy(primary.port)
+        stack.callback(link.close)
+        standby = Standby(primary, port=link.port)
+        stack.callback(standby.remove)
+        ports = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+        url = f"postgresql://postgres@{ports}/{fleet.database}?target_session_attrs=read-write"
+        nodes = [fleet.start(url=url), fleet.start(url=url)]
+        senders = Senders(lambda: nodes)
+        senders.wait(10)
+        senders.stop()
+        eventually(lambda: fleet.unsettled() == 0)
+        [(written,)] = primary.execute("SELECT pg_current_wal_lsn()")
+        eventually(lambda: primary.execute(f"SELECT flush_lsn >= '{written}' FROM pg_stat_replication") == [(True,)])
+        link.stalled.set()
+        fleet.rules.write_text(fleet.rules.read_text().replace("/sent", "/moved"))
+        for node in nodes:
+            os.kill(node.process.pid, signal.SIGHUP)
+            node.wait_for_line("rules reloaded")
+        answers = [nodes[n % 2].post("/hooks/open", b"{}", {"X-Key": f"lost-{n}"}) for n in range(6)]
+        assert [answer.status for answer in answers] == [202] * 6
+        eventually(lambda: len(receiver.ids("/moved")) == 6)
+
+        primary.kill()
+        link.close()
+        standby.promote()
+        fleet.server = standby
+        repeated = eventually(lambda: _taken(nodes[0].post("/hooks/open", b"{}", {"X-Key": "lost-0"})))
+
+        eventually(lambda: fleet.unsettled() == 0)
+        assert ledger_problems(fleet, senders, receiver.ids()) == []
+        stored = {id_ for (id_,) in fleet.ask("SELECT id FROM webhook_router.event")}
+        assert stored == {*senders.ids.values(), repeated.json["id"]}
+        # The rules that were reloaded are missing as well, and recorded again.
+        new = hashlib.sha256(fleet.rules.read_bytes()).hexdigest()
+        eventually(lambda: fleet.ask("SELECT hash FROM webhook_router.ruleset WHERE retired_at IS NULL") == [(new,)])
+
+
+def _taken(answer: Answer) -> Answer | None:
+    return answer if answer.status == 202 else None
 
 
 def test_a_commit_that_the_standby_may_not_have_is_answered_503(

@@ -5,44 +5,24 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.fleet import Fleet, Senders, ledger_problems
+from router.store.postgres.schema import newest_version
+from tests.acceptance.fleet import RULES, Fleet, Senders, ledger_problems
 from tests.acceptance.test_clock import PROGRAM as WITH_OTHER_CLOCK
 from tests.acceptance.test_clock import Clock
 from tests.conftest import Daemon, Receiver
 from tests.postgres import Server
+from tests.transaction_pooler import TransactionPooler
 
 Wait = Callable[[Callable[[], Any]], Any]
 Start = Callable[..., Fleet]
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-RULES = """
-sources: {open: {verify: none, dedupe: {key: headers.X-Key, window: 1h}}}
-defaults: {retry: {initial: 100ms, max: 500ms}}
-rules:
-  - name: sent
-    actions: [{forward: "URL/sent", order_by: $.lane}]
-"""
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, postgres_server: Server, receiver: Receiver) -> Iterator[Start]:
-    """Make a fleet without nodes yet; URL in the rules is the receiver's."""
-    made: list[Fleet] = []
-
-    def make(rules: str = RULES, server: Server = postgres_server, **more: Any) -> Fleet:
-        made.append(Fleet(tmp_path, server, rules.replace("URL", receiver.url), **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def test_nodes_share_the_work_and_status_shows_them(
@@ -260,6 +240,28 @@ def test_a_node_with_an_older_file_delivers_by_the_newer_rules_of_the_fleet(
     older.wait_for_line("no node runs the fleet's rules any more; those that run here are the fleet's now")
 
 
+def test_rules_that_one_node_reloads_are_the_fleets_at_once_and_stay_so(
+    fleet: Start, receiver: Receiver, eventually: Wait, tmp_path: Path
+) -> None:
+    one = fleet(lease=30)  # so that it is long until a node renews its own
+    newer_file = tmp_path / "newer.yaml"
+    newer_file.write_text(one.rules.read_text())
+    newer, older = one.start("--roles", "intake", rules=newer_file), one.start()
+    keys = itertools.count()
+
+    newer_file.write_text(one.rules.read_text().replace("/sent", "/moved"))
+    os.kill(newer.process.pid, signal.SIGHUP)
+    newer.wait_for_line("rules reloaded")
+
+    def moved() -> list[str]:
+        older.post("/hooks/open", b"{}", {"X-Key": str(next(keys))})
+        return receiver.ids("/moved")
+
+    eventually(moved)
+    said = "no node runs the fleet's rules any more; those that run here are the fleet's now"
+    assert said not in [line["message"] for line in older.lines]
+
+
 def test_a_rolling_restart_under_load_repeats_and_loses_nothing(
     fleet: Start, receiver: Receiver, eventually: Wait
 ) -> None:
@@ -279,12 +281,46 @@ def test_a_rolling_restart_under_load_repeats_and_loses_nothing(
     assert one.count("SELECT max(tries) FROM webhook_router.delivery") == 1
 
 
-def test_an_older_node_works_beside_one_with_the_next_schema(
+# The version before: it knows all steps of the schema but the newest. What else differed in it, nobody can tell here.
+OLDER_PROGRAM = """
+import sys
+from router.store.postgres import schema
+schema._SCRIPTS = schema._SCRIPTS[:-1]
+from router.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_a_rolling_upgrade_under_load_brings_the_newest_step_of_the_schema(
     fleet: Start, receiver: Receiver, eventually: Wait, run: Run
 ) -> None:
     one = fleet()
-    older = one.start()
+    serving = [one.start(program=(sys.executable, "-c", OLDER_PROGRAM))]
+    senders = Senders(lambda: list(serving))
+    senders.wait(10)
+    assert one.ask("SELECT version FROM webhook_router.meta") == [(newest_version() - 1,)]
+
+    serving.append(one.start())
+    assert one.ask("SELECT version FROM webhook_router.meta") == [(newest_version(),)]
+    senders.wait(20)  # the older one goes on beside it
+    before = one.count("SELECT count(*) FROM webhook_router.node")
+    old = serving.pop(0)
+    assert old.stop() == 0
+    senders.wait(10)
+    senders.stop()
+    eventually(lambda: one.unsettled() == 0)
+
+    assert before == 2
+    assert ledger_problems(one, senders, receiver.ids()) == []
+    assert [line for line in old.lines if line["level"] == "error"] == []
+
+
+def test_a_node_works_beside_one_with_the_next_schema_and_not_beside_a_later_one(
+    fleet: Start, receiver: Receiver, eventually: Wait, run: Run
+) -> None:
+    one = fleet()
     # What the next version's migration does: it adds, and counts up.
+    older = one.start()
     one.ask("ALTER TABLE webhook_router.event ADD COLUMN further text")
     one.ask("ALTER TABLE webhook_router.delivery ADD COLUMN further text")
     one.ask("UPDATE webhook_router.meta SET version = version + 1")
@@ -298,6 +334,35 @@ def test_an_older_node_works_beside_one_with_the_next_schema(
     refused = run("serve", one.rules, "--store", one.url, "--listen", "127.0.0.1:0", "--admin", "off")
     assert refused.returncode == 3
     assert "has schema version" in refused.stderr
+
+
+def test_nodes_behind_a_pooler_in_transaction_mode(
+    fleet: Start, postgres_server: Server, receiver: Receiver, eventually: Wait, run: Run
+) -> None:
+    pooler = TransactionPooler(postgres_server.port)
+    try:
+        one = fleet(
+            "targets: {hook: {url: URL/sent, concurrency: 1}}\n" + RULES.replace('"URL/sent"', "{target: hook}")
+        )
+        url = f"postgresql://postgres@127.0.0.1:{pooler.port}/{one.database}?pgbouncer=true"
+        nodes = [one.start(url=url), one.start(url=url)]
+        senders = Senders(lambda: nodes)
+        senders.wait(20)
+        senders.stop()
+        eventually(lambda: one.unsettled() == 0)
+        assert ledger_problems(one, senders, receiver.ids()) == []
+        assert receiver.most_at_once == 1
+        checked = run("store", "check", "--store", url)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+        nodes[0].kill()
+        nodes[1].wait_for_line("node lost; others have what it had running", node="node-1")
+        assert nodes[1].stop() == 0
+        assert pooler.of_sessions == []
+        assert pooler.switches > 50
+    finally:
+        one.close()
+        pooler.close()
 
 
 ANSWERS = """

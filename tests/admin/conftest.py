@@ -26,6 +26,7 @@ from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.reload.ruleset_diff import RulesetDiff
 from router.rules.ruleset import Ruleset
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 TOKEN = "a-token-for-the-tests-0123456789"
 NOW = 1_790_000_000_000
@@ -187,7 +188,7 @@ def admin(tmp_path: Path) -> Iterator[Admin]:
     """The application on an empty store."""
     loader = Loader(REGISTRIES, {"PLANTED": "planted-secret"}, require_secrets=True)
     ruleset = loader.load(RULES, "rules.yaml", tmp_path).require()
-    store = SqliteStore(tmp_path / "store.db")
+    store = open_store(tmp_path / "store.db")
     store.put_ruleset(ruleset.text, NOW).result(60)
     yield Admin(store, ruleset, tmp_path)
     store.close()

@@ -18,8 +18,8 @@ from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.store.sqlite.operator_store import SqliteOperatorStore
-from router.store.sqlite.store import SqliteStore
 from tests.conftest import PATIENCE_SECONDS, forked_program, run_in_process
+from tests.sqlite_template import open_store
 
 Done = subprocess.CompletedProcess[str]
 
@@ -42,7 +42,7 @@ class StoreCommands:
 
     def opened(self, *, own: bool = True) -> Any:
         """The store, for a `with` statement."""
-        return closing(SqliteStore(self.path) if own else SqliteOperatorStore(self.path))
+        return closing(open_store(self.path) if own else SqliteOperatorStore(self.path))
 
     def put(self, *plans: PlannedDelivery, age: int = 0, **given: Any) -> str:
         """Store an event received `age` ms ago with these deliveries; returns its id."""

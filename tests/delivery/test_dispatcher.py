@@ -30,8 +30,8 @@ from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset
 from router.store.sqlite.operator_store import SqliteOperatorStore
-from router.store.sqlite.store import SqliteStore
 from tests.conftest import Receiver, until
+from tests.sqlite_template import open_store
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ class Running:
         text = "sources: {s: {verify: none}}\n" + rules
         ruleset = loader.load(text, "rules.yaml", folder).require()
         self.path = folder / "store.db"
-        self.store = SqliteStore(self.path)
+        self.store = open_store(self.path)
         self.store.put_ruleset(ruleset.text, now_ms()).result(60)
         self.current = CurrentRuleset(ruleset)
         compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731

@@ -13,8 +13,8 @@ from router.domain.ids import uuid7
 from router.rules.compile.loader import Loader
 from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset
-from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
+from tests.sqlite_template import open_store
 
 MAIN = "include: [teams/*.yaml]\nsources: {s: {verify: none}}\n"
 ALONE = "sources: {s: {verify: none}}\nrules: [{name: other, actions: [append: other.jsonl]}]\n"
@@ -28,13 +28,13 @@ def test_a_waiting_delivery_follows_the_recorded_text_of_its_file(tmp_path: Path
     loader, now = Loader(REGISTRIES, {}), now_ms()
     planned_by = loader.load_file(tmp_path / "rules.yaml").require()
     event = Event(uuid7(now), "s", "POST", "/hooks/s", "", (), b"{}", "127.0.0.1", now)
-    with closing(SqliteStore(tmp_path / "store.db")) as store:
+    with closing(open_store(tmp_path / "store.db")) as store:
         store.put_ruleset(planned_by.text, now).result(60)
         plan = planned_by.plan(parse_event(event, planned_by.sources["s"]))
         store.append(event, plan.deliveries, planned_by.hash).result(60)
     team.unlink()
 
-    with closing(SqliteStore(tmp_path / "store.db")) as store:
+    with closing(open_store(tmp_path / "store.db")) as store:
         current = CurrentRuleset(loader.load(ALONE, "rules.yaml", tmp_path).require())
         store.put_ruleset(current.ruleset.text, now).result(60)
         compiled = lambda text: loader.load_recorded(text).require()  # noqa: E731

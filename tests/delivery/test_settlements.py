@@ -17,6 +17,7 @@ from router.domain.outcomes import Outcome
 from router.observe import metric_families as f
 from router.observe.metrics import Metrics
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 
@@ -24,7 +25,7 @@ NOW = 1_700_000_000_000
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """A real one."""
-    with closing(SqliteStore(tmp_path / "store.db")) as opened:
+    with closing(open_store(tmp_path / "store.db")) as opened:
         yield opened
 
 

@@ -8,11 +8,12 @@ import pytest
 from router.delivery.wait_notes import WAITS_NOTE, WaitNotes, parsed_note
 from router.domain.target_state import Wait
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "store.db")
+    store = open_store(tmp_path / "store.db")
     yield store
     store.close()
 

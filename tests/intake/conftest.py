@@ -15,6 +15,7 @@ from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset
 from router.runtime.wakeups import wake_up
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 
@@ -31,7 +32,7 @@ class WaitingReceiver(Receiver):
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """An empty store."""
-    store = SqliteStore(tmp_path / "store.db")
+    store = open_store(tmp_path / "store.db")
     yield store
     store.close()
 

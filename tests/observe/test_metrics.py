@@ -17,6 +17,7 @@ from router.observe.metrics import HistogramCounts, Metrics
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 RULES = """
 sources: {{{source}: {{verify: none}}}}
@@ -36,7 +37,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """An empty store."""
-    with closing(SqliteStore(tmp_path / "store.db")) as opened:
+    with closing(open_store(tmp_path / "store.db")) as opened:
         yield opened
 
 

@@ -18,6 +18,7 @@ from router.operate.follow import Follower, StreamFilter, StreamItem, latest
 from router.store.contract import PAGE
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 
@@ -25,7 +26,7 @@ NOW = 1_700_000_000_000
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """An empty store, with the ruleset r1."""
-    with closing(SqliteStore(tmp_path / "store.db")) as store:
+    with closing(open_store(tmp_path / "store.db")) as store:
         store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
         yield store
 

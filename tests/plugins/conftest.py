@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import PROGRAM
+from tests.preloaded import Preloaded
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 _FILES = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -20,22 +23,17 @@ def documented_files() -> dict[str, str]:
 
 def built(folder: Path, files: Mapping[str, str]) -> Path:
     """Write the files, build a wheel of them and install it, all without an index; gives the folder to put on the path."""
-    source, wheels, target = folder / "source", folder / "wheels", folder / "installed"
+    source, target = folder / "source", folder / "installed"
     for name, text in files.items():
         file = source / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    _pip("wheel", "--no-index", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(source))
-    [wheel] = wheels.glob("*.whl")
-    _pip("install", "--no-index", "--no-deps", "--target", str(target), str(wheel))
-    return target
-
-
-def _pip(*arguments: str) -> None:
+    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--target", str(target)]
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
-    command = [sys.executable, "-m", "pip", "--quiet", *arguments]
+    command = [sys.executable, "-m", "pip", "install", *options, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    return target
 
 
 def written(folder: Path, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> Path:
@@ -57,3 +55,18 @@ def written(folder: Path, points: Mapping[str, Mapping[str, str]], modules: Mapp
 def acme(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder into which the page's package is installed."""
     return built(tmp_path_factory.mktemp("acme"), documented_files())
+
+
+@pytest.fixture(scope="session")
+def program_with() -> Iterator[Callable[[Path], str]]:
+    """Gives a program that has the plugins of a folder. The first call for a folder starts an interpreter, which is forked."""
+    started: dict[Path, Preloaded] = {}
+
+    def program(path: Path) -> str:
+        if path not in started:
+            started[path] = Preloaded(PROGRAM, path)
+        return str(started[path].shim)
+
+    yield program
+    for one in started.values():
+        one.stop()

@@ -35,8 +35,8 @@ from router.rules.compile.loader import Loader
 from router.rules.dry_run.preview import preview
 from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset, Ruleset
-from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
+from tests.sqlite_template import open_store
 
 ROUTER = Path(__file__).parents[2] / "router"
 
@@ -186,7 +186,7 @@ def test_a_new_type_is_previewed_and_its_retries_explained(tmp_path: Path) -> No
 
 
 def test_a_new_type_is_delivered_with_its_resources_and_shown_in_lists(tmp_path: Path) -> None:
-    ruleset, store = _ruleset(tmp_path), SqliteStore(tmp_path / "store.db")
+    ruleset, store = _ruleset(tmp_path), open_store(tmp_path / "store.db")
     event = _event()
     dispatcher = Dispatcher(CurrentRuleset(ruleset), store, lambda _: ruleset, ACTIONS, now_ms)
     store.put_ruleset(ruleset.text, now_ms()).result(60)

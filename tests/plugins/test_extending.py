@@ -18,7 +18,7 @@ from aiosmtpd.handlers import Message as MessageHandler
 
 from router.plugins.entry_points import RESERVED
 from router.rules.compile.rules import ACTION_KEYS
-from tests.conftest import PROGRAM, Daemon, free_port
+from tests.conftest import PROGRAM, Daemon, forked_program, free_port
 from tests.plugins.conftest import PAGE, written
 
 Start = Callable[..., Daemon]
@@ -64,24 +64,42 @@ def smtp() -> Iterator[tuple[int, _Inbox]]:
         controller.stop()
 
 
-def _run(folder: Path, path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(path), "ACME_KEY": KEY}
-    command = [PROGRAM, *map(str, arguments)]
+def _run(folder: Path, program: str, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ACME_KEY": KEY, **more}
+    command = [program, *map(str, arguments)]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
 
+@pytest.fixture(scope="session")
+def acme_program(acme: Path, program_with: Callable[[Path], str]) -> str:
+    """The program with the page's plugins."""
+    return program_with(acme)
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the plugins that can't be used."""
+    return written(tmp_path_factory.mktemp("broken") / "path", BROKEN, MODULES)
+
+
+@pytest.fixture(scope="session")
+def broken_program(broken: Path, program_with: Callable[[Path], str]) -> str:
+    """The program with the plugins that can't be used."""
+    return program_with(broken)
+
+
 def test_the_page_s_package_verifies_events_and_sends_mail(
-    start: Start, eventually: Wait, acme: Path, smtp: tuple[int, _Inbox], tmp_path: Path
+    start: Start, eventually: Wait, acme_program: str, smtp: tuple[int, _Inbox], tmp_path: Path
 ) -> None:
     port, inbox = smtp
-    daemon = start(RULES.format(port=port), env={"PYTHONPATH": str(acme), "ACME_KEY": KEY}, program=(PROGRAM,))
+    daemon = start(RULES.format(port=port), env={"ACME_KEY": KEY}, program=(acme_program,))
     (tmp_path / "alarm.json").write_text('{"level": "alarm", "title": "Disk full", "text": "on host 7 é"}')
 
     assert daemon.post("/hooks/acme", b"{}", {"X-Acme-Time": "1", "X-Acme-Signature": "00"}).status == 401
     to = f"127.0.0.1:{daemon.port}"
-    sent = _run(tmp_path, acme, "send", "alarm.json", "--source", "acme", "--rules", daemon.rules, "--to", to)
+    sent = _run(tmp_path, acme_program, "send", "alarm.json", "--source", "acme", "--rules", daemon.rules, "--to", to)
 
     assert sent.returncode == 0, sent.stderr
     [message] = eventually(lambda: inbox.messages)
@@ -90,17 +108,17 @@ def test_the_page_s_package_verifies_events_and_sends_mail(
     daemon.wait_for_line("attempt settled", outcome="succeeded")
     assert daemon.wait_for_line("plugin loaded", kind="action", name="mail", package="acme-router-plugins 1.0")
     assert daemon.wait_for_line("plugin loaded", kind="scheme", name="acme")
-    status = json.loads(_run(tmp_path, acme, "status", "--store", f"sqlite:{daemon.store}", "--json").stdout)
+    status = json.loads(_run(tmp_path, acme_program, "status", "--store", f"sqlite:{daemon.store}", "--json").stdout)
     assert [(one["name"], one["error"]) for one in status["process"]["plugins"]] == [("mail", None), ("acme", None)]
 
 
-def test_commands_know_the_plugin(acme: Path, tmp_path: Path) -> None:
+def test_commands_know_the_plugin(acme_program: str, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(RULES.format(port=25))
     (tmp_path / "alarm.json").write_text('{"level": "alarm", "title": "Disk\\nfull", "text": "x"}')
 
-    checked = _run(tmp_path, acme, "check", "--strict")
-    tried = _run(tmp_path, acme, "test", "--payload", "alarm.json")
-    schema = json.loads(_run(tmp_path, acme, "schema").stdout)
+    checked = _run(tmp_path, acme_program, "check", "--strict")
+    tried = _run(tmp_path, acme_program, "test", "--payload", "alarm.json")
+    schema = json.loads(_run(tmp_path, acme_program, "schema").stdout)
 
     assert checked.stdout == "rules.yaml: fine, 1 rule, 1 source\n"
     assert "the subject would have a line break" in tried.stdout
@@ -116,18 +134,18 @@ def test_commands_know_the_plugin(acme: Path, tmp_path: Path) -> None:
             jsonschema.validate(rules, schema)
 
 
-def test_errors_in_a_plugin_s_options_have_their_place(acme: Path, tmp_path: Path) -> None:
+def test_errors_in_a_plugin_s_options_have_their_place(acme_program: str, tmp_path: Path) -> None:
     text = (
         RULES.format(port=25).replace("ops@example.com", "ops").replace("tls: none", "tls: non\n          usrname: x")
     )
     (tmp_path / "rules.yaml").write_text(text.replace("tls: non\n", "tls: none\n"))
 
-    checked = _run(tmp_path, acme, "check")
+    checked = _run(tmp_path, acme_program, "check")
 
     assert checked.returncode == 1
     assert 'rules[0] "alarm".actions[0].mail: unknown key "usrname"; did you mean "username"?' in checked.stderr
     (tmp_path / "rules.yaml").write_text(RULES.format(port=25).replace("ops@example.com", "ops"))
-    assert "mail.to[0]: expected one address, such as ops@example.com" in _run(tmp_path, acme, "check").stderr
+    assert "mail.to[0]: expected one address, such as ops@example.com" in _run(tmp_path, acme_program, "check").stderr
 
 
 WILD = """
@@ -230,17 +248,16 @@ REASONS = {
 
 
 def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
-    start: Start, eventually: Wait, tmp_path: Path
+    start: Start, eventually: Wait, broken: Path, tmp_path: Path
 ) -> None:
-    path = written(tmp_path / "path", BROKEN, MODULES)
     good = "sources: {open: {verify: none}, shut: {verify: {scheme: shut}}}\nrules: [{name: r, source: open, actions: [append: out/x.jsonl]}]\nunmatched: [append: out/y]\n"
-    daemon = start(good, env={"PYTHONPATH": str(path)}, program=(PROGRAM,))
+    daemon = start(good, env={"PYTHONPATH": str(broken)}, program=(PROGRAM,))
 
     assert daemon.post("/hooks/open", b"{}", {"Content-Type": "application/json"}).status == 202
     eventually((tmp_path / "out" / "x.jsonl").exists)
     assert daemon.post("/hooks/shut", b"{}", {}).status == 503  # a scheme that fails lets nobody in
-    checked = _run(tmp_path, path, "check", "--strict")
-    status = _run(tmp_path, path, "status", "--store", f"sqlite:{daemon.store}").stdout
+    checked = _run(tmp_path, PROGRAM, "check", "--strict", PYTHONPATH=str(broken))
+    status = _run(tmp_path, forked_program(), "status", "--store", f"sqlite:{daemon.store}").stdout
     logged = {one["name"]: one["error"] for one in daemon.lines if one["message"] == "plugin can't be used"}
     daemon.stop()
 
@@ -263,12 +280,13 @@ def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
         ("wild: {how: leave}", "the plugin of broken-plugins 2.0 fails: SystemExit: 3"),
     ],
 )
-def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(tmp_path: Path, rule: str, problem: str) -> None:
-    path = written(tmp_path / "path", BROKEN, MODULES)
+def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(
+    broken_program: str, tmp_path: Path, rule: str, problem: str
+) -> None:
     text = f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{{{rule}}}]}}]\n"
     (tmp_path / "rules.yaml").write_text(text)
 
-    checked = _run(tmp_path, path, "check")
+    checked = _run(tmp_path, broken_program, "check")
 
     assert checked.returncode == 1
     assert problem in checked.stderr
@@ -276,27 +294,26 @@ def test_a_rule_that_uses_such_a_plugin_has_an_error_that_says_why(tmp_path: Pat
 
 
 @pytest.mark.parametrize("how", ["exit", "object"])
-def test_a_preview_that_fails_is_told(tmp_path: Path, how: str) -> None:
-    path = written(tmp_path / "path", BROKEN, MODULES)
+def test_a_preview_that_fails_is_told(broken_program: str, tmp_path: Path, how: str) -> None:
     text = f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{{wild: {{how: {how}}}}}]}}]\n"
     (tmp_path / "rules.yaml").write_text(text)
     (tmp_path / "payload.json").write_text("{}")
 
-    tested = _run(tmp_path, path, "test", "--payload", "payload.json")
+    tested = _run(tmp_path, broken_program, "test", "--payload", "payload.json")
 
     assert "the plugin of broken-plugins 2.0 fails: " in tested.stdout
     assert "report it" not in tested.stderr
 
 
-def test_whatever_a_plugin_raises_other_deliveries_go_on(start: Start, eventually: Wait, tmp_path: Path) -> None:
-    path = written(tmp_path / "path", BROKEN, MODULES)
+def test_whatever_a_plugin_raises_other_deliveries_go_on(
+    start: Start, eventually: Wait, broken_program: str, tmp_path: Path
+) -> None:
     ways = ["exit", "interrupt", "cancel", "types", "text"]
     actions = [f"{{name: {how}, wild: {{how: {how}}}, retry: {{attempts: 1}}}}" for how in ways]
     actions += ["{name: shut, closed: {how: shut}}", "append: out/x.jsonl"]
     daemon = start(
         f"sources: {{open: {{verify: none}}}}\nrules: [{{name: r, actions: [{', '.join(actions)}]}}]\n",
-        env={"PYTHONPATH": str(path)},
-        program=(PROGRAM,),
+        program=(broken_program,),
     )
 
     def errors() -> dict[str, str]:
@@ -313,13 +330,13 @@ def test_whatever_a_plugin_raises_other_deliveries_go_on(start: Start, eventuall
     assert found["text"].startswith("a long long") and len(found["text"]) == 500
 
 
-def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, eventually: Wait, acme: Path, tmp_path: Path) -> None:
+def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, acme_program: str, tmp_path: Path) -> None:
     text = (
         "sources: {open: {verify: none}}\ndefaults: {retry: {initial: 1h}}\nrules:\n  - name: r\n    actions:\n"
         "      - mail: {host: 127.0.0.1, port: 1, tls: none, sender: a@b, to: [a@b], subject: s, text: t}\n"
         "      - append: out/x.jsonl\n"
     )
-    daemon = start(text, env={"PYTHONPATH": str(acme)}, program=(PROGRAM,))
+    daemon = start(text, program=(acme_program,))
     daemon.post("/hooks/open", b"{}", {"Content-Type": "application/json"})
     line = daemon.wait_for_line("attempt settled", action="mail")
     assert line["error"] == "no mail by 127.0.0.1:1: ConnectionRefusedError"
@@ -330,8 +347,8 @@ def test_deliveries_of_a_removed_plugin_fail_alone(start: Start, eventually: Wai
     )
     daemon = start(tmp_path / "rules.yaml")
     store = f"sqlite:{daemon.store}"
-    _run(tmp_path, tmp_path, "deliveries", "replay", "--store", store, "--rule", "r", "--state", "succeeded")
-    _run(tmp_path, tmp_path, "deliveries", "replay", "--store", store, "--rule", "r", "--state", "pending")
+    _run(tmp_path, forked_program(), "deliveries", "replay", "--store", store, "--rule", "r", "--state", "succeeded")
+    _run(tmp_path, forked_program(), "deliveries", "replay", "--store", store, "--rule", "r", "--state", "pending")
 
     failed = daemon.wait_for_line("attempt settled", action="mail")
     assert (failed["state"], failed["error"]) == (

@@ -26,6 +26,7 @@ from router.rules.parsing import parse_event
 from router.rules.ruleset import CurrentRuleset, Ruleset
 from router.store.sqlite.operator_store import SqliteOperatorStore
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 NOW = 1_714_557_600_000
 EACH_ALERT = """
@@ -172,7 +173,7 @@ def test_a_variable_of_a_template_may_still_be_called_item(load: Load) -> None:
 
 def test_the_store_keeps_the_place_of_each_item(load: Load, tmp_path: Path) -> None:
     ruleset, event = load(EACH_ALERT), _event(ALERTMANAGER)
-    with closing(SqliteStore(tmp_path / "s.db")) as store:
+    with closing(open_store(tmp_path / "s.db")) as store:
         store.append(event, ruleset.plan(parse_event(event, ruleset.sources["s"])).deliveries, ruleset.hash).result(60)
         kept = store.deliveries()
 
@@ -185,7 +186,7 @@ def test_a_thousand_items_are_one_commit(load: Load, tmp_path: Path) -> None:
     ruleset = load(EACH_ALERT)
     event = _event({"receiver": "x", "alerts": [{"status": "firing", "n": n} for n in range(1000)]})
     plan = ruleset.plan(parse_event(event, ruleset.sources["s"]))
-    with closing(SqliteStore(tmp_path / "s.db")) as store:
+    with closing(open_store(tmp_path / "s.db")) as store:
         store.append(event, plan.deliveries, ruleset.hash).result(30)
 
         assert len(store.deliveries(limit=2000)) == 1000
@@ -213,7 +214,7 @@ def test_reroute_compares_rule_action_and_place(load: Load, tmp_path: Path) -> N
     wider = load(EACH_ALERT.replace("{item.status: firing}", "{item.status: [firing, resolved]}"))
     whole = load(EACH_ALERT.replace("    for_each: $.alerts[*]\n", "").replace("{item.status: firing}", "{}").replace(
         "{{ item_index }} {{ item.labels.alertname }}", "x").replace("        order_by: item.fingerprint\n", ""))  # fmt: skip
-    with closing(SqliteStore(tmp_path / "s.db")) as store:
+    with closing(open_store(tmp_path / "s.db")) as store:
         _stored(store, ruleset, event)
     with closing(SqliteOperatorStore(tmp_path / "s.db")) as operator:
         for rules, expected in ((ruleset, []), (wider, ["$.alerts[0]"]), (wider, []), (whole, [None])):
@@ -227,7 +228,7 @@ def test_reroute_compares_rule_action_and_place(load: Load, tmp_path: Path) -> N
 def test_a_rule_that_lost_its_for_each_leaves_waiting_items_to_the_recorded_rules(load: Load, tmp_path: Path) -> None:
     ruleset, event = load(EACH_ALERT), _event(ALERTMANAGER)
     whole = load("sources: {s: {verify: none}}\nrules: [{name: alert, actions: [append: whole.txt]}]")
-    with closing(SqliteStore(tmp_path / "s.db")) as store:
+    with closing(open_store(tmp_path / "s.db")) as store:
         [first, *_] = _stored(store, ruleset, event)
         definitions = Definitions(CurrentRuleset(whole), store, lambda text: load(text.text))
 

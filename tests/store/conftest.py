@@ -14,6 +14,7 @@ from router.store.contract import Store
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 _numbers = itertools.count()
@@ -28,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def sqlite_store(path: Path) -> Iterator[SqliteStore]:
     """An empty SQLite store with the ruleset `r1`."""
-    with closing(SqliteStore(path)) as store:
+    with closing(open_store(path)) as store:
         store.put_ruleset(RulesetText("r1", "rules: []", "/etc"), NOW).result(60)
         yield store
 

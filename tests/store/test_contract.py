@@ -14,6 +14,7 @@ from router.domain.groups import Latest, Once, Skipped, SkipReason
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.domain.stream import SkippedDelivery
 from router.store.contract import Store
+from router.store.sqlite.store import SqliteStore
 
 NOW = 1_700_000_000_000
 MakeEvent = Callable[..., Event]
@@ -788,6 +789,17 @@ def test_a_clock_set_back_closes_a_value_no_longer_than_its_time(
 
     assert state_of(store, near)[0] is State.SKIPPED
     assert state_of(store, far) == PENDING
+
+
+def test_a_first_delivery_whose_time_was_over_may_be_forgotten_before_the_clock_is_set_back(
+    sqlite_store: SqliteStore, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(sqlite_store, event(received_at=NOW), planned_delivery(group=Once("[1]", 1000)))
+    put(sqlite_store, event(received_at=NOW + 1000), planned_delivery(group=Once("[2]", 1000)))
+
+    put(sqlite_store, event(received_at=NOW + 500), again := planned_delivery(group=Once("[1]", 1000)))
+
+    assert state_of(sqlite_store, again) == PENDING
 
 
 @pytest.mark.parametrize("end", ["dead", "cancelled"])

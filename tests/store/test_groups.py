@@ -16,8 +16,8 @@ from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.store.contract import MAX_INTERRUPTIONS
 from router.store.sqlite.check import check
-from router.store.sqlite.store import SqliteStore
 from tests.conftest import PATIENCE_SECONDS, THOROUGH
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 WAIT, MOST, WITHIN = 300, 700, 500
@@ -55,6 +55,7 @@ class Model:
     all: list[Known] = field(default_factory=list)
     firsts: dict[Group, tuple[Known, int]] = field(default_factory=dict)
     places: int = 0
+    over: set[Group] = field(default_factory=set)  #: whose first was over once: a store need not know it any more
 
     def next_place(self) -> int:
         self.places += 1
@@ -71,7 +72,15 @@ class Model:
             other.lane == one.lane and other.state in ACTIVE and other.place < one.place for other in self.all
         )
 
+    def forget(self, group: Group | None) -> None:
+        """The first of a group that was over once is not known any more. The clock may be set back since."""
+        if group is not None and group in self.over:
+            self.firsts.pop(group, None)
+
     def add(self, planned: PlannedDelivery, at: int) -> None:
+        for known, (_, began) in self.firsts.items():
+            if isinstance(known, Once) and began + known.within_ms <= at:
+                self.over.add(known)
         one = Known(planned.id, planned.group, planned.order_key, self.next_place(), at, at, at)
         group = planned.group
         if isinstance(group, Latest):
@@ -87,6 +96,7 @@ class Model:
                 self.skip(one, SkipReason.EARLIER, first[0])
             else:
                 self.firsts[group] = (one, at)
+                self.over.discard(group)
         self.all.append(one)
 
     def skip(self, one: Known, reason: SkipReason, other: Known) -> None:
@@ -136,7 +146,7 @@ class Histories(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.store = SqliteStore(self.path)
+        self.store = open_store(self.path)
         self.store.put_ruleset(RulesetText("r1", "", ""), 0).result(10)
         self.store.on_skipped(self.told.extend)
 
@@ -159,6 +169,9 @@ class Histories(RuleBasedStateMachine):
         plan = [PlannedDelivery(uuid7(self.now), "r", "a", "forward", "t", lane, group=group) for group in groups]
         self.store.append(event, plan, "r1").result(10)
         for one in plan:
+            found = self.store.delivery(one.id)
+            if found is not None and found.skip_reason is not SkipReason.EARLIER:
+                self.model.forget(one.group)
             self.model.add(one, self.now)
 
     @rule(count=st.integers(1, 3))

@@ -43,6 +43,7 @@ def _list(daemon: DaemonHandle, call: Call) -> Reply:
         "deliveries",
         lambda limit, after: find_deliveries(daemon.store, which, test, limit, bounds(daemon), after),
         lambda delivery: delivery_json(delivery, waits, call.now),
+        daemon.hidden_sources() if test or query["provider_id"] is not None else (),
     )
 
 

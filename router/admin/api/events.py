@@ -32,7 +32,7 @@ from router.domain.filters import EventFilter, Filter
 from router.domain.reply import Reply
 from router.operate.bulk_change import ChangeReport, deliveries_of
 from router.operate.delivery_operation import REPLAY
-from router.operate.explain_event import explain_event, routing_json
+from router.operate.explain_event import routing_json
 from router.operate.ids import NoSuchId, find_event
 from router.operate.queries import keys_of
 from router.operate.reroute import Reroute, RerouteReport
@@ -68,6 +68,7 @@ def _list(daemon: DaemonHandle, call: Call) -> Reply:
         "events",
         lambda limit, after: find_events(daemon.store, which, test, limit, bounds(daemon), after),
         event_head_json,
+        daemon.hidden_sources() if test or keys else (),
     )
 
 
@@ -93,13 +94,9 @@ def _explain(daemon: DaemonHandle, call: Call) -> Reply:
         return problem_reply(503, "rules are being compiled; ask again when that has ended", ("Retry-After", "5"))
     try:
         with resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):
-            found = explain_event(
-                daemon.store,
-                event,
-                running,
-                lambda text: daemon.loader.load_recorded(text).ruleset,
-                now=call.query["now"],
-                most=MAX_EXPLAINED,
+            recorded = daemon.loader.load_recorded
+            found = daemon.explain(
+                event, lambda text: recorded(text).ruleset, now=call.query["now"], most=MAX_EXPLAINED
             )
     except PayloadError as error:
         return problem_reply(422, f"the payload can't be parsed: {error}")

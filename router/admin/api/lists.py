@@ -61,9 +61,14 @@ class _Found(Protocol[_T_co]):
 
 
 def search_page(
-    call: Call, kind: str, find: Callable[[int, int], _Found[_T]], to_json: Callable[[_T], Mapping[str, Any]]
+    call: Call,
+    kind: str,
+    find: Callable[[int, int], _Found[_T]],
+    to_json: Callable[[_T], Mapping[str, Any]],
+    left_out: Sequence[str],
 ) -> Reply:
-    """As `list_page`, for a search that looks at a bounded number of rows, and says at how many."""
+    """As `list_page`, for a search that looks at a bounded number of rows, and says at how many. `left_out`: sources
+    that were not searched."""
     after, limit = _after(call, kind), call.query["limit"]
     if isinstance(after, Reply):
         return after
@@ -71,7 +76,8 @@ def search_page(
     page = found.items[:limit]
     last = page[-1] if len(found.items) > limit else found.scanned_to
     following = cursor.encode(kind, last.seq) if last is not None else None
-    return json_reply({"items": [to_json(row) for row in page], "next": following, "scanned": found.scanned})
+    content = {"items": [to_json(row) for row in page], "next": following, "scanned": found.scanned}
+    return json_reply({**content, "hidden_sources": list(left_out)} if left_out else content)
 
 
 def scan_position(text: str | None, kind: str) -> ScanPosition | Reply:

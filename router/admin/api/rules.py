@@ -158,7 +158,10 @@ def _stored(daemon: DaemonHandle, request: TestRequest) -> Event | Reply:
     others = request.model_fields_set - {"event", "explain"}
     if others:
         return body_problem(min(others), "an event of the store has its own; leave this out, or event")
-    return daemon.store.event(request.event or "") or body_problem("event", "the store has no event with this id")
+    event = daemon.store.event(request.event or "")
+    if event is not None and event.hidden_size is not None:
+        return problem_reply(403, f"the payloads of source {event.source} are hidden from this token")
+    return event or body_problem("event", "the store has no event with this id")
 
 
 def _made(ruleset: Ruleset, request: TestRequest, now: int) -> Event | Reply:

@@ -44,7 +44,8 @@ def page_of(items: Schema) -> Schema:
 def searched_page_of(items: Schema) -> Schema:
     """One page of a list that can be searched by header and payload."""
     scanned = {"type": "integer", "minimum": 0, "description": "Rows that were looked at for `header` and `where`."}
-    return closed_object({"items": array(items), "next": TEXT_OR_NULL, "scanned": scanned})
+    hidden = {**array(TEXT), "description": "Sources that were not searched: the token may not see their payloads."}
+    return closed_object({"items": array(items), "next": TEXT_OR_NULL, "scanned": scanned}, {"hidden_sources": hidden})
 
 
 def times(name: str, *, null: bool = False) -> dict[str, Schema]:

@@ -81,6 +81,7 @@ _EVENT: dict[str, Schema] = {
     "routing": {"oneOf": [ref("Routing"), {"type": "null"}]},
     "deliveries": array(ref("Delivery")),
 }
+HIDDEN: Schema = {"const": True, "description": "Texts of the payload are [hidden]: its source says so."}
 _NOT_JUDGED = closed_object({"rule": TEXT, "error": TEXT})
 _DEPTH: dict[str, Schema] = {
     "target": TEXT,
@@ -224,7 +225,7 @@ _SCHEMAS: dict[str, Schema] = {
         {"ruleset": TEXT, **times("ruleset_first_at", null=True), "matched": array(TEXT), "errors": array(_NOT_JUDGED)}
     ),
     "EventList": searched_page_of(ref("EventHead")),
-    "Event": closed_object(_EVENT, {"body": TEXT, "body_base64": TEXT}),
+    "Event": closed_object(_EVENT, {"body": TEXT, "body_base64": TEXT, "hidden": HIDDEN}),
     "Replayed": closed_object({**_CHANGE, "replayed": COUNT}),
     "Cancelled": closed_object({**_CHANGE, "cancelled": COUNT}),
     "Rerouted": closed_object(
@@ -364,7 +365,7 @@ def _explained(action_types: Collection[str]) -> Schema:
         "rules": closed_object(rules),
         "recorded": {"oneOf": [recorded, {"type": "null"}]},
     }
-    return closed_object({**known, **required}, optional)
+    return closed_object({**known, **required}, {**optional, "hidden": HIDDEN})
 
 
 def _tested(action_types: Collection[str]) -> tuple[dict[str, Schema], dict[str, Schema]]:

@@ -4,13 +4,11 @@ from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.sessions import Session
 
 
-def sees_payloads(
-    daemon: DaemonHandle,  # noqa: ARG001 - the sources say it
-    session: Session,  # noqa: ARG001 - the token that may act sees all
-    source: str | None = None,  # noqa: ARG001
-) -> bool:
+def sees_payloads(daemon: DaemonHandle, session: Session, source: str | None = None) -> bool:
     """Whether the session may see bodies, excerpts and values of this source's events. None: of all sources."""
-    return True
+    if session.may_act:
+        return True
+    return not daemon.hidden_sources() if source is None else not daemon.hides(source)
 
 
 def hidden_note() -> str:

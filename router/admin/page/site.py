@@ -68,7 +68,8 @@ class Site:
         if read.method == "POST" and view.acts and not session.may_act:
             return self._refused(session, 403, "this token may only read")
         try:
-            return view.show(self.daemon, read, session, fields)
+            daemon = self.daemon if session.may_act else self.daemon.for_reader
+            return view.show(daemon, read, session, fields)
         except Problem as problem:
             return self._refused(session, problem.status, str(problem))
 

@@ -8,10 +8,23 @@ from router.payload.redact.chosen import MARK, Chosen, Span, replaced
 from router.payload.redact.patterns import Reach, below
 
 _MARK = f'"{MARK}"'.encode()
-_STRING = rb'"(?:[^"\\]|\\.)*+"'
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _KEY = re.compile(rb"[\s,]*(" + _STRING + rb")\s*:\s*", re.DOTALL)
 _SCALAR = re.compile(_STRING + rb"|[^\s,\]}]++", re.DOTALL)
-_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}])', re.DOTALL)
+_BETWEEN_BRACKETS = rb'[^"\[\]{}]*+'
+
+
+def _without_brackets(nested: int) -> bytes:
+    """A pattern of text up to a bracket, taking lists and mappings that are nested so deep as part of it: the regular
+    expression goes through them faster than a loop. A deeper one is left, and looked at again level by level."""
+    within = _STRING
+    if nested:
+        inner = _without_brackets(nested - 1)
+        within += rb"|\[" + inner + rb"\]|\{" + inner + rb"\}"
+    return _BETWEEN_BRACKETS + rb"(?:(?:" + within + rb")" + _BETWEEN_BRACKETS + rb")*+"
+
+
+_BRACKET = re.compile(_without_brackets(3) + rb"([\[\]{}])", re.DOTALL)
 _BLANKS = re.compile(rb"\s*+")
 _BETWEEN = re.compile(rb"[\s,]*+")
 _OBJECT, _LIST, _LIST_END = ord("{"), ord("["), ord("]")

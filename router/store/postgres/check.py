@@ -135,9 +135,11 @@ def check(url: PostgresUrl, progress: Progress) -> Iterator[Finding]:
     """Check one invariant after the other; gives the finding of each, broken or not. Raises StoreError."""
     connection = connect_or_explain(url)
     try:
-        connection.execute("SET default_transaction_read_only = on")
         for number, invariant in enumerate(INVARIANTS, start=1):
-            yield checked(connection, invariant)
+            with connection.transaction():  # a setting of the session would reach others behind a pooler
+                connection.execute("SET TRANSACTION READ ONLY")
+                found = checked(connection, invariant)
+            yield found
             progress(number, len(INVARIANTS))
     except psycopg.Error as error:
         raise StoreError(f"the store {url} can't be checked: {reason(error)}; {_RESTORE}") from None

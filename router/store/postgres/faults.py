@@ -7,6 +7,7 @@ from psycopg import errors
 IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58", "XX")  #: of SQLSTATE: connection, read-only, resources, stop, I/O
+_OF_THE_SERVER = ("53", "58", "XX")  #: of SQLSTATE: resources, the operating system, I/O
 _UNAVAILABLE = (
     *IN_THE_WAY,
     errors.LockNotAvailable,
@@ -49,4 +50,11 @@ def reason(error: Exception) -> str:
         return f"{text}; the server's disk is full"
     if isinstance(error, errors.TooManyConnections):
         return f"{text}; raise max_connections, or lower the number of nodes"
-    return text
+    hint = _hint(error) if isinstance(error, psycopg.Error) else ""
+    return f"{text}; {hint}" if hint else text
+
+
+def _hint(error: psycopg.Error) -> str:
+    """The server's hint, of errors that have nothing to do with the statement."""
+    hint = error.diag.message_hint if (error.sqlstate or "")[:2] in _OF_THE_SERVER else None
+    return " ".join((hint or "").split()).rstrip(".")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.events import Event, Routing, StoredEvent
 from router.domain.filters import EventFilter, Filter
@@ -15,6 +16,7 @@ from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.postgres import following
+from router.store.postgres.activity import activity, recent_matches
 from router.store.postgres.arrays import restored, stored
 from router.store.postgres.filters import event_floor, event_where, first_id, floor, page, where
 from router.store.postgres.following import place_values
@@ -163,6 +165,14 @@ class PostgresReader:
     def changes(self) -> int:
         """See StoreReader.changes."""
         return hash(self._read("SELECT pg_current_snapshot()::text")[0][0])
+
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """See StoreReader.activity."""
+        return activity(self._read, bounds)
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """See StoreReader.recent_matches."""
+        return recent_matches(self._read, rules)
 
     def depths(self) -> list[Depth]:
         """See StoreReader.depths."""

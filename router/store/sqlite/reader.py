@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
+from router.domain.activity import Bucket, RecentMatches
 from router.domain.deliveries import Attempt, Delivery, IncludedText, RulesetText
 from router.domain.errors import StoreError
 from router.domain.events import Event, Routing, StoredEvent
@@ -20,6 +21,7 @@ from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.sqlite import following
+from router.store.sqlite.activity import activity, recent_matches
 from router.store.sqlite.disk import file_identity, size_of
 from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
 from router.store.sqlite.jobs.holds import READ as READ_HOLDS
@@ -172,6 +174,14 @@ class SqliteReader:
     def changes(self) -> int:
         """See StoreReader.changes."""
         return int(self._read("PRAGMA data_version")[0][0])
+
+    def activity(self, bounds: Sequence[int]) -> list[Bucket]:
+        """See StoreReader.activity."""
+        return activity(self._read, bounds)
+
+    def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
+        """See StoreReader.recent_matches."""
+        return recent_matches(self._read, rules)
 
     def depths(self) -> list[Depth]:
         """See StoreReader.depths."""

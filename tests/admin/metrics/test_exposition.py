@@ -36,6 +36,7 @@ from router.store.contract import StoreFaults, StoreSize
 from router.store.fleet import NodeCounts
 from router.store.sqlite.store import SqliteStore
 from tests.metric_families import FAMILIES
+from tests.sqlite_template import open_store
 
 METRICS_PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 NOW = 1_700_000_000_000
@@ -114,7 +115,7 @@ def key(name: str, **labels: str) -> Key:
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A store, rules, and nothing counted."""
     ruleset = Loader(REGISTRIES, {"KEY": "k"}).load(RULES, "rules.yaml", tmp_path).require()
-    with closing(SqliteStore(tmp_path / "store.db")) as store:
+    with closing(open_store(tmp_path / "store.db")) as store:
         store.put_ruleset(ruleset.text, NOW).result(60)
         yield Daemon(store, CurrentRuleset(ruleset))
 

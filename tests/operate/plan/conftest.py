@@ -19,6 +19,7 @@ from router.rules.parsing import parse_event
 from router.rules.ruleset import Ruleset
 from router.store.contract import Store
 from router.store.sqlite.store import SqliteStore
+from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
 HEAD = "sources: {hub: {verify: none}}\ntargets: {ci: {url: 'http://ci.example'}}\n"
@@ -67,5 +68,5 @@ class Planned:
 @pytest.fixture
 def planned(tmp_path: Path) -> Iterator[Planned]:
     """An empty store."""
-    with closing(SqliteStore(tmp_path / "store.db")) as store:
+    with closing(open_store(tmp_path / "store.db")) as store:
         yield Planned(store, tmp_path)

@@ -1,25 +1,27 @@
 """What is refused when a store is opened, each with one line that says the cure."""
 
-import contextlib
 import os
 import socket
-import ssl
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from router.domain.errors import StoreError, StoreUnusable
+from router.store.fleet import NodeFacts
 from router.store.postgres import schema
 from router.store.postgres.operator_store import PostgresOperatorStore
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
 from tests.http.authority import Authority
 from tests.postgres import Server
+from tests.tls_relay import TlsRelay
 
 SECRET = "s3cr3t"
+RULES = "sources: {open: {verify: none}}\nrules: [{name: kept, actions: [append: kept.jsonl]}]\n"
 
 
 def refusal(url: str) -> str:
@@ -64,48 +66,42 @@ def test_a_password_that_is_missing_or_wrong() -> None:
         server.remove()
 
 
-class TlsGreeter:
-    """Speaks PostgreSQL as far as TLS begins, with a certificate for localhost. The test's server speaks no TLS."""
+def test_tls_by_the_right_authority_and_name(tmp_path: Path, postgres_server: Server, postgres_store_url: str) -> None:
+    authority = Authority(tmp_path)
+    relay = TlsRelay(postgres_server.port, authority.issue())
+    try:
+        url = postgres_store_url.replace(f"127.0.0.1:{postgres_server.port}", f"localhost:{relay.port}")
+        with closing(PostgresStore(parse_url(f"{url}?sslmode=verify-full&sslrootcert={authority.path}"))) as store:
+            store.put_note("tls", "all the way").result(30)
+            store.fleet.join(NodeFacts("n", "host", 1, "1", ("intake",), ()), "", 10_000)
+            assert store.notes() == {"tls": "all the way"}
 
-    def __init__(self, authority: Authority) -> None:
-        files = authority.issue()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(files.cert, files.key)
-        self._socket = socket.create_server(("127.0.0.2", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End."""
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            with client, contextlib.suppress(OSError):
-                client.recv(8)
-                client.send(b"S")
-                self._context.wrap_socket(client, server_side=True).close()
+        assert (relay.carried >= 3, relay.clear) == (True, 0)
+    finally:
+        relay.close()
 
 
-def test_a_certificate_that_does_not_fit(tmp_path: Path) -> None:
+def test_a_certificate_that_does_not_fit(tmp_path: Path, postgres_server: Server, run: Callable[..., Any]) -> None:
     authority, other = Authority(tmp_path), Authority(tmp_path, "other")
-    greeter = TlsGreeter(authority)
-    url = f"postgresql://me:{SECRET}@127.0.0.2:{greeter.port}/hooks"
+    relay = TlsRelay(postgres_server.port, authority.issue(), "127.0.0.2")
+    url = f"postgresql://me:{SECRET}@127.0.0.2:{relay.port}/hooks"
+    (tmp_path / "rules.yaml").write_text(RULES)
     try:
         assert "sslrootcert=FILE" in refusal(f"{url}?sslmode=verify-ca&sslrootcert={tmp_path / 'none.pem'}")
-        assert "sslrootcert=FILE" in refusal(f"{url}?sslmode=verify-ca&sslrootcert={other.path}")
+        wrong = f"{url}?sslmode=verify-ca&sslrootcert={other.path}"
+        assert "sslrootcert=FILE" in refusal(wrong)
         assert "the name in the server's certificate" in refusal(
             f"{url}?sslmode=verify-full&sslrootcert={authority.path}"
         )
+        served = run("serve", tmp_path / "rules.yaml", "--store", wrong, "--listen", "127.0.0.1:0", "--admin", "off")
     finally:
-        greeter.close()
+        relay.close()
+
+    assert served.returncode == 3
+    assert served.stderr.count("\n") == 1
+    assert "certificate verify failed" in served.stderr
+    assert "sslrootcert=FILE" in served.stderr
+    assert SECRET not in served.stderr
 
 
 def test_a_newer_schema(postgres_store_url: str) -> None:

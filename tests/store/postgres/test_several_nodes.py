@@ -3,18 +3,22 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from typing import Any
 
+import psycopg
 import pytest
 
 from router.domain.deliveries import Claim, PlannedDelivery, RulesetText, Settlement, State
 from router.domain.events import Event
 from router.domain.filters import Filter
+from router.domain.groups import Latest
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.domain.stream import Arrival, EndedAttempt, StreamPosition
 from router.operate.follow import Follower
+from router.store.contract import StoreFaults
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
 
@@ -99,6 +103,66 @@ def test_each_order_is_kept_across_nodes(
     ends = (State.SUCCEEDED, State.CANCELLED)
     assert {d.state for d in nodes[0].deliveries(limit=5000)} <= set(ends)
     assert [finding for finding in nodes[0].check(lambda *_: None) if finding.broken] == []
+
+
+def test_deadlocks_are_counted_and_rare_whatever_all_nodes_do_at_once(
+    nodes: list[PostgresStore], event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    """Appends, claims, settles in any order, replays, cancels, new plans and retention, of few order keys and groups."""
+    rules, commits = RulesetText("r1", "rules: []", "/etc"), Counter[str]()
+
+    def plan(chance: random.Random) -> list[PlannedDelivery]:
+        key, group = f"[{chance.randint(1, 3)}]", Latest(f"[{chance.randint(1, 3)}]")
+        return [planned_delivery(order_key=key), planned_delivery("cd"), planned_delivery("cd", group=group)]
+
+    def work(seed: int) -> None:
+        chance, node = random.Random(seed), nodes[seed % NODES]
+        for round_ in range(20):
+            now = NOW + round_
+            made = [event(id=uuid7(now), received_at=now, dedupe_key=str(chance.randint(1, 9))) for _ in range(3)]
+            futures: list[Future[Any]] = [node.append(one, plan(chance), "r1", dedupe_window=2) for one in made]
+            claims = node.claim({"ci": 6, "cd": 6}, now).result(60)
+            chance.shuffle(claims)
+            ends = [Settlement(c.delivery.id, c.token, Outcome.failed("x"), State.DEAD, now, now) for c in claims]
+            known = [found.id for found in node.deliveries(limit=40)]
+            chosen = chance.sample(known, min(6, len(known)))
+            futures += [node.settle(ends), node.replay(chosen, now), node.cancel(chosen[:2], now)]
+            futures += [node.plan_again(made[0].id, plan(chance), rules, now), node.prune(now - 5, now - 5)]
+            for future in futures:
+                future.result(60)
+            commits["jobs"] += len(futures) + 1
+
+    with ThreadPoolExecutor(2 * NODES) as pool:
+        list(pool.map(work, range(2 * NODES)))
+
+    assert sum(node.faults().deadlocks for node in nodes) <= commits["jobs"] / 100
+    assert sum(node.faults().errors for node in nodes) == 0
+    assert [finding for finding in nodes[0].check(lambda *_: None) if finding.broken] == []
+
+
+# What the server answers to one of two transactions that wait for each other. When it looks is a matter of time.
+_TWO_DEADLOCKS = """
+CREATE SEQUENCE tries;
+CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('tries') <= 2 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER deadlock BEFORE INSERT ON webhook_router.event FOR EACH STATEMENT EXECUTE FUNCTION deadlock()
+"""
+
+
+def test_a_transaction_that_was_ended_for_a_deadlock_is_made_again_and_counted(
+    postgres_url: str, event: MakeEvent
+) -> None:
+    with closing(PostgresStore(parse_url(postgres_url))) as store:
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(_TWO_DEADLOCKS)
+
+        one = event()
+        assert store.append(one, [], "r1").result(60).event_id == one.id
+
+        assert store.faults() == StoreFaults(deadlocks=2)
+        assert [found.id for found in store.events()] == [one.id]
 
 
 def test_no_delivery_is_claimed_by_two_nodes(

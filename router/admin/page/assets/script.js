@@ -1,6 +1,9 @@
 // What the page does beyond plain HTML: local times, copied ids, keys, and views that renew themselves.
 "use strict";
 
+const main = document.querySelector("main");
+const told = document.getElementById("told");
+
 function localTimes(root) {
   for (const one of root.querySelectorAll("time[datetime]")) {
     const at = new Date(one.dateTime);
@@ -14,41 +17,105 @@ function localTimes(root) {
   }
 }
 
-function copied(root) {
+function say(text) { if (told) told.textContent = text; }
+
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement("textarea"); // without https a browser has no clipboard for scripts
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+
+function copyButtons(root) {
   for (const one of root.querySelectorAll("[data-copy]")) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "quiet";
     button.textContent = "Copy";
     button.addEventListener("click", () => {
-      navigator.clipboard.writeText(one.textContent).then(() => { button.textContent = "Copied"; });
+      copy(one.textContent).then(() => { button.textContent = "Copied"; say("Copied"); });
     });
     one.after(" ", button);
   }
 }
 
-function isBusy(main) {
+function copyId() {
+  const row = document.activeElement?.closest("tr, li, section");
+  const id = row?.querySelector(".id") ?? document.querySelector("[data-copy]");
+  if (id) copy(id.textContent.trim()).then(() => say(`Copied ${id.textContent.trim()}`));
+}
+
+// --- Views that renew themselves
+
+// A choice that somebody is making must not change below the hand.
+function isBusy() {
   const active = document.activeElement;
-  const inForm = active && main.contains(active) && active.matches("input, select, textarea, button");
-  return document.hidden || inForm || main.querySelector("input[name=id]:checked") !== null
-    || String(window.getSelection()) !== "";
+  return main.contains(active) && active.matches("input, select, textarea")
+    || main.querySelector("input[name=id]:checked") !== null || String(window.getSelection()) !== "";
 }
 
-async function renew(main) {
-  if (isBusy(main)) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
-  if (!answer.ok) return;
-  const made = new DOMParser().parseFromString(await answer.text(), "text/html");
-  const fresh = made.querySelector("main");
-  if (!fresh || isBusy(main)) return;
-  const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+// Where an element is: the positions of it and its parents among their siblings.
+function placeOf(element) {
+  const place = [];
+  for (let one = element; one !== main; one = one.parentElement) place.unshift([...one.parentElement.children].indexOf(one));
+  return place;
+}
+
+function atPlace(place) { return place.reduce((one, number) => one?.children[number], main); }
+
+function focusKey(element) {
+  return element.id ? `#${CSS.escape(element.id)}`
+    : element.getAttribute("href") ? `${element.tagName}[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
+}
+
+function replaceMain(fresh) {
+  const active = main.contains(document.activeElement) && document.activeElement !== main ? document.activeElement : null;
+  const key = active && focusKey(active);
+  const place = active && placeOf(active);
+  const opened = [...main.querySelectorAll("details")].map((one) => [placeOf(one), one.open]);
+  const scrolled = [...main.querySelectorAll(".wide, pre")].map((one) => [placeOf(one), one.scrollLeft, one.scrollTop]);
   localTimes(fresh);
-  copied(fresh);
+  copyButtons(fresh);
   main.replaceChildren(...fresh.childNodes);
-  if (focused) main.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  for (const [at, open] of opened) { const one = atPlace(at); if (one?.tagName === "DETAILS") one.open = open; }
+  for (const [at, left, top] of scrolled) { const one = atPlace(at); if (one) one.scrollTo(left, top); }
+  if (active) {
+    const same = (key && main.querySelector(key)) ?? atPlace(place);
+    (same ?? main).focus({ preventScroll: true });
+  }
 }
 
-// The place of a problem in the text area: lines end as YAML's parser counts them, columns count characters.
+let shown = null; // the last text of the view, so that nothing is touched while nothing changes
+
+async function renew() {
+  if (document.hidden || isBusy()) return;
+  const stop = AbortSignal.timeout(10000);
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error", signal: stop });
+  const text = await answer.text();
+  if (answer.status === 401) return location.reload(); // the session has ended
+  if (!answer.ok || text === shown || isBusy() || document.hidden) return;
+  const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+  if (!fresh) return;
+  shown = text;
+  replaceMain(fresh);
+}
+
+function live(seconds) {
+  let timer = null;
+  const next = () => { timer = setTimeout(run, seconds * 1000); };
+  const run = () => { clearTimeout(timer); renew().catch(() => {}).finally(next); };
+  document.addEventListener("visibilitychange", () => { // nothing is asked for while nobody looks
+    clearTimeout(timer);
+    if (!document.hidden) run();
+  });
+  if (!document.hidden) next();
+}
+
+// --- The place of a problem in the text area: lines end as YAML's parser counts them, columns count characters
+
 function toPlace(link) {
   const area = document.getElementById("text");
   const ends = /\r\n|[\n\r\x85\u2028\u2029]/g;
@@ -64,28 +131,46 @@ function toPlace(link) {
   area.scrollTop = (Number(link.dataset.line) - 5) * area.scrollHeight / Math.max(1, area.value.split("\n").length);
 }
 
-function keys(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.matches("input, select, textarea")) return;
-  if (event.key === "/") {
-    const find = document.getElementById("find");
-    if (find) { event.preventDefault(); find.focus(); }
-  }
-  if (event.key === "c") {
-    const id = document.querySelector("[data-copy]");
-    if (id) navigator.clipboard.writeText(id.textContent);
-  }
+// --- Keys
+
+const VIEWS = { o: "/", e: "/events", d: "/deliveries", t: "/targets", r: "/rules", p: "/try" };
+let going = false;
+
+function step(by) {
+  const links = [...main.querySelectorAll("tbody tr td:first-child a, tbody tr td:nth-child(2) a.id")];
+  const now = links.findIndex((one) => one.closest("tr") === document.activeElement?.closest("tr"));
+  links[now < 0 ? 0 : Math.min(links.length - 1, Math.max(0, now + by))]?.focus();
 }
 
-const main = document.querySelector("main");
+function help() {
+  const box = document.getElementById("keys");
+  if (!box) return;
+  if (box.open) box.close(); else box.showModal();
+}
+
+function keys(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  const key = event.key;
+  if (document.getElementById("keys")?.open) { if (key === "?") help(); return; }
+  const to = going && VIEWS[key];
+  going = key === "g" && !going;
+  if (to) location.assign(to);
+  else if (key === "/") { event.preventDefault(); document.getElementById("find")?.focus(); }
+  else if (key === "?") help();
+  else if (key === "c") copyId();
+  else if (key === "j") step(1);
+  else if (key === "k") step(-1);
+}
+
 localTimes(document);
-copied(document);
+copyButtons(document);
 document.addEventListener("keydown", keys);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-line]");
   if (link) { event.preventDefault(); toPlace(link); }
+  if (event.target.closest("[data-keys]")) help();
+  const bar = event.target.closest(".chart rect");
+  if (bar) main.querySelector(`[data-x="${bar.getAttribute("x")}"]`)?.click();
 });
-if (main.dataset.live) {
-  const next = () => setTimeout(() => renew(main).catch(() => {}).finally(next), Number(main.dataset.live) * 1000);
-  next();
-}
+for (const one of document.querySelectorAll("[data-keys]")) one.hidden = false;
+if (main.dataset.live) live(Number(main.dataset.live));

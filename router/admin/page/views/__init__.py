@@ -1,7 +1,19 @@
 """The views of the page: one module each, one line here."""
 
 from router.admin.page.view import View
-from router.admin.page.views import change, copies, deliveries, delivery, event, events, overview, rules, targets, trial
+from router.admin.page.views import (
+    change,
+    copies,
+    deliveries,
+    delivery,
+    event,
+    events,
+    nodes,
+    overview,
+    rules,
+    targets,
+    trial,
+)
 
 VIEWS: tuple[View, ...] = (
     *overview.VIEWS,
@@ -11,6 +23,7 @@ VIEWS: tuple[View, ...] = (
     *deliveries.VIEWS,
     *delivery.VIEWS,
     *targets.VIEWS,
+    *nodes.VIEWS,
     *rules.VIEWS,
     *change.VIEWS,
     *trial.VIEWS,

@@ -30,12 +30,12 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Map
     attempts = daemon.store.attempts(delivery.id)
     waiting = waits_of(daemon.store, os.getpid()).of(delivery, read.now)
     event = daemon.store.event(delivery.event_id)
+    sees = sees_payloads(daemon, session, event.source if event is not None else None)
     text = render(
         "delivery.html", session=session, here="/deliveries", delivery=delivery, attempts=attempts[-_MOST_ATTEMPTS:],
         now=read.now, older_attempts=max(0, len(attempts) - _MOST_ATTEMPTS), duration=attempt_duration_ms,
         waiting=waiting, why=wait_sentence(delivery, waiting) if delivery.state is State.PENDING else "",
-        before=_waited_for(daemon.store, delivery, waiting),
-        sees=sees_payloads(daemon, session, event.source if event is not None else None), hidden=hidden_note(),
+        before=_waited_for(daemon.store, delivery, waiting) if sees else None, sees=sees, hidden=hidden_note(),
     )  # fmt: skip
     return html(text)
 

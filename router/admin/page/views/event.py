@@ -17,7 +17,7 @@ from router.domain.filters import Filter
 from router.domain.own_events import is_own
 from router.domain.reply import Reply
 from router.operate.body_tree import TreeNode, body_tree
-from router.operate.explain_event import ExplainedEvent, explain_event
+from router.operate.explain_event import ExplainedEvent
 from router.operate.reroute import Reroute, RerouteReport
 from router.operate.scan import NO_LIMIT
 from router.operate.status import waits_of
@@ -48,13 +48,11 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Map
 
 def _explained(daemon: DaemonHandle, event: Event, *, then: bool) -> tuple[ExplainedEvent | None, str]:
     """What the rules say of it: those that run, or those that routed it; or why its payload can't be parsed."""
-    recorded, running = daemon.loader.load_recorded, daemon.ruleset()
+    recorded = daemon.loader.load_recorded
     work = rules_work(daemon, "webhook-router events explain") if then else nullcontext()
     try:
         with work:
-            return explain_event(
-                daemon.store, event, running, lambda text: recorded(text).ruleset, now=not then, most=_MOST_RULES
-            ), ""
+            return daemon.explain(event, lambda text: recorded(text).ruleset, now=not then, most=_MOST_RULES), ""
     except PayloadError as problem:
         return None, str(problem)
 

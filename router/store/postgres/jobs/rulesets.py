@@ -25,6 +25,8 @@ class PutRuleset(Simple):
             text, now = job.ruleset, Int8(job.now)
             transaction.run(_KEEP, (text.hash, stored(text.text), text.base_dir, now))
             transaction.run(_RETIRE_OTHERS, (now, text.hash))
+            if transaction.node is not None:
+                transaction.run(_RUNS, (text.hash, transaction.node))
             keep_included(transaction, text)
         return none_for(jobs)
 
@@ -38,6 +40,9 @@ def keep_included(transaction: Transaction, ruleset: RulesetText) -> None:
 
 
 _RETIRE_OTHERS = "UPDATE webhook_router.ruleset SET retired_at = %s WHERE hash <> %s AND retired_at IS NULL"
+
+# Together with the record, so that no other node thinks that nobody runs these rules.
+_RUNS = "UPDATE webhook_router.node SET rules = %s WHERE id = %b"
 
 _KEEP = """
 INSERT INTO webhook_router.ruleset (hash, text, base_dir, first_at) VALUES (%s, %s, %s, %s)
