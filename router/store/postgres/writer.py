@@ -67,7 +67,10 @@ class WriterListeners:
 class Writer:
     """Owns the writing connection. `submit` and `stop` may be called from any thread."""
 
-    def __init__(self, url: PostgresUrl, node: int | None, listeners: WriterListeners) -> None:
+    def __init__(
+        self, url: PostgresUrl, node: int | None, listeners: WriterListeners, *, connects: bool = True
+    ) -> None:
+        """`connects`: at once; else with the first job. Raises psycopg.Error."""
         self._url = url
         self._node = node
         self._listeners = listeners
@@ -87,7 +90,8 @@ class Writer:
         self._gather_at = 0.0  #: monotonic; not before
         self._connection: Connected | None = None
         self._number = 0
-        self._connect()
+        if connects:
+            self._connect()
         self._closing = threading.Event()
         self._watch = threading.Thread(target=self._cut_when_stuck, name="store-writer-watch", daemon=True)
         self._watch.start()
@@ -114,6 +118,10 @@ class Writer:
         self._alone = alone
         self._looks_again = True
         self._connect_at = 0.0  # who says so has reached the database
+
+    def forget_marks(self) -> None:
+        """Another writer of this process made deliveries due that may lie below the marks."""
+        self._looks_again = True
 
     def submit(self, job: WriteJob) -> "Future[Any]":
         """Queue a job."""
