@@ -35,7 +35,7 @@ def _lacks(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _while_alone(*, fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
+def _while_alone(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
     """How long Chromium runs: Playwright keeps an event loop in this thread, and other tests start loops of their own."""
     here = Path(__file__).parent
     alone = all((config.invocation_params.dir / one.partition("::")[0]).is_relative_to(here) for one in config.args)

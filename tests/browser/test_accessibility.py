@@ -1,11 +1,14 @@
 """People who see little, use a keyboard or listen to the page can use every view: axe-core finds nothing wrong."""
 
+from typing import Any
+
 import pytest
 
 from tests.browser.scene import Scene
 from tests.browser.window import Window
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+SHOWN: list[tuple[int, Any]] = [(1280, "light"), (360, "dark")]  #: width and colours
 _RUN = """async tags => {
   const found = await axe.run(document, {runOnly: tags, resultTypes: ["violations"]});
   return found.violations.flatMap(one => one.nodes.map(node => `${one.id}: ${node.html}: ${node.failureSummary}`));
@@ -39,7 +42,7 @@ def problems(window: Window, axe: str, path: str) -> list[str]:
     window.go(path)
     window.page.evaluate(axe)
     found = []
-    for width, scheme in ((1280, "light"), (360, "dark")):
+    for width, scheme in SHOWN:
         window.page.set_viewport_size({"width": width, "height": 800})
         window.page.emulate_media(color_scheme=scheme)
         found += [f"{path} {width} px, {scheme}: {one}" for one in window.page.evaluate(_RUN, RULES)]
