@@ -22,11 +22,12 @@ from tests.acceptance.fleet import RULES, Fleet, Senders, ledger_problems
 from tests.conftest import Daemon, Receiver
 from tests.postgres import Server
 
+KILLS = ("kill a node", "kill the server")
 FAULTS = ("kill a node",) * 6 + ("stop a node",) * 2 + ("freeze a node",) * 2 + ("kill the server",)
 
 
-def run(faults: int, seed: int, folder: Path) -> list[str]:
-    """Do so many faults; print the counts, return the problems."""
+def run(kills: int, seed: int, folder: Path) -> list[str]:
+    """Disturb until so many nodes and servers are killed; print the counts, return the problems."""
     chance, server, receiver, done = random.Random(seed), Server(), Receiver(), Counter[str]()
     receiver.start()
     fleet = Fleet(folder, server, RULES.replace("URL", receiver.url))
@@ -34,11 +35,13 @@ def run(faults: int, seed: int, folder: Path) -> list[str]:
     began = time.monotonic()
     senders = Senders(lambda: list(serving), threads=6)
     try:
-        while done.total() < faults:
+        while sum(done[kill] for kill in KILLS) < kills:
             senders.wait(chance.randrange(1, 60))
             fault = chance.choice(FAULTS)
             disturb(fault, fleet, server, serving, chance)
             done[fault] += 1
+            if done.total() % 50 == 0:
+                print(f"{time.monotonic() - began:,.0f} s: {dict(done)}", file=sys.stderr, flush=True)
         senders.stop()
         deadline = time.monotonic() + 300
         while fleet.unsettled() and time.monotonic() < deadline:
@@ -82,12 +85,12 @@ def disturb(fault: str, fleet: Fleet, server: Server, serving: list[Daemon], cha
 def main() -> None:
     """Run it."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--faults", type=int, default=300)
+    arguments.add_argument("--kills", type=int, default=200, help="of nodes and the server, kill -9")
     arguments.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     given = arguments.parse_args()
     print(describe("psycopg", "aiohttp"), flush=True)
     with tempfile.TemporaryDirectory() as name:
-        problems = run(given.faults, given.seed, Path(name))
+        problems = run(given.kills, given.seed, Path(name))
     print(*problems[:50], sep="\n")
     sys.exit(1 if problems else 0)
 

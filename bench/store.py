@@ -111,7 +111,7 @@ def prune_beside(store: SqliteStore, count: int, seconds: float) -> None:
     thread.start()
     beside = appends(store, seconds)
     retention.stop()  # which ends the sweep after the step that is under way
-    retention._stopping.set()  # noqa: SLF001 - it was never started as a thread of its own
+    retention._stopping.set()
     thread.join()
     rate = removed[0] / (time.perf_counter() - begun)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from router.domain.events import Event
 from router.domain.groups import Group, SkipReason
+from router.domain.made_often import made_often
 from router.domain.outcomes import Outcome, OutcomeKind, Sent
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class State(StrEnum):
     SKIPPED = "skipped"  #: another delivery stands for it, by latest_by or once_by
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class PlannedDelivery:
     """One delivery of a new event; it becomes a Delivery when it is appended."""
@@ -39,6 +41,7 @@ class PlannedDelivery:
     group: Group | None = None  #: by its action's latest_by or once_by
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One event for one action of one rule."""
@@ -87,6 +90,7 @@ class Attempt:
     sent: Sent | None = None  #: what the target was sent; None while it runs, and if it was no request
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A delivery that its holder may attempt, with the token that proves it, and the event to deliver."""
@@ -97,6 +101,7 @@ class Claim:
     attempt: int  #: number of the attempt that the claim started, 1 for the first
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """The end of an attempt. It is written only while the token still owns the delivery."""

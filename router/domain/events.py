@@ -10,11 +10,13 @@ from functools import cached_property
 from typing import Any
 
 from router.domain.headers import Headers, no_headers
+from router.domain.made_often import made_often
 from router.domain.request import query_values
 
 UNMATCHED = "unmatched"  #: the reserved rule name for the actions of events that matched no rule
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Event:
     """One received request, immutable and without plain credentials."""
@@ -43,6 +45,7 @@ class Event:
             object.__setattr__(self, "named", Headers(self.headers))
 
 
+@made_often
 @dataclass(frozen=True)
 class ParsedEvent:
     """An event with its parsed payload, for conditions and templates."""
@@ -81,6 +84,7 @@ class StoredEvent:
     routing: Routing | None  #: None: it was received by a version that didn't keep it
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Appended:
     """The result of an append: committed and synced to disk."""

@@ -24,11 +24,15 @@ class Headers(Mapping[str, str]):
         # Made when somebody looks: most events that are stored or claimed are only passed on.
         if name != "by_name":
             raise AttributeError(name)
+        return self.read().by_name
+
+    def read(self) -> "Headers":
+        """Make the table now, for a request whose headers will be looked at."""
         found: dict[str, list[str]] = {}
         for key, value in self.items_as_received:
             found.setdefault(key.lower(), []).append(value)
         self.by_name = found
-        return found
+        return self
 
     def __getitem__(self, name: str) -> str:
         return self.by_name[name.lower()][0]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from router.domain.action_answer import ActionAnswer
+from router.domain.made_often import made_often
 
 
 class OutcomeKind(StrEnum):
@@ -28,6 +29,7 @@ class Cause(StrEnum):
     FAULT = "fault"  #: a bug of the router, which is always tried again
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Sent:
     """What an attempt sent, in short and without secrets."""
@@ -40,6 +42,7 @@ class Sent:
     start: str  #: the body's first bytes, as text
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The outcome of one attempt."""

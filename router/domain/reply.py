@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from router.domain.made_often import made_often
+
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A reply to a sender."""

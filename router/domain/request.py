@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from router.domain.headers import Headers, no_headers
+from router.domain.made_often import made_often
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """One HTTP request that the intake received, before verification."""
@@ -23,7 +25,7 @@ class Inbound:
     def __post_init__(self) -> None:
         # Made once for all who look; a copy of the object with the same headers keeps it.
         if self.named.items_as_received is not self.headers:
-            object.__setattr__(self, "named", Headers(self.headers))
+            object.__setattr__(self, "named", Headers(self.headers).read())
 
 
 def query_values(query: str) -> dict[str, list[str]]:

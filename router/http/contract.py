@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from router.domain.made_often import made_often
 from router.domain.reply import Reply
 
 
@@ -20,6 +21,7 @@ class Request:
     ip: str  #: of the peer
 
 
+@made_often
 @dataclass(frozen=True, slots=True, eq=False)
 class Pending:
     """A reply to come, usually after a commit. It holds no thread while it waits."""

@@ -15,6 +15,7 @@ from router.http.limits import CHUNK_LINE_BYTES, FRAMING_BYTES, HEADER_BYTES, HE
 from router.http.target import is_authority, read_target
 
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"content-encoding"})
+_UNDERSCORE = ord("_")  #: a number, since looking for bytes in bytes raises an error within
 _LONGEST_LENGTH = 20  #: digits of a Content-Length; 2^63 has 19
 
 
@@ -188,7 +189,7 @@ class Reader:
         lower = name.lower()
         if lower in _FRAMING:
             self._frame(lower, text)
-        if b"_" not in name:  # proxies and applications confuse underscores with dashes
+        if _UNDERSCORE not in name:  # proxies and applications confuse underscores with dashes
             self._message.headers.append((name.decode("ascii"), text))
 
     def _frame(self, name: bytes, text: str) -> None:

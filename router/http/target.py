@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
+from router.domain.made_often import made_often
+
 _UNENCODED = "-._~!$&'()*+,;=:@/"  #: that may stand in a path as they are, beside letters and digits
 _PLAIN = re.compile(rf"/[A-Za-z0-9{re.escape(_UNENCODED)}]*+")
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})?")
@@ -16,6 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*+)(?::[0-9]*)?")
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a request asks for."""

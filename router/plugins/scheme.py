@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from router.domain.made_often import made_often
 from router.domain.request import Inbound
 from router.plugins.build import Build
 from router.plugins.options import Options
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Verified:
     """The sender is verified; the request has lost its plain credentials."""

@@ -14,6 +14,7 @@ from router.domain.files.protected import ProtectedPaths
 from router.domain.holds import HoldKind, HoldName
 from router.domain.identity_headers import tells_who_calls
 from router.domain.items import Item
+from router.domain.made_often import made_often
 from router.domain.own_events import SOURCE, is_own
 from router.domain.secrets import Secret
 from router.plugins.target import TargetSpec
@@ -41,6 +42,7 @@ class Match(NamedTuple):
     own: bool = False  #: it is an event of the router itself, which reaches no `unmatched`
 
 
+@made_often
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The matched rules of one event, and its deliveries."""

@@ -447,7 +447,7 @@ def _theirs(data: bytes, number: int) -> list[tuple[str, str, list[tuple[str, st
     return found
 
 
-@examples(500)
+@examples(250)
 @given(_HEADS, _BODIES, st.sampled_from((1, 7, 100_000)))
 def test_accepted_requests_mean_the_same_to_h11(head: str, body: bytes, step: int) -> None:
     data = head.encode("latin-1", "replace") + body

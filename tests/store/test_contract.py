@@ -755,6 +755,17 @@ def test_a_wait_is_no_longer_after_the_clock_was_set_back(
     assert store.due() == {"ci": NOW - 8600}
 
 
+def test_the_longest_wait_begins_anew_when_the_clock_was_set_back(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    put(store, event(received_at=NOW), planned_delivery(group=Latest("[1]", 300, 700)))
+    store.shorten_waits(NOW - 100).result(60)
+
+    put(store, event(received_at=NOW + 500), planned_delivery(group=Latest("[1]", 300, 700)))
+
+    assert store.due() == {"ci": NOW + 600}  # 700 after the clock was set back
+
+
 def test_a_wait_that_is_over_is_no_longer_than_the_longest_after_the_clock_was_set_back(
     store: Store, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:

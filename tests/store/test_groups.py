@@ -249,6 +249,7 @@ class Histories(RuleBasedStateMachine):
                 if one.fresh and not one.interruptions:
                     assert found.next_attempt_at <= self.now + (MOST if isinstance(one.group, Latest) else 0)
                 one.due_at = found.next_attempt_at
+                one.since = min(one.since, self.now)  # a time to come doesn't count
 
     @rule()
     def crash(self) -> None:

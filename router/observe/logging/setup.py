@@ -18,6 +18,8 @@ from router.observe.logging.exceptions import describe_exception
 from router.observe.logging.line_writer import Lines
 from router.observe.logging.text import TextLine
 
+_DELETE = 0x7F  #: a number, since looking for bytes in bytes raises an error within
+
 
 class LineLogger(Protocol):
     """Takes finished lines. Any thread may call it; it must not block."""
@@ -85,7 +87,7 @@ def json_line(fields: MutableMapping[str, Any], level: str, now: datetime) -> by
         line = orjson.dumps(fields, option=orjson.OPT_UTC_Z)
     except TypeError:  # a lone surrogate, which a file's name may have, or a type that JSON lacks
         return json.dumps({**fields, "timestamp": f"{now:%Y-%m-%dT%H:%M:%S.%f}Z"}, default=_named).encode()
-    if not line.isascii() or b"\x7f" in line:  # some characters move a terminal's cursor, or reverse its text
+    if not line.isascii() or _DELETE in line:  # some characters move a terminal's cursor, or reverse its text
         return "".join(c if c.isprintable() else _escaped(c) for c in line.decode()).encode()
     return line
 

@@ -7,15 +7,28 @@ from router.store.changes import DueListener
 from router.store.postgres import lanes
 from router.store.postgres.connection import Connected
 from router.store.postgres.jobs.job import Finish, WriteJob
-from router.store.postgres.transaction import Transaction
+from router.store.postgres.transaction import Transaction, settings
 
 IDLE_SECONDS = 4  #: then the server ends a transaction whose node is frozen; below a third of the lease
 
 
+def prepare_session(connection: Connected) -> None:
+    """Have the session ready for `commit_jobs` with `in_session`. Raises psycopg.Error."""
+    connection.execute(settings(IDLE_SECONDS, local=False).encode())
+
+
 def commit_jobs(
-    connection: Connected, writer: int, node: int | None, jobs: Sequence[WriteJob], due: DueListener
+    connection: Connected,
+    writer: int,
+    node: int | None,
+    jobs: Sequence[WriteJob],
+    due: DueListener,
+    *,
+    in_session: bool = False,
 ) -> list[Any]:
-    """Commit; gives a result for each job. Raises psycopg.Error, and ValueError and the like for what no row can have.
+    """Commit; `in_session`: the session is prepared. A pooler gives each transaction another one.
+
+    Gives a result for each job. Raises psycopg.Error, and ValueError and the like for what no row can have.
 
     Jobs of one kind run together, since a dozen cost hardly more than one. Nobody can see in which order jobs of one
     transaction ran, as long as those of a kind keep theirs. The kinds run in one order everywhere, so that locks do.
@@ -33,7 +46,8 @@ def commit_jobs(
             finish = kind.send(transaction, [jobs[index] for index in kinds[kind]])
             finishers.append((kind, finish))
 
-    Transaction(connection, writer, node, IDLE_SECONDS).commit(fill)
+    each = None if in_session else settings(IDLE_SECONDS, local=True)
+    Transaction(connection, writer, node, each).commit(fill)
     results: list[Any] = [None] * len(jobs)
     for kind, finish in finishers:
         for index, result in zip(kinds[kind], finish(due), strict=True):

@@ -39,6 +39,7 @@ from router.store.postgres.url import PostgresUrl
 from router.store.postgres.writer import Writer, WriterListeners
 
 T = TypeVar("T")
+LARGE_BYTES = 256 * 1024  #: a body above this is appended over a connection of its own
 
 
 class PostgresStore(OperatorMethods):
@@ -58,6 +59,9 @@ class PostgresStore(OperatorMethods):
         except psycopg.Error as error:
             self._connections.close()
             raise StoreError(f"the store {url} can't be written: {reason(error)}") from None
+        self._url = url
+        self._on_commit = on_commit
+        self._large: Writer | None = None  #: of large bodies; guarded by _closing
         self._fleet = PostgresFleet(url, self._submit, self._writer.claim_as)
 
     @property
@@ -82,7 +86,8 @@ class PostgresStore(OperatorMethods):
         reserved: Mapping[str, int] | None = None,
     ) -> "Future[Appended]":
         """See Store.append."""
-        return self._submit(AppendEvent(event, plan, ruleset, dedupe_window, matched, errors, reserved))
+        job = AppendEvent(event, plan, ruleset, dedupe_window, matched, errors, reserved)
+        return self._append_large(job) if len(event.body) > LARGE_BYTES else self._submit(job)
 
     def put_ruleset(self, ruleset: RulesetText, now: int) -> "Future[None]":
         """See Store.put_ruleset."""
@@ -196,7 +201,8 @@ class PostgresStore(OperatorMethods):
 
     def faults(self) -> StoreFaults:
         """See Store.faults."""
-        return StoreFaults(self._writer.errors, self._writer.deadlocks)
+        writers = [self._writer] if self._large is None else [self._writer, self._large]
+        return StoreFaults(sum(one.errors for one in writers), sum(one.deadlocks for one in writers))
 
     def writable(self) -> bool:
         """See Store.writable."""
@@ -208,6 +214,8 @@ class PostgresStore(OperatorMethods):
             if self._closed:
                 return
             self._closed = True
+            if self._large is not None:
+                self._large.stop()
             self._writer.stop()
             self._fleet.close()
             self._connections.close()
@@ -215,6 +223,19 @@ class PostgresStore(OperatorMethods):
     def _told(self, future: "Future[T]") -> "Future[T]":
         future.add_done_callback(lambda _: self._holds_listener())
         return future
+
+    def _append_large(self, job: AppendEvent) -> "Future[Any]":
+        """Append over a connection of its own: 25 MB take the server half a second, and the other events can go on."""
+        with self._closing:
+            if self._large is None and not self._closed:
+                listeners = WriterListeners(self._report_large_due, self._on_commit, self._report_skipped)
+                self._large = Writer(self._url, 0, listeners, connects=False)
+            writer = self._large or self._writer
+        return writer.submit(job)
+
+    def _report_large_due(self, due: Due) -> None:
+        self._writer.forget_marks()
+        self._report_due(due)
 
     def _submit(self, job: WriteJob) -> "Future[Any]":
         return self._writer.submit(job)

@@ -13,16 +13,20 @@ LOCK_CLASS = 0x77687274  #: the first number of all our advisory keys, "whrt"
 LOCK_SECONDS = 2  #: that a statement waits for a lock; longer means that somebody is stuck
 Row = tuple[Any, ...]
 
-# In each transaction, since a pooler gives each one another session. Without the other ways to join and scan, a plan
-# that was made while a table was small, or by stale statistics, can't turn out to read whole tables: each statement of
-# the writer finds its rows by an index.
+# Without the other ways to join and scan, a plan that was made while a table was small, or by stale statistics, can't
+# turn out to read whole tables: each statement of the writer finds its rows by an index.
 _SETTINGS = (
-    "SELECT set_config('lock_timeout', '{lock}s', true), set_config('enable_seqscan', 'off', true),"
-    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
-    " set_config('enable_bitmapscan', 'off', true), set_config('jit', 'off', true),"
-    " set_config('plan_cache_mode', 'force_generic_plan', true),"
-    " set_config('idle_in_transaction_session_timeout', '{idle}s', true)"
+    "SELECT set_config('lock_timeout', '{lock}s', {local}), set_config('enable_seqscan', 'off', {local}),"
+    " set_config('enable_hashjoin', 'off', {local}), set_config('enable_mergejoin', 'off', {local}),"
+    " set_config('enable_bitmapscan', 'off', {local}), set_config('jit', 'off', {local}),"
+    " set_config('plan_cache_mode', 'force_generic_plan', {local}),"
+    " set_config('idle_in_transaction_session_timeout', '{idle}s', {local})"
 )
+
+
+def settings(idle_seconds: int, *, local: bool) -> str:
+    """The statement that sets what a writer's transactions need; `local`: in the present one only."""
+    return _SETTINGS.format(lock=LOCK_SECONDS, idle=idle_seconds, local="true" if local else "false")
 
 
 class Rows:
@@ -39,11 +43,12 @@ class Rows:
 class Transaction:
     """Statements from BEGIN to COMMIT. Belongs to the writer."""
 
-    def __init__(self, connection: Connected, writer: int, node: int | None, idle_seconds: int) -> None:
+    def __init__(self, connection: Connected, writer: int, node: int | None, settings: str | None) -> None:
+        """`settings`: see the function of that name; None: the session has them."""
         self._connection = connection
         self.writer = Int8(writer)  #: see the sequence `writer`
         self.node = None if node is None else Int8(node)
-        self._settings = _SETTINGS.format(lock=LOCK_SECONDS, idle=idle_seconds)
+        self._settings = settings
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> Rows:
         """Send a statement; the answer comes with the flush."""
@@ -60,7 +65,8 @@ class Transaction:
         try:
             with self._connection.pipeline():
                 self._bound("BEGIN")
-                self.run(self._settings)
+                if self._settings is not None:
+                    self.run(self._settings)
                 fill(self)
                 self._bound("COMMIT")
         except BaseException:

@@ -18,7 +18,7 @@ from router.domain.groups import Skipped
 from router.runtime.wakeups import gathered
 from router.store.changes import Changes
 from router.store.contract import CommitListener, Due
-from router.store.postgres.commit import commit_jobs
+from router.store.postgres.commit import commit_jobs, prepare_session
 from router.store.postgres.connection import Connected, connect
 from router.store.postgres.faults import IN_THE_WAY, is_disconnect, is_unavailable, reason
 from router.store.postgres.jobs.append import AppendEvent
@@ -64,7 +64,10 @@ class WriterListeners:
 class Writer:
     """Owns the writing connection. `submit` and `stop` may be called from any thread."""
 
-    def __init__(self, url: PostgresUrl, node: int | None, listeners: WriterListeners) -> None:
+    def __init__(
+        self, url: PostgresUrl, node: int | None, listeners: WriterListeners, *, connects: bool = True
+    ) -> None:
+        """`connects`: at once; else with the first job. Raises psycopg.Error."""
         self._url = url
         self._node = node
         self._listeners = listeners
@@ -83,7 +86,8 @@ class Writer:
         self._connect_at = 0.0  #: monotonic; not before
         self._connection: Connected | None = None
         self._number = 0
-        self._connect()
+        if connects:
+            self._connect()
         self._closing = threading.Event()
         self._watch = threading.Thread(target=self._cut_when_stuck, name="store-writer-watch", daemon=True)
         self._watch.start()
@@ -110,6 +114,10 @@ class Writer:
         self._alone = alone
         self._looks_again = True
         self._connect_at = 0.0  # who says so has reached the database
+
+    def forget_marks(self) -> None:
+        """Another writer of this process made deliveries due that may lie below the marks."""
+        self._looks_again = True
 
     def submit(self, job: WriteJob) -> "Future[Any]":
         """Queue a job."""
@@ -210,7 +218,9 @@ class Writer:
             if isinstance(job, ClaimDue):
                 job.marks = self.marks.of(job.wanted, time.monotonic())
         self._unreplicated = False
-        results = commit_jobs(self._connection, self._number, self._node, jobs, changes)
+        results = commit_jobs(
+            self._connection, self._number, self._node, jobs, changes, in_session=not self._url.pgbouncer
+        )
         if self._unreplicated:
             raise psycopg.OperationalError("the commit might not have reached the standby")
         if any(isinstance(job, _TOLD) for job in jobs):
@@ -267,9 +277,16 @@ class Writer:
     def _connect(self) -> None:
         if time.monotonic() < self._connect_at:
             raise _StillAwayError("the database is away")
-        self._connection = connect(self._url, self._notice)
-        # A cut connection's last transaction may still commit: a new number, so that each one's are in order.
-        [(self._number,)] = self._connection.execute("SELECT nextval('webhook_router.writer')").fetchall()
+        connection = connect(self._url, self._notice)
+        try:
+            if not self._url.pgbouncer:
+                prepare_session(connection)
+            # A cut connection's last transaction may still commit: a new number, so that each one's are in order.
+            [(self._number,)] = connection.execute("SELECT nextval('webhook_router.writer')").fetchall()
+        except psycopg.Error:
+            connection.close()
+            raise
+        self._connection = connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:

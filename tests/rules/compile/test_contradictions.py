@@ -106,7 +106,7 @@ def test_a_satisfiable_condition_gets_no_warning(problems: Problems, match: str)
     assert problems(match) == []
 
 
-@examples(150)
+@examples(80)
 @given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=5))
 def test_a_generated_condition_that_holds_gets_no_warning(match: Match, events: list[ParsedEvent]) -> None:
     condition = compiled(match)

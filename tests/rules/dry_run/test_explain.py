@@ -15,7 +15,7 @@ from tests.rules.match.test_index import only, ruleset_of
 Parsed = Callable[..., ParsedEvent]
 
 
-@examples(100)
+@examples(60)
 @given(rules=st.lists(RULES, min_size=1, max_size=6), parsed=EVENTS)
 def test_an_explanation_always_agrees_with_matching(rules: Any, parsed: ParsedEvent) -> None:
     ruleset = ruleset_of(rules)

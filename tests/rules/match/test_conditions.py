@@ -269,7 +269,7 @@ def _compile(match: Any) -> Condition:
     return condition
 
 
-@examples(150)
+@examples(90)
 @given(match=_conditions, payload=st.dictionaries(st.sampled_from("ab"), _values, max_size=2), form=st.booleans())
 def test_not_is_the_exact_complement(match: Any, payload: Any, form: bool) -> None:
     event = Event("e", "s", "POST", "/", "q=a&q=10", (("X", "ab"),), b"", "", 0)
@@ -278,7 +278,7 @@ def test_not_is_the_exact_complement(match: Any, payload: Any, form: bool) -> No
     assert _compile({"not": match}).holds(FieldValues(parsed)) is not _compile(match).holds(FieldValues(parsed))
 
 
-@examples(150)
+@examples(90)
 @given(field=_fields, test=_text_tests, payload=st.dictionaries(st.sampled_from("ab"), _values, max_size=2))
 def test_not_below_a_field_is_the_complement_of_the_field(field: str, test: Any, payload: Any) -> None:
     parsed = ParsedEvent(Event("e", "s", "POST", "/", "q=a", (), b"", "", 0), payload)

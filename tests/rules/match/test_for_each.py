@@ -76,7 +76,7 @@ _RULES = st.lists(
 _PAYLOADS = st.dictionaries(st.sampled_from("abc"), JSON | st.lists(JSON, max_size=4), min_size=1, max_size=3)
 
 
-@examples(200)
+@examples(100)
 @given(rules=_RULES, payload=_PAYLOADS)
 def test_items_are_selected_as_the_specification_says(
     rules: list[tuple[Match, str | None, bool]], payload: Any
@@ -202,6 +202,7 @@ def test_a_place_leads_back_to_its_item(path: str, payload: Any, expected: list[
     assert [value_at(payload, item.place) for item in found] == [item.value for item in found]
 
 
+@examples(30)
 @given(keys=st.lists(st.integers(0, 2) | st.text(max_size=4), min_size=1, max_size=4), value=st.integers())
 def test_any_keys_make_a_place(keys: list[int | str], value: int) -> None:
     payload: Any = value

@@ -70,7 +70,7 @@ def _candidates(ruleset: Ruleset, parsed: ParsedEvent) -> list[int]:
     return list(ruleset.candidates(FieldValues(parsed)))
 
 
-@examples(70)
+@examples(40)
 @given(rules=st.lists(RULES, min_size=1, max_size=12), events=st.lists(EVENTS, min_size=1, max_size=4))
 @example(rules=[({"$..a": 1, "$.a.`parent`.`parent`": 1}, frozenset({"s"}), False)], events=[event({"a": 1})])
 def test_the_index_matches_the_same_rules_as_a_loop(rules: list[GeneratedRule], events: list[ParsedEvent]) -> None:
@@ -151,7 +151,7 @@ def test_a_rule_with_too_many_alternatives_is_not_indexed() -> None:
     assert _candidates(ruleset, event({"a": "u"})) == [0]
 
 
-@examples(60)
+@examples(40)
 @given(values=st.lists(JSON, min_size=1, max_size=6), rules=st.lists(RULES, max_size=5), form=st.booleans())
 def test_hundreds_of_values_cost_as_many_lookups_as_a_few(
     values: list[Any], rules: list[GeneratedRule], form: bool
@@ -184,6 +184,6 @@ def test_each_field_is_read_once_per_event(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_many_patterns_of_one_field_are_filtered() -> None:
-    ruleset = only(*[{"$.a": {"regex": f"^release-{i}-[a-z]{{1,50}}$"}} for i in range(6000)])
+    ruleset = only(*[{"$.a": {"regex": f"^release-{i}-[a-z]{{1,50}}$"}} for i in range(3000)])
 
-    assert _candidates(ruleset, event({"a": "release-5999-abc"})) == [5999]
+    assert _candidates(ruleset, event({"a": "release-2999-abc"})) == [2999]

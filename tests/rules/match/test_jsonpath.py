@@ -143,7 +143,7 @@ _segments = st.one_of(
 )
 
 
-@examples(200)
+@examples(120)
 @given(payload=_json, segments=st.lists(_segments, max_size=5))
 def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str]) -> None:
     path = "$" + "".join(segments)
@@ -413,7 +413,7 @@ _expressions = st.recursive(
 )
 
 
-@examples(150)
+@examples(80)
 @given(payload=_json, expression=_expressions)
 def test_a_negated_expression_agrees_with_the_specification(payload: Any, expression: str) -> None:
     items = payload if isinstance(payload, list) else list(payload.values()) if isinstance(payload, dict) else []

@@ -23,7 +23,7 @@ def _verdict(match: Match, parsed: ParsedEvent) -> bool | None:
         return None
 
 
-@examples(150)
+@examples(90)
 @given(match=MATCHES, events=st.lists(EVENTS, min_size=1, max_size=4))
 def test_conditions_match_the_reference_implementation(match: Match, events: list[ParsedEvent]) -> None:
     for parsed in events:
@@ -41,7 +41,7 @@ def _fails(match: Any, parsed: ParsedEvent) -> bool:
 def test_the_generator_uses_every_operator() -> None:
     seen: set[str] = set()
 
-    @examples(400)
+    @examples(150)
     @given(match=MATCHES)
     def collect(match: Match) -> None:
         seen.update(words(match))

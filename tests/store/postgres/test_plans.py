@@ -24,7 +24,7 @@ from router.store.postgres.jobs.settle import Settle
 from router.store.postgres.jobs.shorten_waits import ShortenWaits
 from router.store.postgres.jobs.take_over import RemoveNode, TakeOver
 from router.store.postgres.store import PostgresStore
-from router.store.postgres.transaction import Rows, Transaction
+from router.store.postgres.transaction import Rows, Transaction, settings
 from router.store.postgres.url import parse_url
 
 ROWS = 20_000
@@ -51,8 +51,8 @@ class Explained(Transaction):
     """Explains statements, and runs none."""
 
     def __init__(self, connection: Connected) -> None:
-        super().__init__(connection, 1, 1, 4)
-        super().run(self._settings)
+        super().__init__(connection, 1, 1, None)
+        super().run(settings(4, local=True))
         self.ways: dict[str, set[str]] = {}  #: by table: how the statements read it
         self._explained = connection
 

@@ -8,6 +8,7 @@ from router.domain.deliveries import PlannedDelivery, RulesetText, Settlement, S
 from router.domain.events import Event
 from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
+from router.store import limits
 from router.store.contract import Store
 
 NOW = 1_700_000_000_000
@@ -122,19 +123,27 @@ def test_a_replayed_delivery_is_not_pruned_during_its_attempt(
     assert prune(store, NOW + DAY) == 1
 
 
+@pytest.fixture
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PRUNED_LOOK", 100)
+    monkeypatch.setattr(limits, "PRUNED_AT_ONCE", 10)
+
+
+@pytest.mark.usefixtures("_small_steps")
 def test_pruning_skips_kept_events_and_ends(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
-    targets = ["never" if n % 3 == 0 else "ci" for n in range(2500)]  # several windows; a third waits for ever
+    targets = ["never" if n % 3 == 0 else "ci" for n in range(250)]  # several windows; a third waits for ever
     for future in [store.append(event(), [planned_delivery(target)], "r1") for target in targets]:
         future.result(10)
     end(store, State.SUCCEEDED)
 
-    assert prune(store, NOW + DAY) == 1666
-    assert len(store.events(limit=5000)) == 834
+    assert prune(store, NOW + DAY) == 166
+    assert len(store.events(limit=500)) == 84
     assert prune(store, NOW + DAY) == 0
 
 
+@pytest.mark.usefixtures("_small_steps")
 def test_pruning_stops_at_the_first_young_event(store: Store, event: MakeEvent) -> None:
-    for n in range(1200):
+    for n in range(120):
         store.append(event(received_at=NOW + DAY + n), [], "r1").result(10)
 
     assert store.prune(NOW + DAY, NOW + DAY).result(10).next_after is None
