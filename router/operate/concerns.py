@@ -55,7 +55,8 @@ def concerns(status: Status, room: StoreSize, checks: Mapping[str, bool], now: i
     if room.free is not None and room.free < LOW_BYTES:
         cure = "Make room; without it events are refused. A shorter --keep lets the store grow less."
         found.append(Concern(f"The store's disk has {size(room.free)} left.", cure, Place.LOG))
-    found += [*_rules(status, now), *_targets(status, now), *_deliveries(status, now), *_nodes(status, now)]
+    found += [*_rules(status, now), *_targets(status, now), *_deliveries(status, now), *_polls(status, now)]
+    found += _nodes(status, now)
     return found
 
 
@@ -108,6 +109,16 @@ def _deliveries(status: Status, now: int) -> Iterator[Concern]:
     if status.oldest_at is not None and now - status.oldest_at > LONG_MS:
         what = f"The oldest delivery waits for {span(now - status.oldest_at)}."
         yield Concern(what, "See what it waits for.", Place.PENDING)
+
+
+def _polls(status: Status, now: int) -> Iterator[Concern]:
+    failing = [state for state in status.polls if state.failures]
+    for state in failing[:_MOST_TARGETS]:
+        what = f"Source {state.source} fails for {span(now - state.failing_since)}: {state.error}."
+        yield Concern(what, "It is polled again, later each time; what the service has is not lost.", Place.LOG)
+    if len(failing) > _MOST_TARGETS:
+        what = f"{counted(len(failing) - _MOST_TARGETS, 'further source')} fail."
+        yield Concern(what, "See which; `webhook-router status` says why.", Place.LOG)
 
 
 def _nodes(status: Status, now: int) -> Iterator[Concern]:

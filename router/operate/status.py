@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.domain.holds import Holds
+from router.domain.polls import PollState
 from router.domain.summaries import Depth
 from router.operate.drift import drift
 from router.operate.held import held_depths, holds_json, pauses_json
@@ -31,6 +32,7 @@ class Status:
     size: int  #: bytes of the store's file
     log_size: int  #: bytes of its write-ahead log
     nodes: Sequence[NodeState] = ()  #: that share the store, the oldest first
+    polls: Sequence[PollState] = ()  #: of polled sources, by name
 
     @property
     def oldest_at(self) -> int | None:
@@ -49,6 +51,7 @@ class Status:
             "pid": self.pid or None,
             "store": {"path": self.location, "bytes": self.size, "wal_bytes": self.log_size},
             **({"nodes": [node_json(node, now) for node in self.nodes]} if self.nodes else {}),
+            **({"polls": [poll_json(state, now) for state in self.polls]} if self.polls else {}),
             **self._notes_json(),
             "pending": sum(d.due + d.blocked + d.held for d in self.depths),
             "held": sum(d.held for d in self.depths),
@@ -88,6 +91,22 @@ def node_json(node: NodeState, now: int) -> dict[str, Any]:
     }
 
 
+def poll_json(state: PollState, now: int) -> dict[str, Any]:
+    """A polled source, as `status --json` prints it."""
+    return {
+        "source": state.source,
+        "events": state.events,
+        **times(
+            polled_at=state.polled_at or None, succeeded_at=state.succeeded_at or None, next_at=state.next_at or None
+        ),
+        "next_in_ms": max(0, state.next_at - now) if state.next_at else None,
+        "failures": state.failures,
+        **times(failing_since=state.failing_since or None),
+        "failing_ms": _age(state.failing_since or None, now),
+        "error": state.error or None,
+    }
+
+
 def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) -> dict[str, Any]:
     """What waits at a target, as `status --json` prints it."""
     waiting = waits.at_depth(d, now)
@@ -115,7 +134,7 @@ def read_status(store: OperatorStore, pid: int | None) -> Status:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
     size, holds = store.size(), store.holds()
     depths = held_depths(store.depths(), holds, time.time_ns() // 1_000_000)
-    return Status(store.location, pid, notes, depths, holds, size.data, size.log, store.nodes())
+    return Status(store.location, pid, notes, depths, holds, size.data, size.log, store.nodes(), store.polls())
 
 
 def waits_of(store: OperatorStore, pid: int | None) -> Waits:

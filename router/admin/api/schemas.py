@@ -254,12 +254,27 @@ _SCHEMAS: dict[str, Schema] = {
     "Rule": closed_object(_RULE),
     "RuleWithDead": closed_object({**_RULE, "dead": COUNT}),
     "RuleList": page_of(ref("Rule")),
+    "PolledSource": closed_object(
+        {
+            "source": TEXT,
+            "events": COUNT,
+            **times("polled_at", null=True),
+            **times("succeeded_at", null=True),
+            **times("next_at", null=True),
+            "next_in_ms": NUMBER_OR_NULL,
+            "failures": COUNT,
+            **times("failing_since", null=True),
+            "failing_ms": NUMBER_OR_NULL,
+            "error": TEXT_OR_NULL,
+        }
+    ),
     "Status": {
         "type": "object",
         "properties": {
             "running": FLAG,
             "pid": NUMBER_OR_NULL,
             "store": closed_object({"path": TEXT, "bytes": COUNT, "wal_bytes": COUNT}),
+            "polls": array(ref("PolledSource")),
             "process": MAP,
             "rules": MAP,
             "breakers": MAP,

@@ -1,4 +1,4 @@
-"""The style sheet and the script, under names that hold their hash: browsers may keep them for ever."""
+"""The style sheet, the script and the icon, under names that hold their hash: browsers may keep them for ever."""
 
 import hashlib
 from functools import cache
@@ -6,7 +6,11 @@ from importlib import resources
 
 from router.domain.reply import Reply
 
-_TYPES = {"style.css": "text/css; charset=utf-8", "script.js": "text/javascript; charset=utf-8"}
+_TYPES = {
+    "style.css": "text/css; charset=utf-8",
+    "script.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
 _KEPT = ("Cache-Control", "public, max-age=31536000, immutable")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from router.admin.page.exchange import PageRequest
+from router.admin.page.exchange import Fields, PageRequest, read_fields
 from router.admin.page.render import address
 from router.admin.page.view import Problem
 from router.operate.parse_time import parse_time
@@ -44,3 +44,11 @@ def time_in(read: PageRequest, name: str) -> int | None:
         return parse_time(text, read.now)
     except ValueError as error:
         raise Problem(404, f"{name}: {error}") from None
+
+
+def fields_of(query: str) -> Fields:
+    """The filter that a form carries as the query of an address. Raises Problem."""
+    try:
+        return read_fields(query)
+    except ValueError:
+        raise Problem(409, "the filter is too long") from None

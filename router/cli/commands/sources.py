@@ -1,15 +1,19 @@
-"""`webhook-router sources`: the providers that are known, and what is known of one."""
+"""`webhook-router sources`: the providers that are known, what is known of one, and a poll of a source."""
 
 import json
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from router.cli.options import json_option
-from router.domain.errors import RouterError
+from router.cli.options import json_option, loader, now_ms, open_store, rules_argument, store_option_for
+from router.cli.request_flags import chosen_source
+from router.domain.errors import RouterError, RulesError, StoreError
 
 if TYPE_CHECKING:
     from router.intake.verify.preset import Preset
+    from router.store.contract import OperatorStore
 
 _HELP = """The providers that are known, and their settings.
 
@@ -17,6 +21,7 @@ _HELP = """The providers that are known, and their settings.
 webhook-router sources list            name them
 webhook-router sources show NAME       print what is known of one
 webhook-router init --source NAME      write a rules file for one
+webhook-router sources poll NAME       ask a polled source of the rules file once, now
 """
 
 _LIST_HELP = """List the providers that are known, and how their requests are verified.
@@ -37,6 +42,19 @@ Examples:
   webhook-router sources show zoom --json
 
 Exit codes: 0 done, 1 no such provider, 2 wrong usage.
+"""
+
+_POLL_HELP = """Poll a source once, now, and print the events of its answer.
+
+\b
+Examples:
+  webhook-router sources poll jobs --once --dry-run
+  webhook-router sources poll jobs --once --rules rules.yaml
+
+The events are stored, as a daemon's poll does it; a running daemon makes their deliveries. What a poll of the daemon
+has seen gives no event again. With --dry-run nothing is stored, and a first poll shows what start: all would give.
+
+NAME is a source with poll in the rules file. Exit codes: 0 done, 1 the poll failed, 2 wrong usage.
 """
 
 
@@ -81,6 +99,47 @@ def show(name: str, *, as_json: bool) -> None:
         print_json(_as_json(found))
     else:
         _print(found)
+
+
+@sources.command(help=_POLL_HELP, short_help="Poll a source once, now.")
+@click.argument("name")
+@rules_argument()
+@click.option("--once", is_flag=True, help="One poll, then end: all that this command does.")
+@click.option("--dry-run", is_flag=True, help="Print what would be stored, and store nothing.")
+@store_option_for("The store that knows what was seen, and gets the events. A dry run does without one.")
+@json_option
+def poll(name: str, rules: Path, store: str, *, once: bool, dry_run: bool, as_json: bool) -> None:  # noqa: ARG001
+    """Poll a source once, now."""
+    from router.cli.printing.polls import poll_json, print_poll  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.table import print_json  # noqa: PLC0415
+    from router.intake.poll.spec import PollSpec  # noqa: PLC0415
+    from router.operate.poll_source import poll_once  # noqa: PLC0415
+
+    loaded = loader(require_secrets=False).load_file(rules)
+    if loaded.ruleset is None:
+        raise RulesError(loaded.problems)
+    source = chosen_source(loaded.ruleset.sources, name)
+    if not isinstance(source.poll, PollSpec):
+        raise click.UsageError(f"source {name} is not polled: its senders post to {source.path}")
+    with ExitStack() as stack:
+        opened = _store(store, dry=dry_run)
+        if opened is not None:
+            stack.enter_context(closing(opened))
+        report = poll_once(opened, loaded.ruleset, source, source.poll, now_ms(), dry=dry_run)
+        if as_json:
+            print_json(poll_json(loaded.ruleset, report, dry=dry_run))
+        else:
+            print_poll(loaded.ruleset, source, report, dry=dry_run)
+
+
+def _store(text: str, *, dry: bool) -> "OperatorStore | None":
+    """The store; None for a dry run before the first start of a daemon."""
+    try:
+        return open_store(text)
+    except StoreError:
+        if dry:
+            return None
+        raise
 
 
 def _without_preset() -> list[str]:

@@ -59,6 +59,7 @@ def _print(found: "Status", now: int) -> None:
             ("rules", _rules(notes["rules"], now)),
             *_plugins(notes["process"]),
             *_drift(notes["rules"], now),
+            *_polls(found, now),
             ("store", f"{safe(found.location)}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
             *([("held", f"{held:,} of them")] if held else []),
@@ -100,6 +101,24 @@ def _plugins(process: dict[str, Any]) -> list[tuple[str, str]]:
         ("plugin", safe(f'{one.get("kind")} "{one.get("name")}" ({one.get("package")}) can\'t be used: {one["error"]}'))
         for one in broken
     ]
+
+
+def _polls(found: "Status", now: int) -> list[tuple[str, str]]:
+    """A field for each polled source."""
+    from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
+
+    fields = []
+    for state in found.polls:
+        words = [f"{state.events:,} event{'' if state.events == 1 else 's'}"]
+        if state.failures:
+            count = "once" if state.failures == 1 else f"{state.failures:,} times in a row"
+            words = [f"FAILS for {span(now - state.failing_since)}, {count}: {state.error}", *words]
+        if state.succeeded_at:
+            words.append(f"polled {span(now - state.succeeded_at)} ago")
+        if found.pid is not None and state.next_at > now:
+            words.append(f"next in {span(state.next_at - now)}")
+        fields.append((f"source {safe(state.source)}", safe(", ".join(words))))
+    return fields
 
 
 def _nodes(nodes: Sequence["NodeState"], now: int) -> list[tuple[str, str]]:

@@ -3,9 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlencode
@@ -28,8 +28,9 @@ from router.domain.errors import PayloadError, Problem
 
 if TYPE_CHECKING:
     from router.domain.events import Event
+    from router.rules.dry_run.preview import Preview
     from router.rules.ruleset import Ruleset
-
+    from router.rules.source import Source
 _HELP = """Show which rules match a payload, and what each action would do. Runs no action, checks no signature.
 
 \b
@@ -41,8 +42,10 @@ Examples:
   webhook-router test rules.yaml --cases rules.cases.yaml --junit report.xml
   webhook-router test rules.yaml --event last --store sqlite:webhook-router.db
   webhook-router test rules.yaml --event delivery.dead
+  curl -s https://api.example.com/v1/jobs | webhook-router test rules.yaml --source jobs --payload -
 
-RULES is the rules file (default: rules.yaml). With --expect, exactly the named rules must match. Exit codes: 0 done,
+RULES is the rules file (default: rules.yaml). For a polled source the payload is a recorded answer of the service, and
+each of its items is an event. With --expect, exactly the named rules must match. Exit codes: 0 done,
 1 not as expected, or a file is invalid, 2 wrong usage.
 """
 
@@ -125,6 +128,12 @@ def test(
         event = event if received_at is None else replace(event, received_at=now)
     else:
         chosen = at_path(chosen_source(loaded.ruleset.sources, source), params)
+        if chosen.poll is not None:
+            expecting = list(expected) if expected or expect_none else None
+            given = {"--query": queries, "--event": event_id}
+            answer = _Answer(body_of(payload), [header_of(header) for header in headers], content_type, given)
+            _test_answer(loaded.ruleset, chosen, answer, expecting, now, explained=explained, as_json=as_json)
+            return
         profile = sender_profile(chosen)
         request_headers = with_event([header_of(header) for header in headers], event_id, profile, chosen)
         body = body_of(payload)
@@ -142,10 +151,63 @@ def test(
         print_preview(result.as_json())
         for rule in result.explained or ():
             print_explained(rule)
-    if (expected or expect_none) and set(result.matched) != set(expected):
+    if expected or expect_none:
+        _check_expected(result, expected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A recorded answer to a poll."""
+
+    body: bytes
+    headers: Sequence[tuple[str, str]]
+    content_type: str | None
+    given: Mapping[str, object]  #: flags that are about requests of senders
+
+
+def _test_answer(
+    ruleset: "Ruleset",
+    source: "Source",
+    answer: _Answer,
+    expected: Sequence[str] | None,
+    now: int,
+    *,
+    explained: bool,
+    as_json: bool,
+) -> None:
+    """Show what the events of a recorded answer would do; `expected` are the rules that have to match any of them."""
+    from router.cli.printing.polls import beginning  # noqa: PLC0415 - `--help` need not wait
+    from router.cli.printing.preview import print_explained, print_preview  # noqa: PLC0415
+    from router.rules.dry_run.answer import preview_answer, together  # noqa: PLC0415
+
+    for flag, value in answer.given.items():
+        if value:
+            raise click.UsageError(
+                f"{flag}: source {source.name} is polled; --payload is a recorded answer of the service"
+            )
+    typed = next((value for name, value in answer.headers if name.lower() == "content-type"), None)
+    try:
+        content_type = answer.content_type or typed
+        shown = preview_answer(ruleset, source, answer.body, content_type, now, explained=explained)
+    except PayloadError as error:
+        _fail(f"the answer can't be read: {error}; such a poll fails")
+    if as_json:
+        click.echo(json.dumps({"events": [one.as_json() for one in shown]}, indent=2, ensure_ascii=False))
+    elif not shown:
+        click.echo("The answer has no items, so it gives no event.")
+    for number, one in enumerate(() if as_json else shown, 1):
+        click.echo(f"event {number} of {len(shown)}: {beginning(one.event.body)}")
+        print_preview(one.shown.as_json())
+        for rule in one.shown.explained or ():
+            print_explained(rule)
+    if expected is not None:
+        _check_expected(together(ruleset, source, [one.shown for one in shown]), expected)
+
+
+def _check_expected(result: "Preview", expected: Sequence[str]) -> None:
+    if set(result.matched) != set(expected):
         _fail(f"expected {_names(expected)} to match, but {_names(result.matched)} did")
-    dead = [delivery.dead_at_once for delivery in result.deliveries if delivery.error is not None]
-    if (expected or expect_none) and dead:
+    if dead := [delivery.dead_at_once for delivery in result.deliveries if delivery.error is not None]:
         _fail("; ".join(dead))
 
 

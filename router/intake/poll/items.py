@@ -29,7 +29,10 @@ class ItemReader:
         """The answer, parsed."""
         if content_type is None and self.parse is None:
             content_type = usual_type(body)
-        found = read_declared(body, content_type, parse=self.parse)
+        try:
+            found = read_declared(body, content_type, parse=self.parse)
+        except PayloadError as error:
+            raise PayloadError(str(error).replace("the body", "the answer", 1)) from None
         return found.payload, found.format
 
     def read(self, body: bytes, content_type: str | None) -> list[PolledItem]:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from router.actions.forward.client import Client
 from router.domain.errors import PayloadError, RenderError
-from router.domain.events import Event, ParsedEvent, Routing
+from router.domain.events import Event, Routing
 from router.domain.ids import uuid7
 from router.domain.polls import REFRESH_MS, PolledEvent, PollResult, PollState, item_id
 from router.intake.dedupe_key import dedupe_key_of
@@ -16,9 +16,10 @@ from router.intake.poll.fetch import Page, PollFailure, fetch, resolved, same_ho
 from router.intake.poll.link_header import next_link
 from router.intake.poll.spec import PollSpec
 from router.intake.poll.values import as_cursor, greatest, like
-from router.payload.body import Body, Format
+from router.payload.body import Format
 from router.plugins.poll import PolledItem
-from router.rules.parsing import Arriving, as_stored, read_arriving
+from router.rules.parsing import as_stored
+from router.rules.polled_events import arriving_item, polled_event
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 
@@ -228,7 +229,7 @@ class OnePoll:
         try:
             return read()
         except PayloadError as error:
-            raise PollFailure(str(error).replace("the body", "the answer", 1)) from None
+            raise PollFailure(str(error)) from None
 
     def _planned(self, items: Sequence[PolledItem]) -> list[PolledEvent]:
         ruleset = self.ruleset()
@@ -256,19 +257,9 @@ class OnePoll:
         self.state, self.token = state, state.token
 
 
-def polled_event(source: Source, item: PolledItem, now: int) -> Event:
-    """The event of an item, at `now` (ms)."""
-    headers = (("Content-Type", item.content_type),) if item.content_type else ()
-    return Event(uuid7(now), source.name, source.methods[0], source.path, "", headers, item.body, "127.0.0.1", now)
-
-
 def planned(ruleset: Ruleset, source: Source, event: Event, item: PolledItem) -> PolledEvent:
     """What the rules plan for an event. Raises PayloadError when it can't be read, or redacted as its source says."""
-    assert source.poll is not None
-    if source.poll.has_items:
-        arriving = Arriving(ParsedEvent(event, item.payload), Body(Format.JSON, item.payload))
-    else:
-        arriving = read_arriving(event, source)
+    arriving = arriving_item(source, item, event)
     parsed = as_stored(arriving, source)
     plan, window = ruleset.plan(parsed), 0
     event = parsed.event

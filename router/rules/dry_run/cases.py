@@ -23,6 +23,7 @@ from router.domain.files.bounded import MAX_PAYLOAD_BYTES, Unreadable, read_file
 from router.domain.nearest_word import did_you_mean
 from router.domain.own_events import KINDS, SOURCE, sample_event
 from router.plugins.options import Options
+from router.rules.dry_run.answer import preview_answer, together
 from router.rules.dry_run.preview import Preview, body_of, made_event, preview
 from router.rules.match.operators.age import unix_ms
 from router.rules.match.values import same
@@ -44,6 +45,7 @@ class ExpectOptions(Options):
 
     rules: list[str] | None = Field(default=None, description="The exact set of rules that match; empty: none.")
     deliveries: list[dict[str, Any]] = Field(default_factory=list, description="Parts of deliveries that are planned.")
+    events: int | None = Field(default=None, description="Of a polled source: the number of events of the answer.")
 
 
 class CaseOptions(Options):
@@ -137,6 +139,11 @@ def _run(ruleset: Ruleset, node_path: NodePath, file: Path, now: int) -> Result 
     body = _body(node_path, case, file.parent, content_type or typed or "")
     if body is None:
         return None
+    if source.poll is not None:
+        return _answer_case(ruleset, source, body, content_type or typed, node_path, case, file, now)
+    if case.expect.events is not None:
+        node_path.at("expect", "events").error("only an answer to a poll has several events; remove this")
+        return None
     source, received_at = _placed(node_path, source, case), _received_at(node_path, case, now)
     if source is None or received_at is None:
         return None
@@ -154,12 +161,40 @@ def _judged(ruleset: Ruleset, event: Event, node_path: NodePath, case: CaseOptio
     return Result(str(file), node_path.node.line, case.name, tuple(_differences(case.expect, shown)))
 
 
+def _answer_case(
+    ruleset: Ruleset,
+    source: Source,
+    body: bytes,
+    content_type: str | None,
+    node_path: NodePath,
+    case: CaseOptions,
+    file: Path,
+    now: int,
+) -> Result | None:
+    """A case of a polled source: its payload is an answer, and all of its items are new."""
+    others = sorted(case.model_fields_set & {"method", "ip", "params", "query"})
+    received_at = _received_at(node_path, case, now)
+    if others:
+        node_path.at(others[0]).error("nobody sends to a polled source: the payload is a recorded answer; remove this")
+    if others or received_at is None:
+        return None
+    try:
+        found = preview_answer(ruleset, source, body, content_type, received_at, explained=True)
+    except PayloadError as error:
+        return Result(str(file), node_path.node.line, case.name, (f"the answer can't be read: {error}",))
+    differences = _differences(case.expect, together(ruleset, source, [one.shown for one in found]))
+    if case.expect.events not in (None, len(found)):
+        differences.append(f"expected {case.expect.events} events, but the answer gives {len(found)}")
+    return Result(str(file), node_path.node.line, case.name, tuple(differences))
+
+
 def _asks_something(ruleset: Ruleset, node_path: NodePath, case: CaseOptions) -> bool:
     unknown = sorted(set(case.expect.rules or ()) - {rule.name for rule in ruleset.rules})
     if unknown:
         node_path.at("expect", "rules").error(f'the rules file has no rule "{unknown[0]}"')
         return False
-    if not case.expect.rules and not case.expect.deliveries and not node_path.at("expect").has("rules"):
+    expects = node_path.at("expect")
+    if not case.expect.rules and not case.expect.deliveries and not expects.has("rules") and not expects.has("events"):
         node_path.at("expect").error("this asks nothing; write rules: [] when none is to match")
         return False
     return True
@@ -252,7 +287,10 @@ def _differences(expect: ExpectOptions, shown: Preview) -> list[str]:
     if expect.rules is not None:
         wanted, matched = set(expect.rules), set(shown.matched)
         reasons = {rule.rule: rule.reason for rule in shown.explained or ()}
-        found += [f'rule "{name}" did not match: {reasons[name]}' for name in expect.rules if name not in matched]
+        nothing = "the answer gives no event"
+        found += [
+            f'rule "{name}" did not match: {reasons.get(name, nothing)}' for name in expect.rules if name not in matched
+        ]
         found += [f'rule "{name}" matched, and was not expected to' for name in shown.matched if name not in wanted]
     planned = [delivery.as_json() for delivery in shown.deliveries]
     taken: dict[int, int] = {}  # by number of the delivery, the number of its part

@@ -18,6 +18,7 @@ from tests.admin.conftest import RULES, TOKEN, Admin
 from tests.admin.page.conftest import Browser
 
 READ_TOKEN = "a-token-that-may-only-read-0123456789"
+LINE = 'append: {path: deploys.jsonl, line: "{{ payload.repo }}"}'
 HOSTILE = "</textarea><script>alert(1)</script>"
 
 
@@ -157,6 +158,16 @@ def test_hostile_text_stays_text(page: Browser) -> None:
         assert "<script>alert" not in shown
 
 
+def test_no_text_of_a_sender_is_markup_in_a_plan(admin: Admin, page: Browser) -> None:
+    admin.receive({"ref": "main", "repo": HOSTILE + "\u202e\x1b[31m"})
+
+    shown = page.post("/rules/try#result", text=RULES.replace("append: deploys.jsonl", LINE))
+
+    assert "1 delivery change: deploy main/append" in words(shown)
+    assert "<script>alert" not in shown
+    assert "\u202e" not in shown and "\x1b" not in shown
+
+
 def test_a_large_text_is_refused_before_it_is_read(page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     form = page.form("/rules/try#result")
     page.send("POST", "/rules/try", {**form.fields, "text": "# " + "x" * 300_000 + "\n" + RULES}, {})
@@ -168,6 +179,14 @@ def test_a_large_text_is_refused_before_it_is_read(page: Browser, monkeypatch: p
     page.cookies.clear()
     page.send("POST", "/rules/try", {**form.fields, "text": "x" * 300_000}, {})
     assert page.status == 413
+
+
+def test_a_file_that_is_too_large_to_edit_says_so(page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(change, "LARGEST_TEXT", 100)
+
+    page.go("/rules/try")
+
+    assert (page.status, "too many to edit here" in page.text) == (413, True)
 
 
 def test_the_token_that_may_only_read_may_try(admin: Admin, browser: Browser) -> None:

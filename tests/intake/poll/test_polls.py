@@ -8,7 +8,8 @@ import pytest
 from router.domain.polls import KEPT_IDS_MS
 from router.intake.poll.one_poll import AT_ONCE
 from router.operate.poll_source import PollError
-from tests.intake.poll.conftest import Asked, Reply, Service, Source
+from tests.intake.poll.conftest import Source
+from tests.polled_service import Asked, Reply, Service
 
 Make = Callable[..., Source]
 

@@ -10,6 +10,7 @@ from router.admin.page.views import (
     events,
     nodes,
     overview,
+    reroute,
     rules,
     targets,
     trial,
@@ -18,6 +19,7 @@ from router.admin.page.views import (
 VIEWS: tuple[View, ...] = (
     *overview.VIEWS,
     *events.VIEWS,
+    *reroute.VIEWS,  # before those of one event
     *event.VIEWS,
     *copies.VIEWS,
     *deliveries.VIEWS,

@@ -20,11 +20,13 @@ from router.operate.plan.recent import RecentPlan, plan_recent
 from router.operate.plan.report import NOT_COVERED
 from router.operate.plan.words import WORDS
 from router.operate.try_rules import RulesFileText, placed, rules_files, try_text, unread_includes
+from router.operate.words import size
 from router.rules.compile.loader import Loaded
 from router.rules.ruleset import Ruleset
 from router.runtime.pacing import GC_PAUSED
 
 LARGEST_FORM = 6 * 1024 * 1024  #: of which a text has a third to two thirds: a form escapes most signs
+LARGEST_TEXT = 2 * 1024 * 1024  #: bytes of a file that can be edited here; some 10,000 rules
 PLANNED_EVENTS = 5_000  #: the newest; some 1.5 s on an idle core
 PLAN_SECONDS = 4.0  #: of a plan; the rest of WORK_SECONDS is for loading the text
 DAY_MS = 86_400_000
@@ -40,6 +42,10 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
     if read.method == "POST":
         text = _text(read, chosen)
         tried = _try(daemon, read, session, running, chosen, text)
+    elif len(chosen.text.encode()) > LARGEST_TEXT:
+        raise Problem(
+            413, f"{chosen.label} has {size(len(chosen.text.encode()))}, too many to edit here; use webhook-router plan"
+        )
     else:
         text, tried = chosen.text, {}
     page = render(

@@ -3,12 +3,11 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import parse_qs
 
 from router.admin.api.deliveries import MAX_CHANGED, work_limit
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.exchange import PageRequest, html, see_other
-from router.admin.page.listing import page_of, time_in
+from router.admin.page.listing import fields_of, page_of, time_in
 from router.admin.page.render import address, render
 from router.admin.page.sessions import Session
 from router.admin.page.view import Problem, View
@@ -52,11 +51,15 @@ def filter_in(read: PageRequest) -> Filter:
 
 def _confirm(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Mapping[str, str]) -> Reply:
     """Ask once more, with the number, before all that a filter finds is changed."""
-    operation, which, query = _operation(fields), *_chosen_by_filter(read, _operation(fields))
-    number = daemon.store.count(which)
+    operation = _operation(fields)
+    if read.method == "POST":  # the list's form; the question has an address of its own
+        chosen = fields_of(read.sent("query"))
+        return see_other(address(read.path, **{name: chosen.get(name, []) for name in _NAMES}))
+    which = _chosen(read, operation)
+    query = address("", **{name: read.query.get(name, []) for name in _NAMES}).removeprefix("?")
     text = render(
-        "confirm.html", session=session, here="/deliveries", operation=operation.name, number=number, query=query,
-        most=MAX_CHANGED,
+        "confirm.html", session=session, here="/deliveries", operation=operation.name, number=daemon.store.count(which),
+        query=query, most=MAX_CHANGED,
     )  # fmt: skip
     return html(text)
 
@@ -65,7 +68,8 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
     operation = _operation(fields)
     report = ChangeReport(operation, dry_run=False)
     ids = read.form.get("id", [])
-    which, query = (None, read.sent("query")) if ids else _chosen_by_filter(read, operation)
+    query = read.sent("query")
+    which = None if ids else _chosen(replace(read, query=fields_of(query)), operation)
     if which is not None and daemon.store.count(which) != _number(read):
         raise Problem(409, "the number of deliveries has changed since you were asked; look again, and confirm")
     states = which.states if which is not None else operation.states_by_id
@@ -81,7 +85,7 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
     finally:
         daemon.changing.release()
     back = read.sent("back") or "/deliveries?" + query
-    if not back.startswith("/deliveries"):
+    if not (back.startswith("/deliveries") and back.isascii() and back.isprintable()):
         back = "/deliveries"
     joint = "&" if "?" in back else "?"
     rest = ", and there are more" if report.rest is not None else ""
@@ -100,16 +104,12 @@ def _operation(fields: Mapping[str, str]) -> DeliveryOperation:
     return operation
 
 
-def _chosen_by_filter(read: PageRequest, operation: DeliveryOperation) -> tuple[Filter, str]:
-    """The filter that a form names, with the states that the operation changes, and its query. Raises Problem."""
-    query = read.sent("query")
-    asked = PageRequest(
-        "GET", "/deliveries", parse_qs(query), {}, {}, {}, read.ip, read.is_secure, read.now
-    )  # the same reading as of the address
-    which = filter_in(asked)
+def _chosen(read: PageRequest, operation: DeliveryOperation) -> Filter:
+    """The filter of an address, with the states that the operation changes. Raises Problem."""
+    which = filter_in(read)
     if not which.states and not names_more_than_states(which):
         raise Problem(409, "choose deliveries, or a filter that narrows")
-    return replace(which, states=which.states or operation.states_by_filter), query
+    return replace(which, states=which.states or operation.states_by_filter)
 
 
 def _number(read: PageRequest) -> int:
@@ -119,6 +119,6 @@ def _number(read: PageRequest) -> int:
 
 VIEWS = (
     View("/deliveries", _show),
-    View("/deliveries/all/{operation}/confirm", _confirm, ("POST",)),
+    View("/deliveries/all/{operation}/confirm", _confirm, ("GET", "POST")),
     View("/deliveries/all/{operation}", _change, ("POST",), acts=True),
 )

@@ -6,7 +6,7 @@ from contextlib import suppress
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.exchange import PageRequest, html, see_other
 from router.admin.page.listing import page_of, time_in
-from router.admin.page.render import render
+from router.admin.page.render import address, render
 from router.admin.page.sessions import Session
 from router.admin.page.view import Problem, View
 from router.domain.deliveries import State
@@ -15,11 +15,24 @@ from router.domain.reply import Reply
 from router.operate.ids import NoSuchId, find_delivery, find_event_strict
 from router.operate.queries import newest_events
 
-_NAMES = ("source", "rule", "state", "unmatched", "since", "until")
+NAMES = ("source", "rule", "state", "unmatched", "since", "until")
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
-    which = EventFilter(
+    which = event_filter_in(read)
+    rows, chosen, older = page_of(read, NAMES, lambda limit, after: newest_events(daemon.store, which, limit, after))
+    sources = sorted(daemon.ruleset().sources)
+    text = render(
+        "events.html", session=session, here="/events", rows=rows, chosen=chosen, older=older, sources=sources,
+        states=[state.value for state in State], now=read.now, narrows=which != EventFilter(),
+        query=address("", **chosen).removeprefix("?"), done=read.one("done"),
+    )  # fmt: skip
+    return html(text)
+
+
+def event_filter_in(read: PageRequest) -> EventFilter:
+    """The filter of an address. Raises Problem."""
+    return EventFilter(
         source=read.one("source") or None,
         since=time_in(read, "since"),
         until=time_in(read, "until"),
@@ -27,13 +40,6 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
         states=states_in(read),
         unmatched=bool(read.one("unmatched")),
     )
-    rows, chosen, older = page_of(read, _NAMES, lambda limit, after: newest_events(daemon.store, which, limit, after))
-    sources = sorted(daemon.ruleset().sources)
-    text = render(
-        "events.html", session=session, here="/events", rows=rows, chosen=chosen, older=older, sources=sources,
-        states=[state.value for state in State], now=read.now,
-    )  # fmt: skip
-    return html(text)
 
 
 def states_in(read: PageRequest) -> tuple[State, ...]:

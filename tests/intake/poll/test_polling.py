@@ -1,0 +1,335 @@
+"""When sources are polled: timers, failures, reloads, leadership, stops."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from router.daemon.registries import REGISTRIES
+from router.domain.polls import PollState
+from router.intake.poll import compile as poll_compile
+from router.intake.poll.polling import Polling
+from router.intake.poll.timing import LONGEST_SECONDS, RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
+from router.observe import metric_families as f
+from router.observe.metrics import Metrics
+from router.rules.compile.loader import Loader
+from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.store.sqlite.store import SqliteStore
+from tests.conftest import until
+from tests.polled_service import Asked, Reply, Service
+
+RULES = """
+sources:
+{sources}
+rules:
+  - name: all
+    source: "*"
+    actions: [append: all.jsonl]
+  - name: own
+    source: router
+    actions: [append: own.jsonl]
+"""
+HOUR = "every: 1h, "
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_compile, "SHORTEST_SECONDS", 0.001)
+
+
+class Runs:
+    """Polling on one store, as a daemon runs it."""
+
+    def __init__(self, folder: Path, store: SqliteStore, service: Service) -> None:
+        self.folder, self.store, self.service = folder, store, service
+        self.metrics = Metrics()
+        self.current: CurrentRuleset | None = None
+        self.polling: Polling | None = None
+        self.leads = True
+        self.ahead = 0  #: ms that the wall clock is ahead
+
+    def load(self, *sources: str) -> Ruleset:
+        """Load rules with sources, each `name: keys of its poll`."""
+        lines = []
+        for source in sources:
+            name, _, keys = source.partition(": ")
+            lines.append(f'  {name}: {{poll: {{url: "{self.service.url}/{name}", items: "$[*]", start: all, {keys}}}}}')
+        text = RULES.format(sources="\n".join(lines))
+        ruleset = Loader(REGISTRIES, {}).load(text, "rules.yaml", self.folder).require()
+        self.store.put_ruleset(ruleset.text, 0).result(60)
+        return ruleset
+
+    def start(self, *sources: str, failing: float = 300.0) -> Polling:
+        """Begin to poll."""
+        self.current = CurrentRuleset(self.load(*sources))
+        now = lambda: time.time_ns() // 1_000_000 + self.ahead  # noqa: E731
+        self.polling = Polling(self.store, self.current, now, self.metrics, lambda _: self.leads, failing)
+        self.polling.start()
+        return self.polling
+
+    def reload(self, *sources: str) -> None:
+        """Take other rules."""
+        assert self.current is not None
+        assert self.polling is not None
+        self.current.ruleset = self.load(*sources)
+        self.polling.rules_changed()
+
+    def stop(self) -> None:
+        """End."""
+        if self.polling is not None:
+            self.polling.stop()
+            self.polling = None
+
+    def count(self, name: str) -> int:
+        """How often a source was asked."""
+        return sum(asked.path.split("?")[0] == f"/{name}" for asked in list(self.service.asked))
+
+    def state(self, name: str) -> PollState | None:
+        """What the store knows of a source."""
+        return next((one for one in self.store.polls() if one.source == name), None)
+
+    def counted(self, name: str, outcome: str) -> int:
+        """How many polls ended so."""
+        return self.metrics.counted().counts[f.POLLS].get((name, outcome), 0)
+
+    def own(self) -> list[Any]:
+        """The payloads of the router's own events, the oldest first."""
+        return [orjson.loads(event.body) for event in reversed(self.store.events()) if event.source == "router"]
+
+
+@pytest.fixture
+def runs(tmp_path: Path, service: Service) -> Iterator[Runs]:
+    """Polling that has not begun."""
+    with closing(SqliteStore(tmp_path / "store.db")) as store:
+        found = Runs(tmp_path, store, service)
+        yield found
+        found.stop()
+
+
+def test_a_source_is_asked_again_and_again(runs: Runs) -> None:
+    runs.service.body = [1]
+    runs.start("a: every: 10ms")
+
+    until(lambda: runs.counted("a", "unchanged") >= 3)
+
+    assert runs.counted("a", "changed") == 1
+    assert [event.source for event in runs.store.events()] == ["a"]
+    assert runs.metrics.counted().counts[f.EVENTS][("a",)] == 1
+    assert runs.metrics.counted().counts[f.MATCHES][("all",)] == 1
+
+
+def test_a_failing_source_is_told_of_once_and_so_is_its_recovery(runs: Runs) -> None:
+    runs.service.answer = lambda _: Reply(status=503)
+    polling = runs.start("a: every: 10ms", failing=0.02)
+    until(runs.own)
+    until(lambda: runs.counted("a", "failed") >= 5)
+    [failing] = polling.states()
+    assert failing.failures >= 5
+    assert failing.error == "HTTP 503"
+
+    runs.service.answer = lambda _: Reply([1])
+    until(lambda: len(runs.own()) == 2)
+
+    first, second = runs.own()
+    assert (first["kind"], first["subject"], first["source"]["error"]) == ("source.failing", "a", "HTTP 503")
+    assert (second["kind"], second["subject"]) == ("source.recovered", "a")
+    until(lambda: (state := runs.state("a")) is not None and state.failures == 0)
+
+
+def test_retry_after_is_waited_for(runs: Runs) -> None:
+    runs.service.answer = lambda _: Reply(status=429, headers={"Retry-After": "120"})
+    runs.start("a: every: 10ms", "b: every: 1h")
+
+    until(lambda: (state := runs.state("a")) is not None and state.failures == 1)
+
+    state = runs.state("a")
+    assert state is not None
+    assert state.next_at - state.polled_at >= 119_000
+
+
+@pytest.mark.parametrize(
+    ("failures", "after", "least", "most"),
+    [
+        (1, None, 8, 10),
+        (2, None, 16, 20),
+        (1000, None, 0.8 * LONGEST_SECONDS, LONGEST_SECONDS),
+        (1, 50.0, 50, 50),
+        (1, 1e12, RETRY_AFTER_SECONDS, RETRY_AFTER_SECONDS),
+    ],
+)
+def test_the_wait_grows_with_each_failure(failures: int, after: float | None, least: float, most: float) -> None:
+    waits = [backoff_seconds(10.0, failures, after) for _ in range(50)]
+
+    assert least <= min(waits) <= max(waits) <= most
+    assert backoff_seconds(7200.0, 1, None) <= 60
+    assert backoff_seconds(7200.0, 50, None) <= 7200
+
+
+def test_polls_of_many_sources_don_t_meet() -> None:
+    waits = {wait_seconds(100.0) for _ in range(50)}
+
+    assert len(waits) > 40
+    assert 90 <= min(waits) <= max(waits) <= 110
+
+
+def test_a_reload_leaves_the_timer_of_an_unchanged_source(runs: Runs) -> None:
+    runs.start("a: every: 1h")
+    until(lambda: runs.state("a"))
+
+    runs.reload("a: every: 1h", "fence: every: 10ms")
+    until(lambda: runs.count("fence") >= 3)
+
+    assert runs.count("a") == 1
+
+
+@pytest.mark.parametrize("changed", ["every: 10ms", "every: 1h, headers: {A: b}", "every: 1h, id: item.id"])
+def test_a_changed_poll_is_made_at_once(runs: Runs, changed: str) -> None:
+    runs.start("a: every: 1h")
+    until(lambda: runs.state("a"))
+
+    runs.reload(f"a: {changed}")
+
+    until(lambda: runs.count("a") >= 2)
+
+
+def test_a_source_that_is_gone_or_disabled_is_polled_no_more(runs: Runs) -> None:
+    runs.start("a: every: 10ms", "b: every: 10ms")
+    until(lambda: runs.count("a") and runs.count("b"))
+
+    runs.reload("b: every: 10ms")
+    until(lambda: not [one for one in runs.polling.states() if one.source == "a"])  # type: ignore[union-attr]
+    before, others = runs.count("a"), runs.count("b")
+    until(lambda: runs.count("b") >= others + 3)
+    assert runs.count("a") == before
+
+    runs.reload("a: every: 10ms", "b: every: 10ms")
+    until(lambda: runs.count("a") > before)
+
+
+def test_a_source_is_polled_once_at_a_time_whatever_is_reloaded(runs: Runs) -> None:
+    under_way, most, lock = 0, 0, threading.Lock()
+
+    def answer(asked: Asked) -> Reply:
+        nonlocal under_way, most
+        if asked.path != "/a":
+            return Reply([])
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        time.sleep(0.02)
+        with lock:
+            under_way -= 1
+        return Reply([1])
+
+    runs.service.answer = answer
+    runs.start("a: every: 10ms")
+    for number in range(20):
+        runs.reload("b: every: 1h", *([f"a: headers: {{A: b{number}}}"] if number % 3 else []))
+        time.sleep(0.005)
+    runs.reload("a: every: 10ms")
+    before = runs.count("a")
+    until(lambda: runs.count("a") > before + 2)
+
+    assert most == 1
+
+
+def test_the_events_of_a_poll_that_a_reload_overtook_are_not_stored(runs: Runs) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        release.wait(60)
+        return Reply(["old"])
+
+    runs.service.answer = answer
+    runs.start("a: every: 1h")
+    assert asked.wait(60)
+    runs.reload("fence: every: 1h")
+    release.set()
+    until(lambda: runs.state("fence"))
+
+    assert runs.state("a") is None
+    assert {event.source for event in runs.store.events()} <= {"fence"}
+
+
+def test_a_stop_gives_up_the_answer_that_is_awaited(runs: Runs) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        release.wait(60)
+        return Reply([1])
+
+    runs.service.answer = answer
+    polling = runs.start("a: every: 1h")
+    assert asked.wait(60)
+
+    polling.stop()
+    release.set()
+
+    assert not polling._thread.is_alive()
+    assert runs.state("a") is None
+
+
+def test_a_restart_is_no_reason_to_ask_anew(runs: Runs) -> None:
+    runs.start("a: every: 1h")
+    until(lambda: runs.state("a"))
+    runs.stop()
+
+    runs.start("a: every: 1h", "fence: every: 10ms")
+    until(lambda: runs.count("fence") >= 3)
+
+    assert runs.count("a") == 1
+
+
+@pytest.mark.parametrize("jump", [-86_400_000, 86_400_000])
+def test_a_jump_of_the_clock_delays_no_poll(runs: Runs, jump: int) -> None:
+    runs.start("a: every: 10ms")
+    until(lambda: runs.count("a") >= 2)
+    runs.ahead = jump
+    before = runs.count("a")
+    until(lambda: runs.count("a") >= before + 3)
+    runs.stop()
+    runs.ahead = 0
+
+    before = runs.count("a")
+    runs.start("a: every: 10ms")
+    until(lambda: runs.count("a") >= before + 2)
+
+
+def test_only_the_node_that_leads_polls(runs: Runs) -> None:
+    runs.leads = False
+    runs.service.body = [1]
+    runs.start("a: every: 10ms")
+    runs.reload("a: every: 10ms", "b: every: 10ms")
+    assert runs.service.asked == []
+
+    runs.leads = True
+
+    until(lambda: runs.count("a") and runs.count("b"))
+
+
+def test_another_node_that_polled_meanwhile_is_noticed(runs: Runs) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        release.wait(60)
+        return Reply([1, 2])
+
+    runs.service.answer = answer
+    runs.start("a: every: 10ms")
+    assert asked.wait(60)
+    other = Runs(runs.folder, runs.store, runs.service)
+    release.set()
+    other.start("a: every: 10ms")
+    until(lambda: runs.count("a") >= 6)
+    other.stop()
+    runs.stop()
+
+    assert len(runs.store.events()) == 2
