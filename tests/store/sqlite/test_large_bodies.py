@@ -260,7 +260,7 @@ def test_retention_removes_the_pieces_too(
     assert [one.id for one in store.events()] == ["kept"]
     until(lambda: in_pieces(path) == 13)
     until(lambda: rows(path, "SELECT count(*) FROM unreferenced") == 0)
-    assert max(largest) <= 8  # in steps, since other commits wait for each
+    assert max(largest) <= 4  # in steps, since other commits wait for each
     [claim] = store.claim({"ci": 1}, NOW).result(10)
     assert claim.event.body == BODY
     done = Settlement(claim.delivery.id, claim.token, Outcome.succeeded(), State.SUCCEEDED, NOW, NOW)
