@@ -330,3 +330,15 @@ def test_another_node_that_polled_meanwhile_is_noticed(runs: Runs) -> None:
     runs.stop()
 
     assert len(runs.store.events()) == 2
+
+
+def test_a_next_page_that_keeps_failing_holds_up_no_first_page(runs: Runs) -> None:
+    items = ["a"]
+    runs.service.answer = lambda asked: (
+        Reply(status=500) if "page" in asked.path else Reply([items[-1]], headers={"Link": "</a?page=2>; rel=next"})
+    )
+    runs.start("a: every: 10ms, next: link")
+    until(lambda: runs.counted("a", "failed"))
+    items.append("b")
+
+    until(lambda: len(runs.store.events()) == 2)
