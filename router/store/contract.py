@@ -108,6 +108,7 @@ class StoreReader(StoreState, Protocol):
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[EventHead]:
         """Events without their bodies, in pages by seq as `deliveries` gives them."""
         ...
@@ -119,6 +120,7 @@ class StoreReader(StoreState, Protocol):
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[StoredEvent]:
         """Events with their bodies, in pages by seq as `deliveries` gives them. Ask for few: bodies may be large."""
         ...
@@ -142,9 +144,10 @@ class StoreReader(StoreState, Protocol):
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[Delivery]:
         """Deliveries by seq, those above `after`; with `newest_first` from the newest down, those below `after` (0: all
-        of them)."""
+        of them), and in both cases only those above `above`."""
         ...
 
     def count(self, which: Filter) -> int:
