@@ -12,6 +12,7 @@ import pytest
 from router.admin.page import chart
 from router.domain.activity import Bucket
 from router.domain.deliveries import State
+from router.domain.polls import PollState
 from router.domain.summaries import Depth
 from router.store.fleet import NodeFacts, NodeState
 from router.store.sqlite.store import SqliteStore
@@ -143,6 +144,20 @@ def test_the_first_view_is_small_also_when_much_is_wrong(
         size += len(page.go(address))
 
     assert 30_000 < size < 60_000
+
+
+def test_polled_sources_are_listed(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Polled sources" not in page.go("/")
+    failing = PollState(
+        "feed", "s", "t", polled_at=NOW, failures=1, failing_since=NOW - 60_000, error=HOSTILE, events=7
+    )
+    monkeypatch.setattr(SqliteStore, "polls", lambda _: [failing])
+
+    shown = page.go("/")
+
+    assert "Polled source feed fails for 60s" in shown
+    assert f"fails for 60s: {html.escape(HOSTILE)}" in shown
+    assert "<script>alert" not in shown
 
 
 def test_each_rule_says_what_it_matched(admin: Admin, page: Browser) -> None:
