@@ -22,8 +22,11 @@ def _as_written(settings: Any) -> Any:
     if not isinstance(settings, dict):
         return settings
     units = {"max_body": as_size, "tolerance": as_duration, "max_age": as_duration, "keep": as_keeping}
+    units |= {"every": as_duration, "timeout": as_duration}  # of a poll
     return {
         key: units[key](value) if key in units else _as_written(value)
         for key, value in settings.items()
-        if not (key == "allow_ips" and value == []) and not (key == "optional" and value is False)
+        if not (key == "allow_ips" and value == [])
+        and not (key == "headers" and value == {})
+        and not (key == "optional" and value is False)
     }

@@ -54,7 +54,13 @@ def load_poll(context: LoadContext, name: str, node_path: NodePath, options: Sou
         return None
     build = context.build(name, at, sends=True)
     poll = kind.compile(found, options.parse, options.max_body, build)
-    return None if context.report_faults(build, at) else poll
+    failed = context.report_faults(build, at)
+    bounds = context.bounds
+    if not failed and bounds is not None and not bounds.allows("targets", poll.place):
+        where = at if isinstance(at.data, str) else at.at("url")
+        where.error(bounds.refusal("targets", poll.place))
+        return None
+    return None if failed else poll
 
 
 def check_polled_keys(node_path: NodePath) -> bool:

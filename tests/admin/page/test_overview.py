@@ -12,7 +12,7 @@ import pytest
 from router.admin.page import chart
 from router.domain.activity import Bucket
 from router.domain.deliveries import State
-from router.domain.polls import PollState
+from router.domain.polls import PollResult, PollState
 from router.domain.summaries import Depth
 from router.store.fleet import NodeFacts, NodeState
 from router.store.sqlite.store import SqliteStore
@@ -191,3 +191,18 @@ def test_keys_are_told_on_every_page(page: Browser) -> None:
     for path in ("/", "/events", "/rules/try"):
         assert '<dialog id="keys"' in page.go(path)
     assert "<dialog" not in page.go("/sign-in")
+
+
+def test_polled_sources_are_shown_and_one_that_fails_is_a_concern(admin: Admin, page: Browser) -> None:
+    good = PollState("feed", "s1", "t1", succeeded_at=NOW, polled_at=NOW - 3000, next_at=NOW + 5000, events=1234)
+    bad = replace(good, source="jobs", series="s2", failures=3, failing_since=NOW - 60_000, error=HOSTILE)
+    for state in (good, bad):
+        admin.store.take_poll(PollResult("", state, now=NOW)).result(60)
+
+    text = page.go("/")
+    shown = words(text)
+
+    assert "feed works 1,234 3s ago in 5s" in shown
+    assert "jobs fails for 60s: </title>" in shown or "jobs fails for 1m: </title>" in shown
+    assert "Source jobs fails for" in shown
+    assert HOSTILE not in text
