@@ -14,7 +14,6 @@ LONG_MS = 15 * 60_000  #: a delivery that waits for longer, with nothing that ho
 LOW_BYTES = 512 * 1024 * 1024  #: free on the store's disk; a busy daemon fills so much within hours
 _MOST_TARGETS = 5  #: that are named one by one
 _MOST_NODES = 3  #: likewise
-_MOST_SOURCES = 3
 
 
 class Place(StrEnum):
@@ -120,18 +119,6 @@ def _polls(status: Status, now: int) -> Iterator[Concern]:
     if len(failing) > _MOST_TARGETS:
         what = f"{counted(len(failing) - _MOST_TARGETS, 'further source')} fail."
         yield Concern(what, "See which; `webhook-router status` says why.", Place.LOG)
-
-
-def _polls(status: Status, now: int) -> Iterator[Concern]:
-    failing = [state for state in status.polls if state.failures]
-    for state in failing[:_MOST_SOURCES]:
-        what = f"Polled source {state.source} fails for {span(now - (state.failing_since or now))}: {state.error}"
-        yield Concern(
-            what, "Mend its address or credentials; the next poll goes on where the last one ended.", Place.LOG
-        )
-    if len(failing) > _MOST_SOURCES:
-        what = f"{counted(len(failing) - _MOST_SOURCES, 'further polled source')} fail."
-        yield Concern(what, "`webhook-router status` lists them.", Place.LOG)
 
 
 def _nodes(status: Status, now: int) -> Iterator[Concern]:

@@ -1,12 +1,10 @@
 """Whatever is wrong is named with its cure; nothing is named while all is well."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from router.domain.holds import Holds
-from router.domain.polls import PollState
 from router.domain.summaries import Depth
 from router.operate.concerns import LONG_MS, LOW_BYTES, Place, concerns
 from router.operate.status import NOTES, Status
@@ -58,17 +56,6 @@ def test_each_concern_has_its_cure(found: Status, what: str, place: Place) -> No
     assert what in concern.what
     assert concern.cure
     assert concern.place is place
-
-
-def test_failing_polls_are_named_until_there_are_many() -> None:
-    failing = [
-        PollState(f"feed{n}", "s", "t", failures=2, failing_since=NOW - 60_000, error="HTTP 500") for n in range(5)
-    ]
-
-    found = concerns(replace(status(), polls=[PollState("fine", "s", "t"), *failing]), ROOM, {}, NOW)
-
-    assert found[0].what == "Polled source feed0 fails for 60s: HTTP 500"
-    assert [one.what for one in found[3:]] == ["2 further polled sources fail."]
 
 
 def test_a_failing_check_and_a_full_disk_come_first() -> None:

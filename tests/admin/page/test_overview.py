@@ -146,20 +146,6 @@ def test_the_first_view_is_small_also_when_much_is_wrong(
     assert 30_000 < size < 60_000
 
 
-def test_polled_sources_are_listed(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Polled sources" not in page.go("/")
-    failing = PollState(
-        "feed", "s", "t", polled_at=NOW, failures=1, failing_since=NOW - 60_000, error=HOSTILE, events=7
-    )
-    monkeypatch.setattr(SqliteStore, "polls", lambda _: [failing])
-
-    shown = page.go("/")
-
-    assert "Polled source feed fails for 60s" in shown
-    assert f"fails for 60s: {html.escape(HOSTILE)}" in shown
-    assert "<script>alert" not in shown
-
-
 def test_each_rule_says_what_it_matched(admin: Admin, page: Browser) -> None:
     admin.receive({"ref": "main", "repo": 1})
     last = admin.receive({"ref": "main", "repo": 2})
