@@ -67,7 +67,7 @@ def test_certificates_are_renewed_under_load_and_no_connection_is_refused(
             answer, certificate = _ask(daemon.port, context, "POST", "/hooks/open", b"{}")
             assert answer.status == 202, answer
             shown.add(certificate)
-            over.wait(0.02)  # a handshake takes the most of a processor
+            over.wait(0.1)  # a handshake takes the most of a processor
 
     with ThreadPoolExecutor(SENDERS) as pool:
         senders = [pool.submit(load) for _ in range(SENDERS)]
