@@ -33,7 +33,7 @@ def run(kills: int, seed: int, folder: Path) -> list[str]:
     fleet = Fleet(folder, server, RULES.replace("URL", receiver.url))
     serving: list[Daemon] = [fleet.start() for _ in range(3)]
     began = time.monotonic()
-    senders = Senders(lambda: list(serving), threads=6)
+    senders = Senders(lambda: list(serving), threads=6, pause=0.1)  # what the nodes can deliver meanwhile
     try:
         while sum(done[kill] for kill in KILLS) < kills:
             senders.wait(chance.randrange(1, 60))
@@ -43,9 +43,7 @@ def run(kills: int, seed: int, folder: Path) -> list[str]:
             if done.total() % 50 == 0:
                 print(f"{time.monotonic() - began:,.0f} s: {dict(done)}", file=sys.stderr, flush=True)
         senders.stop()
-        deadline = time.monotonic() + 300
-        while fleet.unsettled() and time.monotonic() < deadline:
-            time.sleep(0.2)
+        settle(fleet)
         problems = ledger_problems(fleet, senders, receiver.ids())
         again = fleet.count("SELECT count(*) FROM webhook_router.delivery WHERE tries > 1")
         print(f"{time.monotonic() - began:,.0f} s, seed {seed}, lease 4 s")
@@ -58,6 +56,15 @@ def run(kills: int, seed: int, folder: Path) -> list[str]:
         fleet.close()
         receiver.stop()
         server.remove()
+
+
+def settle(fleet: Fleet) -> None:
+    """Wait until all is delivered, or nothing was for a minute."""
+    left, since = fleet.unsettled(), time.monotonic()
+    while left and time.monotonic() < since + 60:
+        time.sleep(0.5)
+        if (now := fleet.unsettled()) < left:
+            left, since = now, time.monotonic()
 
 
 def disturb(fault: str, fleet: Fleet, server: Server, serving: list[Daemon], chance: random.Random) -> None:

@@ -145,6 +145,11 @@ class Server:
         self.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The server's main process; None while it is stopped."""
+        return self._process
+
+    @property
     def _user(self) -> str:
         return self._installed.system_user or ""
 

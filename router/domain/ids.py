@@ -3,10 +3,11 @@
 import os
 import threading
 
-_RANDOM_BITS = 62
 _COUNTER_BITS = 12
+_STAMP = (1 << 48 + _COUNTER_BITS) - 1  #: the bits of time and counter
 _DRAWN = 256  #: ids whose random part is drawn at once
-_random: list[bytes] = []
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  #: a random digit as the first one of the variant
+_random: list[str] = []  #: random parts as they are written
 _lock = threading.Lock()
 os.register_at_fork(after_in_child=_random.clear)  # two processes must not use the same random parts
 _last = 0  # the last id's time and counter, as one number that only grows
@@ -21,14 +22,16 @@ def uuid7(now_ms: int) -> str:
     global _last  # noqa: PLW0603 - one counter for the process is the point
     floor = now_ms << _COUNTER_BITS
     with _lock:
-        _last = max(_last + 1, floor)
-        stamp = _last
+        _last = stamp = floor if floor > _last else _last + 1
         if not _random:
-            # One call for many ids, since each call gives up Python's lock.
-            drawn = os.urandom(8 * _DRAWN)
-            _random.extend(drawn[at : at + 8] for at in range(0, len(drawn), 8))
-        random = int.from_bytes(_random.pop()) >> 2
-    time, counter = stamp >> _COUNTER_BITS, stamp & ((1 << _COUNTER_BITS) - 1)
-    number = (time & ((1 << 48) - 1)) << 80 | 7 << 76 | counter << 64 | 2 << _RANDOM_BITS | random
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+            _draw()
+        random = _random.pop()
+    head = f"{stamp & _STAMP:015x}"
+    return f"{head[:8]}-{head[8:12]}-7{head[12:]}-{random}"
+
+
+def _draw() -> None:
+    # One call for many ids, since each call gives up Python's lock.
+    digits = os.urandom(8 * _DRAWN).hex()
+    parts = [digits[at : at + 16] for at in range(0, len(digits), 16)]
+    _random.extend(f"{_VARIANT[part[0]]}{part[1:4]}-{part[4:]}" for part in parts)

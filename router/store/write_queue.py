@@ -1,6 +1,7 @@
 """The queue of writes: jobs wait in it until the writer takes them as one batch."""
 
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -85,6 +86,18 @@ class WriteQueue(Generic[Job]):
                 if future.set_running_or_notify_cancel():
                     batch.append((job, future))
             return batch
+
+    def gather(self, jobs: int, seconds: float) -> bool:
+        """Wait until so many more jobs than now wait, for so long at most. Whether they came."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            wanted = min(BATCH, len(self._jobs) + jobs)
+            while len(self._jobs) < wanted and not self._closed:
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return True
 
     def let_go(self, weight: int) -> None:
         """Count an append of the kind that goes on no longer."""

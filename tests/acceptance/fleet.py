@@ -88,8 +88,12 @@ class Fleet:
 class Senders:
     """Threads that send events to the nodes in turn, each event again until it is answered."""
 
-    def __init__(self, nodes: Callable[[], Sequence[Daemon]], threads: int = 3, path: str = "/hooks/open") -> None:
+    def __init__(
+        self, nodes: Callable[[], Sequence[Daemon]], threads: int = 3, path: str = "/hooks/open", pause: float = 0.0
+    ) -> None:
+        """`pause`: seconds between two events of a thread."""
         self._nodes = nodes
+        self._pause = pause
         self._path = path
         self.ids: dict[str, str] = {}  #: of answered events, by key
         self.answers: Counter[int] = Counter()  #: by status; 0: no answer
@@ -126,6 +130,7 @@ class Senders:
                     return
                 time.sleep(0.05)
             place += 1
+            self._stop.wait(self._pause)
 
     def _post(self, key: str, body: bytes, turn: int) -> bool:
         nodes = list(self._nodes())

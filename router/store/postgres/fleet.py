@@ -37,6 +37,7 @@ class PostgresFleet:
         self._told = False
         self._unknown: set[str] = set()  #: tokens that were unknown at the last look
         self.id = 0
+        self._joined_at = 0  #: ms
 
     @property
     def listens(self) -> bool:
@@ -48,12 +49,13 @@ class PostgresFleet:
         place = (facts.name, facts.host, facts.process, facts.version)
         values = (*place, list(facts.roles), list(facts.actions), rules, lease_ms)
         [(self.id, now, started)] = self._run(_JOIN, values)
+        self._joined_at = now
         self._claims_as(self.id)
         return Beat(self.id, now, started)
 
     def renew(self, rules: str, lease_ms: int) -> Beat | None:
         """See Fleet.renew."""
-        rows = self._run(_RENEW, (rules, lease_ms, self.id))
+        rows = self._run(_RENEW, (rules, lease_ms, self.id, self._joined_at))
         return Beat(self.id, *rows[0]) if rows else None
 
     def leave(self) -> None:
@@ -181,9 +183,10 @@ SELECT %s, %s, %s, %s, %s, %s, %s, at.now, at.now, at.now + %s FROM (VALUES ({NO
 RETURNING id, renewed_at, {_STARTED}
 """  # noqa: S608 - a constant
 
+# After a failover to a standby that had not received all, another node may have this one's id.
 _RENEW = f"""
 UPDATE webhook_router.node SET rules = %s, renewed_at = at.now, expires_at = at.now + %s
-FROM (VALUES ({NOW})) AS at (now) WHERE id = %s
+FROM (VALUES ({NOW})) AS at (now) WHERE id = %s AND started_at = %s
 RETURNING renewed_at, {_STARTED}
 """  # noqa: S608 - a constant
 

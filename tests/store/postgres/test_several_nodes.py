@@ -19,6 +19,7 @@ from router.domain.outcomes import Outcome
 from router.domain.stream import Arrival, EndedAttempt, StreamPosition
 from router.operate.follow import Follower
 from router.store.contract import StoreFaults
+from router.store.fleet import NodeFacts
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
 
@@ -209,3 +210,15 @@ def test_a_follower_sees_what_each_node_commits_once(
     assert Counter(seen) == dict.fromkeys(sent, 1)
     again = Follower(nodes[1], StreamPosition())
     assert len(list(again.new_items())) == len(sent)
+
+
+def test_a_node_whose_id_another_one_got_joins_anew(nodes: list[PostgresStore], postgres_store_url: str) -> None:
+    """As after a failover to a standby that did not know this node yet."""
+    facts = NodeFacts("one", "host", 1, "1", ("delivery",), ())
+    nodes[0].fleet.join(facts, "r1", 60_000)
+    assert nodes[0].fleet.renew("r1", 60_000) is not None
+
+    with psycopg.connect(postgres_store_url) as connection:
+        connection.execute("UPDATE webhook_router.node SET name = 'other', started_at = started_at + 1")
+
+    assert nodes[0].fleet.renew("r1", 60_000) is None

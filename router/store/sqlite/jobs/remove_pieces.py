@@ -8,7 +8,7 @@ import apsw
 
 from router.store.changes import DueListener
 
-_AT_ONCE = 8  #: pieces (2 MB) that one step removes, in some 2 ms
+_AT_ONCE = 4  #: pieces (1 MB) that one step removes, in some 2 ms
 
 
 @dataclass(slots=True)

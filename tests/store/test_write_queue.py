@@ -1,0 +1,49 @@
+"""The queue before a writer: it gathers what comes in a moment."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
+
+from router.store.write_queue import WriteQueue
+from tests.conftest import PATIENCE_SECONDS
+
+
+@dataclass
+class Job:
+    """A write."""
+
+    name: str
+    weight: int = 1
+    is_append: ClassVar[bool] = True
+
+
+def test_it_waits_for_more_jobs_than_wait_already() -> None:
+    queue: WriteQueue[Job] = WriteQueue()
+    queue.put(Job("first"), stalled=False)
+
+    with ThreadPoolExecutor(1) as pool:
+        gathered = pool.submit(queue.gather, 2, PATIENCE_SECONDS)
+        queue.put(Job("second"), stalled=False)
+        # It may have begun after the second one: then it waits for two further ones.
+        while not gathered.done():
+            queue.put(Job("further"), stalled=False)
+            time.sleep(0.001)
+        assert gathered.result()
+
+    batch = queue.take(0)
+    assert batch is not None
+    assert len(batch) >= 3
+
+
+def test_it_waits_no_longer_than_that() -> None:
+    queue: WriteQueue[Job] = WriteQueue()
+
+    assert not queue.gather(1, 0.001)
+
+
+def test_a_closed_queue_keeps_nobody_waiting() -> None:
+    queue: WriteQueue[Job] = WriteQueue()
+    queue.close()
+
+    assert queue.gather(1, PATIENCE_SECONDS)
