@@ -81,7 +81,7 @@ class Dispatcher:
         guard_lock: Path | None = None,
         node: DeliveringNode | None = None,
     ) -> None:
-        """`node`: what this daemon is in a fleet; None: it owns the store alone."""
+        """`node`: this daemon's node in a fleet. None: the daemon owns the store alone."""
         self._node = node
         self._types = node.action_types if node is not None else ()  #: that are delivered here; empty: all
         self._held: Counter[str] = Counter()  #: tokens of claims that are not settled
@@ -129,7 +129,7 @@ class Dispatcher:
         return self._targets.loads()
 
     def ping(self, answer: Callable[[], None]) -> None:
-        """Have the loop call a function when its turn comes, once the loop has been started."""
+        """Call a function in the loop, as soon as the loop is free. The loop must have been started."""
         self._inbox.call(answer)
 
     def stop(self, grace: float) -> None:
@@ -151,7 +151,7 @@ class Dispatcher:
         asyncio.run(self._run())
 
     def _may_begin(self, rule: str, action: str, target: str) -> bool:
-        """Whether a delivery could begin at once, as far as is known here. Any thread may ask."""
+        """Whether an attempt could start at once, by what this process knows. Any thread may call it."""
         if self._stopping or self._lease.is_over or (self._holding.any and self._holding.holds(target, rule, action)):
             return False
         if self._types:
@@ -191,7 +191,7 @@ class Dispatcher:
             self.first_answers.close()
 
     async def _recall(self) -> None:
-        """Go on where the process before this one stopped. Raises RouterError."""
+        """Read what the previous process left in the store: rates, breakers and holds. Raises RouterError."""
         last_claims = await asyncio.to_thread(self._store.last_claims)
         notes = await asyncio.to_thread(self._store.notes)
         self._recalled = True
@@ -230,7 +230,7 @@ class Dispatcher:
             await self._sleep(min(pause, rescan_at - time.monotonic()))
 
     async def _sleep(self, seconds: float) -> None:
-        """Until the time is over, or something happens."""
+        """Wait for so many seconds, or until something wakes the loop."""
         if seconds > 0 and not self._stopping:
             alarm = asyncio.get_running_loop().call_later(seconds, self._wake.set)
             await self._wake.wait()
@@ -243,7 +243,7 @@ class Dispatcher:
             self._shortening = asyncio.create_task(self._shorten_waits())
 
     async def _shorten_waits(self) -> None:
-        """Make due what waits for a time that the clock was moved away from."""
+        """After the clock was set back: shorten the waits that would now take too long."""
         after: int | None = 0
         try:
             while after is not None and not self._stopping:
@@ -257,7 +257,7 @@ class Dispatcher:
             self._node.due()
 
     def look_again(self) -> None:
-        """Another node, or a command, made something due. Any thread may call it."""
+        """Look at the store: another node or a command made deliveries due. Any thread may call it."""
         if self._started.is_set():
             self._inbox.call(self._look_again)
 
@@ -266,7 +266,7 @@ class Dispatcher:
         self._wake.set()
 
     def known_tokens(self) -> set[str]:
-        """Of the claims that are not settled. Any thread may call it."""
+        """The tokens of the claims that are not settled. Any thread may call it."""
         return set(dict(self._held))
 
     def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
@@ -291,14 +291,14 @@ class Dispatcher:
             self._inbox.call(partial(self._targets.take_breakers, breakers, read_at))
 
     def _sets_holds(self) -> bool:
-        """Of a fleet, nodes with the newest rules do."""
+        """Whether this node stores what its rules file holds. In a fleet only nodes with the newest rules do."""
         return self._fleet_rules() in (None, self._current.ruleset.hash)
 
     def _fleet_rules(self) -> str | None:
         return self._node.fleet_rules if self._node is not None else None
 
     def _delivers(self, target: str) -> bool:
-        """Whether this node delivers to the target, as far as the current rules tell."""
+        """Whether this node delivers to the target, by the current rules."""
         if not self._types:
             return True
         actions = self._current.ruleset.actions.values()
@@ -331,7 +331,7 @@ class Dispatcher:
         self._wake.set()
 
     async def _claim_due(self) -> float:
-        """Claim what is due and has room, start its attempts; returns seconds until there may be more to do."""
+        """Claim due deliveries of targets with room, and start their attempts. Gives the seconds to the next look."""
         now, clock = self._now_ms(), time.monotonic()
         self._first_attempts.begin(clock, self._keep)
         look = self._look(now, clock)
@@ -397,7 +397,7 @@ class Dispatcher:
         self._let_go(claim)
 
     async def _release(self, claim: Claim) -> None:
-        """Give back a claim that came after the end of the lease."""
+        """Give back a claim that the store answered after the lease had ended."""
         await self._writes.write(lambda: self._store.release(claim))
         self._let_go(claim)
 
@@ -432,7 +432,7 @@ class Dispatcher:
         task.add_done_callback(self._running.discard)
 
     async def _deliver(self, claim: Claim, target: Target, *, decides: bool) -> None:
-        """Attempt, which holds one of the target's slots, and have it settled, which doesn't."""
+        """Make one attempt, then settle it. Only the attempt holds one of the target's slots."""
         started_at, clock = self._now_ms(), time.monotonic()
         result, change = AttemptResult(None), None
         try:
@@ -462,7 +462,7 @@ class Dispatcher:
         self._settling.put(FinishedAttempt(claim, result.outcome, done, took))
 
     async def _drain(self) -> None:
-        """Wait for running attempts, then cut them off; each settles itself as interrupted."""
+        """Wait for the running attempts, then cancel the rest. A cancelled attempt settles itself as interrupted."""
         if self._running:
             await asyncio.wait(self._running, timeout=self._grace)
         for task in self._running:

@@ -1,4 +1,4 @@
-"""Brings the answer of a delivery's first attempt to the sender who waits for it."""
+"""Passes the answer of a delivery's first attempt to the sender who waits for it."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -25,11 +25,11 @@ class FirstAnswers:
         self._inbox: Inbox | None = None
 
     def limit(self, most: int) -> None:
-        """Fewer senders wait at once, since each holds a thread of its server."""
+        """The most senders that may wait at once. Each of them holds a thread of the server."""
         self._most = min(most, self._most)
 
     def open(self, inbox: Inbox) -> None:
-        """The loop runs."""
+        """Take expectations from now on: the delivery loop runs."""
         self._inbox = inbox
 
     def expect(
@@ -47,17 +47,17 @@ class FirstAnswers:
         return future
 
     def forget(self, delivery_id: str) -> None:
-        """The delivery is not stored: nothing is to be answered."""
+        """Drop an expectation, because the delivery was not stored."""
         self.ended(delivery_id, None)
 
     def skipped(self, delivery_id: str) -> None:
-        """The delivery is skipped: it has no attempt. Any thread may tell."""
+        """Answer the sender that the delivery was skipped and has no attempt. Any thread may call it."""
         inbox = self._inbox
         if inbox is not None and self.wants(delivery_id):
             inbox.call(lambda: self.ended(delivery_id, None))
 
     def wants(self, delivery_id: str) -> bool:
-        """Whether somebody waits for this delivery's answer."""
+        """Whether a sender waits for this delivery's answer."""
         return delivery_id in self._asked
 
     def reserved(self, plan: Iterable[PlannedDelivery]) -> dict[str, int]:
@@ -68,14 +68,14 @@ class FirstAnswers:
         return {one.id: round(found[1] * 1000) for one in plan if (found := asked.get(one.id)) is not None}
 
     def ended(self, delivery_id: str, answer: ActionAnswer | None) -> None:
-        """The first attempt ended, with or without an answer; or it is not made now."""
+        """End the sender's wait: the first attempt ended, or is not made now. The answer may be None."""
         found = self._asked.pop(delivery_id, None)
         if found is not None:
             with suppress(InvalidStateError):
                 found[0].set_result(answer)
 
     def close(self) -> None:
-        """Nothing more is attempted."""
+        """End all waits: the loop makes no more attempts."""
         self._inbox = None
         for delivery_id in list(self._asked):
             self.ended(delivery_id, None)

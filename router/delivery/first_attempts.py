@@ -84,11 +84,11 @@ class FirstAttempts:
         self._stored: deque[PlannedDelivery] = deque()
 
     def stored(self, planned: PlannedDelivery) -> None:
-        """A delivery that somebody waits for is stored."""
+        """Tell the loop that a delivery whose answer a sender waits for is stored."""
         self._stored.append(planned)
 
     def begin(self, clock: float, keep: Callable[["asyncio.Task[None]"], None]) -> None:
-        """Take a slot of its target for each, and claim it; without a slot everybody may have it."""
+        """Claim each of these deliveries whose target has a free slot. Let any node claim the others."""
         while self._stored:
             planned = self._stored.popleft()
             target = self._targets.get(planned.target, clock)

@@ -1,4 +1,4 @@
-"""Knows what is held: targets that are paused, rules and actions that are disabled."""
+"""Knows the holds: paused targets, disabled rules and disabled actions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,7 +31,7 @@ class Holding:
         now_ms: Callable[[], int],
         sets_holds: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`sets_holds`: whether what the rules file here holds is held."""
+        """`sets_holds`: whether this node stores the holds of its rules file."""
         self._sets_holds = sets_holds
         self._current = current
         self._store = store
@@ -48,7 +48,7 @@ class Holding:
         self._marking: asyncio.Task[None] | None = None
 
     def changed(self) -> None:
-        """The store's holds changed."""
+        """Note that the store's holds have changed."""
         self._changed = True
 
     @property
@@ -57,7 +57,7 @@ class Holding:
         return self._changed or self._read_for is not self._current.ruleset
 
     async def refresh(self) -> None:
-        """Read the store's holds, and write down what the current rules hold. Raises RouterError."""
+        """Read the holds from the store, and store those of the current rules. Raises RouterError."""
         ruleset, self._changed = self._current.ruleset, False
         try:
             found = await asyncio.to_thread(self._store.holds)
@@ -75,7 +75,7 @@ class Holding:
             self._mark(disabled)
 
     def log_changes(self) -> None:
-        """Log what began and what ended to be held since the last call."""
+        """Log the holds that began or ended since the last call."""
         before, self._active = self._active, self._holds.active(self._now_ms()) if self._holds else {}
         self.any = bool(self._active)
         for name, holds in self._active.items():
@@ -85,11 +85,11 @@ class Holding:
             log.info("held no longer; its deliveries go on", **_fields(name))
 
     def of(self, delivery: Delivery) -> Hold | None:
-        """What holds a delivery now; None when it may be attempted."""
+        """The hold that keeps a delivery from its next attempt. None: there is none."""
         return self._holds.of(delivery.target, delivery.rule, delivery.action, self._now_ms())
 
     def holds(self, target: str, rule: str, action: str) -> bool:
-        """Whether such a delivery would be held now. Any thread may ask."""
+        """Whether a hold would keep such a delivery from its attempt. Any thread may call it."""
         return self._holds.of(target, rule, action, self._now_ms()) is not None
 
     def paused_for(self, target: str, now: int) -> float | None:
@@ -101,18 +101,18 @@ class Holding:
         return max((((hold.until or now) - now) / 1000 for hold in holds), default=0.0)
 
     def held_ms(self, delivery: Delivery) -> int:
-        """How much of the time since a delivery's first attempt it was held."""
+        """For how many ms since its first attempt a delivery was held."""
         if delivery.first_attempt_at is None:
             return 0
         now = self._now_ms()
         return self._holds.held_ms(delivery.target, delivery.rule, delivery.action, delivery.first_attempt_at, now)
 
     async def give_back(self, claim: Claim, hold: Hold) -> None:
-        """Give back a claim that was under way when the hold began."""
+        """Give back a delivery that was claimed while its hold began."""
         await self._write(lambda: self._store.release(claim, held=hold.kind is not HoldKind.TARGET))
 
     def settled_pending(self, delivery: Delivery) -> None:
-        """An attempt ended, and its delivery waits for another one."""
+        """Mark a delivery as held if its rule or action is disabled: its attempt ended, and it waits for another."""
         hold = self.of(delivery)
         if hold is not None and hold.kind is not HoldKind.TARGET:
             self._store.mark_ids([delivery.id])  # one that fails is marked when it is claimed
@@ -124,7 +124,7 @@ class Holding:
         self._marking = asyncio.create_task(self._mark_all(disabled))
 
     async def _mark_all(self, disabled: frozenset[HoldName]) -> None:
-        """Mark the deliveries of what is disabled, and let go those of what is not."""
+        """Mark the deliveries of disabled rules and actions, and remove the marks of enabled ones."""
         try:
             for rule, action in await asyncio.to_thread(self._store.marked_actions):
                 held = not disabled.isdisjoint(((HoldKind.RULE, rule), (HoldKind.ACTION, f"{rule}/{action}")))

@@ -1,4 +1,4 @@
-"""Cuts off what runs when the node's lease is over, or was over before it was renewed."""
+"""Cancels the running attempts when the node's lease has ended, even if it was renewed later."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class LeaseWatch:
     """Made in the delivery loop, and belongs to it."""
 
     def __init__(self, lease: Lease, inbox: Inbox, cut_off: Callable[[], None]) -> None:
-        """`cut_off` ends all attempts."""
+        """`cut_off` cancels all running attempts."""
         self._lease = lease
         self._cut_off = cut_off
         self._lapses = lease.lapses

@@ -1,4 +1,4 @@
-"""What the delivery loop needs of the node that it belongs to."""
+"""What the delivery loop needs from its node, when several nodes share a store."""
 
 from typing import Protocol
 
@@ -8,18 +8,18 @@ class DeliveringNode(Protocol):
 
     @property
     def action_types(self) -> tuple[str, ...]:
-        """The types of actions that it delivers; empty: all."""
+        """The types of actions that this node delivers. Empty: all types."""
         ...
 
     @property
     def fleet_rules(self) -> str:
-        """The hash of the fleet's rules."""
+        """The hash of the rules that the fleet uses."""
         ...
 
     def due(self) -> None:
-        """A commit made something due, which another node may take."""
+        """Tell the other nodes that a commit made deliveries due."""
         ...
 
     def breaker(self, target: str, noted: str | None) -> None:
-        """The breaker of a target changed; None: it is closed."""
+        """Tell the other nodes the state of a target's breaker. None: it is closed."""
         ...

@@ -1,4 +1,4 @@
-"""What an attempt makes the router tell of itself: a delivery that is dead, a target that is down or up again."""
+"""Makes own events of attempts: a delivery is dead, a target is down, a target is up again."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -11,7 +11,7 @@ from router.rules.ruleset import CurrentRuleset
 
 
 class TargetChange(Enum):
-    """What an attempt told of its target."""
+    """A change of a target's state that an attempt caused."""
 
     DOWN = "target.down"
     UP = "target.up"
@@ -25,7 +25,7 @@ class OwnEvents:
         self._now_ms = now_ms
 
     def of(self, claim: Claim, done: Settlement, change: TargetChange | None, down_seconds: float) -> list[Notice]:
-        """The notices to store with the attempt's end. A delivery of an own event makes none, so there is no loop."""
+        """The notices to store with an ended attempt. A delivery of an own event makes none, or they never end."""
         ruleset, delivery, event = self._current.ruleset, claim.delivery, claim.event
         if (done.state is not State.DEAD and change is None) or not ruleset.hears_itself or is_own(event):
             return []

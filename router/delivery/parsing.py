@@ -1,4 +1,4 @@
-"""Parses events for attempts. The items of one event have many deliveries, for which it is parsed once."""
+"""Parses stored events for attempts. An event with many items is parsed once for all their deliveries."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ KEPT_BODY = 1024 * 1024  #: bytes; a payload takes many times the memory of its 
 
 
 class EventParser:
-    """Parses events, and keeps the last one that has items. Any thread may call it."""
+    """Parses events, and caches the last one that has items. Any thread may call it."""
 
     def __init__(self) -> None:
         # Replaced as a whole, so that a thread never sees the parts of two events.

@@ -20,7 +20,7 @@ def wait(policy: RetryPolicy, attempts: int) -> float:
 
 
 def retries(policy: RetryPolicy, outcome: Outcome) -> bool:
-    """Whether the policy tries again after such a failure, time and attempts permitting."""
+    """Whether the policy retries failures of this kind, while attempts and time are left."""
     if outcome.cause is Cause.FAULT:
         return True
     if policy.on is None:

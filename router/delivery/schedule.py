@@ -15,7 +15,7 @@ LONGEST = 100_000  #: tries that are computed one by one; a factor just above 1 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The times, without jitter, as if an attempt took no time."""
+    """The times of all attempts, without jitter. Each attempt is taken to last no time."""
 
     growing: tuple[int, ...]  #: ms after the first attempt, which is at 0, while the waits grow
     every: int | None  #: ms between further tries, when the waits grow no more; None: no further tries
@@ -24,13 +24,13 @@ class Schedule:
 
     @property
     def last(self) -> int:
-        """The time of the last try, in ms after the first."""
+        """When the last attempt starts, in ms after the first."""
         return self.growing[-1] + (self.every or 0) * (self.tries - len(self.growing))
 
 
 @lru_cache(maxsize=64)  # most actions of a file share a few policies
 def schedule(policy: RetryPolicy) -> Schedule:
-    """The schedule of a policy, by the same function that settles attempts."""
+    """The schedule of a policy. It uses the function that settles attempts."""
     growing = [0]
     while len(growing) < LONGEST:
         again = next_attempt_at(
@@ -47,7 +47,7 @@ def schedule(policy: RetryPolicy) -> Schedule:
 
 
 def _grown(policy: RetryPolicy, growing: list[int], every: int) -> Schedule:
-    """The rest of a schedule whose waits are all the same."""
+    """Continue a schedule whose waits no longer grow."""
     tries = len(growing) + int((policy.give_up_after * 1000 - growing[-1]) // every)
     if policy.attempts is not None and policy.attempts <= tries:
         return Schedule(tuple(growing), every, policy.attempts, "attempts")

@@ -54,13 +54,13 @@ class Settling:
         self._log = log.bind()  # bound once, or each line would bind one
 
     def put(self, finished: FinishedAttempt) -> None:
-        """Record it soon, together with the attempts that end until the next commit begins."""
+        """Queue an attempt for the next commit, together with others that end before it begins."""
         self._waiting.append(finished)
         if self._committing is None:
             self._committing = asyncio.create_task(self._settle())
 
     async def finish(self, seconds: float) -> None:
-        """Wait so many seconds for what was put. The store is handed the rest, and goes on writing."""
+        """Wait up to so many seconds for the queued attempts. The store gets the rest at once, and writes on."""
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=seconds)
         if self._waiting:

@@ -1,4 +1,4 @@
-"""Reports deliveries that are skipped: a log line and a count for each, and word to a sender who waits."""
+"""Reports skipped deliveries: logs and counts each one, and answers a sender who waits for it."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,15 +11,15 @@ log = structlog.get_logger()
 
 
 class SkipReports:
-    """Called by the store's thread."""
+    """Reports skipped deliveries. The store's thread calls it."""
 
     def __init__(self, metrics: Metrics, answers_nobody: Callable[[str], None]) -> None:
-        """`answers_nobody` is told the id of each: no attempt of it will answer."""
+        """`answers_nobody` gets the id of each skipped delivery, which no attempt will answer."""
         self._metrics = metrics
         self._answers_nobody = answers_nobody
 
     def report(self, skips: Sequence[Skipped]) -> None:
-        """Report each."""
+        """Report these deliveries, one by one."""
         for one in skips:
             self._answers_nobody(one.delivery_id)
             self._metrics.skipped(one.rule, one.action, one.target)

@@ -23,7 +23,7 @@ class Target:
         self._filled_at = now
 
     def follow(self, spec: TargetSpec) -> None:
-        """Take the limits that a reload may have changed; running attempts and failures keep counting."""
+        """Use new limits after a reload. Running attempts and counted failures stay."""
         if spec is not self.spec:
             self.spec = spec
             self.breaker.spec = spec.breaker
@@ -32,7 +32,7 @@ class Target:
 
     @property
     def records_claims(self) -> bool:
-        """Whether its rate is so low that the time of its last attempt must outlive a restart."""
+        """Whether the store must keep the time of the last attempt: the rate is so low that it spans a restart."""
         return self.spec.rate is not None and self.spec.rate * RESTART_SECONDS < 1
 
     def resume(self, seconds_ago: float) -> None:
@@ -44,7 +44,7 @@ class Target:
             self._tokens = min(self._burst, max(0.0, seconds_ago) * self.spec.rate)
 
     def waits(self, now: float) -> tuple[Wait, float | None] | None:
-        """What keeps an attempt from starting at `now`, and for how many seconds where that is known."""
+        """Why no attempt may start at `now`, and for how many seconds, if that is known."""
         if self.breaker.state is not BreakerState.CLOSED and not self.breaker.allowed(now):
             return Wait.BREAKER, max(0.0, self.breaker.until - now) if self.breaker.state is BreakerState.OPEN else None
         if self.running >= self.spec.concurrency:
@@ -94,19 +94,19 @@ class Target:
         return max(pause, (1 - self._tokens) / self.spec.rate)
 
     def start(self) -> bool:
-        """An attempt starts. True: this attempt decides whether the breaker closes."""
+        """Count an attempt that starts. True: its outcome decides whether the breaker closes."""
         self.running += 1
         if self.spec.rate is not None:  # attempts made without a rate do not count when a reload adds one
             self._tokens -= 1
         return self.breaker.start()
 
     def take_back(self) -> None:
-        """An attempt that `start` counted is not made."""
+        """Undo `start`: the attempt is not made."""
         self.running -= 1
         if self.spec.rate is not None:
             self._tokens = min(self._burst, self._tokens + 1)
 
     def finish(self, answered: bool | None, now: float, *, decides: bool = False) -> None:
-        """An attempt ended; `answered` as breaker.answered has it, `decides` as `start` gave it."""
+        """Count an attempt that ended. `answered`: see breaker.answered. `decides`: the result of `start`."""
         self.running -= 1
         self.breaker.finish(answered, now, decides=decides)

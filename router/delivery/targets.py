@@ -60,7 +60,7 @@ class Targets:
         return list(found.values())
 
     def recall(self, last_claims: Mapping[str, int], breakers: Mapping[str, Any]) -> None:
-        """Go on with the rates and breakers of the process before this one."""
+        """Take over rates and breakers from the previous process."""
         self._last_claims = last_claims
         known = self._current_specs()
         for key, note in breakers.items():
@@ -71,7 +71,7 @@ class Targets:
         self._note_breakers()
 
     def may_take(self, key: str) -> bool:
-        """Whether the target has room for an attempt now. Any thread may ask."""
+        """Whether an attempt may start at the target now. Any thread may call it."""
         target = self._targets.get(key)
         if target is None:
             return self._tell is None or ((share := self._shares.get(key)) is not None and share.slots > 0)
@@ -131,7 +131,7 @@ class Targets:
     def wanted_shares(
         self, delivers: Callable[[str], bool], *, sets_limits: bool
     ) -> dict[str, tuple[Limits | None, int]]:
-        """See Fleet.share; of targets that this node delivers to. Any thread may call it."""
+        """What this node wants of the limits of its targets: see Fleet.share. Any thread may call it."""
         targets, specs = dict(self._targets), self._current_specs()
         found: dict[str, tuple[Limits | None, int]] = {}
         for key in {*specs, *targets}:
@@ -143,7 +143,7 @@ class Targets:
         return found
 
     def take_shares(self, shares: Mapping[str, Share], last_claims: Mapping[str, int]) -> None:
-        """What this node may use of the limits from now on, and when (ms) any node claimed last."""
+        """Set this node's part of the limits, and when (ms) any node last claimed a delivery of each target."""
         before, self._shares = self._shares, shares
         self._last_claims = last_claims
         for key, share in shares.items():
@@ -154,7 +154,7 @@ class Targets:
                 target.resume((self._now_ms() - last_claims.get(key, self._now_ms())) / 1000)
 
     def take_breakers(self, breakers: Mapping[str, str], read_at: float) -> None:
-        """The breakers of all nodes that are not closed, as read at that monotonic time."""
+        """Use the breakers of other nodes that are not closed, read at that monotonic time."""
         for key in {*breakers, *self._theirs}:
             text = breakers.get(key)
             if text == self._theirs.get(key) or self._changed_at.get(key, 0.0) >= read_at:
@@ -180,7 +180,7 @@ class Targets:
         return made[2]
 
     def tests(self, key: str) -> bool:
-        """Whether this node makes the attempts that test a target whose breaker is open."""
+        """Whether this node may test a target whose breaker is open."""
         share = self._shares.get(key)
         return self._tell is None or share is None or share.tests
 
@@ -199,7 +199,7 @@ class Targets:
         self._tell(key, self._theirs[key])
 
     def _note_breakers(self) -> None:
-        """Tell the store of the breakers that are not closed, for `status` and for the next process."""
+        """Store the breakers that are not closed, for `status` and for the next process."""
         now_ms, now = self._now_ms(), time.monotonic()
         found = {
             key: target.breaker.note(now_ms, now)

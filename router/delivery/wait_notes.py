@@ -1,4 +1,4 @@
-"""Tells the store what due deliveries of each target wait for, so that lists and `status` can say it."""
+"""Stores why the due deliveries of each target wait. Lists and `status` show it."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class WaitNotes:
         self._noted_at = float("-inf")
 
     def begin(self, noted: str | None) -> None:
-        """Clear the note of the process before this one."""
+        """Clear the note of the previous process."""
         if noted is not None and parsed_note(noted):
             self._put({})
 
@@ -56,7 +56,7 @@ class WaitNotes:
 
 
 def parsed_note(text: str | None) -> dict[str, Any]:
-    """A note that is a mapping; empty when it can't be read."""
+    """A stored note as a mapping. Empty when the note can't be read."""
     try:
         value = json.loads(text or "{}")
     except ValueError:

@@ -60,11 +60,14 @@ class _HidingStore:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[EventHead]:
         if not which.dedupe_keys:
-            heads = self._store.event_heads(which, limit=limit, after=after, newest_first=newest_first)
+            heads = self._store.event_heads(which, limit=limit, after=after, newest_first=newest_first, above=above)
         else:  # such a key is a value of the payload; few events share one
-            many = self._store.event_heads(which, limit=max(limit, PAGE), after=after, newest_first=newest_first)
+            many = self._store.event_heads(
+                which, limit=max(limit, PAGE), after=after, newest_first=newest_first, above=above
+            )
             heads = [head for head in many if self._path_shown(head.source) is None][:limit]
         return [replace(head, path=self._path_shown(head.source) or head.path) for head in heads]
 
@@ -75,8 +78,9 @@ class _HidingStore:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[StoredEvent]:
-        found = self._store.stored_events(which, limit=limit, after=after, newest_first=newest_first)
+        found = self._store.stored_events(which, limit=limit, after=after, newest_first=newest_first, above=above)
         return [replace(one, event=self._shown(one.event)) for one in found]
 
     def count_events(self, which: EventFilter) -> int:
@@ -93,8 +97,9 @@ class _HidingStore:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[Delivery]:
-        found = self._store.deliveries(which, limit=limit, after=after, newest_first=newest_first)
+        found = self._store.deliveries(which, limit=limit, after=after, newest_first=newest_first, above=above)
         return self._shown_deliveries(found)
 
     def attempts(self, delivery_id: str) -> list[Attempt]:

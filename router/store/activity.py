@@ -18,7 +18,7 @@ NO_END = "g"  #: sorts after every id
 
 
 def spans_of(ids: Sequence[str]) -> list[Span]:
-    """The spans between ids; the last one has no end, for an id may run ahead of the clock."""
+    """The spans between these ids. The last span has no end, because an id may lie ahead of the clock."""
     return list(zip(ids, [*ids[1:], NO_END], strict=True))
 
 
@@ -47,7 +47,7 @@ def buckets_of(
     deliveries: tuple[list[int], list[bool], list[tuple[int, int]]],
     dead: Sequence[int],
 ) -> list[Bucket]:
-    """The buckets, from what was counted."""
+    """The buckets of these counts."""
     return [
         Bucket(
             begins_at,
@@ -61,7 +61,7 @@ def buckets_of(
 
 
 def matches_of(first: str | None, rows: Iterable[tuple[str, int, str]]) -> RecentMatches:
-    """From the id of the first event that was looked at, and rows of (rule, events, id of the last)."""
+    """The matches of rows of (rule, events, id of the last). `first`: the id of the first event that was read."""
     if first is None:
         return RecentMatches(None)
     found: dict[str, RuleMatches] = {}

@@ -1,4 +1,4 @@
-"""What a transaction changed that others wait for: a job's DueListener, and where it is collected."""
+"""What a transaction changed for others: a job tells its DueListener, and Changes collects it."""
 
 from typing import Protocol
 
@@ -6,10 +6,10 @@ from router.domain.groups import Skipped
 
 
 class DueListener(Protocol):
-    """Hears what a job changed that others wait for."""
+    """A job tells it which deliveries became due or were skipped."""
 
     def __call__(self, target: str, at: int, /) -> None:
-        """A target got pending, unblocked deliveries; one is due at that time (ms)."""
+        """A target has new pending, unblocked deliveries. One of them is due at that time (ms)."""
         ...
 
     def skipped(self, delivery: Skipped) -> None:
@@ -23,7 +23,7 @@ class DueListener(Protocol):
 
 
 class Changes:
-    """Collects what the jobs of one transaction say."""
+    """Collects what the jobs of one transaction tell."""
 
     def __init__(self) -> None:
         self.due: dict[str, int] = {}

@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class StoreSize:
-    """The room that a store takes."""
+    """The disk space of a store."""
 
     data: int  #: bytes of events, deliveries and their indexes
     log: int  #: bytes of a log of its own; 0: it has none
@@ -52,7 +52,7 @@ class StoreSize:
 
 @dataclass(frozen=True, slots=True)
 class StoreFaults:
-    """What went wrong in the writing of a store, since the daemon started."""
+    """Failed writes of a store since the daemon started."""
 
     errors: int = 0  #: transactions that could not be made, or whose answer was lost
     deadlocks: int = 0  #: transactions that were made again, since another one was in their way
@@ -77,7 +77,7 @@ class StoreState(Protocol):
         ...
 
     def size(self) -> StoreSize:
-        """The room that the store takes, and has left. Raises StoreError when the disk can't tell."""
+        """The disk space that the store uses, and that is free. Raises StoreError when the system can't tell."""
         ...
 
     def owner(self) -> int | None:
@@ -86,12 +86,12 @@ class StoreState(Protocol):
         ...
 
     def is_replaced(self) -> bool:
-        """Whether another store, or none, is at this store's location by now."""
+        """Whether the store at this location was removed, or replaced by another."""
         ...
 
 
 class StoreReader(StoreState, Protocol):
-    """What everybody may read: events, deliveries, attempts, rulesets, notes, and the store's own state."""
+    """What any process may read: events, deliveries, attempts, rulesets, notes, and the store's own state."""
 
     def event(self, event_id: str) -> Event | None:
         """One event."""
@@ -108,6 +108,7 @@ class StoreReader(StoreState, Protocol):
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[EventHead]:
         """Events without their bodies, in pages by seq as `deliveries` gives them."""
         ...
@@ -119,12 +120,13 @@ class StoreReader(StoreState, Protocol):
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[StoredEvent]:
         """Events with their bodies, in pages by seq as `deliveries` gives them. Ask for few: bodies may be large."""
         ...
 
     def routing(self, event_id: str) -> Routing | None:
-        """What the rules said of an event when it was received. None: that is not known."""
+        """How the rules judged an event when it was received. None: unknown."""
         ...
 
     def count_events(self, which: EventFilter) -> int:
@@ -142,9 +144,10 @@ class StoreReader(StoreState, Protocol):
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[Delivery]:
         """Deliveries by seq, those above `after`; with `newest_first` from the newest down, those below `after` (0: all
-        of them)."""
+        of them), and in both cases only those above `above`."""
         ...
 
     def count(self, which: Filter) -> int:
@@ -184,7 +187,7 @@ class StoreReader(StoreState, Protocol):
         ...
 
     def recent_matches(self, rules: Sequence[str]) -> RecentMatches:
-        """What each of these rules matched among the newest 10,000 events, or so."""
+        """What each of these rules matched among about the newest 10,000 events."""
         ...
 
     def depths(self) -> list[Depth]:
@@ -193,7 +196,7 @@ class StoreReader(StoreState, Protocol):
         ...
 
     def holds(self) -> Holds:
-        """What is paused or disabled, and was."""
+        """The holds, those that have ended included."""
         ...
 
     def notes(self) -> dict[str, str]:
@@ -224,7 +227,7 @@ class StoreReader(StoreState, Protocol):
         ...
 
     def polls(self) -> list[PollState]:
-        """What is known of each polled source, by name."""
+        """The state of each polled source, by name."""
         ...
 
     def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
@@ -242,7 +245,7 @@ class StoreReader(StoreState, Protocol):
 
 
 class Upkeep(Protocol):
-    """What only an operator asks of a store."""
+    """Maintenance that an operator starts: check and backup."""
 
     def check(self, progress: Progress) -> Iterator[Finding]:
         """Check the store, without changing it. Gives a finding for each check, broken or not. Raises StoreError."""
@@ -304,7 +307,7 @@ class OperatorStore(StoreReader, Upkeep, Protocol):
 
 
 class EventSink(Protocol):
-    """Where the intake puts events: a store, or the way to one."""
+    """Takes events from the intake: a store, or a connection to one."""
 
     def append(
         self,
@@ -388,7 +391,7 @@ class Store(EventSink, OperatorStore, Protocol):
         ...
 
     def unreserve(self, delivery_id: str, now: int) -> "Future[None]":
-        """Let anybody claim a delivery that an append reserved: if it is pending, it is due at `now`."""
+        """End the reservation of a delivery: if it is pending, it becomes due at `now`, and any node may claim it."""
         ...
 
     def last_claims(self) -> dict[str, int]:
@@ -452,7 +455,7 @@ class Store(EventSink, OperatorStore, Protocol):
         ...
 
     def put_file_holds(self, names: Collection[HoldName], now: int) -> "Future[None]":
-        """All that the rules file holds from now on (ms)."""
+        """Store all holds of the rules file, valid from now on (ms)."""
         ...
 
     def mark_held(self, rule: str, action: str | None, after: int = 0) -> "Future[int | None]":
@@ -461,7 +464,7 @@ class Store(EventSink, OperatorStore, Protocol):
         ...
 
     def mark_ids(self, delivery_ids: Sequence[str]) -> "Future[None]":
-        """Mark these deliveries, as far as they are pending."""
+        """Mark those of these deliveries that are pending."""
         ...
 
     def marked_actions(self) -> list[tuple[str, str]]:
@@ -469,7 +472,7 @@ class Store(EventSink, OperatorStore, Protocol):
         ...
 
     def let_go(self, rule: str, action: str) -> "Future[bool]":
-        """Take the marks, in one small transaction, off some deliveries of an action. True: there may be more."""
+        """Unmark some deliveries of an action, in one small transaction. True: there may be more."""
         ...
 
     def put_note(self, name: str, value: str) -> "Future[None]":

@@ -1,12 +1,14 @@
 """Lists in pages: which rows the address asks for, and the addresses of the pages before and after."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from router.admin.page.exchange import Fields, PageRequest, read_fields
 from router.admin.page.render import address
 from router.admin.page.view import Problem
 from router.operate.parse_time import parse_time
+from router.operate.search_back import FoundBack
 
 ROWS = 50  #: of a page; a screen shows some thirty
 
@@ -19,20 +21,30 @@ class _HasSeq(Protocol):
 _T = TypeVar("_T", bound=_HasSeq)
 
 
-def page_of(
-    read: PageRequest, names: Sequence[str], newest: Callable[[int, int], Sequence[_T]]
-) -> tuple[Sequence[_T], dict[str, Any], str | None]:
-    """The rows, the filter as it stands in the address, and the address of older rows.
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[_T]):
+    """One page of a list."""
 
-    `newest(limit, after)` gives rows older than seq `after`. Raises Problem, StoreError.
+    rows: Sequence[_T]
+    chosen: dict[str, Any]  #: the filter as it stands in the address
+    older: str | None  #: the address of older rows; None: there are none
+    is_searching: bool  #: older rows were not looked at yet: the time was over
+
+
+def page_of(read: PageRequest, names: Sequence[str], back: Callable[[int, int], FoundBack[_T]]) -> Listed[_T]:
+    """The rows that the address asks for; `back(limit, after)` gives rows older than seq `after`.
+
+    Raises Problem, StoreError.
     """
     after = read.one("after")
     if after and not (after.isascii() and after.isdigit() and len(after) < 19):
         raise Problem(404, "this page of the list is not there; go back to its beginning")
-    rows = newest(ROWS + 1, int(after or 0))
+    found = back(ROWS + 1, int(after or 0))
+    rows = found.rows
     chosen = {name: read.query.get(name, []) if name == "state" else read.one(name) for name in names}
-    older = address(read.path, **chosen, after=str(rows[ROWS - 1].seq)) if len(rows) > ROWS else None
-    return rows[:ROWS], chosen, older
+    following = rows[ROWS - 1].seq if len(rows) > ROWS else found.searched_to
+    older = address(read.path, **chosen, after=str(following)) if following is not None else None
+    return Listed(rows[:ROWS], chosen, older, len(rows) <= ROWS and older is not None)
 
 
 def time_in(read: PageRequest, name: str) -> int | None:

@@ -9,12 +9,18 @@ from router.store.postgres.arrays import stored
 Part = tuple[str, tuple[Any, ...]]
 """A part of a query's text, and its values."""
 
+Bounds = tuple[Part, Part]
+"""The lowest and the highest seq."""
+
 _SETTLING = 2000  #: rows by id among which the lowest seq is: ids and seqs of several nodes differ by a batch or two
+MANY = 10_000  #: events that are collected for one page; it takes some milliseconds
+_LATER_MS = 7_200_000  #: that the time in an id may be later than that of its row, after the clock was set back
 NEVER = 2**62  #: above every seq
 
 
-def where(which: Filter) -> Part:
-    """The condition on delivery `d` and, for source and event, on event `e`."""
+def where(which: Filter, *, few_events: bool = False) -> Part:
+    """The condition on delivery `d` and, for source and event, on event `e`. `few_events`: of the source, so that its
+    deliveries are found by them."""
     parts = ["true"]
     values: list[Any] = []
 
@@ -29,7 +35,8 @@ def where(which: Filter) -> Part:
     add("d.rule = %s", which.rule)
     add("d.action = %s", which.action)
     add("d.target = %s", which.target)
-    add("e.source = %s", which.source)
+    of_source = "d.event IN (SELECT seq FROM webhook_router.event WHERE source = %s)"
+    add(of_source if few_events else "e.source = %s", which.source)
     add("e.id = %s", which.event_id)
     if which.since is not None:
         # An id begins with a time, never less than the delivery's: the index on ids leads to the first delivery.
@@ -39,25 +46,33 @@ def where(which: Filter) -> Part:
     return " AND ".join(parts), tuple(values)
 
 
-def floor(which: Filter) -> Part:
-    """The lowest seq of the selected deliveries, so that a walk by seq skips the older ones."""
-    return _floor("delivery", which.since)
+def bounds(which: Filter) -> Bounds:
+    """Between which seqs the selected deliveries are, so that a walk by seq skips older and newer ones."""
+    return _bounds("delivery", which.since, which.until)
 
 
-def page(condition: Part, name: str, lowest: Part, after: int, *, newest_first: bool) -> Part:
-    """The end of a query for a page of `name`'s rows by seq. The caller adds the value of LIMIT."""
-    (selected, values), (least, floors) = condition, lowest
+def page(condition: Part, name: str, between: Bounds, after: int, *, newest_first: bool, above: int = 0) -> Part:
+    """The end of a query for a page of `name`'s rows by seq, above one. The caller adds the value of LIMIT."""
+    selected, (lowest, highest) = condition, between
     if newest_first:
-        walk, places = f"{name}.seq >= {least} AND {name}.seq < %s ORDER BY {name}.seq DESC", (*floors, after or NEVER)
+        walk = [_at(name, ">=", lowest), _at(name, "<=", highest), _at(name, "<", ("%s", (after or NEVER,)))]
     elif after:  # a page before this one began at the lowest seq
-        walk, places = f"{name}.seq > %s ORDER BY {name}.seq", (after,)
+        walk = [_at(name, ">", ("%s", (after,))), _at(name, "<=", highest)]
     else:
-        walk, places = f"{name}.seq >= {least} ORDER BY {name}.seq", floors
-    return f" WHERE {selected} AND {walk} LIMIT %s", (*values, *places)
+        walk = [_at(name, ">=", lowest), _at(name, "<=", highest)]
+    parts = [selected, *walk, *([_at(name, ">", ("%s", (above,)))] if above else [])]
+    order = f"{name}.seq DESC" if newest_first else f"{name}.seq"
+    text = " AND ".join(part for part, _ in parts)
+    return f" WHERE {text} ORDER BY {order} LIMIT %s", tuple(value for _, values in parts for value in values)
 
 
-def event_where(which: EventFilter) -> Part:
-    """The condition on event `e`."""
+def _at(name: str, comparison: str, place: Part) -> Part:
+    return f"{name}.seq {comparison} {place[0]}", place[1]
+
+
+def event_where(which: EventFilter, *, many: bool = False) -> Part:
+    """The condition on event `e`. `many`: so many events have the rule or the states that each event is asked, instead
+    of collecting them."""
     parts: list[Part] = [("true", ())]
     if which.source is not None:
         parts.append(("e.source = %s", (stored(which.source),)))
@@ -66,54 +81,71 @@ def event_where(which: EventFilter) -> Part:
     if which.since is not None:
         parts.append(("e.id >= %s AND e.received_at >= %s", (first_id(which.since), which.since)))
     if which.rule is not None or which.states:
-        parts.append(_with_deliveries(which.rule, which.states))
+        parts.append(_among(_with_deliveries(which.rule, which.states), many=many))
     if which.unmatched:
-        parts.append((_UNMATCHED, ()))
+        parts += [_among(_UNMATCHED, many=many), (_NEVER_MATCHED, ())]
     if which.dedupe_keys:
         parts.append(("e.dedupe_key = ANY(%s)", ([stored(key) for key in which.dedupe_keys],)))
     return " AND ".join(part for part, _ in parts), tuple(value for _, values in parts for value in values)
 
 
-def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> Part:
+def event_sets(which: EventFilter) -> list[Part]:
+    """Queries for the seqs of the events that the rule, the states and `unmatched` select, each for a part of them."""
+    sets = _with_deliveries(which.rule, which.states) if which.rule is not None or which.states else []
+    return [*sets, *(_UNMATCHED if which.unmatched else [])]
+
+
+def _among(sets: list[Part], *, many: bool) -> Part:
+    """Whether event `e` is in one of the sets."""
+    values = tuple(value for _, values in sets for value in values)
+    if not many:
+        return f"e.seq IN ({' UNION '.join(text for text, _ in sets)})", values
+    return "(" + " OR ".join(f"EXISTS ({text} AND event = e.seq)" for text, _ in sets) + ")", values
+
+
+def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> list[Part]:
     """Events with a delivery of that rule in one of these states, or that the rule matched without any."""
     of_rule = () if rule is None else (stored(rule),)
     if not states:
-        return _OF_RULE, of_rule * 2
+        return [
+            ("SELECT event FROM webhook_router.delivery WHERE rule = %s", of_rule),
+            ("SELECT event FROM webhook_router.matched_alone WHERE rule = %s", of_rule),
+        ]
     # One SELECT for each state, written out, so that the partial indexes serve.
     narrowed = "" if rule is None else " AND rule = %s"
-    selects = [
-        f"SELECT event FROM webhook_router.delivery WHERE state = '{state.value}'{narrowed}"  # noqa: S608 - constants
+    return [
+        (f"SELECT event FROM webhook_router.delivery WHERE state = '{state.value}'{narrowed}", of_rule)  # noqa: S608
         for state in states
     ]
-    return f"e.seq IN ({' UNION '.join(selects)})", of_rule * len(states)
 
 
-_OF_RULE = """
-e.seq IN (
-    SELECT event FROM webhook_router.delivery WHERE rule = %s
-    UNION SELECT event FROM webhook_router.matched_alone WHERE rule = %s
-)
-"""
-
-# The deliveries of `unmatched`, and events without any; none of them has got a delivery by a rule since.
-_UNMATCHED = """
-e.seq IN (
-    SELECT event FROM webhook_router.delivery WHERE rule = 'unmatched'
-    UNION SELECT event FROM webhook_router.matched_alone WHERE rule = 'unmatched'
-) AND NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')
+# The deliveries of `unmatched`, and events without any.
+_UNMATCHED: list[Part] = [
+    ("SELECT event FROM webhook_router.delivery WHERE rule = 'unmatched'", ()),
+    ("SELECT event FROM webhook_router.matched_alone WHERE rule = 'unmatched'", ()),
+]
+# None of them has got a delivery by a rule since.
+_NEVER_MATCHED = """
+NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')
 """
 
 
-def event_floor(which: EventFilter) -> Part:
-    """The lowest seq of the selected events."""
-    return _floor("event", which.since)
+def event_bounds(which: EventFilter) -> Bounds:
+    """Between which seqs the selected events are."""
+    return _bounds("event", which.since, which.until)
 
 
-def _floor(table: str, since: int | None) -> Part:
-    if since is None:
-        return "0", ()
-    first = f"SELECT seq FROM webhook_router.{table} WHERE id >= %s ORDER BY id LIMIT {_SETTLING}"  # noqa: S608 - constants
-    return f"coalesce((SELECT min(seq) FROM ({first}) AS first), {NEVER})", (first_id(since),)  # noqa: S608 - constants
+def _bounds(table: str, since: int | None, until: int | None) -> Bounds:
+    """Ids begin with a time, so the index on ids leads to the first and to the last row."""
+    lowest: Part = ("0", ())
+    highest: Part = (str(NEVER), ())
+    if since is not None:
+        rows = f"SELECT seq FROM webhook_router.{table} WHERE id >= %s ORDER BY id LIMIT {_SETTLING}"  # noqa: S608 - constants
+        lowest = f"coalesce((SELECT min(seq) FROM ({rows}) AS first), {NEVER})", (first_id(since),)  # noqa: S608
+    if until is not None:
+        rows = f"SELECT seq FROM webhook_router.{table} WHERE id < %s ORDER BY id DESC LIMIT {_SETTLING}"  # noqa: S608 - constants
+        highest = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)", (first_id(until + _LATER_MS),)  # noqa: S608
+    return lowest, highest
 
 
 def first_id(at: int) -> str:

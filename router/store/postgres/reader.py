@@ -18,7 +18,17 @@ from router.store.json_columns import routing_of
 from router.store.postgres import following
 from router.store.postgres.activity import activity, recent_matches
 from router.store.postgres.arrays import restored, stored
-from router.store.postgres.filters import event_floor, event_where, first_id, floor, page, where
+from router.store.postgres.filters import (
+    MANY,
+    Part,
+    bounds,
+    event_bounds,
+    event_sets,
+    event_where,
+    first_id,
+    page,
+    where,
+)
 from router.store.postgres.following import place_values
 from router.store.postgres.jobs.holds import READ as READ_HOLDS
 from router.store.postgres.jobs.holds import hold_row
@@ -90,9 +100,10 @@ class PostgresReader:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[EventHead]:
         """See StoreReader.event_heads."""
-        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        sql, values = self._event_page(which, after, newest_first=newest_first, above=above)
         return [event_head_row(row) for row in self._read(EVENT_HEADS + sql, (*values, limit))]
 
     def stored_events(
@@ -102,9 +113,10 @@ class PostgresReader:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[StoredEvent]:
         """See StoreReader.stored_events."""
-        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        sql, values = self._event_page(which, after, newest_first=newest_first, above=above)
         return [stored_event_row(row) for row in self._read(_STORED_EVENTS + sql, (*values, limit))]
 
     def routing(self, event_id: str) -> Routing | None:
@@ -129,9 +141,10 @@ class PostgresReader:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[Delivery]:
         """See StoreReader.deliveries."""
-        sql, values = page(where(which), "d", floor(which), after, newest_first=newest_first)
+        sql, values = self._delivery_page(which, after, newest_first=newest_first, above=above)
         return [delivery_row(row) for row in self._read(_DELIVERIES + sql, (*values, limit))]
 
     def count(self, which: Filter) -> int:
@@ -229,6 +242,29 @@ class PostgresReader:
 
     def _read_identity(self) -> str:
         return str(self._read("SELECT identity FROM webhook_router.meta")[0][0])
+
+    def _event_page(self, which: EventFilter, after: int, *, newest_first: bool, above: int) -> Part:
+        condition = event_where(which, many=self._are_many(which))
+        return page(condition, "e", event_bounds(which), after, newest_first=newest_first, above=above)
+
+    def _delivery_page(self, which: Filter, after: int, *, newest_first: bool, above: int) -> Part:
+        condition = where(which, few_events=which.source is not None and self._has_few(which.source))
+        return page(condition, "d", bounds(which), after, newest_first=newest_first, above=above)
+
+    def _has_few(self, source: str) -> bool:
+        """Whether few events came in by a source."""
+        counted = f"SELECT count(*) FROM (SELECT 1 FROM webhook_router.event WHERE source = %s LIMIT {MANY}) AS found"  # noqa: S608
+        return int(self._read(counted, (stored(source),))[0][0]) < MANY
+
+    def _are_many(self, which: EventFilter) -> bool:
+        """Whether more events have the rule, the states or are unmatched than should be collected."""
+        found = 0
+        for text, values in event_sets(which):
+            counted = f"SELECT count(*) FROM ({text} LIMIT {MANY - found}) AS found"  # noqa: S608 - constants
+            found += int(self._read(counted, values)[0][0])
+            if found >= MANY:
+                return True
+        return False
 
     def _read(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connections.read(sql, values)

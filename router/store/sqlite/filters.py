@@ -8,9 +8,17 @@ from router.domain.filters import EventFilter, Filter
 Part = tuple[str, tuple[Any, ...]]
 """A part of a query's text, and the values of its question marks."""
 
+Bounds = tuple[Part, Part]
+"""The lowest and the highest seq."""
 
-def where(which: Filter) -> Part:
-    """The condition on delivery `d` and, for source and event, on event `e`."""
+_SETTLING = 5_000  #: rows by id among which the lowest or highest seq is: a clock that was set may mix them
+MANY = 10_000  #: events that are collected for one page; it takes some milliseconds
+_LATER_MS = 7_200_000  #: that the time in an id may be later than that of its row, after the clock was set back
+
+
+def where(which: Filter, *, few_events: bool = False) -> Part:
+    """The condition on delivery `d` and, for source and event, on event `e`. `few_events`: of the source, so that its
+    deliveries are found by them."""
     parts = ["1"]
     values: list[Any] = []
 
@@ -22,12 +30,17 @@ def where(which: Filter) -> Part:
     if which.states:
         # Written out, so that the indexes on single states serve, and the index on unsettled deliveries.
         parts.append("(" + " OR ".join(f"d.state = '{state.value}'" for state in which.states) + ")")
-        if set(which.states) <= {State.PENDING, State.RUNNING}:
+        if which.states == (State.RUNNING,):  # few, by an index of their own
+            parts.append("d.seq IN (SELECT seq FROM delivery WHERE state = 'running')")
+        elif set(which.states) <= {State.PENDING, State.RUNNING}:
             parts.append("d.state IN ('pending', 'running')")
     add("d.rule = ?" if _has_index(which.states) else "d.rule = ? AND d.rule <> ''", which.rule)
     add("d.action = ?", which.action)
     add("d.target = ?", which.target)
-    add("+e.source = ?", which.source)  # the plus: by seq, not by the index on sources
+    if few_events:
+        add("d.event IN (SELECT seq FROM event WHERE source = ?)", which.source)
+    else:
+        add("+e.source = ?", which.source)  # the plus: by seq, not by the index on sources
     add("e.id = ?", which.event_id)
     if which.since is not None:
         # An id begins with a time, never less than the delivery's: the index on ids leads to the first delivery.
@@ -42,25 +55,33 @@ def _has_index(states: tuple[State, ...]) -> bool:
     return bool(states) and State.SUCCEEDED not in states
 
 
-def floor(which: Filter) -> Part:
-    """The lowest seq of the selected deliveries, so that a walk by seq skips the older ones."""
-    return _floor("delivery", which.since)
+def bounds(which: Filter) -> Bounds:
+    """Between which seqs the selected deliveries are, so that a walk by seq skips older and newer ones."""
+    return _bounds("delivery", which.since, which.until)
 
 
-def page(condition: Part, name: str, lowest: Part, after: int, *, newest_first: bool) -> Part:
-    """The end of a query for a page of `name`'s rows by seq. The caller adds the value of LIMIT."""
-    (selected, values), (least, floors) = condition, lowest
+def page(condition: Part, name: str, between: Bounds, after: int, *, newest_first: bool, above: int = 0) -> Part:
+    """The end of a query for a page of `name`'s rows by seq, above one. The caller adds the value of LIMIT."""
+    selected, (lowest, highest) = condition, between
     if newest_first:
-        walk, places = f"{name}.seq >= {least} AND {name}.seq < ? ORDER BY {name}.seq DESC", (*floors, after or _NEVER)
+        walk = [_at(name, ">=", lowest), _at(name, "<=", highest), _at(name, "<", ("?", (after or _NEVER,)))]
     elif after:  # a page before this one began at the lowest seq
-        walk, places = f"{name}.seq > ? ORDER BY {name}.seq", (after,)
+        walk = [_at(name, ">", ("?", (after,))), _at(name, "<=", highest)]
     else:
-        walk, places = f"{name}.seq >= {least} ORDER BY {name}.seq", floors
-    return f" WHERE {selected} AND {walk} LIMIT ?", (*values, *places)
+        walk = [_at(name, ">=", lowest), _at(name, "<=", highest)]
+    parts = [selected, *walk, *([_at(name, ">", ("?", (above,)))] if above else [])]
+    order = f"{name}.seq DESC" if newest_first else f"{name}.seq"
+    text = " AND ".join(part for part, _ in parts)
+    return f" WHERE {text} ORDER BY {order} LIMIT ?", tuple(value for _, values in parts for value in values)
 
 
-def event_where(which: EventFilter) -> Part:
-    """The condition on event `e`."""
+def _at(name: str, comparison: str, place: Part) -> Part:
+    return f"{name}.seq {comparison} {place[0]}", place[1]
+
+
+def event_where(which: EventFilter, *, many: bool = False) -> Part:
+    """The condition on event `e`. `many`: so many events have the rule or the states that each event is asked, instead
+    of collecting them."""
     parts: list[Part] = [("1", ())]
     if which.source is not None:
         parts.append(("e.source = ?", (which.source,)))
@@ -69,55 +90,78 @@ def event_where(which: EventFilter) -> Part:
     if which.since is not None:
         parts.append(("e.id >= ? AND e.received_at >= ?", (first_id(which.since), which.since)))
     if which.rule is not None or which.states:
-        parts.append(_with_deliveries(which.rule, which.states))
+        parts.append(_among(_with_deliveries(which.rule, which.states), many=many))
     if which.unmatched:
-        parts.append((_UNMATCHED, ()))
+        parts += [_among(_UNMATCHED, many=many), (_NEVER_MATCHED, ())]
     if which.dedupe_keys:
         parts.append((f"e.dedupe_key IN ({', '.join('?' * len(which.dedupe_keys))})", which.dedupe_keys))
     return " AND ".join(part for part, _ in parts), tuple(value for _, values in parts for value in values)
 
 
-def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> Part:
+def event_sets(which: EventFilter) -> list[Part]:
+    """Queries for the seqs of the events that the rule, the states and `unmatched` select, each for a part of them."""
+    sets = _with_deliveries(which.rule, which.states) if which.rule is not None or which.states else []
+    return [*sets, *(_UNMATCHED if which.unmatched else [])]
+
+
+def _among(sets: list[Part], *, many: bool) -> Part:
+    """Whether event `e` is in one of the sets."""
+    values = tuple(value for _, values in sets for value in values)
+    if not many:
+        return f"e.seq IN ({' UNION '.join(text for text, _ in sets)})", values
+    # By the event's own deliveries, whatever the planner believes.
+    asked = [text.replace("FROM delivery ", "FROM delivery INDEXED BY delivery_event ") for text, _ in sets]
+    return "(" + " OR ".join(f"EXISTS ({text} AND event = e.seq)" for text in asked) + ")", values
+
+
+def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> list[Part]:
     """Events with a delivery of that rule in one of these states, or that the rule matched without any."""
+    of_rule = () if rule is None else (rule,)
     if not states:
-        of_rule = f"SELECT event FROM delivery WHERE {_OF_RULE} UNION SELECT event FROM matched_alone WHERE rule = ?"  # noqa: S608 - constants
-        return f"e.seq IN ({of_rule})", (rule, rule)
+        return [
+            (f"SELECT event FROM delivery WHERE {_OF_RULE}", of_rule),  # noqa: S608 - constants
+            ("SELECT event FROM matched_alone WHERE rule = ?", of_rule),
+        ]
     # One SELECT for each state, written out, so that the partial indexes serve.
     narrowed = {s: "" if rule is None else f" AND {'rule = ?' if _has_index((s,)) else _OF_RULE}" for s in states}
-    values = () if rule is None else (rule,)
-    selects = [f"SELECT event FROM delivery WHERE {_IN_STATE[state]}{narrowed[state]}" for state in states]  # noqa: S608 - constants
-    return f"e.seq IN ({' UNION '.join(selects)})", values * len(states)
+    return [(f"SELECT event FROM delivery WHERE {_IN_STATE[state]}{narrowed[state]}", of_rule) for state in states]  # noqa: S608
 
 
 _OF_RULE = "rule = ? AND rule <> ''"  #: as the index says it, see schema_7.sql
 _UNSETTLED = "state IN ('pending', 'running')"
 _IN_STATE = {
     state: f"state = '{state.value}'"
-    + {State.PENDING: f" AND {_UNSETTLED}", State.RUNNING: f" AND {_UNSETTLED}", State.SUCCEEDED: ""}.get(
+    + {State.PENDING: f" AND {_UNSETTLED}", State.RUNNING: "", State.SUCCEEDED: ""}.get(
         state, " AND state NOT IN ('pending', 'running', 'succeeded')"
     )
     for state in State
 }
 
-# The deliveries of `unmatched`, and events without any; none of them has got a delivery by a rule since.
-_UNMATCHED = """
-e.seq IN (
-    SELECT event FROM delivery WHERE rule = 'unmatched' AND rule <> ''
-    UNION SELECT event FROM matched_alone WHERE rule = 'unmatched'
-) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')
-"""
+# The deliveries of `unmatched`, and events without any.
+_UNMATCHED: list[Part] = [
+    ("SELECT event FROM delivery WHERE rule = 'unmatched' AND rule <> ''", ()),
+    ("SELECT event FROM matched_alone WHERE rule = 'unmatched'", ()),
+]
+# None of them has got a delivery by a rule since.
+_NEVER_MATCHED = "NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')"
 
 
-def event_floor(which: EventFilter) -> Part:
-    """The lowest seq of the selected events."""
-    return _floor("event", which.since)
+def event_bounds(which: EventFilter) -> Bounds:
+    """Between which seqs the selected events are."""
+    return _bounds("event", which.since, which.until)
 
 
-def _floor(table: str, since: int | None) -> Part:
-    if since is None:
-        return "0", ()
-    # The plus keeps SQLite from walking by seq up to the first match.
-    return f"coalesce((SELECT min(+seq) FROM {table} WHERE id >= ?), {_NEVER})", (first_id(since),)  # noqa: S608 - constants
+def _bounds(table: str, since: int | None, until: int | None) -> Bounds:
+    """Ids begin with a time, so the index on ids leads to the first and to the last row."""
+    lowest: Part = ("0", ())
+    highest: Part = (str(_NEVER), ())
+    if since is not None:
+        rows = f"SELECT seq FROM {table} WHERE id >= ? ORDER BY id LIMIT {_SETTLING}"  # noqa: S608 - constants
+        lowest = f"coalesce((SELECT min(seq) FROM ({rows}) AS first), {_NEVER})", (first_id(since),)  # noqa: S608
+    if until is not None:
+        rows = f"SELECT seq FROM {table} WHERE id < ? ORDER BY id DESC LIMIT {_SETTLING}"  # noqa: S608 - constants
+        highest = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)", (first_id(until + _LATER_MS),)  # noqa: S608
+    return lowest, highest
 
 
 _NEVER = 2**62  #: above every seq

@@ -23,7 +23,7 @@ from router.store.json_columns import routing_of
 from router.store.sqlite import following
 from router.store.sqlite.activity import activity, recent_matches
 from router.store.sqlite.disk import file_identity, size_of
-from router.store.sqlite.filters import event_floor, event_where, first_id, floor, page, where
+from router.store.sqlite.filters import MANY, Part, bounds, event_bounds, event_sets, event_where, first_id, page, where
 from router.store.sqlite.jobs.holds import READ as READ_HOLDS
 from router.store.sqlite.jobs.holds import hold_row
 from router.store.sqlite.jobs.poll import KNOWN_ITEMS, READ_POLLS, poll_state
@@ -100,9 +100,10 @@ class SqliteReader:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[EventHead]:
         """See StoreReader.event_heads."""
-        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        sql, values = self._event_page(which, after, newest_first=newest_first, above=above)
         return [event_head_row(row) for row in self._read(EVENT_HEADS + sql, (*values, limit))]
 
     def stored_events(
@@ -112,9 +113,10 @@ class SqliteReader:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[StoredEvent]:
         """See StoreReader.stored_events."""
-        sql, values = page(event_where(which), "e", event_floor(which), after, newest_first=newest_first)
+        sql, values = self._event_page(which, after, newest_first=newest_first, above=above)
         rows = self._connections.read_events(_STORED_EVENTS + sql, (*values, limit), 1)
         return [stored_event_row(row) for row in rows]
 
@@ -140,9 +142,10 @@ class SqliteReader:
         limit: int = 100,
         after: int = 0,
         newest_first: bool = False,
+        above: int = 0,
     ) -> list[Delivery]:
         """See StoreReader.deliveries."""
-        sql, values = page(where(which), "d", floor(which), after, newest_first=newest_first)
+        sql, values = self._delivery_page(which, after, newest_first=newest_first, above=above)
         return [delivery_row(row) for row in self._read(_DELIVERIES + sql, (*values, limit))]
 
     def count(self, which: Filter) -> int:
@@ -243,6 +246,29 @@ class SqliteReader:
             if count:
                 counts[rule] = count
         return counts
+
+    def _event_page(self, which: EventFilter, after: int, *, newest_first: bool, above: int) -> Part:
+        condition = event_where(which, many=self._are_many(which))
+        return page(condition, "e", event_bounds(which), after, newest_first=newest_first, above=above)
+
+    def _delivery_page(self, which: Filter, after: int, *, newest_first: bool, above: int) -> Part:
+        condition = where(which, few_events=which.source is not None and self._has_few(which.source))
+        return page(condition, "d", bounds(which), after, newest_first=newest_first, above=above)
+
+    def _has_few(self, source: str) -> bool:
+        """Whether few events came in by a source."""
+        counted = f"SELECT count(*) FROM (SELECT 1 FROM event WHERE source = ? LIMIT {MANY}) AS found"  # noqa: S608
+        return int(self._read(counted, (source,))[0][0]) < MANY
+
+    def _are_many(self, which: EventFilter) -> bool:
+        """Whether more events have the rule, the states or are unmatched than should be collected."""
+        found = 0
+        for text, values in event_sets(which):
+            counted = f"SELECT count(*) FROM ({text} LIMIT {MANY - found}) AS found"  # noqa: S608 - constants
+            found += int(self._read(counted, values)[0][0])
+            if found >= MANY:
+                return True
+        return False
 
     def _read(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connections.read(sql, bindings)

@@ -297,7 +297,7 @@ def test_a_claim_does_not_scan_waiting_rows(store: SqliteStore, path: Path, even
 )
 def test_lists_of_deliveries_use_an_index_in_order(store: SqliteStore, path: Path, which: Filter, index: str) -> None:
     for newest_first, after in ((True, 0), (True, 7), (False, 7)):
-        sql, values = filters.page(filters.where(which), "d", filters.floor(which), after, newest_first=newest_first)
+        sql, values = filters.page(filters.where(which), "d", filters.bounds(which), after, newest_first=newest_first)
         plan = _plan(path, reader._DELIVERIES + sql, (*values, 10))
         if newest_first or which.since is None:
             assert any(index in step for step in plan), plan
@@ -313,7 +313,7 @@ def test_lists_of_deliveries_use_an_index_in_order(store: SqliteStore, path: Pat
     ],
 )
 def test_lists_of_events_use_an_index_in_order(store: SqliteStore, path: Path, which: EventFilter, index: str) -> None:
-    sql, values = filters.page(filters.event_where(which), "e", filters.event_floor(which), 0, newest_first=True)
+    sql, values = filters.page(filters.event_where(which), "e", filters.event_bounds(which), 0, newest_first=True)
 
     plan = _plan(path, rows.EVENT_HEADS + sql, (*values, 10))
 

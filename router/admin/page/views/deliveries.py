@@ -17,7 +17,7 @@ from router.domain.filters import Filter
 from router.domain.reply import Reply
 from router.operate.bulk_change import BulkChange, ChangeReport, names_more_than_states
 from router.operate.delivery_operation import CANCEL, REPLAY, DeliveryOperation
-from router.operate.queries import newest_deliveries
+from router.operate.queries import bounded_deliveries
 from router.operate.status import waits_of
 
 _NAMES = ("state", "rule", "action", "target", "source", "event", "since", "until")
@@ -26,13 +26,12 @@ _OPERATIONS = {"replay": REPLAY, "cancel": CANCEL}
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
     which = filter_in(read)
-    rows, chosen, older = page_of(
-        read, _NAMES, lambda limit, after: newest_deliveries(daemon.store, which, limit, after)
-    )
+    listed = page_of(read, _NAMES, lambda limit, after: bounded_deliveries(daemon.store, which, limit, after))
     text = render(
-        "deliveries.html", session=session, here="/deliveries", rows=rows, chosen=chosen, older=older, now=read.now,
+        "deliveries.html", session=session, here="/deliveries", listed=listed, rows=listed.rows, chosen=listed.chosen,
         waits=waits_of(daemon.store, os.getpid()), states=[state.value for state in State], done=read.one("done"),
-        query=address("", **chosen).removeprefix("?"), narrows=names_more_than_states(which) or bool(which.states),
+        query=address("", **listed.chosen).removeprefix("?"), now=read.now,
+        narrows=names_more_than_states(which) or bool(which.states),
     )  # fmt: skip
     return html(text)
 
