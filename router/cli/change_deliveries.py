@@ -1,4 +1,4 @@
-"""Runs a replay or cancel on the store: by ids or by a filter, after a question when it would change very much."""
+"""Runs a replay or cancel on the store, by ids or by a filter. It asks before it changes very many deliveries."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Checks one included file alone: as a part of the rules that include it, since it can't be understood without them."""
+"""Checks one included file. It loads the rules file that includes it, and shows the problems of that one file."""
 
 import os
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _MAIN = "rules.yaml"  #: the name of a main file that is looked for
 
 
 def main_of(file: Path) -> Path | None:
-    """The `rules.yaml` in the file's folder, or in one above, that includes the file; None without one."""
+    """The `rules.yaml` that includes the file, in the file's folder or one above. None: there is none."""
     return next((main for main in _candidates(file) if _includes(main, file)), None)
 
 
 def check_included(loader: Loader, file: Path, main: Path) -> Loaded:
-    """The problems of one file that `main` includes. The ruleset is that of all files."""
+    """The problems of one file that `main` includes. The ruleset has the rules of all files."""
     if not _includes(main, file):
         known = ", ".join(patterns_in(_content(main))) or "nothing"
         message = f"{file} is not included here; include: names {known}"

@@ -32,7 +32,7 @@ _DEFAULT_STORE, _DEFAULT_RULES = "sqlite:webhook-router.db", "rules.yaml"
 
 
 class CompletedText(_Text):
-    """A text whose values the shell can be told: pairs of a value and a word on it."""
+    """A text with values for the shell to complete: pairs of a value and a short help."""
 
     name = "text"
 
@@ -40,7 +40,7 @@ class CompletedText(_Text):
         self.find = find
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The values that begin like this."""
+        """The values that begin with the typed text."""
         given, found = ctx.params.get(param.name or "") or (), []
         with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(Exception, SystemExit):
             for name, text in self.find(ctx, incomplete):

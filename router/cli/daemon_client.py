@@ -58,7 +58,7 @@ class DaemonClient:
         return cls(listener.host, listener.port, token, None if certificate is None else _trust(certificate))
 
     def ask(self, method: str, path: str, seconds: float) -> tuple[int, bytes]:
-        """Status and body of the answer, which takes so many seconds at most. Raises RouterError."""
+        """Send a request. Gives status and body of the answer, within so many seconds. Raises RouterError."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds)
         if self.tls is not None:
             connection = http.client.HTTPSConnection(self.host, self.port, timeout=seconds, context=self.tls)

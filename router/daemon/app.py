@@ -66,7 +66,7 @@ log = structlog.get_logger()
 
 
 class App:
-    """One daemon. It belongs to the main thread."""
+    """One daemon. Only the main thread may use it."""
 
     def __init__(
         self,
@@ -239,7 +239,7 @@ class App:
         )
 
     def _load_certificates(self) -> dict[str, Certificate]:
-        """The certificates, by the names of their listeners. Raises StartError."""
+        """Load the certificates, by listener name. Raises StartError."""
         files = {"intake": self._settings.tls, "admin": self._settings.admin_tls}
         return {listener: Certificate(found) for listener, found in files.items() if found is not None}
 
@@ -301,7 +301,7 @@ def _guard_lock(settings: Settings) -> Path | None:
 
 
 def _prepare(ruleset: Ruleset, recorded: RecordedRules, node: Node | None, processes: IntakeProcesses | None) -> None:
-    """All that can fail of a reload: the record of the text, and the intake processes. Raises RouterError."""
+    """Do the steps of a reload that can fail: store the text, and prepare the intake processes. Raises RouterError."""
     recorded.record(ruleset)
     if node is not None:
         node.activated(ruleset.hash)

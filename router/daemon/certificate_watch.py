@@ -1,4 +1,4 @@
-"""Takes renewed certificates: when their files change, and on SIGHUP."""
+"""Loads renewed certificates when their files change, and on SIGHUP."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ View = tuple[FileStat, ...]
 
 @dataclass(slots=True)
 class _Watched:
-    """One listener's certificate; times are monotonic."""
+    """One listener's certificate, and how its last load ended. Times are monotonic."""
 
     listener: str
     certificate: Certificate
@@ -37,7 +37,7 @@ class _Watched:
 
 
 class CertificateWatch:
-    """Watches certificates in a thread of its own. `reload_soon` is for any thread and for signal handlers."""
+    """Watches certificates in a thread of its own. Any thread and any signal handler may call `reload_soon`."""
 
     def __init__(
         self, certificates: Mapping[str, Certificate], renewed: Callable[[str], None] = lambda _: None
@@ -56,7 +56,7 @@ class CertificateWatch:
         return sorted(one.listener for one in self._watched)
 
     def expirations(self) -> dict[str, float]:
-        """When each listener's certificate expires, in Unix time. Any thread may ask."""
+        """When each listener's certificate expires, in Unix time. Any thread may call it."""
         return {one.listener: one.certificate.expires.timestamp() for one in self._watched}
 
     def start(self) -> None:

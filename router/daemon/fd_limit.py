@@ -1,4 +1,4 @@
-"""The limit of open files: raised for the wanted connections, or the number of connections cut to it."""
+"""Raises the limit of open files for the wanted connections. Where it can't, it lowers the number of connections."""
 
 import resource
 
@@ -10,7 +10,7 @@ log = structlog.get_logger()
 
 
 def grant(wanted: int) -> int:
-    """The number of connections that the intake may hold open, with files left for the rest of the daemon."""
+    """The number of connections that the intake may hold open. It leaves open files for the rest of the daemon."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _OTHERS
     if soft < needed:

@@ -22,7 +22,7 @@ IntakeServer = Server | WaitressServer
 def intake_server(
     settings: Settings, receiver: Receiver, ruleset: Ruleset, certificate: Certificate | None
 ) -> IntakeServer:
-    """Bind the listen address. `ruleset` is the one that the daemon starts with. Raises StartError."""
+    """Make the server, and bind the listen address. `ruleset`: the rules at the start. Raises StartError."""
     connections = grant(settings.max_connections)
     if settings.server == "waitress":
         return _waitress(settings, receiver, ruleset, connections)

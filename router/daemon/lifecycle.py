@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Lifecycle:
-    """`start` and `stop` belong to the main thread."""
+    """Starts and stops the parts. Only the main thread may call it."""
 
     settings: Settings
     parts: Parts
@@ -44,7 +44,7 @@ class Lifecycle:
         return signals
 
     def start_parts(self) -> None:
-        """`start` without the signals, which belong to another program."""
+        """Start the parts, and leave the signals to the program that hosts the intake."""
         parts = self.parts
         ruleset = parts.current.ruleset
         parts.reports.started()
@@ -108,7 +108,7 @@ class Lifecycle:
         note_process(self.parts.store, self._started_at, *self._addresses(), told, REGISTRIES.plugins)
 
     def _processes_changed(self) -> None:
-        """An intake process ended, or another one serves in its place."""
+        """Note that an intake process ended, or that a new one serves in its place."""
         if not self.parts.stopping.is_set():
             self._note_process()
             self.systemd.status(self.parts.reports.status())

@@ -1,27 +1,27 @@
-"""The intake of a node that only delivers: there is none."""
+"""The intake of a node that only delivers: it takes no requests."""
 
 from collections.abc import Callable
 
 
 class NoIntake:
-    """The interface of a server that takes nothing. Any thread may call it."""
+    """Has the interface of a server, and takes no requests. Any thread may call it."""
 
     port = 0
     alive = True
 
     @staticmethod
     def is_busy() -> bool:
-        """Nothing arrives."""
+        """Never: no request arrives."""
         return False
 
     @staticmethod
     def connections() -> tuple[int, int]:
-        """None are open."""
+        """Always none."""
         return 0, 0
 
     @staticmethod
     def ping(answer: Callable[[], None]) -> None:
-        """There is no loop that could hang."""
+        """Answer at once: there is no loop that could hang."""
         answer()
 
     def start(self) -> None:

@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 class Deliveries(Protocol):
-    """The delivery loop, for the node's thread."""
+    """What the node's thread may ask of the delivery loop."""
 
     def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
         """See Fleet.share. `sets_limits`: the limits of this node's rules are the fleet's."""
@@ -50,11 +50,11 @@ class Deliveries(Protocol):
         ...
 
     def known_tokens(self) -> set[str]:
-        """Of the claims that are not settled."""
+        """The tokens of the claims that are not settled."""
         ...
 
     def look_again(self) -> None:
-        """Something may be due."""
+        """Look for due deliveries."""
         ...
 
 
@@ -121,12 +121,12 @@ class Node:
         self.state = self._fleet.state()
 
     def start(self, deliveries: Deliveries | None) -> None:
-        """Begin; None: this node delivers nothing."""
+        """Start the node's thread. `deliveries` is None when this node delivers nothing."""
         self._deliveries = deliveries
         self._thread.start()
 
     def stop(self) -> None:
-        """Leave, once all attempts are settled. Others go on with what is left at once."""
+        """Leave the fleet, once all attempts are settled. Other nodes take the remaining deliveries at once."""
         self._stopping.set()
         self.wake()
         if self._thread.is_alive():
@@ -158,11 +158,11 @@ class Node:
         return (self.state.rules if self.state is not None else "") or self._rules()
 
     def leads(self) -> bool:
-        """Whether this node does what one node does for all."""
+        """Whether this node leads: it does the work that one node does for all."""
         return self._leads and not self._lease.is_over
 
     def polls(self, source: str) -> bool:
-        """Whether this node is the one that polls a source."""
+        """Whether this node polls the source."""
         return source in self._polls and not self._lease.is_over
 
     def peers(self) -> tuple[NodeState, ...]:
@@ -171,7 +171,7 @@ class Node:
 
     @property
     def counts(self) -> NodeCounts:
-        """For metrics. Any thread may ask."""
+        """The node's counters, for metrics. Any thread may call it."""
         return NodeCounts(
             alive=len(self.peers()),
             lease_seconds=self._seconds,
@@ -186,19 +186,19 @@ class Node:
         return self._facts.actions
 
     def due(self) -> None:
-        """A commit here made something due, which another node may take."""
+        """Tell the other nodes that a commit made deliveries due."""
         if not self._is_due and any("delivery" in node.facts.roles for node in self.peers() if node.id != self.id):
             self._is_due = True
             self.wake()
 
     def breaker(self, target: str, noted: str | None) -> None:
-        """The breaker of a target changed here; None: it is closed."""
+        """Tell the other nodes the state of a target's breaker. None: it is closed."""
         with self._lock:
             self._breakers[target] = noted
         self.wake()
 
     def wake(self) -> None:
-        """Have the thread look now."""
+        """Wake the node's thread."""
         with contextlib.suppress(BlockingIOError):  # then it is woken already
             os.write(self._wake_write, b"\0")
 
@@ -304,7 +304,7 @@ class Node:
                     return state
 
     def _follow_rules(self, state: FleetState) -> None:
-        """Go back to the rules that run here once no node runs the newer ones any more."""
+        """Make this node's rules the fleet's again once no node runs newer ones."""
         mine = self._told_rules()
         if state.rules not in ("", mine) and not any(n.rules == state.rules for n in state.nodes if n.lives):
             log.warning("no node runs the fleet's rules any more; those that run here are the fleet's now")

@@ -1,4 +1,4 @@
-"""What the daemon tells of itself beside its deliveries: reloads, a backlog, the disk, and what was gathered."""
+"""Makes own events of the daemon: reloads, a backlog, a full disk, and gathered notices."""
 
 import threading
 import time
@@ -43,24 +43,24 @@ class OwnEvents:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start looking."""
+        """Start the thread that looks for them."""
         self._thread = threading.Thread(target=self._run, name="own-events", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop. Call it before the store closes."""
+        """End the thread. Call it before the store closes."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(10)
 
     def reloaded(self, ruleset: Ruleset, change: RulesetDiff) -> None:
-        """Changed rules run."""
+        """Tell that changed rules run."""
         if change:
             facts = {"file": self.file, "hash": ruleset.hash[:12], **change.fields()}
             self._tell("rules.reloaded", "rules", {"rules": facts})
 
     def refused(self, refused: ReloadRefused) -> None:
-        """The rules file can't be loaded."""
+        """Tell that the rules file can't be loaded."""
         problems = [shortened(str(problem)) for problem in refused.problems[:_MOST_PROBLEMS]]
         facts = {"file": self.file, "hash": refused.hash[:12], "why": refused.why.value, "problems": problems}
         self._tell("rules.refused", "rules", {"rules": facts})
@@ -81,7 +81,7 @@ class OwnEvents:
             self._stopping.wait(SWEEP_SECONDS)
 
     def sweep(self) -> None:
-        """Tell what was gathered. Raises StoreError, TimeoutError."""
+        """Tell the gathered notices. Raises StoreError, TimeoutError."""
         for gathered in self.store.gathered(self.now_ms()):
             self._tell_gathered(gathered)
 

@@ -50,7 +50,7 @@ class Parts:
         return self.intake if isinstance(self.intake, IntakeProcesses) else None
 
     def checks(self) -> dict[str, bool]:
-        """What must be true of a daemon that is ready, by name."""
+        """The checks of readiness, by name, and whether each holds."""
         return {
             "store": self.store.writable(),
             "rules": True,  # a daemon without rules does not start, and a reload never takes them away

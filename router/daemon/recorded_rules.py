@@ -14,7 +14,7 @@ _RECORD_SECONDS = 10.0  #: how long a start or reload waits for the ruleset's te
 
 @dataclass(frozen=True, slots=True)
 class RecordedRules:
-    """Any thread may call it."""
+    """Stores and compiles the texts of rulesets. Any thread may call it."""
 
     store: Store
     loader: Loader

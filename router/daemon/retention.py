@@ -72,7 +72,7 @@ class Retention:
                 log.info("old events removed", events=removed)
 
     def sweep(self) -> int:
-        """One pass over the old events; gives the number of removed events. Raises StoreError, TimeoutError."""
+        """Remove all events that are too old. Gives their number. Raises StoreError, TimeoutError."""
         now = self._now_ms()
         return sum(self._pass(source, keep, now) for source, keep in self._passes() if keep < math.inf)
 

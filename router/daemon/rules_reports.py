@@ -41,13 +41,13 @@ class RulesReports:
     drift: Drift | None = field(default=None)  #: None: the rules file is what runs
 
     def started(self) -> None:
-        """The daemon is about to serve by its first rules."""
+        """Report the rules of the start, before the daemon serves."""
         self.loaded_at = now_ms()
         self.metrics.loaded(self.loaded_at)
         self._note(None)
 
     def applied(self, ruleset: Ruleset, change: RulesetDiff) -> None:
-        """A reload was applied."""
+        """Report an applied reload."""
         self.drift = None
         self.polls_changed()
         self.systemd.ready(self.status())
@@ -60,13 +60,13 @@ class RulesReports:
         self.own_events.reloaded(ruleset, change)
 
     def refused(self, refused: ReloadRefused) -> None:
-        """A reload was refused; the rules that ran go on."""
+        """Report a refused reload. The earlier rules stay."""
         self.metrics.refused()
         self.systemd.ready(self.status())
         self.own_events.refused(refused)
 
     def drifted(self, drift: Drift | None) -> None:
-        """The rules file began to differ from what runs, or agrees with it again."""
+        """Report that the rules file differs from the running rules, or agrees with them again."""
         self.drift = drift
         if drift is None:
             self.metrics.agreed()

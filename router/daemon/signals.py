@@ -11,7 +11,7 @@ from types import FrameType
 
 
 class Signals:
-    """Catches signals from its construction on. Belongs to the main thread."""
+    """Catches signals as soon as it is made. Only the main thread may use it."""
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._read, self._write = os.pipe()

@@ -48,7 +48,7 @@ def note_rules(store: Store, ruleset: Ruleset, file: Path, loaded_at: int, drift
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:
-    """Why the file is not what runs, since when (ms), and its first problems."""
+    """Why the rules file differs from the running rules, since when (ms), and its first problems."""
     problems = [str(problem) for problem in drift.problems[:_PROBLEMS]]
     return {"why": drift.why.value, "since": round(drift.since * 1000), "problems": problems}
 

@@ -23,7 +23,7 @@ class Systemd:
         self.watchdog_seconds = _watchdog_seconds(environ) if self._address is not None else None
 
     def ready(self, status: str) -> None:
-        """The daemon serves: for the first time, or again after `reloading`."""
+        """Report that the daemon serves: at the start, or again after `reloading`."""
         self._send("READY=1", f"STATUS={_line(status)}")
 
     def status(self, status: str) -> None:
@@ -31,15 +31,15 @@ class Systemd:
         self._send(f"STATUS={_line(status)}")
 
     def reloading(self) -> None:
-        """The daemon reloads its rules; `ready` has to follow."""
+        """Report that the daemon reloads its rules. `ready` must follow."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self, seconds: float) -> None:
-        """The daemon stops, which may take that long."""
+        """Report that the daemon stops, and how long that may take."""
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}", "STATUS=stopping")
 
     def works(self) -> None:
-        """The daemon works. Must be sent at least every `watchdog_seconds`."""
+        """Report that the daemon works. Call it at least every `watchdog_seconds`."""
         self._send("WATCHDOG=1")
 
     def _send(self, *lines: str) -> None:

@@ -13,15 +13,15 @@ class WallClock:
         self._set: tuple[int, float] | None = None  #: a time (ms), and the lease_clock of that moment
 
     def set(self, now_ms: int, at: float) -> None:
-        """It was now_ms at that time by lease_clock."""
+        """Set the clock: it was `now_ms` at the time `at` of lease_clock."""
         self._set = (now_ms, at)
 
     def encode(self) -> bytes:
-        """What another process of this machine sets its clock by; empty when it was never set."""
+        """The clock as text, from which another process of this machine sets its own. Empty: never set."""
         return b"" if self._set is None else b"%d %r" % (self._set[0], self._set[1])
 
     def decode(self, text: bytes) -> None:
-        """Set it by what another process encoded."""
+        """Set the clock from the text of another process."""
         if text:
             now, at = text.split()
             self.set(int(now), float(at))

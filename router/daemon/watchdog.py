@@ -43,7 +43,7 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching: a daemon that stops need not work any more."""
+        """Stop watching, because the daemon stops."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(self._every + 1)

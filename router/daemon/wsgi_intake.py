@@ -16,7 +16,7 @@ class WsgiIntake:
     """The application, with the interface of a server. Any thread may call it."""
 
     def __init__(self, receiver: Receiver, port: int) -> None:
-        """The port is only shown: the server that calls has bound it."""
+        """`port` is only shown. The server that hosts the application has bound it."""
         self.port = port
         self.alive = False  #: whether it takes requests
         self._app: Application = wsgi_app(
@@ -43,12 +43,12 @@ class WsgiIntake:
         return self._under_way > 0 or time.monotonic() - self._last_request < BUSY_SECONDS
 
     def connections(self) -> tuple[int, int]:
-        """None are known here."""
+        """None: only the hosting server knows its connections."""
         return 0, 0
 
     @staticmethod
     def ping(answer: Callable[[], None]) -> None:
-        """There is no loop that could hang."""
+        """Answer at once: there is no loop that could hang."""
         answer()
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class WsgiIntake:
         self.alive = True
 
     def stop(self, timeout: float) -> None:
-        """Refuse requests from here on, and wait for those under way."""
+        """Refuse new requests, and wait for those under way."""
         self.alive = False
         until = time.monotonic() + timeout
         while self._under_way and time.monotonic() < until:
@@ -64,7 +64,7 @@ class WsgiIntake:
 
 
 def unavailable(start_response: StartResponse) -> Iterable[bytes]:
-    """503, as problem+json."""
+    """Answer 503, as problem+json."""
     reply = refusal(503)
     headers = [*reply.headers, ("Content-Type", str(reply.content_type)), ("Content-Length", str(len(reply.body)))]
     start_response(reply.status_line, headers)

@@ -135,7 +135,7 @@ def check(
 
 
 def _broken_plugins() -> list[Problem]:
-    """A note for each plugin that can't be used: nothing else fails by it."""
+    """A note for each plugin that can't be used. It is no error: rules without the plugin work."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
 
     broken = [one for one in REGISTRIES.plugins if one.error]

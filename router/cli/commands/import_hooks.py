@@ -1,4 +1,4 @@
-"""`webhook-router import adnanh`: the hooks of adnanh/webhook as a rules file."""
+"""`webhook-router import adnanh`: writes a rules file from the hooks of adnanh/webhook."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""`webhook-router plan`: what changed rules would do to the events that the store has."""
+"""`webhook-router plan`: shows what changed rules would do with the stored events."""
 
 import sys
 from contextlib import closing

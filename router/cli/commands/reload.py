@@ -1,4 +1,4 @@
-"""`webhook-router reload`: lets the running daemon read its rules file again, and prints what came of it."""
+"""`webhook-router reload`: makes the running daemon read its rules file again, and prints the result."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def _signal(store: str) -> None:
 
 
 def _token_beside(store: str) -> str:
-    """The token in the file beside the store; empty if there is none that can be read."""
+    """The token in the file beside the store. Empty when the file is missing or can't be read."""
     from router.store.location import beside, store_location  # noqa: PLC0415 - `--help` need not wait
 
     try:
@@ -116,7 +116,7 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
 
 
 def _since(store: str) -> str:
-    """When the daemon took the rules that it runs: it may have noticed the change before it was asked."""
+    """When the daemon loaded its rules. It may have seen the change before this command asked."""
     from router.cli.printing.text import span  # noqa: PLC0415 - `--help` need not wait
     from router.operate.status import note  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`webhook-router sources`: the providers that are known, what is known of one, and a poll of a source."""
+"""`webhook-router sources`: lists the known providers, describes one, and polls a source."""
 
 import json
 from contextlib import ExitStack, closing

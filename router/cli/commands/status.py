@@ -1,4 +1,4 @@
-"""`webhook-router status`: the daemon, its rules, what waits at each target, and the store's size."""
+"""`webhook-router status`: shows the daemon, its rules, the waiting deliveries of each target, and the store's size."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -155,7 +155,7 @@ def _rules(rules: dict[str, Any], now: int) -> str:
 
 
 def _drift(rules: dict[str, Any], now: int) -> list[tuple[str, str]]:
-    """A field that says why the rules file differs from the running rules; none if it does not."""
+    """A field that says why the rules file differs from the running rules. None when they agree."""
     from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
 
     drift = rules.get("drift")

@@ -21,7 +21,7 @@ class Commented:
 
 
 def block(value: dict[str, Any], depth: int) -> list[str]:
-    """The lines of a mapping, `depth` blanks in."""
+    """The lines of a mapping, indented by `depth` blanks."""
     lines: list[str] = []
     for key, written in value.items():
         content = written
@@ -79,7 +79,7 @@ def _is_short(value: Any, before: int) -> bool:
 
 
 def _has_block(value: Any) -> bool:
-    """Whether a value has a comment or several lines, which have no place in a flow."""
+    """Whether a value must be a block: it has a comment or several lines."""
     if isinstance(value, Commented):
         return True
     if isinstance(value, dict):

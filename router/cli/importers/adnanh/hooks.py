@@ -1,4 +1,4 @@
-"""What a hooks file of adnanh/webhook says, as it says it."""
+"""The contents of a hooks file of adnanh/webhook, not translated yet."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What an import has to say: what means something else now, and what could not be carried over."""
+"""The notes of an import: parts that now mean something else, and parts that could not be translated."""
 
 from dataclasses import dataclass, field
 

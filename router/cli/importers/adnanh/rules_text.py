@@ -1,4 +1,4 @@
-"""The text of a rules file for hooks, which loads: whatever of it does not load is switched off or commented out."""
+"""Writes a rules file for hooks. It always loads: a part that would not load is disabled or commented out."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class _Written:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A rules file, and what there is to say of it."""
+    """A rules file, and the notes on it."""
 
     text: str
     hooks: Sequence[Translated]
@@ -66,7 +66,7 @@ def import_hooks(hooks: Sequence[Hook], prefix: str, check: Check) -> Imported:
 def _mend(
     at: int, one: _Written, errors: Sequence[Problem], translated: list[Translated], refused: dict[int, str]
 ) -> bool:
-    """Change a hook so that its errors go; False if it has none."""
+    """Change a hook so that its errors disappear. False when it has none, or is disabled already."""
     own = [error for error in errors if error.line in one.source or error.line in one.rule]
     if not own or at in refused:
         return False

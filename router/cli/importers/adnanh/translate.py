@@ -1,4 +1,4 @@
-"""One hook as a source and a rule of a rules file."""
+"""Translates one hook into a source and a rule."""
 
 import json
 import re
@@ -81,7 +81,7 @@ class _Translation:
         return Translated(self.hook, self.name, source, rule, comments, admission.secrets, self.notes.found)
 
     def _judged(self) -> tuple[Admission, HookValues, dict[str, Any] | None]:
-        """Who may send, how values are read, and the condition; None if it can't be carried over."""
+        """Who may send, how values are read, and the condition. None when it can't be translated."""
         admission, values = Admission(), HookValues(None, is_text=False, is_xml=False)
         try:
             admission = Admitting(self.hook, self.notes).admission()

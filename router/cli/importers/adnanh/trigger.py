@@ -128,7 +128,7 @@ def _all_judged(parts: list[Judgement]) -> Judgement:
 
 
 def _present(part: Judgement) -> list[Expression]:
-    """That nothing is missing, where the rule's truth does not say so itself."""
+    """The test that no parameter is missing, where the rule's own truth does not imply it."""
     if part.missing == NEVER or isinstance(part.true, Test):
         return []
     if isinstance(part.true, Negation) and isinstance(part.true.part, Test):
