@@ -289,6 +289,7 @@ class Receiver:
 
     requests: list[Received] = field(default_factory=list)
     status: int = 200  #: of every answer
+    answer: bytes = b""  #: the body of every answer
     release: threading.Event = field(default_factory=threading.Event)  #: until it is set, requests to /hang wait
     answering: threading.Event = field(default_factory=threading.Event)  #: while it is unset, answers wait
     at_once: int = 0  #: requests that are not answered yet
@@ -312,8 +313,9 @@ class Receiver:
                 receiver.answering.wait(PATIENCE_SECONDS)
                 receiver.end()
                 self.send_response(receiver.status)
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(receiver.answer)))
                 self.end_headers()
+                self.wfile.write(receiver.answer)
 
             def log_message(self, *_: Any) -> None:
                 """Keep quiet."""

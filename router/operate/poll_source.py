@@ -57,7 +57,7 @@ def poll_once(
 ) -> PollReport:
     """Poll a source at `now` (ms). A dry run gives the events of a first poll too, whatever `start` says; without a
     store it knows of no poll before. Raises PollError, StoreError."""
-    before = next((one for one in store.polls() if one.source == source.name), None) if store is not None else None
+    before = store.poll_of(source.name) if store is not None else None
     state = new_state(source.name, spec.fingerprint, before, now)
     taking = _CommandStore(store, ruleset, dry)
     shown = replace(spec, start="all") if dry else spec

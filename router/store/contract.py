@@ -230,6 +230,10 @@ class StoreReader(StoreState, Protocol):
         """The state of each polled source, by name."""
         ...
 
+    def poll_of(self, source: str) -> PollState | None:
+        """What is known of one polled source."""
+        ...
+
     def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
         """Those of the ids that polls of a series have seen, and that are not forgotten yet."""
         ...

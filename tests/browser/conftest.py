@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.browser.window import Window, session_cookie
 from tests.conftest import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext
 
 # No quiet traffic, no first-run pages; the sandbox of Chromium refuses to run as root.
 _FLAGS = [
@@ -35,12 +35,16 @@ def _lacks(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator["Browser"]:
-    """A running Chromium without a screen.
+def _while_alone(fixture_name: str, config: pytest.Config) -> Literal["session", "module"]:
+    """How long Chromium runs: Playwright keeps an event loop in this thread, and other tests start loops of their own."""
+    here = Path(__file__).parent
+    alone = all((config.invocation_params.dir / one.partition("::")[0]).is_relative_to(here) for one in config.args)
+    return "session" if alone else "module"
 
-    Of one module only: Playwright keeps an event loop in this thread, and other tests start loops of their own.
-    """
+
+@pytest.fixture(scope=_while_alone)
+def chromium() -> Iterator["Browser"]:
+    """A running Chromium without a screen."""
     program = shutil.which("chromium")
     if program is None:
         _lacks("Chromium is not installed (Debian: apt-get install chromium)")
@@ -69,17 +73,21 @@ def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield made
 
 
+def _context(browser: "Browser", scene: Scene, token: str | None, **options: Any) -> "BrowserContext":
+    context = browser.new_context(**{"timezone_id": "UTC", "locale": "en-GB", **options})
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
+    if token is not None:
+        context.add_cookies([session_cookie(scene.daemon.admin_port, token)])
+    return context
+
+
 @pytest.fixture
 def open_window(chromium: "Browser", scene: Scene) -> Iterator[Callable[..., Window]]:
     """Open windows, each with cookies of its own. At the end of the test none may have seen anything go wrong."""
     windows: list[Window] = []
 
-    def begin(*, token: str | None = scene.token, **options: Any) -> Window:
-        context = chromium.new_context(**{"timezone_id": "UTC", "locale": "en-GB", **options})
-        context.set_default_timeout(PATIENCE_SECONDS * 1000)
-        if token is not None:
-            context.add_cookies([session_cookie(scene.daemon.admin_port, token)])
-        window = Window(context.new_page(), scene.url)
+    def begin(*, token: str | None = scene.token, others: str = "", **options: Any) -> Window:
+        window = Window(_context(chromium, scene, token, **options).new_page(), scene.url, others)
         windows.append(window)
         return window
 
@@ -89,7 +97,18 @@ def open_window(chromium: "Browser", scene: Scene) -> Iterator[Callable[..., Win
     assert [trouble for window in windows for trouble in window.troubles] == []
 
 
+@pytest.fixture(scope="module")
+def signed_in(chromium: "Browser", scene: Scene) -> Iterator["BrowserContext"]:
+    """The cookies that the windows of a module share: to make them takes a third of a second."""
+    context = _context(chromium, scene, scene.token)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def window(open_window: Callable[..., Window]) -> Window:
+def window(signed_in: "BrowserContext", scene: Scene) -> Iterator[Window]:
     """A window that is signed in with the admin token."""
-    return open_window()
+    window = Window(signed_in.new_page(), scene.url)
+    yield window
+    window.page.close()
+    assert window.troubles == []

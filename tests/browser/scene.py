@@ -48,6 +48,8 @@ class AtTerminal(Daemon):
     def _read(self) -> None:
         with contextlib.suppress(OSError):  # EIO: the daemon has ended
             super()._read()
+        with self._changed:
+            self._changed.notify_all()
 
 
 class Scene:

@@ -76,6 +76,18 @@ def test_a_full_page(scene: Scene, window: Window) -> None:
         window.go(path)
         picture(window, name)
 
+    window.go("/rules/try")
+    window.page.fill(
+        "#text", window.page.input_value("#text").replace("$.data.amount: {gte: 1}", "$.data.amount: {gte: 50}")
+    )
+    window.page.click("text=Check and compare")
+    picture(window, "change")
+    window.go("/try")
+    window.page.select_option("[name=source]", "stripe")
+    window.page.fill("#payload", '{"type": "invoice.paid", "data": {"amount": 31, "currency": "eur"}}')
+    window.page.click("main button:text('Try')")
+    picture(window, "try")
+
 
 def test_an_empty_page(open_window: Callable[..., Window], chromium: "Browser", tmp_path: Path) -> None:
     with contextlib.closing(Scene(tmp_path)) as scene:

@@ -39,7 +39,8 @@ def test_the_token_signs_in_and_leads_to_what_was_asked_for(scene: Scene, open_w
     assert window.page.is_checked("text=Unmatched only")
 
 
-def test_sign_out_ends_the_session(scene: Scene, window: Window) -> None:
+def test_sign_out_ends_the_session(scene: Scene, open_window: Open) -> None:
+    window = open_window()
     window.go("/")
     cookies: Any = window.page.context.cookies()
     assert [(one["httpOnly"], one["sameSite"]) for one in cookies] == [(True, "Strict")]

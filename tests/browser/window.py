@@ -19,13 +19,14 @@ class Window:
 
     page: "Page"
     url: str  #: where the daemon's own page is
+    others: str = ""  #: how addresses begin that may be asked as well
     troubles: list[str] = field(default_factory=list)
     requested: list[str] = field(default_factory=list)  #: "METHOD /path?query" of each request
 
     def __post_init__(self) -> None:
-        self.page.context.on("dialog", self._on_dialog)
-        self.page.context.on("request", self._on_request)
-        self.page.context.on("console", self._on_console)
+        self.page.on("dialog", self._on_dialog)
+        self.page.on("request", self._on_request)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
 
     def _on_dialog(self, dialog: "Dialog") -> None:
@@ -35,7 +36,7 @@ class Window:
     def _on_request(self, request: "Request") -> None:
         if request.url.startswith(self.url + "/"):
             self.requested.append(f"{request.method} {request.url.removeprefix(self.url)}")
-        else:
+        elif not (self.others and request.url.startswith(self.others)):
             self.troubles.append(f"request to elsewhere: {request.method} {request.url}")
 
     def _on_console(self, message: "ConsoleMessage") -> None:
@@ -60,7 +61,7 @@ class Window:
         """What has the focus, by its name for screen readers."""
         text: str = self.page.evaluate(
             "() => { const e = document.activeElement;"
-            " return (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || e.id).trim(); }"
+            " return (e.getAttribute('aria-label') || e.labels?.[0]?.firstChild.textContent || e.textContent || e.id).trim(); }"
         )
         return text
 

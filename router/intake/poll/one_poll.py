@@ -26,6 +26,8 @@ from router.rules.source import Source
 T = TypeVar("T")
 
 AT_ONCE = 500  #: items of one transaction: other commits wait for it
+IDS_AT_ONCE = 5000  #: ids of one transaction that has no events
+NEXT_TRIES = 3  #: polls that fail at the page to go on with, before they begin with the first page again
 AT_ONCE_BYTES = 8 * 1024 * 1024  #: of their bodies, for the same reason
 
 
@@ -122,8 +124,9 @@ class OnePoll:
         try:
             return await fetch(self.client, self.spec, url, state.cursor, conditions, time.time())
         except PollFailure as failure:
-            if state.next is not None and failure.retry_after is None and str(failure).startswith("HTTP 4"):
-                self.state = replace(state, next=None, candidate=None)  # the link is over; the next poll begins anew
+            is_over = failure.retry_after is None and str(failure).startswith("HTTP 4")
+            if state.next is not None and (is_over or state.failures + 1 >= NEXT_TRIES):
+                self.state = replace(state, next=None, candidate=None)  # the next poll begins with the first page
             raise
 
     def _is_same(self, page: Page) -> bool:
@@ -167,7 +170,7 @@ class OnePoll:
         self._goes_on = self.spec.by_cursor and bool(new)
         after = self._after(page, link, candidate, alone=alone, last=last)
         if not (self.state.started or self.spec.start == "all"):
-            await self._commit(after, ids, whole=after.started)
+            await self._commit(after, await self._seen(ids), whole=after.started)
             return []
         found: list[PolledEvent] = []
         pieces = list(_pieces(new)) or [[]]
@@ -175,9 +178,18 @@ class OnePoll:
             events, is_end = self._planned(piece) if piece else [], number == len(pieces) - 1
             state = replace(after if is_end else self.state, events=self.state.events + len(events))
             seen = [item.id for item in piece] if ids else []
-            await self._commit(state, [*seen, *known] if is_end else seen, events, whole=is_end and link is None)
+            if is_end:
+                seen += await self._seen(sorted(known))
+            await self._commit(state, seen, events, whole=is_end and link is None)
             found += events
         return found
+
+    async def _seen(self, ids: Sequence[str]) -> Sequence[str]:
+        """Store that ids were seen, all but the last ones, which go with the page's state."""
+        while len(ids) > IDS_AT_ONCE:
+            await self._commit(self.state, ids[:IDS_AT_ONCE])
+            ids = ids[IDS_AT_ONCE:]
+        return ids
 
     def _after(self, page: Page, link: str | None, candidate: str | None, *, alone: bool, last: bool) -> PollState:
         """The state once all of a page is stored."""

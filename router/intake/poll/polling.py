@@ -49,6 +49,10 @@ class LoopStore:
         """See OperatorStore.take_poll."""
         return await self._inbox.result(self._store.take_poll(result))
 
+    async def state(self, source: str) -> PollState | None:
+        """See StoreReader.poll_of."""
+        return await self._threads.call("store", self._store.poll_of, source)
+
     async def states(self) -> Mapping[str, PollState]:
         """By source."""
         return {state.source: state for state in await self._threads.call("store", self._store.polls)}
@@ -118,6 +122,11 @@ class Polling:
     async def _run(self) -> None:
         self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
         self._started.set()
+        while not self._stopping and not self._names():  # most rules have no polls, and need no client
+            await self._changed.wait()
+            self._changed.clear()
+        if self._stopping:
+            return
         async with open_client() as client, open_threads("poll-store", READERS) as threads:
             store = LoopStore(self._store, threads, Inbox())
             while not self._stopping:
@@ -133,12 +142,17 @@ class Polling:
 
     def _look(self, client: Client, store: LoopStore) -> None:
         """Begin with new sources, and wake all others, which look at their settings."""
-        for name, source in self._current.ruleset.sources.items():
-            if source.poll is not None and source.enabled and name not in self._tasks:
+        for name in self._names():
+            if name not in self._tasks:
                 self._wakes[name] = asyncio.Event()
                 self._tasks[name] = asyncio.create_task(self._serve(name, client, store))
         for wake in self._wakes.values():
             wake.set()
+
+    def _names(self) -> list[str]:
+        """The sources that the current rules have polled."""
+        sources = self._current.ruleset.sources.values()
+        return [source.name for source in sources if source.poll is not None and source.enabled]
 
     def _source(self, name: str) -> tuple[Source, PollSpec] | None:
         source = self._current.ruleset.sources.get(name)
@@ -177,7 +191,7 @@ class Polling:
             await _wait(wake, LEAD_SECONDS)
             return
         if not timer.led:
-            state = (await store.states()).get(name)
+            state = await store.state(name)
             timer.due = time.monotonic() + self._left(spec, state)
             timer.led, timer.settings = True, spec.settings
         self._follow(spec, timer)
@@ -204,7 +218,7 @@ class Polling:
         timer.due = min(began + wait_seconds(spec.every), time.monotonic() + spec.every) if is_interval else 0.0
 
     async def _poll(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
-        before = (await store.states()).get(source.name)
+        before = await store.state(source.name)
         state = new_state(source.name, spec.fingerprint, before, self._now_ms())
         wait = wait_seconds(spec.every)
         state = replace(state, next_at=self._now_ms() + round(1000 * wait))

@@ -217,6 +217,11 @@ class PostgresReader:
         """See StoreReader.polls."""
         return sorted(map(poll_state, self._read(READ_POLLS)), key=lambda state: state.source)
 
+    def poll_of(self, source: str) -> PollState | None:
+        """See StoreReader.poll_of."""
+        rows = self._read(f"{READ_POLLS} WHERE source = %s", (source,))
+        return poll_state(rows[0]) if rows else None
+
     def known_items(self, series: str, ids: Sequence[str]) -> set[str]:
         """See StoreReader.known_items."""
         return {row[0] for row in self._read(KNOWN_ITEMS, (series, list(ids)))}

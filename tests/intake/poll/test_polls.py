@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from router.domain.polls import KEPT_IDS_MS
+from router.intake.poll import one_poll
 from router.intake.poll.one_poll import AT_ONCE
 from router.operate.poll_source import PollError
 from tests.intake.poll.conftest import Source
@@ -336,3 +337,16 @@ def test_items_of_several_transactions_are_each_stored_once(service: Service, so
     assert polled.payloads() == service.body
     service.body.append({"id": -1})
     assert polled.payloads() == [{"id": -1}]
+
+
+def test_a_first_poll_of_many_items_remembers_them_in_steps(
+    service: Service, source: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_poll, "IDS_AT_ONCE", 10)
+    service.body = list(range(35))
+    polled = source("items: '$[*]'")
+
+    assert polled.payloads() == []
+    service.body.append(35)
+    assert polled.payloads() == [35]
+    assert polled.payloads() == []

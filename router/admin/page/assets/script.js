@@ -54,7 +54,7 @@ function copyId() {
 function isBusy() {
   const active = document.activeElement;
   return main.contains(active) && active.matches("input, select, textarea")
-    || main.querySelector("input[name=id]:checked") !== null || String(window.getSelection()) !== "";
+    || main.querySelector("input[name=id]:checked, :active") !== null || String(window.getSelection()) !== "";
 }
 
 // Where an element is: the positions of it and its parents among their siblings.
@@ -88,14 +88,28 @@ function replaceMain(fresh) {
   }
 }
 
+let renewed = new Date();
+
+function tellStale() {
+  const note = main.querySelector("#stale") ?? document.createElement("p");
+  note.id = "stale";
+  note.className = "problem";
+  note.setAttribute("role", "status");
+  note.textContent = `The daemon does not answer. This is what it showed at ${renewed.toLocaleTimeString()}.`;
+  if (!note.isConnected) main.prepend(note);
+  shown = null;
+}
+
 let shown = null; // the last text of the view, so that nothing is touched while nothing changes
 
 async function renew() {
   if (document.hidden || isBusy()) return;
-  const stop = AbortSignal.timeout(10000);
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error", signal: stop });
+  const asked = { headers: { Accept: "text/html" }, redirect: "error", signal: AbortSignal.timeout(10000) };
+  const answer = await fetch(location.href, asked).catch(() => null);
+  if (answer?.status === 401) return location.reload(); // the session has ended
+  if (!answer || answer.status >= 500) return tellStale();
   const text = await answer.text();
-  if (answer.status === 401) return location.reload(); // the session has ended
+  renewed = new Date();
   if (!answer.ok || text === shown || isBusy() || document.hidden) return;
   const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
   if (!fresh) return;

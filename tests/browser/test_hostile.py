@@ -1,0 +1,159 @@
+"""Text that attacks the page is text, wherever it comes from: nothing of it runs, loads, leads away or breaks the layout."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from tests.browser.scene import Scene
+from tests.browser.window import Window
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+TAGS = """</td></pre></textarea></title><script>alert(1)</script><img src=x onerror=alert(2)><iframe src=//192.0.2.9>"""
+QUOTES = """"'><b onmouseover=alert(3) style="position:fixed;inset:0">' autofocus onfocus=alert(4) x=\""""
+LINKS = """javascript:alert(5) <a href="javascript:alert(6)">go</a> <form action=//192.0.2.9><meta http-equiv=refresh content=0>"""
+TEMPLATE = "{{ 7*7 }}{% raw %}${7*7}<%= 7*7 %>__proto__"
+DIRECTION = "pay \u202e100\u2066\u200f\ufeff"
+CONTROLS = "bell\x07 esc\x1b[31m nul\x00 del\x7f"
+LONG = "unbroken" * 3_000
+ALL = [TAGS, QUOTES, LINKS, TEMPLATE, DIRECTION, CONTROLS, LONG]
+NAME = "<script>alert(7)<b onclick=alert(8)>\\\"'{{ 7*7 }}&amp; " + "W" * 60
+RULES = """\
+version: 1
+sources:
+  github: {{verify: none, path: "/in/{{rest}}"}}
+  Names_may_be_as.long-as-sixty-four-characters-and-hold_no_space: {{verify: none}}
+targets:
+  ci: {{url: "{ci}"}}
+  a_target.may-have-a-name-of-64-characters_too.which-is-rather-a: {{url: "{billing}"}}
+rules:
+  - name: "%s"
+    source: github
+    match:
+      $['<img src=x onerror=alert(9)>']: {{not: "<script>alert(10)</script>"}}
+    allow_unverified: true
+    actions:
+      - {{name: sent, forward: {{target: ci}}, order_by: $.all}}
+      - name: also
+        forward: {{target: a_target.may-have-a-name-of-64-characters_too.which-is-rather-a}}
+        retry: {{attempts: 1}}
+      - {{name: run, command: [sh, -c, 'printf "%%s" "$1"; printf "%%s" "$1" >&2; exit 3', sh, "{{{{ payload.all[0] }}}}"]}}
+""" % NAME.replace("{", "{{").replace("}", "}}")  # noqa: UP031 - braces have a meaning already
+# Elements that no view has, and attributes that would run.
+_FOREIGN = """() => [...document.querySelectorAll("*")].filter(e => e.matches("img, iframe, meta[http-equiv], base, object, b")
+  || (e.tagName === "SCRIPT" && !e.src.startsWith(location.origin + "/assets/"))
+  || [...e.attributes].some(a => a.name.startsWith("on")
+    || (/href|src|action/.test(a.name) && /^\\s*javascript:/i.test(a.value)))
+  || !/^\\/(?!\\/)/.test(e.getAttribute("action") ?? "/")).map(e => e.outerHTML.slice(0, 200))"""
+
+
+@pytest.fixture(scope="module")
+def scene(chromium: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A daemon whose rules, senders and targets are hostile."""
+    with contextlib.closing(Scene(tmp_path_factory.mktemp("hostile"), RULES)) as made:
+        made.ci.answer = made.billing.answer = json.dumps(ALL[:-1], ensure_ascii=False).encode()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def events(scene: Scene) -> list[str]:
+    """Events that are hostile in body, headers, path and query: as JSON, as text, and as bytes that are no text."""
+    headers = {f"X-{number}": quote(text[:900], safe="<>\"'/;:=(){}%$*&@ ") for number, text in enumerate(ALL)}
+    headers |= {"X-!#$%&'*+.^_`|~": TAGS, "Content-Type": f"application/json; x={QUOTES}"}
+    path = (
+        "/in/"
+        + quote((TAGS + QUOTES).replace("/", "|"), safe="!$&'()*+,;=:@~")
+        + "?"
+        + urlencode({TAGS: QUOTES, "q": DIRECTION + CONTROLS})
+    )
+    bodies = [
+        json.dumps({"all": ALL, **{text[:900]: text for text in ALL}}, ensure_ascii=False).encode(),
+        json.dumps(TAGS).encode(),
+        ("[" * 150 + "]" * 150).encode(),
+    ]
+    answers = [scene.daemon.post(path, body, headers) for body in bodies]
+    assert [answer.status for answer in answers] == [202] * len(bodies), answers
+    found = [str(answer.json["id"]) for answer in answers]
+    scene.settled(found[0])
+    return found
+
+
+def look(window: Window, path: str) -> str:
+    """Open a view, narrow; nothing foreign is in it. Gives its text."""
+    window.page.set_viewport_size({"width": 360, "height": 740})
+    window.go(path)
+    assert window.page.evaluate(_FOREIGN) == [], path
+    assert window.overflow() == 0, path
+    text = window.main()
+    assert not set("\u202e\u2066\x07\x1b\x00") & set(text), path
+    return text
+
+
+def test_nothing_hostile_of_a_sender_a_target_or_a_rule_is_more_than_text(
+    scene: Scene, window: Window, events: list[str]
+) -> None:
+    deliveries = scene.deliveries(event=events[0])
+
+    for path in (
+        "/",
+        "/events",
+        "/deliveries",
+        "/targets",
+        "/rules",
+        "/rules/try",
+        *(f"/events/{one}" for one in events),
+    ):
+        look(window, path)
+    for path in (f"/events/{events[0]}?body=text", f"/events/{events[0]}?rules=then", f"/events/{events[0]}/copy"):
+        look(window, path)
+    shown = {one["action"]: look(window, f"/deliveries/{one['id']}") for one in deliveries}
+
+    assert "<script>alert(1)</script><img src=x onerror=alert(2)>" in look(window, f"/events/{events[0]}?body=text")
+    assert "<script>alert(7)<b onclick=alert(8)>" in look(window, "/rules")
+    assert "</textarea></title><script>alert(1)</script>" in shown["run"]
+    assert "{{ 7*7 }}{% raw %}${7*7}" in shown["also"]
+
+
+def test_nothing_hostile_in_an_address_is_more_than_text(window: Window, events: list[str]) -> None:
+    together = " ".join(ALL[:-1])
+    for path, name in (
+        ("/events", "rule"), ("/events", "source"), ("/events", "since"), ("/events", "after"), ("/deliveries", "target"),
+        ("/deliveries", "done"), ("/deliveries", "state"), ("/find", "id"), (f"/events/{events[0]}", "body"),
+        ("/sign-in", "to"), ("/sign-in", "code"), ("/rules/try", "file"),
+    ):  # fmt: skip
+        look_at_fields(window, f"{path}?{urlencode({name: together}, errors='replace')}")
+    look_at_fields(window, "/deliveries?" + urlencode({"done": LONG[:2_000], "rule": LONG[:2_000]}))
+    look_at_fields(window, "/" + quote(together))
+
+
+def look_at_fields(window: Window, path: str) -> None:
+    """As `look`, for views that keep in a field what the address has."""
+    window.page.set_viewport_size({"width": 360, "height": 740})
+    window.go(path)
+    assert window.page.evaluate(_FOREIGN) == [], path
+    assert window.overflow() == 0, path
+
+
+def test_nothing_hostile_that_is_tried_is_more_than_text(window: Window) -> None:
+    page = window.page
+    page.set_viewport_size({"width": 360, "height": 740})
+    for payload in (json.dumps({"all": ALL}, ensure_ascii=False), TAGS + CONTROLS):
+        window.go("/try")
+        page.fill("#payload", payload)
+        page.fill("#headers", f"X-A: {TAGS}\n{QUOTES}: {LINKS}")
+        page.fill("[name=content_type]", "application/json; " + QUOTES)
+        page.click("main button:text('Try')")
+        assert page.evaluate(_FOREIGN) == []
+        assert window.overflow() == 0
+
+    window.go("/rules/try")
+    for text in (f"version: 1\nsources: {{{json.dumps(TAGS)}: {json.dumps(QUOTES)}}}\n", TAGS + LINKS + CONTROLS, LONG):
+        page.fill("#text", text)
+        page.click("text=Check and compare")
+        assert page.evaluate(_FOREIGN) == []
+        assert window.overflow() == 0

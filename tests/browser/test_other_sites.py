@@ -1,0 +1,95 @@
+"""A page of another site can't act here, nor show what is here, in a browser that is signed in."""
+
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.browser.scene import Scene
+from tests.browser.window import Window
+
+Open = Callable[..., Window]
+
+
+@pytest.fixture
+def other_site() -> Iterator[Callable[[str], int]]:
+    """Serve one page on another port; gives the port. A browser counts it as the same site, which is the harder case."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def serve(content: str) -> int:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(content.encode())
+
+            def log_message(self, *_: object) -> None:
+                """Keep quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+        port: int = server.server_address[1]
+        return port
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_link_from_another_site_leads_to_the_sign_in_page(
+    scene: Scene, open_window: Open, other_site: Callable[[str], int], host: str
+) -> None:
+    port = other_site(f"<a href='{scene.url}/events?unmatched=1'>look</a>")
+    window = open_window(others=f"http://{host}:{port}/")
+
+    window.page.goto(f"http://{host}:{port}/")
+    window.page.click("a")
+    window.page.wait_for_url(f"{scene.url}/**")
+    assert window.page.locator("#token").is_visible()
+
+    window.go("/events?unmatched=1")  # the session is still there for somebody who types the address
+    assert window.page.locator("#token").count() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("/deliveries/all/replay", {"query": "state=dead", "number": "1"}),
+        ("/targets/pause", {"target": "ci"}),
+        ("/sign-out", {}),
+    ],
+)
+def test_a_form_of_another_site_does_nothing(
+    scene: Scene, open_window: Open, other_site: Callable[[str], int], host: str, action: str, fields: dict[str, str]
+) -> None:
+    dead = scene.deliveries(state="dead") or scene.settled(scene.invoice())
+    inputs = "".join(f"<input name='{name}' value='{value}'>" for name, value in fields.items())
+    form = f"<form method=post action='{scene.url}{action}'>{inputs}</form><script>document.forms[0].submit()</script>"
+    port = other_site(form)
+    window = open_window(others=f"http://{host}:{port}/")
+
+    window.page.goto(f"http://{host}:{port}/", wait_until="commit")
+    window.page.wait_for_url(f"{scene.url}/**")
+    assert window.page.locator("#token").is_visible()
+
+    window.go("/targets")
+    assert "paused" not in window.main()
+    assert scene.deliveries(state="dead") == dead
+
+
+def test_no_site_frames_the_page(scene: Scene, open_window: Open, other_site: Callable[[str], int]) -> None:
+    port = other_site(f"<iframe src='{scene.url}/events'></iframe>")
+    window = open_window(others=f"http://127.0.0.1:{port}/")
+
+    window.page.goto(f"http://127.0.0.1:{port}/")
+
+    assert window.page.frames[1].locator("body").inner_text().find("Events") == -1
+    assert any("frame-ancestors" in trouble for trouble in window.troubles)
+    window.troubles.clear()

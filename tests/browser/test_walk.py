@@ -1,0 +1,110 @@
+"""What an operator does on the page: find what was not routed, change a rule, repair what is dead, hold a target."""
+
+from pathlib import Path
+
+from tests.browser.scene import Scene
+from tests.browser.window import Window
+
+PREFIX = "$.ref: {prefix: refs/heads/}"
+
+
+def test_the_unmatched_event_is_found_with_its_reason(scene: Scene, window: Window) -> None:
+    scene.push()
+    event = scene.push(branch="feature/search")
+    page = window.page
+
+    window.go("/")
+    page.click("nav >> text=Events")
+    page.check("text=Unmatched only")
+    page.click("text=Show")
+    page.click("main tbody a >> nth=0")
+
+    assert page.url == f"{scene.url}/events/{event}"
+    assert "No rule matched it" in window.main()
+    missed = page.inner_text("li.fails:has-text('$.ref')")
+    assert "refs/heads/main" in missed and '"refs/heads/feature/search"' in missed
+
+
+def test_a_changed_rule_is_tried_before_it_is_saved(scene: Scene, window: Window, tmp_path: Path) -> None:
+    event = scene.push(branch="feature/filters")
+    running = scene.rules.read_text()
+    page = window.page
+
+    window.go("/rules")
+    page.click("text=Try a change")
+    page.fill("#text", page.input_value("#text").replace("$.ref: refs/heads/main", "$.ref: {prefix: 7}"))
+    page.click("text=Check and compare")
+    page.click("#result a[data-line]")
+    assert "7" in page.evaluate("() => getSelection().toString()")  # the problem is selected in the text
+
+    page.fill("#text", page.input_value("#text").replace("$.ref: {prefix: 7}", PREFIX))
+    page.click("text=Check and compare")
+    assert "It loads, without a warning" in window.main()
+    assert page.locator(f"#result a[href='/events/{event}']").count() > 0  # its deliveries would come
+
+    with page.expect_download() as download:
+        page.click("button:text('Download the text')")
+    download.value.save_as(tmp_path / "changed.yaml")
+    assert (tmp_path / "changed.yaml").read_text() == running.replace("$.ref: refs/heads/main", PREFIX)
+    assert scene.rules.read_text() == running
+
+
+def test_a_dead_delivery_is_replayed_once_its_target_is_repaired(scene: Scene, window: Window) -> None:
+    dead = scene.settled(scene.invoice())[0]["id"]
+    page = window.page
+
+    window.go("/")
+    page.click("main >> text=Look")
+    page.click(f"a[href='/deliveries/{dead}']")
+    page.click("text=Replay")
+    page.wait_for_selector("text=Attempt 2: ")
+    page.wait_for_selector("main .state.dead")
+
+    scene.billing.status = 200
+    page.click("text=Replay")
+    page.wait_for_selector("text=Attempt 3: succeeded")  # the view renews itself
+    page.wait_for_selector("main .state.succeeded")
+    scene.billing.status = 500
+
+
+def test_a_paused_target_gets_nothing_until_it_is_resumed(scene: Scene, window: Window) -> None:
+    page = window.page
+    row = page.locator("tr", has=page.get_by_role("link", name="ci", exact=True))
+
+    window.go("/targets")
+    row.locator("[name=for]").fill("2h")
+    row.get_by_role("button", name="Pause").click()
+    assert "paused by an operator" in row.inner_text()
+    event = scene.push()
+    held = scene.deliveries(event=event, target="ci")[0]["id"]
+    window.go(f"/deliveries/{held}")
+    page.wait_for_selector("text=paused")
+    assert event not in scene.ci.ids()
+
+    window.go("/targets")
+    row.get_by_role("button", name="Resume").click()
+    window.go(f"/deliveries/{held}")
+    page.wait_for_selector("main .state.succeeded")
+    assert event in scene.ci.ids()
+
+
+def test_all_that_a_filter_finds_are_replayed_once_their_number_is_confirmed(scene: Scene, window: Window) -> None:
+    for _ in range(3):
+        scene.settled(scene.invoice())
+    number = len(scene.deliveries(state="dead", target="billing"))
+    scene.billing.status = 200
+    page = window.page
+
+    window.go("/deliveries")
+    page.select_option("[name=state]", "dead")
+    page.fill("[name=target]", "billing")
+    page.click("text=Show")
+    page.click("text=Replay all that match")
+    assert f"Replay {number} deliveries?" in window.main()
+    window.press("Enter")  # the button has the focus
+
+    page.wait_for_selector(f"[role=status]:has-text('{number} replayed')")
+    page.click("text=Show all")
+    page.wait_for_selector("main .state.dead", state="detached")
+    assert scene.deliveries(state="dead") == []
+    scene.billing.status = 500
