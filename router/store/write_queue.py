@@ -29,7 +29,7 @@ Job = TypeVar("Job", bound=QueuedJob)
 
 
 class WriteQueue(Generic[Job]):
-    """Jobs in the order of their submission. Any thread may call `put`; `take` belongs to the writer."""
+    """Jobs in the order of their submission. Any thread may call `put`, and only the writer `take`."""
 
     def __init__(self, stalled_reason: str = "the disk does not answer", goes_on: type[Job] | None = None) -> None:
         """`goes_on`: the kind of appends that count as waiting after they were taken, until `let_go`."""
@@ -88,7 +88,7 @@ class WriteQueue(Generic[Job]):
             return batch
 
     def gather(self, jobs: int, seconds: float) -> bool:
-        """Wait until so many more jobs than now wait, for so long at most. Whether they came."""
+        """Wait for so many more jobs, for so long at most. True if they came."""
         until = time.monotonic() + seconds
         with self._changed:
             wanted = min(BATCH, len(self._jobs) + jobs)
@@ -106,13 +106,13 @@ class WriteQueue(Generic[Job]):
             self._bytes -= weight
 
     def close(self) -> None:
-        """Take no more jobs; those that wait stay."""
+        """Refuse new jobs. The queued ones stay."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def drain(self) -> "list[tuple[Job, Future[Any]]]":
-        """Close, and remove all jobs that wait."""
+        """Close, and remove all queued jobs."""
         with self._changed:
             self._closed = True
             left = [(job, future) for job, future, _ in self._jobs if future.set_running_or_notify_cancel()]

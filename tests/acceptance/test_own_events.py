@@ -111,7 +111,7 @@ def test_a_target_that_is_down_and_up_again_is_told_of(
     assert up["target"]["name"] == "crm"
 
 
-def test_reloads_are_told_of(start: Start, receiver: Receiver, eventually: Wait, tmp_path: Path) -> None:
+def test_a_reload_makes_an_own_event(start: Start, receiver: Receiver, eventually: Wait, tmp_path: Path) -> None:
     text = RULES.format(crm=receiver.url, slack=receiver.url, attempts=1)
     start(text)
     rules = tmp_path / "rules.yaml"

@@ -70,7 +70,7 @@ def test_the_answer_comes_from_the_first_attempt(daemon: Running) -> None:
 
 
 @pytest.mark.parametrize("to", ["ordered", "latest"])
-def test_one_that_waits_for_another_answers_nobody_and_is_made_after_it(
+def test_a_delivery_that_waits_for_another_gives_no_answer_and_is_attempted_later(
     daemon: Running, receiver: Receiver, to: str
 ) -> None:
     [first] = ask(daemon, to)
@@ -84,7 +84,7 @@ def test_one_that_waits_for_another_answers_nobody_and_is_made_after_it(
     until(lambda: daemon.count(State.SUCCEEDED) == 2)  # no longer reserved
 
 
-def test_a_skipped_one_answers_nobody(daemon: Running) -> None:
+def test_a_skipped_delivery_gives_the_sender_no_answer(daemon: Running) -> None:
     [first] = ask(daemon, "once")
     assert first.result(60) is not None
 
@@ -121,7 +121,7 @@ class ForwardsOnly:
         """Nobody is told."""
 
 
-def test_a_node_that_does_not_deliver_the_type_answers_nobody_at_once(daemon: Running) -> None:
+def test_a_node_without_the_action_type_gives_no_answer_at_once(daemon: Running) -> None:
     node = Dispatcher(daemon.current, daemon.store, lambda _: daemon.current.ruleset, {}, now_ms, node=ForwardsOnly())
     actions = {rule: action.action for (rule, _), action in daemon.current.ruleset.actions.items()}
     node.start()
@@ -138,7 +138,7 @@ def test_a_node_that_does_not_deliver_the_type_answers_nobody_at_once(daemon: Ru
         node.stop(0)
 
 
-def test_a_loop_that_does_not_run_answers_nobody(daemon: Running) -> None:
+def test_without_a_running_loop_a_sender_gets_no_answer_at_once(daemon: Running) -> None:
     """Of a node without the role `delivery`."""
     node = Dispatcher(daemon.current, daemon.store, lambda _: daemon.current.ruleset, {}, now_ms)
 

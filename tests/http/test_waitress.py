@@ -52,7 +52,7 @@ class _Other:
 
 
 @pytest.mark.parametrize("channel_class", [_Mended, _Other, None])
-def test_another_waitress_is_left_as_it_is(channel_class: Any) -> None:
+def test_an_unknown_waitress_is_used_unchanged(channel_class: Any) -> None:
     class Server:
         pass
 

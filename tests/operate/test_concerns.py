@@ -24,7 +24,7 @@ def node(name: str, rules: str = "r1", *, lives: bool = True) -> NodeState:
     return NodeState(1, facts, rules, NOW - 9_000, NOW - 5_000, NOW, lives)
 
 
-def test_nothing_is_wrong() -> None:
+def test_a_healthy_daemon_raises_no_concern() -> None:
     fine = status(
         Depth("ci", due=1, oldest_at=NOW - 1), nodes=(node("a"), node("b")), breakers={"ci": {"state": "closed"}}
     )

@@ -54,7 +54,7 @@ def test_a_text_that_cannot_be_mended_is_refused(text: bytes) -> None:
 
 
 @given(st.text(alphabet=st.sampled_from(["\ud83d", "\ude00", "\\", '"', "u", "d", "8", "3", "\n", "ö"]), max_size=30))
-def test_only_halves_change(text: str) -> None:
+def test_only_lone_surrogates_are_replaced(text: str) -> None:
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     found = read_json(json.dumps({text: [text]}).encode(), "the body")

@@ -111,7 +111,7 @@ def test_marked_deliveries_are_not_claimed_and_not_the_oldest(
     assert not broken(store)
 
 
-def test_letting_go_reports_what_is_due(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
+def test_removing_marks_reports_due_deliveries(store: Store, event: MakeEvent, planned_delivery: Make) -> None:
     put(store, event(), planned_delivery())
     store.mark_held("deploy", None).result(60)
     heard: list[dict[str, int]] = []
@@ -122,7 +122,7 @@ def test_letting_go_reports_what_is_due(store: Store, event: MakeEvent, planned_
     assert heard == [{"ci": NOW}]
 
 
-def test_marks_come_in_steps(
+def test_deliveries_are_marked_in_steps(
     store: Store, event: MakeEvent, planned_delivery: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("router.store.limits.MARKED", 2)

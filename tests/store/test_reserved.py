@@ -26,7 +26,9 @@ def claim(store: Store, planned: PlannedDelivery, now: int = NOW) -> Claim | Non
     return store.claim_one(planned.id, now).result(60)
 
 
-def test_nobody_else_claims_it_before_its_time(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_reserved_delivery_is_not_claimed_before_its_time(
+    store: Store, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
     mine, other = planned_delivery(), planned_delivery()
     store.append(event(), [mine, other], "r1", reserved={mine.id: LATER - NOW}).result(60)
 
@@ -47,9 +49,7 @@ def test_a_look_at_the_clock_changes_nothing(store: Store, event: MakeEvent, pla
     assert {one.delivery.id for one in take(store, LATER)} == {plain.id, latest.id}
 
 
-def test_after_the_clock_was_set_back_it_waits_no_longer(
-    store: Store, event: MakeEvent, planned_delivery: MakePlan
-) -> None:
+def test_clock_set_back_shortens_a_reservation(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     mine = planned_delivery()
     reserve(store, event(), mine)
 
@@ -145,7 +145,7 @@ def test_what_is_not_wanted_any_more_is_due_at_once(store: Store, event: MakeEve
     assert take(store, LATER) == []
 
 
-def test_a_low_rate_counts_it(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
+def test_a_claim_by_id_counts_for_a_low_rate(store: Store, event: MakeEvent, planned_delivery: MakePlan) -> None:
     mine = planned_delivery()
     reserve(store, event(), mine)
 

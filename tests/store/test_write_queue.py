@@ -42,7 +42,7 @@ def test_it_waits_no_longer_than_that() -> None:
     assert not queue.gather(1, 0.001)
 
 
-def test_a_closed_queue_keeps_nobody_waiting() -> None:
+def test_closing_the_queue_ends_the_writers_wait() -> None:
     queue: WriteQueue[Job] = WriteQueue()
     queue.close()
 

@@ -90,7 +90,7 @@ def _hmac(algorithm: str) -> bytes:
         ("12345678901234567890123 | money('eur')", "123456789012345678901.23 EUR"),
     ],
 )  # fmt: skip
-def test_a_filter_gives(text: str, result: str) -> None:
+def test_a_filter_gives_this_result(text: str, result: str) -> None:
     assert render(f"{{{{ {text} }}}}") == result
 
 

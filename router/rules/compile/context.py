@@ -71,7 +71,7 @@ class LoadContext:
 
     @property
     def bounds(self) -> Bounds | None:
-        """What the document that is compiled now may use."""
+        """The limits on what the current document may use."""
         return self.document.bounds if self.document is not None else None
 
     def folder_of(self, node_path: NodePath) -> Path:
@@ -79,7 +79,7 @@ class LoadContext:
         return node_path.report.folder or self.base_dir
 
     def define(self, section: str, parent: NodePath, name: str) -> bool:
-        """Whether this name of a section is new and may be defined here; else reports why not."""
+        """Whether the section may define this name here: it is new and allowed. Otherwise reports why not."""
         first = self.places.get((section, name))
         if first is not None:
             word = section.removesuffix("s")

@@ -78,7 +78,7 @@ def _report(node_path: NodePath, error: OperandError) -> None:
 
 
 def _check_bounds(node_path: NodePath) -> None:
-    """The comparisons of one map are all with numbers, or all with texts."""
+    """Report a map whose comparisons mix numbers and texts."""
     bounds = {name: operand.node for name, operand in node_path.entries() if name in ORDERED}
     mixed = mixed_bound(bounds) if len(bounds) > 1 else None
     if mixed is not None:

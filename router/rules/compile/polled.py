@@ -1,4 +1,4 @@
-"""Compiles a source that the router asks."""
+"""Compiles a polled source: the router asks it for events."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ OF_SENDERS = {
 
 @dataclass(frozen=True, slots=True)
 class PolledService:
-    """Takes the place of a verifier: nobody sends to a polled source."""
+    """Stands where other sources have a verifier. Nobody may send to a polled source."""
 
     verifies: bool  #: whether TLS tells that an answer comes from the service
     signed_parts: None = None
@@ -64,7 +64,7 @@ def load_poll(context: LoadContext, name: str, node_path: NodePath, options: Sou
 
 
 def check_polled_keys(node_path: NodePath) -> bool:
-    """Report keys that are about senders; whether there are none."""
+    """Report keys that make sense for senders only. True when there are none."""
     found = [key for key in OF_SENDERS if node_path.has(key)]
     for key in found:
         node_path.key_error(key, OF_SENDERS[key])

@@ -18,7 +18,7 @@ def check_respond_from(
     actions: Sequence[RuleAction],
     open_sources: Sequence[str],
 ) -> None:
-    """Report what keeps the action from answering. `open_sources` are unverified, and the rule does not allow that."""
+    """Report why the action can't answer. `open_sources`: unverified sources that the rule does not allow."""
     at = node_path.at("respond", "from")
     if node_path.has("for_each"):
         at.error("one answer can't stand for many items; a rule with for_each can't answer from an action")

@@ -47,7 +47,7 @@ class Unblocked:
 
 
 def unblock(transaction: Transaction, ids: Sequence[str]) -> Unblocked:
-    """Let go what waited for one of these deliveries: the one of its group, and the first of its order."""
+    """Unblock the deliveries that waited for one of these: the next of its group, and the first of its order."""
     groups = make_way(transaction, ids)
     return Unblocked(groups, transaction.run(_UNBLOCK, (Texts(ids), Texts(()))))
 
@@ -58,7 +58,7 @@ def unblock_after_skips(transaction: Transaction, ids: Sequence[str]) -> Rows:
 
 
 def report(unblocked: Unblocked, due: DueListener) -> set[str]:
-    """Report what was unblocked; gives the ids of deliveries that are skipped now."""
+    """Report the unblocked deliveries. Gives the ids of those that are skipped now."""
     report_orders(unblocked.orders, due)
     return report_way(unblocked.groups, due)
 

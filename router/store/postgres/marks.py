@@ -1,4 +1,4 @@
-"""Low-water marks: from which time on a target's deliveries may be due. A claim need not walk past what was claimed."""
+"""Low-water marks: the time from which on a target may have due deliveries. A claim starts there."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,7 +9,7 @@ SLACK_MS = 5_000  #: below the mark: other nodes commit late what came to them b
 
 
 class Marks:
-    """By target. Belongs to the writer."""
+    """The marks by target. Only the writer's thread may use it."""
 
     def __init__(self, *, alone: bool = True) -> None:
         self.alone = alone  #: no other node commits deliveries
@@ -17,7 +17,7 @@ class Marks:
         self._looked_at: dict[str, float] = {}  #: monotonic; of the last claim from the first delivery on
 
     def of(self, targets: Iterable[str], monotonic: float) -> dict[str, int]:
-        """The marks to claim from; a target without one is looked at from the start."""
+        """The marks to claim from. A target without a mark is read from the start."""
         found = {}
         for target in targets:
             if monotonic - self._looked_at.get(target, float("-inf")) >= FULL_LOOK_SECONDS:
@@ -28,17 +28,17 @@ class Marks:
         return found
 
     def claimed(self, claims: Iterable[Claim]) -> None:
-        """All that was due before these is claimed. They come the earliest due first."""
+        """Raise the marks: all that was due before these deliveries is claimed. They are sorted by due time."""
         for claim in claims:
             self._marks[claim.delivery.target] = claim.delivery.next_attempt_at
 
     def due(self, due: Mapping[str, int]) -> None:
-        """Something is due at these times (ms)."""
+        """Lower the marks: deliveries are due at these times (ms)."""
         for target, at in due.items():
             if at < self._marks.get(target, at):
                 self._marks[target] = at
 
     def forget(self) -> None:
-        """Look at everything again: after replays by others, or a transaction whose end is unknown."""
+        """Drop all marks: after replays by others, or after a transaction whose outcome is unknown."""
         self._marks.clear()
         self._looked_at.clear()

@@ -1,4 +1,4 @@
-"""What must hold before a store is used: it exists, its schema is known, and its server keeps what it has committed."""
+"""Checks a store before it is used: it exists, its schema is known, and its server keeps what it commits."""
 
 import psycopg
 

@@ -1,4 +1,4 @@
-"""The writes of an operator's command, each done on return."""
+"""Writes for an operator's command. Each write is committed when its call returns."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ TRIES = 10  #: of a transaction that another one was in the way of
 
 
 class OperatorConnection:
-    """One connection, made at the first write. Any thread may write; one at a time."""
+    """One connection, opened by the first write. Any thread may write, one at a time."""
 
     def __init__(self, url: PostgresUrl) -> None:
         self._url = url
@@ -29,7 +29,7 @@ class OperatorConnection:
         self._writer = 0
 
     def submit(self, job: WriteJob) -> "Future[Any]":
-        """Do a job. Its future is done on return."""
+        """Run a job. Its future is done when the call returns."""
         future: Future[Any] = Future()
         with self._lock:
             try:

@@ -1,4 +1,4 @@
-"""Connections for reading, a few for all threads."""
+"""A small pool of connections for reading, which all threads share."""
 
 import threading
 from typing import Any
@@ -15,7 +15,7 @@ WAIT_SECONDS = 10.0  #: for a turn
 
 
 class ReadConnections:
-    """Any thread may read. A connection is made when none is free, and kept."""
+    """The pool. Any thread may read. When no connection is free, it opens another and keeps it."""
 
     def __init__(self, url: PostgresUrl, connections: int = CONNECTIONS) -> None:
         self._url = url
@@ -34,7 +34,7 @@ class ReadConnections:
             self._turns.release()
 
     def close(self) -> None:
-        """Close what is free; what is in use is closed after its query."""
+        """Close the free connections now, and each of the others after its query."""
         with self._lock:
             self._closed = True
             free, self._free = self._free, []

@@ -257,12 +257,12 @@ class PostgresReader:
         return page(condition, "d", bounds(which), after, newest_first=newest_first, above=above)
 
     def _has_few(self, source: str) -> bool:
-        """Whether few events came in by a source."""
+        """Whether a source has only few events."""
         counted = f"SELECT count(*) FROM (SELECT 1 FROM webhook_router.event WHERE source = %s LIMIT {MANY}) AS found"  # noqa: S608
         return int(self._read(counted, (stored(source),))[0][0]) < MANY
 
     def _are_many(self, which: EventFilter) -> bool:
-        """Whether more events have the rule, the states or are unmatched than should be collected."""
+        """Whether the filter's rule, states or `unmatched` select too many events to collect them."""
         found = 0
         for text, values in event_sets(which):
             counted = f"SELECT count(*) FROM ({text} LIMIT {MANY - found}) AS found"  # noqa: S608 - constants

@@ -17,7 +17,7 @@ WHOLE = 10_000  #: parts of a rate
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a node has of a target."""
+    """A node's part of one target's limits."""
 
     node: int
     slots: int
@@ -33,7 +33,7 @@ class Division:
     rows: list[Row] = field(default_factory=list)  #: of all nodes
 
     def mine(self, node: int, running: int) -> tuple[Row, bool]:
-        """What a node takes, given that it has so many attempts under way; and whether it tests an open breaker."""
+        """What a node with so many running attempts takes, and whether it tests an open breaker."""
         before = next((row for row in self.rows if row.node == node), Row(node, 0, 0))
         others = [row for row in self.rows if row.node != node]
         members = self._members(node)

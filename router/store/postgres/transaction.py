@@ -30,7 +30,7 @@ def settings(idle_seconds: int, *, local: bool) -> str:
 
 
 class Rows:
-    """What one statement returns; known after the flush."""
+    """The rows that one statement returns. They are known after the flush."""
 
     def __init__(self, cursor: psycopg.Cursor[Row]) -> None:
         self._cursor = cursor
@@ -51,7 +51,7 @@ class Transaction:
         self._settings = settings
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> Rows:
-        """Send a statement; the answer comes with the flush."""
+        """Send a statement. Its result arrives with the flush."""
         cursor = self._connection.cursor(binary=True)
         cursor.execute(sql.encode(), values, binary=True)
         return Rows(cursor)

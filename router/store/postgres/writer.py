@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 class _StillAwayError(psycopg.OperationalError):
-    """The next try to connect comes later."""
+    """The database was away a moment ago, and the next try to connect comes later."""
 
 
 Batch = list[tuple[WriteJob, "Future[Any]"]]
@@ -70,7 +70,7 @@ class Writer:
     def __init__(
         self, url: PostgresUrl, node: int | None, listeners: WriterListeners, *, connects: bool = True
     ) -> None:
-        """`connects`: at once; else with the first job. Raises psycopg.Error."""
+        """`connects`: connect now; otherwise with the first job. Raises psycopg.Error."""
         self._url = url
         self._node = node
         self._listeners = listeners
@@ -114,13 +114,13 @@ class Writer:
         self._node = node
 
     def look_again(self, *, alone: bool) -> None:
-        """Others may have made deliveries due that lie below the marks; `alone`: no other node commits any."""
+        """Drop the marks: others may have made deliveries due below them. `alone`: no other node commits deliveries."""
         self._alone = alone
         self._looks_again = True
         self._connect_at = 0.0  # who says so has reached the database
 
     def forget_marks(self) -> None:
-        """Another writer of this process made deliveries due that may lie below the marks."""
+        """Drop the marks: another writer of this process may have made deliveries due below them."""
         self._looks_again = True
 
     def submit(self, job: WriteJob) -> "Future[Any]":
@@ -136,7 +136,7 @@ class Writer:
         self._disconnect()
 
     def _cut_when_stuck(self) -> None:
-        """A peer that acknowledges what it gets, and never answers, is noticed by nothing else."""
+        """Cut a connection whose server receives and never answers. Nothing else would notice it."""
         while not self._closing.wait(WATCH_SECONDS):
             since, connection = self._writing_since, self._connection
             if since is None or connection is None or time.monotonic() - since < STUCK_SECONDS:
@@ -170,7 +170,7 @@ class Writer:
             self._gather_at = time.monotonic() + SCATTERED_SECONDS
 
     def _try_to_heal(self) -> None:
-        """Without traffic nothing else would find out that the database is back."""
+        """Try to connect while no jobs come: otherwise nothing notices that the database is back."""
         if time.monotonic() >= self._connect_at:
             self._write([])
 
@@ -243,7 +243,7 @@ class Writer:
 
     @staticmethod
     def _tell(connection: Connected) -> None:
-        """Have the other nodes look. Nothing depends on it: they look by themselves, only later."""
+        """Wake the other nodes. If it fails, they look by themselves a little later."""
         with suppress(psycopg.Error):
             connection.execute("SELECT nextval('webhook_router.signal')")
             connection.execute("SELECT pg_notify('webhook_router', '')")

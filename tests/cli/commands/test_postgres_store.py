@@ -16,7 +16,7 @@ from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
-from tests.conftest import PROGRAM
+from tests.conftest import forked_program
 
 NOW = 1_700_000_000_000
 SECRET = "s3cr3t"
@@ -100,14 +100,14 @@ def test_a_store_that_can_not_be_used_is_one_line_and_exit_code_3(run: Run, comm
             check_refusal(err)
 
 
-def test_serve_refuses_it_too(tmp_path: Path) -> None:
+def test_serve_refuses_a_wrong_store_url(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(
         "version: 1\nsources: {a: {verify: none}}\nrules: [{name: r, actions: [{append: a.jsonl}]}]\n"
     )
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = wrong_urls(taken.getsockname()[1])[0]
-        command = [PROGRAM, "serve", "rules.yaml", "--listen", "127.0.0.1:0", "--admin", "off", "--store", url]
+        command = [forked_program(), "serve", "rules.yaml", "--listen", "127.0.0.1:0", "--admin", "off", "--store", url]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 3

@@ -273,7 +273,7 @@ rules:
          'pay.yaml:1:85: rules[0] "x".actions[0].forward.sign.secret: environment variable OTHER may not be read by this file: its name must fit only.secrets of include[0] as well, in any case; or declare the secret in the main file'),
     ],
 )  # fmt: skip
-def test_beyond_its_bounds_it_is_refused_with_the_bound(write: Write, text: str, error: str) -> None:
+def test_a_file_beyond_its_bounds_is_refused_and_the_bound_named(write: Write, text: str, error: str) -> None:
     assert error in errors(
         write({"rules.yaml": BOUNDED, "pay.yaml": text}), PAY_KEY="a-long-value", OTHER="whsec_aHVzaGh1c2hodXNoaHVzaA=="
     )

@@ -204,7 +204,7 @@ def test_a_place_leads_back_to_its_item(path: str, payload: Any, expected: list[
 
 @examples(30)
 @given(keys=st.lists(st.integers(0, 2) | st.text(max_size=4), min_size=1, max_size=4), value=st.integers())
-def test_any_keys_make_a_place(keys: list[int | str], value: int) -> None:
+def test_a_place_of_any_keys_leads_to_its_value(keys: list[int | str], value: int) -> None:
     payload: Any = value
     for key in reversed(keys):
         payload = [None] * key + [payload] if isinstance(key, int) else {key: payload}

@@ -23,7 +23,7 @@ from tests.conftest import examples
         (Uuids([UUID(int=0), None, UUID(int=2**128 - 1)]), "uuid"),
     ],
 )
-def test_a_column_arrives_as_it_was_given(postgres_url: str, column: Column, type_: str) -> None:
+def test_the_server_reads_back_the_same_values(postgres_url: str, column: Column, type_: str) -> None:
     with closing(connect(parse_url(postgres_url))) as connection:
         sql = f"SELECT * FROM unnest(%b::{type_}[])".encode()
         found = [value for (value,) in connection.execute(sql, (column,), binary=True)]

@@ -119,7 +119,7 @@ def test_nothing_answered_is_lost_when_the_server_is_killed(
     assert {found.id for found in store.events()} >= {one.id for one in made}
 
 
-def test_a_cut_connection_costs_nobody_a_refusal(
+def test_a_commit_survives_a_cut_connection(
     own_server: Server, store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     append(store, event(), planned_delivery())
@@ -153,7 +153,7 @@ def test_a_read_only_database_is_said_to_be_so(store: PostgresStore, event: Make
     append(store, event())
 
 
-def test_a_lock_that_somebody_holds_too_long_is_no_bad_row(
+def test_a_lock_timeout_is_not_taken_for_a_bad_row(
     store: PostgresStore, event: MakeEvent, planned_delivery: MakePlan
 ) -> None:
     with psycopg.connect(str(store.location)) as connection:

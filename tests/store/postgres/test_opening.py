@@ -104,7 +104,7 @@ def test_a_certificate_that_does_not_fit(tmp_path: Path, postgres_server: Server
     assert SECRET not in served.stderr
 
 
-def test_a_newer_schema(postgres_store_url: str) -> None:
+def test_a_newer_schema_is_refused(postgres_store_url: str) -> None:
     with psycopg.connect(postgres_store_url) as connection:
         connection.execute("UPDATE webhook_router.meta SET version = version + 2")
 

@@ -15,7 +15,7 @@ Group = tuple[Clause, ...]
 
 
 class Subject(Protocol):
-    """What is constrained: a field, as far as its type of values matters."""
+    """A constrained field: what kinds of values it can have."""
 
     @property
     def single(self) -> bool:
