@@ -70,7 +70,8 @@ def bounded_events(store: StoreReader, which: EventFilter, limit: int, after: in
         lambda size, at, above: store.event_heads(which, limit=size, after=at, newest_first=True, above=above),
         limit,
         after,
-        lambda: _highest(store.event_heads(limit=1, newest_first=True)),
+        lambda: _seq(store.event_heads(EventFilter(until=which.until), limit=1, newest_first=True)),
+        lambda: 1 if which.since is None else _seq(store.event_heads(EventFilter(since=which.since), limit=1), _NONE),
     )
 
 
@@ -80,12 +81,16 @@ def bounded_deliveries(store: StoreReader, which: Filter, limit: int, after: int
         lambda size, at, above: store.deliveries(which, limit=size, after=at, newest_first=True, above=above),
         limit,
         after,
-        lambda: _highest(store.deliveries(limit=1, newest_first=True)),
+        lambda: _seq(store.deliveries(Filter(until=which.until), limit=1, newest_first=True)),
+        lambda: 1 if which.since is None else _seq(store.deliveries(Filter(since=which.since), limit=1), _NONE),
     )
 
 
-def _highest(newest: Sequence[_HasSeq]) -> int:
-    return newest[0].seq if newest else 0
+def _seq(first: Sequence[_HasSeq], without: int = 0) -> int:
+    return first[0].seq if first else without
+
+
+_NONE = 2**62  #: above every seq
 
 
 def _newest(page_of: Callable[[int, int], list[_T]], limit: int, after: int) -> list[_T]:

@@ -24,17 +24,19 @@ def search_back(
     limit: int,
     after: int,
     newest: Callable[[], int],
+    oldest: Callable[[], int] = lambda: 1,
     clock: Callable[[], float] = time.monotonic,
 ) -> FoundBack[_T]:
     """Up to `limit` rows with a seq below `after` (0: the newest), in steps until SECONDS are over.
 
-    `rows_between(limit, after, above)` gives the newest rows between two seqs, `newest` the highest seq.
+    `rows_between(limit, after, above)` gives the newest rows between two seqs; `newest` and `oldest` the highest and
+    the lowest seq of rows that may fit.
     """
-    at, width = after or newest() + 1, FIRST_ROWS
+    at, least, width = after or newest() + 1, oldest(), FIRST_ROWS
     found: list[_T] = []
     begun = clock()
-    while at > 1 and len(found) < limit:
-        step, above = clock(), max(0, at - 1 - width)
+    while at > least and len(found) < limit:
+        step, above = clock(), max(least - 1, at - 1 - width)
         found += rows_between(limit - len(found), at, above)
         at = above + 1
         now = clock()
@@ -42,4 +44,4 @@ def search_back(
             break
         if now - step < SECONDS / 8:
             width *= 2
-    return FoundBack(found, at if at > 1 and len(found) < limit else None)
+    return FoundBack(found, at if at > least and len(found) < limit else None)

@@ -12,6 +12,7 @@ class Rows:
     seqs: tuple[int, ...]
     newest: int
     seconds: float = 0.0  #: that each look takes
+    oldest: int = 1
 
     def find(self, limit: int, after: int = 0) -> tuple[FoundBack[int], list[tuple[int, int]]]:
         """What is found, and between which seqs was looked."""
@@ -21,7 +22,9 @@ class Rows:
             looks.append((above, below))
             return [seq for seq in sorted(self.seqs, reverse=True) if above < seq < below][:most]
 
-        found = search_back(between, limit, after, lambda: self.newest, lambda: len(looks) * self.seconds)
+        found = search_back(
+            between, limit, after, lambda: self.newest, lambda: self.oldest, lambda: len(looks) * self.seconds
+        )
         return found, looks
 
 
@@ -56,6 +59,13 @@ def test_a_slow_search_stops_and_goes_on_where_it_stopped() -> None:
         seen += more.rows
         after = more.searched_to
     assert seen == [99_999, 1]
+
+
+def test_nothing_is_looked_at_below_the_oldest_row_that_may_fit() -> None:
+    found, looks = Rows((1, 5), 100_000, oldest=90_000).find(50)
+
+    assert (list(found.rows), found.searched_to) == ([], None)
+    assert looks[-1][0] == 89_999
 
 
 def test_an_empty_store_needs_no_look() -> None:
