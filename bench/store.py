@@ -38,8 +38,10 @@ _ID = "printf('%08x-%04x-7%03x-8%03x-%012x', ({t}) >> 16, ({t}) & 65535, {n} & 4
 
 FILL_EVENTS = f"""
 WITH RECURSIVE n (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2)
-INSERT INTO event SELECT n, {_ID.format(t=f"{BASE} + n", n="n", k="0")}, 'github', 'POST', '/hooks/github', '',
-    '{HEADERS}', CAST(substr(hex(randomblob(150)), 1, 300) AS BLOB), '192.0.2.1', {BASE} + n, NULL FROM n
+INSERT INTO event (seq, id, source, method, path, query, headers, body, ip, received_at, dedupe_key, ruleset, matched)
+SELECT n, {_ID.format(t=f"{BASE} + n", n="n", k="0")}, 'github', 'POST', '/hooks/github', '',
+    '{HEADERS}', CAST(substr(hex(randomblob(150)), 1, 300) AS BLOB), '192.0.2.1', {BASE} + n, NULL,
+    printf('%064x', 7), '["rule-' || (n % 100) || '"]' FROM n
 """
 FILL_DELIVERIES = f"""
 WITH RECURSIVE n (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2)
@@ -52,7 +54,8 @@ SELECT n, {_ID.format(t=f"{BASE} + n", n="n", k="1")}, n, 'rule-' || (n % 100), 
 """
 FILL_ATTEMPTS = f"""
 WITH RECURSIVE n (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM n WHERE n < ?2)
-INSERT INTO attempt SELECT n, 1, {BASE} + n, {BASE} + n + 9, CASE WHEN n % 500 = 1 THEN 'failed' ELSE 'succeeded' END,
+INSERT INTO attempt (delivery, number, started_at, finished_at, outcome, status, error, excerpt)
+SELECT n, 1, {BASE} + n, {BASE} + n + 9, CASE WHEN n % 500 = 1 THEN 'failed' ELSE 'succeeded' END,
     CASE WHEN n % 500 = 1 THEN 410 ELSE 200 END, '', 'ok' FROM n WHERE n % 5 > 0
 """
 _PIECE = 50_000

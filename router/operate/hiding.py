@@ -23,7 +23,7 @@ SHOWN_AS_IT_IS = frozenset(
     [
         *("location", "size", "owner", "is_replaced", "nodes", "changes", "alive", "writable"),
         *("routing", "count", "ruleset", "ids_from", "recent_names", "event_sources", "waiting", "depths"),
-        *("holds", "notes", "newest", "position_at", "arrivals", "activity", "recent_matches"),
+        *("holds", "notes", "newest", "position_at", "arrivals", "activity", "recent_matches", "polls"),
     ]
 )
 """What a store tells without payloads. Anything else that is not below is refused."""

@@ -197,7 +197,7 @@ def test_what_reads_a_store_is_hidden_or_known_to_show_no_payload(planted: Plant
     view = hiding(planted.admin.store, lambda _: "/x")
 
     own = {name for name in vars(type(view)) if not name.startswith("_")}
-    assert names - own - SHOWN_AS_IT_IS == {"ended", "close", "polls", "known_items"}
-    for name in ("ended", "close", "polls", "known_items", "replay", "append", "prune", "backup"):
+    assert names - own - SHOWN_AS_IT_IS == {"ended", "close", "poll_of", "known_items"}
+    for name in ("ended", "close", "poll_of", "known_items", "replay", "append", "prune", "backup"):
         with pytest.raises(AttributeError, match="not for who may only read"):
             getattr(view, name)

@@ -54,9 +54,10 @@ def test_the_sources_of_each_provider_load(text: str, tmp_path: Path) -> None:
 
 
 def test_the_readme_links_every_page_and_every_link_resolves() -> None:
-    for page in (ROOT / "docs").iterdir():
+    pages = [one for one in (ROOT / "docs").iterdir() if one.is_file()]
+    for page in pages:
         assert f"(docs/{page.name})" in README
-    for page in (ROOT / "README.md", ROOT / "bench" / "README.md", *(ROOT / "docs").iterdir()):
+    for page in (ROOT / "README.md", ROOT / "bench" / "README.md", *pages):
         for link, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
             target = page.parent / link if link else page
             assert target.exists(), f"{page}: {link}"
@@ -64,6 +65,12 @@ def test_the_readme_links_every_page_and_every_link_resolves() -> None:
             assert anchor in [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings], (
                 f"{page}: #{anchor}"
             )
+
+
+def test_every_picture_is_shown_by_the_page_about_the_page() -> None:
+    shown = re.findall(r"!\[[^\]]+\]\(images/([^)]+)\)", (ROOT / "docs" / "page.md").read_text())
+
+    assert sorted(shown) == sorted(one.name for one in (ROOT / "docs" / "images").iterdir())
 
 
 def test_every_scheme_and_handshake_is_on_the_sources_page() -> None:
