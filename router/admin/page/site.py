@@ -157,6 +157,12 @@ def _cookie_of(read: PageRequest) -> str | None:
     return read.cookies.get(_cookie_name(read))
 
 
+def form_limit(path: str) -> int:
+    """The largest form that a path takes, in bytes; 0: it is not the page's."""
+    found = _view_of(path)
+    return 0 if found is None else found[0].form_bytes
+
+
 def _view_of(path: str) -> Found | None:
     for view in VIEWS:
         found = view.pattern.fullmatch(path)
