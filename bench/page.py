@@ -24,6 +24,7 @@ from urllib.parse import urlencode
 
 import apsw
 import psycopg
+from daemons import Running
 from machine import describe
 from open_loop import send, share
 
@@ -40,6 +41,7 @@ WEEK = 7 * 86_400_000
 TOKEN = "a-token-of-the-benchmark-0123456789"
 SOURCES, RULES, TARGETS = 20, 100, 20
 PAUSES = (0.5, 0.5, 1.0)  #: s, of each viewer between two looks; the page itself asks each third second
+CPU_ROUNDS = 10  #: of each view, without load; the kernel counts in steps of 10 ms
 TARGET_MS, TARGET_RATIO = 100, 1.2
 
 HEADERS = '[["Content-Type","application/json"],["X-Kind","push"],["User-Agent","bench"]]'
@@ -259,8 +261,8 @@ DELIVERY_FILTERS = {
 
 
 @contextmanager
-def serving(store: str, folder: Path) -> Iterator[tuple[int, int]]:
-    """A daemon; its ports."""
+def serving(store: str, folder: Path) -> Iterator[tuple[Running, int]]:
+    """A daemon, and the port of its page."""
     rules = folder / "rules.yaml"
     rules.write_text(rules_text())
     ports = [_free_port(), _free_port()]
@@ -282,7 +284,7 @@ def serving(store: str, folder: Path) -> Iterator[tuple[int, int]]:
         )  # fmt: skip
         try:
             _wait_until_ready(ports[1])
-            yield ports[0], ports[1]
+            yield Running(ports[0], daemon.pid), ports[1]
         finally:
             daemon.send_signal(signal.SIGTERM)
             daemon.wait(60)
@@ -328,16 +330,22 @@ def beside(*works: "threading.Thread", stop: threading.Event) -> Iterator[None]:
             work.join()
 
 
-def measure_views(intake: int, admin: int, rate: float, rounds: int) -> None:
-    """The latency of each view while events arrive."""
+def measure_views(daemon: Running, admin: int, rate: float, rounds: int) -> None:
+    """What each view takes: of the daemon's processor alone, and until its answer while events arrive."""
     stop = threading.Event()
 
     def load() -> None:
         while not stop.is_set():
-            send(intake, arriving, rate, 2)
+            send(daemon.port, arriving, rate, 2)
 
     viewer = Viewer(admin)
     slow = 0
+    cpu: dict[str, float] = {}
+    for name, (path, form) in views(viewer).items():
+        begun = daemon.cpu_seconds()
+        for _ in range(CPU_ROUNDS):
+            viewer.ask(path, form)
+        cpu[name] = (daemon.cpu_seconds() - begun) / CPU_ROUNDS * 1000
     with beside(threading.Thread(target=load), stop=stop):
         for name, (path, form) in views(viewer).items():
             took = []
@@ -348,7 +356,8 @@ def measure_views(intake: int, admin: int, rate: float, rounds: int) -> None:
                 assert status in (200, 303), (name, status)
             median = statistics.median(took)
             slow += median > TARGET_MS
-            print(f"  {name:<42} {median:>8.1f} {max(took):>8.1f}{'  SLOW' if median > TARGET_MS else ''}", flush=True)
+            slow_mark = "  SLOW" if median > TARGET_MS else ""
+            print(f"  {name:<42} {cpu[name]:>6.0f} {median:>8.1f} {max(took):>8.1f}{slow_mark}", flush=True)
     print(f"  views whose median is above {TARGET_MS} ms: {slow}")
 
 
@@ -379,11 +388,12 @@ def look(admin: int, pause: float, stop: threading.Event) -> None:
 
 def run(name: str, store: str, folder: Path, given: argparse.Namespace) -> None:
     """Measure one store."""
-    with serving(store, folder) as (intake, admin):
-        print(f"\n{name}: views while {given.rate:g} events a second arrive, ms\n  {'':<42} {'median':>8} {'worst':>8}")
-        measure_views(intake, admin, given.rate, given.rounds)
+    with serving(store, folder) as (daemon, admin):
+        print(f"\n{name}: views while {given.rate:g} events a second arrive, ms")
+        print(f"  {'':<42} {'CPU':>6} {'median':>8} {'worst':>8}")
+        measure_views(daemon, admin, given.rate, given.rounds)
         print(f"\n{name}: the intake at {given.rate:g} events a second")
-        measure_intake(intake, admin, given.rate, given.turns, given.seconds)
+        measure_intake(daemon.port, admin, given.rate, given.turns, given.seconds)
 
 
 def main() -> None:

@@ -42,15 +42,15 @@ class Preloaded:
         """Start it; with a folder for the module path, such as one with plugins."""
         self._program = program
         self._folder = tempfile.TemporaryDirectory(prefix="preloaded-")
-        self._path = str(Path(self._folder.name) / "socket")
+        self.path = str(Path(self._folder.name) / "socket")  #: where the server listens
         self.shim = Path(self._folder.name) / "webhook-router"  #: a program for a shell
         self.shim.write_text(
-            _SHIM.format(python=sys.executable, tests=str(Path(__file__).parent), path=self._path, program=program)
+            _SHIM.format(python=sys.executable, tests=str(Path(__file__).parent), path=self.path, program=program)
         )
         self.shim.chmod(0o755)
         folders = () if path is None else (path,)
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(self._path)
+            listener.bind(self.path)
             listener.listen(256)
             self._server = subprocess.Popen(
                 [sys.executable, _SERVER, str(listener.fileno())],
@@ -64,9 +64,7 @@ class Preloaded:
         with Path(os.devnull).open("r+b") as null:
             streams = [null.fileno(), null.fileno(), stderr]
             return Forked(
-                *preloaded_client.start(
-                    self._path, [self._program, *arguments], str(folder), dict(environment), streams
-                )
+                *preloaded_client.start(self.path, [self._program, *arguments], str(folder), dict(environment), streams)
             )
 
     def stop(self) -> None:

@@ -14,7 +14,15 @@ SIZE = 4  #: bytes of each number
 def start(
     path: str, arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]
 ) -> tuple[_socket.socket, int]:
-    """Ask the server at this path for a process; returns its connection and its id."""
+    """Start a process by the server at this path; returns its connection and its id."""
+    connection = ask(path, arguments, folder, environment, streams)
+    return connection, read_number(connection)
+
+
+def ask(
+    path: str, arguments: list[str], folder: str, environment: dict[str, str], streams: list[int]
+) -> _socket.socket:
+    """Ask the server at this path for a process; returns the connection, on which the answer comes."""
     umask = os.umask(0o77)
     os.umask(umask)
     text = marshal.dumps([arguments, folder, environment, umask])
@@ -23,7 +31,7 @@ def start(
     rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", streams))
     connection.sendmsg([len(text).to_bytes(SIZE, "big")], [rights])
     connection.sendall(text)
-    return connection, read_number(connection)
+    return connection
 
 
 def read_number(connection: _socket.socket) -> int:

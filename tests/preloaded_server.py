@@ -6,6 +6,7 @@ between is the number of a signal to send. A process is killed when its connecti
 """
 
 import atexit
+import contextlib
 import gc
 import marshal
 import os
@@ -45,8 +46,15 @@ class Server:
 
     def _start(self) -> bool:
         connection, _ = self._listener.accept()
-        size, streams, _, _ = socket.recv_fds(connection, _SIZE, 3)
-        request = marshal.loads(preloaded_client.read(connection, int.from_bytes(size, "big")))
+        streams: list[int] = []
+        try:
+            size, streams, _, _ = socket.recv_fds(connection, _SIZE, 3)
+            request = marshal.loads(preloaded_client.read(connection, int.from_bytes(size, "big")))
+        except (OSError, ValueError, EOFError):  # a test gave up while this process was still importing
+            for stream in streams:
+                os.close(stream)
+            connection.close()
+            return False
         pid = os.fork()
         if pid == 0:
             for one in (self._listener, connection, *self._started):
@@ -57,7 +65,8 @@ class Server:
             os.close(stream)
         self._started[connection] = pid
         self._ends[os.pidfd_open(pid)] = connection
-        connection.sendall(pid.to_bytes(_SIZE, "big"))
+        with contextlib.suppress(OSError):  # the other side has ended; so does the process, once the end is read
+            connection.sendall(pid.to_bytes(_SIZE, "big"))
         return False
 
     def _pass_signal(self, connection: socket.socket) -> None:

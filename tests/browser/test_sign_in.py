@@ -59,7 +59,7 @@ def test_who_may_only_read_sees_no_control_and_can_change_nothing(scene: Scene, 
 
     for path in ("/", f"/events/{dead['event']}", "/deliveries?state=dead", f"/deliveries/{dead['id']}", "/targets"):
         window.go(path)
-        assert "You are signed in with the token that may only read" in window.page.inner_text("body")
+        window.page.wait_for_selector("text=You are signed in with the token that may only read")
         assert window.page.locator("form[method=post]:not([action='/sign-out'])").locator("button").count() == 0, path
     forged = window.page.evaluate(
         """async ids => (await Promise.all(["/deliveries/all/replay", "/targets/pause"].map(path => fetch(path, {

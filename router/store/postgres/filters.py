@@ -54,16 +54,22 @@ def bounds(which: Filter) -> Bounds:
 def page(condition: Part, name: str, between: Bounds, after: int, *, newest_first: bool, above: int = 0) -> Part:
     """The end of a query for a page of `name`'s rows by seq, above one. The caller adds the value of LIMIT."""
     selected, (lowest, highest) = condition, between
+    lows, highs = [lowest, ("%s", (above + 1,))], [highest]
     if newest_first:
-        walk = [_at(name, ">=", lowest), _at(name, "<=", highest), _at(name, "<", ("%s", (after or NEVER,)))]
+        highs.append(("%s", ((after or NEVER) - 1,)))
     elif after:  # a page before this one began at the lowest seq
-        walk = [_at(name, ">", ("%s", (after,))), _at(name, "<=", highest)]
-    else:
-        walk = [_at(name, ">=", lowest), _at(name, "<=", highest)]
-    parts = [selected, *walk, *([_at(name, ">", ("%s", (above,)))] if above else [])]
+        lows = [("%s", (max(after, above) + 1,))]
+    parts = [selected, _at(name, ">=", _one("greatest", lows)), _at(name, "<=", _one("least", highs))]
     order = f"{name}.seq DESC" if newest_first else f"{name}.seq"
     text = " AND ".join(part for part, _ in parts)
     return f" WHERE {text} ORDER BY {order} LIMIT %s", tuple(value for _, values in parts for value in values)
+
+
+def _one(function: str, places: list[Part]) -> Part:
+    """One place of several: an index is walked between two places, and others would be compared row by row."""
+    if len(places) == 1:
+        return places[0]
+    return f"{function}({', '.join(text for text, _ in places)})", tuple(v for _, values in places for v in values)
 
 
 def _at(name: str, comparison: str, place: Part) -> Part:
