@@ -58,18 +58,18 @@ def poll_once(
     """Poll a source at `now` (ms). A dry run gives the events of a first poll too, whatever `start` says; without a
     store it knows of no poll before. Raises PollError, StoreError."""
     before = store.poll_of(source.name) if store is not None else None
-    state = new_state(source.name, spec.fingerprint, before, now)
-    taking = _CommandStore(store, ruleset, dry)
+    state = new_state(source.name, spec, before, now)
+    taking, events = _CommandStore(store, ruleset, dry), list[PolledEvent]()
     shown = replace(spec, start="all") if dry else spec
     wanted = replace(source, poll=shown)
 
     async def poll() -> PollReport:
         async with open_client() as client:
             token = before.token if before is not None else ""
-            one = OnePoll(client, wanted, shown, lambda: ruleset, taking, lambda: now, state, token)
+            one = OnePoll(client, wanted, shown, lambda: ruleset, taking, lambda: now, state, token, events.extend)
             polled = await one.run()
         items = len(taking.seen) if spec.has_items else int(polled.changed)
-        return PollReport(items, not state.started, polled.changed, polled.events, polled.state)
+        return PollReport(items, not state.started, polled.changed, events, polled.state)
 
     try:
         return asyncio.run(poll())

@@ -13,6 +13,7 @@ import pytest
 from router.daemon.registries import REGISTRIES
 from router.domain.polls import PollState
 from router.intake.poll import compile as poll_compile
+from router.intake.poll import polling as poll_loop
 from router.intake.poll.polling import Polling
 from router.intake.poll.timing import LONGEST_SECONDS, RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
 from router.observe import metric_families as f
@@ -342,3 +343,31 @@ def test_a_next_page_that_keeps_failing_holds_up_no_first_page(runs: Runs) -> No
     items.append("b")
 
     until(lambda: len(runs.store.events()) == 2)
+
+
+def test_a_full_store_is_no_reason_to_ask_all_the_time(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_loop, "STORE_SECONDS", 0.01)
+    connection = runs.store._writer._connection  # the disk is made full from inside
+    runs.service.answer = lambda asked: Reply(["x" * 1_000_000] if asked.path == "/a" else [])
+    runs.start("fence: every: 10ms")
+    until(lambda: runs.state("fence"))
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+    runs.reload("a: every: 1h", "fence: every: 10ms")
+    until(lambda: runs.count("a"))
+    before = runs.count("fence")
+    until(lambda: runs.count("fence") > before + 5)
+    connection.pragma("max_page_count", 1_000_000_000)
+
+    assert runs.count("a") == 1
+    assert runs.state("a") is None
+
+
+def test_events_are_told_that_were_stored_before_a_page_failed(runs: Runs) -> None:
+    runs.service.answer = lambda asked: (
+        Reply(status=500) if "page" in asked.path else Reply([1, 2], headers={"Link": "</a?page=2>; rel=next"})
+    )
+    runs.start("a: every: 10ms, next: link")
+    until(lambda: runs.counted("a", "failed") > 3)
+
+    assert len(runs.store.events()) == 2
+    assert sum(runs.metrics.counted().counts[f.EVENTS].values()) == 2
