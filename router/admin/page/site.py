@@ -16,12 +16,15 @@ from router.admin.page.render import address, render
 from router.admin.page.sessions import SESSION_SECONDS, Session, Sessions, same
 from router.admin.page.view import FORM_BYTES, Problem, View
 from router.admin.page.views import VIEWS
+from router.domain.errors import StoreError
 from router.domain.reply import Reply
 from router.operate.words import size
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _LOOPBACK = ("127.", "::1")
 _TITLES = {403: "Not allowed", 404: "Not here", 405: "Not that way", 413: "Too large", 503: "Not just now"}
+
+_STORE_AWAY = "the store can't be read or written just now; the log says why. Try again when it can"
 
 Found = tuple[View, Mapping[str, str]]
 """A view, and the fields of the path."""
@@ -42,7 +45,7 @@ class Site:
         return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or _view_of(path) is not None
 
     def reply(self, request: falcon.Request, path: str) -> Reply:
-        """The reply to a request for a path of the page. Raises StoreError."""
+        """The reply to a request for a path of the page."""
         found = asset(path)
         if found is not None:
             return found if request.method in ("GET", "HEAD") else self._refused(None, 405, "use GET")
@@ -72,6 +75,13 @@ class Site:
             return view.show(daemon, read, session, fields)
         except Problem as problem:
             return self._refused(session, problem.status, str(problem))
+        except StoreError as error:
+            log.error("admin request failed: the store can't be read or written", error=str(error))
+            return self._refused(session, 503, _STORE_AWAY)
+
+    def busy(self) -> Reply:
+        """The reply while others ask for much."""
+        return self._refused(None, 503, "others are asking for much just now; try again in a moment")
 
     def _read(self, request: falcon.Request, path: str, view: Found | None) -> PageRequest | Reply:
         if request.method not in ("GET", "HEAD", "POST"):
@@ -144,7 +154,8 @@ class Site:
 
     def _refused(self, session: Session | None, status: int, reason: str) -> Reply:
         title = _TITLES.get(status, "Not possible")
-        return html(render("problem.html", session=session, title=title, reason=reason, here=""), status)
+        later = (("Retry-After", "5"),) if status == 503 else ()
+        return html(render("problem.html", session=session, title=title, reason=reason, here=""), status, *later)
 
 
 def _cookie_name(read: PageRequest) -> str:
@@ -155,6 +166,12 @@ def _cookie_name(read: PageRequest) -> str:
 
 def _cookie_of(read: PageRequest) -> str | None:
     return read.cookies.get(_cookie_name(read))
+
+
+def form_limit(path: str) -> int:
+    """The largest form that a path takes, in bytes; 0: it is not the page's."""
+    found = _view_of(path)
+    return 0 if found is None else found[0].form_bytes
 
 
 def _view_of(path: str) -> Found | None:

@@ -90,12 +90,12 @@ function replaceMain(fresh) {
 
 let renewed = new Date();
 
-function tellStale() {
+function tellStale(why) {
   const note = main.querySelector("#stale") ?? document.createElement("p");
   note.id = "stale";
   note.className = "problem";
   note.setAttribute("role", "status");
-  note.textContent = `The daemon does not answer. This is what it showed at ${renewed.toLocaleTimeString()}.`;
+  note.textContent = `${why} This is what it showed at ${renewed.toLocaleTimeString()}.`;
   if (!note.isConnected) main.prepend(note);
   shown = null;
 }
@@ -107,7 +107,8 @@ async function renew() {
   const asked = { headers: { Accept: "text/html" }, redirect: "error", signal: AbortSignal.timeout(10000) };
   const answer = await fetch(location.href, asked).catch(() => null);
   if (answer?.status === 401) return location.reload(); // the session has ended
-  if (!answer || answer.status >= 500) return tellStale();
+  if (!answer) return tellStale("The daemon does not answer.");
+  if (answer.status >= 500) return tellStale("The daemon can't read its store just now, or has much to do.");
   const text = await answer.text();
   renewed = new Date();
   if (!answer.ok || text === shown || isBusy() || document.hidden) return;
