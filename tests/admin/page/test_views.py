@@ -1,5 +1,6 @@
 """The views show what the store has, and act as the commands do."""
 
+import json
 import re
 from html import unescape
 
@@ -202,3 +203,13 @@ def test_a_page_says_that_others_ask_for_much(admin: Admin, page: Browser, monke
 
     assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert "others are asking for much just now" in shown
+
+
+def test_a_payload_of_a_megabyte_can_be_tried(page: Browser) -> None:
+    page.go("/try")
+    whole = json.dumps({"ref": "main", "repo": "a", "more": ['"'] * 170_000})
+
+    shown = page.post("/try", source="github", payload=whole)
+
+    assert 950_000 < len(whole) < 1024**2
+    assert (page.status, "deploy main" in shown) == (200, True)
