@@ -50,7 +50,7 @@ class Page:
     def validator(self, name: str) -> str | None:
         """ETag or Last-Modified; None if it has none that can be sent back."""
         value = self.headers.get(name, "")
-        return value if value.isascii() and value.isprintable() else None
+        return value if value and value.isascii() and value.isprintable() else None
 
     @property
     def unchanged(self) -> bool:

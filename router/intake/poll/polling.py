@@ -229,6 +229,16 @@ class Polling:
         timer.due = min(began + wait_seconds(spec.every), time.monotonic() + spec.every) if is_interval else 0.0
 
     async def _poll(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
+        release = self._store.hold_poll(source.name)
+        if release is None:  # a command polls it
+            timer.due = time.monotonic() + LEAD_SECONDS
+            return
+        try:
+            await self._poll_held(source, spec, timer, client, store)
+        finally:
+            release()
+
+    async def _poll_held(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
         before = await store.state(source.name)
         state = new_state(source.name, spec, before, self._now_ms())
         wait = wait_seconds(spec.every)

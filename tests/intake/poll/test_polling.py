@@ -15,11 +15,14 @@ from router.domain.polls import PollState
 from router.intake.poll import compile as poll_compile
 from router.intake.poll import polling as poll_loop
 from router.intake.poll.polling import Polling
+from router.intake.poll.spec import PollSpec
 from router.intake.poll.timing import LONGEST_SECONDS, RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
 from router.observe import metric_families as f
 from router.observe.metrics import Metrics
+from router.operate.poll_source import poll_once
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.store.open import open_operator_store
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
 from tests.polled_service import Asked, Reply, Service
@@ -371,3 +374,40 @@ def test_events_are_told_that_were_stored_before_a_page_failed(runs: Runs) -> No
 
     assert len(runs.store.events()) == 2
     assert sum(runs.metrics.counted().counts[f.EVENTS].values()) == 2
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_command_and_a_daemon_never_poll_a_source_at_once(runs: Runs, dry: bool) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        release.wait(60)
+        return Reply([1, 2])
+
+    runs.service.answer = answer
+    runs.start("a: every: 1h")
+    assert asked.wait(60)
+    assert runs.store.hold_poll("a") is None
+    ruleset = runs.load("a: every: 1h")
+    source = ruleset.sources["a"]
+    assert isinstance(source.poll, PollSpec)
+    threading.Timer(0.2, release.set).start()
+    with closing(open_operator_store(runs.folder / "store.db")) as store:
+        report = poll_once(store, ruleset, source, source.poll, time.time_ns() // 1_000_000, dry=dry)
+
+    assert report.events == []  # it began once the daemon had stored both
+    assert len(runs.store.events()) == 2
+
+
+def test_a_daemon_waits_for_the_poll_of_a_command(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_loop, "LEAD_SECONDS", 0.01)
+    end = runs.store.hold_poll("a")
+    assert end is not None
+    runs.start("a: every: 10ms", "fence: every: 10ms")
+    until(lambda: runs.count("fence") >= 3)
+    assert runs.count("a") == 0
+
+    end()
+
+    until(lambda: runs.count("a") >= 2)
