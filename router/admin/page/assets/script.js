@@ -146,6 +146,28 @@ function toPlace(link) {
   area.scrollTop = (Number(link.dataset.line) - 5) * area.scrollHeight / Math.max(1, area.value.split("\n").length);
 }
 
+// --- The edited rules stay with the tab until the daemon has answered: a session may have ended while somebody wrote
+
+function keepText() {
+  const area = document.getElementById("text"), file = area?.form?.elements.file?.value;
+  if (file === undefined) return;
+  const kept = JSON.parse(sessionStorage.getItem("text") ?? "null");
+  if (document.getElementById("result")) sessionStorage.removeItem("text");
+  else if (kept && kept.file === file) {
+    area.value = kept.text;
+    sessionStorage.removeItem("text");
+    const note = document.createElement("p");
+    note.className = "note";
+    note.setAttribute("role", "status");
+    note.textContent = "This is the text that you sent before, which was not looked at.";
+    area.form.prepend(note);
+  } else if (kept && !location.search) return location.replace(`/rules/try?file=${encodeURIComponent(kept.file)}`);
+  area.form.addEventListener("submit", (event) => {
+    if (event.submitter?.hasAttribute("formaction")) return; // a download leaves the page as it is
+    sessionStorage.setItem("text", JSON.stringify({ file, text: area.value }));
+  });
+}
+
 // --- Keys
 
 const VIEWS = { o: "/", e: "/events", d: "/deliveries", t: "/targets", r: "/rules", p: "/try" };
@@ -179,6 +201,7 @@ function keys(event) {
 
 localTimes(document);
 copyButtons(document);
+keepText();
 document.addEventListener("keydown", keys);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-line]");
