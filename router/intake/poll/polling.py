@@ -17,7 +17,7 @@ from router.domain.polls import PolledEvent, PollResult, PollState
 from router.intake.poll.fetch import PollFailure
 from router.intake.poll.one_poll import OnePoll, Overtaken, new_state
 from router.intake.poll.spec import PollSpec
-from router.intake.poll.timing import backoff_seconds, wait_seconds
+from router.intake.poll.timing import RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
 from router.observe.metrics import Metrics
 from router.rules.notices import notice
 from router.rules.ruleset import CurrentRuleset, Ruleset
@@ -207,7 +207,9 @@ class Polling:
         """How long a source waits that this process did not poll yet: a start is no reason to ask anew."""
         if state is None or state.fingerprint != spec.fingerprint:
             return 0.0
-        longest = max(spec.every, backoff_seconds(spec.every, state.failures, None)) if state.failures else spec.every
+        longest = spec.every
+        if state.failures:  # no longer than planned, whatever the clock says; a Retry-After outlasts a restart
+            longest = min((state.next_at - state.polled_at) / 1000, max(spec.every, RETRY_AFTER_SECONDS))
         return min(longest, max(0.0, (state.next_at - self._now_ms()) / 1000))
 
     @staticmethod

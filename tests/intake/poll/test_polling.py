@@ -288,6 +288,20 @@ def test_a_restart_is_no_reason_to_ask_anew(runs: Runs) -> None:
     assert runs.count("a") == 1
 
 
+def test_a_retry_after_outlasts_a_restart(runs: Runs) -> None:
+    runs.service.answer = lambda asked: (
+        Reply(status=429, headers={"Retry-After": "120"}) if asked.path == "/a" else Reply([])
+    )
+    runs.start("a: every: 10ms")
+    until(lambda: (state := runs.state("a")) is not None and state.failures)
+    runs.stop()
+
+    runs.start("a: every: 10ms", "fence: every: 10ms")
+    until(lambda: runs.count("fence") >= 6)
+
+    assert runs.count("a") == 1
+
+
 @pytest.mark.parametrize("jump", [-86_400_000, 86_400_000])
 def test_a_jump_of_the_clock_delays_no_poll(runs: Runs, jump: int) -> None:
     runs.start("a: every: 10ms")
