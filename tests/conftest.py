@@ -25,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from router.cli.main import main
+from router.domain import ids
 from tests.memory_folder import memory_folder
 from tests.preloaded import Forked, Preloaded, read_at_start
 
@@ -146,6 +147,12 @@ def forked_program() -> str:
     PROGRAM itself is for tests of what a new process inherits.
     """
     return str(preloaded().shim)
+
+
+@pytest.fixture(autouse=True)
+def _ids_of_the_tests_own_time() -> None:
+    """Let each test make ids of its own time: an id is never earlier than the last one of its process."""
+    ids._last = 0
 
 
 @pytest.fixture(scope="session", autouse=True)

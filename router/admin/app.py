@@ -58,7 +58,7 @@ def _reply(
         return refusal
     path = _path(request)
     if site.has(path):
-        return _limited(limits["store"], lambda: site.reply(request, path))
+        return _limited(limits["store"], lambda: site.reply(request, path), site.busy)
     refusal = access.check_origin(joined)
     if refusal is not None:
         return refusal
@@ -112,13 +112,17 @@ def _call(request: falcon.Request, endpoint: Endpoint, fields: Mapping[str, str]
 def _run(endpoint: Endpoint, daemon: DaemonHandle, call: Call, limits: Mapping[str, ConcurrencyLimit]) -> Reply:
     if endpoint.limit is None:
         return endpoint.run(daemon, call)
-    return _limited(limits[endpoint.limit], lambda: endpoint.run(daemon, call))
+    return _limited(limits[endpoint.limit], lambda: endpoint.run(daemon, call), _busy)
 
 
-def _limited(limit: ConcurrencyLimit, run: Callable[[], Reply]) -> Reply:
+def _busy() -> Reply:
+    return problem_reply(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
+
+
+def _limited(limit: ConcurrencyLimit, run: Callable[[], Reply], busy: Callable[[], Reply]) -> Reply:
     with limit.slot(WAIT_SECONDS) as admitted:
         if not admitted:
-            return problem_reply(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
+            return busy()
         try:
             return run()
         except StoreError as error:

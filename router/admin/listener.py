@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable
 
 from router.admin.api.endpoint import RULES_BYTES
-from router.admin.api.routes import body_limit
+from router.admin.api.routes import body_limit as api_limit
 from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.auth.access import AccessCheck
-from router.admin.page.site import Site
+from router.admin.page.site import Site, form_limit
 from router.domain.listen_address import ListenAddress
 from router.http.certificate import Certificate
 from router.http.problem import refusal
@@ -53,6 +53,11 @@ def admin_listener(
 def access_check(address: ListenAddress, token: bytes, read_token: bytes | None, names: Collection[str]) -> AccessCheck:
     """Who may ask. `names` are further host names of the listener."""
     return AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback, read_token=read_token)
+
+
+def body_limit(path: str) -> int:
+    """The largest body that a path takes, in bytes: of the API, or a form of the page, which judges it further."""
+    return max(api_limit(path), form_limit(path))
 
 
 def _with_body_limit(app: Application, refusals: Refusals) -> Application:

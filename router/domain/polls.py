@@ -23,6 +23,7 @@ class PollState:
     fingerprint: str = ""  #: of url, items and id
     started: bool = False  #: the first poll is complete: what comes now is new
     cursor: str | None = None
+    cursor_of: str = ""  #: where it comes from, as the rules have it
     next: str | None = None  #: the page to go on with
     candidate: str | None = None  #: the cursor once there is no next page
     etag: str | None = None

@@ -1,7 +1,8 @@
 """Polls a source once, for a command: what its answer gives is stored, or only shown."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from router.actions.forward.client import open_client
@@ -13,6 +14,9 @@ from router.intake.poll.spec import PollSpec
 from router.rules.ruleset import Ruleset
 from router.rules.source import Source
 from router.store.contract import OperatorStore
+
+WAIT_SECONDS = 60.0  #: for a poll that runs: two answers as slow as they may be
+LOOK_SECONDS = 0.1  #: between two looks whether it ended
 
 
 class PollError(RouterError):
@@ -57,19 +61,41 @@ def poll_once(
 ) -> PollReport:
     """Poll a source at `now` (ms). A dry run gives the events of a first poll too, whatever `start` says; without a
     store it knows of no poll before. Raises PollError, StoreError."""
+    release = _held(store, source)
+    try:
+        return _poll_held(store, ruleset, source, spec, now, dry=dry)
+    finally:
+        release()
+
+
+def _held(store: OperatorStore | None, source: Source) -> Callable[[], None]:
+    """Wait until nobody else polls the source; gives what ends that nobody else does."""
+    end = time.monotonic() + WAIT_SECONDS
+    while store is not None:
+        if (release := store.hold_poll(source.name)) is not None:
+            return release
+        if time.monotonic() > end:
+            raise PollError(f"source {source.name} is polled by a daemon for {WAIT_SECONDS:g} s already; try again")
+        time.sleep(LOOK_SECONDS)
+    return lambda: None
+
+
+def _poll_held(
+    store: OperatorStore | None, ruleset: Ruleset, source: Source, spec: PollSpec, now: int, *, dry: bool
+) -> PollReport:
     before = store.poll_of(source.name) if store is not None else None
-    state = new_state(source.name, spec.fingerprint, before, now)
-    taking = _CommandStore(store, ruleset, dry)
+    state = new_state(source.name, spec, before, now)
+    taking, events = _CommandStore(store, ruleset, dry), list[PolledEvent]()
     shown = replace(spec, start="all") if dry else spec
     wanted = replace(source, poll=shown)
 
     async def poll() -> PollReport:
         async with open_client() as client:
             token = before.token if before is not None else ""
-            one = OnePoll(client, wanted, shown, lambda: ruleset, taking, lambda: now, state, token)
+            one = OnePoll(client, wanted, shown, lambda: ruleset, taking, lambda: now, state, token, events.extend)
             polled = await one.run()
         items = len(taking.seen) if spec.has_items else int(polled.changed)
-        return PollReport(items, not state.started, polled.changed, polled.events, polled.state)
+        return PollReport(items, not state.started, polled.changed, events, polled.state)
 
     try:
         return asyncio.run(poll())

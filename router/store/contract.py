@@ -299,6 +299,10 @@ class OperatorStore(StoreReader, Upkeep, Protocol):
         """End a pause by `pause`. False when there is none; one by the rules file stays."""
         ...
 
+    def hold_poll(self, source: str) -> Callable[[], None] | None:
+        """Begin to poll a source; gives what ends it, None while another process on this store's machine polls it."""
+        ...
+
     def take_poll(self, result: PollResult) -> "Future[bool]":
         """Write, in one transaction, what a poll found: its state, the ids that it saw, and its events with their
         planned deliveries, each as by `append`.

@@ -10,8 +10,9 @@ import pytest
 
 from router.admin import app
 from router.admin.api.routes import ENDPOINTS
-from router.admin.listener import access_check, admin_listener
+from router.admin.listener import access_check, admin_listener, body_limit
 from router.admin.page.site import Site
+from router.admin.page.views.change import LARGEST_FORM, LARGEST_TEXT
 from router.daemon.settings import host_names
 from router.domain.errors import StartError
 from router.domain.listen_address import ListenAddress
@@ -231,6 +232,30 @@ def test_probes_answer_while_many_requests_wait(
     assert set(refused) == {503}
     assert (probes, others) == ([200, 200], 0)
     assert [statuses.get() for _ in range(most)] == [200] * most  # those that waited were served
+
+
+def test_the_listener_takes_a_text_that_the_page_lets_one_edit() -> None:
+    """A form escapes signs of the text, and is larger than it."""
+    assert body_limit("/rules/try") == body_limit("/rules/try/download") == LARGEST_FORM > LARGEST_TEXT
+    assert body_limit("/events") == 1024**2
+    assert body_limit("/api/rules/check") == 16 * 1024**2
+
+
+def test_a_listener_takes_a_large_form_of_the_page(admin: Admin) -> None:
+    listener = admin_listener(
+        Site(admin.daemon, access_check(address := ListenAddress("127.0.0.1", 0), TOKEN.encode(), None, ())),
+        address,
+        PATIENCE_SECONDS,
+    )
+    listener.start()
+    try:
+        answer = request(listener.port, "POST", "/rules/try", b"x" * (1024**2 + 1))
+        refused = request(listener.port, "POST", "/api/rules/test", b"x" * (1024**2 + 1))
+    finally:
+        listener.stop(1)
+
+    assert "larger than 256.0 KiB" in answer.body.decode()  # the page's own limit for who is not signed in
+    assert "larger than this path takes" in refused.body.decode()
 
 
 def test_an_unexpected_exception_gives_500_without_details(admin: Admin) -> None:

@@ -70,3 +70,24 @@ def test_who_may_only_read_sees_no_control_and_can_change_nothing(scene: Scene, 
 
     assert forged == [403, 403]
     assert scene.deliveries(event=dead["event"])[0]["state"] == "dead"
+
+
+def test_an_edited_text_is_kept_when_the_session_has_ended(scene: Scene, open_window: Open) -> None:
+    window = open_window()
+    window.go("/rules/try")
+    edited = "# an hour of work\n" + window.page.input_value("#text")
+    window.page.fill("#text", edited)
+    window.page.context.clear_cookies()  # as a restart of the daemon does
+
+    window.page.click("text=Check and compare")
+    window.page.wait_for_selector("[role=alert]:has-text('nothing was done')")
+    window.page.fill("#token", scene.token)
+    window.press("Enter")
+    window.page.wait_for_url(scene.url + "/rules/try")
+
+    window.page.wait_for_selector("[role=status]:has-text('the text that you sent before')")
+    assert window.page.input_value("#text") == edited
+    window.page.click("text=Check and compare")
+    window.page.wait_for_selector("#result")
+    window.go("/rules/try")  # it was looked at, so the running text is there again
+    assert window.page.input_value("#text") == edited.partition("\n")[2]

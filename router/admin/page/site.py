@@ -16,12 +16,16 @@ from router.admin.page.render import address, render
 from router.admin.page.sessions import SESSION_SECONDS, Session, Sessions, same
 from router.admin.page.view import FORM_BYTES, Problem, View
 from router.admin.page.views import VIEWS
+from router.domain.errors import StoreError
 from router.domain.reply import Reply
 from router.operate.words import size
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _LOOPBACK = ("127.", "::1")
 _TITLES = {403: "Not allowed", 404: "Not here", 405: "Not that way", 413: "Too large", 503: "Not just now"}
+
+_NOT_DONE = "Your session has ended, so nothing was done. Sign in, and do it again."
+_STORE_AWAY = "the store can't be read or written just now; the log says why. Try again when it can"
 
 Found = tuple[View, Mapping[str, str]]
 """A view, and the fields of the path."""
@@ -42,7 +46,7 @@ class Site:
         return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or _view_of(path) is not None
 
     def reply(self, request: falcon.Request, path: str) -> Reply:
-        """The reply to a request for a path of the page. Raises StoreError."""
+        """The reply to a request for a path of the page."""
         found = asset(path)
         if found is not None:
             return found if request.method in ("GET", "HEAD") else self._refused(None, 405, "use GET")
@@ -52,9 +56,11 @@ class Site:
             return read
         if path == SIGN_IN:
             return self._sign_in(read)
-        session = None if _is_foreign(read, self.access) else self.sessions.find(_cookie_of(read))
-        if session is None:
+        if _is_foreign(read, self.access):
             return self._ask(read)
+        session = self.sessions.find(_cookie_of(read))
+        if session is None:
+            return self._ask(read, error=_NOT_DONE if read.method == "POST" and view is not None else "")
         if read.method == "POST" and not self._is_ours(read, session):
             return self._refused(session, 403, "the form did not come from this page; reload it and try again")
         if path == SIGN_OUT:
@@ -72,6 +78,13 @@ class Site:
             return view.show(daemon, read, session, fields)
         except Problem as problem:
             return self._refused(session, problem.status, str(problem))
+        except StoreError as error:
+            log.error("admin request failed: the store can't be read or written", error=str(error))
+            return self._refused(session, 503, _STORE_AWAY)
+
+    def busy(self) -> Reply:
+        """The reply while others ask for much."""
+        return self._refused(None, 503, "others are asking for much just now; try again in a moment")
 
     def _read(self, request: falcon.Request, path: str, view: Found | None) -> PageRequest | Reply:
         if request.method not in ("GET", "HEAD", "POST"):
@@ -92,17 +105,14 @@ class Site:
 
     def _is_ours(self, read: PageRequest, session: Session) -> bool:
         """Whether a form came from our own page: by its exact origin, and by the session's secret."""
-        scheme = "https" if read.is_secure else "http"
-        origin = read.headers.get("origin", "")
-        return origin == f"{scheme}://{read.headers.get('host', '')}" and same(read.sent("csrf"), session.csrf)
+        return read.headers.get("origin", "") == _origin_of(read) and same(read.sent("csrf"), session.csrf)
 
     def _sign_in(self, read: PageRequest) -> Reply:
         if read.method == "GET" or _is_foreign(read, self.access):
             return self._ask(read)
         if not read.is_secure and not read.ip.startswith(_LOOPBACK):
             return self._ask(read, 403, "Signing in from another machine needs https: see --admin-tls-cert.")
-        origin = read.headers.get("origin")
-        if origin != f"{'https' if read.is_secure else 'http'}://{read.headers.get('host', '')}":
+        if read.headers.get("origin") != _origin_of(read):
             return self._ask(read, 403, "The form did not come from this page.")
         if self.access.check_guesses(read.ip) is not None:
             return self._ask(read, 429, "Too many wrong tokens came from this address. Wait some seconds.")
@@ -140,11 +150,12 @@ class Site:
         """The sign-in page. It leads back to the page that was asked for."""
         wanted = read.sent("to") or (read.one("to") if read.path == SIGN_IN else _address_of(read))
         text = render("sign_in.html", to=_own_path(wanted), code=read.one("code"), error=error)
-        return html(text, status if error else (200 if read.path == SIGN_IN else 401))
+        return html(text, status if status != 200 or read.path == SIGN_IN else 401)
 
     def _refused(self, session: Session | None, status: int, reason: str) -> Reply:
         title = _TITLES.get(status, "Not possible")
-        return html(render("problem.html", session=session, title=title, reason=reason, here=""), status)
+        later = (("Retry-After", "5"),) if status == 503 else ()
+        return html(render("problem.html", session=session, title=title, reason=reason, here=""), status, *later)
 
 
 def _cookie_name(read: PageRequest) -> str:
@@ -155,6 +166,12 @@ def _cookie_name(read: PageRequest) -> str:
 
 def _cookie_of(read: PageRequest) -> str | None:
     return read.cookies.get(_cookie_name(read))
+
+
+def form_limit(path: str) -> int:
+    """The largest form that a path takes, in bytes; 0: it is not the page's."""
+    found = _view_of(path)
+    return 0 if found is None else found[0].form_bytes
 
 
 def _view_of(path: str) -> Found | None:
@@ -177,8 +194,17 @@ def _is_foreign(read: PageRequest, access: AccessCheck) -> bool:
     return is_of_another_site(read.headers, access.names)
 
 
+def _origin_of(read: PageRequest) -> str:
+    return f"{'https' if read.is_secure else 'http'}://{read.headers.get('host', '')}"
+
+
 def _address_of(read: PageRequest) -> str:
-    return address(read.path, **read.query) if read.method == "GET" else "/"
+    """Where a request comes from that needs a session: the address itself, or the view whose form was sent."""
+    if read.method == "GET":
+        return address(read.path, **read.query)
+    origin, referer = _origin_of(read), read.headers.get("referer", "")
+    path = referer.removeprefix(origin) if referer.startswith(origin + "/") else ""
+    return path if _view_of(path.partition("?")[0]) is not None else "/"
 
 
 def _own_path(path: str) -> str:

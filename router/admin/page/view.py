@@ -10,7 +10,7 @@ from router.admin.page.exchange import PageRequest
 from router.admin.page.sessions import Session
 from router.domain.reply import Reply
 
-FORM_BYTES = 256 * 1024  #: of a form; the largest is a payload that is tried
+FORM_BYTES = 256 * 1024  #: of a form, unless its view takes more
 
 Show = Callable[[DaemonHandle, PageRequest, Session, Mapping[str, str]], Reply]
 """Takes the fields of the path too. Raises Problem, StoreError."""

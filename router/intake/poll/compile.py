@@ -11,13 +11,14 @@ from router.actions.forward.url import Url, compile_url, is_address
 from router.domain.errors import TemplateError
 from router.domain.headers import HEADER_NAME
 from router.intake.poll.items import ItemReader
+from router.intake.poll.list_path import ListPath, list_path
 from router.intake.poll.options import CursorOptions, PollOptions
 from router.intake.poll.spec import LINK, Cursor, PollSpec
 from router.intake.poll.values import ValueReader
 from router.payload.body import Parse
 from router.plugins.build import Build
 from router.rules.match.fields import ItemField, field
-from router.rules.match.jsonpath import Path, PathError, compile_path
+from router.rules.match.jsonpath import PathError
 from router.templates import Template, Tree, compile_template, compile_tree, names_of
 
 SHORTEST_SECONDS = 1.0  #: of `every`: a service that is asked more often sees an attack, and answers 429
@@ -40,7 +41,7 @@ def compile_poll(options: PollOptions, parse: Parse | None, max_body: int, build
         build.fault("expected at least 1s: a service that is asked more often takes it for an attack", "every")
     if options.body is not None and options.method == "GET":
         build.fault("a GET has no body; write method: POST", "body")
-    items, of_list = _items(options.items, build)
+    items = _items(options.items, build)
     by_link = options.next == LINK
     next_page = None if options.next is None or by_link else _value(options.next, build, "next")
     if options.next is not None and options.items is None:
@@ -56,7 +57,7 @@ def compile_poll(options: PollOptions, parse: Parse | None, max_body: int, build
         body=_body(options.body, build),
         timeout=options.timeout,
         max_body=max_body,
-        reader=ItemReader(parse, items, of_list, _ids(options, build)),
+        reader=ItemReader(parse, items, _ids(options, build)),
         cursor=_cursor(options.cursor, build) if options.cursor is not None else None,
         next=next_page,
         by_link=by_link,
@@ -141,21 +142,20 @@ def _body(written: Any, build: Build) -> Tree:
     return tree
 
 
-def _items(text: str | None, build: Build) -> tuple[Path | None, Path | None]:
-    """The path of the items, and that of the list that they are in, if it is known."""
+def _items(text: str | None, build: Build) -> ListPath | None:
     if text is None:
-        return None, None
+        return None
     if not text.startswith("$"):
         build.fault(f'expected a path into the answer, such as "$.{text.removesuffix("[*]")[:60]}[*]"', "items")
-        return None, None
+        return None
     try:
-        path = compile_path(text)
-        if path.single:
+        path = list_path(text)
+        if path.whole.single:
             build.fault(f'this selects one value; write "{text}[*]" for each element of a list', "items")
-        return path, compile_path(text.removesuffix("[*]")) if text.endswith("[*]") else None
     except PathError as error:
         build.fault(str(error), "items")
-        return None, None
+        return None
+    return path
 
 
 def _ids(options: PollOptions, build: Build) -> list[ItemField]:
@@ -203,7 +203,7 @@ def _value(text: str, build: Build, *place: str) -> ValueReader | None:
             return ValueReader(text, header=name)
     elif text.startswith("$"):
         try:
-            return ValueReader(text, path=compile_path(text))
+            return ValueReader(text, path=list_path(text))
         except PathError as error:
             build.fault(str(error), *place)
             return None

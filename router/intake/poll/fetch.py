@@ -37,6 +37,22 @@ class Page:
     body: bytes  #: decoded
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it says that there is nothing."""
+        return self.status in (204, 205)
+
+    @property
+    def content_type(self) -> str | None:
+        """Its Content-Type; what is not plain ASCII in it becomes `?`."""
+        value = self.headers.get("Content-Type")
+        return value if value is None else "".join(one if " " <= one <= "~" else "?" for one in value)
+
+    def validator(self, name: str) -> str | None:
+        """ETag or Last-Modified; None if it has none that can be sent back."""
+        value = self.headers.get(name, "")
+        return value if value and value.isascii() and value.isprintable() else None
+
+    @property
     def unchanged(self) -> bool:
         """Whether it says that nothing has changed, or that there is nothing."""
         return self.status in (304, 204, 205)

@@ -7,10 +7,10 @@ import orjson
 
 from router.domain.errors import EvaluationError, PayloadError
 from router.domain.polls import item_id
+from router.intake.poll.list_path import ListPath
 from router.payload.body import Format, Parse, read_declared, usual_type
 from router.plugins.poll import PolledItem
 from router.rules.match.fields import ItemField
-from router.rules.match.jsonpath import Path
 
 JSON_TYPE = "application/json"
 MOST_ITEMS = 100_000  #: of one answer; a service gives more in pages
@@ -21,8 +21,7 @@ class ItemReader:
     """Reads answers. One that can't be read raises PayloadError, which holds no part of it."""
 
     parse: Parse | None = None
-    items: Path | None = None  #: None: an answer is one item
-    of_list: Path | None = None  #: the place of the list, if it is known: in XML one element alone is no list
+    items: ListPath | None = None  #: None: an answer is one item
     ids: Sequence[ItemField] = field(default=())
 
     def payload(self, body: bytes, content_type: str | None) -> tuple[object, Format]:
@@ -57,11 +56,7 @@ class ItemReader:
 
     def _found(self, payload: object, format_: Format) -> list[PolledItem]:
         assert self.items is not None
-        if format_ is Format.XML and self.of_list is not None:
-            lists = self.of_list.read(payload)
-            values = [value for one in lists for value in (one if isinstance(one, list) else [one])]
-        else:
-            values = self.items.read(payload)
+        values = self.items.read(payload, format_)
         if len(values) > MOST_ITEMS:
             raise PayloadError(f"the answer has more than {MOST_ITEMS:,} items; ask for pages")
         return [PolledItem(self._id(value), orjson.dumps(value), JSON_TYPE, value) for value in values]

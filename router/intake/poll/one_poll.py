@@ -52,7 +52,6 @@ class Polled:
     """What a poll came to."""
 
     state: PollState
-    events: Sequence[PolledEvent]
     changed: bool  #: an answer came that was not the one before
     left: bool = False  #: there are more pages than one poll takes
 
@@ -81,11 +80,11 @@ class OnePoll:
     now_ms: Callable[[], int]
     state: PollState
     token: str  #: that the store's state has; empty: it has none
+    taken: Callable[[Sequence[PolledEvent]], None]  #: is told of events once they are stored
     _goes_on: bool = False  #: the page had new items, so that the next request by its cursor may have more
 
     async def run(self) -> Polled:
         """Poll. Raises PollFailure, Overtaken, StoreError."""
-        found: list[PolledEvent] = []
         first = self._first_url()
         url, visited, changed = self.state.next or first, set[str](), False
         resumed = self.state.next is not None
@@ -96,17 +95,19 @@ class OnePoll:
             page = await self._ask(url, conditional=number == 1 and not resumed)
             alone = number == 1 and not resumed
             if page.unchanged or (alone and self._is_same(page)):
-                await self._commit(self._ended(self.state))
+                await self._commit(self._nothing(page, alone=alone))
                 break
             changed, before = True, self.state.cursor
-            link = self._link(page, url, visited)
-            found += await self._take(page, link, alone=alone, last=number == self.spec.max_pages)
+            link, fault = self._link_or_fault(page, url, visited)
+            await self._take(page, link, broken=fault is not None, alone=alone, last=number == self.spec.max_pages)
+            if fault is not None:
+                raise fault
             if link is None and not (self._goes_on and self.state.cursor != before):
                 break
             url = link or self._first_url()
         else:
-            return Polled(self.state, found, changed, left=True)
-        return Polled(self.state, found, changed)
+            return Polled(self.state, changed, left=True)
+        return Polled(self.state, changed)
 
     def _first_url(self) -> str:
         try:
@@ -136,6 +137,21 @@ class OnePoll:
             return False
         return not self.spec.has_items or 0 <= self.now_ms() - self.state.refreshed_at < REFRESH_MS
 
+    def _nothing(self, page: Page, *, alone: bool) -> PollState:
+        """The state after an answer without items: nothing has changed, or nothing is there."""
+        state = self._ended(self.state)
+        if alone:
+            return state if page.status == 304 else replace(state, started=state.started or page.is_empty)
+        cursor = state.candidate if state.candidate is not None else state.cursor
+        return replace(state, next=None, candidate=None, cursor=cursor, started=True)
+
+    def _link_or_fault(self, page: Page, url: str, visited: set[str]) -> tuple[str | None, PollFailure | None]:
+        """The next page, or why it is not followed: what the page itself holds is taken all the same."""
+        try:
+            return self._link(page, url, visited), None
+        except PollFailure as fault:
+            return None, fault
+
     def _link(self, page: Page, url: str, visited: set[str]) -> str | None:
         """The next page."""
         if not self.spec.has_pages:
@@ -144,8 +160,8 @@ class OnePoll:
             reference = next_link(", ".join(_all(page.headers, "Link")))
         else:
             assert self.spec.next is not None
-            payload, _ = self._payload(page) if self.spec.next.path is not None else (None, Format.TEXT)
-            values = self._read(lambda: self.spec.next.values(payload, page.headers))  # type: ignore[union-attr]
+            payload, format_ = self._payload(page) if self.spec.next.path is not None else (None, Format.TEXT)
+            values = self._read(lambda: self.spec.next.values(payload, page.headers, format_))  # type: ignore[union-attr]
             reference = as_cursor(values[0]) if values else None
         if reference is None:
             return None
@@ -158,21 +174,20 @@ class OnePoll:
             raise PollFailure("the next page's link leads back to a page of this poll")
         return link
 
-    async def _take(self, page: Page, link: str | None, *, alone: bool, last: bool) -> list[PolledEvent]:
-        """Store what is new on a page. What comes before the last piece of it changes no cursor."""
+    async def _take(self, page: Page, link: str | None, *, broken: bool, alone: bool, last: bool) -> None:
+        """Store what is new on a page. What comes before the last piece of it changes no cursor, and nothing does on a
+        page whose link is broken."""
         payload, format_ = self._payload(page)
-        content_type = page.headers.get("Content-Type")
-        items = self._read(lambda: self.spec.reader.items_of(payload, format_, page.body, content_type))
-        candidate = self._read(lambda: self._candidate(payload, page))
+        items = self._read(lambda: self.spec.reader.items_of(payload, format_, page.body, page.content_type))
+        candidate = self._read(lambda: self._candidate(payload, page, format_))
         ids = [item.id for item in items] if self.spec.has_items else []
         known = await self.store.known(self.state.series, ids) if ids else set()
         new = [item for item in items if item.id not in known]
         self._goes_on = self.spec.by_cursor and bool(new)
-        after = self._after(page, link, candidate, alone=alone, last=last)
+        after = self.state if broken else self._after(page, link, candidate, alone=alone, last=last)
         if not (self.state.started or self.spec.start == "all"):
             await self._commit(after, await self._seen(ids), whole=after.started)
-            return []
-        found: list[PolledEvent] = []
+            return
         pieces = list(_pieces(new)) or [[]]
         for number, piece in enumerate(pieces):
             events, is_end = self._planned(piece) if piece else [], number == len(pieces) - 1
@@ -180,9 +195,7 @@ class OnePoll:
             seen = [item.id for item in piece] if ids else []
             if is_end:
                 seen += await self._seen(sorted(known))
-            await self._commit(state, seen, events, whole=is_end and link is None)
-            found += events
-        return found
+            await self._commit(state, seen, events, whole=is_end and link is None and not broken)
 
     async def _seen(self, ids: Sequence[str]) -> Sequence[str]:
         """Store that ids were seen, all but the last ones, which go with the page's state."""
@@ -208,8 +221,8 @@ class OnePoll:
             cursor=candidate if candidate is not None else state.cursor,
             started=state.started or not (self._goes_on and is_moved),
             # If there are more pages, the answer to the first request tells nothing of the others.
-            etag=page.headers.get("ETag") if alone else None,
-            modified=page.headers.get("Last-Modified") if alone else None,
+            etag=page.validator("ETag") if alone else None,
+            modified=page.validator("Last-Modified") if alone else None,
             digest=_digest(page) if alone else None,
             refreshed_at=self.now_ms(),
         )
@@ -218,23 +231,24 @@ class OnePoll:
         now = self.now_ms()
         return replace(state, polled_at=now, succeeded_at=now, failures=0, failing_since=0, error="", told=False)
 
-    def _candidate(self, payload: object, page: Page) -> str | None:
+    def _candidate(self, payload: object, page: Page, format_: Format) -> str | None:
         """The cursor, of the pages so far."""
         cursor, before = self.spec.cursor, self.state.candidate
         if cursor is None:
             return None
-        values = cursor.value.values(payload, page.headers)
+        values = cursor.value.values(payload, page.headers, format_)
         if not values or (cursor.pick == "first" and before is not None):
             return before
         if cursor.pick != "max":
             return as_cursor(values[0] if cursor.pick == "first" else values[-1])
         others = [other for other in (before, self.state.cursor) if other is not None]
-        return as_cursor(greatest([*values, *(like(values[0], other) for other in others)]))
+        before_them = [value for other in others if (value := like(values[0], other)) is not None]
+        return as_cursor(greatest([*values, *before_them]))
 
     def _payload(self, page: Page) -> tuple[object, Format]:
         if not page.body.strip():
             return None, Format.JSON
-        return self._read(lambda: self.spec.reader.payload(page.body, page.headers.get("Content-Type")))
+        return self._read(lambda: self.spec.reader.payload(page.body, page.content_type))
 
     @staticmethod
     def _read(read: Callable[[], T]) -> T:
@@ -263,10 +277,12 @@ class OnePoll:
         if self.ruleset() is None:
             raise Overtaken
         now = self.now_ms()
-        state = replace(state, token=uuid7(now))
+        state = replace(state, token=uuid7(now), cursor_of=self.spec.cursor_of or state.cursor_of)
         if not await self.store.take(PollResult(self.token, state, seen, events, whole, now)):
             raise Overtaken
         self.state, self.token = state, state.token
+        if events:
+            self.taken(events)
 
 
 def planned(ruleset: Ruleset, source: Source, event: Event, item: PolledItem) -> PolledEvent:
@@ -280,11 +296,16 @@ def planned(ruleset: Ruleset, source: Source, event: Event, item: PolledItem) ->
     return PolledEvent(event, plan.deliveries, Routing(ruleset.hash, plan.matched, plan.errors), window)
 
 
-def new_state(source: str, fingerprint: str, before: PollState | None, now: int) -> PollState:
+def new_state(source: str, spec: PollSpec, before: PollState | None, now: int) -> PollState:
     """The state to poll by: the stored one, unless the source starts anew."""
-    if before is not None and before.fingerprint == fingerprint:
+    if before is not None and before.fingerprint == spec.fingerprint and not _has_other_cursor(before, spec):
         return before
-    return PollState(source, uuid7(now), "", fingerprint)
+    return PollState(source, uuid7(now), "", spec.fingerprint)
+
+
+def _has_other_cursor(before: PollState, spec: PollSpec) -> bool:
+    """Whether the cursor is a value of another kind than the service now gets: it would be refused, or misread."""
+    return before.cursor is not None and spec.cursor is not None and before.cursor_of not in ("", spec.cursor_of)
 
 
 def _digest(page: Page) -> str:

@@ -17,7 +17,7 @@ from router.domain.polls import PolledEvent, PollResult, PollState
 from router.intake.poll.fetch import PollFailure
 from router.intake.poll.one_poll import OnePoll, Overtaken, new_state
 from router.intake.poll.spec import PollSpec
-from router.intake.poll.timing import backoff_seconds, wait_seconds
+from router.intake.poll.timing import RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
 from router.observe.metrics import Metrics
 from router.rules.notices import notice
 from router.rules.ruleset import CurrentRuleset, Ruleset
@@ -66,6 +66,8 @@ class _Timer:
     ended: float = 0.0  #: of the last poll here; 0: there was none
     settings: Mapping[str, Any] = field(default_factory=dict)
     led: bool = False
+    asked: bool = False  #: the service was, in this turn
+    unstored: int = 0  #: polls in a row whose answer could not be stored
 
 
 class Polling:
@@ -171,7 +173,7 @@ class Polling:
                     if isinstance(error, StoreError):
                         log.warning("poll can't be stored just now; tried again", source=name, error=str(error))
                     timer.led = False
-                    timer.due = time.monotonic() + STORE_SECONDS
+                    timer.due = time.monotonic() + self._store_wait(found[1], timer)
                 except Exception:  # the boundary of a task that has to live on
                     log.exception("poll failed by a fault of ours", source=name)
                     timer.due = time.monotonic() + found[1].every
@@ -185,14 +187,15 @@ class Polling:
         """Wait a little, or poll."""
         wake = self._wakes[name]
         wake.clear()
+        timer.asked = False
         if not self._leads(name):
-            timer.led = False
+            timer.led, timer.due = False, 0.0
             self._states.pop(name, None)
             await _wait(wake, LEAD_SECONDS)
             return
         if not timer.led:
             state = await store.state(name)
-            timer.due = time.monotonic() + self._left(spec, state)
+            timer.due = max(timer.due, time.monotonic() + self._left(spec, state))
             timer.led, timer.settings = True, spec.settings
         self._follow(spec, timer)
         if time.monotonic() < timer.due:
@@ -204,8 +207,18 @@ class Polling:
         """How long a source waits that this process did not poll yet: a start is no reason to ask anew."""
         if state is None or state.fingerprint != spec.fingerprint:
             return 0.0
-        longest = max(spec.every, backoff_seconds(spec.every, state.failures, None)) if state.failures else spec.every
+        longest = spec.every
+        if state.failures:  # no longer than planned, whatever the clock says; a Retry-After outlasts a restart
+            longest = min((state.next_at - state.polled_at) / 1000, max(spec.every, RETRY_AFTER_SECONDS))
         return min(longest, max(0.0, (state.next_at - self._now_ms()) / 1000))
+
+    @staticmethod
+    def _store_wait(spec: PollSpec, timer: _Timer) -> float:
+        """How long to wait for the store. The service must not be asked all the time for what can't be stored."""
+        if not timer.asked:
+            return STORE_SECONDS
+        timer.unstored += 1
+        return max(STORE_SECONDS, backoff_seconds(spec.every, timer.unstored, None))
 
     @staticmethod
     def _follow(spec: PollSpec, timer: _Timer) -> None:
@@ -218,8 +231,18 @@ class Polling:
         timer.due = min(began + wait_seconds(spec.every), time.monotonic() + spec.every) if is_interval else 0.0
 
     async def _poll(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
+        release = self._store.hold_poll(source.name)
+        if release is None:  # a command polls it
+            timer.due = time.monotonic() + LEAD_SECONDS
+            return
+        try:
+            await self._poll_held(source, spec, timer, client, store)
+        finally:
+            release()
+
+    async def _poll_held(self, source: Source, spec: PollSpec, timer: _Timer, client: Client, store: LoopStore) -> None:
         before = await store.state(source.name)
-        state = new_state(source.name, spec.fingerprint, before, self._now_ms())
+        state = new_state(source.name, spec, before, self._now_ms())
         wait = wait_seconds(spec.every)
         state = replace(state, next_at=self._now_ms() + round(1000 * wait))
         one = OnePoll(
@@ -231,7 +254,9 @@ class Polling:
             self._now_ms,
             state,
             before.token if before is not None else "",
+            lambda events: self._tell_events(source, events),
         )
+        timer.asked = True
         try:
             polled = await one.run()
         except PollFailure as failure:
@@ -239,7 +264,6 @@ class Polling:
         else:
             self._states[source.name] = polled.state
             self._metrics.polled(source.name, "changed" if polled.changed else "unchanged")
-            self._tell_events(source, polled.events)
             if polled.left:
                 log.info("more pages than max_pages; the next poll goes on", source=source.name, url=spec.place)
             if before is not None and before.failures:
@@ -247,6 +271,7 @@ class Polling:
             if before is not None and before.told:
                 seconds = (self._now_ms() - before.failing_since) // 1000
                 self._tell("source.recovered", source.name, {"failing_seconds": seconds})
+        timer.unstored = 0
         timer.ended = time.monotonic()
         timer.due = timer.ended + wait
 

@@ -73,6 +73,11 @@ class PollSpec:
         return self.has_items and self.cursor is not None and not self.has_pages and self.max_pages > 1
 
     @property
+    def cursor_of(self) -> str:
+        """Where the cursor comes from, as the rules have it; empty without one."""
+        return self.cursor.value.text if self.cursor is not None else ""
+
+    @property
     def is_confidential(self) -> bool:
         """Whether its requests hold something that another host must not get."""
         return bool(self.headers or self.connection.auth or self.connection.tls or self.body is not None) or (

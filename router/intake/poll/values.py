@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.domain.errors import EvaluationError, PayloadError
-from router.rules.match.jsonpath import Path
+from router.intake.poll.list_path import ListPath
+from router.payload.body import Format
 
 LONGEST = 8192  #: characters of a cursor or a URL; servers refuse longer request lines
 
@@ -14,20 +15,20 @@ class ValueReader:
     """By a path into the answer, or by the name of a header."""
 
     text: str  #: as the file has it
-    path: Path | None = None
+    path: ListPath | None = None
     header: str | None = None
 
-    def values(self, payload: object, headers: Mapping[str, str]) -> list[str | int | float]:
-        """The values, in the order of the answer, without null and empty text. Raises PayloadError."""
+    def values(self, payload: object, headers: Mapping[str, str], format_: Format) -> list[str | int | float]:
+        """The values, in the order of the answer, without null, false and empty text. Raises PayloadError."""
         if self.header is not None:
             found: list[object] = [headers[self.header]] if self.header in headers else []
         else:
             assert self.path is not None
             try:
-                found = self.path.read(payload)
+                found = self.path.read(payload, format_)
             except EvaluationError as error:
                 raise PayloadError(f"{self.text} can't be read: {error}") from None
-        return [self._checked(value) for value in found if value is not None and value != ""]
+        return [self._checked(value) for value in found if value is not None and value is not False and value != ""]
 
     def _checked(self, value: object) -> str | int | float:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -49,11 +50,15 @@ def as_cursor(value: str | int | float) -> str:
     return value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
 
 
-def like(one: str | float, text: str) -> str | int | float:
-    """A cursor as it was written, as a value of the same kind as another one."""
+def like(one: str | float, text: str) -> str | int | float | None:
+    """A cursor as it was written, as a value of the same kind as another one; None if it is of another kind."""
     if isinstance(one, str):
         return text
     try:
         return int(text)
     except ValueError:
+        pass
+    try:
         return float(text)
+    except ValueError:
+        return None

@@ -1,7 +1,7 @@
 """What an operator does with the store in a PostgreSQL database, with or without running nodes."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,10 @@ class OperatorMethods(PostgresReader):
     def resume(self, target: str, now: int) -> "Future[bool]":
         """See OperatorStore.resume."""
         return self._submit(ResumeTarget(target, now))
+
+    def hold_poll(self, source: str) -> Callable[[], None] | None:  # noqa: ARG002 - of nodes, one leads
+        """See OperatorStore.hold_poll."""
+        return lambda: None
 
     def take_poll(self, result: PollResult) -> "Future[bool]":
         """See OperatorStore.take_poll."""

@@ -2,7 +2,7 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from router.store.sqlite.jobs.poll import TakePoll
 from router.store.sqlite.jobs.replay import Replay
 from router.store.sqlite.opening import check_existing
 from router.store.sqlite.operator_connection import OperatorConnection
+from router.store.sqlite.poll_lock import hold_poll
 from router.store.sqlite.reader import SqliteReader
 
 
@@ -50,6 +51,10 @@ class OperatorMethods(SqliteReader):
     def resume(self, target: str, now: int) -> "Future[bool]":
         """See OperatorStore.resume."""
         return self._submit(ResumeTarget(target, now))
+
+    def hold_poll(self, source: str) -> Callable[[], None] | None:
+        """See OperatorStore.hold_poll."""
+        return hold_poll(self._path, source)
 
     def take_poll(self, result: PollResult) -> "Future[bool]":
         """See OperatorStore.take_poll."""

@@ -111,6 +111,21 @@ def test_a_session_ends_by_itself_and_by_signing_out(admin: Admin, browser: Brow
     assert "Admin token" in browser.go("/")
 
 
+def test_a_form_that_comes_after_the_session_says_that_nothing_was_done(admin: Admin, browser: Browser) -> None:
+    _with(admin)
+    browser.sign_in().go("/targets")
+    form, view = browser.form("/targets/pause"), f"{ORIGIN}/targets?a=1"
+    browser.cookies.clear()
+
+    browser.send("POST", form.action, form.fields, {"Referer": view})
+    assert (browser.status, "nothing was done. Sign in, and do it again" in browser.text) == (401, True)
+    assert browser.form("/sign-in").fields["to"] == "/targets?a=1"  # where a click does it again
+
+    for elsewhere in ("http://evil.example/targets", f"http://evil.example/?{view}", f"{ORIGIN}/nowhere", ""):
+        browser.send("POST", form.action, form.fields, {"Referer": elsewhere})
+        assert browser.form("/sign-in").fields["to"] == "/", elsewhere
+
+
 def test_the_oldest_session_ends_when_there_are_too_many() -> None:
     sessions = Sessions(lambda: 0.0)
     first, *_ = [sessions.begin(may_act=True)[0] for _ in range(MOST_SESSIONS + 1)]

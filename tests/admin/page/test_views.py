@@ -1,9 +1,12 @@
 """The views show what the store has, and act as the commands do."""
 
+import json
 import re
+from html import unescape
 
 import pytest
 
+from router.admin import app
 from router.domain.deliveries import State
 from router.domain.filters import Filter
 from tests.admin.conftest import Admin
@@ -175,3 +178,38 @@ def test_the_first_view_is_small(admin: Admin, page: Browser) -> None:
         size += len(page.go(address))
         assert "immutable" in page.headers["cache-control"]
     assert size < 60_000
+
+
+def test_a_store_that_is_away_is_told_as_a_page(admin: Admin, page: Browser) -> None:
+    event = admin.receive({"ref": "main"})
+    page.go("/deliveries/all/replay/confirm?state=pending")
+    admin.store.close()
+
+    for path in ("/", "/events", f"/events/{event}", "/deliveries", "/targets", "/rules", f"/find?id={event}"):
+        page.go(path)
+        assert page.status == 503, path
+        assert page.headers["content-type"].startswith("text/html"), path
+        assert "the store can't be read or written just now" in unescape(page.text), path
+        assert page.headers["retry-after"] == "5"
+    assert 'href="/rules"' in page.text  # what needs no store is a click away
+
+
+def test_a_page_says_that_others_ask_for_much(admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "AT_ONCE", 0)
+    monkeypatch.setattr(app, "WAITING", 0)
+    admin.open()
+
+    shown = page.go("/events")
+
+    assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert "others are asking for much just now" in shown
+
+
+def test_a_payload_of_a_megabyte_can_be_tried(page: Browser) -> None:
+    page.go("/try")
+    whole = json.dumps({"ref": "main", "repo": "a", "more": ['"'] * 170_000})
+
+    shown = page.post("/try", source="github", payload=whole)
+
+    assert 950_000 < len(whole) < 1024**2
+    assert (page.status, "deploy main" in shown) == (200, True)

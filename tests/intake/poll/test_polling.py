@@ -13,12 +13,16 @@ import pytest
 from router.daemon.registries import REGISTRIES
 from router.domain.polls import PollState
 from router.intake.poll import compile as poll_compile
+from router.intake.poll import polling as poll_loop
 from router.intake.poll.polling import Polling
+from router.intake.poll.spec import PollSpec
 from router.intake.poll.timing import LONGEST_SECONDS, RETRY_AFTER_SECONDS, backoff_seconds, wait_seconds
 from router.observe import metric_families as f
 from router.observe.metrics import Metrics
+from router.operate.poll_source import poll_once
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset, Ruleset
+from router.store.open import open_operator_store
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
 from tests.polled_service import Asked, Reply, Service
@@ -284,6 +288,20 @@ def test_a_restart_is_no_reason_to_ask_anew(runs: Runs) -> None:
     assert runs.count("a") == 1
 
 
+def test_a_retry_after_outlasts_a_restart(runs: Runs) -> None:
+    runs.service.answer = lambda asked: (
+        Reply(status=429, headers={"Retry-After": "120"}) if asked.path == "/a" else Reply([])
+    )
+    runs.start("a: every: 10ms")
+    until(lambda: (state := runs.state("a")) is not None and state.failures)
+    runs.stop()
+
+    runs.start("a: every: 10ms", "fence: every: 10ms")
+    until(lambda: runs.count("fence") >= 6)
+
+    assert runs.count("a") == 1
+
+
 @pytest.mark.parametrize("jump", [-86_400_000, 86_400_000])
 def test_a_jump_of_the_clock_delays_no_poll(runs: Runs, jump: int) -> None:
     runs.start("a: every: 10ms")
@@ -342,3 +360,68 @@ def test_a_next_page_that_keeps_failing_holds_up_no_first_page(runs: Runs) -> No
     items.append("b")
 
     until(lambda: len(runs.store.events()) == 2)
+
+
+def test_a_full_store_is_no_reason_to_ask_all_the_time(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_loop, "STORE_SECONDS", 0.01)
+    connection = runs.store._writer._connection  # the disk is made full from inside
+    runs.service.answer = lambda asked: Reply(["x" * 1_000_000] if asked.path == "/a" else [])
+    runs.start("fence: every: 10ms")
+    until(lambda: runs.state("fence"))
+    connection.pragma("max_page_count", connection.pragma("page_count"))
+    runs.reload("a: every: 1h", "fence: every: 10ms")
+    until(lambda: runs.count("a"))
+    before = runs.count("fence")
+    until(lambda: runs.count("fence") > before + 5)
+    connection.pragma("max_page_count", 1_000_000_000)
+
+    assert runs.count("a") == 1
+    assert runs.state("a") is None
+
+
+def test_events_are_told_that_were_stored_before_a_page_failed(runs: Runs) -> None:
+    runs.service.answer = lambda asked: (
+        Reply(status=500) if "page" in asked.path else Reply([1, 2], headers={"Link": "</a?page=2>; rel=next"})
+    )
+    runs.start("a: every: 10ms, next: link")
+    until(lambda: runs.counted("a", "failed") > 3)
+
+    assert len(runs.store.events()) == 2
+    assert sum(runs.metrics.counted().counts[f.EVENTS].values()) == 2
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_command_and_a_daemon_never_poll_a_source_at_once(runs: Runs, dry: bool) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def answer(_: Asked) -> Reply:
+        asked.set()
+        release.wait(60)
+        return Reply([1, 2])
+
+    runs.service.answer = answer
+    runs.start("a: every: 1h")
+    assert asked.wait(60)
+    assert runs.store.hold_poll("a") is None
+    ruleset = runs.load("a: every: 1h")
+    source = ruleset.sources["a"]
+    assert isinstance(source.poll, PollSpec)
+    threading.Timer(0.2, release.set).start()
+    with closing(open_operator_store(runs.folder / "store.db")) as store:
+        report = poll_once(store, ruleset, source, source.poll, time.time_ns() // 1_000_000, dry=dry)
+
+    assert report.events == []  # it began once the daemon had stored both
+    assert len(runs.store.events()) == 2
+
+
+def test_a_daemon_waits_for_the_poll_of_a_command(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_loop, "LEAD_SECONDS", 0.01)
+    end = runs.store.hold_poll("a")
+    assert end is not None
+    runs.start("a: every: 10ms", "fence: every: 10ms")
+    until(lambda: runs.count("fence") >= 3)
+    assert runs.count("a") == 0
+
+    end()
+
+    until(lambda: runs.count("a") >= 2)

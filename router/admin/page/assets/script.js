@@ -90,12 +90,12 @@ function replaceMain(fresh) {
 
 let renewed = new Date();
 
-function tellStale() {
+function tellStale(why) {
   const note = main.querySelector("#stale") ?? document.createElement("p");
   note.id = "stale";
   note.className = "problem";
   note.setAttribute("role", "status");
-  note.textContent = `The daemon does not answer. This is what it showed at ${renewed.toLocaleTimeString()}.`;
+  note.textContent = `${why} This is what it showed at ${renewed.toLocaleTimeString()}.`;
   if (!note.isConnected) main.prepend(note);
   shown = null;
 }
@@ -107,7 +107,8 @@ async function renew() {
   const asked = { headers: { Accept: "text/html" }, redirect: "error", signal: AbortSignal.timeout(10000) };
   const answer = await fetch(location.href, asked).catch(() => null);
   if (answer?.status === 401) return location.reload(); // the session has ended
-  if (!answer || answer.status >= 500) return tellStale();
+  if (!answer) return tellStale("The daemon does not answer.");
+  if (answer.status >= 500) return tellStale("The daemon can't read its store just now, or has much to do.");
   const text = await answer.text();
   renewed = new Date();
   if (!answer.ok || text === shown || isBusy() || document.hidden) return;
@@ -145,6 +146,28 @@ function toPlace(link) {
   area.scrollTop = (Number(link.dataset.line) - 5) * area.scrollHeight / Math.max(1, area.value.split("\n").length);
 }
 
+// --- The edited rules stay with the tab until the daemon has answered: a session may have ended while somebody wrote
+
+function keepText() {
+  const area = document.getElementById("text"), file = area?.form?.elements.file?.value;
+  if (file === undefined) return;
+  const kept = JSON.parse(sessionStorage.getItem("text") ?? "null");
+  if (document.getElementById("result")) sessionStorage.removeItem("text");
+  else if (kept && kept.file === file) {
+    area.value = kept.text;
+    sessionStorage.removeItem("text");
+    const note = document.createElement("p");
+    note.className = "note";
+    note.setAttribute("role", "status");
+    note.textContent = "This is the text that you sent before, which was not looked at.";
+    area.form.prepend(note);
+  } else if (kept && !location.search) return location.replace(`/rules/try?file=${encodeURIComponent(kept.file)}`);
+  area.form.addEventListener("submit", (event) => {
+    if (event.submitter?.hasAttribute("formaction")) return; // a download leaves the page as it is
+    sessionStorage.setItem("text", JSON.stringify({ file, text: area.value }));
+  });
+}
+
 // --- Keys
 
 const VIEWS = { o: "/", e: "/events", d: "/deliveries", t: "/targets", r: "/rules", p: "/try" };
@@ -178,6 +201,7 @@ function keys(event) {
 
 localTimes(document);
 copyButtons(document);
+keepText();
 document.addEventListener("keydown", keys);
 document.addEventListener("click", (event) => {
   const link = event.target.closest("[data-line]");
