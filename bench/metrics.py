@@ -22,6 +22,7 @@ from router.domain.outcomes import OutcomeKind
 from router.observe.metrics import Metrics
 from router.rules.compile.loader import Loader
 from router.rules.ruleset import CurrentRuleset
+from router.store.contract import StoreSize
 from router.store.sqlite.store import SqliteStore
 
 ROUNDS = 200_000
@@ -61,7 +62,7 @@ def scrape(folder: Path, count: int) -> str:
             connections=lambda: (1, 1024),
             lines_lost=lambda: 0,
             busy=lambda: False,
-            disk=lambda: (1, 1),
+            disk=lambda: StoreSize(1, 1, 1),
         )
         exposition = Exposition(metrics, MetricExpiry(metrics, current, store), current, store, sights, now_ms)
         took = []

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from router.domain.errors import Problem
 from router.domain.events import Event
 from router.domain.reply import Reply
 from router.operate.explain_event import Compile, ExplainedEvent, explain_event
 from router.operate.hidden_explanation import without_values
 from router.operate.hiding import HIDDEN, hiding
-from router.rules.compile.loader import Loader
+from router.rules.compile.loader import Loaded, Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.ruleset import Ruleset
 from router.store.contract import Store
@@ -35,6 +36,11 @@ class DaemonHandle:
     checking: threading.Lock = field(default_factory=threading.Lock)  #: one rules file at a time
 
     @property
+    def is_for_reader(self) -> bool:
+        """Whether it is for who may only read."""
+        return self.whole is not None
+
+    @property
     def for_reader(self) -> "DaemonHandle":
         """The same for who may only read: without the payloads that sources hide."""
         if self.whole is not None:
@@ -57,6 +63,11 @@ class DaemonHandle:
     def hidden_sources(self) -> list[str]:
         """The sources of the rules whose payloads this handle hides."""
         return [] if self.whole is None else sorted(filter(self.hides, self.ruleset().sources))
+
+    def shown_problems(self, loaded: Loaded) -> tuple[Problem, ...]:
+        """The problems of a checked text. Who may only read sees its errors alone: notes and warnings say which files
+        and variables this machine has, and anybody could ask for each."""
+        return loaded.errors if self.is_for_reader else loaded.problems
 
     def explain(self, event: Event, compiled: Compile, *, now: bool, most: int) -> ExplainedEvent:
         """Explain an event of `store`; without values if they are hidden. Raises StoreError, PayloadError."""

@@ -22,6 +22,7 @@ from router.domain.filters import Filter
 from router.domain.nearest_word import did_you_mean
 from router.domain.reply import Reply
 from router.operate.serialize import problem_json
+from router.operate.try_rules import RulesFileText, unread_includes
 from router.rules.dry_run.preview import Preview, body_of, made_event, preview
 from router.rules.grouping import Grouping, LatestBy, OnceBy
 from router.rules.match.operators.age import unix_ms
@@ -99,17 +100,21 @@ def _grouping_json(grouping: Grouping | None) -> dict[str, Any]:
 
 
 def _check(daemon: DaemonHandle, call: Call) -> Reply:
+    if daemon.is_for_reader:
+        text = call.body.decode("utf-8", "replace")
+        if unread_includes(daemon.ruleset().text, RulesFileText("rules.yaml", text, None), text):
+            return problem_reply(403, "this token may only read, so it checks no new entries of include:")
     if not daemon.checking.acquire(timeout=CHECK_WAIT_SECONDS):
         return problem_reply(503, "another check is under way; ask again when it has ended", ("Retry-After", "5"))
     try:
-        loader = replace(daemon.loader, require_secrets=call.query["require_secrets"])
+        loader = replace(daemon.loader, require_secrets=call.query["require_secrets"] and not daemon.is_for_reader)
         folder = Path(os.path.realpath(daemon.rules))
         folder = folder if folder.is_dir() else folder.parent
         # As in a reload: arriving events keep most of the interpreter's time, and the garbage collector is paused until
         # the loaded rules are freed, since a collection would traverse them all.
         with GC_PAUSED, resting_while_busy(daemon.busy, seconds=CHECK_SECONDS):
-            loaded = loader.load(call.body, "rules.yaml", folder)
-            problems = loaded.problems
+            loaded = loader.load(call.body, "rules.yaml", folder, () if daemon.is_for_reader else None)
+            problems = daemon.shown_problems(loaded)
             if loaded.ruleset is not None:
                 parts = loaded.ruleset.parts()
                 del loaded

@@ -17,6 +17,7 @@ from router.rules.compile.loader import Loader
 from tests.admin.conftest import RULES, TOKEN, Admin
 from tests.admin.page.conftest import Browser
 
+YAML = {"Content-Type": "application/yaml"}
 READ_TOKEN = "a-token-that-may-only-read-0123456789"
 LINE = 'append: {path: deploys.jsonl, line: "{{ payload.repo }}"}'
 HOSTILE = "</textarea><script>alert(1)</script>"
@@ -194,7 +195,42 @@ def test_the_token_that_may_only_read_may_try(admin: Admin, browser: Browser) ->
     admin.client = type(admin.client)(admin_app(admin.daemon, access, Site(admin.daemon, access)))
     browser.sign_in(READ_TOKEN, "/rules/try")
 
-    assert "It loads" in browser.post("/rules/try#result", text=RULES)
+    shown = browser.post("/rules/try#result", text=RULES)
+    assert "It loads." in shown
+    assert "Warnings and notes are left out" in shown
+
+
+def test_the_token_that_may_only_read_learns_nothing_of_the_machine(admin: Admin, browser: Browser) -> None:
+    access = AccessCheck(TOKEN.encode(), ("127.0.0.1",), closed=False, read_token=READ_TOKEN.encode())
+    admin.client = type(admin.client)(admin_app(admin.daemon, access, Site(admin.daemon, access)))
+    (admin.folder / "is-there").write_text("a-planted-secret")
+    asking = "sources: {a: {verify: {scheme: github, secret: s}}}\nsecrets: {s: {file: NAME}}\nrules: []\n"
+    paths = [str(admin.folder / name) for name in ("is-there", "is-gone")]
+    texts = [asking.replace("NAME", path) for path in paths]
+
+    browser.sign_in(READ_TOKEN, "/rules/try")
+    pages = [browser.post("/rules/try#result", text=text).replace("is-there", "is-gone") for text in texts]
+    answers = [
+        admin.ask(
+            "POST", "/api/rules/check", text.encode(), token=token, headers=YAML, query="require_secrets=true"
+        ).json
+        for text in texts
+        for token in (READ_TOKEN, TOKEN)
+    ]
+
+    included = [
+        admin.ask("POST", "/api/rules/check", f"include: [{path}]\n{RULES}".encode(), token=READ_TOKEN, headers=YAML)
+        for path in paths
+    ]
+
+    assert pages[0] == pages[1]
+    assert [answer.status for answer in included] == [403, 403]
+    for path in paths:
+        browser.go("/rules/try")
+        browser.post("/rules/try#result", text=f"include: [{path}]\n{RULES}")
+        assert (browser.status, "tries no new entries" in browser.text) == (403, True)
+    assert answers[0] == answers[2]
+    assert answers[1] != answers[3]
 
 
 def test_files_that_do_not_run_are_never_read(admin: Admin, page: Browser) -> None:

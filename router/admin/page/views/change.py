@@ -83,17 +83,21 @@ def _plain(chosen: RulesFileText) -> str:
 def _try(
     daemon: DaemonHandle, read: PageRequest, session: Session, running: Ruleset, chosen: RulesFileText, text: str
 ) -> dict[str, Any]:
+    unread = unread_includes(running.text, chosen, text)
+    if unread and daemon.is_for_reader:  # whether there is such a file is not theirs to ask
+        raise Problem(403, "this token may only read, so it tries no new entries of include:")
     with rules_work(daemon, "webhook-router check and plan"):
         loaded = _loaded(daemon, running.text, chosen, text)
         sees = sees_payloads(daemon, session)
         plan = _planned(daemon, read, running, loaded.ruleset) if loaded.ruleset is not None and sees else None
-    problems = placed(loaded.problems[:_MOST_PROBLEMS], chosen, text)
+    found = daemon.shown_problems(loaded)
+    problems = placed(found[:_MOST_PROBLEMS], chosen, text)
     return {
         "problems": problems,
-        "more_problems": len(loaded.problems) - len(problems),
+        "more_problems": len(found) - len(problems),
         "loads": loaded.ruleset is not None,
         "is_same": text == chosen.text,
-        "unread": unread_includes(running.text, chosen, text),
+        "unread": unread,
         "sees": sees,
         "plan": plan,
         "report": plan.report.as_json() if plan is not None else None,
