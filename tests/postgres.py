@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import pytest
 from router.store.postgres.connection import connect
 from router.store.postgres.schema import migrate, newest_version
 from router.store.postgres.url import parse_url
+from tests.free_port import free_port
 from tests.memory_folder import memory_folder
 
 with warnings.catch_warnings():
@@ -68,7 +68,7 @@ class Server:
         self.settings = {**SETTINGS, **settings}
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.data.mkdir(mode=0o700)
         self._installed = Installed(self.data, cleanup_mode=None)
         with Path(tempfile.gettempdir(), "wr-postgres.lock").open("w") as lock:  # it may have to add a system user
@@ -176,12 +176,6 @@ class Server:
                 time.sleep(0.02)
             else:
                 return
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _runs(process: int) -> bool:

@@ -3,6 +3,7 @@
 import gc
 import signal
 import sys
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import structlog
@@ -12,7 +13,7 @@ from router.daemon.parts import Parts
 from router.daemon.registries import REGISTRIES
 from router.daemon.settings import Settings
 from router.daemon.signals import Signals
-from router.daemon.status_notes import note_process
+from router.daemon.status_notes import note_process, wait_for_note
 from router.daemon.systemd import Systemd
 from router.daemon.watchdog import Watchdog
 from router.domain.listen_address import ListenAddress
@@ -54,7 +55,7 @@ class Lifecycle:
         if parts.node is not None:
             parts.node.start(parts.dispatcher if parts.delivers else None)
         parts.intake.start()
-        self._note_process()
+        wait_for_note(self._note_process())
         if parts.admin is not None:
             parts.admin.start()
         parts.reports.sources.log_changes(ruleset)
@@ -102,10 +103,10 @@ class Lifecycle:
         parts.store.close()
         log.info("stopped")
 
-    def _note_process(self) -> None:
+    def _note_process(self) -> "Future[None]":
         processes = self.parts.processes
         told = processes.processes() if processes is not None else ()
-        note_process(self.parts.store, self._started_at, *self._addresses(), told, REGISTRIES.plugins)
+        return note_process(self.parts.store, self._started_at, *self._addresses(), told, REGISTRIES.plugins)
 
     def _processes_changed(self) -> None:
         """Note that an intake process ended, or that a new one serves in its place."""

@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,7 +12,7 @@ from router.admin.metrics.expiry import MetricExpiry
 from router.daemon.own_events import OwnEvents
 from router.daemon.settings import Settings
 from router.daemon.source_log import SourceLog
-from router.daemon.status_notes import note_rules
+from router.daemon.status_notes import note_rules, wait_for_note
 from router.daemon.systemd import Systemd
 from router.daemon.wall_clock import now_ms
 from router.observe.metrics import Metrics
@@ -44,7 +45,7 @@ class RulesReports:
         """Report the rules of the start, before the daemon serves."""
         self.loaded_at = now_ms()
         self.metrics.loaded(self.loaded_at)
-        self._note(None)
+        wait_for_note(self._note(None))
 
     def applied(self, ruleset: Ruleset, change: RulesetDiff) -> None:
         """Report an applied reload."""
@@ -82,8 +83,8 @@ class RulesReports:
             words += f"; {serving} of {wanted} intake processes serve"
         return f"{words}; the rules file is not what runs: {drift.problems[0]}" if drift else words
 
-    def _note(self, drift: Drift | None) -> None:
-        note_rules(self.store, self.current.ruleset, self.settings.rules, self.loaded_at, drift)
+    def _note(self, drift: Drift | None) -> "Future[None]":
+        return note_rules(self.store, self.current.ruleset, self.settings.rules, self.loaded_at, drift)
 
     def _warn_of_removed(self, change: RulesetDiff) -> None:
         waiting = self.store.waiting(change.removed)

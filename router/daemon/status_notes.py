@@ -3,11 +3,13 @@
 Each note is JSON: `process` {pid, version, started_at, listen, admin, processes: a list of {number, pid, serves}, left
 out when there are none, plugins: a list of {kind, name, package, error: null or a text}, left out when there are none};
 `rules` {file, hash, rules, loaded_at, drift: null or {why, since, problems}}, where problems are texts. The delivery
-loop adds `breakers` and `waits`. The daemon does not wait for a note: one that can't be written is lost.
+loop adds `breakers` and `waits`. A note that can't be written is lost. Only a start waits for its notes, so that a
+command that is typed when the daemon serves finds them.
 """
 
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from router.rules.reload.drift import Drift
 from router.rules.ruleset import Ruleset
 from router.store.contract import Store
 
+_WAIT_SECONDS = 5.0  #: how long a start waits for a note; a healthy store takes some milliseconds
 _PROBLEMS = 5  #: of a refused file that are kept; `check` prints all
 
 
@@ -29,7 +32,7 @@ def note_process(
     admin: str | None,
     processes: Sequence[Mapping[str, Any]] = (),
     plugins: Sequence[InstalledPlugin] = (),
-) -> None:
+) -> "Future[None]":
     """Note that the daemon serves, since now (ms), with these intake processes beside its own, and these plugins."""
     listening: dict[str, Any] = {"listen": listen, "admin": admin}
     if plugins:
@@ -38,13 +41,15 @@ def note_process(
         ]
     if processes:
         listening["processes"] = processes
-    _note(store, "process", {"pid": os.getpid(), "version": __version__, "started_at": now, **listening})
+    return _note(store, "process", {"pid": os.getpid(), "version": __version__, "started_at": now, **listening})
 
 
-def note_rules(store: Store, ruleset: Ruleset, file: Path, loaded_at: int, drift: Drift | None) -> None:
+def note_rules(store: Store, ruleset: Ruleset, file: Path, loaded_at: int, drift: Drift | None) -> "Future[None]":
     """Note the current rules, loaded at loaded_at (ms), and the drift of the file."""
     rules = {"file": str(file.absolute()), "hash": ruleset.hash, "rules": len(ruleset.rules)}
-    _note(store, "rules", {**rules, "loaded_at": loaded_at, "drift": None if drift is None else drift_json(drift)})
+    return _note(
+        store, "rules", {**rules, "loaded_at": loaded_at, "drift": None if drift is None else drift_json(drift)}
+    )
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:
@@ -53,5 +58,10 @@ def drift_json(drift: Drift) -> dict[str, Any]:
     return {"why": drift.why.value, "since": round(drift.since * 1000), "problems": problems}
 
 
-def _note(store: Store, name: str, value: dict[str, Any]) -> None:
-    store.put_note(name, orjson.dumps(value).decode())
+def wait_for_note(note: "Future[None]") -> None:
+    """Wait until a note can be read, or for 5 s: a store that is away is reported elsewhere."""
+    wait([note], _WAIT_SECONDS)
+
+
+def _note(store: Store, name: str, value: dict[str, Any]) -> "Future[None]":
+    return store.put_note(name, orjson.dumps(value).decode())

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.acceptance.fleet import Fleet, samples
-from tests.conftest import Daemon, Receiver, free_port
+from tests.conftest import Daemon, Receiver
+from tests.free_port import free_port
 
 Wait = Callable[[Callable[[], Any]], Any]
 RULES = """
@@ -33,7 +34,8 @@ def test_limits_hold_in_the_fleet_from_a_reload_on(
     tried = one.count(_TRIES)
     receiver.answering.clear()
     _send(nodes, 12)
-    eventually(lambda: receiver.at_once == 6)
+    # At the receiver may be more: those of a node whose lease was over, on a busy machine, before it could renew.
+    eventually(lambda: receiver.at_once >= 6 and one.count(_RUNNING) == 6)
 
     text = one.rules.read_text()
     one.rules.write_text(text.replace("concurrency: 6, rate: 100/s", "concurrency: 2, rate: 10/s"))
@@ -59,6 +61,7 @@ def test_limits_hold_in_the_fleet_from_a_reload_on(
 _UNSETTLED = """
 SELECT count(*) FROM webhook_router.delivery WHERE state IN ('pending', 'running') AND target = 'slow'
 """
+_RUNNING = "SELECT count(*) FROM webhook_router.delivery WHERE state = 'running' AND target = 'slow'"
 _TRIES = "SELECT sum(tries)::int FROM webhook_router.delivery WHERE target = 'down'"
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from router.store.sqlite.store import SqliteStore
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver, forked_program, free_port
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, Receiver, forked_program
+from tests.free_port import free_port
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Wait = Callable[[Callable[[], Any]], Any]

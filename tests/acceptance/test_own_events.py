@@ -10,7 +10,8 @@ import pytest
 
 from router.domain.own_events import SOURCE
 from router.store.open import open_operator_store, open_store
-from tests.conftest import Daemon, Receiver, free_port
+from tests.conftest import Daemon, Receiver
+from tests.free_port import free_port
 
 Start = Callable[..., Daemon]
 Wait = Callable[[Callable[[], Any]], Any]

@@ -16,7 +16,8 @@ from urllib.parse import quote
 import pytest
 
 from router.admin.api.routes import ENDPOINTS
-from tests.conftest import PATIENCE_SECONDS, Daemon, free_port, request, run_in_process
+from tests.conftest import PATIENCE_SECONDS, Daemon, request, run_in_process
+from tests.free_port import free_port
 from tests.http.talking import talk
 from tests.intake.signed_requests import sign, whsec
 

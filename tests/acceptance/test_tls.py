@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from router.http.certificate import TlsFiles
-from tests.conftest import PATIENCE_SECONDS, Answer, Daemon, free_port, until
+from tests.conftest import PATIENCE_SECONDS, Answer, Daemon, until
+from tests.free_port import free_port
 from tests.http.authority import Authority
 
 Start = Callable[..., Daemon]

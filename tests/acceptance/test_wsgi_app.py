@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, free_port, request, until
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, request, until
+from tests.free_port import free_port
 
 RULES = """
 sources: {open: {verify: none, max_body: 100KiB}}

@@ -13,7 +13,7 @@ from pytest_httpserver import HTTPServer
 
 from router.actions.registry import ACTIONS
 from router.domain.outcomes import Cause, Outcome, OutcomeKind
-from tests.conftest import free_port
+from tests.free_port import free_port
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, free_port, preloaded, until
+from tests.conftest import PATIENCE_SECONDS, PROGRAM, preloaded, until
 from tests.docs.markdown_page import Block
 from tests.docs.transcript_match import IdMap, steps
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 PORTS = ("8080", "8081", "9000")  #: of the documentation; each stands for a free one, in commands, files and answers

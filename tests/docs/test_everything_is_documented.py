@@ -18,7 +18,8 @@ from router.domain.errors import Level
 from router.domain.outcomes import Cause
 from router.rules.compile.loader import Loader
 from router.rules.yaml import schema
-from tests.conftest import Daemon, free_port
+from tests.conftest import Daemon
+from tests.free_port import free_port
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

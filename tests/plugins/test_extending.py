@@ -18,7 +18,8 @@ from aiosmtpd.handlers import Message as MessageHandler
 
 from router.plugins.entry_points import RESERVED
 from router.rules.compile.rules import ACTION_KEYS
-from tests.conftest import PROGRAM, Daemon, forked_program, free_port
+from tests.conftest import PROGRAM, Daemon, forked_program
+from tests.free_port import free_port
 from tests.plugins.conftest import PAGE, written
 
 Start = Callable[..., Daemon]

@@ -19,7 +19,7 @@ from werkzeug import Request, Response
 from router.domain.outcomes import Outcome, OutcomeKind
 from router.plugins.action import Action, AttemptInput
 from tests.actions.conftest import open_tools
-from tests.conftest import free_port
+from tests.free_port import free_port
 
 Make = Callable[..., Any]
 Attempt = Callable[..., Outcome]

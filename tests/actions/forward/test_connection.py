@@ -13,7 +13,7 @@ from router.domain.outcomes import Outcome
 from router.plugins.action import Action
 from router.rules.compile.loader import Loaded, Loader
 from tests.actions.forward.servers import proxy_server, tls_server
-from tests.conftest import free_port
+from tests.free_port import free_port
 from tests.http.authority import Authority
 
 Make = Callable[..., Any]

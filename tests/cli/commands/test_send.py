@@ -16,7 +16,8 @@ import pytest
 from router.cli.sender import client
 from router.cli.sender.destination import Destination, destination
 from router.intake.verify.registry import SCHEMES
-from tests.conftest import Daemon, Receiver, free_port, run_in_process
+from tests.conftest import Daemon, Receiver, run_in_process
+from tests.free_port import free_port
 from tests.intake.signed_requests import CASES, FORM, ONLY_THE_PROVIDER_SIGNS, VALUES
 
 Start = Callable[..., Daemon]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.cli.importers.generated_hooks import Request
-from tests.conftest import free_port, until
+from tests.conftest import until
+from tests.free_port import free_port
 
 ADNANH = shutil.which("webhook")
 #: A program that prints its arguments, its variables and its file.
