@@ -1,9 +1,10 @@
 """Reads the large bodies of claimed events, beside the writer: its commits must not wait for 25 MB to be read."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from router.store.sqlite.connection import cause_of, connect
 from router.store.sqlite.pieces import read_body
 
 log = structlog.get_logger()
+
+_TRIES = 5  #: of reading the bodies of a claim from a store that can't be read, before its deliveries are left
+_PAUSE_SECONDS = 1.0  #: between them
 
 Claims = Sequence[Claim] | Claim | None
 """The result of a claim of due deliveries, or of one."""
@@ -35,6 +39,8 @@ class ClaimedBodies:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._connection: apsw.Connection | None = None  #: while it is open; the thread's
+        self._closing = threading.Event()
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-bodies", daemon=True)
         self._thread.start()
@@ -46,35 +52,55 @@ class ClaimedBodies:
 
     def close(self) -> None:
         """End the thread, after the claims that wait."""
+        self._closing.set()
         self._waiting.put(None)
         self._thread.join()
 
     def _run(self) -> None:
-        connection = connect(self._path, readonly=True)
-        try:
-            while (waiting := self._waiting.get()) is not None:
-                waiting.future.set_result(_completed(connection, waiting))
-        finally:
-            connection.close()
+        while (waiting := self._waiting.get()) is not None:
+            claims = self._complete(waiting)
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+                waiting.future.set_result(claims)
+        self._disconnect()
+
+    def _complete(self, waiting: _Waiting) -> Claims:
+        """The claims with their bodies, without those whose body can't be read."""
+        for _ in range(_TRIES):
+            try:
+                if self._connection is None:
+                    self._connection = connect(self._path, readonly=True)
+                return _completed(self._connection, waiting)
+            except apsw.Error as error:  # the next try opens the file anew
+                reason = cause_of(error)
+                self._disconnect()
+                self._closing.wait(_PAUSE_SECONDS)
+        return _completed(None, waiting, reason)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-def _completed(connection: apsw.Connection, waiting: _Waiting) -> Claims:
+def _completed(connection: apsw.Connection | None, waiting: _Waiting, reason: str = "") -> Claims:
+    """Without a connection no body can be read, for that reason. Raises apsw.Error."""
     claims = waiting.claims
     if claims is None or isinstance(claims, Claim):
-        return None if claims is None else _with_body(connection, claims, waiting.sizes)
-    found = [_with_body(connection, claim, waiting.sizes) for claim in claims]
+        return None if claims is None else _with_body(connection, claims, waiting.sizes, reason)
+    found = [_with_body(connection, claim, waiting.sizes, reason) for claim in claims]
     return [claim for claim in found if claim is not None]
 
 
-def _with_body(connection: apsw.Connection, claim: Claim, sizes: Mapping[str, int]) -> Claim | None:
+def _with_body(connection: apsw.Connection | None, claim: Claim, sizes: Mapping[str, int], reason: str) -> Claim | None:
     """None when the body can't be read. Its delivery stays as it is until the next start, which counts an interruption:
-    trying again at once would fail for ever."""
+    trying again at once would fail for ever. Raises apsw.Error."""
     event = claim.event
     if event.id not in sizes:
         return claim
-    try:
-        return replace(claim, event=replace(event, body=read_body(connection, event.id, sizes[event.id])))
-    except (StoreError, apsw.Error) as error:
-        reason = cause_of(error) if isinstance(error, apsw.Error) else str(error)
-        log.error("claimed event can't be read", event_id=event.id, delivery_id=claim.delivery.id, error=reason)
-        return None
+    if connection is not None:
+        try:
+            return replace(claim, event=replace(event, body=read_body(connection, event.id, sizes[event.id])))
+        except StoreError as error:
+            reason = str(error)
+    log.error("claimed event can't be read", event_id=event.id, delivery_id=claim.delivery.id, error=reason)
+    return None

@@ -18,7 +18,8 @@ from router.domain.events import Event
 from router.domain.filters import EventFilter
 from router.domain.outcomes import Outcome
 from router.store import write_queue
-from router.store.sqlite import large_bodies, pieces
+from router.store.sqlite import claimed_bodies, large_bodies, pieces
+from router.store.sqlite.connection import connect
 from router.store.sqlite.store import SqliteStore
 from tests.conftest import until
 
@@ -315,6 +316,26 @@ def test_a_claim_of_a_damaged_body_takes_the_others_along(
         connection.execute("DELETE FROM piece WHERE event = 'bad' AND number = 3")
 
     assert [claim.event.id for claim in store.claim({"ci": 9}, NOW).result(10)] == ["good"]
+
+
+def test_a_claim_waits_for_a_store_that_can_not_be_opened_just_now(
+    monkeypatch: pytest.MonkeyPatch, store: SqliteStore, path: Path, event: MakeEvent, planned_delivery: MakePlan
+) -> None:
+    monkeypatch.setattr(claimed_bodies, "_PAUSE_SECONDS", 0.01)
+
+    def fails_twice(path: Path, *, readonly: bool) -> apsw.Connection:
+        if failures:
+            raise failures.pop()
+        return connect(path, readonly=readonly)
+
+    failures = [apsw.IOError("disk I/O error"), apsw.CantOpenError("unable to open database file")]
+    monkeypatch.setattr(claimed_bodies, "connect", fails_twice)
+    store.append(event(id="large", body=BODY), [planned_delivery()], "r1").result(10)
+
+    (claim,) = store.claim({"ci": 9}, NOW).result(10)
+
+    assert claim.event.body == BODY
+    assert failures == []
 
 
 def test_waiting_bodies_count_as_waiting(
