@@ -40,7 +40,7 @@ from tests.postgres import Server  # noqa: E402
 WEEK = 7 * 86_400_000
 TOKEN = "a-token-of-the-benchmark-0123456789"
 SOURCES, RULES, TARGETS = 20, 100, 20
-PAUSES = (0.5, 0.5, 1.0)  #: s, of each viewer between two looks; the page itself asks each third second
+PAUSES = "0.5,0.5,1"  #: s, of each viewer between two looks; the page itself asks each third second
 CPU_ROUNDS = 10  #: of each view, without load; the kernel counts in steps of 10 ms
 TARGET_MS, TARGET_RATIO = 100, 1.2
 
@@ -361,15 +361,16 @@ def measure_views(daemon: Running, admin: int, rate: float, rounds: int) -> None
     print(f"  views whose median is above {TARGET_MS} ms: {slow}")
 
 
-def measure_intake(intake: int, admin: int, rate: float, turns: int, seconds: float) -> None:
+def measure_intake(intake: int, admin: int, given: argparse.Namespace) -> None:
     """The intake's p99, in turns without and with viewers."""
+    pauses = [float(pause) for pause in given.pauses.split(",")]
     found: dict[str, list[float]] = {"alone": [], "beside viewers": []}
-    for turn in range(turns):
+    for turn in range(given.turns):
         for name in sorted(found, reverse=bool(turn % 2)):
             stop = threading.Event()
-            viewers = [threading.Thread(target=look, args=(admin, pause, stop)) for pause in PAUSES]
+            viewers = [threading.Thread(target=look, args=(admin, pause, stop)) for pause in pauses]
             with beside(*(viewers if name != "alone" else []), stop=stop):
-                sent = send(intake, arriving, rate, seconds)
+                sent = send(intake, arriving, given.rate, given.seconds)
             found[name].append(share(sent.answer_ms, 0.99))
     for name, p99 in found.items():
         print(f"  intake p99, {name:<15} {statistics.median(p99):7.2f} ms   ({', '.join(f'{ms:.1f}' for ms in p99)})")
@@ -392,8 +393,8 @@ def run(name: str, store: str, folder: Path, given: argparse.Namespace) -> None:
         print(f"\n{name}: views while {given.rate:g} events a second arrive, ms")
         print(f"  {'':<42} {'CPU':>6} {'median':>8} {'worst':>8}")
         measure_views(daemon, admin, given.rate, given.rounds)
-        print(f"\n{name}: the intake at {given.rate:g} events a second")
-        measure_intake(daemon.port, admin, given.rate, given.turns, given.seconds)
+        print(f"\n{name}: the intake at {given.rate:g} events a second; viewers look each {given.pauses} s")
+        measure_intake(daemon.port, admin, given)
 
 
 def main() -> None:
@@ -404,6 +405,7 @@ def main() -> None:
     arguments.add_argument("--rate", type=float, default=100.0, help="events a second that arrive meanwhile")
     arguments.add_argument("--turns", type=int, default=6, help="of the intake, alone and beside viewers")
     arguments.add_argument("--seconds", type=float, default=8.0, help="of each turn")
+    arguments.add_argument("--pauses", default=PAUSES, help="of each viewer between two looks, s")
     arguments.add_argument("--only", choices=("sqlite", "postgresql"))
     arguments.add_argument("--folder", type=Path, help="keep the SQLite store there, and use it again")
     given = arguments.parse_args()
