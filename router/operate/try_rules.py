@@ -57,7 +57,7 @@ def rules_files(running: RulesetText, rules: Path) -> list[RulesFileText]:
 def try_text(loader: Loader, running: RulesetText, rules: Path, chosen: RulesFileText, text: str) -> Loaded:
     """Load the running rules with this text in the place of one file; the other files as they run.
 
-    No file is read that the running rules did not include: whoever may look at the page would see parts of it.
+    Only files that the running rules include are read: a viewer of the page could otherwise read parts of others.
     """
     included = [
         IncludedBytes(one.pattern, one.name, (text if one.name == chosen.name else one.text).encode(), one.base_dir)

@@ -69,7 +69,7 @@ class Finding:
 
 
 class StoreState(Protocol):
-    """Where a store is, and how it fares. Whoever has one may ask."""
+    """Where a store is, and whether it works. Any thread may ask."""
 
     @property
     def location(self) -> str:

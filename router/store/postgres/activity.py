@@ -14,8 +14,8 @@ from router.store.activity import (
     matches_of,
     spans_of,
 )
+from router.store.places import first_id
 from router.store.postgres.arrays import restored, stored
-from router.store.postgres.filters import first_id
 
 Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 

@@ -4,18 +4,11 @@ from typing import Any
 
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
+from router.store.places import LATER_MS, NEVER, Bounds, Part, at_place, first_id, one_place
 from router.store.postgres.arrays import stored
-
-Part = tuple[str, tuple[Any, ...]]
-"""A part of a query's text, and its values."""
-
-Bounds = tuple[Part, Part]
-"""The lowest and the highest seq."""
 
 _SETTLING = 2000  #: rows by id among which the lowest seq is: ids and seqs of several nodes differ by a batch or two
 MANY = 10_000  #: events that are collected for one page; it takes some milliseconds
-_LATER_MS = 7_200_000  #: that the time in an id may be later than that of its row, after the clock was set back
-NEVER = 2**62  #: above every seq
 
 
 def where(which: Filter, *, few_events: bool = False) -> Part:
@@ -59,21 +52,14 @@ def page(condition: Part, name: str, between: Bounds, after: int, *, newest_firs
         highs.append(("%s", ((after or NEVER) - 1,)))
     elif after:  # a page before this one began at the lowest seq
         lows = [("%s", (max(after, above) + 1,))]
-    parts = [selected, _at(name, ">=", _one("greatest", lows)), _at(name, "<=", _one("least", highs))]
+    parts = [
+        selected,
+        at_place(name, ">=", one_place("greatest", lows)),
+        at_place(name, "<=", one_place("least", highs)),
+    ]
     order = f"{name}.seq DESC" if newest_first else f"{name}.seq"
     text = " AND ".join(part for part, _ in parts)
     return f" WHERE {text} ORDER BY {order} LIMIT %s", tuple(value for _, values in parts for value in values)
-
-
-def _one(function: str, places: list[Part]) -> Part:
-    """One place of several: an index is walked between two places, and others would be compared row by row."""
-    if len(places) == 1:
-        return places[0]
-    return f"{function}({', '.join(text for text, _ in places)})", tuple(v for _, values in places for v in values)
-
-
-def _at(name: str, comparison: str, place: Part) -> Part:
-    return f"{name}.seq {comparison} {place[0]}", place[1]
 
 
 def event_where(which: EventFilter, *, many: bool = False) -> Part:
@@ -150,11 +136,5 @@ def _bounds(table: str, since: int | None, until: int | None) -> Bounds:
         lowest = f"coalesce((SELECT min(seq) FROM ({rows}) AS first), {NEVER})", (first_id(since),)  # noqa: S608
     if until is not None:
         rows = f"SELECT seq FROM webhook_router.{table} WHERE id < %s ORDER BY id DESC LIMIT {_SETTLING}"  # noqa: S608 - constants
-        highest = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)", (first_id(until + _LATER_MS),)  # noqa: S608
+        highest = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)", (first_id(until + LATER_MS),)  # noqa: S608
     return lowest, highest
-
-
-def first_id(at: int) -> str:
-    """The smallest UUIDv7 of a time (ms)."""
-    text = f"{max(0, at):012x}"
-    return f"{text[:8]}-{text[8:12]}"

@@ -15,20 +15,11 @@ from router.store.contract import PAGE, StoreSize
 from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
+from router.store.places import Part, first_id
 from router.store.postgres import following
 from router.store.postgres.activity import activity, recent_matches
 from router.store.postgres.arrays import restored, stored
-from router.store.postgres.filters import (
-    MANY,
-    Part,
-    bounds,
-    event_bounds,
-    event_sets,
-    event_where,
-    first_id,
-    page,
-    where,
-)
+from router.store.postgres.filters import MANY, bounds, event_bounds, event_sets, event_where, page, where
 from router.store.postgres.following import place_values
 from router.store.postgres.jobs.holds import READ as READ_HOLDS
 from router.store.postgres.jobs.holds import hold_row

@@ -16,7 +16,7 @@ from router.store.activity import (
     matches_of,
     spans_of,
 )
-from router.store.sqlite.filters import first_id
+from router.store.places import first_id
 
 Read = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 

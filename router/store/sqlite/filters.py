@@ -4,16 +4,10 @@ from typing import Any
 
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
-
-Part = tuple[str, tuple[Any, ...]]
-"""A part of a query's text, and the values of its question marks."""
-
-Bounds = tuple[Part, Part]
-"""The lowest and the highest seq."""
+from router.store.places import LATER_MS, NEVER, Bounds, Part, at_place, first_id, one_place
 
 _SETTLING = 5_000  #: rows by id among which the lowest or highest seq is: a clock that was set may mix them
 MANY = 10_000  #: events that are collected for one page; it takes some milliseconds
-_LATER_MS = 7_200_000  #: that the time in an id may be later than that of its row, after the clock was set back
 
 
 def where(which: Filter, *, few_events: bool = False) -> Part:
@@ -65,24 +59,13 @@ def page(condition: Part, name: str, between: Bounds, after: int, *, newest_firs
     selected, (lowest, highest) = condition, between
     lows, highs = [lowest, ("?", (above + 1,))], [highest]
     if newest_first:
-        highs.append(("?", ((after or _NEVER) - 1,)))
+        highs.append(("?", ((after or NEVER) - 1,)))
     elif after:  # a page before this one began at the lowest seq
         lows = [("?", (max(after, above) + 1,))]
-    parts = [selected, _at(name, ">=", _one("max", lows)), _at(name, "<=", _one("min", highs))]
+    parts = [selected, at_place(name, ">=", one_place("max", lows)), at_place(name, "<=", one_place("min", highs))]
     order = f"{name}.seq DESC" if newest_first else f"{name}.seq"
     text = " AND ".join(part for part, _ in parts)
     return f" WHERE {text} ORDER BY {order} LIMIT ?", tuple(value for _, values in parts for value in values)
-
-
-def _one(function: str, places: list[Part]) -> Part:
-    """One place of several: an index is walked between two places, and others would be compared row by row."""
-    if len(places) == 1:
-        return places[0]
-    return f"{function}({', '.join(text for text, _ in places)})", tuple(v for _, values in places for v in values)
-
-
-def _at(name: str, comparison: str, place: Part) -> Part:
-    return f"{name}.seq {comparison} {place[0]}", place[1]
 
 
 def event_where(which: EventFilter, *, many: bool = False) -> Part:
@@ -160,20 +143,11 @@ def event_bounds(which: EventFilter) -> Bounds:
 def _bounds(table: str, since: int | None, until: int | None) -> Bounds:
     """Ids begin with a time, so the index on ids leads to the first and to the last row."""
     lowest: Part = ("0", ())
-    highest: Part = (str(_NEVER), ())
+    highest: Part = (str(NEVER), ())
     if since is not None:
         rows = f"SELECT seq FROM {table} WHERE id >= ? ORDER BY id LIMIT {_SETTLING}"  # noqa: S608 - constants
-        lowest = f"coalesce((SELECT min(seq) FROM ({rows}) AS first), {_NEVER})", (first_id(since),)  # noqa: S608
+        lowest = f"coalesce((SELECT min(seq) FROM ({rows}) AS first), {NEVER})", (first_id(since),)  # noqa: S608
     if until is not None:
         rows = f"SELECT seq FROM {table} WHERE id < ? ORDER BY id DESC LIMIT {_SETTLING}"  # noqa: S608 - constants
-        highest = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)", (first_id(until + _LATER_MS),)  # noqa: S608
+        highest = f"coalesce((SELECT max(seq) FROM ({rows}) AS last), 0)", (first_id(until + LATER_MS),)  # noqa: S608
     return lowest, highest
-
-
-_NEVER = 2**62  #: above every seq
-
-
-def first_id(at: int) -> str:
-    """The smallest UUIDv7 of a time (ms)."""
-    text = f"{max(0, at):012x}"
-    return f"{text[:8]}-{text[8:12]}"

@@ -7,14 +7,13 @@ the sender was answered already), no reader sees the pieces, and they are remove
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import apsw
 
-from router.store.changes import DueListener
 from router.store.sqlite.jobs.append import AppendEvent, is_duplicate
 from router.store.sqlite.jobs.job import WriteJob
 from router.store.sqlite.jobs.put_piece import PutPiece
@@ -40,11 +39,6 @@ class BeginLarge:
     def weight(self) -> int:
         """About how many bytes of memory the job takes while it waits."""
         return self.append.weight
-
-    @classmethod
-    def run(cls, connection: apsw.Connection, jobs: Sequence["BeginLarge"], due: DueListener) -> list[None]:
-        """The lane takes it before."""
-        raise NotImplementedError
 
 
 class _Body:

@@ -20,10 +20,11 @@ from router.store.contract import PAGE, StoreSize
 from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
+from router.store.places import Part, first_id
 from router.store.sqlite import following
 from router.store.sqlite.activity import activity, recent_matches
 from router.store.sqlite.disk import file_identity, size_of
-from router.store.sqlite.filters import MANY, Part, bounds, event_bounds, event_sets, event_where, first_id, page, where
+from router.store.sqlite.filters import MANY, bounds, event_bounds, event_sets, event_where, page, where
 from router.store.sqlite.jobs.holds import READ as READ_HOLDS
 from router.store.sqlite.jobs.holds import hold_row
 from router.store.sqlite.jobs.poll import KNOWN_ITEMS, READ_POLLS, poll_state

@@ -84,7 +84,7 @@ class Writer:
         self._listener = listener
         self._others_committed = others_committed
         self._on_commit = on_commit
-        self._queue: WriteQueue[WriteJob] = WriteQueue(goes_on=BeginLarge)
+        self._queue: WriteQueue[WriteJob | BeginLarge] = WriteQueue(goes_on=BeginLarge)
         self._writing_since: float | None = None  #: monotonic; of the current transaction
         self._took = 0.0  #: seconds, of the last transaction
         self.healthy = True
@@ -137,10 +137,10 @@ class Writer:
         self._connection.close()
 
     def _run(self) -> None:
-        batch: Batch | None = []
+        batch: Batch = []
         try:
-            while (batch := self._queue.take(min(NOTICE_SECONDS, self._large.pause))) is not None or self._large:
-                if batch and (batch := self._without_large(batch)):
+            while (taken := self._queue.take(min(NOTICE_SECONDS, self._large.pause))) is not None or self._large:
+                if batch := self._without_large(taken or []):
                     self._write(batch)
                 elif not self._large:
                     self._probe()
@@ -149,18 +149,19 @@ class Writer:
         finally:  # however the thread ends, every future must be done
             left = self._queue.drain()
             ended = StoreUnavailable("the store's writer has ended")
-            _fail([*(batch or []), *left], ended)
+            _fail([*batch, *left], ended)
             self._large.fail_all(ended)
 
-    def _without_large(self, batch: Batch) -> Batch:
+    def _without_large(self, taken: "list[tuple[WriteJob | BeginLarge, Future[Any]]]") -> Batch:
         """The jobs for the next transaction. Large bodies go to their own lane."""
-        if not any(type(job) is BeginLarge for job, _ in batch):
-            return batch
-        for job, begun in batch:
+        batch: Batch = []
+        for job, future in taken:
             if isinstance(job, BeginLarge):
                 self._large.add(job)
-                begun.set_result(None)
-        return [(job, future) for job, future in batch if not isinstance(job, BeginLarge)]
+                future.set_result(None)
+            else:
+                batch.append((job, future))
+        return batch
 
     def _probe(self) -> None:
         """Try a commit when the store is unhealthy or looks so. Readiness depends on `healthy`, and without traffic no
@@ -296,7 +297,7 @@ def _refused(stored: "Future[Any]", begun: "Future[None]") -> None:
         stored.set_exception(error)
 
 
-def _fail(batch: Batch, error: Exception) -> None:
-    for _, future in batch:
+def _fail(jobs: Sequence[tuple[object, "Future[Any]"]], error: Exception) -> None:
+    for _, future in jobs:
         if not future.done():
             future.set_exception(error)

@@ -1,4 +1,4 @@
-"""The shares of all nodes never add up to more than a target's limit, whoever joins, leaves and looks when."""
+"""The shares of all nodes never add up to more than a target's limit, in whatever order nodes join, leave and look."""
 
 from hypothesis import given
 from hypothesis import strategies as st

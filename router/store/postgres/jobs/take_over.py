@@ -169,7 +169,8 @@ ON CONFLICT (kind, subject) DO UPDATE SET count = n.count + excluded.count, last
 
 _LEAVE = "UPDATE webhook_router.node SET expires_at = 0 WHERE id = %b"
 
-# What forgets a lost node gathers the notice too, so that it is told once in the fleet, whoever is killed meanwhile.
+# The statement that forgets a lost node also gathers the notice: the fleet tells it once, even if a node is killed
+# meanwhile.
 _REMOVE = f"""
 WITH removed AS (
     DELETE FROM webhook_router.node n WHERE n.id = %b AND n.expires_at <= {NOW}
