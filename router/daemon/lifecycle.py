@@ -98,6 +98,8 @@ class Lifecycle:
         parts.dispatcher.stop(self.settings.grace)
         if parts.admin is not None:
             parts.admin.stop(1)
+        if parts.views is not None:
+            parts.views.stop()
         if parts.node is not None:
             parts.node.stop()
         parts.store.close()

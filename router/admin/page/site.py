@@ -15,7 +15,8 @@ from router.admin.page.exchange import Fields, PageRequest, html, read_cookies, 
 from router.admin.page.render import address, render
 from router.admin.page.sessions import SESSION_SECONDS, Session, Sessions, same
 from router.admin.page.view import FORM_BYTES, Problem, View
-from router.admin.page.views import VIEWS
+from router.admin.page.views import find_view
+from router.admin.reading import ViewReading
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
 from router.operate.words import size
@@ -43,14 +44,14 @@ class Site:
 
     def has(self, path: str) -> bool:
         """Whether a path is the page's."""
-        return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or _view_of(path) is not None
+        return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or find_view(path) is not None
 
     def reply(self, request: falcon.Request, path: str) -> Reply:
         """The reply to a request for a path of the page."""
         found = asset(path)
         if found is not None:
             return found if request.method in ("GET", "HEAD") else self._refused(None, 405, "use GET")
-        view = _view_of(path)
+        view = find_view(path)
         read = self._read(request, path, view)
         if isinstance(read, Reply):
             return read
@@ -74,8 +75,10 @@ class Site:
         if read.method == "POST" and view.acts and not session.may_act:
             return self._refused(session, 403, "this token may only read")
         try:
+            reads = read.method == "GET" or not view.acts
+            elsewhere = self.daemon.elsewhere(ViewReading(replace(read, cookies={}), session)) if reads else None
             daemon = self.daemon if session.may_act else self.daemon.for_reader
-            return view.show(daemon, read, session, fields)
+            return elsewhere or view.show(daemon, read, session, fields)
         except Problem as problem:
             return self._refused(session, problem.status, str(problem))
         except StoreError as error:
@@ -170,16 +173,8 @@ def _cookie_of(read: PageRequest) -> str | None:
 
 def form_limit(path: str) -> int:
     """The largest form that a path takes, in bytes; 0: it is not the page's."""
-    found = _view_of(path)
+    found = find_view(path)
     return 0 if found is None else found[0].form_bytes
-
-
-def _view_of(path: str) -> Found | None:
-    for view in VIEWS:
-        found = view.pattern.fullmatch(path)
-        if found is not None:
-            return view, found.groupdict()
-    return None
 
 
 def _form(request: falcon.Request, most: int) -> Fields:
@@ -204,7 +199,7 @@ def _address_of(read: PageRequest) -> str:
         return address(read.path, **read.query)
     origin, referer = _origin_of(read), read.headers.get("referer", "")
     path = referer.removeprefix(origin) if referer.startswith(origin + "/") else ""
-    return path if _view_of(path.partition("?")[0]) is not None else "/"
+    return path if find_view(path.partition("?")[0]) is not None else "/"
 
 
 def _own_path(path: str) -> str:
