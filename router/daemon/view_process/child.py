@@ -105,13 +105,14 @@ def _serve(channel: Channel, daemon: DaemonHandle, lines: _Lines) -> None:
         while True:
             question: Question = channel.recv()
             CLOCK.decode(question.clock)
-            answer = _answer(replace(daemon, checks=lambda: question.checks), question.reading)  # noqa: B023 - called at once
+            answer = answer_of(replace(daemon, checks=lambda: question.checks), question.reading)  # noqa: B023 - called at once
             channel.send(replace(answer, lines=lines.take()))
     except (EOFError, OSError):
         os._exit(0)  # the other threads may be anywhere
 
 
-def _answer(daemon: DaemonHandle, reading: Reading) -> Answer:
+def answer_of(daemon: DaemonHandle, reading: Reading) -> Answer:
+    """The reply to a reading, or why there is none."""
     try:
         return Answer(_reply(daemon, reading))
     except Problem as problem:

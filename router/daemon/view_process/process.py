@@ -81,6 +81,11 @@ class ViewProcess:
         serving = self._serving
         return 0 if serving is None else serving.process.pid or 0
 
+    @property
+    def lives(self) -> bool:
+        """Whether a process begins, answers or ends."""
+        return self._keeper is not None
+
     def answer(self, reading: Reading) -> Reply | None:
         """The reply of the process; None: the daemon has to answer. Raises Problem, StoreError."""
         with self._state:
