@@ -265,12 +265,12 @@ class App:
         )
         token = find_token(settings.admin_token_file, self._environ, beside(settings.store))
         read_token = find_read_token(settings.admin_read_token_file, self._environ, token)
-        parts.site = Site(daemon, access_check(address, token, read_token, settings.admin_hosts))
+        parts.site = Site(daemon, access_check(address, token, read_token, settings.admin_hosts, settings.admin_url))
         return admin_listener(parts.site, address, settings.request_timeout, certificate)
 
     def _view_process(self, parts: Parts) -> ViewProcess | None:
-        """None below another server, whose processes are its own."""
-        if self._make_intake is not None:
+        """None below another server, whose processes are its own, and where others could enter (CVE-2022-42919)."""
+        if self._make_intake is not None or sys.version_info < (3, 11, 1):
             return None
         return ViewProcess(
             self._settings,

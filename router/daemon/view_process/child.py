@@ -44,8 +44,9 @@ def serve_views(channels: tuple[Channel, ...], start: ViewStart) -> None:
     log_libraries.listen()
     try:
         daemon = _handle(start)
-    except RouterError as error:
-        channels[0].send(Ready(os.getppid(), str(error)))
+    except Exception as error:  # noqa: BLE001 - the daemon tells it, and answers by itself
+        told = str(error) if isinstance(error, RouterError) else f"internal error ({type(error).__name__})"
+        channels[0].send(Ready(os.getppid(), told))
         return
     freeze_garbage()
     gc.set_threshold(*GC_THRESHOLD)
@@ -76,7 +77,7 @@ class _Lines:
 
 
 def _handle(start: ViewStart) -> DaemonHandle:
-    """The daemon, as far as readings need it. Raises RouterError."""
+    """The daemon, as far as readings need it. Raises RulesError, StoreError."""
     loader = rules_loader(start.settings, start.environ)
     with GC_PAUSED:
         ruleset = loader.load_again(start.rules.text, start.rules.file).require()

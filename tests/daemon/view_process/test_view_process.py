@@ -2,15 +2,18 @@
 itself whenever the process can't."""
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from router.admin.api.endpoint import Call
+from router.admin.api.parameters import read_query
 from router.admin.api.routes import ENDPOINTS, find
 from router.admin.page.exchange import PageRequest
 from router.admin.page.sessions import Session
@@ -34,6 +37,9 @@ __all__ = ["admin", "browser"]
 
 OWNER, READER = Session("csrf", True, 0.0), Session("csrf", False, 0.0)
 
+# Of a delivery that an explanation plans, and nobody makes.
+_PLANNED_ID = re.compile(rb'\\"delivery\\":\\"[0-9a-f-]{36}')
+
 Begin = Callable[..., ViewProcess]
 
 
@@ -51,7 +57,7 @@ class Log:
 
 def view(path: str, session: Session = OWNER) -> ViewReading:
     """A page that is asked for."""
-    return ViewReading(PageRequest("GET", path, {}, {}, {}, {}, "127.0.0.1", False, NOW), session)
+    return ViewReading(PageRequest("GET", path, {}, {}, {}, {}, "127.0.0.1", "http://127.0.0.1:8081", NOW), session)
 
 
 @pytest.fixture
@@ -93,6 +99,16 @@ def answered(views: ViewProcess, reading: Reading | None = None) -> Reply:
     return found[0]
 
 
+def outcome(answer: Callable[[], Reply | None]) -> Reply | tuple[int, str]:
+    """The reply, or why there is none."""
+    try:
+        reply = answer()
+    except Problem as problem:
+        return problem.status, str(problem)
+    assert reply is not None
+    return replace(reply, body=_PLANNED_ID.sub(b"", reply.body))
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended; its forkserver has taken note."""
     return not Path(f"/proc/{pid}").exists()
@@ -107,23 +123,26 @@ def test_the_process_answers_each_view_and_endpoint_as_the_daemon_does(admin: Ad
     ids = {"/events": event, "/deliveries": delivery, "/api/events": event, "/api/deliveries": delivery}
 
     for one in VIEWS:
-        if "GET" not in one.methods or "{operation}" in one.path or one.path == "/find":
+        if "GET" not in one.methods or "{operation}" in one.path:
             continue
         path = one.path.replace("{id}", ids.get(one.path.partition("/{")[0], "")).replace("{form}", "curl")
         found = find_view(path)
         assert found is not None
         for session, daemon in ((OWNER, admin.daemon), (READER, admin.daemon.for_reader)):
             reading = view(path, session)
-            assert views.answer(reading) == found[0].show(daemon, reading.request, session, found[1]), path
+            expected = outcome(partial(found[0].show, daemon, reading.request, session, found[1]))
+            assert outcome(partial(views.answer, reading)) == expected, path
     for endpoint in ENDPOINTS:
         if endpoint.method != "GET" or endpoint.limit != "store":
             continue
         path = endpoint.path.replace("{id}", ids.get(endpoint.path.partition("/{")[0], "")).replace("{name}", "check")
         found_endpoint = find("GET", path)
         assert not isinstance(found_endpoint, Reply)
-        call = Call(found_endpoint[1], {}, None, NOW)
-        reply = views.answer(EndpointReading("GET", path, call, may_act=True))
-        assert reply == endpoint.run(admin.daemon, call), path
+        query = read_query("", endpoint.parameters or (), NOW)
+        assert not isinstance(query, Reply)
+        call = Call(found_endpoint[1], query, None, NOW)
+        asked = EndpointReading("GET", path, call, may_act=True)
+        assert outcome(partial(views.answer, asked)) == outcome(partial(endpoint.run, admin.daemon, call)), path
 
 
 def test_the_application_hands_readings_to_the_process_and_acts_itself(
@@ -145,8 +164,8 @@ def test_the_application_hands_readings_to_the_process_and_acts_itself(
     assert event in page.go("/events")
     page.go("/targets")
     page.post("/targets/pause", target="ci")
-    assert admin.store.holds().pauses
-    assert admin.get("/api/events")["events"][0]["id"] == event
+    assert admin.store.holds()
+    assert admin.get("/api/events")["items"][0]["id"] == event
 
     paths = [one.request.path if isinstance(one, ViewReading) else one.path for one in asked]
     assert paths == ["/", "/events", "/targets", "/targets", "/api/events"]
@@ -157,7 +176,7 @@ def test_what_the_daemon_refuses_the_process_refuses_too(begin: Begin, admin: Ad
     views = begin()
     answered(views)
 
-    with pytest.raises(Problem, match="no such event") as raised:
+    with pytest.raises(Problem, match="no event with this id") as raised:
         views.answer(view("/events/00000000-0000-7000-8000-000000000000"))
     assert raised.value.status == 404
 
