@@ -44,7 +44,7 @@ WEEK = 7 * 86_400_000
 TOKEN = "a-token-of-the-benchmark-0123456789"
 SOURCES, RULES, TARGETS = 20, 100, 20
 PAUSES = "0.5,0.5,1"  #: s, of each viewer between two looks; the page itself asks each third second
-SETTLE_SECONDS = 0.5  #: before a turn
+WARM_SECONDS, SETTLE_SECONDS = 3, 0.5  #: of load before the first turn, and of rest before each
 CPU_ROUNDS = 10  #: of each view, without load; the kernel counts in steps of 10 ms
 TARGET_MS, TARGET_RATIO = 100, 1.2
 
@@ -373,6 +373,8 @@ def measure_intake(intake: int, admin: int, given: argparse.Namespace) -> None:
     pauses = [float(pause) for pause in given.pauses.split(",")]
     found: dict[str, list[list[float]]] = {name: [] for name in TURNS}
     with viewers(admin, pauses) as looking:
+        looking.set()
+        send(intake, arriving, given.rate, WARM_SECONDS)
         for turn in range(given.turns):
             for name in TURNS[turn % 3 :] + TURNS[: turn % 3]:
                 (looking.set if name == "beside viewers" else looking.clear)()

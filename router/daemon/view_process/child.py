@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import structlog
 
+from router import __version__
 from router.admin.api.routes import find
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.view import Problem
@@ -46,11 +47,11 @@ def serve_views(channels: tuple[Channel, ...], start: ViewStart) -> None:
         daemon = _handle(start)
     except Exception as error:  # noqa: BLE001 - the daemon tells it, and answers by itself
         told = str(error) if isinstance(error, RouterError) else f"internal error ({type(error).__name__})"
-        channels[0].send(Ready(os.getppid(), told))
+        channels[0].send(Ready(os.getppid(), __version__, told))
         return
     freeze_garbage()
     gc.set_threshold(*GC_THRESHOLD)
-    channels[0].send(Ready(os.getppid()))
+    channels[0].send(Ready(os.getppid(), __version__))
     for channel in channels[1:]:
         threading.Thread(target=_serve, args=(channel, daemon, lines), daemon=True).start()
     _serve(channels[0], daemon, lines)

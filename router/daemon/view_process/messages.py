@@ -31,6 +31,7 @@ class Ready:
     """Its first message: it answers from here on."""
 
     forked_from: int  #: the forkserver's process id
+    version: str  #: of the program that it has loaded
     problem: str = ""  #: why it can't answer, and has ended
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from router import __version__
 from router.admin.page.view import Problem
 from router.admin.reading import Reading
 from router.daemon.processes.forkserver import end_forkserver, forkserver, start_process
@@ -213,6 +214,8 @@ class ViewProcess:
         except EOFError:
             raise ChildProcessError("it ended while it started") from None
         self._forked_from = ready.forked_from
+        if ready.version != __version__:
+            raise ChildProcessError(f"version {ready.version} was installed since this daemon started; restart it")
         if ready.problem:
             raise ChildProcessError(ready.problem)
 

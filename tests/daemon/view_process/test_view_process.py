@@ -248,6 +248,19 @@ def test_the_process_ends_when_nobody_looks_or_the_daemon_stops(begin: Begin, mo
     assert is_gone(served)
 
 
+def test_a_program_that_was_replaced_on_the_disk_answers_nothing(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "__version__", "0.0.1")
+    views = begin()
+
+    with capture_logs() as logs:
+        for _ in range(READINGS):
+            assert views.answer(view("/nodes")) is None
+        until(lambda: not views.lives)
+
+    [line] = [line for line in logs if line["event"].startswith("view process can't be started")]
+    assert "was installed since this daemon started" in line["error"]
+
+
 def test_a_process_that_cannot_start_leaves_the_answers_to_the_daemon(begin: Begin, tmp_path: Path) -> None:
     views = begin(tmp_path / "no-store.db")
 
