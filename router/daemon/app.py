@@ -272,16 +272,8 @@ class App:
         """None below another server, whose processes are its own, and where others could enter (CVE-2022-42919)."""
         if self._make_intake is not None or sys.version_info < (3, 11, 1):
             return None
-        return ViewProcess(
-            self._settings,
-            self._environ,
-            self._logging,
-            self._lines or Lines(sys.stderr.buffer),
-            parts.current,
-            parts.intake.is_busy,
-            parts.checks,
-            os.getpid(),
-        )
+        lines, busy = self._lines or Lines(sys.stderr.buffer), parts.intake.is_busy
+        return ViewProcess(self._settings, self._environ, self._logging, lines, parts.current, busy, parts.checks)
 
     def _exposition(self, parts: Parts) -> "Exposition":
         # `check` and the like need not wait for it.

@@ -115,7 +115,9 @@ class Site:
         if read.method == "GET" or self.access.is_foreign(read.headers):
             return self._ask(read)
         if not read.is_secure and not read.ip.startswith(_LOOPBACK):
-            return self._ask(read, 403, "Signing in from another machine needs https: see --admin-tls-cert and --admin-url.")
+            return self._ask(
+                read, 403, "Signing in from another machine needs https: see --admin-tls-cert and --admin-url."
+            )
         if read.headers.get("origin") != read.origin:
             return self._ask(read, 403, "The form did not come from this page.")
         if self.access.check_guesses(read.ip) is not None:

@@ -2,6 +2,7 @@
 
 import atexit
 import multiprocessing.process
+import os
 import threading
 import time
 from collections import deque
@@ -59,7 +60,6 @@ class ViewProcess:
         current: CurrentRuleset,
         busy: Callable[[], bool],
         checks: Callable[[], Mapping[str, bool]],
-        daemon: int,
     ) -> None:
         """`busy`: whether events are arriving; `lines` takes the lines of its log."""
         self._told = settings, dict(environ), logging
@@ -67,7 +67,6 @@ class ViewProcess:
         self._current = current
         self._busy = busy
         self._checks = checks
-        self._daemon = daemon
         self._state = threading.Condition()  # guards all below; notified when a question ends
         self._serving: _Process | None = None
         self._keeper: threading.Thread | None = None  #: from the start of a process to its end
@@ -188,7 +187,7 @@ class ViewProcess:
         context = forkserver()
         pairs = [context.Pipe() for _ in range(CHANNELS)]
         ours, theirs = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
-        start = ViewStart(settings, environ, logging, rules, self._daemon)
+        start = ViewStart(settings, environ, logging, rules, os.getpid())
         process = context.Process(target=serve_views, args=(theirs, start), daemon=True)
         try:
             start_process(process, self._forked_from)

@@ -74,9 +74,7 @@ def begin(admin: Admin, current: CurrentRuleset, tmp_path: Path) -> Iterator[Beg
     def make(store: Path = tmp_path / "store.db", *, busy: bool = True) -> ViewProcess:
         settings = Settings(tmp_path / "rules.yaml", ListenAddress("127.0.0.1", 0), None, store)
         environ = {"PLANTED": "planted-secret"}
-        begun.append(
-            ViewProcess(settings, environ, Logging(), Log(), current, lambda: busy, lambda: admin.checks, os.getpid())
-        )
+        begun.append(ViewProcess(settings, environ, Logging(), Log(), current, lambda: busy, lambda: admin.checks))
         return begun[-1]
 
     yield make
