@@ -21,6 +21,7 @@ ROOMS = {
     "http": "servers, which know a request and a reply, and nothing of events",
     "rules": "from the text of the rules file to compiled rules, and what they say of an event",
     "actions": "what a delivery does: forward, command, append",
+    "client": "the HTTP client of forwards and polls",
     "templates": "values that a payload fills in",
     "payload": "from the bytes of a body to a payload",
     "plugins": "what action types, schemes, handshakes and presets offer to the rules",
@@ -32,10 +33,11 @@ ROOMS = {
 """From the top of the house to its ground: a room imports only from rooms that are listed below it."""
 
 CLOSED = {
-    "rules": ("actions", "store"),  # the daemon hands the plugins to the loader
+    "rules": ("actions", "client", "store"),  # the daemon hands the plugins to the loader
     "actions": ("store",),
+    "client": ("payload", "store", "observe"),
     "plugins": ("store", "observe"),
-    "http": ("rules", "actions", "templates", "plugins", "store"),
+    "http": ("rules", "actions", "client", "templates", "plugins", "store"),
     "store": ("observe",),
 }
 """Rooms below that a room does not use all the same."""
@@ -45,7 +47,7 @@ LIBRARIES = {
     "waitress": ("http",),
     "apsw": ("store",),
     "psycopg": ("store",),
-    "aiohttp": ("actions",),
+    "aiohttp": ("actions", "client"),
     "click": ("cli",),
     "rich": ("cli",),
     "jinja2": ("templates", "admin"),

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from router.actions.forward.client import open_client
+from router.client.client import open_client
 from router.domain.errors import RouterError
 from router.domain.polls import PolledEvent, PollResult, PollState
 from router.intake.poll.fetch import PollFailure

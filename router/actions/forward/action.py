@@ -8,14 +8,15 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from router.actions.forward.body import Body
-from router.actions.forward.client import Client
-from router.actions.forward.connection import PLAIN, ConnectionSpec
-from router.actions.forward.exchange import Request, Trace
 from router.actions.forward.headers import Passed, passed
 from router.actions.forward.outcome import disconnected, outcome_of_answer, outcome_of_error
 from router.actions.forward.request_headers import Headers, event_headers, own_headers
+from router.actions.forward.resources import Resources
 from router.actions.forward.sent import sent_of
-from router.actions.forward.url import Url, is_address
+from router.client.client import Client
+from router.client.connection import PLAIN, ConnectionSpec
+from router.client.exchange import Request, Trace
+from router.client.url import Url, is_address
 from router.domain.action_answer import ANSWER_BYTES
 from router.domain.errors import RenderError
 from router.domain.outcomes import Cause, Outcome, Sent
@@ -57,7 +58,7 @@ class ForwardAction:
             **({} if proxy is None else {"proxy": proxy.url}),
         }
 
-    async def attempt(self, job: AttemptInput, tools: Tools[Client]) -> Outcome:
+    async def attempt(self, job: AttemptInput, tools: Tools[Resources]) -> Outcome:
         """See Action.attempt."""
         if self.connection.unusable:
             return Outcome.retry(self.connection.unusable, cause=Cause.NETWORK)
@@ -66,9 +67,9 @@ class ForwardAction:
             request, sent = await render_without_blocking(self._rendered, job, passed_on, int(time.time()))
         except RenderError as error:
             return Outcome.failed(str(error))
-        client = tools.resources
+        client = tools.resources.client
         if self.pass_headers is None and passed_on.stopped:
-            client.stopped_headers.note(job.event.source, passed_on.stopped)
+            tools.resources.stopped_headers.note(job.event.source, passed_on.stopped)
         # A server may close an idle connection just as we take it: that is no answer, and costs no attempt.
         outcome = (
             await self._send(request, client, fresh=False, answers=job.answers)

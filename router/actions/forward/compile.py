@@ -8,11 +8,11 @@ import aiohttp
 from router.actions.compiled_template import compiled_template
 from router.actions.forward.action import ForwardAction
 from router.actions.forward.body import compile_body
-from router.actions.forward.connection import ConnectionSpec, check_encrypted, compile_connection
 from router.actions.forward.options import ForwardOptions
 from router.actions.forward.signature import HEADERS as SIGNATURE_HEADERS
 from router.actions.forward.signature import KEY_BYTES, signing_key
-from router.actions.forward.url import Url, compile_url, is_address
+from router.client.connection import ConnectionSpec, check_encrypted, compile_connection
+from router.client.url import Url, compile_url, is_address
 from router.domain.errors import TemplateError
 from router.domain.identity_headers import tells_who_calls
 from router.domain.nearest_word import known_words

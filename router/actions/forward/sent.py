@@ -4,7 +4,7 @@ import hashlib
 from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
-from router.actions.forward.exchange import Request
+from router.client.exchange import Request
 from router.domain.credentials import holds_credential, holds_signature
 from router.domain.outcomes import Sent
 

@@ -12,8 +12,8 @@ from router.plugins.build import Build
 from router.plugins.connection import ConnectionOptions
 
 if TYPE_CHECKING:
-    from router.actions.forward.client import Client
-    from router.actions.forward.connection import ConnectionSpec
+    from router.actions.forward.resources import Resources
+    from router.client.connection import ConnectionSpec
 
 _HINTS: Mapping[str, tuple[str, ...]] = {
     "forward to its incoming webhook: forward: https://… with body: for the message":
@@ -35,13 +35,13 @@ def _compile(options: Any, build: Build) -> Action:
 
 
 def _check_target_url(text: str, secrets: Mapping[str, Secret]) -> list[str]:
-    from router.actions.forward.url import check_target_url  # noqa: PLC0415
+    from router.client.url import check_target_url  # noqa: PLC0415
 
     return check_target_url(text, secrets)
 
 
 def _compile_connection(options: ConnectionOptions, build: Build) -> "ConnectionSpec":
-    from router.actions.forward.connection import check_encrypted, compile_connection  # noqa: PLC0415
+    from router.client.connection import check_encrypted, compile_connection  # noqa: PLC0415
 
     if not build.recorded:  # recorded rules ran with such a target
         check_encrypted(options, getattr(options, "url", ""), build)
@@ -49,15 +49,15 @@ def _compile_connection(options: ConnectionOptions, build: Build) -> "Connection
 
 
 def _broken_connection(reason: str) -> "ConnectionSpec":
-    from router.actions.forward.connection import ConnectionSpec  # noqa: PLC0415
+    from router.client.connection import ConnectionSpec  # noqa: PLC0415
 
     return ConnectionSpec(unusable=reason)
 
 
-def _open_client() -> "AbstractAsyncContextManager[Client]":
-    from router.actions.forward.client import open_client  # noqa: PLC0415
+def _open_resources() -> "AbstractAsyncContextManager[Resources]":
+    from router.actions.forward.resources import open_resources  # noqa: PLC0415
 
-    return open_client()
+    return open_resources()
 
 
 FORWARD = ActionType(
@@ -80,5 +80,5 @@ FORWARD = ActionType(
             cure='pass_headers: ["*"]',
         ),
     ),
-    open_resources=_open_client,
+    open_resources=_open_resources,
 )

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from router.actions.forward.connection import check_encrypted, compile_connection
-from router.actions.forward.url import Url, compile_url, is_address
+from router.client.connection import check_encrypted, compile_connection
+from router.client.url import Url, compile_url, is_address
 from router.domain.errors import TemplateError
 from router.domain.headers import HEADER_NAME
 from router.intake.poll.items import ItemReader

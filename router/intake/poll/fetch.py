@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from router.actions.forward.ask import NoAnswer, ask
-from router.actions.forward.client import Client
-from router.actions.forward.exchange import Answer, Request
-from router.actions.forward.retry_after import retry_after
-from router.actions.forward.url import literal_fault
+from router.client.ask import NoAnswer, ask
+from router.client.client import Client
+from router.client.exchange import Answer, Request
+from router.client.retry_after import retry_after
+from router.client.url import literal_fault
 from router.domain.errors import RenderError
 from router.domain.units import as_size
 from router.intake.content_encoding import GZIP, unzipped

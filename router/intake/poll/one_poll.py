@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from router.actions.forward.client import Client
+from router.client.client import Client
 from router.domain.errors import PayloadError, RenderError
 from router.domain.events import Event, Routing
 from router.domain.ids import uuid7

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from router.actions.forward.client import Client, open_client
+from router.client.client import Client, open_client
 from router.domain.errors import StoreError
 from router.domain.ids import uuid7
 from router.domain.own_events import shortened

@@ -6,9 +6,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from router import __version__
-from router.actions.forward.connection import PLAIN, ConnectionSpec
-from router.actions.forward.exchange import Request
-from router.actions.forward.url import Url
+from router.client.connection import PLAIN, ConnectionSpec
+from router.client.exchange import Request
+from router.client.url import Url
 from router.domain.secrets import Secret
 from router.intake.poll.items import ItemReader
 from router.intake.poll.values import ValueReader

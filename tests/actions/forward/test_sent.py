@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from router.actions.forward.exchange import Request
 from router.actions.forward.sent import LONGEST_VALUE, MOST_HEADERS, START_BYTES, sent_of
+from router.client.exchange import Request
 
 
 def test_method_place_headers_and_the_begin_of_the_body_are_kept() -> None:

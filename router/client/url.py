@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from router.actions.forward.dot_segments import escapes
+from router.client.dot_segments import escapes
 from router.domain.errors import RenderError, TemplateError
 from router.domain.secrets import Secret
 from router.templates import Context, Mask, Template, compile_template

@@ -21,7 +21,7 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
-from router.actions.forward.connection import PLAIN, ConnectionSpec, Proxy
+from router.client.connection import PLAIN, ConnectionSpec, Proxy
 
 LARGEST = 256 * 1024  #: bytes of a body that is written at once; a larger one is written as fast as the target reads
 INTERIM = 20  #: answers of 1xx before the real one (RFC 9110, section 15.2); servers send one or two

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.actions.forward.refused_addresses import refused
-from router.actions.forward.url import check_target_url, compile_url
+from router.client.refused_addresses import refused
+from router.client.url import check_target_url, compile_url
 from router.domain.errors import RenderError, TemplateError
 from router.domain.secrets import Secret
 from router.templates import Context

@@ -1,4 +1,4 @@
-"""The HTTP client of forwards: pools of connections, and a check of every address before the connection."""
+"""The HTTP client of forwards and polls: pools of connections, and a check of every address before the connection."""
 
 import contextlib
 import socket
@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
-from router.actions.forward.connection import PLAIN, ConnectionSpec
-from router.actions.forward.exchange import Answer, CountedResponse, Exchanges, Request, Trace
-from router.actions.forward.exchange_check import checked
-from router.actions.forward.headers import StoppedHeaders
-from router.actions.forward.refused_addresses import refused
-from router.actions.forward.resolver import Resolver
-from router.actions.forward.url import is_address
+from router.client.connection import PLAIN, ConnectionSpec
+from router.client.exchange import Answer, CountedResponse, Exchanges, Request, Trace
+from router.client.exchange_check import checked
+from router.client.refused_addresses import refused
+from router.client.resolver import Resolver
+from router.client.url import is_address
 
 log = structlog.get_logger()
 
@@ -63,10 +62,9 @@ class _Connector(aiohttp.TCPConnector):
 
 @dataclass(slots=True)
 class Client:
-    """Belongs to the delivery loop."""
+    """Belongs to one event loop."""
 
     exchanges: Exchanges = field(default_factory=Exchanges)
-    stopped_headers: StoppedHeaders = field(default_factory=StoppedHeaders)
     _resolver: Resolver = field(default_factory=Resolver)
     _sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = field(default_factory=dict)
     _keep: bool = True  #: whether connections are kept for further requests

@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from router.actions.forward import client as client_module
-from router.actions.forward import exchange as module
-from router.actions.forward.client import Client
-from router.actions.forward.exchange import Answer, EndlessInterimError, Exchanges, Request, Trace
 from router.actions.forward.outcome import outcome_of_answer
+from router.client import client as client_module
+from router.client import exchange as module
+from router.client.client import Client
+from router.client.exchange import Answer, EndlessInterimError, Exchanges, Request, Trace
 from router.domain.outcomes import Outcome
 
 WITHIN = aiohttp.ClientTimeout(total=10, sock_connect=5)

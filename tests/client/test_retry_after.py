@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.actions.forward.retry_after import retry_after
+from router.client.retry_after import retry_after
 
 NOW = 784_111_677.0  #: 100 seconds before the dates of RFC 9110's examples
 

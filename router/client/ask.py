@@ -2,10 +2,10 @@
 
 import aiohttp
 
-from router.actions.forward.client import Client
-from router.actions.forward.connection import ConnectionSpec
-from router.actions.forward.exchange import Answer, Request, Trace
-from router.actions.forward.outcome import outcome_of_error
+from router.client.client import Client
+from router.client.connection import ConnectionSpec
+from router.client.exchange import Answer, Request, Trace
+from router.client.failure import failure
 
 CONNECT_SECONDS = 10.0
 
@@ -32,5 +32,5 @@ async def ask(
             is_closed = isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError | aiohttp.ClientOSError)
             if trace.reused and not fresh and is_closed and not isinstance(error, aiohttp.ClientConnectorError):
                 continue
-            raise NoAnswer(outcome_of_error(error, place, within, proxy).error) from None
+            raise NoAnswer(failure(error, place, within, proxy)) from None
     raise AssertionError

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import aiohttp
 
-from router.actions.forward.exchange import INTERIM, Answer, EndlessInterimError, Exchanges, Request, Trace
+from router.client.exchange import INTERIM, Answer, EndlessInterimError, Exchanges, Request, Trace
 
 SECONDS = 5.0  #: for each part; on a slower machine the public way is good enough
 _WITHIN = aiohttp.ClientTimeout(total=SECONDS, sock_connect=SECONDS)

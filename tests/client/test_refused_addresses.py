@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from router.actions.forward.refused_addresses import refused
+from router.client.refused_addresses import refused
 
 METADATA = int(ipaddress.IPv4Address("169.254.169.254"))
 

@@ -6,8 +6,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from router.actions.forward.client_tls import ClientFileError, client_context
-from router.actions.forward.url import is_address, literal_fault
+from router.client.tls import ClientFileError, client_context
+from router.client.url import is_address, literal_fault
 from router.domain.secrets import Secret, SecretRef
 from router.plugins.build import Build
 from router.plugins.connection import AuthOptions, BasicOptions, ConnectionOptions, ProxyOptions, TlsOptions
