@@ -19,6 +19,7 @@ from router.admin.reading import EndpointReading
 from router.admin.sink import sink_app, write_reply
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
+from router.runtime.short_turns import SHORT_TURNS
 
 AT_ONCE, WAITING = 4, 4  #: requests on the store that run at once, and that wait
 SCRAPES, SCRAPES_WAITING = 2, 2  #: the same for GET /metrics, which takes a while with many targets
@@ -39,7 +40,8 @@ def admin_app(daemon: DaemonHandle, access: AccessCheck, site: Site | None = Non
         # Set first, so that the reply to an unexpected error has them too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
-        write_reply(response, _reply(request, daemon, access, site, limits))
+        with SHORT_TURNS:
+            write_reply(response, _reply(request, daemon, access, site, limits))
 
     return sink_app(serve)
 
