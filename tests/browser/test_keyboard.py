@@ -62,7 +62,7 @@ def test_tab_reaches_everything_in_order_and_shows_where_it_is(window: Window, e
 
         if view != "/sign-in":
             assert seen[0]["name"] == "Skip to the content", view
-        wrong = [one["what"] for one in seen if not (one["marked"] and one["seen"] and one["ordered"] and one["name"])]
+        wrong = [one for one in seen if not (one["marked"] and one["seen"] and one["ordered"] and one["name"])]
         assert wrong == [], view
         assert len(seen) == window.page.evaluate(_TO_REACH), view
 
@@ -76,13 +76,17 @@ def test_the_skip_link_leads_past_the_head_of_the_page(window: Window) -> None:
 
 
 def test_the_page_and_its_own_help_have_the_same_keys(window: Window) -> None:
-    documented = re.findall(r"^\| (`.*?) \|", PAGE.read_text().partition("## Keys")[2].partition("##")[0], re.M)
+    documented = re.findall(r"^\| (`.*?) \|", PAGE.read_text().partition("## Keys")[2].partition("##")[0], re.MULTILINE)
     window.go("/")
 
-    shown = window.page.evaluate("[...document.querySelectorAll('#keys dt')].map(e => e.textContent.match(/[a-z?\\/]/g).join(''))")
+    shown = window.page.evaluate(
+        "[...document.querySelectorAll('#keys dt')].map(e => e.textContent.match(/[a-z?\\/]/g).join(''))"
+    )
 
     letters = ["".join(re.findall(r"`(.)`", one)) for one in documented]
-    assert sorted(letters) == sorted(one.replace("and", "") for one in shown) == sorted(["/", "c", "jk", "goedtrp", "?"])
+    assert (
+        sorted(letters) == sorted(one.replace("and", "") for one in shown) == sorted(["/", "c", "jk", "goedtrp", "?"])
+    )
 
 
 def test_a_slash_finds_an_id_and_c_copies_the_one_that_is_shown(scene: Scene, window: Window, event: str) -> None:
@@ -149,7 +153,14 @@ def test_a_row_is_copied_and_opened(scene: Scene, window: Window, event: str) ->
 
 def test_g_and_a_letter_go_to_the_views(scene: Scene, window: Window) -> None:
     window.go("/nodes")
-    for letter, path in {"e": "/events", "d": "/deliveries", "t": "/targets", "r": "/rules", "p": "/try", "o": "/"}.items():
+    for letter, path in {
+        "e": "/events",
+        "d": "/deliveries",
+        "t": "/targets",
+        "r": "/rules",
+        "p": "/try",
+        "o": "/",
+    }.items():
         window.press("g", letter)
         window.page.wait_for_url(scene.url + path)
 
@@ -254,7 +265,9 @@ def test_a_view_that_renews_itself_keeps_what_was_opened_and_selected(
     window.page.wait_for_selector(f"main a[href='/events/{newer}']")
     assert window.page.locator("#numbers[open]").count() == 1
     assert window.focused() == "The numbers as a table"
-    marked = "(s => s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2)(getComputedStyle(document.activeElement))"
+    marked = (
+        "(s => s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2)(getComputedStyle(document.activeElement))"
+    )
     assert window.page.evaluate(marked)
 
     asked = len(window.requested)

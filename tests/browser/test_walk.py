@@ -1,5 +1,6 @@
 """What an operator does on the page: find what was not routed, change a rule, repair what is dead, hold a target."""
 
+import re
 from pathlib import Path
 
 from tests.browser.scene import Scene
@@ -56,12 +57,12 @@ def test_a_dead_delivery_is_replayed_once_its_target_is_repaired(scene: Scene, w
     window.go("/")
     page.click("main >> text=Look")
     page.click(f"a[href='/deliveries/{dead}']")
-    page.click("text=Replay")
+    page.click("main button:text-is('Replay')")
     page.wait_for_selector("text=Attempt 2: ")
     page.wait_for_selector("main .state.dead")
 
     scene.billing.status = 200
-    page.click("text=Replay")
+    page.click("main button:text-is('Replay')")
     page.wait_for_selector("text=Attempt 3: succeeded")  # the view renews itself
     page.wait_for_selector("main .state.succeeded")
     scene.billing.status = 500
@@ -108,3 +109,35 @@ def test_all_that_a_filter_finds_are_replayed_once_their_number_is_confirmed(sce
     page.wait_for_selector("main .state.dead", state="detached")
     assert scene.deliveries(state="dead") == []
     scene.billing.status = 500
+
+
+def test_every_state_is_an_address(scene: Scene, window: Window) -> None:
+    event, dead = scene.push(), scene.settled(scene.invoice())[0]["id"]
+    scene.settled(event)
+    page = window.page
+    for start, *clicks in (
+        ("/", "text=7d"),
+        ("/", "text=The numbers as a table"),
+        ("/events", "label:has-text('Unmatched only')", "text=Show"),
+        (f"/events/{event}", "text=As it was sent"),
+        (f"/events/{event}", "text=The rules that routed it"),
+        (f"/events/{event}", ".tree summary >> nth=0"),
+        ("/deliveries?state=dead", "text=Replay all that match"),
+        ("/events?source=github", "text=Plan all that match again"),
+        (f"/deliveries/{dead}", "text=Cancel"),
+    ):
+        window.go(start)
+        for click in clicks:
+            page.click(f"main >> {click}")
+        page.wait_for_function("at => location.pathname + location.search + location.hash !== at", arg=start)
+        address, shown = page.url, seen(window)
+
+        window.go("/try")
+        page.goto(address)
+
+        assert seen(window) == shown, f"{start} {clicks}"
+
+
+def seen(window: Window) -> str:
+    """What is shown; how long ago something was differs."""
+    return re.sub(r"\d+(ms|s|m)\b", "", window.main())

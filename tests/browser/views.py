@@ -1,9 +1,15 @@
 """Every view of the page and how to come there: with events and without, refused, confirmed, done, and signed out."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from router.admin.page.exchange import HEADERS
+from router.admin.page.render import render
+from router.admin.page.sessions import Session
+from router.admin.page.views.nodes import living_first
+from router.store.fleet import ROLES, NodeFacts, NodeState
 from tests.browser.scene import Scene
 from tests.browser.window import Window
 
@@ -73,11 +79,14 @@ def full(scene: Scene) -> Iterator[Shown]:
     yield submitted("target-paused", "/targets/pause", {"target": "ci", "for": "2h"})
     yield submitted("target-resumed", "/targets/resume", {"target": "ci"})
     yield at("nodes", "/nodes")
+    yield Shown("nodes-of-a-fleet", lambda window: show_fleet(window, "node-1"))
     yield at("rules", "/rules")
     yield Shown("change", _changed("$.data.amount: {gte: 1}", "$.data.amount: {gte: 50}"))
     yield Shown("change-wrong", _changed("$.data.amount: {gte: 1}", "$.data.amount: {more: 50}"))
     yield at("try", "/try")
-    yield submitted("tried", "/try", {"source": "stripe", "payload": '{"type": "invoice.paid", "data": {"amount": 31}}'})
+    yield submitted(
+        "tried", "/try", {"source": "stripe", "payload": '{"type": "invoice.paid", "data": {"amount": 31}}'}
+    )
     yield submitted("tried-wrong", "/try", {"source": "stripe", "payload": "{"})
     yield at("not-that-way", "/targets/pause")
     yield submitted("not-ours", "/targets/pause", {"csrf": "another", "target": "ci"})
@@ -110,6 +119,22 @@ def signed_out() -> Iterator[Shown]:
     yield submitted("sign-in-link-used", "/sign-in", {"code": "a-code"}, shown_at="/sign-in")
     yield submitted("sign-in-wrong", "/sign-in", {"token": "a-guess"}, shown_at="/sign-in")
     yield submitted("session-ended", "/targets/pause", {"target": "ci"}, shown_at="/sign-in")
+
+
+def show_fleet(window: Window, name: str) -> None:
+    """The nodes of a shared store, which the daemon of these tests has not: rendered here, shown at its address."""
+    now = time.time_ns() // 1_000_000
+    facts = NodeFacts(name, name, 4711, "0.1.0", ROLES, ())
+    living = NodeState(2, facts, "1f" * 32, now - 90_000, now - 2_000, now + 13_000, lives=True)
+    others = replace(living, rules="2e" * 32), replace(living, id=1, lives=False, renewed_at=now - 86_400_000)
+    text = render(
+        "nodes.html", session=Session("secret", may_act=True, ends_at=0), here="/", nodes=living_first([living, *others], now),
+        hash=living.rules, now=now, lease=15,
+    )  # fmt: skip
+    headers = {"Content-Type": "text/html; charset=utf-8", **dict(HEADERS)}
+    window.page.route(f"{window.url}/nodes", lambda route: route.fulfill(body=text, headers=headers))
+    window.go("/nodes")
+    window.page.unroute(f"{window.url}/nodes")
 
 
 def _keys(window: Window) -> None:
