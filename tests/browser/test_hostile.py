@@ -30,7 +30,7 @@ RULES = """\
 version: 1
 sources:
   github: {{verify: none, path: "/in/{{rest}}"}}
-  plain: {{verify: none, payload: text}}
+  plain: {{verify: none, parse: text}}
   Names_may_be_as.long-as-sixty-four-characters-and-hold_no_space: {{verify: none}}
 targets:
   ci: {{url: "{ci}"}}
@@ -80,7 +80,7 @@ def events(scene: Scene) -> list[str]:
         json.dumps(TAGS).encode(),
         ("[" * 150 + "]" * 150).encode(),
         b'{"all": ["\\ud800 \\udfff \\u0000 \\u202e"], "\\udc00": "\\ud800<script>alert(11)</script>"}',
-        b'{"all": [1e999, -1e999, ' + b"9" * 4_000 + b", 0." + b"0" * 400 + b'1, 1e-999, -0.0], "1e999": 1E+400}',
+        b'{"all": [' + b"9" * 300 + b", 0." + b"0" * 400 + b'1, 1e-999, -0.0, 1E+40], "1e999": 1e300}',
         b'{"all": "<b>", "all": "</b>", "__proto__": {"constructor": null}, "": ""}',
     ]
     answers = [scene.daemon.post(path, body, headers) for body in bodies]
@@ -116,7 +116,7 @@ def test_nothing_hostile_of_a_sender_a_target_or_a_rule_is_more_than_text(
         f"/events/all/reroute?{name}", *(f"/events/{one}" for one in events),
     ):  # fmt: skip
         look(window, path)
-    scene.ask("POST", f"/api/targets/{TARGET}/resume", {})
+    scene.ask("POST", f"/api/targets/{TARGET}/resume")
     for path in (f"/events/{events[0]}?body=text", f"/events/{events[0]}?rules=then", f"/events/{events[0]}/copy"):
         look(window, path)
     shown = {one["action"]: look(window, f"/deliveries/{one['id']}") for one in deliveries}
@@ -180,7 +180,7 @@ def test_nothing_hostile_that_is_tried_is_more_than_text(window: Window) -> None
         page.fill("#payload", payload)
         page.fill("#headers", f"X-A: {TAGS}\n{QUOTES}: {LINKS}")
         page.fill("[name=content_type]", "application/json; " + QUOTES)
-        page.click("main button:text('Try')")
+        window.follow("main button:text('Try')")
         assert page.evaluate(_FOREIGN) == []
         assert window.overflow() == 0
 
@@ -194,6 +194,6 @@ def test_nothing_hostile_that_is_tried_is_more_than_text(window: Window) -> None
         LONG,
     ):
         page.fill("#text", text)
-        page.click("text=Check and compare")
+        window.follow("text=Check and compare")
         assert page.evaluate(_FOREIGN) == []
         assert window.overflow() == 0

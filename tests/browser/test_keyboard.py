@@ -47,21 +47,19 @@ def event(scene: Scene) -> str:
 
 
 def test_tab_reaches_everything_in_order_and_shows_where_it_is(window: Window, event: str) -> None:
-    views = ["/", f"/events/{event}", "/deliveries?state=dead", "/targets", "/rules", "/rules/try", "/try", "/sign-in"]
+    views = ["/", f"/events/{event}", "/deliveries?state=dead", "/targets", "/rules", "/rules/try", "/try"]
     for view in views:
         window.go(view)
-        window.page.evaluate("document.activeElement.blur()")  # sign-in begins in its field
 
         seen: list[dict[str, Any]] = []
         while len(seen) < 300:
             window.press("Tab")
             look: dict[str, Any] = window.page.evaluate(_LOOK)
-            if look["end"]:
+            if look["end"] or (seen and look["what"] == seen[0]["what"]):  # a browser without a head begins again
                 break
             seen.append(look)
 
-        if view != "/sign-in":
-            assert seen[0]["name"] == "Skip to the content", view
+        assert seen[0]["name"] == "Skip to the content", view
         wrong = [one for one in seen if not (one["marked"] and one["seen"] and one["ordered"] and one["name"])]
         assert wrong == [], view
         assert len(seen) == window.page.evaluate(_TO_REACH), view

@@ -68,6 +68,11 @@ class Window:
         text: str = self.page.inner_text("main")
         return text
 
+    def follow(self, selector: str) -> None:
+        """Click on what leads to another page, and wait until all of it is there."""
+        with self.page.expect_navigation():
+            self.page.click(selector)
+
     def submit(self, address: str, fields: Mapping[str, str]) -> None:
         """Send a form from the page that is shown, with its session's secret unless the fields have one."""
         with self.page.expect_navigation():
