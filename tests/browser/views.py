@@ -55,18 +55,18 @@ def full(scene: Scene) -> Iterator[Shown]:
     yield at("overview", "/")
     yield Shown("overview-numbers", _numbers)
     yield Shown("keys", _keys)
-    yield at("events", "/events?since=2h")
-    yield at("events-unmatched", "/events?unmatched=1&since=2h")
+    yield at("events", "/events?since=30m")
+    yield at("events-unmatched", "/events?unmatched=1&since=1h")
     yield at("events-none", "/events?rule=none")
     yield at("event", f"/events/{deployed['event']}")
     yield at("event-unmatched", f"/events/{unmatched}?rules=then&body=text")
     yield at("event-gone", "/events/none")
     yield at("copies", f"/events/{deployed['event']}/copy")
     yield at("nothing-found", "/find?id=none")
-    yield at("reroute", "/events/all/reroute?unmatched=1&since=2h")
-    yield clicked("reroute-done", "/events/all/reroute?unmatched=1&since=2h", "button")
+    yield at("reroute", "/events/all/reroute?unmatched=1&since=1h")
+    yield clicked("reroute-done", "/events/all/reroute?unmatched=1&since=1h", "button")
     yield clicked("event-planned-again", f"/events/{unmatched}", "text=Plan again")
-    yield at("deliveries", "/deliveries?since=2h")
+    yield at("deliveries", "/deliveries?since=30m")
     yield at("deliveries-none", "/deliveries?target=none")
     yield at("delivery-dead", f"/deliveries/{dead['id']}")
     yield at("delivery-waits", f"/deliveries/{waiting['id']}")
@@ -105,7 +105,7 @@ def read_only(scene: Scene) -> Iterator[Shown]:
     """What somebody sees who may look and not act."""
     dead = scene.deliveries(state="dead")[0]
     for name, path in (
-        ("overview", "/"), ("event", f"/events/{dead['event']}"), ("deliveries", "/deliveries?state=dead&since=5h"),
+        ("overview", "/"), ("event", f"/events/{dead['event']}"), ("deliveries", "/deliveries?state=dead&since=2h"),
         ("delivery", f"/deliveries/{dead['id']}"), ("targets", "/targets"),
     ):  # fmt: skip
         yield at(f"read-only-{name}", path)
