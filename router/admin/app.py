@@ -66,6 +66,8 @@ def _reply(
     if refusal is not None:
         return refusal
     found = find(request.method, path)
+    if isinstance(found, Reply) and found.status == 404 and _reads_pages(request, path):
+        return site.lost()
     if access.closed or needs_token(found, path):
         acts = not isinstance(found, Reply) and found[0].acts
         refusal = access.check_token(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""), acts=acts)
@@ -78,6 +80,12 @@ def _reply(
         daemon = daemon.for_reader
     call = _call(request, endpoint, fields, daemon.now_ms())
     return call if isinstance(call, Reply) else _run(endpoint, daemon, call, limits, path)
+
+
+def _reads_pages(request: falcon.Request, path: str) -> bool:
+    """Whether a browser asks, which shows pages, and for none of the API's paths."""
+    is_ours = path == "/api" or path.startswith(("/api/", "/-/"))
+    return request.method in ("GET", "HEAD") and "text/html" in (request.get_header("Accept") or "") and not is_ours
 
 
 def _headers(request: falcon.Request) -> Mapping[str, list[str]]:

@@ -52,9 +52,16 @@ def serve_views(channels: tuple[Channel, ...], start: ViewStart) -> None:
     freeze_garbage()
     gc.set_threshold(*GC_THRESHOLD)
     channels[0].send(Ready(os.getppid(), __version__))
+    threading.Thread(target=_count, args=(daemon,), name="count", daemon=True).start()
     for channel in channels[1:]:
         threading.Thread(target=_serve, args=(channel, daemon, lines), daemon=True).start()
     _serve(channels[0], daemon, lines)
+
+
+def _count(daemon: DaemonHandle) -> None:
+    """Count what waits, so that no viewer waits for the first count."""
+    with contextlib.suppress(StoreError):
+        daemon.counts.depths(daemon.store)
 
 
 class _Lines:
