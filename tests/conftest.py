@@ -77,6 +77,34 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+#: Where tests start processes, or servers and clocks of their own. They wait most of their time.
+_WAITING = ("tests/acceptance/", "tests/daemon/", "tests/delivery/", "tests/store/postgres/", "tests/rules/reload/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every second worker begin with the tests that wait: the others use the processors meanwhile.
+
+    Each worker begins with an equal part of the list (`--dist worksteal`), and takes from the ends of the others' parts when
+    its own is done. So the tests at the ends are short ones, which all workers finish at the same time.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    waiting, busy = [], []
+    for item in items:
+        (waiting if item.nodeid.startswith(_WAITING) else busy).append(item)
+    size = len(items) // workers
+    parts = (workers + 1) // 2
+    if workers == 1 or len(waiting) > parts * size:
+        return
+    modules = list(dict.fromkeys(item.path for item in waiting))
+    first = [[item for item in waiting if item.path in modules[number::parts]] for number in range(parts)]
+    items.clear()
+    for number in range(workers):
+        mine = first[number // 2] if number % 2 == 0 else []
+        count = max(0, size - len(mine)) if number < workers - 1 else len(busy)
+        items += mine + busy[:count]
+        del busy[:count]
+
+
 Line = dict[str, Any]
 
 
