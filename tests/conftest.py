@@ -205,7 +205,10 @@ class Daemon:
         env: Mapping[str, str] | None = None,
         program: tuple[str, ...] = (),
     ):
-        """Start it; with a program in a new interpreter, which takes a second of a processor more."""
+        """Start it; by a program, which in a new interpreter takes a second of a processor more.
+
+        Python, `-c` and code need no new interpreter.
+        """
         self.rules = rules
         self.store = folder / "webhook-router.db"
         self.lines: list[Line] = []
@@ -232,8 +235,8 @@ class Daemon:
         self, arguments: list[str], folder: Path, env: Mapping[str, str], program: tuple[str, ...], log: int
     ) -> Forked | subprocess.Popen[bytes]:
         environment = {**os.environ, **env}
-        if not program and not read_at_start(changed(env)):
-            return preloaded().start(arguments, folder, environment, log)
+        if (not program or program[:2] == (sys.executable, "-c")) and not read_at_start(changed(env)):
+            return preloaded().start(arguments, folder, environment, log, program)
         return subprocess.Popen(
             [*(program or (PROGRAM,)), *arguments],
             cwd=folder,
