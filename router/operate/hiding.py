@@ -12,7 +12,8 @@ from router.domain.events import Event, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.outcomes import Sent
 from router.domain.summaries import EventHead
-from router.store.contract import PAGE, Store
+from router.store.contract import PAGE, OperatorStore
+from router.store.search_back import FoundBack
 
 HIDDEN = "[hidden]"  #: stands where a payload's text would be
 
@@ -29,15 +30,15 @@ SHOWN_AS_IT_IS = frozenset(
 """What a store tells without payloads. Anything else that is not below is refused."""
 
 
-def hiding(store: Store, path_shown: PathShown) -> Store:
+def hiding(store: OperatorStore, path_shown: PathShown) -> OperatorStore:
     """The store without the payloads of hidden sources. It reads, and changes nothing."""
-    return cast("Store", _HidingStore(store, path_shown))
+    return cast("OperatorStore", _HidingStore(store, path_shown))
 
 
 class _HidingStore:
     """See StoreReader for the methods. Any thread may read."""
 
-    def __init__(self, store: Store, path_shown: PathShown) -> None:
+    def __init__(self, store: OperatorStore, path_shown: PathShown) -> None:
         self._store = store
         self._path_shown = path_shown
 
@@ -101,6 +102,18 @@ class _HidingStore:
     ) -> list[Delivery]:
         found = self._store.deliveries(which, limit=limit, after=after, newest_first=newest_first, above=above)
         return self._shown_deliveries(found)
+
+    def search_events(self, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
+        if which.dedupe_keys:  # such a key is a value of the payload
+            raise AttributeError("a search by dedupe key is not for who may only read")
+        found = self._store.search_events(which, limit, after)
+        return replace(
+            found, rows=[replace(head, path=self._path_shown(head.source) or head.path) for head in found.rows]
+        )
+
+    def search_deliveries(self, which: Filter, limit: int, after: int = 0) -> FoundBack[Delivery]:
+        found = self._store.search_deliveries(which, limit, after)
+        return replace(found, rows=self._shown_deliveries(list(found.rows)))
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         found = self._store.attempts(delivery_id)

@@ -15,6 +15,9 @@ Row = tuple[Any, ...]
 
 # Without the other ways to join and scan, a plan that was made while a table was small, or by stale statistics, can't
 # turn out to read whole tables: each statement of the writer finds its rows by an index.
+# Nor may it read all of a partial index, such as that of running deliveries. The planner takes it for tiny, but while
+# somebody holds an old snapshot it keeps an entry of every delivery that ran. So a statement that has an id says
+# `state || ''`, which no such index offers, and a subquery says OFFSET 0, so that it is asked row by row.
 _SETTINGS = (
     "SELECT set_config('lock_timeout', '{lock}s', {local}), set_config('enable_seqscan', 'off', {local}),"
     " set_config('enable_hashjoin', 'off', {local}), set_config('enable_mergejoin', 'off', {local}),"

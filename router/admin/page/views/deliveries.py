@@ -1,6 +1,5 @@
 """The list of deliveries, and replay and cancel: of chosen ones, or of all that a filter finds."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -17,7 +16,6 @@ from router.domain.filters import Filter
 from router.domain.reply import Reply
 from router.operate.bulk_change import BulkChange, ChangeReport, names_more_than_states
 from router.operate.delivery_operation import CANCEL, REPLAY, DeliveryOperation
-from router.operate.queries import bounded_deliveries
 from router.operate.status import waits_of
 
 _NAMES = ("state", "rule", "action", "target", "source", "event", "since", "until")
@@ -26,10 +24,10 @@ _OPERATIONS = {"replay": REPLAY, "cancel": CANCEL}
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
     which = filter_in(read)
-    listed = page_of(read, _NAMES, lambda limit, after: bounded_deliveries(daemon.store, which, limit, after))
+    listed = page_of(read, _NAMES, lambda limit, after: daemon.store.search_deliveries(which, limit, after))
     text = render(
         "deliveries.html", session=session, here="/deliveries", listed=listed, rows=listed.rows, chosen=listed.chosen,
-        waits=waits_of(daemon.store, os.getpid()), states=[state.value for state in State], done=read.one("done"),
+        waits=waits_of(daemon.store, daemon.pid), states=[state.value for state in State], done=read.one("done"),
         query=address("", **listed.chosen).removeprefix("?"), now=read.now,
         narrows=names_more_than_states(which) or bool(which.states),
     )  # fmt: skip
