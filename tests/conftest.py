@@ -88,7 +88,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     its own is done. So the tests at the ends are short ones, which all workers finish at the same time.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    waiting, busy = [], []
+    waiting: list[pytest.Item] = []
+    busy: list[pytest.Item] = []
     for item in items:
         (waiting if item.nodeid.startswith(_WAITING) else busy).append(item)
     size = len(items) // workers
