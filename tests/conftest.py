@@ -36,18 +36,30 @@ PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; a slow machin
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The time that an example takes depends on the load of the machine. The same examples in each run: a failure repeats.
-settings.register_profile(
-    "any machine", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("any machine")
-
 THOROUGH = int(os.environ.get("WEBHOOK_ROUTER_TEST_EXAMPLES", "1"))  #: times as many generated examples, for a long run
+#: Of the generated examples, as hypothesis' profiles for work and for CI: .ci/run makes all.
+SHARE = 1.0 if "WEBHOOK_ROUTER_CI" in os.environ or THOROUGH > 1 else 0.4
+
+
+def number_of_examples(count: int) -> int:
+    """So many generated examples in .ci/run, a multiple in a long run, and a part of them in the README's test command."""
+    return max(4, int(count * THOROUGH * SHARE))
 
 
 def examples(count: int) -> settings:
-    """Settings for so many generated examples; for a multiple of them, and new ones in each run, in a long run."""
-    return settings(max_examples=count * THOROUGH, derandomize=THOROUGH == 1)
+    """Settings for so many generated examples; new ones in each run of a long run."""
+    return settings(max_examples=number_of_examples(count), derandomize=THOROUGH == 1)
+
+
+# The time that an example takes depends on the load of the machine. The same examples in each run: a failure repeats.
+settings.register_profile(
+    "any machine",
+    max_examples=number_of_examples(50),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

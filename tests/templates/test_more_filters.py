@@ -12,6 +12,7 @@ import pytest
 from router.domain.errors import RenderError, TemplateError
 from router.templates import Context, Mask, compile_template
 from router.templates.running import new_budget
+from tests.cases import each
 
 SECRETS = {"key": "a-key-of-ours", "spare": "x"}
 PAYLOAD: dict[str, Any] = {
@@ -41,7 +42,7 @@ def _hmac(algorithm: str) -> bytes:
     return hmac.digest(SECRETS["key"].encode(), PAYLOAD["text"].encode(), algorithm)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "result"),
     [
         ("payload.text | b64encode", base64.b64encode(PAYLOAD["text"].encode()).decode()),
@@ -94,7 +95,7 @@ def test_a_filter_gives_this_result(text: str, result: str) -> None:
     assert render(f"{{{{ {text} }}}}") == result
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("payload.text | b64decode", "b64decode takes base64 of a UTF-8 text"),
