@@ -49,6 +49,13 @@ class Hosted:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def wait_until_idle(self) -> None:
+        """Wait for the end of an answer: wsgiref swallows a Ctrl-C that comes before it closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS) as connection:
+            connection.sendall(b"GET /x HTTP/1.0\r\n\r\n")
+            while connection.recv(65_536):
+                pass
+
     def error(self) -> str:
         """What its first line of level error says."""
         return str(until(lambda: next((line["error"] for line in self.lines() if line["level"] == "error"), None)))
@@ -96,6 +103,7 @@ def test_it_starts_with_the_first_request_and_stops_with_its_server(
     ]
     until((tmp_path / "all.jsonl").exists)
     until(lambda: len((tmp_path / "all.jsonl").read_text().splitlines()) == 5)
+    hosted.wait_until_idle()
     hosted.process.send_signal(signal.SIGINT)
     hosted.process.wait(PATIENCE_SECONDS)
 
