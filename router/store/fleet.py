@@ -151,8 +151,8 @@ class Fleet(Protocol):
         ...
 
     def share(self, wanted: Mapping[str, tuple[Limits | None, int]]) -> Mapping[str, Share]:
-        """This node's shares of targets. By target: its limits (None: those that others have set), and how many
-        attempts this node has running there."""
+        """What this node should use of targets. By target: its limits (None: those that others have set), and how many
+        slots this node may still use there. It has those until it asks with fewer."""
         ...
 
     def put_breaker(self, target: str, noted: str | None) -> None:
