@@ -9,7 +9,7 @@ import aiohttp
 from router.client.client import RefusedAddressError
 from router.client.exchange import EndlessInterimError
 
-WRONG_CREDENTIALS = "the proxy {} wants other credentials (HTTP 407); see username and password of proxy"
+WRONG_CREDENTIALS = "the proxy {} refuses the credentials (HTTP 407); see username and password of proxy"
 _REFUSED = "a link-local or metadata address; write that address as the host if it is meant"
 
 

@@ -116,7 +116,7 @@ def test_commands_wait_while_the_guard_of_a_killed_daemon_still_works(
     (tmp_path / "quick").touch()
 
     again = start(RULES)
-    again.wait_for_line("commands wait: the guard of an earlier daemon still ends what that one left running")
+    again.wait_for_line("commands wait: the guard of an earlier daemon is still ending its commands")
     assert _witness(tmp_path) == ["run", "started"]
     os.kill(guard, signal.SIGCONT)
 

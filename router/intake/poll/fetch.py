@@ -107,7 +107,7 @@ _CURES = {
     401: ": the service wants credentials, or others; see auth",
     403: ": the service does not allow this; do the credentials suffice?",
     404: ": nothing is there; is the URL right?",
-    407: ": the proxy wants other credentials; see username and password of proxy",
+    407: ": the proxy refuses the credentials; see username and password of proxy",
 }
 
 

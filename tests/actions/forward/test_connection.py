@@ -194,7 +194,7 @@ def test_what_is_wrong_with_a_proxy_is_named(tmp_path: Path, job: Make, attempt:
         plain = attempt(_action(tmp_path, f'{{url: "http://localhost/", proxy: {given}}}'), job({}))
         down = attempt(_action(tmp_path, f'{{url: "https://localhost/", proxy: "http://127.0.0.1:{gone}"}}'), job({}))
 
-    assert wrong.error == f"the proxy {place} wants other credentials (HTTP 407); see username and password of proxy"
+    assert wrong.error == f"the proxy {place} refuses the credentials (HTTP 407); see username and password of proxy"
     assert (plain.error, plain.status) == (wrong.error, 407)
     assert down.error == f"no connection to the proxy http://127.0.0.1:{gone}: Connection refused"
 
@@ -284,7 +284,7 @@ def test_a_missing_file_is_a_note_when_nothing_will_run(tmp_path: Path, job: Mak
     assert note.level == "note"
     outcome = attempt(loaded.require().actions["r", "forward"].action, job({}))
     assert outcome.kind == "retry"
-    assert outcome.error.startswith("no connection can be made by the files of tls: gone.pem")
+    assert outcome.error.startswith("no connection can be made with the files of tls: gone.pem")
 
 
 @pytest.mark.parametrize(
