@@ -59,7 +59,7 @@ class Redaction:
         try:
             return chosen_of([place for find in self.paths.values() for place in find(payload)])
         except EvaluationError as error:
-            raise PayloadError(f"what the source redacts can't be looked for in this body: {error}") from None
+            raise PayloadError(f"the values that the source redacts can't be found in this body: {error}") from None
 
     def _headers(self, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         if not self.headers:

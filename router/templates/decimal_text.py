@@ -11,7 +11,8 @@ from router.templates.printf import MAX_PLACES
 def decimal_text(
     budget: RenderBudget, value: Any, places: int | None = None, thousands: str = "", point: str = "."
 ) -> str:
-    """A number, or a numeric text, with this many places, rounded half up: `1234.5 | number(2, ',')` gives 1,234.50."""
+    """A number, or a text with a number, written with this many places, rounded half up: `1234.5 | number(2, ',')`
+    gives 1,234.50."""
     budget.charge(40)
     if not isinstance(thousands, str) or not isinstance(point, str) or len(thousands) > 8 or len(point) > 8:
         raise RenderError("number: the separators are short texts")

@@ -154,7 +154,7 @@ def test_a_fault_of_the_server_ends_at_most_one_connection(own: Serve, monkeypat
     assert talk(server, get(), close=False).endswith(b"yes")
     assert {line["event"] for line in lines} == {
         "connection failed by a fault of ours",
-        "the loop of a listener failed; it goes on",
+        "the loop of a listener failed once; it continues",
     }
 
 

@@ -709,5 +709,7 @@ def test_a_body_that_can_not_be_redacted_is_refused_and_not_stored(
     reply = made.receive(make_request(body, headers=_signed(body)))
 
     assert reply.status == 400
-    assert json.loads(reply.body)["detail"].startswith("the body is text, so what the source redacts can't be found in")
+    assert json.loads(reply.body)["detail"].startswith(
+        "the body is text, so the values that the source redacts can't be found in"
+    )
     assert store.events() == []

@@ -326,15 +326,15 @@ def test_a_public_key_may_have_its_version_before_it(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("signed", "message"),
     [
-        ("{timestmp}.{body}", "{timestmp} is no word of signed; did you mean {timestamp}?"),
-        ("{body}{Body}", "{Body} is no word of signed; did you mean {body}?"),
-        ("{ body }{body}", "{ body } is no word of signed; did you mean {body}?"),
+        ("{timestmp}.{body}", "{timestmp} is not a word of signed; did you mean {timestamp}?"),
+        ("{body}{Body}", "{Body} is not a word of signed; did you mean {body}?"),
+        ("{ body }{body}", "{ body } is not a word of signed; did you mean {body}?"),
         (
             "{nonce}{body}",
-            "{nonce} is no word of signed; there are {timestamp}, {body}, {url}, {method} and {header:NAME}",
+            "{nonce} is not a word of signed; there are {timestamp}, {body}, {url}, {method} and {header:NAME}",
         ),
         ("{url}{body}", "{url} in signed needs url: the webhook's public URL"),
-        ("{headers.X-Id}.{body}", "{headers.X-Id} is no word of signed"),
+        ("{headers.X-Id}.{body}", "{headers.X-Id} is not a word of signed"),
     ],
 )
 def test_an_unknown_word_in_signed_is_a_fault_but_not_in_a_recorded_text(signed: str, message: str) -> None:

@@ -242,7 +242,7 @@ REASONS = {
     "other": 'its ActionType is called "another", and its entry point "other"; they have to agree',
     "forward": "its name is taken by the program itself; the package has to choose another",
     "retry": "its name is a key of the rules file; the package has to choose another",
-    "Loud": "its name is no word of lower-case letters",
+    "Loud": "its name is not a word of lower-case letters",
     "github": "its name is taken by the program itself",
     "half": "a scheme has Options, DEFAULTS, PROFILE and compile; it lacks DEFAULTS, PROFILE, compile",
 }

@@ -21,7 +21,7 @@ from router.rules.match.fields import ItemField, field
 from router.rules.match.jsonpath import PathError
 from router.templates import Template, Tree, compile_template, compile_tree, names_of
 
-SHORTEST_SECONDS = 1.0  #: of `every`: a service that is asked more often sees an attack, and answers 429
+SHORTEST_SECONDS = 1.0  #: shortest `every`; a service that is asked more often sees an attack and answers 429
 _NO_URL = Url(Template("", constant=""))
 _OURS = frozenset(
     {
@@ -34,7 +34,7 @@ _QUERY_NAME = re.compile(r"[!-~]+")
 
 
 def compile_poll(options: PollOptions, parse: Parse | None, max_body: int, build: Build) -> PollSpec:
-    """Options in, poll out; faults go to the build."""
+    """Compile the options to a poll. Faults go to the build."""
     url = _url(options.url, build)
     check_encrypted(options, options.url, build)
     if options.every < SHORTEST_SECONDS:
@@ -84,7 +84,7 @@ def _url(text: str, build: Build) -> Url:
 
 
 def _is_encrypted(url: Url, build: Build) -> bool:
-    """Whether it is asked by https. A URL that is a secret is known only where the secret is set."""
+    """Whether the URL begins with https. If the URL is a secret, this is known only where the secret is set."""
     if url.secret is None:
         return url.rest.text.startswith("https://")
     secret = build.secrets.get(url.secret)

@@ -23,7 +23,7 @@ class CursorOptions(Options):
 
 
 class PollOptions(ConnectionOptions):
-    """A service that is asked for what is new."""
+    """A service that is polled for new items."""
 
     url: Text = Field(description="What is asked; secrets.NAME may stand in it.")
     every: Duration = Field(default=60.0, description="Time from one poll to the next; at least 1s.")

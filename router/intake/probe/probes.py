@@ -1,4 +1,4 @@
-"""Compiles the probes of a source, and answers them."""
+"""Compiles the probes of a source and answers them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _OWNED_HEADERS = frozenset({"content-length", "transfer-encoding", "connection",
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A request by which the provider tests the address."""
+    """A request with which the provider tests the address."""
 
     method: str | None
     constants: tuple[tuple[Read, Any], ...]
@@ -140,7 +140,7 @@ def _check_form(answer: AnswerOptions, build: Build, place: int) -> None:
 
 
 def _key(options: ProbeOptions, verifier: Verifier | None, build: Build, place: int) -> bytes | None:
-    """The key of an `hmac` answer. An unsigned one must never sign a text that the source would accept."""
+    """The key of an `hmac` answer. An unsigned probe must never get a signature that the source would accept."""
     if not isinstance(verifier, HmacHeader):
         if verifier is not None:
             build.fault("an hmac answer needs a source whose sender signs by hmac", place, "answer", "hmac")

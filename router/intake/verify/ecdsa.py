@@ -1,6 +1,6 @@
-"""Scheme ecdsa: a signature by an elliptic curve over what `signed` says, in a header (FIPS 186-5, SHA-256).
+"""Scheme ecdsa: a signature on an elliptic curve over the text of `signed`, in a header (FIPS 186-5, SHA-256).
 
-The key is public: it may stand in the file, as PEM or as the base64 of its DER form (SubjectPublicKeyInfo, RFC 5480).
+The key is public, so the file may contain it: as PEM, or as base64 of its DER form (SubjectPublicKeyInfo, RFC 5480).
 """
 
 import base64
@@ -90,7 +90,7 @@ def is_signed(key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> 
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     if (options.secret is None) == (options.public_key is None):
         build.fault("expected exactly one of secret and public_key")
     keys: list[EllipticCurvePublicKey] = []

@@ -1,7 +1,7 @@
 """Scheme jwt: a JSON Web Token (RFC 7519) in a header, as OpenID Connect providers issue them.
 
-The keys are public (a JWKS, RFC 7517, by file or address), or a shared secret. A token alone says who sends, and not
-what: with `body_hash` one of its claims has to be the hash of the body.
+The keys are public (a JWKS, RFC 7517, from a file or an address), or the key is a shared secret. A token says who
+sends, but not what. With `body_hash`, one of its claims must be the hash of the body.
 """
 
 import hashlib
@@ -47,16 +47,16 @@ from router.plugins.scheme import (
 DEFAULTS: Mapping[str, Any] = {}
 PROFILE = SenderProfile(headers=("{header}",))
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"]
-TOLERANCE_SECONDS = 60.0  #: how far clocks may differ: tokens live for minutes, so that less is needed than for times
+TOLERANCE_SECONDS = 60.0  #: how far clocks may differ; tokens live for minutes, so less is needed than for signed times
 MAX_TOKEN = 8 * 1024  #: characters; real ones have some 1,000
 MAX_JWKS_BYTES = 256 * 1024
 _PUBLIC: tuple[Algorithm, ...] = ("RS256", "ES256")
 Keys = Mapping[str, Any]
-"""Keys by their kid; the empty one is for keys without."""
+"""Keys by their kid. Keys without a kid are under the empty name."""
 
 
 class _Hmac(HMACAlgorithm):
-    """HMAC with keys of any length: the provider chooses it, and `check` warns of short secrets."""
+    """HMAC with keys of any length: the provider chooses it, and `check` warns about short secrets."""
 
     def check_key_length(self, key: bytes) -> str | None:  # noqa: ARG002 - the common signature
         return None
@@ -89,7 +89,7 @@ class BodyHashOptions(Base):
 
 
 class Options(Base):
-    """Who issues the token, for whom, and the keys."""
+    """The issuer of the token, its audience, and the keys."""
 
     header: str = Field(default="Authorization", description="The header that carries the token.")
     prefix: str | None = Field(
@@ -123,7 +123,7 @@ class Jwt:
 
     @property
     def signed_parts(self) -> SignedParts | None:
-        """See Verifier.signed_parts. Without a hash of the body the token is a credential."""
+        """See Verifier.signed_parts. Without a hash of the body the token is only a credential."""
         return SignedParts() if self.options.body_hash is not None else None
 
     def verify(self, inbound: Inbound, now: int) -> Verdict:
@@ -169,10 +169,11 @@ class Jwt:
             return Unverified(VerifyFailure.MALFORMED, "the token is no JWT")
         if not all(_is_canonical(part) for part in token.split(".")):
             return Unverified(VerifyFailure.MALFORMED, "the token is not base64url in its one form")
-        if "crit" in header:  # extensions that a reader must know (RFC 7515, section 4.1.11); older PyJWTs pass them
+        # extensions that a reader must understand (RFC 7515, section 4.1.11); older PyJWTs ignore them
+        if "crit" in header:
             return Unverified(VerifyFailure.MALFORMED, "the token needs extensions that are not known here")
         if header.get("alg") not in self.algorithms:
-            return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not taken")
+            return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not accepted")
         if self.keys is None:
             return self.secrets
         source = self.keys
@@ -199,9 +200,10 @@ class Jwt:
         return Unverified(VerifyFailure.MISMATCH, "the token's signature fits no key")
 
     def _wrong_time(self, claims: Mapping[str, Any], now: int) -> Unverified | None:
-        """By the time of the request, so that a test or a replay can name one."""
+        """Why the token is not valid at this time. The time is the request's, so that tests and replays can choose
+        it."""
         seconds, off = now / 1000, self.options.tolerance
-        by_body = self.options.body_hash is not None  # such a token is good for one body, and may live for ever
+        by_body = self.options.body_hash is not None  # such a token is good for one body only, so it needs no expiry
         needed = "iat" if self.options.max_age is not None else "" if by_body else "exp"
         for name in ("exp", "nbf", "iat"):
             value = claims.get(name)
@@ -234,7 +236,7 @@ class Jwt:
 
 
 def _is_canonical(part: str) -> bool:
-    """Whether a part of a token is the one text for its bytes: unused bits could make another."""
+    """Whether a part of a token is the only spelling of its bytes. Unused bits would allow others."""
     try:
         return urlsafe_b64encode(urlsafe_b64decode(part + "=" * (-len(part) % 4))).decode().rstrip("=") == part
     except ValueError:
@@ -250,7 +252,7 @@ def _hash(body: bytes, options: BodyHashOptions) -> str:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     check_header(options.header, build, "header")
     if (options.jwks is None) == (options.secret is None):
         build.fault("expected exactly one of jwks and secret")
@@ -281,7 +283,7 @@ def _jwks(options: JwksOptions, build: Build) -> Keys | Fetched[Keys]:
 
 
 def _from_file(file: str, build: Build) -> Keys:
-    """The keys of a file, which has to be as safe as a secret file: another key in it lets its owner in."""
+    """The keys in a file. The file must be as safe as a secret file: whoever adds a key to it can sign tokens."""
     path = build.base_dir / file
     build.protected.add(path, "a key set")
     level = Level.ERROR if build.require_secrets else Level.NOTE  # as for a secret file

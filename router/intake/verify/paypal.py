@@ -1,7 +1,7 @@
-"""Scheme paypal-certificate: RSA over `<id>|<time>|<webhook id>|<CRC-32 of the body>`, by a certificate of PayPal's.
+"""Scheme paypal-certificate: RSA over `<id>|<time>|<webhook id>|<CRC-32 of the body>`, with a certificate of PayPal.
 
-developer.paypal.com, "Webhooks: integration". The certificate comes only from hosts of PayPal's. The body is covered by
-a checksum alone: a person who has one signed request can make another body with the same CRC-32.
+developer.paypal.com, "Webhooks: integration". The certificate is fetched only from PayPal's hosts. Only a checksum
+covers the body: anybody with one signed request can make another body with the same CRC-32.
 """
 
 import re
@@ -39,7 +39,7 @@ from router.plugins.scheme import (
 
 DEFAULTS: Mapping[str, Any] = {"dedupe": {"key": "$.id", "window": "72h"}}  # PayPal repeats an event for three days
 PROFILE = SenderProfile(ids=("Paypal-Transmission-Id",), headers=("Paypal-*",))
-TOLERANCE_SECONDS = 259_200.0  #: three days: the documentation does not say that a repeated event gets a new time
+TOLERANCE_SECONDS = 259_200.0  #: three days: the documentation does not say whether a repeated event gets a new time
 ALGORITHM = "SHA256withRSA"
 _HOSTS = frozenset({"api.paypal.com", "api-m.paypal.com"})
 _SANDBOX_HOSTS = frozenset({"api.sandbox.paypal.com", "api-m.sandbox.paypal.com"})
@@ -51,7 +51,7 @@ _PARTS = SignedParts(frozenset({"paypal-transmission-id", "paypal-transmission-t
 
 
 class Options(Base):
-    """Which webhook's events are taken."""
+    """The webhook whose events are accepted."""
 
     webhook_id: str = Field(description="The id that PayPal shows for the webhook, such as 8PT597110X687430LKGECATA.")
     sandbox: bool = Field(default=False, description="Whether events of PayPal's sandbox are taken, and only these.")
@@ -96,7 +96,7 @@ class PayPal:
 
 
 def is_certificate_address(address: str, hosts: frozenset[str]) -> bool:
-    """Whether a certificate at this address is PayPal's."""
+    """Whether this is an address of PayPal's certificates."""
     plain = address.isascii() and address.isprintable() and not set(address) & set(" \\?#")
     try:
         parts = urlsplit(address)
@@ -125,7 +125,7 @@ def _transmission(inbound: Inbound) -> tuple[str, str, bytes, str] | Unverified:
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
-    """Options in, Verifier out; faults go to the build."""
+    """Compile the options to a verifier. Faults go to the build."""
     if not _WEBHOOK_ID.fullmatch(options.webhook_id):
         build.fault("expected the webhook's id as PayPal shows it, such as 8PT597110X687430LKGECATA", "webhook_id")
     return PayPal(options.webhook_id, _SANDBOX_HOSTS if options.sandbox else _HOSTS, options.tolerance)

@@ -1,4 +1,4 @@
-"""The options of schemes with a signature in a header: where it stands, and what it signs."""
+"""The options of schemes with a signature in a header: the header's format, and the signed text."""
 
 import re
 from typing import Literal
@@ -28,7 +28,7 @@ class PartsOptions(Base):
 
 
 class SignedHeaderOptions(Base):
-    """Where the signature stands, and what is signed."""
+    """The signature's header, and the signed text."""
 
     header: str = Field(description="The header that carries the signature.")
     prefix: str = Field(default="", description="What stands before the signature, such as sha256=.")
@@ -55,7 +55,7 @@ class SignedHeaderOptions(Base):
 
 
 def signed_header(options: SignedHeaderOptions, build: Build) -> SignedHeader:
-    """Compile the options; faults go to the build."""
+    """Compile the options. Faults go to the build."""
     for name in ("header", "timestamp_header"):
         value = getattr(options, name)
         if value is not None:

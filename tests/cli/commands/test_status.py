@@ -47,7 +47,7 @@ def test_status_works_without_a_daemon(busy: StoreCommands) -> None:
     found = busy.json("status")
 
     assert "daemon   none runs on this store" in text
-    assert "rules    no word of a daemon yet" in text
+    assert "rules    no daemon has reported yet" in text
     assert "pending  3, the oldest for 120m" in text or "pending  3, the oldest for 2h" in text
     assert "dead     1; see `webhook-router deliveries list --state dead`" in text
     assert "\x1b" not in text
