@@ -96,5 +96,5 @@ class Acknowledgement:
     def _unavailable(self, message: str, reason: str) -> Reply:
         log.error(message, event_id=self.event.id, source=self.source.name, reason=reason)
         self.metrics.answered(self.source.name, 503)
-        detail = "the event could not be stored just now and was not accepted; send it again"
+        detail = "the event was not accepted, since it could not be stored; send it again later"
         return problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS)))

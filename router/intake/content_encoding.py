@@ -25,7 +25,7 @@ def decoded(inbound: Inbound, source: Source) -> Inbound | Rejection:
     """The request with its body decoded, and without headers about the encoded body."""
     body = unzipped(inbound.body, source.max_body)
     if body is None:
-        return unreadable_body("the body is not the gzip that its Content-Encoding says")
+        return unreadable_body("the body is not valid gzip, though its Content-Encoding says gzip")
     if len(body) > source.max_body:
         return large_body(source)
     kept = tuple(item for item in inbound.headers if item[0].lower() not in ("content-encoding", "content-length"))

@@ -109,7 +109,7 @@ class Receiver:
             return after_keys(
                 verified,
                 partial(self._judge_again, inbound, source, ruleset),
-                partial(self._reject, inbound, source, keys_unavailable("the public keys did not come in time")),
+                partial(self._reject, inbound, source, keys_unavailable("the public keys were not fetched in time")),
             )
         if self.large is not None and isinstance(verified, Verified) and len(verified.inbound.body) > LARGE_BYTES:
             return self._judge_elsewhere(self.large, inbound, source)  # it came compressed

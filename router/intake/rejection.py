@@ -60,11 +60,11 @@ def unreadable_body(reason: str) -> Rejection:
 
 def not_judged() -> Rejection:
     """The process for large requests ended or was full. The sender should try again."""
-    detail = "the request could not be judged just now; send it again"
+    detail = "the request could not be handled at the moment; send it again later"
     return Rejection(problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS))), "large requests can't be judged")
 
 
 def keys_unavailable(reason: str) -> Rejection:
     """The keys can't be fetched at present. The sender should try again."""
-    detail = "the request could not be verified just now; send it again"
+    detail = "the request could not be verified at the moment; send it again later"
     return Rejection(problem(503, detail, ("Retry-After", str(RETRY_AFTER_SECONDS))), reason)

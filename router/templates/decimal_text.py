@@ -44,5 +44,5 @@ def _decimal(budget: RenderBudget, value: Any) -> Decimal:
     except InvalidOperation:
         raise RenderError("number takes a number, or a text that writes one") from None
     if not exact.is_finite() or abs(exact.adjusted()) > 1000:
-        raise RenderError("number takes a number of moderate size")
+        raise RenderError("number takes a number of at most 1,000 digits")
     return exact

@@ -29,7 +29,7 @@ _OURS = frozenset(
         *("accept-encoding", "if-none-match", "if-modified-since", "proxy-authorization", "range"),
     }
 )
-_ONLY_SECRETS = "a poll has no event, so only secrets.NAME can stand here"
+_ONLY_SECRETS = "a poll has no event, so only secrets.NAME can be used here"
 _QUERY_NAME = re.compile(r"[!-~]+")
 
 
@@ -107,9 +107,9 @@ def _headers(options: PollOptions, build: Build) -> tuple[tuple[str, Template], 
         elif lower in _OURS:
             build.fault(f"{name} is set by the poll itself; remove it", "headers", name)
         elif options.auth is not None and lower == taken:
-            build.fault(f"{name} is set by auth; remove it here, or there", "headers", name)
+            build.fault(f"{name} is set by auth too; remove one of them", "headers", name)
         elif lower in seen:
-            build.fault(f"{name} stands here twice, in another case", "headers", name)
+            build.fault(f"{name} is here twice, in upper and lower case", "headers", name)
         elif any(c in text for c in "\r\n\0"):
             build.fault("a header's value is one line", "headers", name)
         else:
@@ -186,7 +186,7 @@ def _ids(options: PollOptions, build: Build) -> list[ItemField]:
 
 def _cursor(options: CursorOptions, build: Build) -> Cursor | None:
     if (options.query is None) == (options.header is None):
-        build.fault("expected exactly one of query and header: where the next request has it", "cursor")
+        build.fault("expected exactly one of query and header: the place in the next request", "cursor")
     if options.query is not None and not _QUERY_NAME.fullmatch(options.query):
         build.fault("expected the name of a parameter, in plain ASCII", "cursor", "query")
     if options.header is not None and (not HEADER_NAME.fullmatch(options.header) or options.header.lower() in _OURS):

@@ -104,9 +104,9 @@ _CURES = {
     301: ": redirected to another method; give the final URL",
     302: ": redirected to another method; give the final URL",
     303: ": redirected to another method; give the final URL",
-    401: ": the service wants credentials, or others; see auth",
-    403: ": the service does not allow this; do the credentials suffice?",
-    404: ": nothing is there; is the URL right?",
+    401: ": the service refuses the credentials, or needs some; see auth",
+    403: ": the service does not allow this; do the credentials have the right permissions?",
+    404: ": nothing is at this address; is the URL right?",
     407: ": the proxy refuses the credentials; see username and password of proxy",
 }
 
@@ -121,10 +121,10 @@ def _decoded(spec: PollSpec, answer: Answer) -> bytes:
     if not codings:
         return answer.body
     if len(codings) > 1 or codings[0] not in GZIP:
-        raise PollFailure(f"the answer of {spec.place} has a coding that was not asked for; only gzip is read")
+        raise PollFailure(f"the answer of {spec.place} has a coding other than gzip, which alone was asked for")
     body = unzipped(answer.body, spec.max_body)
     if body is None:
-        raise PollFailure(f"the answer of {spec.place} is not the gzip that it says it is")
+        raise PollFailure(f"the answer of {spec.place} is not valid gzip, though its headers say gzip")
     if len(body) > spec.max_body:
         raise PollFailure(_too_large(spec))
     return body
@@ -134,7 +134,7 @@ def _redirected(spec: PollSpec, url: str, answer: Answer) -> str:
     """Where a redirect leads. A request with secrets never goes to another host."""
     target = resolved(url, answer.headers.get("Location", ""))
     if target is None:
-        raise PollFailure(f"HTTP {answer.status}: {spec.place} redirects to something that is no http(s) URL")
+        raise PollFailure(f"HTTP {answer.status}: {spec.place} redirects to something that is not an http(s) URL")
     if same_host(url, target):
         return target
     if spec.is_confidential:

@@ -168,7 +168,7 @@ class OnePoll:
             return None
         link = resolved(page.url, reference)
         if link is None:
-            raise PollFailure("the next page's link is no http(s) URL")
+            raise PollFailure("the next page's link is not an http(s) URL")
         if not same_host(link, url):
             raise PollFailure("the next page's link leads to another host; it is not followed")
         if link in visited:

@@ -173,7 +173,9 @@ class Polling:
                     await self._turn(name, *found, timer, client, store)
                 except (StoreError, Overtaken) as error:
                     if isinstance(error, StoreError):
-                        log.warning("poll can't be stored just now; tried again", source=name, error=str(error))
+                        log.warning(
+                            "poll can't be stored at the moment; it will be tried again", source=name, error=str(error)
+                        )
                     timer.led = False
                     timer.due = time.monotonic() + self._store_wait(found[1], timer)
                 except Exception:  # the task must continue whatever happens
@@ -267,7 +269,7 @@ class Polling:
             self._states[source.name] = polled.state
             self._metrics.polled(source.name, "changed" if polled.changed else "unchanged")
             if polled.left:
-                log.info("more pages than max_pages; the next poll goes on", source=source.name, url=spec.place)
+                log.info("more pages than max_pages; the next poll continues", source=source.name, url=spec.place)
             if before is not None and before.failures:
                 log.info("source answers again", source=source.name, url=spec.place, failures=before.failures)
             if before is not None and before.told:
@@ -343,7 +345,7 @@ class Polling:
             old = [name for name, one in states.items() if name not in known and one.polled_at < before]
             self._store.forget_polls(old)
         except StoreError as error:
-            log.warning("polled sources can't be forgotten just now; tried again", error=str(error))
+            log.warning("polled sources can't be forgotten at the moment; it will be tried again", error=str(error))
 
 
 async def _wait(wake: asyncio.Event, seconds: float) -> None:

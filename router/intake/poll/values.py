@@ -42,7 +42,7 @@ def greatest(values: list[str | int | float]) -> str | int | float:
     """The greatest of numbers, or of texts by code point. Raises PayloadError if they are mixed."""
     if all(isinstance(value, str) for value in values) or not any(isinstance(value, str) for value in values):
         return max(values)  # of one kind
-    raise PayloadError("the cursor has texts and numbers, of which none is the greatest")
+    raise PayloadError("the cursor has both texts and numbers, so none is the greatest")
 
 
 def as_cursor(value: str | int | float) -> str:

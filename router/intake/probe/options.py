@@ -47,6 +47,6 @@ class AnswerOptions(Options):
 class ProbeOptions(Options):
     """A request with which the provider tests the address, and its answer."""
 
-    when: WhenOptions = Field(default=WhenOptions(), description="What tells the probe from an event.")
-    answer: AnswerOptions = Field(description="What is answered.")
+    when: WhenOptions = Field(default=WhenOptions(), description="What distinguishes the probe from an event.")
+    answer: AnswerOptions = Field(description="The answer.")
     unsigned: bool = Field(default=False, description="The provider sends it without a signature.")

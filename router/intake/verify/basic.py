@@ -28,7 +28,7 @@ class Options(Base):
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has
     """Compile the options to a verifier. Faults go to the build."""
     if ":" in options.username:
-        build.fault("a user name can't hold a colon: it ends there", "username")
+        build.fault("a user name can't hold a colon, which ends it", "username")
     user = options.username.encode() + b":"
     allowed = tuple(base64.b64encode(user + password) for password in key_bytes(resolve(options.secret, build)))
     return Credential(

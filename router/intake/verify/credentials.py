@@ -66,7 +66,7 @@ class Credential:
         try:
             self.allowed[0].decode()
         except UnicodeDecodeError:
-            return Unsignable("its secret is not UTF-8, so that no query can carry it; choose another one")
+            return Unsignable("its secret is not UTF-8, so a query can't carry it; choose another secret")
         pair = f"{quote(self.query or '', safe='')}={quote(self.allowed[0], safe='')}"
         return SenderProof(query=pair, is_credential=True)
 
@@ -75,5 +75,5 @@ def credential_header(name: str, value: bytes) -> SenderProof | Unsignable:
     """The header with the secret itself, if a header can carry it."""
     text = value.decode("latin-1")
     if not _IN_A_HEADER.fullmatch(text):
-        return Unsignable("its secret is not plain ASCII without blanks around it, so that no header can carry it")
+        return Unsignable("its secret is not plain ASCII without blanks around it, so a header can't carry it")
     return SenderProof(((name, text),), is_credential=True)

@@ -68,7 +68,7 @@ class Discord:
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Unsignable("Discord signs with a key that it alone has; here is the public half, which can only verify")
+        return Unsignable("only Discord has the key that signs; the key here is its public half, which can only verify")
 
 
 def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the name every scheme module has

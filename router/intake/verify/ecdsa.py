@@ -61,14 +61,14 @@ class EcdsaHeader:
         for text in signatures:
             signature = self._der(strict_base64(text))
             if signature is None:
-                return Unverified(VerifyFailure.MALFORMED, f"header {self.signed.header} is no {self.form} in base64")
+                return Unverified(VerifyFailure.MALFORMED, f"header {self.signed.header} is not {self.form} in base64")
             good |= any(is_signed(key, signature, message) for key in self.keys)
         return Verified(without_credentials(inbound)) if good else WRONG_SIGNATURE
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
         return Unsignable(
-            "the sender signs with a key that it alone has; here is the public half, which can only verify"
+            "only the sender has the key that signs; the key here is its public half, which can only verify"
         )
 
     def _der(self, signature: bytes | None) -> bytes | None:
@@ -101,7 +101,7 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
     for text, name, place in texts:
         key = _public_key(text or "")
         if key is None:
-            build.fault(f"{name} is no public key of an elliptic curve, as PEM or base64", *place)
+            build.fault(f"{name} is not a public key of an elliptic curve, as PEM or base64", *place)
         else:
             keys.append(key)
     return EcdsaHeader(tuple(keys), signed_header(options, build), options.form)

@@ -95,15 +95,15 @@ class Options(Base):
     prefix: str | None = Field(
         default=None, description="What stands before it; 'Bearer ' in Authorization, else nothing."
     )
-    issuer: str | None = Field(default=None, description="What iss has to be.")
-    audience: str | None = Field(default=None, description="What aud has to be, or hold.")
+    issuer: str | None = Field(default=None, description="The required iss.")
+    audience: str | None = Field(default=None, description="The required aud; a list must contain it.")
     jwks: JwksOptions | None = Field(default=None, description="Where the public keys are: file or url.")
     secret: Secrets | None = Field(default=None, description="Instead of jwks: a shared key, or a list of them.")
     algorithms: list[Algorithm] | None = Field(
-        default=None, min_length=1, description="Algorithms that are taken; RS256 and ES256, or HS256 with a secret."
+        default=None, min_length=1, description="Algorithms that are accepted; RS256 and ES256, or HS256 with a secret."
     )
     claims: dict[str, str | bool | int] = Field(
-        default_factory=dict, description="Claims and what they have to be, such as email."
+        default_factory=dict, description="Claims and their required values, such as email."
     )
     body_hash: BodyHashOptions | None = Field(default=None, description="The claim that holds the body's hash.")
     max_age: Duration | None = Field(default=None, description="How old iat may be; by default exp alone counts.")
@@ -147,7 +147,7 @@ class Jwt:
         """See Verifier.sign. Only a shared secret can sign."""
         if self.options.secret is None:
             return Unsignable(
-                "the sender signs with a key that it alone has; here is the public half, which can only verify"
+                "only the sender has the key that signs; the key here is its public half, which can only verify"
             )
         if not self.secrets:
             return NO_SECRET
@@ -166,12 +166,12 @@ class Jwt:
         try:
             header = pyjwt.get_unverified_header(token)
         except pyjwt.PyJWTError:
-            return Unverified(VerifyFailure.MALFORMED, "the token is no JWT")
+            return Unverified(VerifyFailure.MALFORMED, "the token is not a JWT")
         if not all(_is_canonical(part) for part in token.split(".")):
-            return Unverified(VerifyFailure.MALFORMED, "the token is not base64url in its one form")
+            return Unverified(VerifyFailure.MALFORMED, "the token is not canonical base64url")
         # extensions that a reader must understand (RFC 7515, section 4.1.11); older PyJWTs ignore them
         if "crit" in header:
-            return Unverified(VerifyFailure.MALFORMED, "the token needs extensions that are not known here")
+            return Unverified(VerifyFailure.MALFORMED, "the token needs extensions that the router does not know")
         if header.get("alg") not in self.algorithms:
             return Unverified(VerifyFailure.MISMATCH, "the token is signed by an algorithm that is not accepted")
         if self.keys is None:
@@ -210,7 +210,7 @@ class Jwt:
             if value is None and name != needed:
                 continue
             if not isinstance(value, int | float) or isinstance(value, bool):
-                return Unverified(VerifyFailure.MALFORMED, f"the token's {name} is missing or no time")
+                return Unverified(VerifyFailure.MALFORMED, f"the token's {name} is missing or not a time")
             if name == "exp" and seconds > value + off:
                 return Unverified(VerifyFailure.TIME, "the token has expired")
             if name != "exp" and seconds < value - off:
@@ -221,12 +221,12 @@ class Jwt:
 
     def _wrong_claim(self, claims: Mapping[str, Any], body: bytes) -> Unverified | None:
         if self.options.issuer is not None and claims.get("iss") != self.options.issuer:
-            return Unverified(VerifyFailure.MISMATCH, "the token is by another issuer")
+            return Unverified(VerifyFailure.MISMATCH, "the token is from another issuer")
         if self.options.audience is not None and self.options.audience not in _audiences(claims.get("aud")):
             return Unverified(VerifyFailure.MISMATCH, "the token is for another audience")
         for name, wanted in self.options.claims.items():
             if type(claims.get(name)) is not type(wanted) or claims[name] != wanted:
-                return Unverified(VerifyFailure.MISMATCH, f"the token's claim {name} is another one")
+                return Unverified(VerifyFailure.MISMATCH, f"the token's claim {name} has another value")
         if self.options.body_hash is None:
             return None
         given, actual = claims.get(self.options.body_hash.claim), _hash(body, self.options.body_hash)
@@ -257,7 +257,9 @@ def compile(options: Options, build: Build) -> Verifier:  # noqa: A001 - the nam
     if (options.jwks is None) == (options.secret is None):
         build.fault("expected exactly one of jwks and secret")
     if options.jwks is not None and (options.issuer is None or options.audience is None) and not options.body_hash:
-        build.fault("a token of a public issuer needs issuer and audience, or any token of it would do")
+        build.fault(
+            "a token of a public issuer needs issuer and audience; otherwise any token of that issuer would be accepted"
+        )
     algorithms = tuple(options.algorithms or (("HS256",) if options.secret is not None else _PUBLIC))
     if any(name.startswith("HS") != (options.secret is not None) for name in algorithms):
         build.fault("HS… goes with a secret, every other algorithm with jwks", "algorithms")
@@ -296,7 +298,7 @@ def _from_file(file: str, build: Build) -> Keys:
     except Unreadable as error:
         build.faults.append(Fault(("jwks", "file"), f"{file} can't be read: {error}", level))
     except ValueError as error:
-        build.fault(f"{file} is no JWKS: {error}", "jwks", "file")
+        build.fault(f"{file} is not a JWKS: {error}", "jwks", "file")
     return {}
 
 

@@ -85,7 +85,7 @@ def check_message(text: str, build: Build, *, timed: bool, url: str | None, writ
         elif word not in WORDS:
             build.fault_unless_recorded(f"{{{word[:40]}}} is not a word of signed; {_cure(word)}", "signed")
     if "{body}" not in text:
-        build.fault("{body} has to be signed, or anybody could change it", "signed")
+        build.fault("{body} must be signed; otherwise anybody could change it", "signed")
     if ("{timestamp}" in text) != timed:
         build.fault("{timestamp} in signed and timestamp_header go together", "signed" if written else "header")
     if "{url}" in text and url is None:

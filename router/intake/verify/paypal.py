@@ -54,7 +54,7 @@ class Options(Base):
     """The webhook whose events are accepted."""
 
     webhook_id: str = Field(description="The id that PayPal shows for the webhook, such as 8PT597110X687430LKGECATA.")
-    sandbox: bool = Field(default=False, description="Whether events of PayPal's sandbox are taken, and only these.")
+    sandbox: bool = Field(default=False, description="Accept events of PayPal's sandbox, and only these.")
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
 
 
@@ -76,7 +76,9 @@ class PayPal:
             return read
         transmission_id, sent, signature, address = read
         if not is_certificate_address(address, self.hosts):
-            return Unverified(VerifyFailure.MISMATCH, "header Paypal-Cert-Url is no address of PayPal's certificates")
+            return Unverified(
+                VerifyFailure.MISMATCH, "header Paypal-Cert-Url is not an address of PayPal's certificates"
+            )
         refused = check_time(sent, "header Paypal-Transmission-Time", self.tolerance, now, "iso8601")
         if refused is not None:
             return refused
@@ -92,7 +94,7 @@ class PayPal:
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Unsignable("PayPal signs with a key that it alone has")
+        return Unsignable("only PayPal has the key that signs")
 
 
 def is_certificate_address(address: str, hosts: frozenset[str]) -> bool:
@@ -117,7 +119,7 @@ def _transmission(inbound: Inbound) -> tuple[str, str, bytes, str] | Unverified:
     if algorithm != ALGORITHM:
         return Unverified(VerifyFailure.MALFORMED, f"header Paypal-Auth-Algo is not {ALGORITHM}")
     if not _TRANSMISSION_ID.fullmatch(transmission_id):
-        return Unverified(VerifyFailure.MALFORMED, "header Paypal-Transmission-Id is no id")
+        return Unverified(VerifyFailure.MALFORMED, "header Paypal-Transmission-Id is not an id")
     signature = strict_base64(written)
     if not signature:
         return Unverified(VerifyFailure.MALFORMED, "header Paypal-Transmission-Sig is not base64")

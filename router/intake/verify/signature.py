@@ -17,8 +17,8 @@ from router.plugins.scheme import Unverified, VerifyFailure
 
 Encoding = Literal["hex", "base64"]
 KeyFormat = Literal["text", "hex", "base64"]
-ONLY_PUBLIC = "the sender signs with a key that it alone has; here is the public half, which can only verify"
-WRONG_SIGNATURE = Unverified(VerifyFailure.MISMATCH, "the signature does not fit the request and any secret")
+ONLY_PUBLIC = "only the sender has the key that signs; the key here is its public half, which can only verify"
+WRONG_SIGNATURE = Unverified(VerifyFailure.MISMATCH, "the signature does not match the request with any of the secrets")
 
 
 def key_bytes(secrets: Sequence[Secret]) -> tuple[bytes, ...]:

@@ -43,7 +43,7 @@ class SignedHeaderOptions(Base):
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
     signed: str | None = Field(
         default=None,
-        description="What is signed, of {timestamp} {body} {url} {method} {header:NAME}; by default {body}, or "
+        description="The signed text, from {timestamp} {body} {url} {method} {header:NAME}; by default {body}, or "
         "{timestamp}.{body} with a time.",
     )
     url: str | None = Field(

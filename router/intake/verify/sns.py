@@ -67,7 +67,7 @@ log = structlog.get_logger()
 class Options(Base):
     """The topics whose messages are accepted."""
 
-    topics: list[str] = Field(min_length=1, description="ARNs of the topics whose messages are taken.")
+    topics: list[str] = Field(min_length=1, description="ARNs of the topics whose messages are accepted.")
     confirm: bool = Field(default=False, description="Whether a subscription to one of the topics is confirmed.")
     tolerance: Duration = Field(default=TOLERANCE_SECONDS, description="How far the signed time may be off, both ways.")
 
@@ -93,7 +93,7 @@ class Sns:
             return Unverified(VerifyFailure.MISMATCH, "the message is of another topic")
         address = str(message.get("SigningCertURL", ""))
         if not is_certificate_address(address):
-            return Unverified(VerifyFailure.MISMATCH, "SigningCertURL is no address of SNS's certificates")
+            return Unverified(VerifyFailure.MISMATCH, "SigningCertURL is not an address of SNS's certificates")
         signature = strict_base64(str(message.get("Signature", "")))
         version = message.get("SignatureVersion")
         if not signature or version not in ("1", "2"):
@@ -114,11 +114,11 @@ class Sns:
 
     def sign(self, inbound: Inbound, now: int) -> Unsignable:  # noqa: ARG002 - the common signature
         """See Verifier.sign."""
-        return Unsignable("Amazon signs with a key that it alone has")
+        return Unsignable("only Amazon has the key that signs")
 
     def _confirm(self, address: str) -> None:
         if not _is_host(address):
-            log.warning("subscription not confirmed", reason="SubscribeURL is no address of SNS")
+            log.warning("subscription not confirmed", reason="SubscribeURL is not an address of SNS")
             return
         threading.Thread(target=self._visit, args=(address,), name="confirm-sns", daemon=True).start()
 
@@ -152,7 +152,7 @@ def _is_host(address: str) -> bool:
 
 
 def _message(body: bytes) -> Mapping[str, Any] | Unverified:
-    wrong = Unverified(VerifyFailure.MALFORMED, "the body is no message of SNS")
+    wrong = Unverified(VerifyFailure.MALFORMED, "the body is not a message of SNS")
     if len(body) > _MAX_BODY:
         return wrong
     try:

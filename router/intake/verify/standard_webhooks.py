@@ -50,9 +50,7 @@ def defaults_of(options: "Options") -> Mapping[str, Any]:
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - a prefix, no secret
 PUBLIC_PREFIX = "whpk_"
-_NO_PRIVATE_KEY = (
-    f"the sender signs with a key that it alone has; {PUBLIC_PREFIX}… is the public half, which can only verify"
-)
+_NO_PRIVATE_KEY = f"only the sender has the key that signs; {PUBLIC_PREFIX}… is the public half, which can only verify"
 _VERSION = re.compile(r"v[0-9]+[a-z]?")
 _KEY_BYTES = 32  #: of an ed25519 public key
 _BARE_BYTES = 16  #: least bytes of a key in bare base64; a shorter one is more likely a password that looks like base64

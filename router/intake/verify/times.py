@@ -29,7 +29,7 @@ def check_time(
     """Refuse a text that is not a time of this format, or differs from now (ms) by more than the tolerance (s)."""
     sent = milliseconds(text, timestamp_format)
     if sent is None:
-        return Unverified(VerifyFailure.MALFORMED, f"{name} is no {_NAMES[timestamp_format]}")
+        return Unverified(VerifyFailure.MALFORMED, f"{name} is not a valid {_NAMES[timestamp_format]}")
     if abs(now - sent) > tolerance * 1000:
         return Unverified(
             VerifyFailure.TIME, "the timestamp is too far from now; is a clock wrong, or is this a replay?"

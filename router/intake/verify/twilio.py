@@ -106,7 +106,7 @@ class Twilio:
         if not inbound.body:
             return ""
         if not _says_form(inbound):
-            return Unverified(VerifyFailure.MISSING, f"a body that is no form needs {_BODY_HASH} in the query")
+            return Unverified(VerifyFailure.MISSING, f"a body that is not a form needs {_BODY_HASH} in the query")
         if not is_form(inbound.body):  # the fields are signed, not the bytes; these could be JSON with another meaning
             return Unverified(VerifyFailure.MALFORMED, "the body is not the form that its type says")
         try:

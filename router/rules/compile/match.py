@@ -21,7 +21,7 @@ COMBINATORS = ("all", "any", "none", "not")
 
 
 def parse_match(node_path: NodePath, scope: Scope = EVERY_EVENT, *, known: Sequence[Condition] = ()) -> Condition:
-    """Compile a mapping, whose entries must all hold. `known` conditions hold for every event of the sources."""
+    """Compile a mapping whose entries must all hold. `known` conditions hold for every event of the sources."""
     if not isinstance(node_path.node, MappingNode):
         node_path.error(f"expected a mapping of fields to what they must be, found {node_path.found()}")
         return All(())

@@ -26,7 +26,7 @@ WORDS = (*OPERATORS, *_FIELD_WORDS)
 
 
 def parse_test(node_path: NodePath, flags: Flags, scope: Scope) -> Test | None:
-    """Compile the test of a field: a scalar, a list of alternatives, or an operator map; None after an error."""
+    """Compile the test of a field: a scalar, a list of alternatives, or an operator map. None after an error."""
     if isinstance(node_path.node, MappingNode):
         return _operator_map(node_path, flags, scope)
     if isinstance(node_path.node, SequenceNode):
@@ -67,7 +67,7 @@ def _build(name: str, node_path: NodePath, flags: Flags) -> Clause | None:
         )
     except OperandError as error:
         _report(node_path, error)
-        # Recorded rules only make deliveries that they have planned: no event is judged by them.
+        # Recorded rules judge no events; they only make deliveries that are planned already.
         is_kept = error.is_new and node_path.report.recorded
         return Clause("exists", operand=True, test=lambda _: False) if is_kept else None
 

@@ -11,8 +11,8 @@ from router.rules.yaml.models import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.schema import SourceOptions
 
-SCHEME = "poll"  #: what a polled source shows as its scheme
-PATH = "/-/poll/"  #: what the paths of polled events begin with; no request comes to it
+SCHEME = "poll"  #: the scheme that is shown for a polled source
+PATH = "/-/poll/"  #: the beginning of polled events' paths; requests to it are refused
 
 OF_SENDERS = {
     "verify": "nobody sends to a polled source: the router asks the service, which TLS (https) and auth make known; "
@@ -31,9 +31,9 @@ OF_SENDERS = {
 
 @dataclass(frozen=True, slots=True)
 class PolledService:
-    """Stands where other sources have a verifier. Nobody may send to a polled source."""
+    """Takes the verifier's place. Nobody may send to a polled source."""
 
-    verifies: bool  #: whether TLS tells that an answer comes from the service
+    verifies: bool  #: whether TLS proves that an answer comes from the service
     signed_parts: None = None
 
     def verify(self, inbound: Inbound, now: int) -> Unverified:  # noqa: ARG002 - see Verifier.verify

@@ -12,7 +12,7 @@ from router.rules.yaml.nodes import SequenceNode
 
 STATUSES = (300, 599)  #: 1xx is not final and 2xx is success; the last is 599 (RFC 9110, section 15)
 EXITS = (1, 255)  #: 0 is success
-# In `defaults` the type of the action is unknown; the ranges tell statuses and exit codes apart.
+# In `defaults` the type of the action is unknown; the ranges distinguish statuses from exit codes.
 _BOUNDS = {Cause.STATUS: STATUSES, Cause.EXIT: EXITS}
 _RANGE = re.compile(r"([0-9]{1,3}) ?- ?([0-9]{1,3})")
 _CLASS = re.compile(r"([0-9])xx")
@@ -23,7 +23,7 @@ Entries = tuple[RetryOn, ...]
 
 
 def load_on(node_path: NodePath, causes: Sequence[Cause]) -> Entries:
-    """Read a `retry.on` for actions that fail by these causes; wrong entries are reported and left out."""
+    """Read a `retry.on` for actions with these causes. Wrong entries are reported and left out."""
     if not isinstance(node_path.node, SequenceNode):
         node_path.error(f"expected a list, each entry {_wanted(causes)}; found {node_path.found()}")
         return ()

@@ -1,4 +1,4 @@
-"""Checks what `time` and `weekday` are compared with."""
+"""Checks the operands of `time` and `weekday`."""
 
 import re
 
@@ -13,7 +13,7 @@ _OPERATORS = {"time": ("equals", "in", "gt", "gte", "lt", "lte", "not"), "weekda
 
 
 def check_time_test(node_path: NodePath, field: str) -> None:
-    """Report operands that are no time of the day or no weekday, and operators that ask nothing of one."""
+    """Report operands that are not a time of day or a weekday, and operators that don't apply to them."""
     if isinstance(node_path.node, MappingNode):
         for name, below in node_path.entries():
             if name in _OPERATORS[field]:
@@ -47,7 +47,7 @@ def _of_weekday(text: str) -> str:
 
 
 def _check_order(node_path: NodePath, field: str) -> None:
-    """A time from evening to morning is two alternatives."""
+    """Report bounds across midnight: they need two alternatives."""
     bounds = {name: below.data for name, below in node_path.entries() if name in ("gt", "gte", "lt", "lte")}
     least = bounds.get("gt") or bounds.get("gte")
     most = bounds.get("lt") or bounds.get("lte")

@@ -68,7 +68,7 @@ class QueryField:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParamField:
-    """`params.<name>`: what stands in the request's path for `{name}` in the source's path."""
+    """`params.<name>`: the part of the request's path at `{name}` in the source's path."""
 
     text: str
     name: str
@@ -109,7 +109,7 @@ class PayloadField:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemField:
-    """`item…`: the item of a rule with `for_each`, or what lies below it."""
+    """`item…`: the item of a rule with `for_each`, or something inside it."""
 
     text: str
     compiled: Path
@@ -136,7 +136,7 @@ class ItemField:
         return self.compiled.read(value)
 
     def values(self, _: ParsedEvent) -> list[Any]:
-        """None: an event alone has no item."""
+        """Always empty: an event alone has no item."""
         return []
 
 
@@ -204,5 +204,5 @@ def _header(text: str, name: str) -> HeaderField:
 
 
 def unknown_field(text: str) -> str:
-    """The message for an unknown field, with the nearest known one or the probable JSONPath."""
+    """The message for an unknown field, with the nearest known field or the probable JSONPath."""
     return hints.unknown_field(text, (*PLAIN, *TIMES, *_NAMED, "all", "any", "none", "not"))

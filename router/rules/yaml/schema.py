@@ -33,7 +33,7 @@ class RespondOptions(Options):
 
 
 class RespondFromOptions(Options):
-    """What the first attempt of an action answers."""
+    """The answer of an action's first attempt."""
 
     from_: Text = Field(alias="from", description="The name of an action of this rule: a forward or a command.")
     within: Duration = Field(default=2.0, description="How long the sender waits for it; at most 8s.")
@@ -45,7 +45,7 @@ class RespondFromOptions(Options):
 
 
 class SourceOptions(Options):
-    """An intake path plus how its senders are verified."""
+    """An intake path and how its senders are verified."""
 
     verify: Any = Field(description="How senders are verified: none, or a mapping with a scheme.")
     enabled: bool = Field(default=True, description="False: requests to its path are answered 404.")
@@ -80,7 +80,7 @@ class SourceOptions(Options):
 
 
 class TargetOptions(ConnectionOptions):
-    """Where actions go, and the limits that all of them share there."""
+    """A target of actions, with the limits that they share."""
 
     url: Text = Field(description="Base URL.")
     paused: bool = Field(default=False, description="Deliveries to it are held until this is removed.")
@@ -120,7 +120,7 @@ class DefaultsOptions(Options):
 
 
 class GroupOptions(Options):
-    """The keys of an action by which some of its deliveries stand for others."""
+    """The keys of an action that groups its deliveries, so that one stands for several."""
 
     latest_by: Text | None = Field(
         default=None, description="A field: of the waiting deliveries of one value only the newest is made."

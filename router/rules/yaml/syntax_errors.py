@@ -25,7 +25,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, text: str, max_depth: int) -> Ya
     lines = text.splitlines()
     source_line = lines[line - 1] if line <= len(lines) else ""
     problem = error.problem or error.context or "this can't be read"
-    if "maximum nesting depth" in problem:  # libyaml has a limit of its own and reads a few tokens ahead of us
+    if "maximum nesting depth" in problem:  # libyaml has a limit of its own, and reads a few tokens ahead
         return YamlProblem(line, column, f"nested deeper than {max_depth} levels")
     cure = _cure(f"{error.context or ''} {problem}", source_line, column)
     if not cure and error.context and error.context_mark:

@@ -38,7 +38,7 @@ def cannot_hold(conditions: Iterable[Condition]) -> str | None:
 
 
 def reason_of(constraints: Constraints, known: Sequence[Condition]) -> str | None:
-    """The first contradiction as a message; `known` are conditions that the rule's sources bring."""
+    """The first contradiction as a message. `known` are conditions that come from the rule's sources."""
     found = contradiction(constraints)
     if found is None:
         return None

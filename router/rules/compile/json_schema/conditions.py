@@ -91,7 +91,7 @@ def match_definitions() -> dict[str, Schema]:
 
 
 def _of_time(value: Schema, name: str, ordered: Iterable[str]) -> Schema:
-    """What `time` or `weekday` may be: a value, a list, or a map of few operators."""
+    """The values of `time` or `weekday`: a value, a list, or a map of few operators."""
     test = ref(name)
     operators = {"equals": value, "in": list_of(value), **dict.fromkeys(sorted(ordered), value), "not": test}
     return {

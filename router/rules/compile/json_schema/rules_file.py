@@ -40,8 +40,7 @@ _RULE_NAME: Schema = {"type": "string", "pattern": rf"^(?!{UNMATCHED}$)[^/\s]([^
 
 
 def json_schema(registries: Registries, *, included: bool = False) -> Schema:
-    """The schema of a rules file, or of one that a rules file includes, with the given actions and verification
-    schemes."""
+    """The schema of a rules file, or of an included file, with the given actions and verification schemes."""
     defs: dict[str, Schema] = {**match_definitions(), "retry": _retry(EVERY_CAUSE)}
     defs |= {f"retry_{name}": _retry(found.causes) for name, found in registries.actions.items()}
     defs["retry_target"] = _retry(registries.target_causes)

@@ -1,4 +1,4 @@
-"""Refuses paths that the library parses, but follows wrongly, unsafely, or otherwise than they read."""
+"""Refuses paths that the library parses, but follows wrongly, unsafely, or not as they read."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from router.rules.match.jsonpath.error import PathError
 from router.rules.match.jsonpath.names import QUOTED
 from router.rules.match.jsonpath.tree import is_nested, nodes
 
-_SAFE: tuple[type, ...] = (  # exact types: SortedThis is a subclass of This, and does something else
+_SAFE: tuple[type, ...] = (  # exact types: SortedThis is a subclass of This with another behaviour
     ng.Root,
     ng.This,
     ng.Child,
@@ -34,7 +34,8 @@ _SAFE: tuple[type, ...] = (  # exact types: SortedThis is a subclass of This, an
 
 _NUMBER = re.compile(r"(?<![\w.\]@'-])-?\d+\.\d+")  #: a number with a fraction, in a filter
 _KEY_NUMBER = re.compile(r"\.(-?\d+)(?![\w.])|\.(-?\d+)(?=\.)")
-_LEFT_LITERAL = re.compile(r"(?:[?(!]|&&|\|\|)\s*(?:''|-?\d|(?:true|false|null)(?![\w@-]))")  #: read as a name
+#: a literal on the left, which the library reads as a name
+_LEFT_LITERAL = re.compile(r"(?:[?(!]|&&|\|\|)\s*(?:''|-?\d|(?:true|false|null)(?![\w@-]))")
 
 
 def vet(tree: Any, text: str) -> None:
