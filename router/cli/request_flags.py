@@ -114,5 +114,5 @@ def received_at_of(text: str) -> int:
 
     found = unix_ms(text)
     if found is None:
-        raise click.UsageError(f"--received-at {text!r} is no time with its zone, such as 2024-05-01T09:30:00+02:00")
+        raise click.UsageError(f"--received-at {text!r} is not a time with its zone, such as 2024-05-01T09:30:00+02:00")
     return round(found)

@@ -46,8 +46,8 @@ from router.runtime.loop_inbox import Inbox
 from router.store.contract import Store
 from router.store.fleet import Limits, Share
 
-RESCAN_SECONDS = 1.0  #: between two looks for due deliveries that no commit of this process announced
-_STOP_SECONDS = 3.0  #: what a stop allows for the settles of attempts that it cut off
+RESCAN_SECONDS = 1.0  #: between two checks for due deliveries that no commit of this process announced
+_STOP_SECONDS = 3.0  #: how long a stop waits for the settles of cancelled attempts
 
 log = structlog.get_logger()
 
@@ -57,8 +57,8 @@ class _Look:
     """The result of one look at the due targets."""
 
     pause: float = RESCAN_SECONDS  #: seconds until there may be more to do
-    free_slots: dict[str, int] = field(default_factory=dict)  #: of targets that something is due for now
-    waits: dict[str, tuple[Wait, float | None]] = field(default_factory=dict)  #: of targets that take nothing now
+    free_slots: dict[str, int] = field(default_factory=dict)  #: of targets with due deliveries
+    waits: dict[str, tuple[Wait, float | None]] = field(default_factory=dict)  #: of targets that accept nothing now
 
 
 class Dispatcher:
@@ -83,7 +83,7 @@ class Dispatcher:
     ) -> None:
         """`node`: this daemon's node in a fleet. None: the daemon owns the store alone."""
         self._node = node
-        self._types = node.action_types if node is not None else ()  #: that are delivered here; empty: all
+        self._types = node.action_types if node is not None else ()  # action types that are delivered here; empty: all
         self._held: Counter[str] = Counter()  #: tokens of claims that are not settled
         self._attempting: set[asyncio.Task[None]] = set()
         self._current = current
@@ -178,7 +178,8 @@ class Dispatcher:
         self._store.on_due(self._on_due)
         self._store.on_holds(self._on_holds)
         self._store.on_skipped(SkipReports(self._metrics, self.first_answers.skipped).report)
-        with contextlib.suppress(RouterError):  # a store that can't be read now is asked again before the first claim
+        # if the store can't be read now, it is read again before the first claim
+        with contextlib.suppress(RouterError):
             await self._recall()
         self._started.set()
         definitions = Definitions(self._current, self._store, self._compile_recorded)
@@ -225,8 +226,8 @@ class Dispatcher:
                 if failures := self._outage.failed(time.monotonic()):
                     log.error("store can't be read or written; deliveries wait", error=str(error), failures=failures)
                 pause = STORE_RETRY_SECONDS[-1]
-                rescan_at = time.monotonic() + pause  # it may be the look for what is due that failed
-                self._wake.clear()  # a claim that failed has set it
+                rescan_at = time.monotonic() + pause  # the check for due deliveries may be what failed
+                self._wake.clear()  # the failed claim has set it
             await self._sleep(min(pause, rescan_at - time.monotonic()))
 
     async def _sleep(self, seconds: float) -> None:
@@ -336,9 +337,9 @@ class Dispatcher:
         self._first_attempts.begin(clock, self._keep)
         look = self._look(now, clock)
         wanted = look.free_slots
-        if not wanted:  # only then are waits noted: after a claim the next look follows at once
+        if not wanted:  # waits are noted only then: after a claim the next check follows at once
             return min(look.pause, self._wait_notes.note(look.waits, now, clock))
-        # Forget before claiming: what a commit announces while the claim is under way must not be forgotten after it.
+        # Forget before the claim: what a commit announces during the claim must not be forgotten.
         for key in wanted:
             del self._due[key]
         try:
@@ -347,8 +348,8 @@ class Dispatcher:
         except RouterError:
             self._remember_due(dict.fromkeys(wanted, now))
             raise
-        if claims and self._holding.is_stale:  # what was claimed meanwhile may be held
-            with contextlib.suppress(RouterError):  # no claim may get lost
+        if claims and self._holding.is_stale:  # the new claims may be held
+            with contextlib.suppress(RouterError):  # no claim may be lost
                 await self._holding.refresh()
         counts = dict.fromkeys(wanted, 0)
         for claim in claims:
@@ -361,7 +362,7 @@ class Dispatcher:
                 self._begin(claim, clock)
             else:
                 self._keep(asyncio.create_task(self._give_back(claim, hold)))
-        # A target that gave as many as it had room for may have more.
+        # A target that filled all its free slots may have more deliveries.
         self._remember_due({key: now for key, count in counts.items() if count == wanted[key]})
         return 0.0
 
@@ -438,7 +439,7 @@ class Dispatcher:
         try:
             result = await self._attempts.make(claim)
         finally:
-            # The target is judged by the outcome as it was, whatever the retry policy makes of it.
+            # The target's breaker sees the outcome itself, not what the retry policy makes of it.
             told = None if result.outcome is None else answered(result.outcome)
             change = self._targets.finish(target, told, decides=decides, own=is_own(claim.event))
             self._wake.set()

@@ -9,7 +9,7 @@ from router.domain.action_answer import ActionAnswer
 from router.domain.deliveries import PlannedDelivery
 from router.runtime.loop_inbox import Inbox
 
-MOST = 1000  #: senders that wait at once; each holds a connection, and an answer of up to 64 KiB
+MOST = 1000  #: senders that may wait at once; each holds a connection, and an answer of up to 64 KiB
 
 MayBegin = Callable[[str, str, str], bool]
 """Whether a delivery of this rule and action could begin at once at this target, as far as is known."""

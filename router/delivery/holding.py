@@ -115,7 +115,7 @@ class Holding:
         """Mark a delivery as held if its rule or action is disabled: its attempt ended, and it waits for another."""
         hold = self.of(delivery)
         if hold is not None and hold.kind is not HoldKind.TARGET:
-            self._store.mark_ids([delivery.id])  # one that fails is marked when it is claimed
+            self._store.mark_ids([delivery.id])  # if this fails, the delivery is marked when it is claimed
 
     def _mark(self, disabled: frozenset[HoldName]) -> None:
         self._marked_for = disabled

@@ -16,8 +16,8 @@ from router.domain.ids import uuid7
 from router.domain.iso_time import iso
 
 SOURCE = "router"  #: the name that rules listen to, unless a source of the file has it
-PATH = "/-/router"  #: of the events; no source of a file can have it
-GATHER_MS = 600_000  #: after a notice, further ones of its kind and subject are gathered for that long
+PATH = "/-/router"  #: the path of these events; no source of a file can have it
+GATHER_MS = 600_000  #: after a notice, further notices of its kind and subject are gathered for this time
 LONGEST_TEXT = 500  #: characters of an error in a payload
 
 KINDS: Mapping[str, str] = {
@@ -89,7 +89,7 @@ class Notice:
     """An own event with the deliveries that the rules plan for it."""
 
     kind: str
-    subject: str  #: what it is about, such as a target: notices of one kind and subject are gathered
+    subject: str  #: what it is about, such as a target; notices of one kind and subject are gathered
     event: Event
     plan: Sequence[PlannedDelivery]
     routing: Routing
@@ -101,9 +101,9 @@ class Gathered:
 
     kind: str
     subject: str
-    opened_at: int  #: ms, when the last one was told; 0: none was
-    count: int  #: of those that were not told
-    last: str  #: the payload of the last one, JSON
+    opened_at: int  #: ms, when the last one was sent; 0: never
+    count: int  #: the number of notices since then
+    last: str  #: the payload of the last of them, JSON
 
 
 def own_event(kind: str, subject: str, facts: Mapping[str, Any], now: int, *, count: int = 1) -> Event:

@@ -10,7 +10,7 @@ from typing import Literal
 Type = Literal["counter", "gauge", "histogram", "info"]
 
 _SECONDS_OF_ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-# Few buckets, since each is a series for each target.
+# Few buckets, since each bucket is a series for each target.
 _SECONDS_OF_DELIVERIES = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
 _SECONDS_OF_ATTEMPTS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SECONDS_OF_COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -22,7 +22,7 @@ class MetricFamily:
     """One metric."""
 
     type: Type
-    name: str  #: as it is scraped, with `_total` or `_info`, without the suffixes of a histogram
+    name: str  #: the name in a scrape, with `_total` or `_info`, without the suffixes of a histogram
     meaning: str
     labels: tuple[str, ...] = ()  #: names of the rules file first: RulesetNames.include reads them by position
     bounds: tuple[float, ...] = ()  #: upper bounds of a histogram's buckets, without the infinite one

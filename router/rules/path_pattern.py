@@ -61,7 +61,9 @@ def path_pattern(path: str) -> PathPattern | None:
         if found is None:
             continue
         if not PART_NAME.fullmatch(found[1]):
-            raise ValueError(f'"{segment}" is no name in braces; it has letters, digits and _, such as {{team}}')
+            raise ValueError(
+                f'"{segment}" is not a valid name in braces; it has letters, digits and _, such as {{team}}'
+            )
         if found[1] in names:
             raise ValueError(f"{segment} stands twice in the path; give each part a name of its own")
         names.append(found[1])

@@ -24,7 +24,7 @@ def store_location(text: str) -> StoreLocation:
     if scheme != "sqlite" or not colon or not rest:
         shown = text.partition("@")[2] if "@" in text else text  # what stands before may be a password
         raise StartError(
-            f"{shown!r} is no store; write a path, such as {DEFAULT_FILE} or sqlite:{DEFAULT_FILE}, or postgresql://user@host/database"
+            f"{shown!r} is not a store; write a path, such as {DEFAULT_FILE} or sqlite:{DEFAULT_FILE}, or postgresql://user@host/database"
         )
     return Path(rest)
 

@@ -139,7 +139,7 @@ def _event() -> Event:
         ("gong: 3", 'unknown action "gong"; did you mean "bell"? It rings'),
         ("bel: {times: 1}", 'unknown key "bel"; did you mean "bell"?'),
         ("times: 1", 'unknown key "times" here; it belongs inside bell: { … }'),
-        ("{bell: {times: 1}, retry: {on: [network]}}", "found network, which nothing fails by here"),
+        ("{bell: {times: 1}, retry: {on: [network]}}", "found network, a cause that can't happen here"),
     ],
 )
 def test_problems_of_a_new_type_speak_its_words(actions: str, message: str) -> None:

@@ -29,4 +29,4 @@ def decode(text: str, kind: str, *types: type) -> list[Any]:
             0 <= part <= _MAX_NUMBER for part in found if type(part) is int
         ):
             return found
-    raise ValueError("it is no cursor of this list; give the `next` of an answer, or leave it out")
+    raise ValueError("it is not a cursor of this list; give the `next` of an answer, or leave it out")

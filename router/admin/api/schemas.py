@@ -332,7 +332,7 @@ _SCHEMAS: dict[str, Schema] = {
             "added": array(TEXT),
             "removed": array(TEXT),
             "changed": array(TEXT),
-            "besides": {"type": "array", "items": TEXT, "description": "What changed and is no rule."},
+            "besides": {"type": "array", "items": TEXT, "description": "What changed besides rules."},
             "unchanged": FLAG,
             "warnings": array(ref("RulesProblem")),
         }

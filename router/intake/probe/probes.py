@@ -148,8 +148,8 @@ def _key(options: ProbeOptions, verifier: Verifier | None, build: Build, place: 
     constants = verifier.signed.message.constants.decode("utf-8", "replace")
     if options.unsigned and all(SIGNED_VALUE.fullmatch(char) for char in constants):
         build.fault(
-            "with this answer anybody could get a request signed: the probe may be unsigned only if `signed` has constant "
-            "text with a character other than letters, digits and + / = _ -",
+            "with this answer anybody could get a request signed: the probe may be unsigned only if `signed` has "
+            "constant text with a character other than letters, digits and + / = _ -",
             place, "unsigned",
         )  # fmt: skip
     return verifier.keys[0] if verifier.keys else None

@@ -17,7 +17,7 @@ def load_field(node_path: NodePath, text: str, scope: Scope, *, key: str | None 
         fault = str(error)
     else:
         if scope.in_element and not text.startswith("$"):
-            fault = f'"{text}" is no part of an element; inside elem, $ is the element: "$.{text}"'
+            fault = f'"{text}" is not a part of an element; inside elem, $ is the element: "$.{text}"'
         elif isinstance(found, HeaderField) and "_" in found.name:
             fault, is_new = dropped_header(text.partition(".")[2]), True
         elif isinstance(found, ItemField) and not scope.has_item:

@@ -122,7 +122,7 @@ def _fold(node_path: NodePath, flags: Flags) -> bool:
         return flags.fold
     if operand.node.value and not _folds(node_path.node):
         node_path.key_error(
-            "ignore_case", f"ignore_case changes nothing here; it goes beside {', '.join(sorted(FOLDING))}"
+            "ignore_case", f"ignore_case changes nothing here; it belongs beside {', '.join(sorted(FOLDING))}"
         )
     return operand.node.value
 
@@ -173,7 +173,7 @@ _FIELD_TESTS: dict[str, Callable[[NodePath, Flags, Scope], Test | None]] = {
 
 
 def _elem(node_path: NodePath, flags: Flags, scope: Scope) -> list[Clause]:
-    if not node_path.expect_mapping("$ fields of the element to what they must be"):
+    if not node_path.expect_mapping("$ fields of the element to their tests"):
         return []
     from router.rules.compile.match import parse_match  # noqa: PLC0415 - an operator with a condition below it
 

@@ -22,9 +22,9 @@ OF_SENDERS = {
     "allow_ips": "nobody sends to a polled source; remove allow_ips",
     "handshake": "nobody tests the address of a polled source; remove handshake",
     "probes": "nobody tests the address of a polled source; remove probes",
-    "preset": "a preset says how a provider sends; nobody sends to a polled source; remove it",
+    "preset": "a preset describes how a provider sends, but nobody sends to a polled source; remove it",
     "respond": "nobody waits for an answer of a polled source; remove respond",
-    "json_field": "the answer to a poll is no form; remove json_field",
+    "json_field": "the answer to a poll is not a form; remove json_field",
 }
 """The keys that a polled source can't have, and the cure."""
 

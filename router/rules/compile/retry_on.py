@@ -28,7 +28,7 @@ def load_on(node_path: NodePath, causes: Sequence[Cause]) -> Entries:
         node_path.error(f"expected a list, each entry {_wanted(causes)}; found {node_path.found()}")
         return ()
     if not node_path.node.items:
-        node_path.error("expected at least one; for one try and never again, leave on out and write attempts: 1")
+        node_path.error("expected at least one; to try only once, leave on out and write attempts: 1")
     found: list[RetryOn] = []
     for item in node_path.items():
         entry = _entry(item, causes)
@@ -104,7 +104,7 @@ def _word(node_path: NodePath, value: str, causes: Sequence[Cause]) -> RetryOn |
         cure = f'"{almost[1]}0-{almost[1]}9"' if almost[1] else f"{almost[2]}xx"
         node_path.error(f'unknown failure "{value}"; write {cure}')
     elif value in (cause.value for cause in EVERY_CAUSE if cause not in _BOUNDS):
-        node_path.error(f"expected {_wanted(causes)}; found {value}, which nothing fails by here")
+        node_path.error(f"expected {_wanted(causes)}; found {value}, a cause that can't happen here")
     else:
         near = did_you_mean(value, words)
         cure = near if "?" in near else f"; expected {_wanted(causes)}"

@@ -112,7 +112,7 @@ def _rule(context: LoadContext, node_path: NodePath) -> Rule | None:
     if options is None:
         return None
     if sources and all(context.source(name) is OWN_SOURCE for name in sources) and node_path.has("respond"):
-        node_path.key_error("respond", "an event of the router itself has no sender who could be answered")
+        node_path.key_error("respond", "an event of the router itself has no sender to answer")
     if sources and all(context.source(one).poll is not None for one in sources) and node_path.has("respond"):
         node_path.key_error("respond", "nobody waits for an answer of a polled source; remove respond")
     if options.stop and context.bounds is not None:

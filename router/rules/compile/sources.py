@@ -318,7 +318,7 @@ def _path(node_path: NodePath, path: str) -> str:
         )
     elif _PATTERN.search(path):
         node_path.at("path").warn(
-            f"this is no pattern: only a request to {path}, character by character, comes to this source; "
+            f"this is not a pattern: only a request to {path}, character by character, comes to this source; "
             "write a part that varies as {name}, which rules read as params.name"
         )
     return path

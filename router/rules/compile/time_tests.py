@@ -35,7 +35,7 @@ def _of_time(text: str) -> str:
         return ""
     found = _LOOSE.fullmatch(text)
     cure = f'; write "{int(found[1]):02}:{found[2]}"' if found and int(found[1]) < 24 and int(found[2]) < 60 else ""
-    return f'"{text[:20]}" is no time of the day, "00:00" to "23:59"{cure}'
+    return f'"{text[:20]}" is not a time of day, "00:00" to "23:59"{cure}'
 
 
 def _of_weekday(text: str) -> str:
@@ -43,7 +43,7 @@ def _of_weekday(text: str) -> str:
         return ""
     short = text.lower()[:3]
     cure = f"; write {short}" if short in WEEKDAYS else did_you_mean(text, WEEKDAYS)
-    return f'"{text[:20]}" is no weekday{cure}'
+    return f'"{text[:20]}" is not a weekday{cure}'
 
 
 def _check_order(node_path: NodePath, field: str) -> None:

@@ -66,7 +66,7 @@ class CaseOptions(Options):
     payload: Any = Field(default=None, description="The payload itself, or {file: PATH} with the raw body.")
     body: str | None = Field(default=None, description="Instead of payload: the raw body, as text.")
     body_base64: str | None = Field(default=None, description="Instead of payload: the raw body, in base64.")
-    expect: ExpectOptions = Field(description="What the rules have to make of it.")
+    expect: ExpectOptions = Field(description="The expected result.")
 
 
 @dataclass(frozen=True, slots=True)

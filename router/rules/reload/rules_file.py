@@ -18,7 +18,7 @@ from router.rules.reload.file_stat import FileStat, file_stat, secret_file_stat
 from router.rules.yaml.document import MAX_BYTES, TOO_LARGE
 
 _BOM = "\N{BYTE ORDER MARK}".encode()  #: the loader drops it too
-NO_FILE = "this is no regular file, and rules are read more than once; put them into a file"
+NO_FILE = "this is not a regular file, and rules are read more than once; put them into a file"
 _MAX_READ = MAX_BYTES + len(_BOM)
 
 
@@ -140,7 +140,7 @@ class RulesFile:
         except OSError as error:
             return self._missing(error, path)
         except ValueError:  # a zero byte in the name
-            return self._unusable(DriftReason.UNREADABLE, "this is no name of a file", path)
+            return self._unusable(DriftReason.UNREADABLE, "this is not a file name", path)
 
     def _missing(self, error: OSError, path: Path) -> Unusable:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):

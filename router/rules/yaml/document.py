@@ -48,7 +48,7 @@ def read_with_problems(text: str, empty: str = _EMPTY) -> tuple[Node, list[YamlP
     """
     surrogate = re.search("[\ud800-\udfff]", text)
     if surrogate:
-        message = "half a surrogate pair is no character; remove it"
+        message = "half a surrogate pair is not a character; remove it"
         raise DocumentError([YamlProblem(*line_and_column(text, surrogate.start()), message)])
     if len(text.encode()) > MAX_BYTES:
         raise DocumentError([YamlProblem(1, 1, TOO_LARGE)])
@@ -211,7 +211,10 @@ class _Reader:
         """The node that an alias repeats."""
         name = event.anchor
         if name not in self.anchors:
-            self.stop(event, f"*{shortened(name)} names no anchor above it; quote a value that starts with an asterisk")
+            self.stop(
+                event,
+                f"*{shortened(name)} is not the name of an anchor above it; quote a value that starts with an asterisk",
+            )
         node = self.anchors[name]
         if node is None:
             self.stop(event, f"*{shortened(name)} contains itself")

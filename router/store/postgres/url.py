@@ -97,7 +97,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise StoreUrlError(f"the password file {path} can't be read: {reason}") from None
 
 

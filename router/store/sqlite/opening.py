@@ -81,7 +81,7 @@ def _open_file(path: Path, more_flags: int = 0) -> None:
 
 def _sqlite_refusal(path: Path, error: apsw.Error) -> StoreError:
     if isinstance(error, apsw.NotADBError):
-        return StoreError(f"{path} is no webhook-router store but some other file; give --store another name")
+        return StoreError(f"{path} is not a webhook-router store but another file; give --store another name")
     return StoreError(f"the store {path} can't be opened: {cause_of(error)}")
 
 

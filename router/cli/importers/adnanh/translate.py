@@ -74,7 +74,7 @@ class _Translation:
             if key in _LOST_KEYS:
                 self.notes.add(place, f"{key}: {_LOST_KEYS[key]}", lost=True)
             else:
-                self.notes.add(place, f"{key} is no key that webhook 2.8 knows; it is left out")
+                self.notes.add(place, f"{key} is not a key of webhook 2.8; it is left out")
         rule = self._rule(admission, match, actions)
         source = self._source(admission, values)
         comments = self._comments([*admission.comments, *_comments_of(rule["respond"])])

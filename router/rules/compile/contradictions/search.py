@@ -48,7 +48,7 @@ def reason_of(constraints: Constraints, known: Sequence[Condition]) -> str | Non
             listed = ", ".join(condition.test.clauses[0].operand)
             return f"this can't hold: {condition.field.text} is always one of {listed} here, by the rule's sources"
     name = getattr(found.subject, "text", "")
-    return f"this can't hold with what stands beside it: {name}: {found.reason}"
+    return f"this can't hold together with the conditions beside it: {name}: {found.reason}"
 
 
 def needs_search(conditions: Sequence[Condition], known: Sequence[Condition]) -> bool:

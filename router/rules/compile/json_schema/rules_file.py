@@ -194,10 +194,13 @@ def _actions(registries: Registries) -> list[Schema]:
                 },
                 "enabled": {
                     "type": "boolean",
-                    "description": "False: as if it were absent; deliveries that wait for it are held.",
+                    "description": "False: the action is off, and its waiting deliveries are held.",
                 },
                 "retry": ref(f"retry_{name}"),
-                "order_by": {**_FIELD, "description": "A field: deliveries of one value go one at a time, in order."},
+                "order_by": {
+                    **_FIELD,
+                    "description": "A field: deliveries with the same value go one at a time, in order.",
+                },
                 **_grouping(),
             },
             "required": [name],

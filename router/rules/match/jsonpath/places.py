@@ -59,7 +59,7 @@ def compile_item_path(text: str) -> str:
     tree = parse(text)
     vet(tree, text)
     if any(type(node) not in _SEGMENTS for node in nodes(tree)):
-        raise PathError("below item come no filters and functions; use elem: below it")
+        raise PathError("a path below item can't have filters or functions; use elem: below it")
     return text
 
 
