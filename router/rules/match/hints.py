@@ -158,9 +158,9 @@ def unknown_field(text: str, fields: Collection[str]) -> str:
     if text in ("payload", "body", "json"):
         return f'{shown}; the whole payload is "$", and a field of it "$.name"'
     if text in ("headers", "query", "params"):
-        return f'"{text}" names no {text.rstrip("s")}; write {text}.<name>'
+        return f'"{text}" is not the name of a {text.rstrip("s")}; write {text}.<name>'
     if area in ("headers", "query", "params"):
-        return f'"{text}" names no {area.rstrip("s")}; write {area}.<name>'
+        return f'"{text}" is not the name of a {area.rstrip("s")}; write {area}.<name>'
     if text.lower() in _TIMES:
         return f'{shown}; "time" ("09:30") and "weekday" (mon) say when the event was received; {in_payload}'
     if text.lower() in _OF_FIELD:

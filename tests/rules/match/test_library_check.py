@@ -85,5 +85,5 @@ def test_with_another_library_only_paths_of_names_are_taken(monkeypatch: pytest.
     assert named.problems == ()
     [problem] = other.problems
     assert (problem.line, "install version 1.16" in problem.message) == (2, True)
-    with pytest.raises(PathError, match="parses paths in another way than expected here, so only names"):
+    with pytest.raises(PathError, match="parses paths differently than expected, so only names"):
         compile_path("$.some[8].item")

@@ -68,7 +68,7 @@ def agrees(library: Callable[[str], Any]) -> bool:
 def unknown_library() -> PathError:
     """The error of a path that needs the library's tree."""
     return PathError(
-        f"jsonpath-ng {version('jsonpath-ng')} parses paths in another way than expected here, so only names such as"
+        f"jsonpath-ng {version('jsonpath-ng')} parses paths differently than expected, so only names such as"
         " $.a.b are taken; install version 1.16"
     )
 
