@@ -20,9 +20,9 @@ _NEXT_NODE = "stop its node: another one gives back what it has running when its
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One thing that must hold, and the query for its violations. The column of a row names one for people."""
+    """A condition that must hold, and the query for its violations. The column of a row names a violation."""
 
-    name: str  #: what must hold
+    name: str  #: the condition, in words
     sql: str
     cure: str
 
@@ -132,11 +132,11 @@ INVARIANTS = (
 
 
 def check(url: PostgresUrl, progress: Progress) -> Iterator[Finding]:
-    """Check one invariant after the other; gives the finding of each, broken or not. Raises StoreError."""
+    """Check one invariant after the other. Returns a finding for each, broken or not. Raises StoreError."""
     connection = connect_or_explain(url)
     try:
         for number, invariant in enumerate(INVARIANTS, start=1):
-            with connection.transaction():  # a setting of the session would reach others behind a pooler
+            with connection.transaction():  # a setting of the session would reach other clients behind a pooler
                 connection.execute("SET TRANSACTION READ ONLY")
                 found = checked(connection, invariant)
             yield found

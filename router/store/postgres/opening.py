@@ -1,4 +1,4 @@
-"""Checks a store before it is used: it exists, its schema is known, and its server keeps what it commits."""
+"""Checks a store before it is used: it exists, its schema is known, and its server is durable."""
 
 import psycopg
 
@@ -13,7 +13,7 @@ _UNSAFE = {
     "full_page_writes": ("off",),
     "synchronous_commit": ("off",),
 }
-"""Settings under which the server forgets what it has committed, or can't read it after a crash."""
+"""Settings with which the server may lose commits, or be unable to read them after a crash."""
 
 _PROBE = """
 SELECT has_schema_privilege('webhook_router', 'USAGE'), (
@@ -28,7 +28,7 @@ SELECT has_schema_privilege('webhook_router', 'USAGE'), (
 
 
 def prepare(url: PostgresUrl) -> None:
-    """Make or migrate the store, and check what a daemon needs. Raises StoreUnusable."""
+    """Create or migrate the store, and check what a daemon needs. Raises StoreUnusable."""
     connection = connect_or_explain(url)
     try:
         _check_settings(connection, url)

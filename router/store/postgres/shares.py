@@ -1,8 +1,8 @@
 """Divides the limits of targets among the nodes.
 
-Each node that wants a target has a row. It takes no more than its part of the slots and of the rate, and no more than
-others have left; who has too much gives it back once his attempts have ended. So the rows never add up to more than the
-limit, and nothing is written while nobody joins, leaves or changes a limit.
+Each node that wants a target has a row. It takes at most its part of the slots and of the rate, and at most what others
+have left. A node with too much gives it back when its attempts have ended. So the rows never add up to more than the
+limit, and nothing is written while no node joins, leaves or changes a limit.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,13 +33,13 @@ class Division:
     rows: list[Row] = field(default_factory=list)  #: of all nodes
 
     def mine(self, node: int, running: int) -> tuple[Row, bool]:
-        """What a node with so many running attempts takes, and whether it tests an open breaker."""
+        """What a node with this many running attempts takes, and whether it tests an open breaker."""
         before = next((row for row in self.rows if row.node == node), Row(node, 0, 0))
         others = [row for row in self.rows if row.node != node]
         members = self._members(node)
         slots, parts = self._part(members, node)
         slots = min(slots, self.limits.concurrency - sum(row.slots for row in others))
-        slots = max(slots, min(running, before.slots), 0)  # what runs can't be given back
+        slots = max(slots, min(running, before.slots), 0)  # running attempts keep their slots
         parts = max(0, min(parts if slots else 0, WHOLE - sum(row.parts for row in others)))
         return Row(node, slots, parts), members[:1] == [node]
 

@@ -22,12 +22,12 @@ _RESTORE = (
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One thing that must hold, and the query for its violations. The first column of a row names one for people."""
+    """A condition that must hold, and the query for its violations. The first column of a row names a violation."""
 
-    name: str  #: what must hold
+    name: str  #: the condition, in words
     sql: str
     cure: str
-    ok: str | None = None  #: the row that says that all is well; None: no rows say so
+    ok: str | None = None  #: the row that means that all is well; None: there are only rows of violations
 
 
 # Each is one query, so that it sees one state of the store, however busy the daemon is.
@@ -153,7 +153,7 @@ INVARIANTS = (
 
 
 def check(path: Path, progress: Progress = lambda *_: None) -> Iterator[Finding]:
-    """Check one invariant after the other; gives the finding of each, broken or not. Raises StoreError."""
+    """Check one invariant after the other. Returns a finding for each, broken or not. Raises StoreError."""
     check_existing(path)
     try:
         connection = connect(path, readonly=True)
