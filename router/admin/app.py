@@ -116,7 +116,7 @@ def _run(endpoint: Endpoint, daemon: DaemonHandle, call: Call, limits: Mapping[s
 
 
 def _busy() -> Reply:
-    return problem_reply(503, "others are asking for much just now; ask again", ("Retry-After", "2"))
+    return problem_reply(503, "too many requests are under way; try again in a moment", ("Retry-After", "2"))
 
 
 def _limited(limit: ConcurrencyLimit, run: Callable[[], Reply], busy: Callable[[], Reply]) -> Reply:
@@ -127,4 +127,6 @@ def _limited(limit: ConcurrencyLimit, run: Callable[[], Reply], busy: Callable[[
             return run()
         except StoreError as error:
             log.error("admin request failed: the store can't be read or written", error=str(error))
-            return problem_reply(503, "the store can't be read or written just now; see the log", ("Retry-After", "5"))
+            return problem_reply(
+                503, "the store can't be read or written at the moment; see the log", ("Retry-After", "5")
+            )

@@ -77,7 +77,9 @@ class OwnEvents:
             except (StoreError, TimeoutError) as error:
                 if failures := self._outage.failed(time.monotonic()):
                     why = str(error) or "the store is busy"
-                    log.warning("own events can't be stored just now; tried again", error=why, failures=failures)
+                    log.warning(
+                        "own events can't be stored at the moment; it will be tried again", error=why, failures=failures
+                    )
             self._stopping.wait(SWEEP_SECONDS)
 
     def sweep(self) -> None:

@@ -65,7 +65,8 @@ class Retention:
                 removed = self.sweep()
             except (StoreError, TimeoutError) as error:
                 log.warning(
-                    "old events can't be removed just now; tried again", error=str(error) or "the store is busy"
+                    "old events can't be removed at the moment; it will be tried again",
+                    error=str(error) or "the store is busy",
                 )
                 continue
             if removed:

@@ -137,7 +137,7 @@ class Holding:
                     step = self._store.mark_held(rule, None if kind is HoldKind.RULE else action, after)
                     after = await self._inbox.result(step)
         except RouterError as error:
-            log.warning("held deliveries can't be marked just now; tried again", error=str(error))
+            log.warning("held deliveries can't be marked at the moment; it will be tried again", error=str(error))
             self._marked_for, self._changed = None, True
 
 

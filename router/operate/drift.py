@@ -42,5 +42,5 @@ def _reason(since: int | None, running: bool, now: int) -> str:
     if not running:
         return "changed since the last daemon read it; the next start takes it"
     if since is not None and now - since < _RELOAD_MS:
-        return "changed just now; the daemon has not taken it yet"
+        return "changed a moment ago; the daemon has not loaded it yet"
     return "changed, and the daemon has not taken it; if it stays so, see its log, and start it anew"

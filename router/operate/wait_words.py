@@ -38,7 +38,7 @@ def wait_sentence(d: Delivery, waiting: Waiting | None) -> str:
         Wait.LATEST: "It waits for a running attempt: an earlier delivery of its group has to end first.",
         Wait.WAIT: "It waits for the `wait` of its action, in which a newer event of its group may take its place.",
         Wait.RETRY: f"It waits for its next try, after {d.attempts} failed {'one' if d.attempts == 1 else 'ones'}.",
-        Wait.RATE: f"It waits for the rate of target {d.target}: no more attempts may start just now.",
+        Wait.RATE: f"It waits for the rate of target {d.target}: no further attempt may start at the moment.",
         Wait.BREAKER: f"It waits for the breaker of target {d.target}, which keeps failing: "
         "after a pause one attempt tests it.",
         Wait.CONCURRENCY: f"It waits for a free place: target {d.target} has as many attempts as it may.",

@@ -310,7 +310,7 @@ def test_a_command_killed_by_another_process_has_failed(start: Start) -> None:
     assert (line["outcome"], line["state"], line["error"]) == ("retry", "dead", "ended by signal 15")
 
 
-def test_the_folder_of_commands_bounds_what_rules_may_run(tmp_path: Path) -> None:
+def test_rules_may_only_run_programs_in_the_commands_folder(tmp_path: Path) -> None:
     allowed = tmp_path / "allowed"
     allowed.mkdir()
     (allowed / "ok.sh").write_text("#!/bin/sh\n")

@@ -31,7 +31,7 @@ def views(scene: Scene) -> list[str]:
     return [*lists, f"/events/{pushed}", f"/events/{pushed}/copy", f"/deliveries/{dead}"]
 
 
-def test_a_view_is_whole_enlarged_and_in_other_colours_and_does_not_move(window: Window, views: list[str]) -> None:
+def test_a_view_fits_enlarged_and_in_dark_colours_and_does_not_shift(window: Window, views: list[str]) -> None:
     window.page.emulate_media(forced_colors="active")
     for path in views:
         window.go(path)

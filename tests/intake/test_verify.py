@@ -266,7 +266,7 @@ def test_a_password_in_twilios_url_is_not_shown() -> None:
     assert options.model_dump()["url"] == "https://h.example/"
 
 
-def test_a_form_that_twilio_signed_can_not_pass_for_json() -> None:
+def test_a_form_signed_by_twilio_is_never_read_as_json() -> None:
     verifier = _verifier("twilio", {"secret": SECRET, "url": URL})
     for body, fields in ((b'{"a":"="}', '{"a":""}'), (b'"=1"', '"1"'), (b"[=]", "[]")):
         headers = twilio("new key", URL, fields)
@@ -276,7 +276,7 @@ def test_a_form_that_twilio_signed_can_not_pass_for_json() -> None:
 
 
 @pytest.mark.parametrize("name", ["basic", "bearer"])
-def test_the_name_of_an_authentication_scheme_has_no_case(name: str) -> None:
+def test_the_name_of_an_authentication_scheme_ignores_case(name: str) -> None:
     verifier = _verifier(name, CASES[name].options)
     ((header, value),) = CASES[name].headers("new key")
     word, _, credential = value.partition(" ")
@@ -288,7 +288,7 @@ def test_the_name_of_an_authentication_scheme_has_no_case(name: str) -> None:
     assert isinstance(verifier.verify(_request(((header, f"{word} {credential.swapcase()}"),)), NOW), Unverified)
 
 
-def test_a_prefix_in_authorization_has_a_scheme_without_case_and_any_other_prefix_has_its_own() -> None:
+def test_only_the_scheme_in_an_authorization_prefix_ignores_case() -> None:
     secret = {"secret": SECRET}
     in_authorization = _verifier("token", {**secret, "header": "authorization", "prefix": "Token key="})
     elsewhere = _verifier("token", {**secret, "header": "X-Token", "prefix": "Token "})
@@ -428,7 +428,7 @@ def test_scheme_none_accepts_requests_but_drops_credentials() -> None:
         ("token", {"secret": {"env": "NEW"}, "header": "X", "query": "y"}, "exactly one of header and query"),
         ("token", {"secret": {"env": "NEW"}, "query": "y", "prefix": "p"}, "prefix goes with header"),
         ("hmac", {"secret": {"env": "NEW"}, "header": "a b"}, "letters, digits"),
-        ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}"}, "{body} has to be signed"),
+        ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}"}, "{body} must be signed"),
         ("hmac", {"secret": {"env": "NEW"}, "header": "X", "signed": "{timestamp}{body}"}, "go together"),
         ("basic", {"secret": {"env": "NEW"}, "username": "a:b"}, "can't hold a colon"),
         ("twilio", {"secret": {"env": "NEW"}, "url": "/hooks"}, "public URL"),

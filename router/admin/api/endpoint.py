@@ -91,7 +91,9 @@ class Endpoint:
         if self.parameters is not None:
             found[400] = "A parameter, or a key of the body, is unknown or wrong; `parameter` names it."
         if self.limit == "store":
-            found[503] = "The store can't be read or written just now, or others are asking for much; see Retry-After."
+            found[503] = (
+                "The store can't be read or written at the moment, or too many requests are under way; see Retry-After."
+            )
         elif self.limit == "scrapes":
             found[503] = "Others are asking for much; see Retry-After."
         if self.body:

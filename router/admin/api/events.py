@@ -200,7 +200,7 @@ ENDPOINTS = (
         "Show an event: its request, headers and deliveries.",
         _show,
         {200: ResponseSpec("The event.", "Event")},
-        (flag("body", "With its body: as `body`, or as `body_base64` where that is no text."),),
+        (flag("body", "With its body: as `body`, or as `body_base64` where that is not text."),),
         problems={404: "There is no such event."},
     ),
     Endpoint(

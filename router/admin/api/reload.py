@@ -61,7 +61,7 @@ ENDPOINTS = (
         {200: ResponseSpec("These rules run now, and what changed by it.", "Reloaded")},
         problems={
             422: "The file has problems, as `check --json` lists them; `hash` is of the rules that stay.",
-            503: "The store can't take the rules' text just now, or the daemon stops; the running rules stay.",
+            503: "The store can't record the rules' text at the moment, or the daemon stops; the running rules stay.",
             504: "It takes too long, and goes on; or the file is still being written.",
         },
     ),

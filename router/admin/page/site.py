@@ -25,7 +25,7 @@ _LOOPBACK = ("127.", "::1")
 _TITLES = {403: "Not allowed", 404: "Not here", 405: "Not that way", 413: "Too large", 503: "Not just now"}
 
 _NOT_DONE = "Your session has ended, so nothing was done. Sign in, and do it again."
-_STORE_AWAY = "the store can't be read or written just now; the log says why. Try again when it can"
+_STORE_AWAY = "the store can't be read or written at the moment; the log says why. Try again later"
 
 Found = tuple[View, Mapping[str, str]]
 """A view, and the fields of the path."""
@@ -84,7 +84,7 @@ class Site:
 
     def busy(self) -> Reply:
         """The reply while others ask for much."""
-        return self._refused(None, 503, "others are asking for much just now; try again in a moment")
+        return self._refused(None, 503, "too many requests are under way; try again in a moment")
 
     def _read(self, request: falcon.Request, path: str, view: Found | None) -> PageRequest | Reply:
         if request.method not in ("GET", "HEAD", "POST"):

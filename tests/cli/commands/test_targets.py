@@ -109,7 +109,7 @@ def test_a_name_is_required(ran: StoreCommands) -> None:
     assert "NAME" in ran.run("targets", "pause", code=2).stderr
 
 
-def test_resuming_what_was_not_paused_says_so(ran: StoreCommands) -> None:
+def test_resuming_a_target_that_is_not_paused_says_so(ran: StoreCommands) -> None:
     done = ran.run("targets", "resume", "ci")
 
     assert (done.stdout, done.stderr) == ("ci: goes on\n", "target ci was not paused\n")

@@ -61,7 +61,7 @@ def test_a_content_type_of_odd_bytes_is_read(service: Service, source: Make) -> 
     assert source("start: all").payloads() == [[1]]
 
 
-def test_a_cursor_that_becomes_a_number_goes_on_from_there(service: Service, source: Make) -> None:
+def test_a_cursor_may_change_from_text_to_number(service: Service, source: Make) -> None:
     polled = source("items: '$[*].a', start: all, cursor: {from: '$[*].n', query: n, pick: max}")
     service.body = [{"a": 1, "n": "2026-11-28"}]
     polled.poll()
@@ -92,7 +92,7 @@ def test_a_cursor_that_is_added_leaves_what_was_seen(service: Service, source: M
     assert source("items: '$.list[*]', start: all, cursor: {from: $.c, query: c}").payloads() == []
 
 
-def test_a_page_whose_link_leads_back_is_taken_all_the_same(service: Service, source: Make) -> None:
+def test_the_items_of_a_page_with_a_circular_link_are_stored(service: Service, source: Make) -> None:
     polled = source(f"{NEXT}, start: all, cursor: {{from: $.c, query: c}}")
     service.answer = lambda asked: Reply({"list": [2 if "p=2" in asked.path else 1], "next": "/jobs?p=2", "c": "x"})
 

@@ -108,7 +108,7 @@ async function renew() {
   const answer = await fetch(location.href, asked).catch(() => null);
   if (answer?.status === 401) return location.reload(); // the session has ended
   if (!answer) return tellStale("The daemon does not answer.");
-  if (answer.status >= 500) return tellStale("The daemon can't read its store just now, or has much to do.");
+  if (answer.status >= 500) return tellStale("The daemon can't read its store at the moment, or is busy.");
   const text = await answer.text();
   renewed = new Date();
   if (!answer.ok || text === shown || isBusy() || document.hidden) return;
