@@ -7,6 +7,8 @@ turns: alone, and with viewers who look at the live views.
 
 import argparse
 import http.client
+import itertools
+import multiprocessing
 import os
 import re
 import signal
@@ -19,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -41,6 +44,7 @@ WEEK = 7 * 86_400_000
 TOKEN = "a-token-of-the-benchmark-0123456789"
 SOURCES, RULES, TARGETS = 20, 100, 20
 PAUSES = "0.5,0.5,1"  #: s, of each viewer between two looks; the page itself asks each third second
+WARM_SECONDS, SETTLE_SECONDS = 3, 0.5  #: of load before the first turn, and of rest before each
 CPU_ROUNDS = 10  #: of each view, without load; the kernel counts in steps of 10 ms
 TARGET_MS, TARGET_RATIO = 100, 1.2
 
@@ -361,38 +365,80 @@ def measure_views(daemon: Running, admin: int, rate: float, rounds: int) -> None
     print(f"  views whose median is above {TARGET_MS} ms: {slow}")
 
 
+TURNS = ("alone", "beside viewers", "alone again")
+
+
 def measure_intake(intake: int, admin: int, given: argparse.Namespace) -> None:
-    """The intake's p99, in turns without and with viewers."""
+    """The intake's latency, in turns without and with viewers. Two kinds of turns are alone: their ratio is noise."""
     pauses = [float(pause) for pause in given.pauses.split(",")]
-    found: dict[str, list[float]] = {"alone": [], "beside viewers": []}
-    for turn in range(given.turns):
-        for name in sorted(found, reverse=bool(turn % 2)):
-            stop = threading.Event()
-            viewers = [threading.Thread(target=look, args=(admin, pause, stop)) for pause in pauses]
-            with beside(*(viewers if name != "alone" else []), stop=stop):
-                sent = send(intake, arriving, given.rate, given.seconds)
-            found[name].append(share(sent.answer_ms, 0.99))
-    for name, p99 in found.items():
-        print(f"  intake p99, {name:<15} {statistics.median(p99):7.2f} ms   ({', '.join(f'{ms:.1f}' for ms in p99)})")
-    ratio = statistics.median(found["beside viewers"]) / statistics.median(found["alone"])
-    print(f"  ratio {ratio:.2f}; the target is {TARGET_RATIO}")
+    found: dict[str, list[list[float]]] = {name: [] for name in TURNS}
+    with viewers(admin, pauses) as looking:
+        looking.set()
+        send(intake, arriving, given.rate, WARM_SECONDS)
+        for turn in range(given.turns):
+            for name in TURNS[turn % 3 :] + TURNS[: turn % 3]:
+                (looking.set if name == "beside viewers" else looking.clear)()
+                time.sleep(SETTLE_SECONDS)
+                found[name].append(send(intake, arriving, given.rate, given.seconds).answer_ms)
+    for name, turns in found.items():
+        p99 = [share(one, 0.99) for one in turns]
+        pooled = sorted(ms for one in turns for ms in one)
+        print(
+            f"  intake, {name:<15} p50 {share(pooled, 0.5):.2f}, p99 of all {share(pooled, 0.99):.2f}, median of the "
+            f"turns' p99 {statistics.median(p99):.2f} ms   ({', '.join(f'{ms:.1f}' for ms in p99)})"
+        )
+    print(f"  ratio of the p99 to alone, target {TARGET_RATIO}: {_ratio(found, 'beside viewers')}")
+    print(f"  the same of alone again, which is noise: {_ratio(found, 'alone again')}")
 
 
-def look(admin: int, pause: float, stop: threading.Event) -> None:
+def _ratio(found: dict[str, list[list[float]]], name: str) -> str:
+    """By the median of the turns, and by all answers together."""
+    medians, pooled = [], []
+    for one in (name, "alone"):
+        medians.append(statistics.median(share(turn, 0.99) for turn in found[one]))
+        pooled.append(share(sorted(ms for turn in found[one] for ms in turn), 0.99))
+    return f"{medians[0] / medians[1]:.2f} (all together {pooled[0] / pooled[1]:.2f})"
+
+
+@contextmanager
+def viewers(admin: int, pauses: list[float]) -> Iterator[Event]:
+    """A process that looks while the event is set. In the sender's own it would disturb the sender's clock."""
+    context = multiprocessing.get_context("spawn")
+    looking = context.Event()
+    process = context.Process(target=look_all, args=(admin, pauses, looking), daemon=True)
+    process.start()
+    try:
+        yield looking
+    finally:
+        process.terminate()
+        process.join()
+
+
+def look_all(admin: int, pauses: list[float], looking: Event) -> None:
+    """The viewers' process."""
+    threads = [threading.Thread(target=look, args=(admin, pause, looking), daemon=True) for pause in pauses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def look(admin: int, pause: float, looking: Event) -> None:
     """A viewer whose live views update themselves."""
     viewer, paths = Viewer(admin), ("/", "/events", "/deliveries", "/targets", "/deliveries?state=dead")
-    at = 0
-    while not stop.wait(pause):
+    for at in itertools.count():
+        looking.wait()
         viewer.ask(paths[at % len(paths)])
-        at += 1
+        time.sleep(pause)
 
 
 def run(name: str, store: str, folder: Path, given: argparse.Namespace) -> None:
     """Measure one store."""
     with serving(store, folder) as (daemon, admin):
-        print(f"\n{name}: views while {given.rate:g} events a second arrive, ms")
-        print(f"  {'':<42} {'CPU':>6} {'median':>8} {'worst':>8}")
-        measure_views(daemon, admin, given.rate, given.rounds)
+        if given.rounds:
+            print(f"\n{name}: views while {given.rate:g} events a second arrive, ms")
+            print(f"  {'':<42} {'CPU':>6} {'median':>8} {'worst':>8}")
+            measure_views(daemon, admin, given.rate, given.rounds)
         print(f"\n{name}: the intake at {given.rate:g} events a second; viewers look each {given.pauses} s")
         measure_intake(daemon.port, admin, given)
 
@@ -401,7 +447,7 @@ def main() -> None:
     """Fill and measure both."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--events", type=int, default=1_000_000)
-    arguments.add_argument("--rounds", type=int, default=7, help="of each view")
+    arguments.add_argument("--rounds", type=int, default=7, help="of each view; 0: measure the intake alone")
     arguments.add_argument("--rate", type=float, default=100.0, help="events a second that arrive meanwhile")
     arguments.add_argument("--turns", type=int, default=6, help="of the intake, alone and beside viewers")
     arguments.add_argument("--seconds", type=float, default=8.0, help="of each turn")

@@ -15,6 +15,7 @@ from router.admin.auth.access import AccessCheck
 from router.admin.concurrency_limit import ConcurrencyLimit
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.site import Site
+from router.admin.reading import EndpointReading
 from router.admin.sink import sink_app, write_reply
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
@@ -74,7 +75,7 @@ def _reply(
     if not access.sees_all(headers.get("authorization", [])):
         daemon = daemon.for_reader
     call = _call(request, endpoint, fields, daemon.now_ms())
-    return call if isinstance(call, Reply) else _run(endpoint, daemon, call, limits)
+    return call if isinstance(call, Reply) else _run(endpoint, daemon, call, limits, path)
 
 
 def _headers(request: falcon.Request) -> Mapping[str, list[str]]:
@@ -109,10 +110,18 @@ def _call(request: falcon.Request, endpoint: Endpoint, fields: Mapping[str, str]
     return body if isinstance(body, Reply) else Call(fields, query, body, now)
 
 
-def _run(endpoint: Endpoint, daemon: DaemonHandle, call: Call, limits: Mapping[str, ConcurrencyLimit]) -> Reply:
+def _run(
+    endpoint: Endpoint, daemon: DaemonHandle, call: Call, limits: Mapping[str, ConcurrencyLimit], path: str
+) -> Reply:
     if endpoint.limit is None:
         return endpoint.run(daemon, call)
-    return _limited(limits[endpoint.limit], lambda: endpoint.run(daemon, call), _busy)
+
+    def run() -> Reply:
+        reads = endpoint.limit == "store" and not endpoint.acts
+        reading = EndpointReading(endpoint.method, path, call, may_act=not daemon.is_for_reader)
+        return (daemon.elsewhere(reading) if reads else None) or endpoint.run(daemon, call)
+
+    return _limited(limits[endpoint.limit], run, _busy)
 
 
 def _busy() -> Reply:

@@ -1,10 +1,12 @@
 """What the admin listener needs of the daemon."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from router.admin.reading import Reading, answered_here
 from router.domain.errors import Problem
 from router.domain.events import Event
 from router.domain.reply import Reply
@@ -14,14 +16,14 @@ from router.operate.hiding import HIDDEN, hiding
 from router.rules.compile.loader import Loaded, Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.ruleset import Ruleset
-from router.store.contract import Store
+from router.store.contract import OperatorStore
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonHandle:
     """Any thread may call its functions."""
 
-    store: Store
+    store: OperatorStore
     rules: Path  #: the rules file
     ruleset: Callable[[], Ruleset]  #: the current one
     loader: Loader  #: for rules that are just checked: an unset secret is a note
@@ -31,7 +33,9 @@ class DaemonHandle:
     busy: Callable[[], bool]  #: whether events are arriving
     stopping: Callable[[], bool]
     now_ms: Callable[[], int]
-    whole: Store | None = None  #: all payloads, where `store` hides some: for verdicts alone
+    elsewhere: Callable[[Reading], Reply | None] = answered_here  #: the answer of another process; None: give it here
+    pid: int = field(default_factory=os.getpid)  #: of the daemon
+    whole: OperatorStore | None = None  #: all payloads, where `store` hides some: for verdicts alone
     changing: threading.Lock = field(default_factory=threading.Lock)  #: one replay, cancel or reroute at a time
     checking: threading.Lock = field(default_factory=threading.Lock)  #: one rules file at a time
 

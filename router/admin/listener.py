@@ -7,6 +7,7 @@ from router.admin.api.routes import body_limit as api_limit
 from router.admin.app import CONNECTIONS, THREADS, admin_app
 from router.admin.auth.access import AccessCheck
 from router.admin.page.site import Site, form_limit
+from router.domain.external_url import ExternalUrl
 from router.domain.listen_address import ListenAddress
 from router.http.certificate import Certificate
 from router.http.problem import refusal
@@ -50,9 +51,18 @@ def admin_listener(
     )
 
 
-def access_check(address: ListenAddress, token: bytes, read_token: bytes | None, names: Collection[str]) -> AccessCheck:
-    """Who may ask. `names` are further host names of the listener."""
-    return AccessCheck(token, {address.host.lower(), *names}, closed=not address.is_loopback, read_token=read_token)
+def access_check(
+    address: ListenAddress,
+    token: bytes,
+    read_token: bytes | None,
+    names: Collection[str],
+    external: ExternalUrl | None = None,
+) -> AccessCheck:
+    """Who may ask. `names` are further host names of the listener, `external` is its address behind a proxy."""
+    known = {address.host.lower(), *names, *([] if external is None else [external.name])}
+    # A proxy brings others to a listener on loopback.
+    closed = external is not None or not address.is_loopback
+    return AccessCheck(token, known, closed=closed, read_token=read_token, external=external)
 
 
 def body_limit(path: str) -> int:

@@ -20,6 +20,7 @@ from router.admin.daemon_handle import DaemonHandle
 from router.admin.listener import access_check, admin_listener
 from router.admin.metrics.expiry import MetricExpiry
 from router.admin.page.site import Site
+from router.admin.reading import answered_here
 from router.daemon.certificate_watch import CertificateWatch
 from router.daemon.first_load import load_rules
 from router.daemon.intake_server import THREADS_THAT_WAIT, intake_server
@@ -37,6 +38,7 @@ from router.daemon.rules_reports import RulesReports
 from router.daemon.settings import Settings
 from router.daemon.source_log import SourceLog
 from router.daemon.systemd import Systemd, remove_variables
+from router.daemon.view_process.process import ViewProcess
 from router.daemon.wall_clock import now_ms
 from router.delivery.dispatcher import Dispatcher
 from router.domain.errors import StartError, StoreError
@@ -247,6 +249,7 @@ class App:
         self, parts: Parts, address: ListenAddress, certificate: Certificate | None
     ) -> WaitressServer | Server:
         settings = self._settings
+        parts.views = self._view_process(parts)
         daemon = DaemonHandle(
             store=parts.store,
             rules=settings.rules,
@@ -258,11 +261,19 @@ class App:
             busy=parts.intake.is_busy,
             stopping=parts.stopping.is_set,
             now_ms=now_ms,
+            elsewhere=answered_here if parts.views is None else parts.views.answer,
         )
         token = find_token(settings.admin_token_file, self._environ, beside(settings.store))
         read_token = find_read_token(settings.admin_read_token_file, self._environ, token)
-        parts.site = Site(daemon, access_check(address, token, read_token, settings.admin_hosts))
+        parts.site = Site(daemon, access_check(address, token, read_token, settings.admin_hosts, settings.admin_url))
         return admin_listener(parts.site, address, settings.request_timeout, certificate)
+
+    def _view_process(self, parts: Parts) -> ViewProcess | None:
+        """None below another server, whose processes are its own, and where others could enter (CVE-2022-42919)."""
+        if self._make_intake is not None or sys.version_info < (3, 11, 1):
+            return None
+        lines, busy = self._lines or Lines(sys.stderr.buffer), parts.intake.is_busy
+        return ViewProcess(self._settings, self._environ, self._logging, lines, parts.current, busy, parts.checks)
 
     def _exposition(self, parts: Parts) -> "Exposition":
         # `check` and the like need not wait for it.

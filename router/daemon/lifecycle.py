@@ -98,6 +98,8 @@ class Lifecycle:
         parts.dispatcher.stop(self.settings.grace)
         if parts.admin is not None:
             parts.admin.stop(1)
+        if parts.views is not None:
+            parts.views.stop()
         if parts.node is not None:
             parts.node.stop()
         parts.store.close()
@@ -157,8 +159,9 @@ class Lifecycle:
         if admin is None or self.parts.site is None or not sys.stderr.isatty():
             return
         scheme = "http" if self.settings.admin_tls is None else "https"
+        url = f"{scheme}://{admin}" if self.settings.admin_url is None else self.settings.admin_url.origin
         code = self.parts.site.sessions.make_code()
-        sys.stderr.write(f"The page: {scheme}://{admin}/sign-in?code={code} (once, within 10 minutes)\n")
+        sys.stderr.write(f"The page: {url}/sign-in?code={code} (once, within 10 minutes)\n")
         sys.stderr.flush()
 
     def _addresses(self) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from router.daemon.own_events import OwnEvents
 from router.daemon.processes.pool import IntakeProcesses
 from router.daemon.retention import Retention
 from router.daemon.rules_reports import RulesReports
+from router.daemon.view_process.process import ViewProcess
 from router.daemon.wsgi_intake import WsgiIntake
 from router.delivery.dispatcher import Dispatcher
 from router.http.server import Server
@@ -43,6 +44,7 @@ class Parts:
     delivers: bool = True  #: False: this node only receives events
     admin: WaitressServer | Server | None = field(default=None)  #: None: no admin listener
     site: Site | None = None  #: the operator's page, on the admin listener
+    views: ViewProcess | None = None  #: what the admin listener hands readings to
 
     @property
     def processes(self) -> IntakeProcesses | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.domain.errors import StartError
+from router.domain.external_url import ExternalUrl
 from router.domain.listen_address import ListenAddress
 from router.domain.nearest_word import nearest
 from router.domain.networks import Network, network
@@ -60,6 +61,7 @@ class Settings:
     admin_token_file: Path | None = None  #: None: from the environment, or generated and kept beside the store
     admin_read_token_file: Path | None = None  #: the read-only token; None: from the environment, or there is none
     admin_hosts: tuple[str, ...] = ()  #: further host names, in lower case, under which the admin listener answers
+    admin_url: ExternalUrl | None = None  #: of the page behind a proxy that ends TLS
     roles: tuple[str, ...] = ROLES  #: what a node does that shares its store
     actions: tuple[str, ...] = ()  #: action types that it delivers; empty: all
     node: str = ""  #: its name; empty: the host's

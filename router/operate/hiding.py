@@ -12,7 +12,7 @@ from router.domain.events import Event, StoredEvent
 from router.domain.filters import EventFilter, Filter
 from router.domain.outcomes import Sent
 from router.domain.summaries import EventHead
-from router.store.contract import PAGE, Store
+from router.store.contract import PAGE, OperatorStore
 
 HIDDEN = "[hidden]"  #: stands where a payload's text would be
 
@@ -29,15 +29,15 @@ SHOWN_AS_IT_IS = frozenset(
 """What a store tells without payloads. Anything else that is not below is refused."""
 
 
-def hiding(store: Store, path_shown: PathShown) -> Store:
+def hiding(store: OperatorStore, path_shown: PathShown) -> OperatorStore:
     """The store without the payloads of hidden sources. It reads, and changes nothing."""
-    return cast("Store", _HidingStore(store, path_shown))
+    return cast("OperatorStore", _HidingStore(store, path_shown))
 
 
 class _HidingStore:
     """See StoreReader for the methods. Any thread may read."""
 
-    def __init__(self, store: Store, path_shown: PathShown) -> None:
+    def __init__(self, store: OperatorStore, path_shown: PathShown) -> None:
         self._store = store
         self._path_shown = path_shown
 

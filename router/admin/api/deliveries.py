@@ -1,6 +1,5 @@
 """/api/deliveries: list, show, replay, cancel."""
 
-import os
 import time
 
 from router.admin.api.bodies import times_of
@@ -32,7 +31,7 @@ STATE_SYNTAX = '"states": ["{}"]'  #: how a request names a state
 
 
 def _list(daemon: DaemonHandle, call: Call) -> Reply:
-    query, waits = call.query, waits_of(daemon.store, os.getpid())
+    query, waits = call.query, waits_of(daemon.store, daemon.pid)
     which, test = filter_by(query["state"], query), event_test(daemon, call)
     if isinstance(test, Reply):
         return test
@@ -55,7 +54,7 @@ def _show(daemon: DaemonHandle, call: Call) -> Reply:
     if delivery is None:
         return problem_reply(404, "the delivery was pruned meanwhile")
     attempts = daemon.store.attempts(delivery.id)
-    content = delivery_json(delivery, waits_of(daemon.store, os.getpid()), call.now)
+    content = delivery_json(delivery, waits_of(daemon.store, daemon.pid), call.now)
     content["next_ruleset"] = next_ruleset(delivery, daemon.ruleset())
     return json_reply({**content, "attempts_made": [attempt_json(a) for a in attempts]})
 

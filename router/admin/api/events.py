@@ -1,7 +1,5 @@
 """/api/events: list, show, explain, replay, reroute."""
 
-import os
-
 from router.admin.api.bodies import times_of
 from router.admin.api.deliveries import busy, run_change, work_limit
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
@@ -77,7 +75,7 @@ def _show(daemon: DaemonHandle, call: Call) -> Reply:
     if isinstance(event, Reply):
         return event
     deliveries = daemon.store.deliveries(Filter(event_id=event.id), limit=10_000)
-    waits = waits_of(daemon.store, os.getpid())
+    waits = waits_of(daemon.store, daemon.pid)
     routing = daemon.store.routing(event.id)
     rules = daemon.store.ruleset(routing.ruleset) if routing is not None else None
     listed = [delivery_json(d, waits, call.now) for d in deliveries]

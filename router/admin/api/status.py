@@ -1,7 +1,5 @@
 """/api/status: what `webhook-router status --json` prints."""
 
-import os
-
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.replies import json_reply
 from router.admin.daemon_handle import DaemonHandle
@@ -10,7 +8,7 @@ from router.operate.status import read_status
 
 
 def _show(daemon: DaemonHandle, call: Call) -> Reply:
-    return json_reply(read_status(daemon.store, os.getpid()).as_json(call.now))
+    return json_reply(read_status(daemon.store, daemon.pid).as_json(call.now))
 
 
 ENDPOINTS = (

@@ -1,7 +1,5 @@
 """/api/targets: what waits at each target, its limits, and pauses."""
 
-import os
-
 from router.admin.api import cursor
 from router.admin.api.endpoint import Call, Endpoint, ResponseSpec
 from router.admin.api.parameters import CURSOR, LIMITED
@@ -44,7 +42,7 @@ def _show(daemon: DaemonHandle, call: Call) -> Reply:
 
 
 def _targets(daemon: DaemonHandle, now: int) -> TargetList:
-    return read_targets(daemon.store, daemon.ruleset(), os.getpid(), now)
+    return read_targets(daemon.store, daemon.ruleset(), daemon.pid, now)
 
 
 def _pause(daemon: DaemonHandle, call: Call) -> Reply:

@@ -11,6 +11,7 @@ import structlog
 from router.admin.api.replies import problem_reply
 from router.admin.auth.failed_logins import FailedLogins
 from router.admin.auth.hosts import is_of_another_site, is_ours
+from router.domain.external_url import ExternalUrl
 from router.domain.reply import Reply
 
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+)", re.IGNORECASE)
@@ -25,8 +26,9 @@ class AccessCheck:
 
     token: bytes
     names: Collection[str]  #: host names besides addresses and localhost, in lower case
-    closed: bool  #: whether every request needs the token, because the listener is not on loopback
+    closed: bool  #: whether every request needs the token, because others than this machine reach the listener
     read_token: bytes | None = None  #: a second token, which may only read; None: there is none
+    external: ExternalUrl | None = None  #: of the page behind a proxy
     clock: Callable[[], float] = time.monotonic
     _failures: FailedLogins = field(default_factory=FailedLogins)
     _logged_at: float = float("-inf")
@@ -44,9 +46,23 @@ class AccessCheck:
 
     def check_origin(self, headers: Mapping[str, str]) -> Reply | None:
         """Refuse requests from other sites' pages; header names in lower case."""
-        if is_of_another_site(headers, self.names):
+        if self.is_foreign(headers):
             return problem_reply(403, "this comes from another site's page; ask the admin listener directly")
         return None
+
+    def is_foreign(self, headers: Mapping[str, str]) -> bool:
+        """Whether another site's page sent the request; header names in lower case."""
+        return is_of_another_site(headers, self.names, "" if self.external is None else self.external.origin)
+
+    def origin(self, headers: Mapping[str, str], *, is_secure: bool) -> str:
+        """The origin of our own page for this browser; header names in lower case. `is_secure`: it came by our TLS.
+
+        Behind a proxy it is the external one: the proxy passes the browser's Host, or the browser tells its origin.
+        """
+        host, external = headers.get("host", ""), self.external
+        if external is not None and (host.lower() == external.host or headers.get("origin") == external.origin):
+            return external.origin
+        return f"{'https' if is_secure else 'http'}://{host}"
 
     def check_token(self, authorizations: Sequence[str], ip: str, *, acts: bool = True) -> Reply | None:
         """Refuse a missing or wrong token, one that may only read where `acts`, and addresses with too many wrong

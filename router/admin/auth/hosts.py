@@ -24,12 +24,15 @@ def is_ours(header: str, names: Collection[str]) -> bool:
     return True  # DNS rebinding needs a name, so any literal address is safe
 
 
-def is_of_another_site(headers: Mapping[str, str], names: Collection[str]) -> bool:
-    """Whether a browser marks the request as sent by another site's page; header names in lower case."""
+def is_of_another_site(headers: Mapping[str, str], names: Collection[str], external: str = "") -> bool:
+    """Whether a browser marks the request as sent by another site's page; header names in lower case.
+
+    `external` is the origin of our own page behind a proxy.
+    """
     if headers.get("sec-fetch-site", "none").lower() not in _SAME_SITE:
         return True
     origin = headers.get("origin")
-    if origin is None:
+    if origin is None or (external and origin == external):
         return False
     try:
         # `null` is the origin of a page that the browser does not name, such as a sandboxed frame.

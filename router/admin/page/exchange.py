@@ -36,8 +36,13 @@ class PageRequest:
     cookies: Mapping[str, str]
     headers: Mapping[str, str]  #: by name in lower case
     ip: str
-    is_secure: bool  #: it came by TLS
+    origin: str  #: of our own page, as this browser reaches it
     now: int  #: ms
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the browser speaks TLS, with us or with a proxy of ours."""
+        return self.origin.startswith("https://")
 
     def one(self, name: str) -> str:
         """A parameter of the address; empty without one."""

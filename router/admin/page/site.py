@@ -8,14 +8,14 @@ import falcon
 import structlog
 
 from router.admin.auth.access import AccessCheck
-from router.admin.auth.hosts import is_of_another_site
 from router.admin.daemon_handle import DaemonHandle
 from router.admin.page.assets import asset
 from router.admin.page.exchange import Fields, PageRequest, html, read_cookies, read_fields, see_other
 from router.admin.page.render import address, render
 from router.admin.page.sessions import SESSION_SECONDS, Session, Sessions, same
 from router.admin.page.view import FORM_BYTES, Problem, View
-from router.admin.page.views import VIEWS
+from router.admin.page.views import find_view
+from router.admin.reading import ViewReading
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
 from router.operate.words import size
@@ -43,20 +43,21 @@ class Site:
 
     def has(self, path: str) -> bool:
         """Whether a path is the page's."""
-        return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or _view_of(path) is not None
+        return asset(path) is not None or path in (SIGN_IN, SIGN_OUT) or find_view(path) is not None
 
     def reply(self, request: falcon.Request, path: str) -> Reply:
         """The reply to a request for a path of the page."""
         found = asset(path)
         if found is not None:
             return found if request.method in ("GET", "HEAD") else self._refused(None, 405, "use GET")
-        view = _view_of(path)
+        view = find_view(path)
         read = self._read(request, path, view)
         if isinstance(read, Reply):
             return read
         if path == SIGN_IN:
             return self._sign_in(read)
-        if _is_foreign(read, self.access):
+        # Who was led here by another site sees the sign-in page, also with a session.
+        if self.access.is_foreign(read.headers):
             return self._ask(read)
         session = self.sessions.find(_cookie_of(read))
         if session is None:
@@ -74,8 +75,10 @@ class Site:
         if read.method == "POST" and view.acts and not session.may_act:
             return self._refused(session, 403, "this token may only read")
         try:
+            reads = read.method == "GET" or not view.acts
+            elsewhere = self.daemon.elsewhere(ViewReading(replace(read, cookies={}), session)) if reads else None
             daemon = self.daemon if session.may_act else self.daemon.for_reader
-            return view.show(daemon, read, session, fields)
+            return elsewhere or view.show(daemon, read, session, fields)
         except Problem as problem:
             return self._refused(session, problem.status, str(problem))
         except StoreError as error:
@@ -91,9 +94,10 @@ class Site:
             return self._refused(None, 405, "use GET or POST")
         headers = {name.lower(): value for name, value in request.headers.items()}
         cookies = read_cookies(headers.get("cookie", ""))
-        ip, is_secure = request.env.get("REMOTE_ADDR", ""), request.env.get("wsgi.url_scheme") == "https"
+        ip, by_tls = request.env.get("REMOTE_ADDR", ""), request.env.get("wsgi.url_scheme") == "https"
+        origin = self.access.origin(headers, is_secure=by_tls)
         method = "GET" if request.method == "HEAD" else request.method
-        read = PageRequest(method, path, {}, {}, cookies, headers, ip, is_secure, self.daemon.now_ms())
+        read = PageRequest(method, path, {}, {}, cookies, headers, ip, origin, self.daemon.now_ms())
         is_known = view is not None and self.sessions.find(_cookie_of(read)) is not None
         most = view[0].form_bytes if view is not None and is_known else FORM_BYTES
         try:
@@ -105,14 +109,16 @@ class Site:
 
     def _is_ours(self, read: PageRequest, session: Session) -> bool:
         """Whether a form came from our own page: by its exact origin, and by the session's secret."""
-        return read.headers.get("origin", "") == _origin_of(read) and same(read.sent("csrf"), session.csrf)
+        return read.headers.get("origin", "") == read.origin and same(read.sent("csrf"), session.csrf)
 
     def _sign_in(self, read: PageRequest) -> Reply:
-        if read.method == "GET" or _is_foreign(read, self.access):
+        if read.method == "GET" or self.access.is_foreign(read.headers):
             return self._ask(read)
         if not read.is_secure and not read.ip.startswith(_LOOPBACK):
-            return self._ask(read, 403, "Signing in from another machine needs https: see --admin-tls-cert.")
-        if read.headers.get("origin") != _origin_of(read):
+            return self._ask(
+                read, 403, "Signing in from another machine needs https: see --admin-tls-cert and --admin-url."
+            )
+        if read.headers.get("origin") != read.origin:
             return self._ask(read, 403, "The form did not come from this page.")
         if self.access.check_guesses(read.ip) is not None:
             return self._ask(read, 429, "Too many wrong tokens came from this address. Wait some seconds.")
@@ -170,16 +176,8 @@ def _cookie_of(read: PageRequest) -> str | None:
 
 def form_limit(path: str) -> int:
     """The largest form that a path takes, in bytes; 0: it is not the page's."""
-    found = _view_of(path)
+    found = find_view(path)
     return 0 if found is None else found[0].form_bytes
-
-
-def _view_of(path: str) -> Found | None:
-    for view in VIEWS:
-        found = view.pattern.fullmatch(path)
-        if found is not None:
-            return view, found.groupdict()
-    return None
 
 
 def _form(request: falcon.Request, most: int) -> Fields:
@@ -189,22 +187,13 @@ def _form(request: falcon.Request, most: int) -> Fields:
     return read_fields(content.decode("utf-8", "replace"))
 
 
-def _is_foreign(read: PageRequest, access: AccessCheck) -> bool:
-    """Whether a page of another site led here. Such a request sees the sign-in page, also with a session."""
-    return is_of_another_site(read.headers, access.names)
-
-
-def _origin_of(read: PageRequest) -> str:
-    return f"{'https' if read.is_secure else 'http'}://{read.headers.get('host', '')}"
-
-
 def _address_of(read: PageRequest) -> str:
     """Where a request comes from that needs a session: the address itself, or the view whose form was sent."""
     if read.method == "GET":
         return address(read.path, **read.query)
-    origin, referer = _origin_of(read), read.headers.get("referer", "")
+    origin, referer = read.origin, read.headers.get("referer", "")
     path = referer.removeprefix(origin) if referer.startswith(origin + "/") else ""
-    return path if _view_of(path.partition("?")[0]) is not None else "/"
+    return path if find_view(path.partition("?")[0]) is not None else "/"
 
 
 def _own_path(path: str) -> str:

@@ -60,6 +60,13 @@ changes, and on SIGHUP. SIGTERM and SIGINT stop the daemon: it stops receiving, 
     metavar="NAMES",
     help="Further host names of the admin listener, separated by commas. Its address and localhost always work.",
 )
+@setting(
+    "--admin-url",
+    default="",
+    metavar="URL",
+    help="Address of the page behind a proxy that ends TLS, such as https://router.example.net. Everything then needs "
+    "the token.",
+)
 @store_option
 @setting(
     "--roles",
@@ -214,6 +221,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
         tells,
         tls_files,
     )
+    from router.domain.external_url import parse_external_url  # noqa: PLC0415
     from router.domain.listen_address import parse_listen_address  # noqa: PLC0415
     from router.store.fleet import ROLES  # noqa: PLC0415
     from router.store.location import store_location  # noqa: PLC0415
@@ -235,6 +243,7 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
             admin_token_file=given["admin_token_file"],
             admin_read_token_file=given["admin_read_token_file"],
             admin_hosts=host_names(given["admin_hosts"]),
+            admin_url=parse_external_url(given["admin_url"]) if given["admin_url"] else None,
             max_connections=given["max_connections"],
             server=given["server"],
             processes=given["processes"],
@@ -253,6 +262,8 @@ def settings_from(given: Mapping[str, Any]) -> "Settings":
         raise click.UsageError(str(error)) from None
     if settings.processes > 1 and sys.version_info < (3, 11, 1):
         raise click.UsageError("--processes needs Python 3.11.1 or newer: 3.11.0 lets other users in (CVE-2022-42919)")
+    if settings.admin_url is not None and settings.admin is None:
+        raise click.UsageError("--admin-url needs the admin listener, which --admin off leaves out")
     _check_node(settings)
     if settings.server == "waitress":
         if settings.tls is not None:

@@ -189,7 +189,7 @@ def test_an_unavailable_store_gets_an_error_page(admin: Admin, page: Browser) ->
         page.go(path)
         assert page.status == 503, path
         assert page.headers["content-type"].startswith("text/html"), path
-        assert "the store can't be read or written just now" in unescape(page.text), path
+        assert "the store can't be read or written at the moment" in unescape(page.text), path
         assert page.headers["retry-after"] == "5"
     assert 'href="/rules"' in page.text  # what needs no store is a click away
 
@@ -204,7 +204,7 @@ def test_a_busy_page_says_that_many_requests_are_waiting(
     shown = page.go("/events")
 
     assert (page.status, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
-    assert "others are asking for much just now" in shown
+    assert "too many requests are under way" in shown
 
 
 def test_a_payload_of_a_megabyte_can_be_tried(page: Browser) -> None:

@@ -1,5 +1,7 @@
 """The views of the page: one module each, one line here."""
 
+from collections.abc import Mapping
+
 from router.admin.page.view import View
 from router.admin.page.views import (
     change,
@@ -30,3 +32,12 @@ VIEWS: tuple[View, ...] = (
     *change.VIEWS,
     *trial.VIEWS,
 )
+
+
+def find_view(path: str) -> tuple[View, Mapping[str, str]] | None:
+    """The view of a path, and the fields of the path."""
+    for view in VIEWS:
+        found = view.pattern.fullmatch(path)
+        if found is not None:
+            return view, found.groupdict()
+    return None

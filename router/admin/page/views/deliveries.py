@@ -1,6 +1,5 @@
 """The list of deliveries, and replay and cancel: of chosen ones, or of all that a filter finds."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -29,7 +28,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
     listed = page_of(read, _NAMES, lambda limit, after: bounded_deliveries(daemon.store, which, limit, after))
     text = render(
         "deliveries.html", session=session, here="/deliveries", listed=listed, rows=listed.rows, chosen=listed.chosen,
-        waits=waits_of(daemon.store, os.getpid()), states=[state.value for state in State], done=read.one("done"),
+        waits=waits_of(daemon.store, daemon.pid), states=[state.value for state in State], done=read.one("done"),
         query=address("", **listed.chosen).removeprefix("?"), now=read.now,
         narrows=names_more_than_states(which) or bool(which.states),
     )  # fmt: skip

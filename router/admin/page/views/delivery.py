@@ -1,6 +1,5 @@
 """One delivery: its state and why it waits, and each attempt with what was sent and answered."""
 
-import os
 from collections.abc import Mapping
 
 from router.admin.daemon_handle import DaemonHandle
@@ -28,7 +27,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Map
     if delivery is None:
         raise Problem(404, "the store has no delivery with this id; old ones are removed after a time")
     attempts = daemon.store.attempts(delivery.id)
-    waiting = waits_of(daemon.store, os.getpid()).of(delivery, read.now)
+    waiting = waits_of(daemon.store, daemon.pid).of(delivery, read.now)
     event = daemon.store.event(delivery.event_id)
     sees = sees_payloads(daemon, session, event.source if event is not None else None)
     text = render(

@@ -1,6 +1,5 @@
 """One event: its request, why each rule matched or not, and its deliveries; planning it again."""
 
-import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 
@@ -37,7 +36,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Map
     tree = _tree(daemon, event) if sees and not as_text else None
     text = render(
         "event.html", session=session, here="/events", event=event, deliveries=deliveries[:_MOST_DELIVERIES],
-        more=len(deliveries) > _MOST_DELIVERIES, now=read.now, waits=waits_of(daemon.store, os.getpid()),
+        more=len(deliveries) > _MOST_DELIVERIES, now=read.now, waits=waits_of(daemon.store, daemon.pid),
         explained=explained, error=error, sees=sees, tree=tree, as_text=as_text,
         body=body_text(event.body) if sees and tree is None else "", is_cut=len(event.body) > SHOWN_BYTES,
         unexplained=max(0, len(daemon.ruleset().rules) - _MOST_RULES), done=read.one("done"),

@@ -1,6 +1,5 @@
 """The first view: is it well, what came, what waits, what is dead, and what an operator should do now."""
 
-import os
 from collections.abc import Mapping
 
 from router.admin.daemon_handle import DaemonHandle
@@ -22,7 +21,7 @@ _MOST_NODES = 10
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
-    status = read_status(daemon.store, os.getpid())
+    status = read_status(daemon.store, daemon.pid)
     shown = status.as_json(read.now)
     found = concerns(status, daemon.store.size(), daemon.checks(), read.now)
     chart = chart_of(daemon.store, read.one("span"), read.now)

@@ -1,6 +1,5 @@
 """The targets: what waits at each, and its limits; pause and resume."""
 
-import os
 from collections.abc import Mapping
 
 from router.admin.daemon_handle import DaemonHandle
@@ -16,7 +15,7 @@ _MOST = 500  #: targets of the view
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
-    targets = read_targets(daemon.store, daemon.ruleset(), os.getpid(), read.now)
+    targets = read_targets(daemon.store, daemon.ruleset(), daemon.pid, read.now)
     shown = [targets.json(name, read.now) for name in targets.names[:_MOST]]
     text = render(
         "targets.html", session=session, here="/targets", targets=shown, left_out=len(targets.names) - len(shown),
@@ -47,7 +46,7 @@ def _resume(daemon: DaemonHandle, read: PageRequest, _: Session, __: Mapping[str
 def _known(daemon: DaemonHandle, read: PageRequest) -> str:
     """The target that the form names. Raises Problem."""
     name = read.sent("target")
-    targets = read_targets(daemon.store, daemon.ruleset(), os.getpid(), read.now)
+    targets = read_targets(daemon.store, daemon.ruleset(), daemon.pid, read.now)
     try:
         check_known(targets, daemon.ruleset(), [name])
     except UnknownTarget as error:

@@ -1,0 +1,273 @@
+"""What is read on the admin listener comes from the view process, as the daemon would give it, and from the daemon
+itself whenever the process can't."""
+
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from router.admin.api.endpoint import Call
+from router.admin.api.parameters import read_query
+from router.admin.api.routes import ENDPOINTS, find
+from router.admin.page.exchange import PageRequest
+from router.admin.page.sessions import Session
+from router.admin.page.view import Problem
+from router.admin.page.views import VIEWS, find_view
+from router.admin.reading import EndpointReading, Reading, ViewReading
+from router.daemon.processes.start import Logging
+from router.daemon.settings import Settings
+from router.daemon.view_process import process as module
+from router.daemon.view_process.child import answer_of
+from router.daemon.view_process.process import READINGS, ViewProcess
+from router.domain.filters import Filter
+from router.domain.listen_address import ListenAddress
+from router.domain.reply import Reply
+from router.rules.ruleset import CurrentRuleset
+from tests.admin.conftest import NOW, Admin, admin
+from tests.admin.page.conftest import Browser, browser
+from tests.conftest import until
+
+__all__ = ["admin", "browser"]
+
+OWNER, READER = Session("csrf", True, 0.0), Session("csrf", False, 0.0)
+
+# Of a delivery that an explanation plans, and nobody makes.
+_PLANNED_ID = re.compile(rb'\\"delivery\\":\\"[0-9a-f-]{36}')
+
+Begin = Callable[..., ViewProcess]
+
+
+class Log:
+    """Lines of the process's log."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def info(self, line: bytes) -> None:
+        self.lines.append(line)
+
+    warning = info
+
+
+def view(path: str, session: Session = OWNER) -> ViewReading:
+    """A page that is asked for."""
+    return ViewReading(PageRequest("GET", path, {}, {}, {}, {}, "127.0.0.1", "http://127.0.0.1:8081", NOW), session)
+
+
+@pytest.fixture
+def current(admin: Admin) -> CurrentRuleset:
+    """The rules that run."""
+    return CurrentRuleset(admin.ruleset)
+
+
+@pytest.fixture
+def begin(admin: Admin, current: CurrentRuleset, tmp_path: Path) -> Iterator[Begin]:
+    """Make view processes of a daemon to which events come."""
+    begun: list[ViewProcess] = []
+
+    def make(store: Path = tmp_path / "store.db", *, busy: bool = True) -> ViewProcess:
+        settings = Settings(tmp_path / "rules.yaml", ListenAddress("127.0.0.1", 0), None, store)
+        environ = {"PLANTED": "planted-secret"}
+        begun.append(ViewProcess(settings, environ, Logging(), Log(), current, lambda: busy, lambda: admin.checks))
+        return begun[-1]
+
+    yield make
+    for one in begun:
+        one.stop()
+
+
+def answered(views: ViewProcess, reading: Reading | None = None) -> Reply:
+    """The answer of the process, once there is one."""
+    found: list[Reply] = []
+    reading = reading or view("/nodes")
+
+    def ask() -> bool:
+        reply = views.answer(reading)
+        if reply is not None:
+            found.append(reply)
+        return bool(found)
+
+    until(ask)
+    return found[0]
+
+
+def outcome(answer: Callable[[], Reply | None]) -> Reply | tuple[int, str]:
+    """The reply, or why there is none."""
+    try:
+        reply = answer()
+    except Problem as problem:
+        return problem.status, str(problem)
+    assert reply is not None
+    return replace(reply, body=_PLANNED_ID.sub(b"", reply.body))
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; its forkserver has taken note."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_the_process_answers_each_view_and_endpoint_as_the_daemon_does(admin: Admin, begin: Begin) -> None:
+    event = admin.receive({"ref": "main", "repo": "a"})
+    delivery = admin.store.deliveries(Filter(event_id=event))[0].id
+    admin.checks["store"] = False
+    views = begin()
+    answered(views)
+    ids = {"/events": event, "/deliveries": delivery, "/api/events": event, "/api/deliveries": delivery}
+
+    for one in VIEWS:
+        if "GET" not in one.methods or "{operation}" in one.path:
+            continue
+        path = one.path.replace("{id}", ids.get(one.path.partition("/{")[0], "")).replace("{form}", "curl")
+        found = find_view(path)
+        assert found is not None
+        for session, daemon in ((OWNER, admin.daemon), (READER, admin.daemon.for_reader)):
+            reading = view(path, session)
+            expected = outcome(partial(found[0].show, daemon, reading.request, session, found[1]))
+            assert outcome(partial(views.answer, reading)) == expected, path
+    for endpoint in ENDPOINTS:
+        if endpoint.method != "GET" or endpoint.limit != "store":
+            continue
+        path = endpoint.path.replace("{id}", ids.get(endpoint.path.partition("/{")[0], "")).replace("{name}", "check")
+        found_endpoint = find("GET", path)
+        assert not isinstance(found_endpoint, Reply)
+        query = read_query("", endpoint.parameters or (), NOW)
+        assert not isinstance(query, Reply)
+        call = Call(found_endpoint[1], query, None, NOW)
+        asked = EndpointReading("GET", path, call, may_act=True)
+        assert outcome(partial(views.answer, asked)) == outcome(partial(endpoint.run, admin.daemon, call)), path
+
+
+def test_the_application_hands_readings_to_the_process_and_acts_itself(
+    admin: Admin, begin: Begin, browser: Browser
+) -> None:
+    views = begin()
+    asked: list[Reading] = []
+
+    def answer(reading: Reading) -> Reply | None:
+        asked.append(reading)
+        return views.answer(reading)
+
+    answered(views)
+    admin.daemon = replace(admin.daemon, elsewhere=answer)
+    admin.open()
+    event = admin.receive({"ref": "main", "repo": "a"})
+
+    page = browser.sign_in()
+    assert event in page.go("/events")
+    page.go("/targets")
+    page.post("/targets/pause", target="ci")
+    assert admin.store.holds()
+    assert admin.get("/api/events")["items"][0]["id"] == event
+
+    paths = [one.request.path if isinstance(one, ViewReading) else one.path for one in asked]
+    assert paths == ["/", "/events", "/targets", "/targets", "/api/events"]
+    assert all(not one.request.cookies for one in asked if isinstance(one, ViewReading))
+
+
+def test_what_the_daemon_refuses_the_process_refuses_too(begin: Begin, admin: Admin) -> None:
+    views = begin()
+    answered(views)
+
+    with pytest.raises(Problem, match="no event with this id") as raised:
+        views.answer(view("/events/00000000-0000-7000-8000-000000000000"))
+    assert raised.value.status == 404
+
+    admin.store.close()
+    assert "is closed" in answer_of(admin.daemon, view("/events")).store_error
+
+
+def test_a_process_that_is_killed_is_replaced(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
+    views = begin()
+    answered(views)
+    first = views.pid
+    os.kill(first, signal.SIGKILL)
+
+    assert views.answer(view("/nodes")) is None  # so the daemon answers
+
+    answered(views)
+    assert views.pid != first
+
+
+def test_a_process_that_hangs_is_replaced(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.0)
+    views = begin()
+    answered(views)
+    first = views.pid
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
+    os.kill(first, signal.SIGSTOP)
+
+    assert views.answer(view("/nodes")) is None
+
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 60.0)
+    answered(views)
+    assert is_gone(first)
+
+
+def test_new_rules_are_shown_at_once(admin: Admin, begin: Begin, current: CurrentRuleset, tmp_path: Path) -> None:
+    views = begin()
+    assert b"deploy main" in answered(views, view("/rules")).body
+    text = admin.ruleset.text.text.replace("deploy main", "deploy it")
+
+    current.ruleset = admin.daemon.loader.load(text, "rules.yaml", tmp_path).require()
+
+    assert views.answer(view("/rules")) is None  # so the daemon answers
+    assert b"deploy it" in answered(views, view("/rules")).body
+
+
+def test_without_events_the_daemon_answers_itself(begin: Begin) -> None:
+    views = begin(busy=False)
+
+    assert [views.answer(view("/nodes")) for _ in range(2 * READINGS)] == [None] * (2 * READINGS)
+    assert not views.lives
+
+
+def test_the_process_ends_when_nobody_looks_or_the_daemon_stops(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = begin()
+    answered(views)
+    first = views.pid
+    views.stop()
+    assert is_gone(first)
+    assert views.answer(view("/nodes")) is None
+
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+    idle = begin()
+    with capture_logs() as logs:
+        for _ in range(READINGS):
+            idle.answer(view("/nodes"))
+        until(lambda: not idle.lives)
+    [served] = [line["pid"] for line in logs if line["event"] == "view process serves"]
+    assert is_gone(served)
+
+
+def test_a_program_that_was_replaced_on_the_disk_answers_nothing(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "__version__", "0.0.1")
+    views = begin()
+
+    with capture_logs() as logs:
+        for _ in range(READINGS):
+            assert views.answer(view("/nodes")) is None
+        until(lambda: not views.lives)
+
+    [line] = [line for line in logs if line["event"].startswith("view process can't be started")]
+    assert "was installed since this daemon started" in line["error"]
+
+
+def test_a_process_that_cannot_start_leaves_the_answers_to_the_daemon(begin: Begin, tmp_path: Path) -> None:
+    views = begin(tmp_path / "no-store.db")
+
+    with capture_logs() as logs:
+        for _ in range(READINGS):
+            assert views.answer(view("/nodes")) is None
+        until(lambda: not views.lives)
+
+    [line] = [line for line in logs if line["event"].startswith("view process can't be started")]
+    assert "no-store.db" in line["error"]
+    assert views.answer(view("/nodes")) is None
+    assert not views.lives  # it is tried again later
