@@ -21,8 +21,8 @@ from router.domain.errors import StoreError
 from router.domain.reply import Reply
 
 AT_ONCE, WAITING = 4, 4  #: requests on the store that run at once, and that wait
-SCRAPES, SCRAPES_WAITING = 2, 2  #: the same for GET /metrics, which takes a while with many targets
-WAIT_SECONDS = 2.0  #: that a request waits for its turn
+SCRAPES, SCRAPES_WAITING = 2, 2  #: the same for GET /metrics, which takes long with many targets
+WAIT_SECONDS = 2.0  #: how long a request waits for its turn
 # Some threads are left for the probes: a supervisor would kill a daemon whose probes time out.
 THREADS = AT_ONCE + WAITING + SCRAPES + SCRAPES_WAITING + 4  #: of the listener
 CONNECTIONS = 128  #: open at once: operators, probes and scrapes are few
@@ -36,7 +36,7 @@ def admin_app(daemon: DaemonHandle, access: AccessCheck, site: Site | None = Non
     limits = {"store": ConcurrencyLimit(AT_ONCE, WAITING), "scrapes": ConcurrencyLimit(SCRAPES, SCRAPES_WAITING)}
 
     def serve(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
-        # Set first, so that the reply to an unexpected error has them too.
+        # Set first, so that the reply to an unexpected error has these headers too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
         write_reply(response, _reply(request, daemon, access, site, limits))

@@ -1,4 +1,4 @@
-"""Pauses and resumes targets, and lists them: what the `targets` commands and the API do."""
+"""Pauses, resumes and lists targets, for the `targets` commands and the API."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class TargetList:
 
 
 def read_targets(store: OperatorStore, ruleset: Ruleset | None, pid: int | None, now: int) -> TargetList:
-    """The targets now; `ruleset` is what runs or ran last, `pid` as in Status. Raises StoreError."""
+    """The targets now. `ruleset` is the running one or the last that ran; `pid` as in Status. Raises StoreError."""
     waits = waits_of(store, pid)
     depths = {depth.target: depth for depth in held_depths(store.depths(), waits.holds, now)}
     return TargetList(_specs(ruleset), depths, note(store, "breakers"), waits)
@@ -91,7 +91,7 @@ def check_known(found: TargetList, ruleset: Ruleset | None, names: Iterable[str]
 
 
 def paused_json(store: OperatorStore, target: str, now: int) -> dict[str, Any]:
-    """What a pause or resume left, as `--json` prints it. Raises StoreError."""
+    """The state after a pause or resume, as `--json` prints it. Raises StoreError."""
     holds = store.holds()
     depths = {depth.target: depth for depth in held_depths(store.depths(), holds, now)}
     return {"target": target, "paused": pauses_json(target, holds, now), "held": depths.get(target, Depth(target)).held}

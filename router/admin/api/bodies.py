@@ -53,7 +53,7 @@ def _validation_problem(detail: ErrorDetails, model: type[BaseModel]) -> Reply:
         known = _keys(model, steps)
         return body_problem(name, f"unknown key{did_you_mean(steps[-1], known) or '; known: ' + ', '.join(known)}")
     if not steps:
-        return problem_reply(400, "the body is no JSON object; send one")
+        return problem_reply(400, "the body is not a JSON object; send one")
     if len(steps) < len(detail["loc"]):
         return body_problem(name, "expected text, or a list of texts")
     message = detail["msg"].removeprefix("Input should be ")

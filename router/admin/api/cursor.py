@@ -1,4 +1,4 @@
-"""Cursors: where a list goes on. Opaque to clients, and valid for one kind of list only."""
+"""Cursors: where a list continues. Opaque to clients, and valid for one kind of list only."""
 
 import base64
 import binascii

@@ -52,7 +52,7 @@ class CaseOptions(Options):
     """One rule test."""
 
     name: str = Field(min_length=1, description="What is true.")
-    source: str | None = Field(default=None, description="The source; may be left out while there is one.")
+    source: str | None = Field(default=None, description="The source; optional when there is only one.")
     method: str | None = Field(default=None, description="The request's method; the source's first by default.")
     ip: str = Field(default="127.0.0.1", description="The sender's address.")
     params: dict[str, str] = Field(default_factory=dict, description="The named parts of the path.")

@@ -152,7 +152,7 @@ class RuleOptions(Options):
 
     name: Text = Field(description="Unique in the file.")
     enabled: bool = Field(default=True, description="False: the rule is off, and its waiting deliveries are held.")
-    source: Any = Field(default=None, description="Name, list or glob of sources; may be left out while there is one.")
+    source: Any = Field(default=None, description="Name, list or glob of sources; optional when there is only one.")
     match: Any = Field(default=None, description="Fields and their tests; every entry must hold.")
     for_each: Any = Field(
         default=None, description="The path of items such as $.alerts[*]; the rule is tried for each."

@@ -182,7 +182,7 @@ def test_store_backup_writes_a_private_file_that_can_be_restored(busy: StoreComm
     [
         ("rules: []\n", False, None, None),
         ("\ufeffrules: []\n", True, None, None),
-        ("rules: [x]\n", False, "changed", "changed since the last daemon read it; the next start takes it"),
+        ("rules: [x]\n", False, "changed", "changed since the last daemon read it; the next start loads it"),
         ("rules: [x]\n", True, "changed", "changed a moment ago; the daemon has not loaded it yet"),
         (None, False, "gone", "the rules file is gone; put it back"),
         (None, True, "gone", "the rules file is gone; put it back"),
