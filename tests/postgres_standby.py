@@ -47,8 +47,8 @@ class Standby(Server):
             timeout=PATIENCE_SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        if self._user:
-            found = pwd.getpwnam(self._user)
+        if self.user:
+            found = pwd.getpwnam(self.user)
             for path in (self.data, *self.data.rglob("*")):
                 os.chown(path, found.pw_uid, found.pw_gid, follow_symlinks=False)
 

@@ -14,6 +14,7 @@ from router.domain.filters import EventFilter, Filter
 from router.domain.outcomes import Sent
 from router.domain.summaries import EventHead
 from router.store.contract import PAGE, OperatorStore
+from router.store.search_back import FoundBack
 
 HIDDEN = "[hidden]"  #: the text in place of a payload's text
 
@@ -102,6 +103,18 @@ class _HidingStore:
     ) -> list[Delivery]:
         found = self._store.deliveries(which, limit=limit, after=after, newest_first=newest_first, above=above)
         return self._shown_deliveries(found)
+
+    def search_events(self, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
+        if which.dedupe_keys:  # such a key is a value of the payload
+            raise AttributeError("a search by dedupe key is not for who may only read")
+        found = self._store.search_events(which, limit, after)
+        return replace(
+            found, rows=[replace(head, path=self._path_shown(head.source) or head.path) for head in found.rows]
+        )
+
+    def search_deliveries(self, which: Filter, limit: int, after: int = 0) -> FoundBack[Delivery]:
+        found = self._store.search_deliveries(which, limit, after)
+        return replace(found, rows=self._shown_deliveries(list(found.rows)))
 
     def attempts(self, delivery_id: str) -> list[Attempt]:
         found = self._store.attempts(delivery_id)

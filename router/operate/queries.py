@@ -1,7 +1,7 @@
 """Lists events and deliveries, the newest first, in pages: a long read would let the write-ahead log grow."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -11,7 +11,6 @@ from router.domain.deliveries import Delivery, State
 from router.domain.filters import EventFilter, Filter
 from router.domain.summaries import EventHead
 from router.intake.dedupe_key import hashed_key, stored_key
-from router.operate.search_back import FoundBack, search_back
 from router.store.contract import PAGE, StoreReader
 
 
@@ -62,35 +61,6 @@ def newest_deliveries(store: StoreReader, which: Filter, limit: int, after: int 
 def newest_events(store: StoreReader, which: EventFilter, limit: int, after: int = 0) -> list[EventHead]:
     """The same for events. Raises StoreError."""
     return _newest(lambda size, at: store.event_heads(which, limit=size, after=at, newest_first=True), limit, after)
-
-
-def bounded_events(store: StoreReader, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
-    """Like `newest_events`, in a bounded time. Raises StoreError."""
-    return search_back(
-        lambda size, at, above: store.event_heads(which, limit=size, after=at, newest_first=True, above=above),
-        limit,
-        after,
-        lambda: _seq(store.event_heads(EventFilter(until=which.until), limit=1, newest_first=True)),
-        lambda: 1 if which.since is None else _seq(store.event_heads(EventFilter(since=which.since), limit=1), _NONE),
-    )
-
-
-def bounded_deliveries(store: StoreReader, which: Filter, limit: int, after: int = 0) -> FoundBack[Delivery]:
-    """Like `newest_deliveries`, in a bounded time. Raises StoreError."""
-    return search_back(
-        lambda size, at, above: store.deliveries(which, limit=size, after=at, newest_first=True, above=above),
-        limit,
-        after,
-        lambda: _seq(store.deliveries(Filter(until=which.until), limit=1, newest_first=True)),
-        lambda: 1 if which.since is None else _seq(store.deliveries(Filter(since=which.since), limit=1), _NONE),
-    )
-
-
-def _seq(first: Sequence[_HasSeq], without: int = 0) -> int:
-    return first[0].seq if first else without
-
-
-_NONE = 2**62  #: above every seq
 
 
 def _newest(page_of: Callable[[int, int], list[_T]], limit: int, after: int) -> list[_T]:

@@ -30,6 +30,7 @@ from router.domain.polls import PollResult, PollState
 from router.domain.stream import Arrival, EndedPage, Place, StreamPosition
 from router.domain.summaries import Depth, EventHead, Pruned
 from router.store.fleet import Fleet, NodeState
+from router.store.search_back import FoundBack
 
 PAGE = 500  #: rows that an operator's command may change in one transaction; the daemon's commits wait for it
 #: interrupted attempts in a row after which a delivery is dead: the delivery itself may kill the daemon
@@ -158,8 +159,17 @@ class StoreReader(StoreState, Protocol):
         """
         ...
 
-    def count(self, which: Filter) -> int:
-        """The number of deliveries that the filter selects."""
+    def search_events(self, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
+        """The newest events below seq `after` (0: all of them), as `search_back` finds them: in a bounded time, however
+        large the store is, and with how far it has looked."""
+        ...
+
+    def search_deliveries(self, which: Filter, limit: int, after: int = 0) -> FoundBack[Delivery]:
+        """The same for deliveries."""
+        ...
+
+    def count(self, which: Filter, most: int | None = None) -> int:
+        """The number of deliveries that the filter selects; with `most`, counting ends there."""
         ...
 
     def attempts(self, delivery_id: str) -> list[Attempt]:

@@ -104,9 +104,14 @@ class Senders:
     """Threads that send events to the nodes in turn, each event again until it is answered."""
 
     def __init__(
-        self, nodes: Callable[[], Sequence[Daemon]], threads: int = 3, path: str = "/hooks/open", pause: float = 0.0
+        self,
+        nodes: Callable[[], Sequence[Daemon]],
+        threads: int = 3,
+        path: str = "/hooks/open",
+        pause: float = 0.0,
+        lanes: str = "lane",
     ) -> None:
-        """`pause`: seconds between two events of a thread."""
+        """`pause`: seconds between two events of a thread; `lanes`: how the keys of its events begin."""
         self._nodes = nodes
         self._pause = pause
         self._path = path
@@ -115,7 +120,7 @@ class Senders:
         self.problems: list[str] = []
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._send, args=(f"lane-{n}",)) for n in range(threads)]
+        self._threads = [threading.Thread(target=self._send, args=(f"{lanes}-{n}",)) for n in range(threads)]
         for thread in self._threads:
             thread.start()
 

@@ -55,7 +55,7 @@ def event() -> Callable[..., Event]:
 
     def make(**given: Any) -> Event:
         defaults: dict[str, Any] = {
-            "id": f"event-{next(_numbers)}",
+            "id": f"event-{next(_numbers):06}",
             "source": "github",
             "method": "POST",
             "path": "/hooks/github",
@@ -76,7 +76,7 @@ def planned_delivery() -> Callable[..., PlannedDelivery]:
 
     def make(target: str = "ci", **given: Any) -> PlannedDelivery:
         defaults: dict[str, Any] = {
-            "id": f"delivery-{next(_numbers)}",
+            "id": f"delivery-{next(_numbers):06}",
             "rule": "deploy",
             "action": "forward",
             "type": "forward",

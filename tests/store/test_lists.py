@@ -10,9 +10,13 @@ from router.domain.deliveries import PlannedDelivery, Settlement, State
 from router.domain.events import Event
 from router.domain.filters import EventFilter, Filter
 from router.domain.outcomes import Outcome
+from router.store import search_back
 from router.store.contract import Store
 from router.store.postgres import reader as postgres_reader
+from router.store.postgres import search as postgres_search
+from router.store.search_back import FoundBack
 from router.store.sqlite import reader as sqlite_reader
+from router.store.sqlite import search as sqlite_search
 
 NOW = 1_700_000_000_000
 MINUTE = 60_000
@@ -27,6 +31,7 @@ EVENT_FILTERS = [
             *[(rule, states, False) for rule in (None, "r1") for states in ((), (State.DEAD,), (State.SUCCEEDED,))],
             *[("r2", (State.PENDING, State.DEAD), False), ("alone", (), False), ("unmatched", (), False)],
             *[(None, (State.RUNNING,), False), (None, (), True), ("nobody", (), False)],
+            *[(None, (State.PENDING,), True), ("alone", (), True), (None, (State.PENDING, State.RUNNING), False)],
         ),
         ((None, None), (NOW - 30 * MINUTE, None), (None, NOW - 30 * MINUTE), (NOW - 40 * MINUTE, NOW - 20 * MINUTE)),
     )
@@ -85,6 +90,31 @@ def test_few_and_many_events_are_found_alike(filled: Store, monkeypatch: pytest.
         assert filled.count(chosen) == len(found), chosen
     assert sum(map(bool, few)) > 60
     assert sum(map(bool, few_deliveries)) > 25
+
+
+@pytest.mark.parametrize(("few", "first_rows"), [(postgres_search.FEW, search_back.FIRST_ROWS), (1, 7)])
+def test_a_search_finds_what_a_list_has(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, few: int, first_rows: int
+) -> None:
+    monkeypatch.setattr(search_back, "SECONDS", 60.0)  # so that nothing depends on the machine
+    monkeypatch.setattr(search_back, "FIRST_ROWS", first_rows)
+    monkeypatch.setattr(search_back, "MOST_ROWS", 2 * first_rows)
+    for module in (sqlite_search, postgres_search):
+        monkeypatch.setattr(module, "FEW", few)
+
+    for which in EVENT_FILTERS:
+        listed = filled.event_heads(which, limit=99, newest_first=True)
+        assert filled.search_events(which, 99) == FoundBack(listed), which
+        assert filled.search_events(which, 2).rows == listed[:2], which
+        if len(listed) > 2:
+            assert filled.search_events(which, 99, listed[1].seq).rows == listed[2:], which
+    for chosen in FILTERS:
+        found = filled.deliveries(chosen, limit=999, newest_first=True)
+        assert filled.search_deliveries(chosen, 999) == FoundBack(found), chosen
+        if len(found) > 2:
+            assert filled.search_deliveries(chosen, 999, found[1].seq).rows == found[2:], chosen
+    event_id = filled.event_heads(limit=9)[5].id
+    assert filled.search_deliveries(Filter(event_id=event_id), 9).rows == filled.deliveries(Filter(event_id=event_id))
 
 
 def test_lists_have_a_lowest_row(filled: Store) -> None:

@@ -8,7 +8,7 @@ from router.admin.page.exchange import Fields, PageRequest, read_fields
 from router.admin.page.render import address
 from router.admin.page.view import Problem
 from router.operate.parse_time import parse_time
-from router.operate.search_back import FoundBack
+from router.store.search_back import FoundBack
 
 ROWS = 50  #: of a page; a screen shows some thirty
 

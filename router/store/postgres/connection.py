@@ -13,6 +13,7 @@ from router.store.postgres.faults import reason
 from router.store.postgres.url import PostgresUrl
 
 Connected = Connection[tuple[Any, ...]]
+_CLIENT_CERTIFICATE = "give a client certificate that the server accepts: sslcert=FILE and sslkey=FILE in the URL"
 
 # psycopg warns of each connection that broke inside a transaction. The store reports what this means for the router.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -53,12 +54,34 @@ _CURES = (
     ("password authentication failed", "give the right password by password_file=FILE, PGPASSWORD or ~/.pgpass"),
     ("no password supplied", "give the password by password_file=FILE, PGPASSWORD or ~/.pgpass"),
     ("server does not support SSL", "turn TLS on there, or say sslmode=disable on a network that you trust"),
-    ("certificate verify failed", "say sslrootcert=FILE with the authority that signed the server's certificate"),
+    (
+        "certificate verify failed",
+        "say sslrootcert=FILE with the authority that signed the server's certificate; neither may have expired",
+    ),
     ("root certificate file", "say sslrootcert=FILE with the authority that signed the server's certificate"),
     ("does not match host name", "connect by the name in the server's certificate, or say sslmode=verify-ca"),
-    ("no pg_hba.conf entry", "allow this host and user in the server's pg_hba.conf"),
+    ("valid client certificate", _CLIENT_CERTIFICATE),
+    ("certificate required", _CLIENT_CERTIFICATE),
+    ("certificate authentication failed", _CLIENT_CERTIFICATE),
+    ("unknown ca", _CLIENT_CERTIFICATE),
+    ("certificate expired", "renew the client certificate in sslcert and sslkey"),
+    ("channel binding", "say channel_binding=prefer, or use TLS and scram-sha-256 on the server"),
+    ("pg_hba.conf", "allow this host, user, database and kind of encryption in the server's pg_hba.conf"),
+    ("not permitted to log in", "ALTER ROLE … LOGIN"),
+    ("permission denied for database", "GRANT CONNECT ON DATABASE … TO …"),
+    ("definition of service", "define it in ~/.pg_service.conf or the file that PGSERVICEFILE names"),
+    ("session is read-only", "the server is a standby or read-only; name the one that takes writes"),
+    ("session is not read-only", "say target_session_attrs=read-write"),
+    ("unsupported startup parameter", "take it out of the URL, or name it in ignore_startup_parameters of the pooler"),
+    ("max_client_conn", "raise max_client_conn of the pooler: a node opens up to seven connections"),
+    ("query_wait_timeout", "raise default_pool_size of the pooler, or lower the number of nodes"),
+    ("too many", "raise max_connections or the limit of user or database: a node opens up to seven"),
+    ("connection slots are reserved", "raise max_connections: a node opens up to seven"),
     ("does not exist", "create it, or correct the URL"),
+    ("No such file or directory", "start the server, or correct the folder of its socket"),
     ("Connection refused", "start the server, or correct host and port"),
     ("could not translate host name", "correct the host"),
     ("failed to resolve host", "correct the host"),
+    ("timeout expired", "correct host and port, or let a firewall pass them"),
+    ("invalid", "correct the URL"),
 )

@@ -7,6 +7,7 @@ from psycopg import errors
 IN_THE_WAY = (errors.DeadlockDetected, errors.SerializationFailure)
 
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58", "XX")  #: of SQLSTATE: connection, read-only, resources, stop, I/O
+_CUT = ("08", "57P", "25P03", "25P04")  #: of SQLSTATE: connection, stop, a transaction that took too long
 _OF_THE_SERVER = ("53", "58", "XX")  #: of SQLSTATE: resources, the operating system, I/O
 _UNAVAILABLE = (
     *IN_THE_WAY,
@@ -31,10 +32,11 @@ def is_unavailable(error: Exception) -> bool:
 
 def is_disconnect(error: Exception) -> bool:
     """Whether the connection is gone, so that nobody knows whether the last COMMIT was made."""
-    state = error.sqlstate if isinstance(error, psycopg.Error) else None
-    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and (
-        state is None or state.startswith(("08", "57P"))
-    )
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_CUT)
 
 
 def reason(error: Exception) -> str:

@@ -80,7 +80,7 @@ def event_where(which: EventFilter, *, many: bool = False) -> Part:
     if which.rule is not None or which.states:
         parts.append(_among(_with_deliveries(which.rule, which.states), many=many))
     if which.unmatched:
-        parts += [_among(_UNMATCHED, many=many), (_NEVER_MATCHED, ())]
+        parts += [_among(_UNMATCHED, many=many), (NEVER_MATCHED, ())]
     if which.dedupe_keys:
         parts.append(("e.dedupe_key = ANY(%s)", ([stored(key) for key in which.dedupe_keys],)))
     return " AND ".join(part for part, _ in parts), tuple(value for _, values in parts for value in values)
@@ -123,7 +123,7 @@ _UNMATCHED: list[Part] = [
     ("SELECT event FROM webhook_router.matched_alone WHERE rule = 'unmatched'", ()),
 ]
 # None of them has got a delivery of a rule since then.
-_NEVER_MATCHED = """
+NEVER_MATCHED = """
 NOT EXISTS (SELECT 1 FROM webhook_router.delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')
 """
 

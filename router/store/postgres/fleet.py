@@ -1,6 +1,7 @@
 """The fleet in a PostgreSQL database; see router.store.fleet."""
 
 import select
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -21,6 +22,9 @@ from router.store.postgres.url import PostgresUrl
 
 #: of notifications; their text is the id of the sending node, or empty for an operator's command
 CHANNEL = "webhook_router"
+FORGOTTEN_SECONDS = (
+    30.0  #: between two searches for claims of forgotten nodes; a search walks through everything that ran lately
+)
 _WRITE_SECONDS = 30.0  #: limit of a write, which the writer's thread makes
 
 
@@ -36,6 +40,7 @@ class PostgresFleet:
         self._claims_as = claims_as
         self._connection: Connected | None = None
         self._told = False
+        self._forgotten_at = 0.0  #: monotonic; the earliest time of the next search
         self._unknown: set[str] = set()  #: tokens that were unknown at the last check
         self.id = 0
         self._joined_at = 0  #: ms
@@ -78,13 +83,22 @@ class PostgresFleet:
         """See Fleet.take_over."""
         released: list[Released] = []
         lost: list[NodeFacts] = []
-        for node, renewed_at, now in self._run(_GONE, ()):
+        for node, renewed_at, now in self._gone():
             ids = [id_ for (id_,) in self._run(_RUNNING, (node, PAGE))]
             if ids:
                 released += self._write(TakeOver(node, ids, renewed_at >= uncounted_before, now))
             else:
                 lost += self._write(RemoveNode(node))
+                self._forgotten_at = 0.0  # it may have committed a claim in the meantime
         return TakenOver(tuple(released), tuple(lost))
+
+    def _gone(self) -> list[tuple[Any, ...]]:
+        found = self._run(_GONE, ())
+        if not found and time.monotonic() >= self._forgotten_at:
+            found = self._run(_FORGOTTEN, ())
+            if not found:  # otherwise there may be more
+                self._forgotten_at = time.monotonic() + FORGOTTEN_SECONDS
+        return found
 
     def unknown(self, tokens: Callable[[], set[str]]) -> int:
         """See Fleet.unknown. An answer may be under way, so a token must be unknown twice."""
@@ -165,6 +179,7 @@ class PostgresFleet:
                 connection.close()
                 raise self._failed(error) from None
             self._connection = connection
+            self._forgotten_at = 0.0  # the server may be another one, which knows other nodes
         return self._connection
 
     def _notified(self, notify: psycopg.Notify) -> None:
@@ -198,18 +213,20 @@ SELECT (SELECT hash FROM webhook_router.ruleset WHERE retired_at IS NULL ORDER B
 
 _BREAKERS = "SELECT name, breaker FROM webhook_router.target WHERE breaker IS NOT NULL"
 
-# Nodes whose lease is over, and forgotten nodes that committed a claim afterwards.
 _GONE = f"""
+SELECT id, renewed_at, {NOW} FROM webhook_router.node WHERE expires_at <= {NOW}
+"""  # noqa: S608 - a constant
+
+# Nodes that committed a claim after they were forgotten.
+_FORGOTTEN = f"""
 WITH RECURSIVE running (node) AS (
     SELECT min(node) FROM webhook_router.delivery WHERE state = 'running'
     UNION ALL
     SELECT (SELECT min(d.node) FROM webhook_router.delivery d WHERE d.state = 'running' AND d.node > running.node)
     FROM running WHERE running.node IS NOT NULL
-), found AS (
-    SELECT node AS id FROM running WHERE node IS NOT NULL UNION SELECT id FROM webhook_router.node
 )
-SELECT found.id, coalesce(n.renewed_at, 0), {NOW} FROM found LEFT JOIN webhook_router.node n ON n.id = found.id
-WHERE n.id IS NULL OR n.expires_at <= {NOW}
+SELECT node, 0, {NOW} FROM running
+WHERE node IS NOT NULL AND NOT EXISTS (SELECT 1 FROM webhook_router.node n WHERE n.id = running.node)
 """  # noqa: S608 - a constant
 
 _RUNNING = """

@@ -182,7 +182,7 @@ ON CONFLICT (digest) DO UPDATE SET
 
 _DUE = """
 SELECT d.target, d.next_attempt_at FROM unnest(%b::text[]) AS one (id)
-JOIN webhook_router.delivery d ON d.id = one.id WHERE d.state = 'pending' AND d.blocked = 0
+JOIN webhook_router.delivery d ON d.id = one.id WHERE d.state || '' = 'pending' AND d.blocked = 0
 """
 
 # Of one latest_by value at most one delivery is pending, and one running. First the skipped ones, then what became due.
@@ -198,8 +198,8 @@ WITH gone AS MATERIALIZED (
             AND w.state = 'pending' AND w.blocked & 4 = 4 AND w.seq > gone.seq AND NOT EXISTS (
                 SELECT 1 FROM webhook_router.delivery r
                 WHERE r.group_lane = gone.group_lane AND r.latest_key IS NOT NULL
-                    AND r.state IN ('pending', 'running') AND r.state = 'running'
-            )
+                    AND r.state IN ('pending', 'running') AND r.state = 'running' OFFSET 0
+            ) OFFSET 0
     ) AS n WHERE gone.latest_key IS NOT NULL
 ), s AS (
     UPDATE webhook_router.delivery d SET state = 'skipped', blocked = 0, skip_reason = 'newer', skipped_for = newer.id

@@ -105,10 +105,11 @@ SELECT pg_advisory_xact_lock({LOCK_CLASS}, lock.number::int) FROM (
     UNION
     SELECT ({_bucket_of("group_lane")}) + {_GROUPS} FROM changed WHERE group_lane IS NOT NULL
     UNION
-    SELECT ({_bucket_of("d.lane")}) + {_LANES} FROM given, unnest(given.joined) AS one (name)
-    JOIN webhook_router.delivery d ON d.group_lane = one.name AND d.latest_key IS NOT NULL
-        AND d.state IN ('pending', 'running')
-    WHERE d.lane IS NOT NULL
+    SELECT ({_bucket_of("waiting.lane")}) + {_LANES} FROM given, unnest(given.joined) AS one (name) CROSS JOIN LATERAL (
+        SELECT d.lane FROM webhook_router.delivery d
+        WHERE d.group_lane = one.name AND d.latest_key IS NOT NULL AND d.state IN ('pending', 'running') OFFSET 0
+    ) AS waiting
+    WHERE waiting.lane IS NOT NULL
     ORDER BY 1
 ) AS lock
 """  # noqa: S608 - constants

@@ -5,15 +5,10 @@ import psycopg
 from router.domain.errors import StoreError, StoreUnusable
 from router.store.postgres.connection import Connected, connect_or_explain
 from router.store.postgres.faults import reason
+from router.store.postgres.pooler import check_pooler
 from router.store.postgres.schema import MISSING_PRIVILEGES, check_version, migrate, newest_version
+from router.store.postgres.server_settings import check_settings
 from router.store.postgres.url import PostgresUrl
-
-_UNSAFE = {
-    "fsync": ("off",),
-    "full_page_writes": ("off",),
-    "synchronous_commit": ("off",),
-}
-"""Settings with which the server may lose commits, or be unable to read them after a crash."""
 
 _PROBE = """
 SELECT has_schema_privilege('webhook_router', 'USAGE'), (
@@ -23,6 +18,10 @@ SELECT has_schema_privilege('webhook_router', 'USAGE'), (
         c.relkind = 'r' AND NOT has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE')
         OR c.relkind = 'S' AND NOT has_sequence_privilege(c.oid, 'USAGE')
     )
+), (
+    SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'webhook_router' AND c.relkind = 'r' AND row_security_active(c.oid)
 )
 """
 
@@ -31,7 +30,8 @@ def prepare(url: PostgresUrl) -> None:
     """Create or migrate the store, and check what a daemon needs. Raises StoreUnusable."""
     connection = connect_or_explain(url)
     try:
-        _check_settings(connection, url)
+        check_pooler(connection, url)
+        check_settings(connection, url)
         migrate(connection, url)
         _check_privileges(connection, url)
     except psycopg.Error as error:
@@ -44,6 +44,7 @@ def check_existing(url: PostgresUrl) -> None:
     """Raise StoreError unless there is a store that this program knows."""
     connection = connect_or_explain(url)
     try:
+        check_pooler(connection, url)
         version = check_version(connection, url)
         if version == 0:
             raise StoreError(f"there is no store in {url}; a daemon makes it when it first serves")
@@ -59,27 +60,16 @@ def check_existing(url: PostgresUrl) -> None:
         connection.close()
 
 
-def _check_settings(connection: Connected, url: PostgresUrl) -> None:
-    for name, values in _UNSAFE.items():
-        [(value,)] = connection.execute("SELECT current_setting(%s)", (name,)).fetchall()
-        if value in values:
-            raise StoreUnusable(
-                f"the server of the store {url} has {name} = {value}, so it may lose events that were answered; "
-                f"turn it on: ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf()"
-            )
-    [(recovering,)] = connection.execute("SELECT pg_is_in_recovery()").fetchall()
-    if recovering:
-        raise StoreUnusable(
-            f"the server of the store {url} is a standby; connect to the primary, or name all servers and say "
-            "target_session_attrs=read-write: postgresql://user@one,two/database?target_session_attrs=read-write"
-        )
-
-
 def _check_privileges(connection: Connected, url: PostgresUrl) -> None:
     try:
-        [(usable, missing)] = connection.execute(_PROBE).fetchall()
+        [(usable, missing, hidden)] = connection.execute(_PROBE).fetchall()
     except psycopg.errors.UndefinedTable:
-        usable, missing = False, None
+        usable, missing, hidden = False, None, None
     if not usable or missing:
         what = f"on {missing}" if usable else "on the schema webhook_router"
         raise StoreUnusable(f"the user of the store {url} lacks privileges {what}; {MISSING_PRIVILEGES}")
+    if hidden:
+        raise StoreUnusable(
+            f"row security hides rows of {hidden} from the user of the store {url}; ALTER TABLE webhook_router.… "
+            "DISABLE ROW LEVEL SECURITY, or ALTER ROLE … BYPASSRLS"
+        )

@@ -37,8 +37,10 @@ from router.store.postgres.rows import (
     event_row,
     stored_event_row,
 )
+from router.store.postgres.search import search_deliveries, search_events
 from router.store.postgres.targets import DEPTHS
 from router.store.postgres.url import PostgresUrl
+from router.store.search_back import FoundBack
 
 
 class PostgresReader:
@@ -138,13 +140,23 @@ class PostgresReader:
         sql, values = self._delivery_page(which, after, newest_first=newest_first, above=above)
         return [delivery_row(row) for row in self._read(_DELIVERIES + sql, (*values, limit))]
 
-    def count(self, which: Filter) -> int:
+    def search_events(self, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
+        """See StoreReader.search_events."""
+        found = search_events(self._read, EVENT_HEADS, which, limit, after)
+        return FoundBack([event_head_row(row) for row in found.rows], found.searched_to)
+
+    def search_deliveries(self, which: Filter, limit: int, after: int = 0) -> FoundBack[Delivery]:
+        """See StoreReader.search_deliveries."""
+        found = search_deliveries(self._read, _DELIVERIES, which, limit, after)
+        return FoundBack([delivery_row(row) for row in found.rows], found.searched_to)
+
+    def count(self, which: Filter, most: int | None = None) -> int:
         """See StoreReader.count."""
         condition, values = where(which)
         needs_event = which.source is not None or which.event_id is not None
         event = "JOIN webhook_router.event e ON e.seq = d.event" if needs_event else ""
-        sql = f"SELECT count(*) FROM webhook_router.delivery d {event} WHERE {condition}"  # noqa: S608 - constants
-        return int(self._read(sql, values)[0][0])
+        rows = f"SELECT 1 FROM webhook_router.delivery d {event} WHERE {condition} LIMIT %s"  # noqa: S608 - constants
+        return int(self._read(f"SELECT count(*) FROM ({rows}) AS found", (*values, most))[0][0])  # noqa: S608
 
     def newest(self, lines: int = 0) -> StreamPosition:
         """See StoreReader.newest."""

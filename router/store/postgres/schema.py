@@ -34,6 +34,16 @@ SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.
 WHERE n.nspname = 'webhook_router' AND c.relname = 'meta'
 """
 
+_LIVING = """
+SELECT DISTINCT name FROM webhook_router.node
+WHERE expires_at > extract(epoch FROM clock_timestamp()) * 1000 ORDER BY name
+"""
+# A step may read a large table, and waits for a node that does the same step.
+_NO_TIMEOUTS = """
+SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true),
+    set_config('idle_in_transaction_session_timeout', '0', true)
+"""
+
 
 def newest_version() -> int:
     """The schema version that this program works with."""
@@ -81,13 +91,17 @@ def migrate(connection: Connected, url: PostgresUrl) -> None:
     Each step and its version number are one transaction. Raises StoreUnusable.
     """
     try:
-        if check_version(connection, url) >= newest_version():
+        version = check_version(connection, url)
+        if version >= newest_version():
             return
+        if 0 < version < newest_version() - 1:
+            _refuse_older_nodes(connection, url, version)
         for number in range(1, newest_version() + 1):
             with connection.transaction():
+                connection.execute(_NO_TIMEOUTS)
                 connection.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", LOCK)
                 if version_of(connection) < number:
-                    _apply(connection, number)
+                    apply(connection, number)
     except errors.InsufficientPrivilege as error:
         cause = " ".join((error.diag.message_primary or "").split())
         cure = MISSING_PRIVILEGES if "database" not in cause else _MAY_NOT_CREATE
@@ -96,7 +110,18 @@ def migrate(connection: Connected, url: PostgresUrl) -> None:
         raise StoreUnusable(f"the store {url} can't be prepared: {reason(error)}") from None
 
 
-def _apply(connection: Connected, number: int) -> None:
+def _refuse_older_nodes(connection: Connected, url: PostgresUrl, version: int) -> None:
+    """Raise StoreUnusable while nodes run that may know the schema's version only, not the steps that follow it."""
+    living = [name for (name,) in connection.execute(_LIVING).fetchall()]
+    if living:
+        raise StoreUnusable(
+            f"the store {url} has schema version {version}, this program brings {newest_version()}, and nodes go on "
+            f"beside one step only; stop {', '.join(living)} first, or upgrade by way of the version between"
+        )
+
+
+def apply(connection: Connected, number: int) -> None:
+    """Run one step. Raises psycopg.Error."""
     if number == 1:
         connection.execute("CREATE SCHEMA IF NOT EXISTS webhook_router")
     connection.execute(_script(number).encode())

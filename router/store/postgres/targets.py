@@ -16,10 +16,12 @@ SELECT name, first.next_attempt_at, first.type FROM target CROSS JOIN LATERAL (
 WHERE name IS NOT NULL
 """
 
-# Each part reads one index and few rows.
+# Each part reads one index and few rows. The oldest of those that are due is the first that was planned.
 DEPTHS = """
-SELECT target, 'due', count(*), min(created_at) FROM webhook_router.delivery
+SELECT due.target, 'due', due.number, d.created_at FROM (
+    SELECT target, count(*) AS number, min(seq) AS first FROM webhook_router.delivery
     WHERE state = 'pending' AND blocked = 0 GROUP BY target
+) AS due JOIN webhook_router.delivery d ON d.seq = due.first
 UNION ALL
 SELECT target, 'blocked', count(*), min(created_at) FROM webhook_router.delivery
     WHERE state = 'pending' AND blocked IN (1, 4, 5) GROUP BY target

@@ -13,6 +13,7 @@ EXAMPLE = "postgresql://user@host/database"
 _POOLER, _PASSWORD_FILE = "pgbouncer", "password_file"
 _SECRET = ("password", "sslpassword")
 _IN_PLACE = ("user", "host", "port", "dbname")  #: options that the URL has before the question mark
+_ENCODING = "client_encoding"  #: always UTF-8, whatever environment, user or database set
 _DEFAULTS = {
     "connect_timeout": "5",  # seconds; a host that is gone must not delay the others
     "application_name": "webhook-router",
@@ -36,9 +37,8 @@ class PostgresUrl:
         return self.shown
 
     def conninfo(self) -> str:
-        """The connection string for libpq. It may hold a password. Raises StoreUrlError when the password can't be
-        read."""
-        options = dict(self._options)
+        """The connection string for libpq. It may hold a password. Raises StoreUrlError if the password is unreadable."""
+        options = {**self._options, _ENCODING: "utf8"}
         if self.password_file is not None:
             options["password"] = _read(self.password_file)
         return make_conninfo("", **options)
@@ -60,7 +60,7 @@ def parse_url(text: str) -> PostgresUrl:
         options = {**conninfo_to_dict(place), **_query_options(theirs)}
     except ProgrammingError:
         raise _wrong("it does not parse; in a user or password write special characters as %40 for @") from None
-    if not options.get("dbname"):
+    if not (options.get("dbname") or options.get("service")):
         raise _wrong("it names no database")
     if _PASSWORD_FILE in ours and "password" in options:
         raise _wrong(f"it has both a password and {_PASSWORD_FILE}")
@@ -87,7 +87,7 @@ def _shown(options: dict[str, str]) -> str:
     at = ",".join(f"{_host(host)}{f':{port}' if port else ''}" for host, port in zip(hosts, ports, strict=False))
     rest = [(k, v) for k, v in options.items() if k not in (*_IN_PLACE, *_SECRET)]
     query = f"?{urlencode(rest, safe='/')}" if rest else ""
-    return f"postgresql://{user}{at}/{quote(options['dbname'])}{query}"
+    return f"postgresql://{user}{at}/{quote(options.get('dbname', ''))}{query}"
 
 
 def _host(name: str) -> str:

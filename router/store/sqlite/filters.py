@@ -85,7 +85,7 @@ def event_where(which: EventFilter, *, many: bool = False) -> Part:
     if which.rule is not None or which.states:
         parts.append(_among(_with_deliveries(which.rule, which.states), many=many))
     if which.unmatched:
-        parts += [_among(_UNMATCHED, many=many), (_NEVER_MATCHED, ())]
+        parts += [_among(_UNMATCHED, many=many), (NEVER_MATCHED, ())]
     if which.dedupe_keys:
         parts.append((f"e.dedupe_key IN ({', '.join('?' * len(which.dedupe_keys))})", which.dedupe_keys))
     return " AND ".join(part for part, _ in parts), tuple(value for _, values in parts for value in values)
@@ -113,19 +113,19 @@ def _with_deliveries(rule: str | None, states: tuple[State, ...]) -> list[Part]:
     of_rule = () if rule is None else (rule,)
     if not states:
         return [
-            (f"SELECT event FROM delivery WHERE {_OF_RULE}", of_rule),  # noqa: S608 - constants
+            (f"SELECT event FROM delivery WHERE {OF_RULE}", of_rule),  # noqa: S608 - constants
             ("SELECT event FROM matched_alone WHERE rule = ?", of_rule),
         ]
     # One SELECT for each state, written out, so that the partial indexes are used.
-    narrowed = {s: "" if rule is None else f" AND {'rule = ?' if _has_index((s,)) else _OF_RULE}" for s in states}
-    return [(f"SELECT event FROM delivery WHERE {_IN_STATE[state]}{narrowed[state]}", of_rule) for state in states]  # noqa: S608
+    narrowed = {s: "" if rule is None else f" AND {'rule = ?' if _has_index((s,)) else OF_RULE}" for s in states}
+    return [(f"SELECT event FROM delivery WHERE {IN_STATE[state]}{narrowed[state]}", of_rule) for state in states]  # noqa: S608
 
 
-_OF_RULE = "rule = ? AND rule <> ''"  #: as in the index, see schema_7.sql
-_UNSETTLED = "state IN ('pending', 'running')"
-_IN_STATE = {
+OF_RULE = "rule = ? AND rule <> ''"  #: as in the index, see schema_7.sql
+UNSETTLED = "state IN ('pending', 'running')"
+IN_STATE = {
     state: f"state = '{state.value}'"
-    + {State.PENDING: f" AND {_UNSETTLED}", State.RUNNING: "", State.SUCCEEDED: ""}.get(
+    + {State.PENDING: f" AND {UNSETTLED}", State.RUNNING: "", State.SUCCEEDED: ""}.get(
         state, " AND state NOT IN ('pending', 'running', 'succeeded')"
     )
     for state in State
@@ -137,7 +137,7 @@ _UNMATCHED: list[Part] = [
     ("SELECT event FROM matched_alone WHERE rule = 'unmatched'", ()),
 ]
 # None of them has got a delivery of a rule since then.
-_NEVER_MATCHED = "NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')"
+NEVER_MATCHED = "NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event = e.seq AND d.rule <> 'unmatched')"
 
 
 def event_bounds(which: EventFilter) -> Bounds:

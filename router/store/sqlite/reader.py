@@ -21,6 +21,7 @@ from router.store.depths import depths_of
 from router.store.fleet import NodeState
 from router.store.json_columns import routing_of
 from router.store.places import Part, first_id
+from router.store.search_back import FoundBack
 from router.store.sqlite import following
 from router.store.sqlite.activity import activity, recent_matches
 from router.store.sqlite.disk import file_identity, size_of
@@ -41,6 +42,7 @@ from router.store.sqlite.rows import (
     event_row,
     stored_event_row,
 )
+from router.store.sqlite.search import search_deliveries, search_events
 from router.store.sqlite.targets import DEPTHS
 
 
@@ -149,12 +151,24 @@ class SqliteReader:
         sql, values = self._delivery_page(which, after, newest_first=newest_first, above=above)
         return [delivery_row(row) for row in self._read(_DELIVERIES + sql, (*values, limit))]
 
-    def count(self, which: Filter) -> int:
+    def search_events(self, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
+        """See StoreReader.search_events."""
+        found = search_events(self._read, EVENT_HEADS, which, limit, after)
+        return FoundBack([event_head_row(row) for row in found.rows], found.searched_to)
+
+    def search_deliveries(self, which: Filter, limit: int, after: int = 0) -> FoundBack[Delivery]:
+        """See StoreReader.search_deliveries."""
+        found = search_deliveries(self._read, _DELIVERIES, which, limit, after)
+        return FoundBack([delivery_row(row) for row in found.rows], found.searched_to)
+
+    def count(self, which: Filter, most: int | None = None) -> int:
         """See StoreReader.count."""
         condition, values = where(which)
         event = "JOIN event e ON e.seq = d.event" if which.source is not None or which.event_id is not None else ""
-        rows = self._read(f"SELECT count(*) FROM delivery d {event} WHERE {condition}", values)  # noqa: S608 - constants
-        return int(rows[0][0])
+        rows = f"SELECT 1 FROM delivery d {event} WHERE {condition}"  # noqa: S608 - constants
+        if most is not None:
+            rows, values = f"{rows} LIMIT ?", (*values, most)
+        return int(self._read(f"SELECT count(*) FROM ({rows})", values)[0][0])  # noqa: S608 - constants
 
     def newest(self, lines: int = 0) -> StreamPosition:
         """See StoreReader.newest."""

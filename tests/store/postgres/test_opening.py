@@ -13,6 +13,7 @@ import pytest
 from router.domain.errors import StoreError, StoreUnusable
 from router.store.fleet import NodeFacts
 from router.store.postgres import schema
+from router.store.postgres.connection import explained
 from router.store.postgres.operator_store import PostgresOperatorStore
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
@@ -133,13 +134,59 @@ def test_a_server_that_may_lose_commits_is_reported() -> None:
     server = Server({"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"})
     try:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            assert f"ALTER SYSTEM SET {setting} = on" in refusal(server.url())
+            assert f"start the server with -c {setting}=on" in refusal(server.url())
             server.settings[setting] = "on"
             server.stop()
             server.start()
         PostgresStore(parse_url(server.url())).close()
     finally:
         server.remove()
+
+
+@pytest.mark.parametrize(
+    ("setting", "cure"),
+    [
+        ("synchronous_commit=off", "so it may lose events that were answered; set it right for the user: ALTER ROLE"),
+        ("default_transaction_read_only=on", "so nothing can be stored"),
+        ("default_transaction_isolation=serializable", "RESET default_transaction_isolation"),
+        ("statement_timeout=100", "so it ends statements of the store"),
+    ],
+)
+def test_a_setting_of_the_user_that_is_unsafe(
+    postgres_url: str, role: Callable[..., str], setting: str, cure: str
+) -> None:
+    assert cure in refusal(role(postgres_url, f"ALTER ROLE guest SET {setting}"))
+
+
+def test_an_unsafe_setting_in_the_url(postgres_url: str) -> None:
+    assert "take it out of the URL's options" in refusal(f"{postgres_url}?options=-csynchronous_commit%3Doff")
+
+
+def test_settings_that_the_store_bears(postgres_url: str, role: Callable[..., str]) -> None:
+    settings = (
+        "statement_timeout='30s'",
+        "lock_timeout=1",
+        "search_path=''",
+        "client_encoding=latin1",
+        "DateStyle=German",
+    )
+    url = role(
+        postgres_url,
+        *(f"ALTER ROLE guest SET {setting}" for setting in settings),
+        "GRANT CREATE ON DATABASE {database} TO guest",
+    )
+
+    with closing(PostgresStore(parse_url(url))) as store:
+        store.put_note("text", "Grüße, 世界").result(30)
+        assert store.notes() == {"text": "Grüße, 世界"}
+
+
+def test_a_database_that_can_not_hold_every_text(postgres_server: Server) -> None:
+    postgres_server.execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        assert "ENCODING 'UTF8' TEMPLATE template0" in refusal(postgres_server.url("latin"))
+    finally:
+        postgres_server.drop_database("latin")
 
 
 @pytest.fixture
@@ -152,7 +199,8 @@ def role(postgres_server: Server) -> Iterator[Callable[[str, str], str]]:
         used.append(database_url)
         with psycopg.connect(database_url, autocommit=True) as connection:
             for grant in grants:
-                connection.execute(grant.replace("guest", name).encode())
+                database = f'"{connection.info.dbname}"'
+                connection.execute(grant.replace("guest", name).replace("{database}", database).encode())
         return database_url.replace("postgres@", f"{name}:{SECRET}@")
 
     postgres_server.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{SECRET}'")
@@ -194,6 +242,52 @@ def test_a_user_with_the_named_privileges_can_serve(postgres_store_url: str, rol
     )
 
     PostgresStore(parse_url(url)).close()
+
+
+def test_rows_that_row_security_hides(postgres_url: str, role: Callable[..., str]) -> None:
+    PostgresStore(parse_url(postgres_url)).close()
+    url = role(
+        postgres_url,
+        "GRANT USAGE ON SCHEMA webhook_router TO guest",
+        "GRANT ALL ON ALL TABLES IN SCHEMA webhook_router TO guest",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA webhook_router TO guest",
+        "ALTER TABLE webhook_router.note ENABLE ROW LEVEL SECURITY",
+    )
+
+    assert "row security hides rows of note" in refusal(url)
+
+
+_OLDER_NODE = """
+INSERT INTO webhook_router.node (name, host, process, version, roles, actions, started_at, renewed_at, expires_at)
+VALUES ('older', 'host', 1, '0', '{}', '{}', 0, 0, 9e15)
+"""
+
+
+def test_two_steps_of_the_schema_wait_until_no_older_node_runs(postgres_url: str) -> None:
+    url = parse_url(postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for number in range(1, schema.newest_version() - 1):
+            schema.apply(connection, number)
+        connection.execute(_OLDER_NODE)
+        assert "stop older first, or upgrade by way of the version between" in refusal(postgres_url)
+        connection.execute("DELETE FROM webhook_router.node")
+        PostgresStore(url).close()
+        assert schema.version_of(connection) == schema.newest_version()
+
+
+@pytest.mark.parametrize(
+    ("said", "cure"),
+    [
+        ("SSL error: tlsv13 alert certificate required", "sslcert=FILE and sslkey=FILE"),
+        ("connection requires a valid client certificate", "sslcert=FILE and sslkey=FILE"),
+        ("pg_hba.conf rejects connection for host", "in the server's pg_hba.conf"),
+        ("no more connections allowed (max_client_conn)", "raise max_client_conn of the pooler"),
+        ("unsupported startup parameter: options", "ignore_startup_parameters"),
+        ("too many connections for role", "raise max_connections or the limit of user"),
+    ],
+)
+def test_what_servers_and_poolers_say_has_its_cure(said: str, cure: str) -> None:
+    assert cure in explained(psycopg.OperationalError(f"connection failed: FATAL:  {said}"))
 
 
 def test_commands_never_make_a_store(postgres_url: str) -> None:

@@ -54,6 +54,7 @@ class Explained(Transaction):
         super().__init__(connection, 1, 1, None)
         super().run(settings(4, local=True))
         self.ways: dict[str, set[str]] = {}  #: by table: how the statements read it
+        self.whole: set[str] = set()  #: indexes that they read from end to end
         self._explained = connection
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> Rows:
@@ -66,6 +67,8 @@ class Explained(Transaction):
     def _walk(self, node: dict[str, Any]) -> None:
         if "Relation Name" in node and node["Node Type"] != "ModifyTable":
             self.ways.setdefault(node["Relation Name"], set()).add(node.get("Index Name", node["Node Type"]))
+        if "Index Name" in node and "Index Cond" not in node:
+            self.whole.add(node["Index Name"])
         for child in node.get("Plans", ()):
             self._walk(child)
 
@@ -137,6 +140,40 @@ def test_nothing_that_a_node_writes_reads_a_whole_table(
     for job in jobs:
         for table, found in ways(connection, job).items():
             assert "Seq Scan" not in found or table in _SMALL, (type(job).__name__, table)
+
+
+# As in a queue that keeps up: some wait, the others are settled, and none runs while statistics are made.
+_SETTLED = _FILL.replace("'running'", "'succeeded'")
+
+
+def test_no_statement_reads_all_of_a_partial_index(
+    connection: Connected, event: MakeEvent, planned_delivery: MakePlan, postgres_store_url: str
+) -> None:
+    """While somebody holds an old snapshot, it keeps an entry of every delivery that waited or ran since."""
+    store = PostgresStore(parse_url(postgres_store_url))
+    store.append(event(), [planned_delivery("now")], "r1").result(60)
+    [claim] = store.claim({"now": 1}, NOW).result(60)
+    store.close()
+    connection.execute(_SETTLED.encode())
+    connection.execute("UPDATE webhook_router.delivery SET state = 'succeeded' WHERE state = 'running'")
+    connection.execute("ANALYZE webhook_router.delivery, webhook_router.event, webhook_router.attempt")
+    jobs: list[WriteJob] = [
+        AppendEvent(event(dedupe_key="k"), [planned_delivery(order_key="k"), planned_delivery()], "r1", 1000),
+        ClaimDue({"ci": 64, "other": 64}, NOW, frozenset({"ci"})),
+        ClaimOne("old2", NOW, frozenset({"ci"})),
+        Unreserve("old2", NOW),
+        GiveBack(claim),
+        Settle([settlement("old1")]),
+        Settle([settlement(f"old{number}") for number in range(64)]),
+        Cancel(["old2"], NOW),
+        Replay(["old2"], NOW),
+    ]
+
+    for job in jobs:
+        transaction = Explained(connection)
+        lanes.lock(transaction, job.lanes, job.ids, job.groups)
+        type(job).send(transaction, [job])
+        assert transaction.whole == set(), type(job).__name__
 
 
 def test_a_follower_walks_by_writer(connection: Connected) -> None:

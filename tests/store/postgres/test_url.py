@@ -25,6 +25,8 @@ SECRET = "s3cr3t"
         ("postgresql:///hooks?host=/run/postgresql", "postgresql://%2Frun%2Fpostgresql/hooks"),
         (f"postgresql://m%40e:{SECRET}@db/ho%20oks", "postgresql://m%40e@db/ho%20oks"),
         ("postgresql://db/hooks?pgbouncer=true", "postgresql://db/hooks"),
+        ("postgresql:///?service=hooks", "postgresql:///?service=hooks"),
+        ("postgresql://db/hooks?client_encoding=latin1", "postgresql://db/hooks?client_encoding=latin1"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
@@ -72,6 +74,11 @@ def test_the_password_may_stand_in_a_file(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(StartError, match=r"password file .* can't be read"):
         url.conninfo()
+
+
+def test_texts_go_as_utf_8_whatever_the_url_says() -> None:
+    given = parse_url("postgresql://db/hooks?client_encoding=latin1").conninfo()
+    assert conninfo_to_dict(given)["client_encoding"] == "utf8"
 
 
 def test_a_host_that_is_gone_is_noticed_soon_unless_the_url_says_otherwise() -> None:

@@ -16,7 +16,6 @@ from router.domain.filters import Filter
 from router.domain.reply import Reply
 from router.operate.bulk_change import BulkChange, ChangeReport, names_more_than_states
 from router.operate.delivery_operation import CANCEL, REPLAY, DeliveryOperation
-from router.operate.queries import bounded_deliveries
 from router.operate.status import waits_of
 
 _NAMES = ("state", "rule", "action", "target", "source", "event", "since", "until")
@@ -25,7 +24,7 @@ _OPERATIONS = {"replay": REPLAY, "cancel": CANCEL}
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
     which = filter_in(read)
-    listed = page_of(read, _NAMES, lambda limit, after: bounded_deliveries(daemon.store, which, limit, after))
+    listed = page_of(read, _NAMES, lambda limit, after: daemon.store.search_deliveries(which, limit, after))
     text = render(
         "deliveries.html", session=session, here="/deliveries", listed=listed, rows=listed.rows, chosen=listed.chosen,
         waits=waits_of(daemon.store, daemon.pid), states=[state.value for state in State], done=read.one("done"),

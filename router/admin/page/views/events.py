@@ -13,14 +13,13 @@ from router.domain.deliveries import State
 from router.domain.filters import EventFilter
 from router.domain.reply import Reply
 from router.operate.ids import NoSuchId, find_delivery, find_event_strict
-from router.operate.queries import bounded_events
 
 NAMES = ("source", "rule", "state", "unmatched", "since", "until")
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
     which = event_filter_in(read)
-    listed = page_of(read, NAMES, lambda limit, after: bounded_events(daemon.store, which, limit, after))
+    listed = page_of(read, NAMES, lambda limit, after: daemon.store.search_events(which, limit, after))
     sources = sorted(daemon.ruleset().sources)
     text = render(
         "events.html", session=session, here="/events", listed=listed, rows=listed.rows, chosen=listed.chosen,

@@ -60,10 +60,9 @@ class ClaimDue(Simple):
             transaction.node,
             Int8(job.now),
         )
-        rows = transaction.run(CLAIM, values)
-        if job.recorded:
-            transaction.run(RECORD, (Int8(job.now), Texts(sorted(job.recorded)), transaction.node, job.token))
-        return rows
+        if not job.recorded:
+            return transaction.run(CLAIM, values)
+        return transaction.run(_CLAIM_AND_RECORD, (*values, Int8(job.now), Texts(sorted(job.recorded))))
 
 
 # A frozen node may claim after others have taken over its work.
@@ -75,7 +74,7 @@ THIS_NODE_LIVES = f"""
 
 # From the mark on: the index keeps dead entries of earlier claims as long as somebody holds an old snapshot, and a walk
 # past them makes a claim ten times slower.
-CLAIM = f"""
+_CLAIM = f"""
 WITH me AS ({THIS_NODE_LIVES}), due AS MATERIALIZED (
     SELECT found.seq FROM unnest(%b::text[], %b::bigint[], %b::bigint[]) AS wanted (target, number, mark)
     CROSS JOIN LATERAL (
@@ -90,18 +89,16 @@ WITH me AS ({THIS_NODE_LIVES}), due AS MATERIALIZED (
     RETURNING claimed.*
 ), started AS (
     INSERT INTO webhook_router.attempt (delivery, number, started_at) SELECT seq, tries, %b FROM d
-)
+){{recorded}}
 SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS}, d.tries
 FROM d JOIN webhook_router.event e ON e.seq = d.event
 ORDER BY d.next_attempt_at, d.seq
 """  # noqa: S608 - constants
 
-RECORD = """
-INSERT INTO webhook_router.target AS t (name, last_claim_at)
-SELECT name, %b FROM unnest(%b::text[]) AS claimed (name)
-WHERE EXISTS (
-    SELECT 1 FROM webhook_router.delivery d WHERE d.state = 'running' AND d.node = %b
-        AND d.token = %b AND d.target = claimed.name
-)
-ON CONFLICT (name) DO UPDATE SET last_claim_at = excluded.last_claim_at
-"""
+# When these targets were last claimed for.
+RECORDED = """, recorded AS (
+    INSERT INTO webhook_router.target AS t (name, last_claim_at)
+    SELECT DISTINCT d.target, %b::bigint FROM d WHERE d.state = 'running' AND d.target = ANY (%b::text[]) ORDER BY 1
+    ON CONFLICT (name) DO UPDATE SET last_claim_at = excluded.last_claim_at
+)"""
+CLAIM, _CLAIM_AND_RECORD = _CLAIM.format(recorded=""), _CLAIM.format(recorded=RECORDED)

@@ -9,7 +9,7 @@ from psycopg.types.numeric import Int8
 from router.domain.deliveries import Claim
 from router.store.changes import DueListener
 from router.store.postgres.arrays import Texts, stored
-from router.store.postgres.jobs.claim import RECORD, THIS_NODE_LIVES
+from router.store.postgres.jobs.claim import RECORDED, THIS_NODE_LIVES
 from router.store.postgres.jobs.job import Finish, Simple
 from router.store.postgres.rows import DELIVERY_COLUMNS, EVENT_COLUMNS, claimed_row
 from router.store.postgres.transaction import Rows, Transaction
@@ -46,10 +46,10 @@ class ClaimOne(Simple):
     @staticmethod
     def _claim(transaction: Transaction, job: "ClaimOne") -> Rows:
         now, token = Int8(job.now), stored(job.token)
-        rows = transaction.run(_CLAIM, (transaction.node, now, token, transaction.node, job.delivery_id, now))
-        if job.recorded:
-            transaction.run(RECORD, (now, Texts(sorted(job.recorded)), transaction.node, job.token))
-        return rows
+        values = (transaction.node, now, token, transaction.node, job.delivery_id, now)
+        if not job.recorded:
+            return transaction.run(_CLAIM_ONE, values)
+        return transaction.run(_CLAIM_ONE_AND_RECORD, (*values, now, Texts(sorted(job.recorded))))
 
 
 @dataclass(slots=True)
@@ -85,16 +85,18 @@ WITH me AS ({THIS_NODE_LIVES}), given (now, token, node) AS (VALUES (%b::bigint,
         token = CASE WHEN me.lives AND one.blocked = 0 THEN given.token ELSE one.token END,
         node = CASE WHEN me.lives AND one.blocked = 0 THEN given.node ELSE one.node END,
         tries = one.tries + CASE WHEN me.lives AND one.blocked = 0 THEN 1 ELSE 0 END
-    FROM me, given WHERE one.id = %b AND one.state = 'pending'
+    FROM me, given WHERE one.id = %b AND one.state || '' = 'pending'
     RETURNING one.*
 ), started AS (
     INSERT INTO webhook_router.attempt (delivery, number, started_at) SELECT seq, tries, %b FROM d
     WHERE d.state = 'running'
-)
+){{recorded}}
 SELECT {EVENT_COLUMNS}, {DELIVERY_COLUMNS}, d.tries
 FROM d JOIN webhook_router.event e ON e.seq = d.event WHERE d.state = 'running'
 """  # noqa: S608 - constants
+_CLAIM_ONE, _CLAIM_ONE_AND_RECORD = _CLAIM.format(recorded=""), _CLAIM.format(recorded=RECORDED)
 
 _MAKE_DUE = """
-UPDATE webhook_router.delivery SET next_attempt_at = %b WHERE id = %b AND state = 'pending' RETURNING target, blocked
+UPDATE webhook_router.delivery SET next_attempt_at = %b WHERE id = %b AND state || '' = 'pending'
+RETURNING target, blocked
 """

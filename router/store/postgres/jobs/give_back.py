@@ -62,7 +62,7 @@ WITH released AS (
     UPDATE webhook_router.delivery SET
         state = 'pending', token = NULL, node = NULL, target = coalesce(%s::text, target), blocked = %s::int,
         tries = tries - 1
-    WHERE id = %s AND state = 'running' AND token = %s
+    WHERE id = %s AND state || '' = 'running' AND token = %s
     RETURNING seq, target, next_attempt_at
 ), gone AS (
     DELETE FROM webhook_router.attempt a USING released WHERE a.delivery = released.seq AND a.finished_at IS NULL

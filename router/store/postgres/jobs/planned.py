@@ -84,7 +84,7 @@ SELECT p.id, e.seq, p.rule, p.action, p.type, p.target, p.order_key, p.lane, p.r
     CASE WHEN p.lane IS NULL THEN 0
     WHEN row_number() OVER (PARTITION BY p.lane ORDER BY p.number) > 1 THEN 1
     ELSE (EXISTS (
-        SELECT 1 FROM webhook_router.delivery d WHERE d.lane = p.lane AND d.state IN ('pending', 'running')
+        SELECT 1 FROM webhook_router.delivery d WHERE d.lane = p.lane AND d.state IN ('pending', 'running') OFFSET 0
     ))::int END
 FROM unnest(
     %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::uuid[], %b::text[],
@@ -103,7 +103,7 @@ RETURNING id, target, next_attempt_at, blocked
 _RESERVE = """
 UPDATE webhook_router.delivery d SET next_attempt_at = d.next_attempt_at + one.ms, wait_since = d.next_attempt_at
 FROM unnest(%b::text[], %b::bigint[]) AS one (id, ms)
-WHERE d.id = one.id AND d.state = 'pending' AND d.xmin = pg_current_xact_id()::xid
+WHERE d.id = one.id AND d.state || '' = 'pending' AND d.xmin = pg_current_xact_id()::xid
 """
 
 _INSERT_NEW = _INSERT.format(condition="AND e.xmin = pg_current_xact_id()::xid")

@@ -77,7 +77,7 @@ UPDATE webhook_router.delivery d SET
     place = placed.place,
     blocked = CASE WHEN d.lane IS NULL THEN 0 WHEN placed.turn > 1 THEN 1 ELSE (EXISTS (
         SELECT 1 FROM webhook_router.delivery other
-        WHERE other.lane = d.lane AND other.state IN ('pending', 'running')
+        WHERE other.lane = d.lane AND other.state IN ('pending', 'running') OFFSET 0
     ))::int END
 FROM placed
 WHERE d.seq = placed.seq AND d.state IN ('succeeded', 'dead', 'cancelled', 'skipped')

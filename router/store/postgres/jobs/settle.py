@@ -145,7 +145,7 @@ WITH done AS MATERIALIZED (
         error = done.error,
         ruleset = coalesce(done.ruleset, d.ruleset)
     FROM done
-    WHERE d.id = done.id AND d.state = 'running' AND d.token = done.token
+    WHERE d.id = done.id AND d.state || '' = 'running' AND d.token = done.token
     RETURNING d.seq, d.id, d.target, d.next_attempt_at, d.state, d.tries,
         done.finished_at, done.outcome, done.status, done.error, done.excerpt, done.sent
 ), ended AS (

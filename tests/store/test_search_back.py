@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from router.operate.search_back import FIRST_ROWS, SECONDS, FoundBack, search_back
+from router.store.search_back import FIRST_ROWS, SECONDS, FoundBack, search_back
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,7 @@ class Rows:
             looks.append((above, below))
             return [seq for seq in sorted(self.seqs, reverse=True) if above < seq < below][:most]
 
-        found = search_back(
-            between, limit, after, lambda: self.newest, lambda: self.oldest, lambda: len(looks) * self.seconds
-        )
+        found = search_back(between, limit, after, self.newest, self.oldest, lambda: len(looks) * self.seconds)
         return found, looks
 
 
