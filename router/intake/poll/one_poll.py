@@ -161,8 +161,7 @@ class OnePoll:
         else:
             assert self.spec.next is not None
             payload, format_ = self._payload(page) if self.spec.next.path is not None else (None, Format.TEXT)
-            # type: ignore[union-attr]
-            values = self._read(lambda: self.spec.next.values(payload, page.headers, format_))
+            values = self._read(lambda: self.spec.next.values(payload, page.headers, format_))  # type: ignore[union-attr]
             reference = as_cursor(values[0]) if values else None
         if reference is None:
             return None

@@ -15,9 +15,9 @@ Row = tuple[Any, ...]
 
 # The other ways to join and scan are switched off. A plan that was made while a table was small, or from old
 # statistics, can then never read whole tables: each statement of the writer finds its rows by an index.
-# It must not read the whole of a partial index either, such as that of running deliveries. The planner believes it to be
-# tiny, but while somebody holds an old snapshot it keeps an entry of every delivery that ran. So a statement that has an
-# id uses `state || ''`, which no such index has, and a subquery has OFFSET 0, so that it runs row by row.
+# It must not read the whole of a partial index either, such as that of running deliveries. The planner believes that
+# it is tiny, but while somebody holds an old snapshot it keeps an entry of every delivery that ran. So a statement with
+# an id uses `state || ''`, which no such index has, and a subquery has OFFSET 0, so that it runs row by row.
 _SETTINGS = (
     "SELECT set_config('lock_timeout', '{lock}s', {local}), set_config('enable_seqscan', 'off', {local}),"
     " set_config('enable_hashjoin', 'off', {local}), set_config('enable_mergejoin', 'off', {local}),"

@@ -37,7 +37,7 @@ class PostgresUrl:
         return self.shown
 
     def conninfo(self) -> str:
-        """The connection string for libpq. It may hold a password. Raises StoreUrlError if the password is unreadable."""
+        """The connection string for libpq; it may hold a password. Raises StoreUrlError if that is unreadable."""
         options = {**self._options, _ENCODING: "utf8"}
         if self.password_file is not None:
             options["password"] = _read(self.password_file)
