@@ -32,8 +32,8 @@ def search_back(
 ) -> FoundBack[_T]:
     """Up to `limit` rows with a seq below `after` (0: the newest), in steps until SECONDS are over.
 
-    `rows_between(limit, below, above)` gives the newest rows between two seqs; `newest` and `oldest` are the highest
-    and the lowest seq of rows that may fit.
+    `rows_between(limit, below, above)` gives the newest rows between two seqs. `newest` and `oldest` are the
+    highest and the lowest seq of rows that may match.
     """
     at, least, width = min(after or newest + 1, newest + 1), oldest, FIRST_ROWS
     found: list[_T] = []
