@@ -239,7 +239,7 @@ class Node:
         began = lease_clock()
         beat = self._fleet.renew(self._told_rules(), round(self._seconds * 1000))
         if beat is None:
-            log.warning("others took over what this node had; it joins anew")
+            log.warning("other nodes took over this node's work; it joins again")
             self.join()
             return
         if self._unbroken_since is None or beat.server_started_at != self._server_started_at:

@@ -212,7 +212,7 @@ class Dispatcher:
                     await self._holding.refresh()
                 pause = await self._claim_due()
                 if failures := self._outage.over():
-                    log.info("store can be read and written again; deliveries go on", failures=failures)
+                    log.info("store can be read and written again; deliveries continue", failures=failures)
             except RouterError as error:
                 if failures := self._outage.failed(time.monotonic()):
                     log.error("store can't be read or written; deliveries wait", error=str(error), failures=failures)

@@ -82,7 +82,7 @@ class Holding:
             if holds != before.get(name):
                 _log_held(name, max(holds, key=lambda hold: (hold.until is None, hold.until or 0)))
         for name in before.keys() - self._active.keys():
-            log.info("held no longer; its deliveries go on", **_fields(name))
+            log.info("no longer held; its deliveries continue", **_fields(name))
 
     def of(self, delivery: Delivery) -> Hold | None:
         """The hold that keeps a delivery from its next attempt. None: there is none."""

@@ -167,7 +167,7 @@ class Listener:
     def _log_full(self) -> None:
         if not self._is_full:
             self._is_full = True
-            text = "all connections are taken; those without an accepted request are cut for others"
+            text = "all connections are in use; those without an accepted request are cut for others"
             log.warning(text, connections=self.limit)
 
     # Deadlines.

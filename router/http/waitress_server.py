@@ -211,7 +211,7 @@ class WaitressServer:
         if not self._crowded:
             self._crowded = True
             where = {"listener": self._name} if self._name else {}
-            log.warning("all connections are taken; those that ask nothing are cut", connections=self._limit, **where)
+            log.warning("all connections are in use; idle ones are cut", connections=self._limit, **where)
 
 
 def correct_writable(server: Any) -> bool:

@@ -40,8 +40,8 @@ class Concern:
 _CHECKS = {
     "store": "See whether the store's disk is full or its database away; the log says which.",
     "rules": "Correct the rules file; `webhook-router check` names each problem.",
-    "dispatcher": "Read the log. If nothing is delivered, start the daemon anew.",
-    "intake": "Read the log. If senders get no answer, start the daemon anew.",
+    "dispatcher": "Read the log. If nothing is delivered, restart the daemon.",
+    "intake": "Read the log. If senders get no answer, restart the daemon.",
 }
 
 
@@ -81,7 +81,7 @@ def _targets(status: Status, now: int) -> Iterator[Concern]:
     }
     for target, breaker in list(breakers.items())[:_MOST_TARGETS]:
         tried = _tried(breaker, now)
-        cure = f"See what its attempts say, and mend it; {tried}"
+        cure = f"See what its attempts say, and fix it; {tried}"
         yield Concern(f"Target {target} keeps failing: its breaker is {breaker['state']}.", cure, Place.PENDING, target)
     if len(breakers) > _MOST_TARGETS:
         what = f"{counted(len(breakers) - _MOST_TARGETS, 'further target')} keep failing."

@@ -106,7 +106,7 @@ class _HidingStore:
 
     def search_events(self, which: EventFilter, limit: int, after: int = 0) -> FoundBack[EventHead]:
         if which.dedupe_keys:  # such a key is a value of the payload
-            raise AttributeError("a search by dedupe key is not for who may only read")
+            raise AttributeError("a search by dedupe key is not available to the read-only token")
         found = self._store.search_events(which, limit, after)
         return replace(
             found, rows=[replace(head, path=self._path_shown(head.source) or head.path) for head in found.rows]

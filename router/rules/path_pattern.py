@@ -65,7 +65,7 @@ def path_pattern(path: str) -> PathPattern | None:
                 f'"{segment}" is not a valid name in braces; it has letters, digits and _, such as {{team}}'
             )
         if found[1] in names:
-            raise ValueError(f"{segment} stands twice in the path; give each part a name of its own")
+            raise ValueError(f"{segment} is repeated in the path; give each part its own name")
         names.append(found[1])
     return PathPattern(tuple(segments), tuple(names))
 

@@ -85,7 +85,7 @@ def test_lists_status_and_api_show_deliveries_waiting_for_the_rate_limit(
 
     assert 3_500_000 < waiting["waits_until_ms"] - waiting["created_at_ms"] < 3_700_000
     shown = show(run, tmp_path, waiting["id"])
-    assert re.search(r"pending, due, waits for the target's rate, goes on in 5\dm \(", shown)
+    assert re.search(r"pending, due, waits for the target's rate, continues in 5\dm \(", shown)
     listed = run("deliveries", "list", "--store", "sqlite:webhook-router.db", cwd=tmp_path).stdout
     assert re.search(r"rate, in 5\dm", listed)
     status = run("status", "--store", "sqlite:webhook-router.db", cwd=tmp_path).stdout

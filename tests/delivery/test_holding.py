@@ -84,7 +84,7 @@ def test_a_pause_by_another_process_holds_within_a_second(running: Callable[...,
 
         operator.resume("a", now_ms()).result(60)
         until(lambda: daemon.count(State.SUCCEEDED) == 2)
-    assert [line["target"] for line in lines if line["event"] == "held no longer; its deliveries go on"] == ["a"]
+    assert [line["target"] for line in lines if line["event"] == "no longer held; its deliveries continue"] == ["a"]
 
 
 def test_a_pause_ends_by_itself(running: Callable[..., Running], receiver: Receiver) -> None:

@@ -189,7 +189,7 @@ def test_reaching_the_limit_of_connections_is_logged_once(own: Serve) -> None:
         for one in held:
             one.close()
 
-    told = [line for line in lines if line["event"].startswith("all connections are taken")]
+    told = [line for line in lines if line["event"].startswith("all connections are in use")]
     assert [line["connections"] for line in told] == [8]
 
 

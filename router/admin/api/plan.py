@@ -94,7 +94,7 @@ ENDPOINTS = (
         _plan,
         {
             200: ResponseSpec(
-                "What `plan --json` prints, of the events that one request looks at; `next` goes on.", "Planned"
+                "What `plan --json` prints, of the events that one request reads; `next` continues.", "Planned"
             )
         },
         (

@@ -33,7 +33,7 @@ ENDPOINTS = (
     Endpoint(
         "GET",
         "/-/ready",
-        "Whether events can be taken and delivered: the store is writable, rules are loaded, the dispatcher lives, the"
+        "Whether events can be received and delivered: the store is writable, rules are loaded, the dispatcher lives, the"
         " intake takes requests, which it does not while the daemon stops.",
         _ready,
         {200: ResponseSpec("All of it holds.", "Readiness"), 503: ResponseSpec("Something does not.", "Readiness")},

@@ -81,7 +81,9 @@ def deliveries() -> None:
 @deliveries.command(name="list", help=_LIST_HELP)
 @filter_options(list(State), "any")
 @search_options
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most this many."
+)
 @store_option
 @json_option
 def list_(

@@ -121,7 +121,9 @@ def events() -> None:
 )
 @click.option("--unmatched", is_flag=True, help="Only those that no rule matched.")
 @search_options
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="List at most this many."
+)
 @store_option
 @json_option
 def list_(

@@ -83,11 +83,13 @@ _WAIT_TEXTS = {
 def _next_try_in_full(d: Delivery, now: int, waits: Waits) -> str:
     waiting = waits.of(d, now)
     if waiting is not None and waiting.hold is not None:
-        end = "" if waiting.until is None else f", goes on in {span(waiting.until - now)} ({local_time(waiting.until)})"
+        end = (
+            "" if waiting.until is None else f", continues in {span(waiting.until - now)} ({local_time(waiting.until)})"
+        )
         return f"held, since {safe(hold_words(waiting.hold))}{end}"
     if waiting is None or waiting.reason not in _WAIT_TEXTS:
         return next_try(d, now, waits)
-    until = "" if waiting.until is None else f", goes on in {span(waiting.until - now)} ({local_time(waiting.until)})"
+    until = "" if waiting.until is None else f", continues in {span(waiting.until - now)} ({local_time(waiting.until)})"
     return f"due, {_WAIT_TEXTS[waiting.reason]}{until}"
 
 

@@ -93,7 +93,7 @@ class Options(Base):
 
     header: str = Field(default="Authorization", description="The header that carries the token.")
     prefix: str | None = Field(
-        default=None, description="What stands before it; 'Bearer ' in Authorization, else nothing."
+        default=None, description="The text before it; by default 'Bearer ' in Authorization, otherwise nothing."
     )
     issuer: str | None = Field(default=None, description="The required iss.")
     audience: str | None = Field(default=None, description="The required aud; a list must contain it.")

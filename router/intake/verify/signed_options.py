@@ -22,7 +22,7 @@ _SEPARATOR = re.compile(r"[,;|&] ?| ")
 class PartsOptions(Base):
     """How a header with several parts is written."""
 
-    separator: str = Field(default=",", description="What stands between the parts.")
+    separator: str = Field(default=",", description="The separator of the parts.")
     time: str | None = Field(default=None, description="The name of the part with the signed time.")
     signature: str = Field(description="The name of the parts with a signature; one that fits is enough.")
 
@@ -31,7 +31,7 @@ class SignedHeaderOptions(Base):
     """The signature's header, and the signed text."""
 
     header: str = Field(description="The header that carries the signature.")
-    prefix: str = Field(default="", description="What stands before the signature, such as sha256=.")
+    prefix: str = Field(default="", description="The text before the signature, such as sha256=.")
     parts: PartsOptions | None = Field(
         default=None, description="For a header of name=value parts; by default the header is the signature."
     )
@@ -65,7 +65,7 @@ def signed_header(options: SignedHeaderOptions, build: Build) -> SignedHeader:
     parts = None if options.parts is None else _parts(options.parts, build)
     timed = options.timestamp_header is not None or (parts is not None and parts.time is not None)
     if parts is not None and parts.time is not None and options.timestamp_header is not None:
-        build.fault("the time stands in parts or in timestamp_header, not in both", "timestamp_header")
+        build.fault("the time comes from parts or from timestamp_header, not from both", "timestamp_header")
     text = options.signed if options.signed is not None else ("{timestamp}.{body}" if timed else "{body}")
     check_message(text, build, timed=timed, url=options.url, written=options.signed is not None)
     if options.url is not None and _has_user(options.url):

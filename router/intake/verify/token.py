@@ -22,7 +22,7 @@ class Options(Base):
 
     secret: Secrets = Field(description="The token, or a list of them for rotation.")
     header: str | None = Field(default=None, description="The header that carries it. Either header or query.")
-    prefix: str = Field(default="", description="What stands before it in the header, such as 'Token '.")
+    prefix: str = Field(default="", description="The text before it in the header, such as 'Token '.")
     query: str | None = Field(default=None, description="The query parameter that carries it.")
 
 

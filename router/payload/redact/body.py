@@ -64,7 +64,9 @@ def check_structure(sent: Sent) -> None:
         if read.payload:
             raise PayloadError(f"the body is text, {_NOTHING_FOUND}; send it as JSON, a form or XML")
     elif read.format is Format.FORM and read.texts and _is_like_another(sent.body):
-        raise PayloadError(f"the body is declared as a form, and is not one, {_NOTHING_FOUND}; mend its Content-Type")
+        raise PayloadError(
+            f"the body is declared as a form, and is not one, {_NOTHING_FOUND}; correct its Content-Type"
+        )
     elif read.texts and read.format is not Format.XML and field is not None and field in read.payload:
         raise PayloadError(f"the form has the field that holds JSON twice, or as a file, {_NOTHING_FOUND}")
 

@@ -92,7 +92,7 @@ def _top_keys(document: Document) -> None:
         if key == "include":
             root.key_error(key, "an included file includes no other; name that one in the main file")
         elif key in TOP_KEYS:
-            root.key_error(key, f"{key}: stands in the main file, not in one that it includes")
+            root.key_error(key, f"{key}: belongs into the main file, not into an included one")
         else:
             root.key_error(key, unknown_key(key, document.keys))
 

@@ -60,7 +60,7 @@ def load_sources(context: LoadContext, node_path: NodePath) -> None:
 
 def _source(context: LoadContext, parent: NodePath, name: str, node_path: NodePath) -> Source | None:
     if not SOURCE_NAME.fullmatch(name):
-        parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it stands in a URL")
+        parent.key_error(name, "a source's name is letters, digits, . _ and -, up to 64; it is part of a URL")
         return None
     if name == SOURCE:
         parent.key_note(

@@ -121,7 +121,7 @@ class Reloader:
                     DriftReason.UNSETTLED, "the rules file is still being written; ask again when it is saved"
                 )
             return self._refusal(
-                DriftReason.TIMEOUT, "the reload takes longer; it goes on, and `webhook-router status` tells its end"
+                DriftReason.TIMEOUT, "the reload takes longer; it continues, and `webhook-router status` shows its end"
             )
 
     def _refusal(self, why: DriftReason, message: str) -> ReloadRefused:

@@ -135,7 +135,7 @@ class _Reader:
         for level in get_args(ProblemLevel):
             unlisted = self.reported[level] - MAX_LISTED
             if unlisted > 0:
-                message = f"{unlisted:,} more {level}s like those above are not shown; mend those first"
+                message = f"{unlisted:,} more {level}s like those above are not shown; fix those first"
                 self.problems.append(YamlProblem(len(self.lines), 1, message, level))
 
     def stop(self, place: Any, message: str) -> NoReturn:

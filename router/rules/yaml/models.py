@@ -61,7 +61,7 @@ def _without_most_unknown(node_path: NodePath, model: type[BaseModel], values: d
     left_out = [key for key in values if key not in known][MAX_UNKNOWN:]
     if not left_out:
         return values
-    node_path.key_error(left_out[0], f"{len(left_out):,} more unknown keys here are not shown; mend the others first")
+    node_path.key_error(left_out[0], f"{len(left_out):,} more unknown keys here are not shown; fix the others first")
     unshown = set(left_out)
     return {key: value for key, value in values.items() if key not in unshown}
 

@@ -60,7 +60,7 @@ class ProblemReport:
     def _left_out(self) -> Iterator[Problem]:
         for level, count in self._unlisted.items():
             at = self._first_unlisted[level]
-            message = f"{count:,} more {level}s are not shown, from here on and elsewhere; mend the others first"
+            message = f"{count:,} more {level}s are not shown, from here on and elsewhere; fix the others first"
             yield Problem(at.file, at.line, at.column, "", message, level)
 
 

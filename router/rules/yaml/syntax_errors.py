@@ -56,5 +56,5 @@ def _cure(problem: str, line: str, column: int) -> str:
     if "flow" in problem and at == ":":
         return "quote a value that contains a colon and a space"
     if "flow" in problem and line[column - 2 : column - 1] == "'":
-        return """a quote inside single quotes is written twice, or stands in double quotes: "it's\""""
+        return """a quote inside single quotes is written twice, or put in double quotes: "it's\""""
     return next((cure for pattern, cure in _CURES if pattern.search(problem)), "")

@@ -13,7 +13,7 @@ from router.store.postgres.url import PostgresUrl
 
 SHOWN = 5  #: ids that a finding names; it gives the number of all
 
-_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes its place in its order anew"
+_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes a new place in its order"
 _RESTORE = "look at the server's log and disk, run pg_amcheck, and go back to the last backup if need be"
 _NEXT_NODE = "stop its node: another one gives back what it has running when its lease is over"
 
@@ -72,7 +72,7 @@ INVARIANTS = (
     Invariant(
         "only pending deliveries are held",
         "SELECT id FROM webhook_router.delivery WHERE blocked >= 2 AND state <> 'pending'",
-        "start a node anew: it marks anew what is held",
+        "restart a node: it marks held deliveries again",
     ),
     Invariant(
         "a delivery has a claim's token and node exactly while it is running",

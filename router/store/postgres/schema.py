@@ -115,8 +115,8 @@ def _refuse_older_nodes(connection: Connected, url: PostgresUrl, version: int) -
     living = [name for (name,) in connection.execute(_LIVING).fetchall()]
     if living:
         raise StoreUnusable(
-            f"the store {url} has schema version {version}, this program brings {newest_version()}, and nodes go on "
-            f"beside one step only; stop {', '.join(living)} first, or upgrade by way of the version between"
+            f"the store {url} has schema version {version}, this program brings {newest_version()}, and nodes run "
+            f"beside one newer step only; stop {', '.join(living)} first, or upgrade by way of the version between"
         )
 
 

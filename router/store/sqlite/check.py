@@ -13,7 +13,7 @@ from router.store.sqlite.opening import check_existing
 
 SHOWN = 5  #: ids that a finding names; it gives the number of all
 
-_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes its place in its order anew"
+_ANEW = "webhook-router deliveries cancel ID, then … replay ID: it takes a new place in its order"
 _RESTORE = (
     "stop the daemon and go back to the last backup; without one, save what `sqlite3 STORE .recover` can read,"
     " and look at the disk"
@@ -99,7 +99,7 @@ INVARIANTS = (
     Invariant(
         "only pending deliveries are held",
         "SELECT id FROM delivery WHERE blocked & 2 AND state <> 'pending'",
-        "start the daemon again: it marks anew what is held",
+        "restart the daemon: it marks held deliveries again",
     ),
     Invariant(
         "a delivery has a claim's token exactly while it is running",

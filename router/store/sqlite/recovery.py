@@ -62,7 +62,7 @@ def _left(row: tuple[object, ...]) -> tuple[str, str]:
 
 _ENDED = "the daemon ended under it"
 _TOO_OFTEN = (
-    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it once that is mended"
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the daemon; replay it when that is fixed"
 )
 
 _RUNNING = """

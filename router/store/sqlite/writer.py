@@ -266,7 +266,7 @@ class Writer:
         results: list[Any] = [None] * len(jobs)
         # A commit to a removed file is lost when this process ends, so it must not count as durable.
         if file_identity(self._path) != self._file:
-            raise _FileGone(f"{self._path} was removed or replaced; put it back, or start the daemon anew")
+            raise _FileGone(f"{self._path} was removed or replaced; put it back, or restart the daemon")
         self._connection.execute("BEGIN IMMEDIATE")
         for kind in sorted(kinds, key=lambda kind: kind is ClaimDue):
             done = kind.run(self._connection, [jobs[index] for index in kinds[kind]], changes)

@@ -53,7 +53,7 @@ def test_a_pause_works_without_a_daemon_and_stays(ran: StoreCommands) -> None:
     assert "pending  2\n" in text
     assert {delivery["waits_for"] for delivery in ran.json("deliveries", "list")} == {"paused"}
 
-    assert ran.run("targets", "resume", "ci").stdout == "ci: goes on\n"
+    assert ran.run("targets", "resume", "ci").stdout == "ci: continues\n"
     assert ran.json("status")["held"] == 0
     assert {delivery["waits_for"] for delivery in ran.json("deliveries", "list")} == {None}
 
@@ -68,7 +68,7 @@ def test_a_pause_for_a_time_says_when_it_ends(ran: StoreCommands) -> None:
     listed = ran.run("deliveries", "list").stdout
     assert "paused, in " in listed
     shown = ran.run("deliveries", "show", first["id"]).stdout
-    assert "held, since target ci is paused by command, goes on in " in shown
+    assert "held, since target ci is paused by command, continues in " in shown
 
 
 def test_several_targets_are_paused_at_once_and_none_when_one_is_unknown(ran: StoreCommands) -> None:
@@ -112,7 +112,7 @@ def test_a_name_is_required(ran: StoreCommands) -> None:
 def test_resuming_a_target_that_is_not_paused_says_so(ran: StoreCommands) -> None:
     done = ran.run("targets", "resume", "ci")
 
-    assert (done.stdout, done.stderr) == ("ci: goes on\n", "target ci was not paused\n")
+    assert (done.stdout, done.stderr) == ("ci: continues\n", "target ci was not paused\n")
 
 
 def test_a_command_does_not_undo_the_rules_file(ran: StoreCommands) -> None:

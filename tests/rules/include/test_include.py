@@ -157,8 +157,8 @@ def test_two_files_can_not_have_one_path(write: Write) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: stands in the main file, not in one that it includes"),
-        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: stands in the main file, not in one that it includes"),
+        ("defaults: {timeout: 3s}", "extra.yaml:1:1: defaults: belongs into the main file, not into an included one"),
+        ("unmatched: [append: a]", "extra.yaml:1:1: unmatched: belongs into the main file, not into an included one"),
         ("include: [x.yaml]", "extra.yaml:1:1: an included file includes no other; name that one in the main file"),
         ("rule: []", 'extra.yaml:1:1: unknown key "rule"; did you mean "rules"?'),
         (

@@ -69,7 +69,7 @@ def unknown_library() -> PathError:
     """The error of a path that needs the library's tree."""
     return PathError(
         f"jsonpath-ng {version('jsonpath-ng')} parses paths differently than expected, so only names such as"
-        " $.a.b are taken; install version 1.16"
+        " $.a.b are accepted; install version 1.16"
     )
 
 

@@ -57,9 +57,9 @@ def _vet_node(node: Any, text: str) -> None:
     if isinstance(node, ng.Where):
         raise PathError("`where` binds to the last name only; use elem: {$.name: {exists: true}}")
     if isinstance(node, ng.Fields) and len(set(node.fields)) < len(node.fields):
-        raise PathError(f"a name stands twice in {text}")
+        raise PathError(f"a name is repeated in {text}")
     if isinstance(node, ng.Index) and len(set(node.indices)) < len(node.indices):
-        raise PathError(f"an index stands twice in {text}")
+        raise PathError(f"an index is repeated in {text}")
     if type(node) not in _SAFE:
         raise PathError(
             f"{type(node).__name__} in {text} is not supported: a path selects values, it doesn't compute them"
@@ -77,7 +77,7 @@ def _vet_text(text: str) -> None:
     bare = _NUMBER.sub("0", QUOTED.sub("''", text))
     number = _KEY_NUMBER.search(bare)
     if "?" in bare and _LEFT_LITERAL.search(bare):
-        raise PathError("in a filter a literal stands on the right of a path: [?(@.name == 'x')]")
+        raise PathError("in a filter a literal belongs on the right of a path: [?(@.name == 'x')]")
     if number:
         index = number[1] or number[2]
         raise PathError(

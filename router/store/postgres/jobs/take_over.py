@@ -22,7 +22,7 @@ from router.store.postgres.transaction import Rows, Transaction
 _ENDED = "the node that ran it was lost"
 _FORGOTTEN = "the answer to its claim was lost"
 _TOO_OFTEN = (
-    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the nodes; replay it once that is mended"
+    f"interrupted {MAX_INTERRUPTIONS} times in a row: it may be what ends the nodes; replay it when that is fixed"
 )
 
 
