@@ -63,7 +63,7 @@ def body_of(payload: str) -> bytes:
 
 
 def sender_profile(source: "Source") -> "SenderProfile":
-    """What the source's provider sends; nothing special if it is the router itself."""
+    """What the source's provider sends; an empty profile for the router itself."""
     from router.daemon.registries import REGISTRIES  # noqa: PLC0415 - `--help` need not wait
     from router.plugins.scheme import SenderProfile  # noqa: PLC0415
 

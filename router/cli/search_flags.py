@@ -41,7 +41,7 @@ def search_options(command: Command) -> Command:
             "--where",
             multiple=True,
             metavar="CONDITION",
-            help="Only of events that fit, as in match: '$.repository.full_name: acme/api'; repeatable.",
+            help="Only of events that match, as in match: '$.repository.full_name: acme/api'; repeatable.",
         ),
     ):
         command = option(command)

@@ -80,7 +80,7 @@ def host(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.mark.parametrize("command", [WAITRESS, WSGIREF], ids=["waitress", "wsgiref"])
-def test_it_starts_with_the_first_request_and_stops_with_its_server(
+def test_the_daemon_starts_with_the_first_request_and_stops_with_its_server(
     host: Start, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     hosted = host(command)

@@ -332,7 +332,7 @@ def test_a_byte_by_byte_response_times_out(direct: bool) -> None:
 
 
 @pytest.mark.parametrize("direct", [True, False])
-def test_silence_between_two_reads_is_an_error(direct: bool) -> None:
+def test_too_long_a_pause_between_two_reads_is_an_error(direct: bool) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
         await read(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n")

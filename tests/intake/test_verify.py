@@ -352,7 +352,7 @@ def test_json_around_the_words_of_signed_stays_as_it_is() -> None:
     assert isinstance(_verifier("hmac", options).verify(_request((("X-Sig", signature),)), NOW), Verified)
 
 
-def test_what_each_signature_covers() -> None:
+def test_each_signature_covers_the_documented_parts() -> None:
     covered = {}
     for name, case in CASES.items():
         signed = _verifier(case.scheme, case.options).signed_parts

@@ -46,7 +46,7 @@ def times_of(chosen: DeliveryFilter | EventsFilter, now: int) -> dict[str, int |
 
 
 def _validation_problem(detail: ErrorDetails, model: type[BaseModel]) -> Reply:
-    # pydantic puts the branch of a union among the steps.
+    # In a union, one of the steps is the name of the branch.
     steps = [str(step) for step in detail["loc"] if step not in ("str", "list[str]")]
     name, kind = shortened(".".join(steps)), detail["type"]
     if kind == "extra_forbidden":

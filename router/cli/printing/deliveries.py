@@ -61,9 +61,9 @@ def next_try(d: Delivery, now: int, waits: Waits) -> str:
 
 
 def skip_words(skipped: Delivery | SkippedDelivery) -> str:
-    """Why a delivery is skipped: `a newer one stands for it, 0190…`."""
+    """Why a delivery is skipped: `a newer one replaces it, 0190…`."""
     reason = skipped.skip_reason if isinstance(skipped, Delivery) else skipped.reason
-    return f"{'a newer' if reason is SkipReason.NEWER else 'an earlier'} one stands for it, {skipped.skipped_for}"
+    return f"{'a newer' if reason is SkipReason.NEWER else 'an earlier'} one replaces it, {skipped.skipped_for}"
 
 
 def wait_words(waiting: Waiting, now: int) -> str:

@@ -46,7 +46,9 @@ def read(node_path: NodePath, model: type[M], values: dict[str, Any] | None = No
         found = model.model_validate(values)
     except ValidationError as error:
         if error.error_count() > MAX_DETAILS:
-            node_path.error(f"{error.error_count():,} values in here are wrong, such as of another type than expected")
+            node_path.error(
+                f"{error.error_count():,} values in here are wrong, for example of another type than expected"
+            )
             return None
         for detail in error.errors(include_url=False):
             if not (detail["loc"] and detail["loc"][0] in blank and len(detail["loc"]) == 1):

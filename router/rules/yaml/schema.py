@@ -159,7 +159,7 @@ class RuleOptions(Options):
     )
     actions: Any = Field(default=None, description="The actions for the event; optional when there is a respond.")
     respond: Any = Field(default=None, description="The answer to the sender; body and json are templates.")
-    stop: bool = Field(default=False, description="Later rules are not tried once this one matched.")
+    stop: bool = Field(default=False, description="Later rules are not tried after this one has matched.")
     allow_unverified: bool = Field(
         default=False, description="Commands may run for events of sources with verify: none."
     )

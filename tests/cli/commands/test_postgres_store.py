@@ -51,7 +51,7 @@ def filled(postgres_store_url: str) -> tuple[str, str, str]:
     return postgres_store_url, event, delivery
 
 
-def test_what_is_stored_is_listed_and_shown(run: Run, filled: tuple[str, str, str]) -> None:
+def test_stored_events_and_deliveries_are_listed_and_shown(run: Run, filled: tuple[str, str, str]) -> None:
     url, event, delivery = filled
 
     for arguments, shown in (

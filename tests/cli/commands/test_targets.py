@@ -143,7 +143,7 @@ def test_held_deliveries_are_not_replayed_but_can_be_cancelled(ran: StoreCommand
     assert set(ran.states().values()) == {State.CANCELLED}
 
 
-def test_what_a_disabled_rule_holds_is_listed(ran: StoreCommands, plan: Plan) -> None:
+def test_deliveries_held_by_a_disabled_rule_are_listed(ran: StoreCommands, plan: Plan) -> None:
     with ran.opened() as store:
         store.put_file_holds([(HoldKind.ACTION, "deploy/forward")], now_ms()).result(60)
         store.mark_held("deploy", "forward").result(60)

@@ -71,7 +71,7 @@ def test_a_cursor_may_change_from_text_to_number(service: Service, source: Make)
     assert polled.state.cursor == "5"
 
 
-def test_a_cursor_of_another_place_is_not_sent(service: Service, source: Make) -> None:
+def test_a_cursor_from_another_field_is_not_sent(service: Service, source: Make) -> None:
     items = "items: '$.list[*]', start: all"
     service.answer = lambda _: Reply({"list": [{"t": "2026"}], "c": "opaque"})
     source(f"{items}, cursor: {{from: $.c, query: since}}").poll()

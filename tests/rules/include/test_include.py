@@ -84,7 +84,7 @@ def test_every_included_text_counts_for_the_hash(write: Write) -> None:
     assert len({before, changed, load(main).require().hash}) == 3
 
 
-def test_paths_start_from_the_file_they_stand_in(write: Write, tmp_path: Path) -> None:
+def test_relative_paths_start_from_their_own_file(write: Write, tmp_path: Path) -> None:
     main = write(
         {
             "rules.yaml": MAIN.replace(", extra.yaml", ""),

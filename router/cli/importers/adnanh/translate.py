@@ -19,7 +19,7 @@ from router.cli.importers.adnanh.values import HookValues
 ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _PARSE = (("json", "json"), ("x-www-form-urlencoded", "form"), ("xml", "xml"), ("multipart/form-data", "multipart"))
 _LOST_KEYS = {
-    "pre-hook-command": "a command that runs before the rules are judged has no place here",
+    "pre-hook-command": "a command that runs before the trigger rule is not possible here",
     "keep-file-environment": "the files of a multipart body stay in the body, and have no paths",
     "stream-command-output": "a command's output can't be streamed to the sender",
 }
