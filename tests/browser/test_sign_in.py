@@ -59,7 +59,7 @@ def test_the_read_only_token_sees_no_controls_and_can_change_nothing(scene: Scen
 
     for path in ("/", f"/events/{dead['event']}", "/deliveries?state=dead", f"/deliveries/{dead['id']}", "/targets"):
         window.go(path)
-        window.page.wait_for_selector("text=You are signed in with the token that may only read")
+        window.page.wait_for_selector("text=You are signed in with the read-only token")
         assert window.page.locator("form[method=post]:not([action='/sign-out'])").locator("button").count() == 0, path
     forged = window.page.evaluate(
         """async ids => (await Promise.all(["/deliveries/all/replay", "/targets/pause"].map(path => fetch(path, {

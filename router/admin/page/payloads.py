@@ -13,4 +13,4 @@ def sees_payloads(daemon: DaemonHandle, session: Session, source: str | None = N
 
 def hidden_note() -> str:
     """The text in place of a hidden payload."""
-    return "Hidden: this source keeps its payloads from the token that may only read."
+    return "Hidden: this source hides its payloads from the read-only token."

@@ -159,7 +159,7 @@ function keepText() {
     const note = document.createElement("p");
     note.className = "note";
     note.setAttribute("role", "status");
-    note.textContent = "This is the text that you sent before, which was not looked at.";
+    note.textContent = "This is the text that you sent before; it was not checked.";
     area.form.prepend(note);
   } else if (kept && !location.search) return location.replace(`/rules/try?file=${encodeURIComponent(kept.file)}`);
   area.form.addEventListener("submit", (event) => {
