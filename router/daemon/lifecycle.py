@@ -36,8 +36,8 @@ class Lifecycle:
     _started_at: int = field(default=0)  #: ms
 
     def start(self) -> Signals:
-        """Start against the order of the data: a part starts after the parts that it feeds. Gives the signals that
-        arrive from now on."""
+        """Start the parts against the flow of the data: a part starts after the parts that it feeds. Returns the
+        signals that arrive from now on."""
         # If the parent process ignores SIGCHLD, the kernel would discard the exit codes of commands.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

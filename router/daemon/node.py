@@ -1,7 +1,7 @@
-"""This process as one of several nodes of a store: its lease, what it takes over from others, and what it is told.
+"""This process as one of several nodes of a store: its lease, what it takes over from others, and news from them.
 
-One thread does it all, on a connection of its own: a heartbeat at a third of the lease; a look at the fleet each
-second; at once, what another node tells.
+One thread does all of it, on a connection of its own: a heartbeat at a third of the lease, a check of the fleet each
+second, and news from other nodes at once.
 """
 
 import contextlib
@@ -290,8 +290,8 @@ class Node:
         self._polls = frozenset(task.removeprefix(POLL) for task in led if task.startswith(POLL))
 
     def _told_rules(self) -> str:
-        """The rules that others should take for those that run here: already those of a reload that is under way, else
-        others would think that no node runs them."""
+        """The rules that this node reports as its own. During a reload these are the new ones: otherwise others would
+        think that no node runs them."""
         rules, until = self._activated
         return rules if lease_clock() < until else self._rules()
 

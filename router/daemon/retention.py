@@ -73,7 +73,7 @@ class Retention:
                 log.info("old events removed", events=removed)
 
     def sweep(self) -> int:
-        """Remove all events that are too old. Gives their number. Raises StoreError, TimeoutError."""
+        """Remove all events that are too old. Returns their number. Raises StoreError, TimeoutError."""
         now = self._now_ms()
         return sum(self._pass(source, keep, now) for source, keep in self._passes() if keep < math.inf)
 

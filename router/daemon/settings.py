@@ -34,7 +34,7 @@ DISK_BYTES = 1024 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TellBounds:
-    """When the daemon tells of a backlog, the disk, or a polled source that fails."""
+    """When the daemon reports a backlog, the disk, or a polled source that fails."""
 
     backlog: float = BACKLOG_SECONDS  #: seconds
     disk: int = DISK_BYTES
@@ -110,7 +110,7 @@ def host_names(text: str) -> tuple[str, ...]:
 
 
 def tls_files(listener: str, cert: Path | None, key: Path | None, client_ca: Path | None) -> TlsFiles | None:
-    """The files of a listener's TLS, by flags that begin so; None when there are none. Raises StartError."""
+    """The files of a listener's TLS, from the flags with this prefix; None when there are none. Raises StartError."""
     if cert is None:
         given = "key" if key is not None else "client-ca" if client_ca is not None else ""
         if given:

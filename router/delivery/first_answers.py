@@ -16,7 +16,7 @@ MayBegin = Callable[[str, str, str], bool]
 
 
 class FirstAnswers:
-    """`expect`, `forget` and `skipped` may be called from any thread; all else belongs to the delivery loop."""
+    """Any thread may call `expect`, `forget` and `skipped`. Everything else belongs to the delivery loop."""
 
     def __init__(self, may_begin: MayBegin, most: int = MOST) -> None:
         self._may_begin = may_begin
@@ -35,8 +35,10 @@ class FirstAnswers:
     def expect(
         self, delivery_id: str, rule: str, action: str, target: str, within: float
     ) -> "Future[ActionAnswer | None]":
-        """The answer of a delivery that is about to be stored; None when there is none within so many seconds, and at
-        once when its attempt could not begin now."""
+        """The answer of a delivery that is about to be stored.
+
+        None when there is none within this many seconds, and at once when its attempt could not begin now.
+        """
         future: Future[ActionAnswer | None] = Future()
         inbox = self._inbox
         if inbox is None or len(self._asked) >= self._most or not self._may_begin(rule, action, target):

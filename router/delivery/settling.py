@@ -60,7 +60,7 @@ class Settling:
             self._committing = asyncio.create_task(self._settle())
 
     async def finish(self, seconds: float) -> None:
-        """Wait up to so many seconds for the queued attempts. The store gets the rest at once, and writes on."""
+        """Wait up to this many seconds for the queued attempts. The store gets the rest at once and writes it later."""
         if self._committing is not None:
             await asyncio.wait([self._committing], timeout=seconds)
         if self._waiting:

@@ -96,9 +96,10 @@ class Targets:
         return target
 
     def finish(self, target: Target, answered: bool | None, *, decides: bool, own: bool = False) -> TargetChange | None:
-        """An attempt at the target ended; see Target.finish. Gives what the router has to tell of it.
+        """An attempt at the target ended; see Target.finish. Returns the change that the router should report.
 
-        `own`: it was of an event of the router itself. Of the state that it leaves a later attempt tells, of another.
+        `own`: it was about an event of the router itself. The change that it causes is reported by a later attempt
+        about another event.
         """
         self._finish(target, answered, decides=decides)
         state = target.breaker.state

@@ -31,7 +31,7 @@ class WaitNotes:
     def note(self, waits: Mapping[str, tuple[Wait, float | None]], now: int, clock: float) -> float:
         """Note what each target's due deliveries wait for, and for how many seconds.
 
-        Gives the seconds until it must be called again. `now` in ms, `clock` in monotonic seconds.
+        Returns the seconds until it must be called again. `now` in ms, `clock` in monotonic seconds.
         """
         found = {
             key: {"for": wait.value, "until": None if seconds is None else now + round(seconds * 1000)}
