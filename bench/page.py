@@ -415,7 +415,8 @@ def viewers(admin: int, pauses: list[float]) -> Iterator[Event]:
 
 
 def look_all(admin: int, pauses: list[float], looking: Event) -> None:
-    """The viewers' process."""
+    """The viewers' process. It gives way to all others, since it stands for browsers on other machines."""
+    os.nice(19)
     threads = [threading.Thread(target=look, args=(admin, pause, looking), daemon=True) for pause in pauses]
     for thread in threads:
         thread.start()

@@ -19,6 +19,7 @@ from router.admin.reading import EndpointReading
 from router.admin.sink import sink_app, write_reply
 from router.domain.errors import StoreError
 from router.domain.reply import Reply
+from router.runtime.short_turns import SHORT_TURNS
 
 AT_ONCE, WAITING = 4, 4  #: requests on the store that run at once, and that wait
 SCRAPES, SCRAPES_WAITING = 2, 2  #: the same for GET /metrics, which takes long with many targets
@@ -39,7 +40,8 @@ def admin_app(daemon: DaemonHandle, access: AccessCheck, site: Site | None = Non
         # Set first, so that the reply to an unexpected error has these headers too.
         response.set_header("Cache-Control", "no-store")
         response.set_header("X-Content-Type-Options", "nosniff")
-        write_reply(response, _reply(request, daemon, access, site, limits))
+        with SHORT_TURNS:
+            write_reply(response, _reply(request, daemon, access, site, limits))
 
     return sink_app(serve)
 
@@ -64,6 +66,8 @@ def _reply(
     if refusal is not None:
         return refusal
     found = find(request.method, path)
+    if isinstance(found, Reply) and found.status == 404 and _reads_pages(request, path):
+        return site.lost()
     if access.closed or needs_token(found, path):
         acts = not isinstance(found, Reply) and found[0].acts
         refusal = access.check_token(headers.get("authorization", []), request.env.get("REMOTE_ADDR", ""), acts=acts)
@@ -76,6 +80,12 @@ def _reply(
         daemon = daemon.for_reader
     call = _call(request, endpoint, fields, daemon.now_ms())
     return call if isinstance(call, Reply) else _run(endpoint, daemon, call, limits, path)
+
+
+def _reads_pages(request: falcon.Request, path: str) -> bool:
+    """Whether a browser asks, which shows pages, and for none of the API's paths."""
+    is_ours = path == "/api" or path.startswith(("/api/", "/-/"))
+    return request.method in ("GET", "HEAD") and "text/html" in (request.get_header("Accept") or "") and not is_ours
 
 
 def _headers(request: falcon.Request) -> Mapping[str, list[str]]:

@@ -13,6 +13,7 @@ from router.domain.reply import Reply
 from router.operate.explain_event import Compile, ExplainedEvent, explain_event
 from router.operate.hidden_explanation import without_values
 from router.operate.hiding import HIDDEN, hiding
+from router.operate.recent_counts import RecentCounts
 from router.rules.compile.loader import Loaded, Loader
 from router.rules.reload.drift import Reloaded, ReloadRefused
 from router.rules.ruleset import Ruleset
@@ -35,6 +36,7 @@ class DaemonHandle:
     now_ms: Callable[[], int]
     elsewhere: Callable[[Reading], Reply | None] = answered_here  #: the answer of another process; None: answer here
     pid: int = field(default_factory=os.getpid)  #: of the daemon
+    counts: RecentCounts = field(default_factory=RecentCounts)  #: for views
     whole: OperatorStore | None = None  #: the store with all payloads, if `store` hides some; used only for verdicts
     changing: threading.Lock = field(default_factory=threading.Lock)  #: one replay, cancel or reroute at a time
     checking: threading.Lock = field(default_factory=threading.Lock)  #: one rules file at a time

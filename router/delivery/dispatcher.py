@@ -76,6 +76,7 @@ class Dispatcher:
         self._node = node
         self._types = node.action_types if node is not None else ()  # action types that are delivered here; empty: all
         self._held: Counter[str] = Counter()  #: tokens of claims that are not settled
+        self._claiming: Mapping[str, int] = {}  #: slots by target that a claim under way may use
         self._attempting: set[asyncio.Task[None]] = set()
         self._current = current
         self._store = store
@@ -263,7 +264,7 @@ class Dispatcher:
 
     def wanted_shares(self, *, sets_limits: bool) -> Mapping[str, tuple[Limits | None, int]]:
         """See Targets.wanted_shares. Any thread may call it."""
-        return self._targets.wanted_shares(self._due.delivers, sets_limits=sets_limits)
+        return self._targets.wanted_shares(self._due.delivers, lambda: self._claiming, sets_limits=sets_limits)
 
     def take_shares(self, shares: Mapping[str, Share]) -> None:
         """Set this node's shares of the targets' limits. Any thread but the loop may call it."""
@@ -321,6 +322,13 @@ class Dispatcher:
             return min(due.pause, self._wait_notes.note(due.waits, now, clock))
         # Forget before the claim: what a commit announces during the claim must not be forgotten.
         self._due.forget(wanted)
+        self._claiming = wanted
+        try:
+            return await self._claim(wanted, now, clock)
+        finally:
+            self._claiming = {}
+
+    async def _claim(self, wanted: Mapping[str, int], now: int, clock: float) -> float:
         try:
             recorded = [key for key in wanted if self._targets.get(key, clock).records_claims]
             claims = await self._inbox.result(self._store.claim(wanted, now, recorded))

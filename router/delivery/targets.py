@@ -130,17 +130,23 @@ class Targets:
         self._note_breakers()
 
     def wanted_shares(
-        self, delivers: Callable[[str], bool], *, sets_limits: bool
+        self, delivers: Callable[[str], bool], claiming: Callable[[], Mapping[str, int]], *, sets_limits: bool
     ) -> dict[str, tuple[Limits | None, int]]:
-        """What this node wants of the limits of its targets: see Fleet.share. Any thread may call it."""
+        """What this node wants of the limits of its targets: see Fleet.share. `claiming` gives how many attempts may
+        begin at each by a claim that is under way. Any thread may call it."""
+        # In this order: the loop claims by the share that it has, and counts attempts as running before the claim ends.
+        shares = self._shares
+        claims = claiming()
         targets, specs = dict(self._targets), self._current_specs()
         found: dict[str, tuple[Limits | None, int]] = {}
         for key in {*specs, *targets}:
             target = targets.get(key)
-            running = target.running if target is not None else 0
-            if delivers(key) or running:
+            share = shares.get(key)
+            held = claims.get(key, 0)
+            held += target.running if target is not None else 0
+            if delivers(key) or held:
                 spec = specs.get(key) if sets_limits else None
-                found[key] = (None if spec is None else _limits(spec), running)
+                found[key] = (None if spec is None else _limits(spec), max(held, share.slots if share else 0))
         return found
 
     def take_shares(self, shares: Mapping[str, Share], last_claims: Mapping[str, int]) -> None:

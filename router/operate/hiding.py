@@ -85,8 +85,8 @@ class _HidingStore:
         found = self._store.stored_events(which, limit=limit, after=after, newest_first=newest_first, above=above)
         return [replace(one, event=self._shown(one.event)) for one in found]
 
-    def count_events(self, which: EventFilter) -> int:
-        return len(self.event_heads(which, limit=PAGE)) if which.dedupe_keys else self._store.count_events(which)
+    def count_events(self, which: EventFilter, most: int | None = None) -> int:
+        return len(self.event_heads(which, limit=PAGE)) if which.dedupe_keys else self._store.count_events(which, most)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         found = self._store.delivery(delivery_id)

@@ -58,11 +58,21 @@ class TargetList:
         }
 
 
-def read_targets(store: OperatorStore, ruleset: Ruleset | None, pid: int | None, now: int) -> TargetList:
-    """The targets now. `ruleset` is the running one or the last that ran; `pid` as in Status. Raises StoreError."""
+def read_targets(
+    store: OperatorStore,
+    ruleset: Ruleset | None,
+    pid: int | None,
+    now: int,
+    depths: Iterable[Depth] | None = None,
+) -> TargetList:
+    """The targets now. Raises StoreError.
+
+    `ruleset` is the running one or the last that ran; `pid` as in Status. `depths`: what waits, if already counted.
+    """
     waits = waits_of(store, pid)
-    depths = {depth.target: depth for depth in held_depths(store.depths(), waits.holds, now)}
-    return TargetList(_specs(ruleset), depths, note(store, "breakers"), waits)
+    counted = store.depths() if depths is None else depths
+    found = {depth.target: depth for depth in held_depths(counted, waits.holds, now)}
+    return TargetList(_specs(ruleset), found, note(store, "breakers"), waits)
 
 
 def pause(store: OperatorStore, target: str, until: int | None, now: int) -> None:

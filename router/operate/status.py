@@ -127,15 +127,16 @@ def depth_json(d: Depth, breakers: Mapping[str, Any], waits: Waits, now: int) ->
     }
 
 
-def read_status(store: OperatorStore, pid: int | None) -> Status:
-    """The status now; `pid` as in Status. Raises StoreError."""
+def read_status(store: OperatorStore, pid: int | None, depths: Sequence[Depth] | None = None) -> Status:
+    """The status now; `pid` as in Status. `depths`: what waits, where it was counted before. Raises StoreError."""
     kept = store.notes()
     notes = {name: _parsed(kept, name) for name in NOTES}
     if notes["rules"]:
         notes["rules"]["drift"] = drift(notes["rules"], running=pid is not None, now=time.time_ns() // 1_000_000)
     size, holds = store.size(), store.holds()
-    depths = held_depths(store.depths(), holds, time.time_ns() // 1_000_000)
-    return Status(store.location, pid, notes, depths, holds, size.data, size.log, store.nodes(), store.polls())
+    counted = store.depths() if depths is None else depths
+    held = held_depths(counted, holds, time.time_ns() // 1_000_000)
+    return Status(store.location, pid, notes, held, holds, size.data, size.log, store.nodes(), store.polls())
 
 
 def waits_of(store: OperatorStore, pid: int | None) -> Waits:

@@ -155,8 +155,8 @@ class Fleet(Protocol):
     def share(self, wanted: Mapping[str, tuple[Limits | None, int]]) -> Mapping[str, Share]:
         """This node's shares of targets.
 
-        `wanted` has by target its limits (None: those that others have set), and the number of attempts that this node
-        is running there.
+        `wanted` has by target its limits (None: those that others have set), and the number of slots that this node may
+        still use there. It keeps them until it asks with fewer.
         """
         ...
 

@@ -95,9 +95,12 @@ class Admin:
         )
         self.open()
 
-    def open(self, *, closed: bool = False, names: tuple[str, ...] = ("127.0.0.1",)) -> None:
+    def open(
+        self, *, closed: bool = False, names: tuple[str, ...] = ("127.0.0.1",), read_token: str | None = None
+    ) -> None:
         """Start over with a new application: no failed logins, on loopback unless `closed`."""
-        access = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now)
+        read = read_token.encode() if read_token else None
+        access = AccessCheck(TOKEN.encode(), names, closed=closed, clock=lambda: self.now, read_token=read)
         self.client = falcon.testing.TestClient(admin_app(self.daemon, access))
 
     def ask(

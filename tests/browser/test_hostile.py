@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 
 from tests.browser.scene import Scene
+from tests.browser.views import show_fleet
 from tests.browser.window import Window
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ TEMPLATE = "{{ 7*7 }}{% raw %}${7*7}<%= 7*7 %>__proto__"
 DIRECTION = "pay \u202e100\u2066\u200f\ufeff"
 CONTROLS = "bell\x07 esc\x1b[31m nul\x00 del\x7f"
 LONG = "unbroken" * 3_000
+BAD = "\u202e\u2066\x07\x1b\x00"  #: shown as escapes
 ALL = [TAGS, QUOTES, LINKS, TEMPLATE, DIRECTION, CONTROLS, LONG]
 NAME = "<script>alert(7)<b onclick=alert(8)>\\\"'{{ 7*7 }}&amp; " + "W" * 60
+TARGET = "a_target.may-have-a-name-of-64-characters_too.which-is-rather-a"
 RULES = """\
 version: 1
 sources:
   github: {{verify: none, path: "/in/{{rest}}"}}
+  plain: {{verify: none, parse: text}}
   Names_may_be_as.long-as-sixty-four-characters-and-hold_no_space: {{verify: none}}
 targets:
   ci: {{url: "{ci}"}}
@@ -75,9 +79,14 @@ def events(scene: Scene) -> list[str]:
         json.dumps({"all": ALL, **{text[:900]: text for text in ALL}}, ensure_ascii=False).encode(),
         json.dumps(TAGS).encode(),
         ("[" * 150 + "]" * 150).encode(),
+        b'{"all": ["\\ud800 \\udfff \\u0000 \\u202e"], "\\udc00": "\\ud800<script>alert(11)</script>"}',
+        b'{"all": [' + b"9" * 300 + b", 0." + b"0" * 400 + b'1, 1e-999, -0.0, 1E+40], "1e999": 1e300}',
+        b'{"all": "<b>", "all": "</b>", "__proto__": {"constructor": null}, "": ""}',
     ]
     answers = [scene.daemon.post(path, body, headers) for body in bodies]
-    assert [answer.status for answer in answers] == [202] * len(bodies), answers
+    texts = [(TAGS + CONTROLS + DIRECTION).encode(), b"\xff\xfe\x00<script>\x80\xed\xa0\x80" * 40, LONG.encode(), b""]
+    answers += [scene.daemon.post("/hooks/plain", text, {**headers, "Content-Type": "text/plain"}) for text in texts]
+    assert [answer.status for answer in answers] == [202] * len(answers), answers
     found = [str(answer.json["id"]) for answer in answers]
     scene.settled(found[0])
     return found
@@ -90,23 +99,22 @@ def look(window: Window, path: str) -> str:
     assert window.page.evaluate(_FOREIGN) == [], path
     assert window.overflow() == 0, path
     text = window.main()
-    assert not set("\u202e\u2066\x07\x1b\x00") & set(text), path
+    assert not set(BAD) & set(text), path
     return text
 
 
 def test_hostile_values_of_senders_targets_and_rules_stay_text(scene: Scene, window: Window, events: list[str]) -> None:
     deliveries = scene.deliveries(event=events[0])
 
+    name = urlencode({"rule": NAME})
+    scene.ask("POST", f"/api/targets/{TARGET}/pause", {})
     for path in (
-        "/",
-        "/events",
-        "/deliveries",
-        "/targets",
-        "/rules",
-        "/rules/try",
-        *(f"/events/{one}" for one in events),
-    ):
+        "/", "/events", f"/events?{name}", "/deliveries", "/targets", "/nodes", "/rules", "/rules/try", "/try",
+        f"/deliveries/all/replay/confirm?{name}", f"/deliveries/all/cancel/confirm?{name}&state=dead",
+        f"/events/all/reroute?{name}", *(f"/events/{one}" for one in events),
+    ):  # fmt: skip
         look(window, path)
+    scene.ask("POST", f"/api/targets/{TARGET}/resume")
     for path in (f"/events/{events[0]}?body=text", f"/events/{events[0]}?rules=then", f"/events/{events[0]}/copy"):
         look(window, path)
     shown = {one["action"]: look(window, f"/deliveries/{one['id']}") for one in deliveries}
@@ -117,12 +125,23 @@ def test_hostile_values_of_senders_targets_and_rules_stay_text(scene: Scene, win
     assert "{{ 7*7 }}{% raw %}${7*7}" in shown["also"]
 
 
+def test_hostile_values_in_the_name_of_a_node_stay_text(window: Window) -> None:
+    window.page.set_viewport_size({"width": 360, "height": 740})
+    for text in ALL:
+        show_fleet(window, text)
+        assert window.page.evaluate(_FOREIGN) == []
+        assert window.overflow() == 0
+        assert not set(BAD) & set(window.main())
+
+
 def test_hostile_values_in_urls_stay_text(window: Window, events: list[str]) -> None:
     together = " ".join(ALL[:-1])
     for path, name in (
         ("/events", "rule"), ("/events", "source"), ("/events", "since"), ("/events", "after"), ("/deliveries", "target"),
         ("/deliveries", "done"), ("/deliveries", "state"), ("/find", "id"), (f"/events/{events[0]}", "body"),
-        ("/sign-in", "to"), ("/sign-in", "code"), ("/rules/try", "file"),
+        ("/sign-in", "to"), ("/sign-in", "code"), ("/rules/try", "file"), ("/", "span"), ("/events", "done"),
+        ("/events", "unmatched"), ("/events/all/reroute", "rule"), ("/deliveries/all/replay/confirm", "target"),
+        (f"/events/{events[0]}", "rules"), (f"/events/{events[0]}/copy", "to"), (f"/events/{events[0]}", "done"),
     ):  # fmt: skip
         look_at_fields(window, f"{path}?{urlencode({name: together}, errors='replace')}")
     look_at_fields(window, "/deliveries?" + urlencode({"done": LONG[:2_000], "rule": LONG[:2_000]}))
@@ -137,6 +156,20 @@ def look_at_fields(window: Window, path: str) -> None:
     assert window.overflow() == 0, path
 
 
+def test_hostile_values_in_a_form_stay_text(window: Window, events: list[str]) -> None:
+    together = " ".join(ALL)
+    window.page.set_viewport_size({"width": 360, "height": 740})
+    for path, field in (
+        ("/targets/pause", "target"), ("/targets/pause", "for"), ("/targets/resume", "target"), ("/deliveries/all/replay", "id"),
+        ("/deliveries/all/cancel", "query"), ("/deliveries/all/replay/confirm", "query"), ("/events/all/reroute", "query"),
+        ("/events/all/reroute", "position"), ("/try", "source"), ("/rules/try", "file"), ("/sign-in", "to"), ("/sign-in", "token"),
+    ):  # fmt: skip
+        window.go("/try")
+        window.submit(path, {"target": TARGET, "state": "dead", field: together})
+        assert window.page.evaluate(_FOREIGN) == [], f"{path} {field}"
+        assert window.overflow() == 0, f"{path} {field}"
+
+
 def test_hostile_values_in_a_tried_event_stay_text(window: Window) -> None:
     page = window.page
     page.set_viewport_size({"width": 360, "height": 740})
@@ -145,13 +178,20 @@ def test_hostile_values_in_a_tried_event_stay_text(window: Window) -> None:
         page.fill("#payload", payload)
         page.fill("#headers", f"X-A: {TAGS}\n{QUOTES}: {LINKS}")
         page.fill("[name=content_type]", "application/json; " + QUOTES)
-        page.click("main button:text('Try')")
+        window.follow("main button:text('Try')")
         assert page.evaluate(_FOREIGN) == []
         assert window.overflow() == 0
 
     window.go("/rules/try")
-    for text in (f"version: 1\nsources: {{{json.dumps(TAGS)}: {json.dumps(QUOTES)}}}\n", TAGS + LINKS + CONTROLS, LONG):
+    running = page.input_value("#text")
+    changed = running.replace("order_by: $.all", "order_by: $.all[1]").replace("WWW", "<img src=x onerror=alert(12)>")
+    for text in (
+        changed,
+        f"version: 1\nsources: {{{json.dumps(TAGS)}: {json.dumps(QUOTES)}}}\n",
+        TAGS + LINKS + CONTROLS,
+        LONG,
+    ):
         page.fill("#text", text)
-        page.click("text=Check and compare")
+        window.follow("text=Check and compare")
         assert page.evaluate(_FOREIGN) == []
         assert window.overflow() == 0

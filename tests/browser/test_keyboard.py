@@ -1,12 +1,20 @@
 """All can be done by keys; what has the focus shows it, and keeps it while a view renews itself."""
 
+import contextlib
+import re
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.browser.scene import Scene
-from tests.browser.window import Window
+from tests.browser.tabs import Tabs
+from tests.browser.window import Window, session_cookie
+from tests.conftest import until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Whether the element is in order behind the last one, can be seen, and shows that it has the focus.
 _LOOK = """() => {
@@ -18,37 +26,43 @@ _LOOK = """() => {
     marked: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
     seen: box.width > 0 && box.bottom > 0 && box.top < innerHeight && box.right > 0 && box.left < innerWidth};
 }"""
-_HIDE = """hidden => {
-  Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
-  document.dispatchEvent(new Event("visibilitychange"));
-}"""
+_ASKED = "performance.getEntriesByType('resource').filter(one => one.initiatorType === 'fetch').length"
+_LATER = "new Promise(done => setTimeout(done, 60_000))"  # a minute of the tab's own time
+_HELD = """([key, held]) => document.body.dispatchEvent(new KeyboardEvent("keydown",
+  {key, bubbles: true, ctrlKey: held === "Control", altKey: held === "Alt", metaKey: held === "Meta"}))"""
 _TO_REACH = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
   .filter(e => e.type !== "hidden" && e.checkVisibility()).length"""
+
+PAGE = Path(__file__).parents[2] / "docs/page.md"
 
 
 @pytest.fixture(scope="module")
 def event(scene: Scene) -> str:
-    """An event that was delivered."""
+    """An event that was delivered; others lie around it."""
+    scene.settled(scene.push())
     pushed = scene.push()
     scene.settled(pushed)
+    scene.settled(scene.invoice())
     return pushed
 
 
-@pytest.mark.parametrize("view", ["/", "/events", "event", "/deliveries", "/targets", "/rules", "/rules/try", "/try"])
-def test_tab_reaches_everything_in_order_and_shows_where_it_is(window: Window, event: str, view: str) -> None:
-    window.go(f"/events/{event}" if view == "event" else view)
+def test_tab_reaches_everything_in_order_and_shows_where_it_is(window: Window, event: str) -> None:
+    views = ["/", f"/events/{event}", "/deliveries?state=dead", "/targets", "/rules", "/rules/try", "/try"]
+    for view in views:
+        window.go(view)
 
-    seen: list[dict[str, Any]] = []
-    while len(seen) < 300:
-        window.press("Tab")
-        look: dict[str, Any] = window.page.evaluate(_LOOK)
-        if look["end"]:
-            break
-        seen.append(look)
+        seen: list[dict[str, Any]] = []
+        while len(seen) < 300:
+            window.press("Tab")
+            look: dict[str, Any] = window.page.evaluate(_LOOK)
+            if look["end"] or (seen and look["what"] == seen[0]["what"]):  # a browser without a head begins again
+                break
+            seen.append(look)
 
-    assert seen[0]["name"] == "Skip to the content"
-    assert [one["what"] for one in seen if not (one["marked"] and one["seen"] and one["ordered"] and one["name"])] == []
-    assert len(seen) == window.page.evaluate(_TO_REACH)
+        assert seen[0]["name"] == "Skip to the content", view
+        wrong = [one for one in seen if not (one["marked"] and one["seen"] and one["ordered"] and one["name"])]
+        assert wrong == [], view
+        assert len(seen) == window.page.evaluate(_TO_REACH), view
 
 
 def test_the_skip_link_leads_past_the_head_of_the_page(window: Window) -> None:
@@ -59,7 +73,21 @@ def test_the_skip_link_leads_past_the_head_of_the_page(window: Window) -> None:
     assert window.focused() == "Source"
 
 
-def test_keys_find_an_event_and_copy_its_id(scene: Scene, window: Window, event: str) -> None:
+def test_the_page_and_its_own_help_have_the_same_keys(window: Window) -> None:
+    documented = re.findall(r"^\| (`.*?) \|", PAGE.read_text().partition("## Keys")[2].partition("##")[0], re.MULTILINE)
+    window.go("/")
+
+    shown = window.page.evaluate(
+        "[...document.querySelectorAll('#keys dt')].map(e => e.textContent.match(/[a-z?\\/]/g).join(''))"
+    )
+
+    letters = ["".join(re.findall(r"`(.)`", one)) for one in documented]
+    assert (
+        sorted(letters) == sorted(one.replace("and", "") for one in shown) == sorted(["/", "c", "jk", "goedtrp", "?"])
+    )
+
+
+def test_a_slash_finds_an_id_and_c_copies_the_one_that_is_shown(scene: Scene, window: Window, event: str) -> None:
     window.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=scene.url)
     window.go("/")
 
@@ -67,19 +95,143 @@ def test_keys_find_an_event_and_copy_its_id(scene: Scene, window: Window, event:
     window.page.keyboard.type(event[:-3])  # nearly all of the id: others were made in the same second
     window.press("Enter")
     window.page.wait_for_url(f"{scene.url}/events/{event}")
-    window.press("c")
 
-    window.page.wait_for_function("id => navigator.clipboard.readText().then(text => text === id)", arg=event)
+    assert copied(window) == event
+    window.go(f"/events/{event}/copy")
+    assert copied(window) == event
+    dead = scene.deliveries(state="dead")[0]["id"]
+    window.go(f"/deliveries/{dead}")
+    assert copied(window) == dead
+
+
+def copied(window: Window) -> str:
+    """The id that `c` copies."""
+    window.page.evaluate("navigator.clipboard.writeText('')")
+    window.press("c")
+    window.page.wait_for_function("navigator.clipboard.readText().then(text => text !== '')")
+    text: str = window.page.evaluate("navigator.clipboard.readText()")
+    return text
+
+
+def row(window: Window) -> int:
+    """The number of the row that has the focus, among those that are shown; -1 for none."""
+    number: int = window.page.evaluate(
+        "[...document.querySelectorAll('main tbody tr')].filter(e => e.checkVisibility())"
+        ".findIndex(e => e.contains(document.activeElement))"
+    )
+    return number
+
+
+@pytest.mark.parametrize("view", ["/", "/events", "/deliveries", "/targets", "/rules"])
+def test_j_and_k_walk_the_rows_of_every_list(window: Window, event: str, view: str) -> None:
+    window.go(view)
+    walked = []
+    for key in "jjkkjj":
+        window.press(key)
+        walked.append(row(window))
+
+    assert walked == [0, 1, 0, 0, 1, 2]
+
+
+def test_a_row_is_copied_and_opened(scene: Scene, window: Window, event: str) -> None:
+    window.page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=scene.url)
+    window.go("/events")
+    ids = window.page.eval_on_selector_all("main tbody a.id", "all => all.map(e => e.textContent)")
+
+    window.press("j", "j")
+    assert copied(window) == ids[1]
+    window.press("Enter")
+    window.page.wait_for_url(f"{scene.url}/events/{ids[1]}")
+
+    window.go("/deliveries")
+    window.page.focus("main tbody input[type=checkbox] >> nth=0")  # a box is no place for letters
+    window.press("j", "Enter")
+    window.page.wait_for_url(f"{scene.url}/deliveries/*")
+
+
+def test_g_and_a_letter_go_to_the_views(scene: Scene, window: Window) -> None:
+    window.go("/nodes")
+    for letter, path in {
+        "e": "/events",
+        "d": "/deliveries",
+        "t": "/targets",
+        "r": "/rules",
+        "p": "/try",
+        "o": "/",
+    }.items():
+        window.press("g", letter)
+        window.page.wait_for_url(scene.url + path)
+
+
+def test_g_is_forgotten_after_another_key_or_some_time(scene: Scene, open_window: Callable[..., Window]) -> None:
+    window = open_window()
+    window.page.clock.install()
+    window.go("/rules")
+
+    window.press("g", "x", "e")
+    window.press("g")
+    window.page.clock.run_for(3_000)
+    window.press("e")
+
+    window.press("g", "g", "t")  # the next address that is asked for
+    window.page.wait_for_url(scene.url + "/targets")
+    assert [one for one in window.requested if "/assets/" not in one] == ["GET /rules", "GET /targets"]
+
+
+def test_a_key_with_another_key_held_is_the_browsers(window: Window, event: str) -> None:
+    window.go("/events")
+    state = "() => [document.activeElement.tagName, document.querySelector('#keys').open, document.querySelector('#told').textContent]"
+
+    for held in ("Control", "Alt", "Meta"):
+        for key in ("j", "k", "c", "/", "?", "e"):
+            # As the browser passes it on: some of these are its own, and would open its windows.
+            window.page.evaluate(_HELD, ["g", held])
+            window.page.evaluate(_HELD, [key, held])
+            assert window.page.evaluate(state) == ["BODY", False, ""], f"{held} {key}"
+    for key in ("J", "K", "C", "G"):
+        window.press(f"Shift+{key}")
+        assert window.page.evaluate(state) == ["BODY", False, ""], key
+    assert window.page.url.endswith("/events")
 
 
 def test_letters_in_a_field_are_text(window: Window) -> None:
+    typed = "gej?k/c"
+    for view, field in (("/events", "[name=rule]"), ("/try", "#payload"), ("/rules/try", "#text"), ("/try", "#find")):
+        window.go(view)
+        window.page.fill(field, "")
+        window.page.keyboard.type(typed)
+
+        assert window.page.input_value(field) == typed
+        assert window.page.evaluate("document.activeElement.value") == typed
+        assert not window.page.locator("dialog[open]").count()
+        assert window.page.url.endswith(view)
+    window.page.focus("select")
+    window.press("?", "/")
+    assert window.page.evaluate("document.activeElement.tagName") == "SELECT"
+    assert not window.page.locator("dialog[open]").count()
+
+
+def test_the_help_holds_the_focus_and_gives_it_back(scene: Scene, window: Window, event: str) -> None:
     window.go("/events")
+    window.press("j")
+    place = window.page.evaluate("document.activeElement.href")
 
-    window.page.focus("[name=rule]")
-    window.page.keyboard.type("a/c")
+    window.press("?")
+    assert window.focused() == "Close"
+    window.press("g", "e", "j", "/", "c", "Tab", "Tab")
+    assert window.page.evaluate("document.activeElement.closest('main, header')") is None
+    assert window.page.locator("dialog[open]").count() == 1
+    for close in ("Escape", "?", "Enter"):
+        if close != "Escape":
+            window.press("?")
+        window.press(close)
+        assert window.page.locator("dialog[open]").count() == 0, close
+        assert window.page.evaluate("document.activeElement.href") == place, close
 
-    assert window.page.input_value("[name=rule]") == "a/c"
-    assert window.focused() == "Rule"
+    window.page.click("[data-keys]")
+    assert window.focused() == "Close"
+    window.press("Escape")
+    assert window.focused() == "Keys"
 
 
 def test_a_view_that_renews_itself_keeps_focus_and_place(scene: Scene, window: Window, event: str) -> None:
@@ -94,6 +246,53 @@ def test_a_view_that_renews_itself_keeps_focus_and_place(scene: Scene, window: W
 
     assert window.page.evaluate("document.activeElement.getAttribute('href')") == f"/events/{event}"
     assert window.page.evaluate("document.querySelector('main .wide').scrollLeft") == 50
+
+
+def test_a_view_that_renews_itself_keeps_what_was_opened_and_selected(
+    scene: Scene, open_window: Callable[..., Window], event: str
+) -> None:
+    window = open_window()
+    window.page.clock.install()
+    window.go("/?span=1h")
+    window.page.focus("#numbers summary")
+    window.press("Enter")
+    window.page.wait_for_function("location.hash === '#parts=0'")
+
+    newer = scene.push()
+    window.page.clock.run_for(6_000)
+    window.page.wait_for_selector(f"main a[href='/events/{newer}']")
+    assert window.page.locator("#numbers[open]").count() == 1
+    assert window.focused() == "The numbers as a table"
+    marked = (
+        "(s => s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2)(getComputedStyle(document.activeElement))"
+    )
+    assert window.page.evaluate(marked)
+
+    asked = len(window.requested)
+    window.page.evaluate("getSelection().selectAllChildren(document.querySelector('main .facts'))")
+    window.page.clock.run_for(60_000)
+    assert len(window.requested) == asked
+    assert "pending" in window.page.evaluate("String(getSelection())")
+
+
+def test_what_was_opened_is_there_again_after_a_reload(window: Window, scene: Scene, event: str) -> None:
+    window.go(f"/events/{event}?rules=then")
+    parts = window.page.locator("main details")
+    first = parts.evaluate_all("all => all.map(one => one.open)")
+    for number in (0, len(first) - 1):
+        parts.nth(number).locator("summary").first.click()
+    changed = [not one if number in (0, len(first) - 1) else one for number, one in enumerate(first)]
+    window.page.wait_for_url(re.compile("#parts="))
+
+    address = window.page.url
+    window.page.reload()
+    assert parts.evaluate_all("all => all.map(one => one.open)") == changed
+    window.go("/events")
+    window.page.goto(address)
+    assert parts.evaluate_all("all => all.map(one => one.open)") == changed
+    for number in (0, len(first) - 1):
+        parts.nth(number).locator("summary").first.click()
+    window.page.wait_for_url(address.partition("#")[0])
 
 
 def test_a_field_that_is_filled_in_is_left_alone(open_window: Callable[..., Window]) -> None:
@@ -111,20 +310,19 @@ def test_a_field_that_is_filled_in_is_left_alone(open_window: Callable[..., Wind
     assert len(window.requested) == asked
 
 
-def test_a_hidden_tab_asks_nothing(open_window: Callable[..., Window]) -> None:
-    window = open_window()
-    window.page.clock.install()
-    window.go("/")
-    with window.page.expect_request(window.url + "/"):
-        window.page.clock.run_for(6_000)
+def test_a_tab_that_is_behind_another_asks_nothing(scene: Scene, chromium: "Browser") -> None:
+    with contextlib.closing(Tabs(chromium)) as tabs:
+        tab = tabs.open(scene.url + "/", session_cookie(scene.daemon.admin_port, scene.token))
+        until(lambda: tab.evaluate(_ASKED) >= 2)
 
-    window.page.evaluate(_HIDE, True)  # Playwright shows every tab, so the document is told
-    asked = len(window.requested)
-    window.page.clock.run_for(600_000)
-    assert len(window.requested) == asked
+        other = tabs.open("about:blank")
+        until(lambda: tab.evaluate("document.visibilityState") == "hidden")
+        asked = tab.evaluate(f"{_LATER}.then(() => {_ASKED})")  # what was under way when it was hidden has ended
+        assert tab.evaluate(f"{_LATER}.then(() => {_ASKED})") == asked
 
-    with window.page.expect_request(window.url + "/"):
-        window.page.evaluate(_HIDE, False)
+        tab.bring_to_front()
+        until(lambda: tab.evaluate(_ASKED) > asked)
+        assert other.evaluate("document.visibilityState") == "hidden"
 
 
 def test_a_view_asks_for_the_token_once_its_session_has_ended(scene: Scene, open_window: Callable[..., Window]) -> None:

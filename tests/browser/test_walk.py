@@ -1,5 +1,6 @@
 """What an operator does on the page: find what was not routed, change a rule, repair what is dead, hold a target."""
 
+import re
 from pathlib import Path
 
 from tests.browser.scene import Scene
@@ -14,10 +15,10 @@ def test_the_unmatched_event_is_found_with_its_reason(scene: Scene, window: Wind
     page = window.page
 
     window.go("/")
-    page.click("nav >> text=Events")
+    window.follow("nav >> text=Events")
     page.check("text=Unmatched only")
-    page.click("text=Show")
-    page.click("main tbody a >> nth=0")
+    window.follow("text=Show")
+    window.follow("main tbody a >> nth=0")
 
     assert page.url == f"{scene.url}/events/{event}"
     assert "No rule matched it" in window.main()
@@ -31,14 +32,14 @@ def test_a_changed_rule_is_tried_before_it_is_saved(scene: Scene, window: Window
     page = window.page
 
     window.go("/rules")
-    page.click("text=Try a change")
+    window.follow("text=Try a change")
     page.fill("#text", page.input_value("#text").replace("$.ref: refs/heads/main", "$.ref: {prefix: 7}"))
-    page.click("text=Check and compare")
+    window.follow("text=Check and compare")
     page.click("#result a[data-line]")
     assert "7" in page.evaluate("() => getSelection().toString()")  # the problem is selected in the text
 
     page.fill("#text", page.input_value("#text").replace("$.ref: {prefix: 7}", PREFIX))
-    page.click("text=Check and compare")
+    window.follow("text=Check and compare")
     assert "It loads, without a warning" in window.main()
     assert page.locator(f"#result a[href='/events/{event}']").count() > 0  # its deliveries would come
 
@@ -54,14 +55,14 @@ def test_a_dead_delivery_is_replayed_once_its_target_is_repaired(scene: Scene, w
     page = window.page
 
     window.go("/")
-    page.click("main >> text=Look")
-    page.click(f"a[href='/deliveries/{dead}']")
-    page.click("text=Replay")
+    window.follow("main >> text=Look")
+    window.follow(f"a[href='/deliveries/{dead}']")
+    window.follow("main button:text-is('Replay')")
     page.wait_for_selector("text=Attempt 2: ")
     page.wait_for_selector("main .state.dead")
 
     scene.billing.status = 200
-    page.click("text=Replay")
+    window.follow("main button:text-is('Replay')")
     page.wait_for_selector("text=Attempt 3: succeeded")  # the view renews itself
     page.wait_for_selector("main .state.succeeded")
     scene.billing.status = 500
@@ -74,7 +75,7 @@ def test_a_paused_target_gets_nothing_until_it_is_resumed(scene: Scene, window: 
     window.go("/targets")
     row.locator("[name=for]").fill("2h")
     row.get_by_role("button", name="Pause").click()
-    assert "paused by an operator" in row.inner_text()
+    row.get_by_text("paused by an operator").wait_for()
     event = scene.push()
     held = scene.deliveries(event=event, target="ci")[0]["id"]
     window.go(f"/deliveries/{held}")
@@ -82,7 +83,8 @@ def test_a_paused_target_gets_nothing_until_it_is_resumed(scene: Scene, window: 
     assert event not in scene.ci.ids()
 
     window.go("/targets")
-    row.get_by_role("button", name="Resume").click()
+    with page.expect_navigation():
+        row.get_by_role("button", name="Resume").click()
     window.go(f"/deliveries/{held}")
     page.wait_for_selector("main .state.succeeded")
     assert event in scene.ci.ids()
@@ -98,13 +100,48 @@ def test_all_that_a_filter_finds_are_replayed_once_their_number_is_confirmed(sce
     window.go("/deliveries")
     page.select_option("[name=state]", "dead")
     page.fill("[name=target]", "billing")
-    page.click("text=Show")
-    page.click("text=Replay all that match")
+    window.follow("text=Show")
+    window.follow("text=Replay all that match")
     assert f"Replay {number} deliveries?" in window.main()
     window.press("Enter")  # the button has the focus
 
     page.wait_for_selector(f"[role=status]:has-text('{number} replayed')")
-    page.click("text=Show all")
+    window.follow("text=Show all")
     page.wait_for_selector("main .state.dead", state="detached")
     assert scene.deliveries(state="dead") == []
     scene.billing.status = 500
+
+
+def test_every_state_is_an_address(scene: Scene, window: Window) -> None:
+    event, dead = scene.push(), scene.settled(scene.invoice())[0]["id"]
+    scene.settled(event)
+    page = window.page
+    for start, *clicks in (
+        ("/", "text=7d"),
+        ("/", "text=The numbers as a table"),
+        ("/events", "label:has-text('Unmatched only')", "text=Show"),
+        (f"/events/{event}", "text=As it was sent"),
+        (f"/events/{event}", "text=The rules that routed it"),
+        (f"/events/{event}", ".tree summary >> nth=0"),
+        ("/deliveries?state=dead", "text=Replay all that match"),
+        ("/events?source=github", "text=Plan all that match again"),
+        (f"/deliveries/{dead}", "text=Cancel"),
+    ):
+        window.go(start)
+        for click in clicks:
+            if "numbers" in click or "summary" in click or "label" in click:
+                page.click(f"main >> {click}")
+            else:
+                window.follow(f"main >> {click}")
+        page.wait_for_function("at => location.pathname + location.search + location.hash !== at", arg=start)
+        address, shown = page.url, seen(window)
+
+        window.go("/try")
+        page.goto(address)
+
+        assert seen(window) == shown, f"{start} {clicks}"
+
+
+def seen(window: Window) -> str:
+    """What is shown; how long ago something was differs."""
+    return re.sub(r"\d+(ms|s|m)\b", "", window.main())

@@ -1,48 +1,77 @@
 """The page does its work in a browser that runs no script."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.browser.scene import Scene
 from tests.browser.window import Window
 
 
-def test_an_operator_without_script_finds_repairs_and_holds(scene: Scene, open_window: Callable[..., Window]) -> None:
+def test_an_operator_without_script_finds_repairs_and_holds(
+    scene: Scene, open_window: Callable[..., Window], tmp_path: Path
+) -> None:
     unmatched, dead = scene.push(branch="feature/x"), scene.settled(scene.invoice())[0]["id"]
+    scene.settled(scene.invoice())
     window = open_window(token=None, java_script_enabled=False)
     page = window.page
 
-    window.go("/events?unmatched=1")
+    window.go("/")
     page.fill("#token", scene.token)
-    page.click("text=Sign in")
-    page.click(f"a[href='/events/{unmatched}']")
+    window.follow("text=Sign in")
+    window.follow("nav >> text=Events")
+    page.check("text=Unmatched only")
+    page.select_option("[name=source]", "github")
+    window.follow("text=Show")
+    window.follow(f"a[href='/events/{unmatched}']")
     assert '"refs/heads/feature/x"' in page.inner_text("li.fails:has-text('$.ref')")
+    window.follow("text=As it was sent")
+    assert '"ref": "refs/heads/feature/x"' in page.inner_text("main pre")
+    with page.expect_download() as body:
+        page.click("text=Download")
+    body.value.save_as(tmp_path / "body")
+    assert b'"refs/heads/feature/x"' in (tmp_path / "body").read_bytes()
+    window.follow("text=Copy as curl")
+    assert "curl -X POST" in page.inner_text("pre >> nth=0")
 
     page.fill("#find", dead)
     window.press("Enter")
     page.wait_for_url(f"**/deliveries/{dead}")
     scene.billing.status = 200
-    page.click("text=Replay")
+    window.follow("main button:text-is('Replay')")
     scene.settled(scene.ask("GET", f"/api/deliveries/{dead}")["event"])
     page.reload()
     assert page.locator("main .state.succeeded").count() == 1
     scene.billing.status = 500
 
+    number = len(scene.deliveries(state="dead"))
+    window.go("/deliveries")
+    page.select_option("[name=state]", "dead")
+    window.follow("text=Show")
+    window.follow("text=Cancel all that match")
+    window.follow(f"main button:has-text('Cancel {number} deliver')")
+    page.wait_for_selector(f"[role=status]:has-text('{number} cancelled')")
+    assert scene.deliveries(state="dead") == []
+
     window.go("/targets")
-    page.click("button:text('Pause') >> nth=0")
+    window.follow("button:text('Pause') >> nth=0")
     assert "paused by an operator" in window.main()
-    page.click("text=Resume")
+    window.follow("text=Resume")
     assert "paused by an operator" not in window.main()
 
     window.go("/try")
     page.select_option("[name=source]", "stripe")
     page.fill("#payload", '{"type": "invoice.paid"}')
-    page.click("main button:text('Try')")
+    window.follow("main button:text('Try')")
     assert "invoices / book → billing" in window.main()
 
     window.go("/rules/try")
     page.fill("#text", page.input_value("#text").replace("prefix: invoice.", "prefix: 7"))
-    page.click("text=Check and compare")
+    window.follow("text=Check and compare")
     assert page.locator("#result .problems li").count() == 1
+    with page.expect_download() as rules:
+        page.click("button:has-text('Download the text')")
+    rules.value.save_as(tmp_path / "rules.yaml")
+    assert "prefix: 7" in (tmp_path / "rules.yaml").read_text()
 
-    page.click("text=Sign out")
+    window.follow("text=Sign out")
     assert page.locator("#token").is_visible()

@@ -1,8 +1,9 @@
 """One window of the browser, and what goes wrong in it."""
 
 import http.client
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
 from tests.conftest import PATIENCE_SECONDS
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Dialog, Page, Request
 
 _ANSWERED = "Failed to load resource: the server responded with a status of"  #: a page that says no in plain words
+_SUBMIT = """([address, fields]) => {
+  const form = document.createElement("form"), csrf = document.querySelector("[name=csrf]")?.value ?? "";
+  form.method = "post";
+  form.action = address;
+  for (const [name, value] of Object.entries({csrf, ...fields})) {
+    form.append(Object.assign(document.createElement("input"), {type: "hidden", name, value}));
+  }
+  document.body.append(form);
+  form.submit();
+}"""
 
 
 @dataclass
@@ -47,10 +58,25 @@ class Window:
         """Open a path of the daemon's page."""
         self.page.goto(self.url + path)
 
+    def look(self, width: int, height: int, scheme: Literal["light", "dark"]) -> None:
+        """Show the page in a window of this size, in these colours."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.emulate_media(color_scheme=scheme)
+
     def main(self) -> str:
         """The text of the view."""
         text: str = self.page.inner_text("main")
         return text
+
+    def follow(self, selector: str) -> None:
+        """Click on what leads to another page, and wait until all of it is there."""
+        with self.page.expect_navigation():
+            self.page.click(selector)
+
+    def submit(self, address: str, fields: Mapping[str, str]) -> None:
+        """Send a form from the page that is shown, with its session's secret unless the fields have one."""
+        with self.page.expect_navigation():
+            self.page.evaluate(_SUBMIT, [address, dict(fields)])
 
     def press(self, *keys: str) -> None:
         """Type keys, one after the other."""

@@ -108,11 +108,13 @@ def test_a_search_finds_what_a_list_has(
         assert filled.search_events(which, 2).rows == listed[:2], which
         if len(listed) > 2:
             assert filled.search_events(which, 99, listed[1].seq).rows == listed[2:], which
+        assert filled.count_events(which, 2) == min(2, len(listed)), which
     for chosen in FILTERS:
         found = filled.deliveries(chosen, limit=999, newest_first=True)
         assert filled.search_deliveries(chosen, 999) == FoundBack(found), chosen
         if len(found) > 2:
             assert filled.search_deliveries(chosen, 999, found[1].seq).rows == found[2:], chosen
+        assert filled.count(chosen, 2) == min(2, len(found)), chosen
     event_id = filled.event_heads(limit=9)[5].id
     assert filled.search_deliveries(Filter(event_id=event_id), 9).rows == filled.deliveries(Filter(event_id=event_id))
 

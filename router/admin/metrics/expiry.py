@@ -100,6 +100,6 @@ class MetricExpiry:
             return True
         which = Filter(_WAITING, rule=names.get("rule"), action=names.get("action"), target=names["target"])
         try:
-            return self._store.count(which) == 0
+            return self._store.count(which, 1) == 0
         except StoreError:
             return False

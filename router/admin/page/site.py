@@ -85,6 +85,10 @@ class Site:
             log.error("admin request failed: the store can't be read or written", error=str(error))
             return self._refused(session, 503, _STORE_AWAY)
 
+    def lost(self) -> Reply:
+        """The reply to a browser that asks for an address that is not there."""
+        return self._refused(None, 404, "there is nothing at this address; it may be mistyped, or from another version")
+
     def busy(self) -> Reply:
         """The reply while too many requests are under way."""
         return self._refused(None, 503, "too many requests are under way; try again in a moment")

@@ -77,8 +77,8 @@ class StoreReader(StoreState, Protocol):
         """How the rules judged an event at its receipt. None: unknown."""
         ...
 
-    def count_events(self, which: EventFilter) -> int:
-        """The number of events that the filter selects."""
+    def count_events(self, which: EventFilter, most: int | None = None) -> int:
+        """The number of events that the filter selects. With `most`, counting ends there."""
         ...
 
     def delivery(self, delivery_id: str) -> Delivery | None:

@@ -52,8 +52,18 @@ def reason(error: Exception) -> str:
         return f"{text}; the server's disk is full"
     if isinstance(error, errors.TooManyConnections):
         return f"{text}; raise max_connections, or lower the number of nodes"
+    for sign, cure in _OF_A_POOLER:
+        if sign in text:
+            return f"{text}; {cure}"
     hint = _hint(error) if isinstance(error, psycopg.Error) else ""
     return f"{text}; {hint}" if hint else text
+
+
+_OF_A_POOLER = (
+    ("max_client_conn", "raise max_client_conn of the pooler: a node opens up to seven connections"),
+    ("query_wait_timeout", "raise default_pool_size of the pooler, or lower the number of nodes"),
+    ("statement pooling mode", "set pool_mode of the pooler to transaction or session"),
+)
 
 
 def _hint(error: psycopg.Error) -> str:

@@ -37,7 +37,7 @@ from router.store.postgres.rows import (
     event_row,
     stored_event_row,
 )
-from router.store.postgres.search import search_deliveries, search_events
+from router.store.postgres.search import few_deliveries, few_events, search_deliveries, search_events
 from router.store.postgres.targets import DEPTHS
 from router.store.postgres.url import PostgresUrl
 from router.store.search_back import FoundBack
@@ -117,10 +117,11 @@ class PostgresReader:
         rows = self._read(_ROUTING, (stored(event_id),))
         return routing_of(*rows[0]) if rows else None
 
-    def count_events(self, which: EventFilter) -> int:
+    def count_events(self, which: EventFilter, most: int | None = None) -> int:
         """See StoreReader.count_events."""
-        condition, values = event_where(which)
-        return int(self._read(f"SELECT count(*) FROM webhook_router.event e WHERE {condition}", values)[0][0])  # noqa: S608 - constants
+        few = None if most is None else few_events(self._read, which)
+        condition, values = event_where(which) if few is None else few
+        return self._count(f"webhook_router.event e WHERE {condition}", values, most)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """See StoreReader.delivery."""
@@ -152,11 +153,11 @@ class PostgresReader:
 
     def count(self, which: Filter, most: int | None = None) -> int:
         """See StoreReader.count."""
-        condition, values = where(which)
+        few = None if most is None else few_deliveries(self._read, which)
+        condition, values = where(which) if few is None else few
         needs_event = which.source is not None or which.event_id is not None
         event = "JOIN webhook_router.event e ON e.seq = d.event" if needs_event else ""
-        rows = f"SELECT 1 FROM webhook_router.delivery d {event} WHERE {condition} LIMIT %s"  # noqa: S608 - constants
-        return int(self._read(f"SELECT count(*) FROM ({rows}) AS found", (*values, most))[0][0])  # noqa: S608
+        return self._count(f"webhook_router.delivery d {event} WHERE {condition}", values, most)
 
     def newest(self, lines: int = 0) -> StreamPosition:
         """See StoreReader.newest."""
@@ -250,6 +251,11 @@ class PostgresReader:
 
     def _read_identity(self) -> str:
         return str(self._read("SELECT identity FROM webhook_router.meta")[0][0])
+
+    def _count(self, rows: str, values: tuple[Any, ...], most: int | None) -> int:
+        bound = () if most is None else (most,)
+        limit = "" if most is None else " LIMIT %s"
+        return int(self._read(f"SELECT count(*) FROM (SELECT 1 FROM {rows}{limit}) AS found", (*values, *bound))[0][0])  # noqa: S608
 
     def _event_page(self, which: EventFilter, after: int, *, newest_first: bool, above: int) -> Part:
         condition = event_where(which, many=self._are_many(which))

@@ -11,7 +11,7 @@ from typing import Any
 from router.domain.deliveries import State
 from router.domain.filters import EventFilter, Filter
 from router.store.chosen_events import Chosen, Read, Row, are_few, found_back, groups, joined
-from router.store.places import Part
+from router.store.places import NEVER, Part
 from router.store.postgres.arrays import stored
 from router.store.postgres.filters import NEVER_MATCHED, bounds, event_bounds
 from router.store.search_back import FoundBack
@@ -46,6 +46,18 @@ def search_deliveries(read: Read, rows: str, which: Filter, limit: int, after: i
         return read(*_page(rows, "delivery d", None, [*_among(few, "d", above, below), *conditions], most))
 
     return found_back(between, limit, after, (lowest, highest), is_few=few is not None)
+
+
+def few_events(read: Read, which: EventFilter) -> Part | None:
+    """The condition on event `e`, where few have to be looked at."""
+    sets = _few_events(read, which, groups(which))
+    return None if sets is None else joined([*_among(sets, "e", 0, NEVER), *_event_conditions(which)], "AND")
+
+
+def few_deliveries(read: Read, which: Filter) -> Part | None:
+    """The condition on delivery `d`, where few have to be looked at."""
+    sets = _few_deliveries(read, which)
+    return None if sets is None else joined([*_among(sets, "d", 0, NEVER), *_delivery_conditions(which)], "AND")
 
 
 def _page(rows: str, table: str, walked: Part | None, conditions: Sequence[Part], most: int) -> Part:

@@ -7,7 +7,7 @@ from router.domain.errors import StoreUnusable
 from router.store.postgres.connection import Connected
 from router.store.postgres.url import PostgresUrl
 
-SHORTEST_STATEMENT_MS = 5000  #: of statement_timeout; a migration and a batch on a busy server may take seconds
+SHORTEST_MS = 5000  #: of a timeout; a migration, and a batch on a busy server, may take seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ def _is_off(value: str) -> bool:
 
 
 def _is_short(value: str) -> bool:
-    return 0 < int(value) < SHORTEST_STATEMENT_MS
+    return 0 < int(value) < SHORTEST_MS
 
 
 _FORGETS = "it may lose events that were answered"
@@ -41,6 +41,8 @@ _NEEDED = (
     ),
     _Needed("statement_timeout", "0", _is_short, _ENDS),
     _Needed("transaction_timeout", "0", _is_short, _ENDS),
+    _Needed("idle_in_transaction_session_timeout", "0", _is_short, _ENDS),
+    _Needed("idle_session_timeout", "0", _is_short, "it cuts connections that a node keeps"),
 )
 _SETTINGS = "SELECT name, setting, source FROM pg_settings WHERE name = ANY(%s)"
 

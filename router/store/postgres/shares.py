@@ -32,16 +32,21 @@ class Division:
     limits: Limits
     rows: list[Row] = field(default_factory=list)  #: of all nodes
 
-    def mine(self, node: int, running: int) -> tuple[Row, bool]:
-        """What a node with this many running attempts takes, and whether it tests an open breaker."""
-        before = next((row for row in self.rows if row.node == node), Row(node, 0, 0))
+    def goal(self, node: int) -> tuple[Row, bool]:
+        """What a node should use, and whether it tests an open breaker."""
         others = [row for row in self.rows if row.node != node]
         members = self._members(node)
         slots, parts = self._part(members, node)
-        slots = min(slots, self.limits.concurrency - sum(row.slots for row in others))
-        slots = max(slots, min(running, before.slots), 0)  # running attempts keep their slots
+        slots = max(0, min(slots, self.limits.concurrency - sum(row.slots for row in others)))
         parts = max(0, min(parts if slots else 0, WHOLE - sum(row.parts for row in others)))
         return Row(node, slots, parts), members[:1] == [node]
+
+    def mine(self, node: int, held: int) -> Row:
+        """What a node takes that may still use so many slots: those it can't give back yet, or another node would begin
+        an attempt while this one does."""
+        before, (goal, _) = next((row for row in self.rows if row.node == node), Row(node, 0, 0)), self.goal(node)
+        kept = min(held, before.slots)
+        return goal if kept <= goal.slots else Row(node, kept, max(goal.parts, before.parts))
 
     def _members(self, node: int) -> list[int]:
         """The nodes that get a part, the oldest first."""
@@ -71,30 +76,29 @@ def share(connection: Connected, node: int, wanted: Mapping[str, tuple[Limits | 
             for name in changed:
                 now[name] = _write(connection, name, now[name], node, *wanted[name])
         found |= now
-    return {name: _share(found[name], node, wanted[name][1]) for name in names}
+    return {name: _share(found[name], node) for name in names}
 
 
-def _changes(division: Division | None, node: int, limits: Limits | None, running: int) -> bool:
+def _changes(division: Division | None, node: int, limits: Limits | None, held: int) -> bool:
     if division is None or (limits is not None and division.limits != limits):
         return True
-    row, _ = division.mine(node, running)
-    return row not in division.rows
+    return division.mine(node, held) not in division.rows
 
 
 def _write(
-    connection: Connected, name: str, division: Division, node: int, limits: Limits | None, running: int
+    connection: Connected, name: str, division: Division, node: int, limits: Limits | None, held: int
 ) -> Division:
     if limits is not None and limits != division.limits:
         connection.execute(_SET, (limits.concurrency, limits.rate, limits.alone, name))
         division.limits = limits
-    row, _ = division.mine(node, running)
+    row = division.mine(node, held)
     connection.execute(_PUT, (name, node, row.slots, row.parts))
     division.rows = [*(other for other in division.rows if other.node != node), row]
     return division
 
 
-def _share(division: Division, node: int, running: int) -> Share:
-    row, tests = division.mine(node, running)
+def _share(division: Division, node: int) -> Share:
+    row, tests = division.goal(node)
     rate = division.limits.rate
     return Share(row.slots, None if rate is None else rate * row.parts / WHOLE, tests)
 

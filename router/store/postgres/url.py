@@ -17,6 +17,7 @@ _ENCODING = "client_encoding"  #: always UTF-8, whatever environment, user or da
 _DEFAULTS = {
     "connect_timeout": "5",  # seconds; a host that is gone must not delay the others
     "application_name": "webhook-router",
+    "sslpassword": "-",  # of a key without one any will do; without it OpenSSL asks at the terminal
     "keepalives_idle": "10",  # seconds; a cut network is noticed within half a minute
     "keepalives_interval": "5",
     "keepalives_count": "3",

@@ -42,7 +42,7 @@ from router.store.sqlite.rows import (
     event_row,
     stored_event_row,
 )
-from router.store.sqlite.search import search_deliveries, search_events
+from router.store.sqlite.search import few_deliveries, few_events, search_deliveries, search_events
 from router.store.sqlite.targets import DEPTHS
 
 
@@ -128,10 +128,11 @@ class SqliteReader:
         rows = self._read(_ROUTING, (event_id,))
         return routing_of(*rows[0]) if rows else None
 
-    def count_events(self, which: EventFilter) -> int:
+    def count_events(self, which: EventFilter, most: int | None = None) -> int:
         """See StoreReader.count_events."""
-        condition, values = event_where(which)
-        return int(self._read(f"SELECT count(*) FROM event e WHERE {condition}", values)[0][0])  # noqa: S608 - constants
+        few = None if most is None else few_events(self._read, which)
+        condition, values = event_where(which) if few is None else few
+        return self._count(f"event e WHERE {condition}", values, most)
 
     def delivery(self, delivery_id: str) -> Delivery | None:
         """See StoreReader.delivery."""
@@ -163,12 +164,10 @@ class SqliteReader:
 
     def count(self, which: Filter, most: int | None = None) -> int:
         """See StoreReader.count."""
-        condition, values = where(which)
+        few = None if most is None else few_deliveries(self._read, which)
+        condition, values = where(which) if few is None else few
         event = "JOIN event e ON e.seq = d.event" if which.source is not None or which.event_id is not None else ""
-        rows = f"SELECT 1 FROM delivery d {event} WHERE {condition}"  # noqa: S608 - constants
-        if most is not None:
-            rows, values = f"{rows} LIMIT ?", (*values, most)
-        return int(self._read(f"SELECT count(*) FROM ({rows})", values)[0][0])  # noqa: S608 - constants
+        return self._count(f"delivery d {event} WHERE {condition}", values, most)
 
     def newest(self, lines: int = 0) -> StreamPosition:
         """See StoreReader.newest."""
@@ -266,6 +265,11 @@ class SqliteReader:
             if count:
                 counts[rule] = count
         return counts
+
+    def _count(self, rows: str, values: tuple[Any, ...], most: int | None) -> int:
+        bound = () if most is None else (most,)
+        limit = "" if most is None else " LIMIT ?"
+        return int(self._read(f"SELECT count(*) FROM (SELECT 1 FROM {rows}{limit}) AS found", (*values, *bound))[0][0])  # noqa: S608
 
     def _event_page(self, which: EventFilter, after: int, *, newest_first: bool, above: int) -> Part:
         condition = event_where(which, many=self._are_many(which))

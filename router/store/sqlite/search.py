@@ -52,6 +52,18 @@ def search_deliveries(read: Read, rows: str, which: Filter, limit: int, after: i
     return found_back(between, limit, after, places, is_few=few is not None)
 
 
+def few_events(read: Read, which: EventFilter) -> Part | None:
+    """The condition on event `e`, where few have to be looked at."""
+    sets = _few_events(read, which, groups(which))
+    return None if sets is None else joined([_among("e", sets), *_event_conditions(which)], "AND")
+
+
+def few_deliveries(read: Read, which: Filter) -> Part | None:
+    """The condition on delivery `d`, where few have to be looked at."""
+    sets = _few_deliveries(read, which)
+    return None if sets is None else joined([_among("d", sets), *_delivery_conditions(which)], "AND")
+
+
 def _page(rows: str, table: str, conditions: Sequence[Part], most: int) -> Part:
     """The query for up to `most` rows. Their seqs are found first, so that nothing is made of others."""
     text, values = joined(conditions, "AND")

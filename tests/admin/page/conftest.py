@@ -50,9 +50,11 @@ class Browser:
         """Open an address; gives the page."""
         return self.send("GET", address, None, more)
 
-    def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str]) -> str:
+    def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str | None]) -> str:
+        """Send a request; `more` headers replace those of a browser, None leaves one out. Gives the page."""
         path, _, query = address.partition("#")[0].partition("?")
-        sent = {"Host": HOST, **({"Origin": ORIGIN} if method == "POST" else {}), **more}
+        given = {"Host": HOST, **({"Origin": ORIGIN} if method == "POST" else {}), **more}
+        sent = {name: value for name, value in given.items() if value is not None}
         if self.cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         body = None

@@ -25,7 +25,7 @@ class Behind(Browser):
     host = "router.example.net"  #: that the proxy passes on
     origin = EXTERNAL
 
-    def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str]) -> str:
+    def send(self, method: str, address: str, form: Mapping[str, Any] | None, more: Mapping[str, str | None]) -> str:
         origin = {"Origin": self.origin} if method == "POST" else {}
         return super().send(method, address, form, {"Host": self.host, **origin, **more})
 

@@ -2,13 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
 
 from router.admin import app
+from router.admin.api.deliveries import MAX_CHANGED
+from router.admin.page.views import deliveries
 from router.domain.deliveries import State
 from router.domain.filters import Filter
+from router.operate import recent_counts
+from router.store.contract import PAGE
 from tests.admin.conftest import Admin
 from tests.admin.page.conftest import Browser
 
@@ -100,6 +105,51 @@ def test_all_matching_deliveries_are_changed_after_their_number_is_confirmed(adm
     page.send("POST", "/deliveries/all/cancel", {**form, "number": "4"}, {})
     assert "4 cancelled" in page.text
     assert admin.store.count(Filter(states=(State.CANCELLED,))) == admin.store.count(Filter(action="build")) == 4
+
+
+def test_of_very_many_the_question_says_how_many_one_click_does(
+    admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "MAX_CHANGED", 2)
+    for _ in range(3):
+        admin.receive({"ref": "main", "repo": "a"})
+
+    page.go("/deliveries/all/cancel/confirm?action=build")
+    assert "Cancel 2 of more than 2 deliveries?" in page.text
+    page.post("/deliveries/all/cancel")
+
+    assert page.status == 200
+    assert admin.store.count(Filter(states=(State.CANCELLED,))) > 0
+
+
+def test_one_click_acts_on_whole_pages() -> None:
+    assert MAX_CHANGED % PAGE == 0  # so that it acts on as many as were confirmed
+
+
+def test_a_mistyped_address_is_a_page_for_a_browser(admin: Admin, page: Browser) -> None:
+    accepts = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    for path in ("/ui/nothing", "/event"):
+        page.send("GET", path, None, accepts)
+        assert page.status == 404
+        assert '<a href="/">' in page.text
+    assert admin.ask("GET", "/ui/nothing", token=None).headers["content-type"] == "application/problem+json"
+    assert admin.ask("GET", "/api/nothing", headers=accepts).headers["content-type"] == "application/problem+json"
+
+
+def test_a_count_that_is_not_new_says_how_old_it_is(
+    admin: Admin, page: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent_counts, "SHARED_ROWS", 1)
+    monkeypatch.setattr(recent_counts, "SHARED_SECONDS", 3600.0)
+    admin.receive({"ref": "main", "repo": "a"})
+    assert "was counted" not in page.go("/targets")
+    counted = admin.daemon.counts._depths
+    assert counted._last is not None
+    counted._last = replace(counted._last, begun_at=counted._last.begun_at - 120)
+
+    for path in ("/", "/targets"):
+        assert re.search("was counted 2 ?m[a-z ]*[0-9 s]*ago", page.go(path)), path
 
 
 def test_without_a_filter_nothing_is_changed_in_bulk(admin: Admin, page: Browser) -> None:

@@ -60,6 +60,12 @@ def view(path: str, session: Session = OWNER) -> ViewReading:
     return ViewReading(PageRequest("GET", path, {}, {}, {}, {}, "127.0.0.1", "http://127.0.0.1:8081", NOW), session)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether each of its threads has stopped."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all((one / "stat").read_text().rpartition(")")[2].split()[0] == "T" for one in threads)
+
+
 @pytest.fixture
 def current(admin: Admin) -> CurrentRuleset:
     """The rules that run."""
@@ -202,6 +208,7 @@ def test_a_process_that_hangs_is_replaced(begin: Begin, monkeypatch: pytest.Monk
     first = views.pid
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.1)
     os.kill(first, signal.SIGSTOP)
+    until(lambda: is_stopped(first))
 
     assert views.answer(view("/nodes")) is None
 

@@ -19,7 +19,7 @@ def test_shares_never_exceed_the_limit_and_finally_use_all_of_it(
     for node, what, running in steps:
         others = [row for row in division.rows if row.node != node]
         if what == "looks":
-            row, _ = division.mine(node, running)
+            row = division.mine(node, running)
             others.append(row)
         division.rows = others
         assert sum(row.slots for row in division.rows) <= concurrency
@@ -27,20 +27,21 @@ def test_shares_never_exceed_the_limit_and_finally_use_all_of_it(
 
     nodes = [row.node for row in division.rows]
     for node in nodes * 3:
-        row, _ = division.mine(node, 0)
+        row = division.mine(node, 0)
         division.rows = [*(one for one in division.rows if one.node != node), row]
     assert sum(row.slots for row in division.rows) == (concurrency if nodes else 0)
-    assert len([node for node in nodes if division.mine(node, 0)[1]]) == bool(nodes)
+    assert len([node for node in nodes if division.goal(node)[1]]) == bool(nodes)
 
 
 def test_slots_that_are_in_use_are_not_given_back() -> None:
     division = Division(Limits(4), [Row(1, 4, WHOLE), Row(2, 0, 0)])
 
-    assert division.mine(1, running=3)[0].slots == 3
-    assert division.mine(1, running=0)[0].slots == 2
+    assert division.mine(1, held=3) == Row(1, 3, WHOLE)
+    assert division.goal(1)[0] == Row(1, 2, WHOLE // 2)
+    assert division.mine(1, held=0).slots == 2
 
 
 def test_the_slots_of_a_node_that_is_gone_stay_until_it_is_taken_over() -> None:
     division = Division(Limits(1), [Row(1, 1, WHOLE, lives=False)])
 
-    assert division.mine(2, 0)[0].slots == 0
+    assert division.mine(2, 0).slots == 0

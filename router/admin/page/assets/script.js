@@ -44,7 +44,7 @@ function copyButtons(root) {
 
 function copyId() {
   const row = document.activeElement?.closest("tr, li, section");
-  const id = row?.querySelector(".id") ?? document.querySelector("[data-copy]");
+  const id = row?.querySelector(".id") ?? document.querySelector("h1 .id");
   if (id) copy(id.textContent.trim()).then(() => say(`Copied ${id.textContent.trim()}`));
 }
 
@@ -71,6 +71,24 @@ function focusKey(element) {
     : element.getAttribute("href") ? `${element.tagName}[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
 }
 
+// Parts that were opened or closed by hand stand in the address, behind the #: a reload and a sent link show them so.
+
+const partsOf = (root) => [...root.querySelectorAll("details")];
+
+function noteParts(root) { for (const one of partsOf(root)) one.dataset.first = String(one.open); }
+
+function openParts() {
+  const changed = /^#parts=([\d,]+)$/.exec(location.hash)?.[1].split(",").map(Number) ?? [];
+  for (const number of changed) { const one = partsOf(main)[number]; if (one) one.open = one.dataset.first === "false"; }
+}
+
+function keepParts() {
+  const changed = [...partsOf(main).entries()].filter(([, one]) => String(one.open) !== one.dataset.first);
+  if (!changed.length && !location.hash.startsWith("#parts=")) return;
+  const hash = changed.length ? `#parts=${changed.map(([number]) => number).join(",")}` : "";
+  history.replaceState(null, "", location.pathname + location.search + hash);
+}
+
 function replaceMain(fresh) {
   const active = main.contains(document.activeElement) && document.activeElement !== main ? document.activeElement : null;
   const key = active && focusKey(active);
@@ -79,6 +97,7 @@ function replaceMain(fresh) {
   const scrolled = [...main.querySelectorAll(".wide, pre")].map((one) => [placeOf(one), one.scrollLeft, one.scrollTop]);
   localTimes(fresh);
   copyButtons(fresh);
+  noteParts(fresh);
   main.replaceChildren(...fresh.childNodes);
   for (const [at, open] of opened) { const one = atPlace(at); if (one?.tagName === "DETAILS") one.open = open; }
   for (const [at, left, top] of scrolled) { const one = atPlace(at); if (one) one.scrollTo(left, top); }
@@ -171,10 +190,12 @@ function keepText() {
 // --- Keys
 
 const VIEWS = { o: "/", e: "/events", d: "/deliveries", t: "/targets", r: "/rules", p: "/try" };
-let going = false;
+const GOING_MS = 2000; // a letter that comes later is not meant to follow g
+let going = -GOING_MS; // when g was pressed
 
 function step(by) {
-  const links = [...main.querySelectorAll("tbody tr td:first-child a, tbody tr td:nth-child(2) a.id")];
+  const firsts = [...main.querySelectorAll("tbody tr")].map((row) => row.querySelector("a[href]"));
+  const links = firsts.filter((one) => one?.checkVisibility()); // a part of the view may be closed
   const now = links.findIndex((one) => one.closest("tr") === document.activeElement?.closest("tr"));
   links[now < 0 ? 0 : Math.min(links.length - 1, Math.max(0, now + by))]?.focus();
 }
@@ -186,11 +207,12 @@ function help() {
 }
 
 function keys(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
   const key = event.key;
   if (document.getElementById("keys")?.open) { if (key === "?") help(); return; }
-  const to = going && VIEWS[key];
-  going = key === "g" && !going;
+  const to = performance.now() - going < GOING_MS && VIEWS[key];
+  going = key === "g" ? performance.now() : -GOING_MS;
   if (to) location.assign(to);
   else if (key === "/") { event.preventDefault(); document.getElementById("find")?.focus(); }
   else if (key === "?") help();
@@ -201,6 +223,9 @@ function keys(event) {
 
 localTimes(document);
 copyButtons(document);
+noteParts(main);
+openParts();
+main.addEventListener("toggle", keepParts, true);
 keepText();
 document.addEventListener("keydown", keys);
 document.addEventListener("click", (event) => {

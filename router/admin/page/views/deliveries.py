@@ -54,8 +54,9 @@ def _confirm(daemon: DaemonHandle, read: PageRequest, session: Session, fields: 
         return see_other(address(read.path, **{name: chosen.get(name, []) for name in _NAMES}))
     which = _chosen(read, operation)
     query = address("", **{name: read.query.get(name, []) for name in _NAMES}).removeprefix("?")
+    number = daemon.store.count(which, MAX_CHANGED + 1)
     text = render(
-        "confirm.html", session=session, here="/deliveries", operation=operation.name, number=daemon.store.count(which),
+        "confirm.html", session=session, here="/deliveries", operation=operation.name, number=number,
         query=query, most=MAX_CHANGED,
     )  # fmt: skip
     return html(text)
@@ -67,7 +68,7 @@ def _change(daemon: DaemonHandle, read: PageRequest, _: Session, fields: Mapping
     ids = read.form.get("id", [])
     query = read.sent("query")
     which = None if ids else _chosen(replace(read, query=fields_of(query)), operation)
-    if which is not None and daemon.store.count(which) != _number(read):
+    if which is not None and daemon.store.count(which, MAX_CHANGED + 1) != _number(read):
         raise Problem(409, "the number of deliveries has changed since the question; check it again, and confirm")
     states = which.states if which is not None else operation.states_by_id
     if not daemon.changing.acquire(blocking=False):

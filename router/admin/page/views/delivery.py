@@ -35,6 +35,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, fields: Map
         now=read.now, older_attempts=max(0, len(attempts) - _MOST_ATTEMPTS), duration=attempt_duration_ms,
         waiting=waiting, why=wait_sentence(delivery, waiting) if delivery.state is State.PENDING else "",
         before=_waited_for(daemon.store, delivery, waiting) if sees else None, sees=sees, hidden=hidden_note(),
+        done=read.one("done"),
     )  # fmt: skip
     return html(text)
 

@@ -21,7 +21,8 @@ _MOST_NODES = 10
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
-    status = read_status(daemon.store, daemon.pid)
+    depths, age = daemon.counts.depths(daemon.store)
+    status = read_status(daemon.store, daemon.pid, depths)
     shown = status.as_json(read.now)
     found = concerns(status, daemon.store.size(), daemon.checks(), read.now)
     chart = chart_of(daemon.store, read.one("span"), read.now)
@@ -30,6 +31,7 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
         "overview.html", session=session, here="/", status=shown, now=read.now, rules=daemon.ruleset(),
         concerns=[(one, address_of(one)) for one in found], chart=chart, spans=list(SPANS), bar=bar_words(chart),
         targets=targets[:_MOST_TARGETS], more_targets=max(0, len(targets) - _MOST_TARGETS), file=daemon.rules,
+        age_ms=int(age * 1000),
         nodes=living_first(status.nodes, read.now)[:_MOST_NODES], more_nodes=max(0, len(status.nodes) - _MOST_NODES),
         events=newest_events(daemon.store, EventFilter(), _RECENT),
     )  # fmt: skip

@@ -18,6 +18,7 @@ from router.operate.reroute import Reroute, RerouteReport
 from router.operate.scan import ScanPosition
 from router.operate.words import counted
 
+MOST_COUNTED = 10_000  #: events; of more the question says so, since counting a million would take a second
 PATH = "/events/all/reroute"
 
 
@@ -25,9 +26,10 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
     if read.method == "POST":
         return _reroute(daemon, read)
     which = _filter(read)
+    number = daemon.store.count_events(which, MOST_COUNTED + 1)
     text = render(
-        "reroute.html", session=session, here="/events", number=daemon.store.count_events(which), query=_query(read),
-        most=MAX_REROUTED, done=read.one("done"), position=_position(read), now=read.now,
+        "reroute.html", session=session, here="/events", number=number, query=_query(read),
+        most=MAX_REROUTED, counted_to=MOST_COUNTED, done=read.one("done"), position=_position(read), now=read.now,
     )  # fmt: skip
     return html(text)
 
@@ -36,7 +38,7 @@ def _reroute(daemon: DaemonHandle, read: PageRequest) -> Reply:
     asked = replace(read, query=fields_of(read.sent("query")))
     which, position = _filter(asked), _position(replace(read, query=read.form))
     # A run that is continued was confirmed at its beginning. The number of unmatched events has decreased since then.
-    if not position.last and str(daemon.store.count_events(which)) != read.sent("number"):
+    if not position.last and str(daemon.store.count_events(which, MOST_COUNTED + 1)) != read.sent("number"):
         raise Problem(409, "the number of events has changed since the question; check it again, and confirm")
     report = RerouteReport(dry_run=False)
     if not daemon.changing.acquire(blocking=False):

@@ -21,9 +21,10 @@ def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[
     ruleset = daemon.ruleset()
     rules = ruleset.rules[:_MOST]
     names = [rule.name for rule in rules]
+    waiting, age = daemon.counts.waiting(daemon.store, names)
     text = render(
         "rules.html", session=session, here="/rules", ruleset=ruleset, rules=rules, now=read.now, file=daemon.rules,
-        waiting=daemon.store.waiting(names), left_out=len(ruleset.rules) - len(rules), unmatched=UNMATCHED,
+        waiting=waiting, age_ms=int(age * 1000), left_out=len(ruleset.rules) - len(rules), unmatched=UNMATCHED,
         matches=daemon.store.recent_matches([*names, UNMATCHED]), time_of_id=time_of_id,
         noted=note(daemon.store, "rules"), files=rules_files(ruleset.text, daemon.rules), most=_SHOWN_TEXT,
     )  # fmt: skip

@@ -15,11 +15,12 @@ _MOST = 500  #: targets of the view
 
 
 def _show(daemon: DaemonHandle, read: PageRequest, session: Session, _: Mapping[str, str]) -> Reply:
-    targets = read_targets(daemon.store, daemon.ruleset(), daemon.pid, read.now)
+    depths, age = daemon.counts.depths(daemon.store)
+    targets = read_targets(daemon.store, daemon.ruleset(), daemon.pid, read.now, depths)
     shown = [targets.json(name, read.now) for name in targets.names[:_MOST]]
     text = render(
         "targets.html", session=session, here="/targets", targets=shown, left_out=len(targets.names) - len(shown),
-        now=read.now,
+        now=read.now, age_ms=int(age * 1000),
     )  # fmt: skip
     return html(text)
 
@@ -46,7 +47,8 @@ def _resume(daemon: DaemonHandle, read: PageRequest, _: Session, __: Mapping[str
 def _known(daemon: DaemonHandle, read: PageRequest) -> str:
     """The target in the form. Raises Problem."""
     name = read.sent("target")
-    targets = read_targets(daemon.store, daemon.ruleset(), daemon.pid, read.now)
+    depths, _ = daemon.counts.depths(daemon.store)
+    targets = read_targets(daemon.store, daemon.ruleset(), daemon.pid, read.now, depths)
     try:
         check_known(targets, daemon.ruleset(), [name])
     except UnknownTarget as error:
