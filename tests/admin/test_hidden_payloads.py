@@ -176,7 +176,7 @@ def test_no_view_of_the_page_holds_a_hidden_payload(planted: Planted, view: obje
 def test_the_page_shows_that_something_is_hidden(planted: Planted) -> None:
     browser = Browser(planted.admin).sign_in(READ_TOKEN)
 
-    assert "keeps its payloads from the token" in browser.go(f"/events/{planted.hidden}")
+    assert "hides its payloads from the read-only token" in browser.go(f"/events/{planted.hidden}")
     assert "planted-card" in browser.go(f"/events/{planted.shown}")
     assert "planted-card" in Browser(planted.admin).sign_in().go(f"/events/{planted.hidden}")
 
@@ -199,5 +199,5 @@ def test_every_endpoint_that_reads_a_store_hides_payloads_or_shows_none(planted:
     own = {name for name in vars(type(view)) if not name.startswith("_")}
     assert names - own - SHOWN_AS_IT_IS == {"ended", "close", "poll_of", "known_items"}
     for name in ("ended", "close", "poll_of", "known_items", "replay", "append", "prune", "backup"):
-        with pytest.raises(AttributeError, match="not for who may only read"):
+        with pytest.raises(AttributeError, match="not available to the read-only token"):
             getattr(view, name)

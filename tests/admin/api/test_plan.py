@@ -45,8 +45,8 @@ def test_a_plan_continues_where_it_stopped(admin: Admin, monkeypatch: pytest.Mon
     [
         (b"rules: [{nam: x}]", "", 422, "rules.yaml:1:10"),
         (CHANGED, "against=now", 400, "running or then"),
-        (CHANGED, "cursor=x", 400, "no cursor"),
-        (CHANGED, "since=soon", 400, "no time"),
+        (CHANGED, "cursor=x", 400, "not a cursor"),
+        (CHANGED, "since=soon", 400, "not a time"),
     ],
 )
 def test_rules_that_cannot_be_planned_get_an_error(

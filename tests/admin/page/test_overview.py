@@ -93,7 +93,7 @@ def test_each_concern_links_to_its_cure(admin: Admin, page: Browser, settle: Cal
 
     shown = page.go("/")
 
-    assert "1 delivery dead: given up. Read their errors, mend the cause, then replay them" in words(shown)
+    assert "1 delivery dead: given up. Read their errors, fix the cause, then replay them" in words(shown)
     assert '<a href="/deliveries?state=dead" aria-describedby="what-1">Look' in shown
     assert "All is well" not in shown
 

@@ -118,7 +118,7 @@ def test_a_form_that_comes_after_the_session_says_that_nothing_was_done(admin: A
     browser.cookies.clear()
 
     browser.send("POST", form.action, form.fields, {"Referer": view})
-    assert (browser.status, "nothing was done. Sign in, and do it again" in browser.text) == (401, True)
+    assert (browser.status, "nothing was done. Sign in, and try again" in browser.text) == (401, True)
     assert browser.form("/sign-in").fields["to"] == "/targets?a=1"  # where a click does it again
 
     for elsewhere in ("http://evil.example/targets", f"http://evil.example/?{view}", f"{ORIGIN}/nowhere", ""):
@@ -219,7 +219,7 @@ def test_the_read_only_token_can_only_read(admin: Admin, browser: Browser) -> No
     _with(admin, read=True)
     admin.receive({"ref": "main"})
     browser.sign_in(READ_TOKEN)
-    assert "may only read" in browser.text
+    assert "with the read-only token" in browser.text
     for path in ("/", "/events", "/deliveries", "/targets", "/rules", "/try"):
         browser.go(path)
         assert browser.status == 200

@@ -115,9 +115,9 @@ def test_changed_answers_are_printed(ran: StoreCommands) -> None:
     )
 
     text = ran.run("plan", "answers.yaml").stdout
-    assert "~ the sender of 1 event is answered something else, by no rule → deploy: status, content_type," in text
+    assert "~ the sender of 1 event gets another answer, by no rule → deploy: status, content_type," in text
     assert "      body: null\n            @team\n" in text
     markdown = ran.run("plan", "answers.yaml", "--format", "markdown").stdout
-    assert "- **~** the sender of 1 event is answered something else, by `no rule → deploy`: status," in markdown
+    assert "- **~** the sender of 1 event gets another answer, by `no rule → deploy`: status," in markdown
     assert "@team" not in markdown
     assert "don't do the same" in ran.run("plan", "answers.yaml", "--expect-same", code=1).stderr

@@ -214,7 +214,7 @@ def test_status_says_what_to_do_about_an_edit_the_daemon_has_not_loaded(busy: St
     found = drift(note, running=True, now=now_ms() + 60_000)
 
     assert found
-    assert "the daemon has not taken it; if it stays so, see its log, and start it anew" in found["problems"][0]
+    assert "the daemon has not loaded it; if this lasts, see its log, and restart it" in found["problems"][0]
 
 
 @pytest.mark.parametrize(

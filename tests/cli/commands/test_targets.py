@@ -137,7 +137,7 @@ def test_held_deliveries_are_not_replayed_but_can_be_cancelled(ran: StoreCommand
 
     replayed = ran.run("deliveries", "replay", "--target", "ci", "--state", "pending")
     assert replayed.stdout == "replayed 0 deliveries\n"
-    assert "it is held, since target ci is paused by command, and goes on when that ends" in replayed.stderr
+    assert "it is held, since target ci is paused by command, and continues when that ends" in replayed.stderr
 
     assert "cancelled 2 deliveries" in ran.run("deliveries", "cancel", "--target", "ci").stdout
     assert set(ran.states().values()) == {State.CANCELLED}

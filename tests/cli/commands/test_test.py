@@ -197,4 +197,4 @@ def test_a_store_is_named_by_its_path(store_commands: StoreCommands, name: str) 
 
 @pytest.mark.parametrize("name", ["", "postgresql", "sqlite", "sqlite:", "mysql://h/d", "file:x"])
 def test_a_path_that_is_not_a_store_is_an_error(store_commands: StoreCommands, name: str) -> None:
-    assert "is no store; write a path" in store_commands.run("events", "list", "--store", name, code=2).stderr
+    assert "is not a store; write a path" in store_commands.run("events", "list", "--store", name, code=2).stderr

@@ -143,7 +143,7 @@ def _newer_store(path: Path) -> None:
     ("make", "message"),
     [
         (lambda path: path.mkdir(), "is a folder"),
-        (lambda path: path.write_text("no database " * 1000), "some other file"),
+        (lambda path: path.write_text("no database " * 1000), "another file"),
         (_other_database, "some other program"),
         (_newer_store, "schema version 99"),
     ],
