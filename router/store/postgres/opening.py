@@ -15,7 +15,10 @@ SELECT has_schema_privilege('webhook_router', 'USAGE'), (
     SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'webhook_router' AND (
-        c.relkind = 'r' AND NOT has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE')
+        c.relkind = 'r' AND NOT (
+            SELECT bool_and(has_table_privilege(c.oid, needed))
+            FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS one (needed)
+        )
         OR c.relkind = 'S' AND NOT has_sequence_privilege(c.oid, 'USAGE')
     )
 ), (

@@ -225,6 +225,18 @@ def test_a_user_who_may_only_read(postgres_store_url: str, role: Callable[..., s
     assert "delivery" in refusal(url)
 
 
+def test_a_user_who_lacks_one_privilege_on_one_table(postgres_store_url: str, role: Callable[..., str]) -> None:
+    url = role(
+        postgres_store_url,
+        "GRANT USAGE ON SCHEMA webhook_router TO guest",
+        "GRANT ALL ON ALL TABLES IN SCHEMA webhook_router TO guest",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA webhook_router TO guest",
+        "REVOKE DELETE ON webhook_router.dedupe FROM guest",
+    )
+
+    assert "lacks privileges on dedupe;" in refusal(url)
+
+
 def test_a_user_with_the_named_privileges_can_serve(postgres_store_url: str, role: Callable[..., str]) -> None:
     url = role(
         postgres_store_url,
