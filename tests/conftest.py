@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from router.cli.main import main
@@ -32,22 +33,42 @@ pytest_plugins = ["tests.postgres"]
 PROGRAM = str(Path(sys.executable).with_name("webhook-router"))
 PATIENCE_SECONDS = 60.0  #: how long a test waits for a condition; a slow machine only makes the test slow
 
+# As structlog does by itself, but for the values of all variables of each call: they take a second to draw.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
 # Without compiled files each of the hundreds of processes that the tests start would compile the program again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The time that an example takes depends on the load of the machine. The same examples in each run: a failure repeats.
-settings.register_profile(
-    "any machine", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("any machine")
-
 THOROUGH = int(os.environ.get("WEBHOOK_ROUTER_TEST_EXAMPLES", "1"))  #: times as many generated examples, for a long run
+#: Of the generated examples, as hypothesis' profiles for work and for CI: .ci/run makes all.
+SHARE = 1.0 if "WEBHOOK_ROUTER_CI" in os.environ or THOROUGH > 1 else 0.4
+
+
+def number_of_examples(count: int) -> int:
+    """So many generated examples in .ci/run, a multiple in a long run, and a part of them in the README's test command."""
+    return max(4, int(count * THOROUGH * SHARE))
 
 
 def examples(count: int) -> settings:
-    """Settings for so many generated examples; for a multiple of them, and new ones in each run, in a long run."""
-    return settings(max_examples=count * THOROUGH, derandomize=THOROUGH == 1)
+    """Settings for so many generated examples; new ones in each run of a long run."""
+    return settings(max_examples=number_of_examples(count), derandomize=THOROUGH == 1)
+
+
+# The time that an example takes depends on the load of the machine. The same examples in each run: a failure repeats.
+settings.register_profile(
+    "any machine",
+    max_examples=number_of_examples(50),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,6 +96,35 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+#: Where tests start processes, or servers and clocks of their own. They wait most of their time.
+_WAITING = ("tests/acceptance/", "tests/daemon/", "tests/delivery/", "tests/store/postgres/", "tests/rules/reload/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every second worker begin with the tests that wait: the others use the processors meanwhile.
+
+    Each worker begins with an equal part of the list (`--dist worksteal`), and takes from the ends of the others' parts when
+    its own is done. So the tests at the ends are short ones, which all workers finish at the same time.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    waiting: list[pytest.Item] = []
+    busy: list[pytest.Item] = []
+    for item in items:
+        (waiting if item.nodeid.startswith(_WAITING) else busy).append(item)
+    size = len(items) // workers
+    parts = (workers + 1) // 2
+    if workers == 1 or len(waiting) > parts * size:
+        return
+    modules = list(dict.fromkeys(item.path for item in waiting))
+    first = [[item for item in waiting if item.path in modules[number::parts]] for number in range(parts)]
+    items.clear()
+    for number in range(workers):
+        mine = first[number // 2] if number % 2 == 0 else []
+        count = max(0, size - len(mine)) if number < workers - 1 else len(busy)
+        items += mine + busy[:count]
+        del busy[:count]
 
 
 Line = dict[str, Any]
@@ -177,7 +227,10 @@ class Daemon:
         env: Mapping[str, str] | None = None,
         program: tuple[str, ...] = (),
     ):
-        """Start it; with a program in a new interpreter, which takes a second of a processor more."""
+        """Start it; by a program, which in a new interpreter takes a second of a processor more.
+
+        Python, `-c` and code need no new interpreter.
+        """
         self.rules = rules
         self.store = folder / "webhook-router.db"
         self.lines: list[Line] = []
@@ -204,8 +257,8 @@ class Daemon:
         self, arguments: list[str], folder: Path, env: Mapping[str, str], program: tuple[str, ...], log: int
     ) -> Forked | subprocess.Popen[bytes]:
         environment = {**os.environ, **env}
-        if not program and not read_at_start(changed(env)):
-            return preloaded().start(arguments, folder, environment, log)
+        if (not program or program[:2] == (sys.executable, "-c")) and not read_at_start(changed(env)):
+            return preloaded().start(arguments, folder, environment, log, program)
         return subprocess.Popen(
             [*(program or (PROGRAM,)), *arguments],
             cwd=folder,

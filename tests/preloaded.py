@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests import preloaded_client
@@ -59,13 +59,19 @@ class Preloaded:
                 pass_fds=[listener.fileno()],
             )
 
-    def start(self, arguments: list[str], folder: Path, environment: Mapping[str, str], stderr: int) -> "Forked":
-        """A process whose error stream is this descriptor."""
+    def start(
+        self,
+        arguments: list[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        stderr: int,
+        program: Sequence[str] = (),
+    ) -> "Forked":
+        """A process whose error stream is this descriptor. A program other than the command line: python, -c and code."""
         with Path(os.devnull).open("r+b") as null:
             streams = [null.fileno(), null.fileno(), stderr]
-            return Forked(
-                *preloaded_client.start(self.path, [self._program, *arguments], str(folder), dict(environment), streams)
-            )
+            command = [*(program or (self._program,)), *arguments]
+            return Forked(*preloaded_client.start(self.path, command, str(folder), dict(environment), streams))
 
     def stop(self) -> None:
         """End the server and its processes."""

@@ -120,15 +120,21 @@ def _import_everything() -> None:
     importlib.import_module("encodings.idna")
 
 
-def _run_command_line() -> NoReturn:
-    """Run the program, and end as an interpreter does, except that it leaves its modules as they are.
+def _run_program() -> NoReturn:
+    """Run the command line, or the code after `-c`, and end as an interpreter does, except that it leaves its modules as they are.
 
     To take them apart copies all memory that the fork shares, and costs more than most commands.
     """
-    from router.cli.main import main as command_line
-
+    code: str | int | None = None
     try:
-        command_line(sys.argv[1:])
+        if sys.argv[1:2] == ["-c"]:
+            text = sys.argv[2]
+            sys.argv = sys.argv[2:]
+            exec(compile(text, "<string>", "exec"), {"__name__": "__main__"})
+        else:
+            from router.cli.main import main as command_line
+
+            command_line(sys.argv[1:])
     except SystemExit as end:
         code = end.code
     if isinstance(code, str):
@@ -146,13 +152,13 @@ def _run_command_line() -> NoReturn:
 
 
 def main() -> None:
-    """Serve the listening socket whose descriptor is the argument; in a started process, run the command line."""
+    """Serve the listening socket whose descriptor is the argument; in a started process, run its program."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would take the exit codes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the tests end, and with them our input
     _import_everything()
     gc.freeze()
     if Server(socket.socket(fileno=int(sys.argv[1]))).run():
-        _run_command_line()
+        _run_program()
 
 
 if __name__ == "__main__":

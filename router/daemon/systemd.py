@@ -48,7 +48,8 @@ class Systemd:
         # A new socket for each of the few datagrams: an open one would still lead to a listener that was restarted.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | _CLOEXEC) as sock:
             sock.settimeout(_SEND_SECONDS)
-            sock.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
+            sock.connect(self._address)  # or a full listener would be asked again and again, instead of waited for
+            sock.send("\n".join(lines).encode("utf-8", "replace"))
 
 
 _CLOEXEC = getattr(socket, "SOCK_CLOEXEC", 0)  #: Python sets it too; not every system has the flag

@@ -327,7 +327,8 @@ def test_the_daemon_runs_with_closed_standard_streams(
 
     assert process.wait(PATIENCE_SECONDS) == 0
     assert streams == [os.devnull] * 3
-    assert subprocess.run([*closing, PROGRAM, "status", "--store", f"sqlite:{store}"], check=False).returncode == 0
+    if processes == "1":
+        assert subprocess.run([*closing, PROGRAM, "status", "--store", f"sqlite:{store}"], check=False).returncode == 0
 
 
 def _listens(port: int) -> bool:

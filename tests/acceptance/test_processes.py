@@ -8,6 +8,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,10 @@ from pathlib import Path
 import pytest
 
 from router.http.limits import LARGE_BYTES
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, Daemon, request, until
+from tests.conftest import PATIENCE_SECONDS, Daemon, request, until
 
 SENDERS = 6
+IN_A_GROUP = "import os, sys; os.setsid(); from router.cli.main import main; sys.exit(main())"
 RULES = """
 sources: {open: {verify: none, dedupe: headers.X-Key}}
 rules: [{name: all, actions: [append: all.jsonl]}]
@@ -227,7 +229,7 @@ def test_when_all_are_killed_at_once_nothing_that_was_answered_is_lost(
 def test_a_signal_to_all_processes_stops_the_daemon_cleanly(
     start: Callable[..., Daemon], number: signal.Signals
 ) -> None:
-    daemon = start(RULES, flags=("--processes", "2"), program=("setsid", PROGRAM))
+    daemon = start(RULES, flags=("--processes", "2"), program=(sys.executable, "-c", IN_A_GROUP))
     with load(daemon) as found:
         os.killpg(daemon.process.pid, number)
         assert daemon.stop(number) == 0

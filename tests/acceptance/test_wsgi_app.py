@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PATIENCE_SECONDS, PROGRAM, request, until
+from tests.conftest import PATIENCE_SECONDS, preloaded, request, until
 from tests.free_port import free_port
 
 RULES = """
 sources: {open: {verify: none, max_body: 100KiB}}
 rules: [{name: all, actions: [append: all.jsonl]}]
 """
-WAITRESS = (str(Path(PROGRAM).with_name("waitress-serve")), "--threads=8")
+WAITRESS = (sys.executable, "-c", "from waitress.runner import run; run()", "--threads=8")  # as waitress-serve does
 WSGIREF = (sys.executable, "-c", "import sys; from wsgiref.simple_server import make_server; from router.wsgi import app;"
            "make_server('127.0.0.1', int(sys.argv[1]), app).serve_forever()")  # fmt: skip
-PREFORK = (sys.executable, "-c", "import os, sys; from wsgiref.simple_server import make_server; from router.wsgi import app;"
+PREFORK = (sys.executable, "-c", "import os, sys; os.setsid(); from wsgiref.simple_server import make_server; from router.wsgi import app;"
            "s = make_server('127.0.0.1', int(sys.argv[1]), app); s.handle_request(); s.handle_request();"
            "os.fork() or s.serve_forever(); os.wait()")  # fmt: skip
 
@@ -36,16 +35,26 @@ class Hosted:
         self.port = port
         self.log = folder / f"log-{port}"
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stderr=log, stdout=subprocess.DEVNULL, start_new_session=True,
-                env={**os.environ, "WEBHOOK_ROUTER_RULES": "rules.yaml", "WEBHOOK_ROUTER_STORE": "sqlite:events.db",
-                     "WEBHOOK_ROUTER_ADMIN": "off", "WEBHOOK_ROUTER_LOG_FORMAT": "json"},
-            )  # fmt: skip
+            environment = {
+                **os.environ,
+                "WEBHOOK_ROUTER_RULES": "rules.yaml",
+                "WEBHOOK_ROUTER_STORE": "sqlite:events.db",
+                "WEBHOOK_ROUTER_ADMIN": "off",
+                "WEBHOOK_ROUTER_LOG_FORMAT": "json",
+            }
+            self.process = preloaded().start([], folder, environment, log.fileno(), command)
         until(self._listens)
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def wait_until_idle(self) -> None:
+        """Wait for the end of an answer: wsgiref swallows a Ctrl-C that comes before it closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE_SECONDS) as connection:
+            connection.sendall(b"GET /x HTTP/1.0\r\n\r\n")
+            while connection.recv(65_536):
+                pass
 
     def error(self) -> str:
         """What its first line of level error says."""
@@ -76,6 +85,7 @@ def host(tmp_path: Path) -> Iterator[Start]:
     for one in hosted:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(one.process.pid, signal.SIGKILL)  # also those that it has forked
+        one.process.kill()
         one.process.wait(PATIENCE_SECONDS)
 
 
@@ -93,6 +103,7 @@ def test_it_starts_with_the_first_request_and_stops_with_its_server(
     ]
     until((tmp_path / "all.jsonl").exists)
     until(lambda: len((tmp_path / "all.jsonl").read_text().splitlines()) == 5)
+    hosted.wait_until_idle()
     hosted.process.send_signal(signal.SIGINT)
     hosted.process.wait(PATIENCE_SECONDS)
 

@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from router.cli.main import cli
+from tests.cases import each
 from tests.conftest import run_in_process
 
 Run = Callable[..., CompletedProcess[str]]
@@ -267,7 +268,7 @@ def _helped(group: click.Group, prefix: tuple[str, ...] = ()) -> list[tuple[str,
     return found
 
 
-@pytest.mark.parametrize("command", _helped(cli), ids=" ".join)
+@each("command", _helped(cli), ids=" ".join)
 def test_help_has_examples(command: tuple[str, ...]) -> None:
     done = CliRunner().invoke(cli, [*command, "--help"])
 

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 import click
-import pytest
 
 from router.cli.main import cli
 from router.cli.manual import manual_page
+from tests.cases import each
 
 PAGE = manual_page(cli)
 MACROS = (".TH", ".SH", ".SS", ".PP", ".TP", ".nf", ".fi", ".B", ".I")
@@ -26,7 +26,7 @@ def _shown(page: str) -> str:
     return page.replace("\\-", "-").replace("\\e", "\\")
 
 
-@pytest.mark.parametrize(("path", "command"), list(commands(cli)), ids=lambda given: " ".join(given) if isinstance(given, tuple) else "")  # fmt: skip
+@each(("path", "command"), list(commands(cli)), ids=lambda given: " ".join(given) if isinstance(given, tuple) else "")  # fmt: skip
 def test_every_command_has_a_section_with_its_flags(path: tuple[str, ...], command: click.Command) -> None:
     section = re.search(
         rf"^\.SS {re.escape(' '.join(path))}\n(.*?)(?=^\.S[SH] )", _shown(PAGE), re.DOTALL | re.MULTILINE

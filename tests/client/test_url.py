@@ -11,6 +11,7 @@ from router.client.url import check_target_url, compile_url
 from router.domain.errors import RenderError, TemplateError
 from router.domain.secrets import Secret
 from router.templates import Context
+from tests.cases import each
 
 SECRETS = {"chat": "https://chat.example/T0/x"}
 
@@ -141,7 +142,7 @@ def test_a_value_that_stays_in_its_segment_is_sent(value: str, written: str) -> 
     assert _render("http://h/a/{{ payload.v }}/b", value) == f"http://h/a/{written}/b"
 
 
-@pytest.mark.parametrize("value", CLIMBS)
+@each("value", CLIMBS)
 def test_a_query_takes_what_a_path_does_not(value: str) -> None:
     assert _render("http://h/a?q={{ payload.v }}", value).startswith("http://h/a?q=")
 
@@ -233,7 +234,7 @@ def test_a_target_url_is_constant_or_one_secret() -> None:
     assert check_target_url("nonsense", secrets)
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "expected"),
     [
         ("169.254.169.254", True),

@@ -16,6 +16,7 @@ from router.domain.outcomes import OutcomeKind
 from router.observe import metric_families as f
 from router.observe.metric_families import MetricFamily
 from router.plugins.scheme import VerifyFailure
+from tests.cases import each
 from tests.contrib.promql_names import parsed, problems, result_labels, sample_labels
 from tests.metric_families import FAMILIES
 
@@ -68,7 +69,7 @@ def expressions() -> Iterator[Named]:
         yield name, f"sum by ({asked[2]}) ({asked[1]})"
 
 
-@pytest.mark.parametrize(("place", "expression"), list(expressions()))
+@each(("place", "expression"), list(expressions()))
 def test_every_expression_names_existing_metrics_labels_and_values(place: str, expression: str) -> None:
     assert problems(expression, sample_labels(FAMILIES), WORDS) == []
 
@@ -77,7 +78,7 @@ def _is_used(family: MetricFamily) -> bool:
     return any(re.search(rf"\b{family.name}(_bucket|_sum|_count)?\b", expression) for _, expression in expressions())
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@each("family", FAMILIES, ids=lambda family: family.name)
 def test_every_metric_is_used_and_renaming_it_is_noticed(family: MetricFamily) -> None:
     others = [one for one in FAMILIES if one is not family]
 
@@ -143,7 +144,7 @@ def _labels_of(expression: str) -> set[str]:
     return result_labels(parsed(expression), sample_labels(FAMILIES))
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+@each("rule", rules(), ids=lambda rule: rule["alert"])
 def test_every_alert_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> None:
     texts = rule["annotations"]
 
@@ -156,7 +157,7 @@ def test_every_alert_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> 
     assert set(re.findall(r"\| (\w+)", " ".join(texts.values()))) <= {"humanize", "humanize1024", "humanizeDuration"}
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+@each("rule", rules(), ids=lambda rule: rule["alert"])
 def test_no_alert_reports_a_predicted_value(rule: dict[str, Any]) -> None:
     # Of `a and b` the value is that of a: `has -33 GiB left` was once said.
     told = [re.split(r"\b(?:and|unless)\b", part)[0] for part in re.split(r"\bor\b", rule["expr"])]
@@ -261,7 +262,7 @@ def test_dashboard_variables_are_defined_and_used() -> None:
         assert variable["includeAll"] and variable["allValue"] == ".*"  # `source=""` too
 
 
-@pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
+@each("panel", panels(), ids=lambda panel: panel["title"])
 def test_every_legend_uses_labels_of_its_result(panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
         assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= _labels_of(target["expr"])

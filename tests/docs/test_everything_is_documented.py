@@ -18,6 +18,7 @@ from router.domain.errors import Level
 from router.domain.outcomes import Cause
 from router.rules.compile.loader import Loader
 from router.rules.yaml import schema
+from tests.cases import each
 from tests.conftest import Daemon
 from tests.free_port import free_port
 
@@ -161,7 +162,7 @@ def _commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
 COMMANDS = _commands(cli)
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+@each("command", sorted(COMMANDS))
 def test_every_flag_is_in_the_reference_with_its_environment_name(command: str) -> None:
     [row] = [line for line in REFERENCE.splitlines() if re.match(rf"\| `{command}[ `]", line)]
     for parameter in COMMANDS[command].params:

@@ -13,6 +13,7 @@ from router.cli.main import cli
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loader
+from tests.cases import each
 from tests.docs.markdown_page import MARKS, Block, blocks
 from tests.docs.page_runner import ROOT, PageRunner
 
@@ -67,7 +68,7 @@ def test_every_documented_command_works(found: Sequence[Block], walk: PageRunner
     walk.leave()
 
 
-@pytest.mark.parametrize("page", BLOCKS)
+@each("page", BLOCKS)
 def test_every_block_has_a_known_language_and_marks(page: str) -> None:
     for block in BLOCKS[page]:
         assert set(block.marks) <= {*MARKS, *_OWN_MARKS}, f"{block}: {set(block.marks)}"
@@ -126,7 +127,7 @@ def _named_commands(path: Path) -> Iterator[str]:
     yield from re.findall(r"`webhook-router ([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@each("path", PAGES, ids=lambda path: path.name)
 def test_every_named_command_and_flag_exists(path: Path) -> None:
     for line in _named_commands(path):
         words = line.split()
@@ -138,7 +139,7 @@ def test_every_named_command_and_flag_exists(path: Path) -> None:
         assert used <= flags, f"{path.name}: webhook-router {line}"
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@each("path", PAGES, ids=lambda path: path.name)
 def test_quoted_figures_are_in_the_named_result_files(path: Path) -> None:
     for statement in re.split(r"\n\n|\n(?=[-|])", path.read_text()):
         names = re.findall(r"`(bench/results/\w+\.txt)`", statement)

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from router.daemon.registries import REGISTRIES
 from router.domain.events import Event, ParsedEvent
 from router.rules.compile.loader import Loader
@@ -24,6 +22,7 @@ from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.nodes import MappingNode, data
 from router.rules.yaml.problems import ProblemReport
+from tests.cases import each
 
 TEXT = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
 SCOPE = Scope(params=frozenset({"team"}))
@@ -41,7 +40,7 @@ def _event(given: dict[str, Any]) -> ParsedEvent:
     return ParsedEvent(event, payload, "form" in given, given.get("params"))
 
 
-@pytest.mark.parametrize(("rules", "events"), EXAMPLES, ids=[rules.strip()[:60] for rules, _ in EXAMPLES])
+@each(("rules", "events"), EXAMPLES, ids=[rules.strip()[:60] for rules, _ in EXAMPLES])
 def test_every_documented_example_matches_as_shown(rules: str, events: str) -> None:
     if re.search("^rules:", rules, re.MULTILINE):
         _check_plans(rules, events)
@@ -97,15 +96,11 @@ def test_no_documented_example_is_missed() -> None:
     assert len(EXAMPLES) == TEXT.count("```yaml") >= 20
 
 
-@pytest.mark.parametrize(
-    "word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "age", "equals_field", "ignore_case"]
-)
+@each("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "age", "equals_field", "ignore_case"])
 def test_every_operator_has_an_example(word: str) -> None:
     assert any(re.search(rf"(?<![\w.$-]){word}:", rules) for rules, _ in EXAMPLES)
 
 
-@pytest.mark.parametrize(
-    "word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "age", "equals_field", "ignore_case"]
-)
+@each("word", [*OPERATORS, *COMBINATORS, "exists", "every", "elem", "age", "equals_field", "ignore_case"])
 def test_every_operator_is_documented(word: str) -> None:
     assert re.search(rf"\*\*{word}\b|`{word}`", TEXT), word

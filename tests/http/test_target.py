@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from router.http.target import read_target
+from tests.cases import each
 from tests.http.talking import Recorder, get, status, talk
 
 Serve = Callable[..., Any]
@@ -96,7 +97,7 @@ def test_a_plain_path_reaches_the_handler_decoded(serve: Serve, target: str, pat
     assert [(one.path, one.query) for one in seen.requests] == [(path, "a=%6f//../&b")]
 
 
-@pytest.mark.parametrize("target", [*OTHER_FORMS, *MALFORMED])
+@each("target", [*OTHER_FORMS, *MALFORMED])
 def test_no_two_targets_are_one_path(target: str) -> None:
     found = read_target("GET", target)
 

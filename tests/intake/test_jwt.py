@@ -32,6 +32,7 @@ from router.intake.verify.jwt import compile as compile_jwt
 from router.plugins.build import Build
 from router.plugins.scheme import KeysAwaited, KeysUnavailable, Unverified, Verified, Verifier
 from router.store.sqlite.store import SqliteStore
+from tests.cases import each
 from tests.intake.conftest import WaitingReceiver
 from tests.intake.preset_senders import BODY, SECONDS, ec_key, es256, jwks, rs256
 from tests.intake.signed_requests import KEYS_FOLDER, NOW
@@ -113,7 +114,7 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WRONG)
+@each("name", WRONG)
 def test_every_wrong_token_is_refused(name: str) -> None:
     verifier, faults = _compile(**GIVEN)
 

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from router.http.server import Server
 from router.intake.receiver import Receiver
 from router.store.sqlite.store import SqliteStore
+from tests.conftest import SHARE
 from tests.http.talking import talk
 from tests.intake.signed_requests import (
     CASES,
@@ -51,7 +52,7 @@ def _variants(case: Case, name: str) -> Iterator[tuple[str, Pairs, bytes]]:
         yield f"key {key!r}", case.headers(key), case.body
     if name in WITHOUT_SIGNATURE:
         return
-    for i in range(len(case.body)):
+    for i in range(0, len(case.body), 1 if SHARE == 1 else 3):
         flipped = case.body[:i] + bytes([case.body[i] ^ 1]) + case.body[i + 1 :]
         yield f"flipped bit in byte {i}", headers, flipped
     for other in (b"", case.body[:-1], case.body + b"\n", case.body * 2):

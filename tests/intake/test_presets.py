@@ -20,6 +20,7 @@ from router.intake.verify.sns import Sns
 from router.plugins.build import Build
 from router.plugins.scheme import KeysAwaited, Unverified, Verified, Verifier
 from router.rules.compile.loader import Loader
+from tests.cases import each
 from tests.intake.preset_senders import BODY, SENDERS, certificate, paypal, sns, written_key
 
 ALL = presets()
@@ -67,7 +68,7 @@ def test_the_list_of_providers_is_there() -> None:
     assert set(WANTED) <= set(ALL)
 
 
-@pytest.mark.parametrize("name", VERIFYING)
+@each("name", VERIFYING)
 def test_a_preset_verifies_its_vector_and_no_other_body(name: str) -> None:
     preset = VERIFYING[name]
     verifier, inbound = _verifier(preset), _inbound(preset)
@@ -83,7 +84,7 @@ def test_a_preset_verifies_its_vector_and_no_other_body(name: str) -> None:
         assert isinstance(verifier.verify(changed, inbound.received_at), Unverified)
 
 
-@pytest.mark.parametrize("name", VERIFYING)
+@each("name", VERIFYING)
 def test_the_origin_of_each_vector_is_true(name: str) -> None:
     """Made ones are made again here, by senders that share nothing with the router."""
     vector = VERIFYING[name].vector
@@ -106,7 +107,7 @@ def test_the_origin_of_each_vector_is_true(name: str) -> None:
     assert "jwks" in vector or vector["secret"] == written_key(name, b"new key")
 
 
-@pytest.mark.parametrize("name", ALL)
+@each("name", ALL)
 def test_a_preset_says_where_it_comes_from_and_what_it_leaves_open(name: str) -> None:
     preset = ALL[name]
 
@@ -125,7 +126,7 @@ def test_a_preset_says_where_it_comes_from_and_what_it_leaves_open(name: str) ->
 # The two cases that must stay impossible. The other one is in test_probes.py.
 
 
-@pytest.mark.parametrize("name", VERIFYING)
+@each("name", VERIFYING)
 def test_no_preset_verifies_nothing_without_saying_so(name: str) -> None:
     preset = VERIFYING[name]
     verifier = _verifier(preset)
@@ -152,7 +153,7 @@ def test_a_preset_that_can_not_verify_needs_a_verify_beside_it(name: str, tmp_pa
     assert name not in REGISTRIES.schemes
 
 
-@pytest.mark.parametrize("name", VERIFYING)
+@each("name", VERIFYING)
 def test_own_keys_override_but_nothing_weakens_what_is_signed(name: str) -> None:
     preset = VERIFYING[name]
     scheme = REGISTRIES.schemes[name]

@@ -13,6 +13,7 @@ from router.domain.secrets import Secret, SecretRef
 from router.intake.verify.registry import SCHEMES
 from router.plugins.build import Build
 from router.plugins.scheme import SenderProof, Unsignable, Unverified, Verified, Verifier, VerifyFailure
+from tests.cases import each
 from tests.intake.signed_requests import (
     BODY,
     CASES,
@@ -69,7 +70,7 @@ def test_a_request_signed_with_either_secret_is_accepted(name: str, key: str) ->
     assert left.isdisjoint({"cookie", "authorization", "proxy-authorization", "x-token", "x-gitlab-token"})
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_every_mutated_signature_is_refused(name: str) -> None:
     case = CASES[name]
     verifier = _verifier(case.scheme, case.options)
@@ -446,7 +447,7 @@ def test_wrong_options_are_reported(scheme: str, options: dict[str, Any], messag
     assert any(message in fault.message for fault in build.faults), build.faults
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_each_refusal_has_a_reason_that_the_metrics_know(name: str) -> None:
     case = CASES[name]
     verifier = _verifier(case.scheme, case.options)
@@ -504,7 +505,7 @@ def _signed(name: str, verifier: Verifier) -> Inbound:
     return replace(request, headers=request.headers + signed.headers, query=query)
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - UNSIGNABLE))
+@each("name", sorted(set(CASES) - UNSIGNABLE))
 def test_a_scheme_accepts_its_own_signatures_and_refuses_changes(name: str) -> None:
     verifier = _verifier(CASES[name].scheme, CASES[name].options)
     request = _signed(name, verifier)
@@ -553,7 +554,7 @@ def test_a_secret_that_no_header_can_carry_is_not_sent(value: str) -> None:
         assert isinstance(verifier.sign(_request(()), NOW), Unsignable)
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_an_unset_secret_cannot_sign(name: str) -> None:
     case = CASES[name]
     build = Build("source", Path("/"), find_secret=lambda ref, place: Secret(ref.name, None), require_secrets=False)

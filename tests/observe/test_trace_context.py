@@ -6,6 +6,7 @@ import pytest
 
 from router.domain.headers import Headers
 from router.observe.trace_context import trace_id_of, trace_of
+from tests.cases import each
 
 ID, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 GOOD = f"00-{ID}-{SPAN}-01"
@@ -44,7 +45,7 @@ def test_flags_and_later_versions_are_accepted(value: str, flags: str) -> None:
     assert trace.parent().endswith(f"-{flags}")
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         "", "00", GOOD.upper(), f"ff-{ID}-{SPAN}-01", f"00-{ID}-{SPAN}-01-", f"00-{ID}-{SPAN}-01-x",
@@ -61,7 +62,7 @@ def test_two_traceparent_headers_are_ignored() -> None:
     assert trace_of(Headers((("traceparent", GOOD), ("Traceparent", GOOD)))) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("states", "kept"),
     [
         ((), ""),

@@ -18,7 +18,7 @@ from aiosmtpd.handlers import Message as MessageHandler
 
 from router.plugins.entry_points import RESERVED
 from router.rules.compile.rules import ACTION_KEYS
-from tests.conftest import PROGRAM, Daemon, forked_program
+from tests.conftest import Daemon, forked_program
 from tests.free_port import free_port
 from tests.plugins.conftest import PAGE, written
 
@@ -249,15 +249,15 @@ REASONS = {
 
 
 def test_plugins_that_can_t_be_used_are_named_and_nothing_else_fails(
-    start: Start, eventually: Wait, broken: Path, tmp_path: Path
+    start: Start, eventually: Wait, broken_program: str, tmp_path: Path
 ) -> None:
     good = "sources: {open: {verify: none}, shut: {verify: {scheme: shut}}}\nrules: [{name: r, source: open, actions: [append: out/x.jsonl]}]\nunmatched: [append: out/y]\n"
-    daemon = start(good, env={"PYTHONPATH": str(broken)}, program=(PROGRAM,))
+    daemon = start(good, program=(broken_program,))
 
     assert daemon.post("/hooks/open", b"{}", {"Content-Type": "application/json"}).status == 202
     eventually((tmp_path / "out" / "x.jsonl").exists)
     assert daemon.post("/hooks/shut", b"{}", {}).status == 503  # a scheme that fails lets nobody in
-    checked = _run(tmp_path, PROGRAM, "check", "--strict", PYTHONPATH=str(broken))
+    checked = _run(tmp_path, broken_program, "check", "--strict")
     status = _run(tmp_path, forked_program(), "status", "--store", f"sqlite:{daemon.store}").stdout
     logged = {one["name"]: one["error"] for one in daemon.lines if one["message"] == "plugin can't be used"}
     daemon.stop()

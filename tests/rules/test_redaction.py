@@ -21,6 +21,7 @@ from router.rules.match.fields import field
 from router.rules.match.jsonpath.selected import compile_places
 from router.rules.parsing import parse_arriving, parse_event
 from router.rules.source import Source
+from tests.cases import each
 
 CARD = "4111111111111111"
 
@@ -48,7 +49,7 @@ def stored(source: Source, body: bytes, content_type: str | None = "application/
     return found
 
 
-@pytest.mark.parametrize(
+@each(
     ("paths", "body", "expected"),
     [
         (["$.card"], b'{"card": 1}', b'{"card": "[redacted]"}'),

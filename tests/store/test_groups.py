@@ -16,7 +16,7 @@ from router.domain.ids import uuid7
 from router.domain.outcomes import Outcome
 from router.store.contract import MAX_INTERRUPTIONS
 from router.store.sqlite.check import check
-from tests.conftest import PATIENCE_SECONDS, THOROUGH
+from tests.conftest import PATIENCE_SECONDS, THOROUGH, number_of_examples
 from tests.sqlite_template import open_store
 
 NOW = 1_700_000_000_000
@@ -287,6 +287,6 @@ class Histories(RuleBasedStateMachine):
 
 
 Histories.TestCase.settings = settings(
-    max_examples=40 * THOROUGH, stateful_step_count=25, deadline=None, derandomize=THOROUGH == 1
+    max_examples=number_of_examples(40), stateful_step_count=25, deadline=None, derandomize=THOROUGH == 1
 )
 test_no_history_differs_from_the_model = Histories.TestCase

@@ -29,6 +29,8 @@ from router.templates.filters import FILTERS
 from router.templates.running import RenderThread, new_budget
 from router.templates.tests import TESTS
 from router.templates.values import FirstValues
+from tests.cases import each
+from tests.conftest import number_of_examples
 from tests.templates.hostile_templates import BODY, SHAPES, Hostile, hostile
 
 VALUES = Context(
@@ -63,7 +65,7 @@ def _render(text: str) -> str:
     return compile_template(text, secrets=["chat"]).render(VALUES)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "result"),
     [
         ("plain $ text", "plain $ text"),
@@ -135,7 +137,7 @@ def test_a_template_renders(text: str, result: str) -> None:
     assert _render(text) == result
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("{{ payload.repository.id }}", "payload.repository.id is missing"),
@@ -177,7 +179,7 @@ def test_a_template_that_fails_names_the_field_and_no_value(text: str, message: 
     assert "refs/heads" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("{{ payload.ref", "not a template"),
@@ -321,7 +323,7 @@ for _case in hostile():
 def test_every_filter_test_and_operator_has_a_bound(about: str) -> None:
     """At most so many steps, characters and bytes; without bounds one of these takes minutes, or gigabytes."""
     cases = BY_SUBJECT[about]
-    for case in cases[:: max(1, len(cases) // 30)]:
+    for case in cases[:: max(1, len(cases) // number_of_examples(30))]:
         budget = RenderBudget(inline=True)
         budget.longest_text = 100_000
 

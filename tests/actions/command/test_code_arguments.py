@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.cases import each
+
 Faults = Callable[..., list[str]]
 
 
-@pytest.mark.parametrize(
+@each(
     ("argv", "message"),
     [
         (["bash", "-c", "{{ payload.x }}"], "argv.2: what follows -c is code"),

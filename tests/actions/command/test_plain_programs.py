@@ -11,6 +11,7 @@ import pytest
 
 from router.actions.command.known_programs import PLAIN, READERS
 from router.actions.command.plain_variables import PREFIXES, WORDS, is_plain
+from tests.cases import each
 
 Make = Callable[..., Any]
 DOCS = (Path(__file__).parents[3] / "docs" / "actions.md").read_text()
@@ -79,7 +80,7 @@ SPELLINGS = (
 )
 
 
-@pytest.mark.parametrize("program", OTHERS)
+@each("program", OTHERS)
 def test_a_program_that_may_run_text_as_code_gets_none(faults: Make, program: str) -> None:
     for spelling in SPELLINGS:
         argv = spelling.format(program).split()
@@ -105,14 +106,14 @@ def test_the_error_names_place_and_cure(faults: Make) -> None:
     assert "allow_code" not in without_rule
 
 
-@pytest.mark.parametrize("program", sorted(OTHERS))
+@each("program", sorted(OTHERS))
 def test_allow_code_lifts_the_restriction(faults: Make, program: str) -> None:
     found = faults("command", {"argv": [program, "x", "{{ payload.x }}"]}, allow_code=True)
 
     assert not [fault for fault in found if "plain" in fault]
 
 
-@pytest.mark.parametrize("program", sorted(PLAIN))
+@each("program", sorted(PLAIN))
 def test_a_plain_program_may_get_senders_text(faults: Make, program: str) -> None:
     assert faults("command", {"argv": [program, "{{ payload.x }}"]}) == []
     assert faults("command", {"argv": ["sudo", "-u", "deploy", "nice", program, "{{ payload.x }}"]}) == []
@@ -293,7 +294,7 @@ READ_BY_PROGRAMS = (
 )
 
 
-@pytest.mark.parametrize("name", READ_BY_PROGRAMS)
+@each("name", READ_BY_PROGRAMS)
 def test_a_variable_that_programs_read_may_hold_no_senders_text(faults: Make, name: str) -> None:
     for given in ({"argv": ["./own.sh"]}, {"shell": "true"}):
         assert any(f"env.{name}" in fault for fault in faults("command", {**given, "env": {name: "{{ payload.x }}"}}))

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from router.actions.forward.headers import StoppedHeaders, passed
 from router.domain.identity_headers import tells_who_calls
+from tests.cases import each
 
 GITHUB = frozenset({"x-github-*", "x-hub-signature-256"})
 # By all of these some proxy tells some service who calls, from where, or what is asked for.
@@ -37,7 +38,7 @@ def test_known_harmless_headers_pass() -> None:
     assert names(*HARMLESS) == HARMLESS
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         *(one for one in IDENTITY if one != "X-Authenticated-User"),
@@ -91,7 +92,7 @@ def test_signatures_of_the_original_go_with_the_original_only() -> None:
     assert names(*given, named=GITHUB, original=False) == ["X-GitHub-Event"]
 
 
-@pytest.mark.parametrize("name", IDENTITY)
+@each("name", IDENTITY)
 def test_headers_that_tell_who_calls_are_recognized(name: str) -> None:
     assert tells_who_calls(name)
 

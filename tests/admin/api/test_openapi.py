@@ -14,6 +14,7 @@ from router.admin.api.routes import ENDPOINTS, body_limit
 from router.admin.api.schemas import schemas
 from router.domain.listen_address import ListenAddress
 from tests.admin.conftest import DOCUMENT
+from tests.cases import each
 
 ROOT = Path(__file__).parents[3]
 API = (ROOT / "docs" / "api.md").read_text()
@@ -32,7 +33,7 @@ def test_openapi_operations_and_endpoints_are_the_same() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("one", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
+@each("one", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
 def test_every_operation_lists_its_parameters_and_statuses(one: Endpoint) -> None:
     operation = DOCUMENT["paths"][one.path][one.method.lower()]
 

@@ -18,8 +18,8 @@ from router.runtime.pacing import TooLong, resting_while_busy
 HEAD = "sources:\n  s: {verify: none}\n"
 ACTIONS = "actions: [{append: ./x}]"
 RULE = f"rules:\n- name: a\n  {ACTIONS}\n"
-SECONDS = 8.0  #: of work; each of these takes less than one, and took far longer or for ever without its bound
-COUNT = 3_000
+SECONDS = 6.0  #: of work; each of these takes less than one, and took far longer or for ever without its bound
+COUNT = 2_000
 
 
 def _lines(make: Callable[[int], str], count: int = COUNT) -> str:

@@ -14,6 +14,7 @@ from router.rules.compile.contradictions import cannot_hold
 from router.rules.compile.loader import Loader
 from router.rules.match.fields import FieldValues
 from router.rules.yaml.problems import MAX_PROBLEMS
+from tests.cases import each
 from tests.conftest import examples
 from tests.rules.match.strategies import EVENTS, MATCHES, Match
 from tests.rules.match.test_index import compiled
@@ -21,7 +22,7 @@ from tests.rules.match.test_index import compiled
 Problems = Callable[[str], list[str]]
 
 
-@pytest.mark.parametrize(
+@each(
     ("match", "place", "reason"),
     [
         # in one map of operators
@@ -75,7 +76,7 @@ def test_a_contradiction_gets_one_warning(problems: Problems, match: str, place:
     assert reason in found[0]
 
 
-@pytest.mark.parametrize(
+@each(
     "match",
     [
         "$.a: {prefix: '1', gt: 5}",  # in a form

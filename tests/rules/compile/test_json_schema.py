@@ -14,6 +14,7 @@ from router.rules.compile.json_schema import json_schema
 from router.rules.yaml.document import read
 from router.rules.yaml.nodes import data
 from router.rules.yaml.yaml_problem import DocumentError
+from tests.cases import each
 from tests.conftest import examples
 from tests.rules.match.strategies import MATCHES, Match
 
@@ -91,7 +92,7 @@ def test_the_schema_accepts_valid_files(path: Path) -> None:
     assert _faults(path.read_text()) == []
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         ("sources:", "source:"),
@@ -151,7 +152,7 @@ url-templated-host
 """.split()
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "bad").glob("*.yaml")), ids=lambda path: str(path.stem))
+@each("path", sorted((CONFIGS / "bad").glob("*.yaml")), ids=lambda path: str(path.stem))
 def test_the_schema_rejects_every_kind_of_structural_mistake(path: Path) -> None:
     try:
         faults = _faults(path.read_text())

@@ -7,6 +7,7 @@ import pytest
 from router.daemon.registries import REGISTRIES
 from router.domain.errors import Level
 from router.rules.compile.loader import Loaded, Loader
+from tests.cases import each
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENVIRON = {
@@ -32,7 +33,7 @@ def test_a_valid_file_loads_without_problems(path: Path) -> None:
     assert loaded.ruleset is not None
 
 
-@pytest.mark.parametrize("path", sorted((CONFIGS / "bad").glob("*.yaml")), ids=lambda path: path.stem)
+@each("path", sorted((CONFIGS / "bad").glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_invalid_file_reports_every_problem(path: Path) -> None:
     expected = [line.removeprefix("#> ") for line in path.read_text().splitlines() if line.startswith("#> ")]
 

@@ -16,13 +16,14 @@ from router.rules.match.fields import FieldValues
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
+from tests.cases import each
 from tests.conftest import examples
 
 Matches = Callable[..., bool]
 Problems = Callable[[str], list[str]]
 
 
-@pytest.mark.parametrize(
+@each(
     ("match", "payload", "holds"),
     [
         # equality: typed, no coercion
@@ -168,7 +169,7 @@ def test_a_failing_path_is_an_error_even_below_not(
             condition(text).holds(FieldValues(parsed({"a": 1})))
 
 
-@pytest.mark.parametrize(
+@each(
     ("match", "message"),
     [
         ("ref: x", '1:1: match: unknown field "ref"; a field of the payload is a JSONPath: "$.ref"'),

@@ -11,6 +11,7 @@ from router.domain.errors import Level
 from router.rules.compile.loader import Loader
 from router.rules.compile.operators import WORDS
 from router.rules.match import hints
+from tests.cases import each
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def hint(name: str) -> str:
     return hints.unknown_operator(name, WORDS).partition(";")[2].strip()
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "cure"),
     [
         *((name, 'did you mean "equals"?') for name in ("eq", "==", "=", "equal", "is", "Equals", "EQ", "equal_to", "eqauls")),

@@ -22,6 +22,7 @@ from router.rules.ruleset import Ruleset
 from router.rules.yaml.document import read
 from router.rules.yaml.node_path import NodePath
 from router.rules.yaml.problems import ProblemReport
+from tests.cases import each
 from tests.conftest import examples
 from tests.rules.match.strategies import EVENTS, JSON, RULES, GeneratedRule, Match, event
 
@@ -80,7 +81,7 @@ def test_the_index_matches_the_same_rules_as_a_loop(rules: list[GeneratedRule], 
         assert ruleset.match(parsed) == by_loop(ruleset, parsed)
 
 
-@pytest.mark.parametrize(
+@each(
     ("match", "hit", "miss"),
     [
         ({"$.a": "x"}, {"a": "x"}, {"a": "y"}),

@@ -16,6 +16,7 @@ from router.rules.match.jsonpath.limits import Work
 from router.rules.match.jsonpath.parse import parse as parse_path
 from router.rules.match.jsonpath.tree import nodes
 from tests.acceptance.github_payloads import bodies
+from tests.cases import each
 from tests.conftest import examples
 from tests.rules.match import reference_matcher as specification
 
@@ -34,7 +35,7 @@ PAYLOAD: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "$",
@@ -159,7 +160,7 @@ def test_generated_paths_agree_with_the_library(payload: Any, segments: list[str
         assert [type(value) for value in compiled.read(payload)] == [type(value) for value in wanted]
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "message"),
     [
         ("$ref", "a dot is missing after the $: $.ref"),

@@ -7,9 +7,10 @@ import pytest
 from router.rules.yaml.document import MAX_ALIASED, MAX_DEPTH, read
 from router.rules.yaml.nodes import MappingNode, data
 from router.rules.yaml.yaml_problem import DocumentError
+from tests.cases import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value"),
     [
         ("on", "on"),
@@ -68,7 +69,7 @@ def test_a_number_with_a_leading_zero_gets_a_warning() -> None:
     assert [(w.line, w.column, w.level) for w in warnings] == [(1, 4, "warning")]
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "place", "message"),
     [
         ("", (1, 1), "the file is empty"),

@@ -9,7 +9,7 @@ from hypothesis.stateful import rule
 from router.domain.deliveries import RulesetText
 from router.store.postgres.store import PostgresStore
 from router.store.postgres.url import parse_url
-from tests.conftest import THOROUGH
+from tests.conftest import THOROUGH, number_of_examples
 from tests.postgres import SharedStore
 from tests.store.test_groups import Histories
 
@@ -53,7 +53,7 @@ class HistoriesOfNodes(Histories):
 
 
 HistoriesOfNodes.TestCase.settings = settings(
-    max_examples=8 * THOROUGH, stateful_step_count=20, deadline=None, derandomize=THOROUGH == 1
+    max_examples=number_of_examples(8), stateful_step_count=20, deadline=None, derandomize=THOROUGH == 1
 )
 
 
