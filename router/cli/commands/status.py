@@ -59,6 +59,7 @@ def _print(found: "Status", now: int) -> None:
             ("rules", _rules(notes["rules"], now)),
             *_plugins(notes["process"]),
             *_drift(notes["rules"], now),
+            *_sources(notes["rules"]),
             *_polls(found, now),
             ("store", f"{safe(found.location)}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
@@ -101,6 +102,17 @@ def _plugins(process: dict[str, Any]) -> list[tuple[str, str]]:
         ("plugin", safe(f'{one.get("kind")} "{one.get("name")}" ({one.get("package")}) can\'t be used: {one["error"]}'))
         for one in broken
     ]
+
+
+def _sources(rules: dict[str, Any]) -> list[tuple[str, str]]:
+    """A field for each source that says how long its events stay, or who sees them."""
+    from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.source_settings import settings_words  # noqa: PLC0415
+
+    noted = rules.get("sources")
+    found = noted.items() if isinstance(noted, dict) else ()
+    words = [(name, settings_words(settings)) for name, settings in found if isinstance(settings, dict)]
+    return [(f"source {safe(name)}", safe(", ".join(said))) for name, said in words if said]
 
 
 def _polls(found: "Status", now: int) -> list[tuple[str, str]]:

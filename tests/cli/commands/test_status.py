@@ -87,6 +87,11 @@ def test_status_shows_what_a_running_daemon_recorded(busy: StoreCommands) -> Non
                 "hash": "0123456789abcdef",
                 "rules": 12,
                 "loaded_at": now - 2 * HOUR,
+                "sources": {
+                    "crm": {"keep": 172800.0, "redact": ["$.a", "$.b", "$.c", "$.d"], "show_payloads": False},
+                    "ci": {"keep": "forever"},
+                    "odd": {"keep": [], "redact": 7},
+                },
                 "drift": {
                     "why": "problems",
                     "since": now - 60_000,
@@ -105,6 +110,10 @@ def test_status_shows_what_a_running_daemon_recorded(busy: StoreCommands) -> Non
     assert "/etc/rules.yaml, 12 rules, hash 0123456789ab, loaded 2h ago\n" in text or "loaded 120m ago" in text
     drift = r"not what runs for 6\ds: rules\.yaml:14:7: nonsense\\x1b \(and more; see `webhook-router check`\)\n"
     assert re.search(drift, text)
+    assert "keeps events 2d, redacts $.a, $.b, $.c and 1 more, hides payloads from who may only read\n" in text
+    assert re.search(r"source ci +keeps events forever\n", text)
+    assert "source odd" not in text
+    assert found["rules"]["sources"]["ci"] == {"keep": "forever"}
     assert re.search(r"open, for \ds, tried again in", text)
     assert "7 failures" in text
     assert (found["running"], found["pid"]) == (True, os.getpid())
