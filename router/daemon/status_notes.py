@@ -2,9 +2,9 @@
 
 Each note is JSON: `process` {pid, version, started_at, listen, admin, processes: a list of {number, pid, serves}, left
 out when there are none, plugins: a list of {kind, name, package, error: null or a text}, left out when there are none};
-`rules` {file, hash, rules, loaded_at, drift: null or {why, since, problems}}, where problems are texts. The delivery
-loop adds `breakers` and `waits`. A note that can't be written is lost. Only a start waits for its notes, so that a
-command that is typed when the daemon serves finds them.
+`rules` {file, hash, rules, loaded_at, sources: as `source_settings` gives them, drift: null or {why, since, problems}},
+where problems are texts. The delivery loop adds `breakers` and `waits`. A note that can't be written is lost. Only a
+start waits for its notes, so that a command that is typed when the daemon serves finds them.
 """
 
 import os
@@ -16,13 +16,14 @@ from typing import Any
 import orjson
 
 from router import __version__
+from router.operate.source_settings import source_settings
 from router.plugins.entry_points import InstalledPlugin
 from router.rules.reload.drift import Drift
 from router.rules.ruleset import Ruleset
 from router.store.contract import Store
 
-_WAIT_SECONDS = 5.0  #: how long a start waits for a note; a healthy store takes some milliseconds
-_PROBLEMS = 5  #: of a refused file that are kept; `check` prints all
+_WAIT_SECONDS = 5.0  #: how long a start waits for a note; a healthy store takes milliseconds
+_PROBLEMS = 5  #: problems of a refused file that are kept; `check` prints all
 
 
 def note_process(
@@ -47,9 +48,8 @@ def note_process(
 def note_rules(store: Store, ruleset: Ruleset, file: Path, loaded_at: int, drift: Drift | None) -> "Future[None]":
     """Note the current rules, loaded at loaded_at (ms), and the drift of the file."""
     rules = {"file": str(file.absolute()), "hash": ruleset.hash, "rules": len(ruleset.rules)}
-    return _note(
-        store, "rules", {**rules, "loaded_at": loaded_at, "drift": None if drift is None else drift_json(drift)}
-    )
+    more = {"sources": source_settings(ruleset), "drift": None if drift is None else drift_json(drift)}
+    return _note(store, "rules", {**rules, "loaded_at": loaded_at, **more})
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:

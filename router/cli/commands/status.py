@@ -59,6 +59,7 @@ def _print(found: "Status", now: int) -> None:
             ("rules", _rules(notes["rules"], now)),
             *_plugins(notes["process"]),
             *_drift(notes["rules"], now),
+            *_sources(notes["rules"]),
             *_polls(found, now),
             ("store", f"{safe(found.location)}, {size(found.size)}{log}"),
             ("pending", f"{pending:,}{waits}"),
@@ -103,6 +104,17 @@ def _plugins(process: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _sources(rules: dict[str, Any]) -> list[tuple[str, str]]:
+    """A field for each source that says how long its events stay, or who sees them."""
+    from router.cli.printing.text import safe  # noqa: PLC0415 - `--help` need not wait
+    from router.operate.source_settings import settings_words  # noqa: PLC0415
+
+    noted = rules.get("sources")
+    found = noted.items() if isinstance(noted, dict) else ()
+    words = [(name, settings_words(settings)) for name, settings in found if isinstance(settings, dict)]
+    return [(f"source {safe(name)}", safe(", ".join(said))) for name, said in words if said]
+
+
 def _polls(found: "Status", now: int) -> list[tuple[str, str]]:
     """A field for each polled source."""
     from router.cli.printing.text import safe, span  # noqa: PLC0415 - `--help` need not wait
@@ -143,7 +155,7 @@ def _rules(rules: dict[str, Any], now: int) -> str:
     from router.cli.printing.text import counted, safe, span  # noqa: PLC0415 - `--help` need not wait
 
     if not rules:
-        return "no word of a daemon yet"
+        return "no daemon has reported yet"
     words = [
         str(rules.get("file", "?")),
         counted(rules["rules"], "rule") if isinstance(rules.get("rules"), int) else "? rules",

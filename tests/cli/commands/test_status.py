@@ -47,7 +47,7 @@ def test_status_works_without_a_daemon(busy: StoreCommands) -> None:
     found = busy.json("status")
 
     assert "daemon   none runs on this store" in text
-    assert "rules    no word of a daemon yet" in text
+    assert "rules    no daemon has reported yet" in text
     assert "pending  3, the oldest for 120m" in text or "pending  3, the oldest for 2h" in text
     assert "dead     1; see `webhook-router deliveries list --state dead`" in text
     assert "\x1b" not in text
@@ -87,6 +87,11 @@ def test_status_shows_what_a_running_daemon_recorded(busy: StoreCommands) -> Non
                 "hash": "0123456789abcdef",
                 "rules": 12,
                 "loaded_at": now - 2 * HOUR,
+                "sources": {
+                    "crm": {"keep": 172800.0, "redact": ["$.a", "$.b", "$.c", "$.d"], "show_payloads": False},
+                    "ci": {"keep": "forever"},
+                    "odd": {"keep": [], "redact": 7},
+                },
                 "drift": {
                     "why": "problems",
                     "since": now - 60_000,
@@ -105,6 +110,10 @@ def test_status_shows_what_a_running_daemon_recorded(busy: StoreCommands) -> Non
     assert "/etc/rules.yaml, 12 rules, hash 0123456789ab, loaded 2h ago\n" in text or "loaded 120m ago" in text
     drift = r"not what runs for 6\ds: rules\.yaml:14:7: nonsense\\x1b \(and more; see `webhook-router check`\)\n"
     assert re.search(drift, text)
+    assert "keeps events 2d, redacts $.a, $.b, $.c and 1 more, hides payloads from who may only read\n" in text
+    assert re.search(r"source ci +keeps events forever\n", text)
+    assert "source odd" not in text
+    assert found["rules"]["sources"]["ci"] == {"keep": "forever"}
     assert re.search(r"open, for \ds, tried again in", text)
     assert "7 failures" in text
     assert (found["running"], found["pid"]) == (True, os.getpid())
@@ -182,8 +191,8 @@ def test_store_backup_writes_a_private_file_that_can_be_restored(busy: StoreComm
     [
         ("rules: []\n", False, None, None),
         ("\ufeffrules: []\n", True, None, None),
-        ("rules: [x]\n", False, "changed", "changed since the last daemon read it; the next start takes it"),
-        ("rules: [x]\n", True, "changed", "changed just now; the daemon has not taken it yet"),
+        ("rules: [x]\n", False, "changed", "changed since the last daemon read it; the next start loads it"),
+        ("rules: [x]\n", True, "changed", "changed a moment ago; the daemon has not loaded it yet"),
         (None, False, "gone", "the rules file is gone; put it back"),
         (None, True, "gone", "the rules file is gone; put it back"),
     ],
@@ -214,7 +223,7 @@ def test_status_says_what_to_do_about_an_edit_the_daemon_has_not_loaded(busy: St
     found = drift(note, running=True, now=now_ms() + 60_000)
 
     assert found
-    assert "the daemon has not taken it; if it stays so, see its log, and start it anew" in found["problems"][0]
+    assert "the daemon has not loaded it; if this lasts, see its log, and restart it" in found["problems"][0]
 
 
 @pytest.mark.parametrize(
