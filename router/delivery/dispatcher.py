@@ -145,7 +145,7 @@ class Dispatcher:
 
     def _may_begin(self, rule: str, action: str, target: str) -> bool:
         """Whether an attempt could start at once, by what this process knows. Any thread may call it."""
-        if self._stopping or self._lease.is_over or (self._holding.any and self._holding.holds(target, rule, action)):
+        if self._stopping or not self._owns_slots or (self._holding.any and self._holding.holds(target, rule, action)):
             return False
         if self._types:
             found = self._current.ruleset.actions.get((rule, action))
@@ -316,7 +316,7 @@ class Dispatcher:
         self._wake.set()
 
     @property
-    def _may_begin(self) -> bool:
+    def _owns_slots(self) -> bool:
         """Whether attempts may begin: the lease has not ended since this node's part of the limits was read."""
         return not self._lease.is_over and self._lease.lapses == self._lapses
 
@@ -325,7 +325,7 @@ class Dispatcher:
         now, clock = self._now_ms(), time.monotonic()
         self._first_attempts.begin(clock, self._keep)
         due = self._due.now(now, clock, self._holding)
-        wanted = due.free_slots if self._may_begin else {}
+        wanted = due.free_slots if self._owns_slots else {}
         if not wanted:  # waits are noted only then: after a claim the next check follows at once
             return min(due.pause, self._wait_notes.note(due.waits, now, clock))
         # Forget before the claim: what a commit announces during the claim must not be forgotten.
@@ -351,7 +351,7 @@ class Dispatcher:
             counts[claim.delivery.target] += 1
             self._held[claim.token] += 1
             hold = self._holding.of(claim.delivery) if self._holding.any else None
-            if not self._may_begin:
+            if not self._owns_slots:
                 self._keep(asyncio.create_task(self._release(claim)))
             elif hold is None:
                 self._begin(claim, clock)
@@ -376,7 +376,7 @@ class Dispatcher:
             with contextlib.suppress(RouterError):
                 await self._holding.refresh()
         hold = self._holding.of(claim.delivery) if self._holding.any else None
-        if hold is None and self._may_begin:
+        if hold is None and self._owns_slots:
             await asyncio.wait([self._attempt(claim, target, decides=False)])
             return
         target.take_back()
