@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 SECONDS = 0.03  #: that one page may look; then it says how far it came
+EMPTY_SECONDS = 0.05  #: the same while nothing was found: a page without rows helps nobody
 FIRST_ROWS = 4_000  #: seqs that are looked at first; each further step looks at twice as many while that is quick
 MOST_ROWS = 32_000  #: of one step: where every row costs a look, it takes some 20 ms
 
@@ -41,7 +42,7 @@ def search_back(
         found += rows_between(limit - len(found), at, above)
         at = above + 1
         now = clock()
-        if now - begun > SECONDS:
+        if now - begun > (SECONDS if found else EMPTY_SECONDS):
             break
         if now - step < SECONDS / 8:
             width = min(2 * width, MOST_ROWS)
